@@ -1,0 +1,64 @@
+# The commands of this project; `make` alone lists them. Every one sets up .venv on first use.
+
+# How many cores the workflow may use, and which of config.yaml's studies to run (none: the one it names).
+CORES ?= 4
+STUDY ?=
+# cpu, cu130, auto...: which build of torch to install, handed to uv; none: the one that PyPI has.
+TORCH_BACKEND ?=
+# The first Python of a supported version is taken; PYTHON=/path/to/python names another.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c '$(CHECK_VERSION)' 2>/dev/null && echo $$python && break; done)
+CHECK_VERSION = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+
+INSTALLED := .venv/.installed
+
+# Rules call plain `python`; what other environments have put on PYTHONPATH must not replace the pinned packages.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+unexport PYTHONPATH PYTHONHOME
+# Seconds; torch and what comes with it are several GB, and uv's own limit of 30 is short for a slow line.
+export UV_HTTP_TIMEOUT ?= 300
+
+.DEFAULT_GOAL := help
+.PHONY: help setup report test lint requirements clean distclean
+
+help:  ## List the commands
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
+	@echo "Settings, as in \`make report CORES=2 STUDY=paper\`: CORES, STUDY, and for setup TORCH_BACKEND, PYTHON."
+
+setup: $(INSTALLED)  ## Install the pinned requirements into .venv
+
+# requirements.txt is used as constraints: with another build of torch, the CUDA libraries it pins are not wanted.
+$(INSTALLED): requirements.txt
+	@'$(PYTHON)' -c '$(CHECK_VERSION)' 2>/dev/null || { \
+		echo "make setup: needs Python 3.11, 3.12 or 3.13 (PYTHON='$(PYTHON)' is not); name one: make setup PYTHON=python3.12" >&2; \
+		exit 1; }
+	'$(PYTHON)' -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements.txt)"
+	.venv/bin/python -m uv pip install --python .venv/bin/python $(if $(TORCH_BACKEND),--torch-backend '$(TORCH_BACKEND)') \
+		--requirements pyproject.toml --extra dev --constraints requirements.txt
+	@touch $@
+
+report: setup  ## Run the study and write results/report.md (CORES=4, STUDY=demo)
+	python -m snakemake results/report.md --cores $(CORES) $(if $(STUDY),--config 'study=$(STUDY)')
+
+test: setup  ## Run the tests
+	python -m pytest
+
+lint: setup  ## Check style, formatting, rules and the schema of config.yaml
+	python -m ruff check
+	python -m ruff format --check
+	python -m snakefmt --check Snakefile workflow
+	python -m snakemake --lint
+	python scripts/schema.py --check
+
+requirements: setup  ## Compile requirements.txt anew from pyproject.toml (then update environment.yml: a test says how)
+	python -m uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url \
+		--custom-compile-command "make requirements" pyproject.toml --extra dev --output-file requirements.txt
+
+clean:  ## Remove results, logs and prepared data without asking; downloads stay
+	if [ -d results ]; then find results/ -mindepth 1 ! -name .gitkeep -delete; fi
+	if [ -d data ]; then find data/ -mindepth 2 -maxdepth 2 ! -name raw ! -name raw.json -exec rm -r {} +; fi
+	rm -rf .snakemake logs
+
+distclean: clean  ## Remove downloads and .venv as well
+	rm -rf data .venv

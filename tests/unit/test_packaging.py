@@ -1,0 +1,276 @@
+"""Requirements, conda twin, Makefile, profile and CI say the same thing, and do it."""
+
+import ast
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+DISTRIBUTIONS = importlib.metadata.packages_distributions()
+needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+
+
+@pytest.fixture
+def project(root):
+    return tomllib.loads((root / "pyproject.toml").read_text())["project"]
+
+
+@pytest.fixture
+def direct(project):
+    """The direct dependencies as pyproject.toml gives them, those of the developers included."""
+    return [Requirement(line) for line in project["dependencies"] + project["optional-dependencies"]["dev"]]
+
+
+@pytest.fixture
+def requirements(root):
+    """The lines of requirements.txt that pin something."""
+    lines = (root / "requirements.txt").read_text().splitlines()
+    return [Requirement(line) for line in lines if not line.lstrip().startswith("#")]
+
+
+def pins(requirements, python):
+    """`{name: version}` of the pins that hold for a Python version such as '3.12'."""
+    here = {"python_version": python, "python_full_version": f"{python}.0"}
+    return {
+        pin.name: str(pin.specifier).removeprefix("==")
+        for pin in requirements
+        if pin.marker is None or pin.marker.evaluate(here)
+    }
+
+
+# Requirements
+
+
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
+def test_every_direct_dependency_is_pinned_within_its_range_for_every_python(python, direct, requirements):
+    pinned = pins(requirements, python)
+    outside = [str(wanted) for wanted in direct if not wanted.specifier.contains(pinned.get(wanted.name, "0"))]
+    assert not outside, f"run `make requirements`: not pinned within {outside}"
+
+
+def test_every_line_of_requirements_is_one_exact_pin(requirements):
+    assert all([clause.operator for clause in pin.specifier] == ["=="] and pin.url is None for pin in requirements)
+
+
+def test_requirements_name_no_registry_and_no_option(root):
+    text = (root / "requirements.txt").read_text()
+    assert "://" not in text
+    assert not re.search(r"^\s*-", text, re.MULTILINE)
+
+
+def test_conda_twin_pins_every_direct_dependency_as_requirements_do(root, project, direct, requirements):
+    conda = yaml.safe_load((root / "environment.yml").read_text())["dependencies"]
+    python = conda[0].removeprefix("python=")
+    pinned = pins(requirements, python)
+    expected = [f"{wanted.name}=={pinned[wanted.name]}" for wanted in direct]
+    assert f"{python}.0" in Requirement(f"python{project['requires-python']}").specifier
+    assert conda[-1]["pip"] == expected, "write the expected lines into environment.yml"
+
+
+def test_every_dependency_has_its_reason(root):
+    text = (root / "pyproject.toml").read_text()
+    tables = re.findall(r"^(?:dependencies|dev) = \[\n(.*?)^\]", text, re.MULTILINE | re.DOTALL)
+    lines = [line for table in tables for line in table.splitlines()]
+    assert len(lines) > 10
+    assert all(re.search(r'",\s+# \S', line) for line in lines)
+
+
+RUN_BY_NAME = {"snakemake", "pygments"}
+
+
+def test_what_the_scripts_import_is_what_is_declared(root, project):
+    """What only comes along with another package may be gone with its next release; what nobody imports is weight."""
+    declared = {Requirement(line).name for line in project["dependencies"]} - RUN_BY_NAME
+    imported = {owner for path in (root / "scripts").rglob("*.py") for owner in imported_distributions(path)}
+    assert imported == declared
+
+
+def imported_distributions(path):
+    """Names, as in pyproject.toml, of the packages that a Python file imports from."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.level == 0}
+    own = {"deepnets"} | {script.stem for script in path.parent.glob("*.py")}
+    packages = {name.partition(".")[0] for name in names} - sys.stdlib_module_names - own
+    return {DISTRIBUTIONS.get(package, [package])[0].lower() for package in packages}
+
+
+# Makefile
+
+FAKE_PYTHON = """#!/bin/sh
+# Stands for Python, and for the environment that it makes: notes how it was called, and does nothing else.
+echo "$@" >> "$CALLS"
+case "$*" in
+  *version_info*) exit ${WRONG_VERSION:-0};;
+  "-m venv .venv") mkdir -p .venv/bin && cp "$0" .venv/bin/python;;
+  "-m uv pip install"*) exit ${BROKEN_NETWORK:-0};;
+esac
+"""
+
+
+@pytest.fixture
+def make(root, tmp_path):
+    """Call make in a folder of packaging files only, with a fake Python; `make.calls()` are its calls since."""
+    folder = tmp_path / "clone"
+    (folder / "results").mkdir(parents=True)
+    for name in ("Makefile", "pyproject.toml", "requirements.txt"):
+        shutil.copy(root / name, folder)
+    fake, log = tmp_path / "python", tmp_path / "calls"
+    fake.write_text(FAKE_PYTHON)
+    fake.chmod(0o755)
+
+    def call(*arguments, **environment):
+        log.write_text("")
+        return subprocess.run(
+            ["make", *arguments, f"PYTHON={fake}"],
+            cwd=folder,
+            env={**os.environ, "CALLS": str(log), **environment},
+            capture_output=True,
+            text=True,
+        )
+
+    call.folder = folder
+    call.calls = lambda: log.read_text()
+    return call
+
+
+@needs_make
+def test_make_alone_lists_the_commands(make):
+    listed = re.findall(r"make ([a-z]+)", make().stdout)
+    assert {"setup", "report", "test", "lint", "requirements", "clean", "distclean"} <= set(listed)
+
+
+@needs_make
+def test_setup_installs_once_and_again_when_the_requirements_change(make):
+    assert make("setup").returncode == 0
+    assert "-m uv pip install --python .venv/bin/python" in make.calls()
+    make("setup")
+    assert make.calls() == ""
+    changed = make.folder / "requirements.txt"
+    os.utime(changed, (changed.stat().st_atime, changed.stat().st_mtime + 60))
+    make("setup")
+    assert "-m uv pip install" in make.calls()
+
+
+@needs_make
+def test_setup_installs_the_pinned_uv_first(make, requirements):
+    make("setup")
+    installs = re.findall(r"-m .* install .*", make.calls())
+    assert installs[0].endswith(f"uv=={pins(requirements, '3.11')['uv']}")
+
+
+@needs_make
+def test_setup_hands_the_torch_backend_to_uv_when_there_is_one(make):
+    make("setup", TORCH_BACKEND="cpu")
+    assert "--torch-backend cpu " in make.calls()
+    assert "--constraints requirements.txt" in make.calls(), "-r would install the CUDA libraries all the same"
+    shutil.rmtree(make.folder / ".venv")
+    make("setup")
+    assert "torch-backend" not in make.calls()
+
+
+@needs_make
+def test_setup_that_failed_is_tried_again(make):
+    assert make("setup", BROKEN_NETWORK="1").returncode != 0
+    assert make("setup").returncode == 0
+    assert "-m uv pip install" in make.calls()
+
+
+@needs_make
+def test_setup_refuses_a_python_out_of_range_in_one_line(make):
+    done = make("setup", WRONG_VERSION="1")
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("make: ***")]
+    assert done.returncode != 0
+    assert len(lines) == 1
+    assert "needs Python 3.11, 3.12 or 3.13" in lines[0]
+    assert not (make.folder / ".venv").exists()
+
+
+@needs_make
+def test_report_leaves_the_study_to_the_config_unless_one_is_named(make):
+    make("report")
+    assert make.calls().splitlines()[-1] == "-m snakemake results/report.md --cores 4"
+    make("report", "STUDY=paper", "CORES=2")
+    assert "-m snakemake results/report.md --cores 2 --config study=paper" in make.calls()
+
+
+@needs_make
+def test_report_is_made_by_the_environment_and_not_by_what_is_on_pythonpath(make):
+    make("report", PYTHONPATH="/elsewhere")
+    (make.folder / ".venv/bin/python").write_text('#!/bin/sh\necho "path=$PYTHONPATH" >> "$CALLS"\n')
+    make("report", PYTHONPATH="/elsewhere")
+    assert make.calls() == "path=\n"
+
+
+@needs_make
+def test_clean_keeps_downloads_and_the_environment(make):
+    kept = ["data/mnist/raw/images.gz", "data/mnist/raw.json", ".venv/bin/python", "results/.gitkeep"]
+    gone = [
+        "data/mnist/train_images.npy",
+        "data/mnist/dataset.json",
+        "results/report.md",
+        "results/a/.b/c",
+        ".snakemake/x",
+    ]
+    for name in kept + gone:
+        (make.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (make.folder / name).touch()
+    assert make("clean").returncode == 0
+    assert [name for name in kept + gone if (make.folder / name).exists()] == kept
+    assert make("distclean").returncode == 0
+    assert [name for name in kept if (make.folder / name).exists()] == ["results/.gitkeep"]
+
+
+# Profile and CI
+
+SNAKEFILE = """
+rule all:
+    input: "good", "bad"
+rule good:
+    output: "good"
+    params: "1"
+    shell: "touch {output}"
+rule bad:
+    output: "bad"
+    log: "bad.log"
+    shell: "echo because of this > {log}; false"
+"""
+
+
+@pytest.fixture
+def toy(root, tmp_path):
+    """A workflow of one job that works and one that fails, under the default profile."""
+    shutil.copytree(root / "profiles", tmp_path / "profiles")
+    (tmp_path / "Snakefile").write_text(SNAKEFILE)
+    return tmp_path
+
+
+def test_under_the_default_profile_a_failure_stops_no_other_job_and_shows_its_log(toy, snakemake):
+    done = snakemake(toy, "bad", "good")
+    assert done.returncode != 0
+    assert "because of this" in done.stdout
+    assert (toy / "good").exists()
+
+
+def test_under_the_default_profile_params_make_a_job_stale_and_shell_text_does_not(toy, snakemake):
+    snakemake(toy, "good")
+    (toy / "Snakefile").write_text(SNAKEFILE.replace("touch {", "touch  {"))
+    assert "Nothing to be done" in snakemake(toy, "good", "--dry-run").stdout
+    (toy / "Snakefile").write_text(SNAKEFILE.replace('"1"', '"2"'))
+    assert "params have changed" in snakemake(toy, "good", "--dry-run").stdout
+
+
+def test_ci_runs_the_linters_and_then_the_tests(root, tmp_path):
+    fake = tmp_path / "make"
+    fake.write_text('#!/bin/sh\necho "$@"\n')
+    fake.chmod(0o755)
+    os.environ["PATH"] = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run([root / ".ci/run"], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stdout.split()) == (0, ["lint", "test"])
