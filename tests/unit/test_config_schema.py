@@ -1,0 +1,136 @@
+"""workflow/schemas/config.schema.json: up to date, complete, and of one mind with config.py."""
+
+import importlib.util
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from deepnets import datasets, models
+from deepnets.config import json_schema, load_config
+from deepnets.config_file import merge, read
+from deepnets.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.json"
+MEND = "run: python scripts/schema.py"
+
+# Keywords of JSON Schema 2020-12, and OpenAPI's discriminator; validators ignore any other.
+KEYWORDS = {
+    *("$defs", "$ref", "$schema", "$comment", "title", "description", "default", "discriminator"),
+    *("type", "const", "enum", "anyOf", "oneOf", "pattern", "minLength", "maxLength"),
+    *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
+    *("items", "minItems", "maxItems", "properties", "required", "additionalProperties", "patternProperties"),
+    "minProperties",
+}
+
+
+def nodes(node: dict, path: str = "config") -> Iterator[tuple[str, dict]]:
+    """Every schema inside a schema, with the way to it."""
+    yield path, node
+    for table in ("$defs", "properties", "patternProperties"):
+        for key, child in node.get(table, {}).items():
+            yield from nodes(child, f"{path}.{key}")
+    for key in ("anyOf", "oneOf"):
+        for child in node.get(key, []):
+            yield from nodes(child, path)
+    for key in ("items", "additionalProperties"):
+        if isinstance(node.get(key), dict):
+            yield from nodes(node[key], f"{path}[]")
+
+
+def errors(document: dict) -> list[str]:
+    return [error.message for error in Draft202012Validator(json_schema()).iter_errors(document)]
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("schema_script", ROOT / "scripts" / "schema.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_schema_file_is_up_to_date():
+    assert json.loads(SCHEMA.read_text()) == json_schema(), MEND
+
+
+def test_the_script_writes_what_it_then_finds_up_to_date(script, tmp_path):
+    script.main(["--output", str(tmp_path / "schema.json")])
+    script.main(["--check", "--output", str(tmp_path / "schema.json")])
+    assert json.loads((tmp_path / "schema.json").read_text()) == json_schema()
+
+
+@pytest.mark.parametrize("content", [None, "{}\n"])
+def test_check_refuses_an_outdated_file_with_the_command_that_mends_it(script, tmp_path, content):
+    path = tmp_path / "schema.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(SystemExit, match=MEND) as ended:
+        script.main(["--check", "--output", str(path)])
+    assert isinstance(ended.value.code, str)  # Python prints it and exits with 1
+    assert path.exists() == (content is not None)
+
+
+def test_the_schema_is_a_draft_2020_12_schema_with_no_other_keywords():
+    schema = json_schema()
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    Draft202012Validator.check_schema(schema)
+    for path, node in nodes(schema):
+        assert set(node) <= KEYWORDS, path
+
+
+def test_every_key_of_the_configuration_says_what_it_does():
+    for path, node in nodes(json_schema()):
+        for key, child in node.get("properties", {}).items():
+            assert child.get("description") or "const" in child, f"{path}.{key} has no description"
+
+
+def test_no_table_lets_an_unknown_key_pass():
+    for path, node in nodes(json_schema()):
+        if node.get("type") == "object":
+            assert node.get("additionalProperties") is False or path.endswith(".on"), path
+
+
+def test_every_architecture_and_source_is_in_the_schema():
+    properties = json_schema()["properties"]
+    [any_model], [any_dataset] = (properties[key]["patternProperties"].values() for key in ("models", "datasets"))
+    assert sorted(any_model["discriminator"]["mapping"]) == models.available()
+    assert sorted(any_dataset["discriminator"]["mapping"]) == datasets.available()
+
+
+def test_config_yaml_agrees_with_the_schema():
+    assert errors(read(ROOT / "config.yaml").content) == []
+
+
+REFUSED = {
+    "modles": {},
+    "recipes": None,
+    "recipes/quick/epohs": 3,
+    "recipes/quick/epochs": 0,
+    "recipes/quick/lr": "fast",
+    "recipes/quick/clip_norm": 0,
+    "recipes/quick/weight_decay": -1,
+    "recipes/quick/validation": 0.6,
+    "recipes/quick/augment/random_erasing": 2,
+    "recipes/a b": {},
+    "models/resnet50/steam_pool": True,
+    "models/resnet50/architecture": "resnet5",
+    "models/mobilenet_v2/on/cifar10/stride": 1,
+    "datasets/mnist/name": "EMNIST",
+    "datasets/new": {"source": "torchvision"},
+    "studies/demo": [],
+    "studies/new": [{"datasets": ["digits"], "models": ["resnet50"], "recipe": "quick", "set": {"epohs": 3}}],
+}
+
+
+@pytest.mark.parametrize("path", REFUSED)
+def test_schema_and_config_py_refuse_the_same(path):
+    change = REFUSED[path]
+    for key in reversed(path.split("/")):
+        change = {key: change}
+    assert errors(merge(read(ROOT / "config.yaml").content, change))
+    with pytest.raises(UserError):
+        load_config(ROOT / "config.yaml", change)
