@@ -1,0 +1,28 @@
+"""VGG-16 with batch normalisation (Simonyan & Zisserman 2014, https://arxiv.org/abs/1409.1556; torchvision's vgg16_bn).
+
+Departs from torchvision in two places: the first convolution takes `in_channels`, and an image under 32 px a side
+is resized bilinearly to 32 px, because five poolings leave nothing of a smaller one.
+134,308,810 parameters for 1 channel and 10 classes; state-dict names are torchvision's.
+"""
+
+from pydantic import Field
+
+from deepnets.settings import Number, Settings
+
+MIN_IMAGE_SIZE = 8  # px; the network resizes what is under 32, and under 8 there is nothing left to recognise
+
+
+class Options(Settings):
+    """What config.yaml may say of a vgg16."""
+
+    dropout: Number = Field(0.5, ge=0, lt=1, description="Share of the two hidden layers' units dropped in training.")
+
+
+def build(num_classes: int, in_channels: int, options: Options):
+    """The network as a torch.nn.Module: float (N, in_channels, H, W) to logits (N, num_classes).
+
+    In training N must be 2 or more up to 63 px: batch normalisation has no variance over one pixel of one image.
+    """
+    from deepnets.models._vgg16 import VGG16  # here, because torch takes seconds to load and config.yaml needs none
+
+    return VGG16(num_classes, in_channels, options.dropout)

@@ -1,0 +1,71 @@
+"""summary.json and summary.txt: the published sizes, no data, the same bytes every time."""
+
+import json
+
+import pytest
+import torch
+import torchinfo
+
+import summarize as script
+from deepnets import models
+from deepnets.summary import summarize
+
+DIGITS_JOB = json.dumps(
+    {"spec": {"model": {"architecture": "mobilenet_v2"}, "input_shape": [1, 28, 28], "num_classes": 10}}
+)
+
+
+@pytest.mark.parametrize(
+    ("model", "input_shape", "size_mb"),
+    [
+        ({"architecture": "resnet50"}, (1, 28, 28), 105.987),
+        ({"architecture": "resnet50"}, (3, 32, 32), 108.612),
+        ({"architecture": "mobilenet_v2"}, (1, 28, 28), 9.114),
+        ({"architecture": "mobilenet_v2", "strides": [1, 1, 1, 2, 2]}, (3, 32, 32), 73.955),
+        ({"architecture": "vgg16"}, (1, 32, 32), 541.729),
+    ],
+)
+def test_size_is_the_published_one(model, input_shape, size_mb):
+    figures, _table = summarize(model, input_shape, num_classes=10)
+    assert figures["size_mb"] == pytest.approx(size_mb, abs=0.0005)
+
+
+def test_figures_are_those_of_a_network_with_weights():
+    figures, table = summarize({"architecture": "mobilenet_v2"}, (1, 28, 28), num_classes=10)
+    network = models.build({"architecture": "mobilenet_v2"}, num_classes=10, in_channels=1)
+    counts = torchinfo.summary(network, (1, 1, 28, 28), device="cpu", verbose=0)
+    assert figures["mult_adds"] == counts.total_mult_adds
+    assert table == f"{counts}\n"
+
+
+def test_vgg16_is_charged_for_all_multiplications_of_its_first_linear_layer():
+    figures, _table = summarize({"architecture": "vgg16"}, (1, 32, 32), num_classes=10)
+    assert (
+        figures["mult_adds"] > 25_088 * 4096 + 300_000_000
+    )  # the linear layer, and at least as much as the features take
+
+
+def test_weights_are_four_bytes_a_parameter():
+    figures, _table = summarize({"architecture": "resnet50"}, (1, 28, 28), num_classes=10)
+    assert figures["weights_mb"] == pytest.approx(4 * figures["parameters"] / 1e6)
+
+
+def test_default_device_is_left_alone():
+    summarize({"architecture": "mobilenet_v2"}, (1, 8, 8), num_classes=10)
+    assert torch.empty(1).device.type == "cpu"
+
+
+def test_script_writes_figures_and_table(tmp_path):
+    script.main(["--job", DIGITS_JOB, "--json", f"{tmp_path}/new/s.json", "--text", f"{tmp_path}/new/s.txt"])
+    figures = json.loads((tmp_path / "new" / "s.json").read_text())
+    assert list(figures) == ["parameters", "trainable_parameters", "mult_adds", "size_mb", "weights_mb", "input_size"]
+    assert figures["parameters"] == figures["trainable_parameters"] == 1_814_346
+    assert figures["input_size"] == [1, 1, 28, 28]
+    assert "Estimated Total Size (MB): 9.11" in (tmp_path / "new" / "s.txt").read_text()
+
+
+def test_script_writes_the_same_bytes_every_time(tmp_path):
+    for run in "ab":
+        script.main(["--job", DIGITS_JOB, "--json", f"{tmp_path}/{run}.json", "--text", f"{tmp_path}/{run}.txt"])
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+    assert (tmp_path / "a.txt").read_bytes() == (tmp_path / "b.txt").read_bytes()
