@@ -1,0 +1,273 @@
+"""A folder or an archive of images: train/<class>/* and test/<class>/*, jpg, png or webp."""
+
+import hashlib
+import itertools
+import os
+import unicodedata
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from deepnets.datasets import PARTS, DatasetOptions
+from deepnets.errors import UserError
+from deepnets.settings import PositiveInt
+
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+_UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # Unicode categories: control characters, undecodable bytes, line ends
+_DEEPEST = 4  # folders: one level below <top>/train/<class>, so that what lies too deep is seen and links cannot loop
+_MOST_PROBLEMS = 20  # lines of one error message
+
+
+class Options(DatasetOptions):
+    """A user's own images. `size` is required: images of mixed sizes become squares of one size."""
+
+    source: Literal["folder"]
+    path: str = Field(
+        min_length=1,
+        description="Folder, or archive (.zip, .tar, .tar.gz, .tgz, .tar.xz), with train/<class>/* and test/<class>/*;"
+        " a relative path is looked up from the working directory, then in the folder DEEPNETS_MIRROR.",
+    )
+    classes: Annotated[int, Field(ge=2, strict=True)] = Field(description="Number of classes (folders below train).")
+    size: PositiveInt = Field(description="Side of the prepared images in pixels.")
+    sha256: str | None = Field(
+        default=None,
+        pattern="^[0-9a-f]{64}$",
+        description="SHA-256 of the archive, in lower-case hexadecimal; needed where it is downloaded.",
+    )
+
+    @property
+    def native_shape(self) -> tuple[int, int, int]:
+        return (3, self.size, self.size)  # files may mix grayscale and colour: RGB holds both
+
+    @property
+    def num_classes(self) -> int:
+        return self.classes
+
+    @property
+    def native_flips(self) -> bool:
+        return False  # nobody but the user knows whether a mirrored image keeps its class
+
+    def raw_spec(self) -> dict:
+        spec = {"source": self.source, "path": self.path}
+        return spec if self.sha256 is None else {**spec, "sha256": self.sha256}
+
+    def prepared_spec(self) -> dict:
+        return {**super().prepared_spec(), "classes": self.classes}
+
+
+def download(raw_spec: dict, dataset: str, mirror: str | None, folder: Path) -> dict:
+    """Copy an archive into `folder`; hash a folder's images where they are. Returns what raw.json says.
+
+    Raises:
+        UserError: there is no such folder or archive, it has the wrong hash or another layout.
+    """
+    from deepnets.datasets import archive, fetch
+
+    path, sha256 = raw_spec["path"], raw_spec.get("sha256")
+    place = fetch.locate(path, dataset, mirror)
+    if place is not None and place.is_dir():
+        if sha256:
+            raise UserError(
+                f"config.yaml: datasets.{dataset}.sha256 is for archives, but path {path!r} is a folder; remove it."
+            )
+        files = layout(str(place), list_folder(place)).names()
+        return {**fetch.manifest(place, files), "folder": str(place)}
+    key = f"config.yaml: datasets.{dataset}.path is {path!r}"
+    if place is None and "://" not in (mirror or ""):
+        raise UserError(f"{key}, which is neither in the working directory nor in {fetch.MIRROR_VARIABLE}; correct it.")
+    if not path.lower().endswith(archive.SUFFIXES):
+        raise UserError(f"{key}, neither a folder nor an archive ({', '.join(archive.SUFFIXES)}); give one of these.")
+    file = fetch.RawFile(PurePosixPath(path).name, path=path, sha256=sha256)
+    fetch.fetch(file, folder, dataset, mirror)
+    return fetch.manifest(folder, [file.name])
+
+
+def read(options: Options, raw, threads: int):
+    """The images as deepnets.datasets.images.Contents, decoded in `threads` threads as they are asked for.
+
+    Raises:
+        UserError: wrong layout or number of classes, changed or damaged files, unsafe archives; also by its images.
+    """
+    from deepnets.datasets import archive
+    from deepnets.datasets.images import Contents
+
+    if raw.in_place:
+        place = str(raw.folder)
+        files = layout(place, list_folder(raw.folder))
+        if difference := set(files.names()) ^ set(raw.sha256):
+            raise raw.changed(min(difference))
+        items = ((name, None) for name in files.names())
+    else:
+        place, path = options.path, raw.verified(PurePosixPath(options.path).name)
+        files = layout(place, archive.list_members(path))
+        items = archive.read_members(path, set(files.names()))
+    if len(files.classes) != options.classes:
+        raise UserError(
+            f"{place}: {len(files.classes)} class folders, but `classes` is {options.classes} in config.yaml; write"
+            f" `classes: {len(files.classes)}` or mend the folders: {', '.join(map(repr, files.classes[:20]))}"
+            f"{', ...' if len(files.classes) > 20 else ''}."
+        )
+    labels = {part: np.array([label for _, label in files.parts[part]], np.int64) for part in PARTS}
+    return Contents(files.classes, labels, _decoded(place, files, items, raw, options, threads))
+
+
+def _decoded(
+    place: str, files: "Layout", items: Iterator[tuple[str, bytes | None]], raw, options: Options, threads: int
+) -> Iterator[tuple[str, int, np.ndarray]]:
+    """Yield (part, index, image) for each item (name, file content or None for "read it here").
+
+    Raises:
+        UserError: after the last item, naming every corrupt image.
+    """
+    from deepnets.datasets.images import decode
+
+    channels, size, _ = options.input_shape
+    positions = {name: (part, index) for part in PARTS for index, (name, _) in enumerate(files.parts[part])}
+
+    def decode_item(item: tuple[str, bytes | None]) -> tuple[str, np.ndarray | ValueError]:
+        name, content = item
+        if content is None:
+            content = _read_unchanged(raw, name)
+        try:
+            return name, decode(content, size, channels)
+        except ValueError as error:
+            return name, error
+
+    problems = []
+    with ThreadPoolExecutor(threads) as pool:
+        while block := list(itertools.islice(items, 16 * threads)):  # bounds what is in memory at once
+            for name, result in pool.map(decode_item, block):
+                if isinstance(result, ValueError):
+                    problems.append(f"{place}/{name}: {result}; replace or remove it.")
+                elif not problems:
+                    yield *positions[name], result
+    if problems:
+        raise UserError(_shortened(problems))
+
+
+def _read_unchanged(raw, name: str) -> bytes:
+    content = (raw.folder / name).read_bytes()
+    if hashlib.sha256(content).hexdigest() != raw.sha256[name]:
+        raise raw.changed(name)
+    return content
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which images a folder or an archive holds.
+
+    classes   class names by label: in order of their code points, as torchvision's ImageFolder has them
+    parts     part -> (file name, label) of each image, by label, then name; its place is the image's index
+    """
+
+    classes: list[str]
+    parts: dict[str, list[tuple[str, int]]]
+
+    def names(self) -> list[str]:
+        """File names of all images, the training part first."""
+        return [name for part in PARTS for name, _ in self.parts[part]]
+
+
+def list_folder(root: Path) -> list[str]:
+    """Names of all files and folders below `root`, relative to it; those of folders end with `/`. Follows links."""
+    names = []
+
+    def walk(folder: Path, prefix: str, depth: int) -> None:
+        for entry in os.scandir(folder):
+            if _is_ignored(entry.name):
+                continue
+            name = prefix + entry.name
+            if entry.is_dir():
+                names.append(f"{name}/")
+                if depth < _DEEPEST:
+                    walk(entry.path, f"{name}/", depth + 1)
+            else:
+                names.append(name)
+
+    walk(root, "", 0)
+    return names
+
+
+def layout(place: str, names: list[str]) -> Layout:
+    """Sort names into parts and classes. What lies beside train/ and test/, hidden files and Thumbs.db do not count.
+
+    Args:
+        place: the folder or archive, for messages.
+        names: of its files and folders, relative, with `/`; those of folders end with `/`.
+
+    Raises:
+        UserError: one line for each thing out of place, a class that a part lacks, an empty class.
+    """
+    paths = [(PurePosixPath(name), name.endswith("/")) for name in names]
+    paths = [(path, is_folder) for path, is_folder in paths if path.parts and not any(map(_is_ignored, path.parts))]
+    top = _top_folder(place, [path for path, _ in paths])
+    found = {part: {} for part in PARTS}  # part -> class -> names of its images
+    problems = []
+    for path, is_folder in paths:
+        inside = path.parts[len(top) :] if path.parts[: len(top)] == top else ()
+        if not inside or inside[0] not in PARTS:
+            continue
+        if problem := _problem(inside, is_folder):
+            problems.append(f"{place}/{_printable(str(path))}: {problem}.")
+        elif len(inside) > 1:
+            images = found[inside[0]].setdefault(unicodedata.normalize("NFC", inside[1]), [])
+            if not is_folder:
+                images.append(str(path))
+    classes = sorted(set().union(*found.values()))
+    for part, name in itertools.product(PARTS, classes):
+        if name not in found[part]:
+            problems.append(f"{place}: {part}/{name} is missing; every class needs images in train and in test.")
+        elif not found[part][name]:
+            problems.append(f"{place}: {part}/{name} has no images; add some or remove the class from train and test.")
+    if problems:
+        raise UserError(_shortened(problems))
+    if not classes:
+        raise _no_images(place)
+    parts = {part: [(n, label) for label, c in enumerate(classes) for n in sorted(found[part][c])] for part in PARTS}
+    return Layout(classes, parts)
+
+
+def _problem(inside: tuple[str, ...], is_folder: bool) -> str | None:
+    """What is wrong with something below train or test, whose path starts there; None if nothing is."""
+    name = "/".join(inside)
+    if name != _printable(name):
+        return "its name has control characters or is not UTF-8; rename it"
+    if is_folder:
+        return None
+    if len(inside) != 3:
+        return f"expected {inside[0]}/<class>/<image>; move or remove it"
+    if not name.lower().endswith(_SUFFIXES):
+        return f"not one of {', '.join(_SUFFIXES)}; convert or remove it"
+    return None
+
+
+def _printable(name: str) -> str:
+    return ascii(name) if any(unicodedata.category(character) in _UNPRINTABLE for character in name) else name
+
+
+def _top_folder(place: str, paths: list[PurePosixPath]) -> tuple[str, ...]:
+    """() where train and test lie at the top; (name,) where they lie in the one folder of that name."""
+    if {path.parts[0] for path in paths} & set(PARTS):
+        return ()
+    holders = {path.parts[0] for path in paths if len(path.parts) > 1 and path.parts[1] in PARTS}
+    if len(holders) == 1:
+        return (holders.pop(),)
+    raise _no_images(place)
+
+
+def _no_images(place: str) -> UserError:
+    return UserError(f"{place}: no images found; expected train/<class>/<image> and test/<class>/<image>.")
+
+
+def _is_ignored(name: str) -> bool:
+    return name.startswith(".") or name in ("Thumbs.db", "desktop.ini", "__MACOSX")
+
+
+def _shortened(problems: list[str]) -> str:
+    rest = len(problems) - _MOST_PROBLEMS
+    return "\n".join(problems[:_MOST_PROBLEMS] + ([f"... and {rest} more."] if rest > 0 else []))

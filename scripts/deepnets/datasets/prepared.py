@@ -1,0 +1,90 @@
+"""Prepared datasets, as training and evaluation read them: mapped images, labels, facts, and the validation split."""
+
+from pathlib import Path
+
+import numpy as np
+
+from deepnets.errors import UserError
+from deepnets.files import read_json, sha256_file
+
+
+def open_dataset(path: str | Path, part: str, verify: bool = False) -> tuple[np.ndarray, np.ndarray, dict]:
+    """Open one part of a prepared dataset.
+
+    Args:
+        path: data/<dataset>/dataset.json.
+        part: "train" or "test".
+        verify: also hash both arrays (reads all of them).
+
+    Returns:
+        images: uint8 (N, H, W, C), memory-mapped, read-only.
+        labels: int64 (N,), from 0 to the number of classes - 1.
+        info: the content of dataset.json; `mean` and `std` are per channel, as fractions of full intensity (255).
+
+    Raises:
+        UserError: a file is missing or damaged; the message names it and what to delete to have it rebuilt.
+    """
+    path, info = Path(path), read_json(path)
+    if not isinstance(info, dict) or not {"arrays", "classes", "mean", "std"} <= info.keys():
+        raise UserError(f"{path}: damaged; delete it and run the same command again.")
+    images = _load(path, info, f"{part}_images.npy", "uint8", verify, mmap_mode="r")
+    labels = _load(path, info, f"{part}_labels.npy", "int64", verify)
+    if len(images) != len(labels) or not len(labels) or labels.min() < 0 or labels.max() >= len(info["classes"]):
+        raise _damaged(path, f"{part}_labels.npy", "labels do not belong to the images and classes")
+    return images, labels, info
+
+
+def _load(path: Path, info: dict, name: str, dtype: str, verify: bool, mmap_mode: str | None = None) -> np.ndarray:
+    try:
+        expected = info["arrays"][name]
+        shape, sha256 = tuple(expected["shape"]), expected["sha256"]
+    except (KeyError, TypeError):
+        raise UserError(f"{path}: damaged, no word of {name}; delete it and run the same command again.") from None
+    file = path.parent / name
+    try:
+        array = np.load(file, mmap_mode=mmap_mode, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise _damaged(path, name, str(error)) from None
+    if array.dtype != dtype or array.shape != shape:
+        raise _damaged(path, name, f"{array.dtype} {array.shape}, expected {dtype} {shape}")
+    if verify and sha256_file(file) != sha256:
+        raise _damaged(path, name, "its SHA-256 has changed")
+    return array
+
+
+def _damaged(path: Path, name: str, reason: str) -> UserError:
+    return UserError(f"{path.parent / name}: damaged ({reason}); delete {path} and run the same command again.")
+
+
+def split_train_validation(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw a validation part from the training part, stratified by class.
+
+    Args:
+        labels: int64 (N,).
+        fraction: share of the validation part, in (0, 0.5].
+        seed: the same labels, fraction and seed give the same split.
+
+    Returns:
+        Indices of the training and of the validation images, int64, each in ascending order.
+
+    Raises:
+        UserError: a class has a single image, or there are too few images for every class to be in both parts.
+    """
+    from sklearn.model_selection import train_test_split
+
+    classes, counts = np.unique(labels, return_counts=True)
+    if counts.min() < 2:
+        raise UserError(
+            f"Class {classes[counts.argmin()]} (counted from 0) has one training image; validation needs a second. Add"
+            " images or remove the class."
+        )
+    try:
+        train, validation = train_test_split(
+            np.arange(len(labels)), test_size=fraction, random_state=seed, stratify=labels
+        )
+    except ValueError as error:  # scikit-learn's words name the sizes and the number of classes
+        raise UserError(
+            f"A validation part of {fraction:g} cannot be drawn from {len(labels)} training images: {error} Change the"
+            " recipe's `validation`, or add images."
+        ) from None
+    return np.sort(train), np.sort(validation)

@@ -1,0 +1,41 @@
+"""Download the raw files of one dataset.
+
+    python scripts/download.py --dataset mnist --job '{"spec": {"source": "torchvision", "name": "MNIST"}}' \
+        --output data/mnist/raw.json
+
+Raw files go to raw/ beside the output; raw.json, which lists them with their hashes, is written last. The environment
+variable DEEPNETS_MIRROR names a folder that has the files as <dataset>/<file>, for machines without internet.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from deepnets.datasets import source
+from deepnets.datasets.fetch import remove_leftovers
+from deepnets.errors import UserError, run
+from deepnets.files import write_json
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Download the raw files of one dataset.")
+    parser.add_argument("--dataset", required=True, help="name of the dataset in config.yaml")
+    parser.add_argument("--job", required=True, type=json.loads, help='JSON with "spec", what identifies the raw files')
+    parser.add_argument("--mirror", help="folder or https:// address that has the files")
+    parser.add_argument("--output", required=True, type=Path, help="raw.json to write")
+    args = parser.parse_args(argv)
+
+    spec, folder = args.job["spec"], args.output.parent / "raw"
+    try:
+        remove_leftovers(folder)
+        args.output.unlink(missing_ok=True)  # an old list never stands beside new files
+        raw = source(spec["source"]).download(spec, args.dataset, args.mirror, folder)
+        write_json(args.output, raw)
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or args.output}: {error.strerror or error}; mend that and run again."
+        ) from None
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,35 @@
+"""Turn the raw files of one dataset into arrays that training maps into memory.
+
+    python scripts/prepare.py --dataset mnist --raw data/mnist/raw.json --output data/mnist/dataset.json \
+        --job '{"spec": {"source": "torchvision", "name": "MNIST", "size": 28, "channels": 1}}'
+
+The arrays go beside the output; dataset.json, which describes them, is written last.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from deepnets.datasets.prepare import prepare
+from deepnets.errors import UserError, run
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Turn the raw files of one dataset into arrays.")
+    parser.add_argument("--dataset", required=True, help="name of the dataset in config.yaml")
+    parser.add_argument("--job", required=True, type=json.loads, help='JSON with "spec", what identifies the arrays')
+    parser.add_argument("--raw", required=True, type=Path, help="raw.json that download.py wrote")
+    parser.add_argument("--output", required=True, type=Path, help="dataset.json to write")
+    parser.add_argument("--threads", type=int, default=1, help="threads that decode image files (default: 1)")
+    args = parser.parse_args(argv)
+
+    try:
+        prepare(args.dataset, args.job["spec"], args.raw, args.output, args.threads)
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or args.output}: {error.strerror or error}; mend that and run again."
+        ) from None
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,180 @@
+"""What archives may hold, and what is refused before a byte of it is used."""
+
+import gzip
+import io
+import os
+import stat
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from deepnets.datasets import archive
+from deepnets.errors import UserError
+
+FILES = {"train/a/1.png": b"one", "test/a/2.png": b"two"}
+
+
+def write_archive(path: Path, files: dict[str, bytes]) -> Path:
+    """Pack files into an archive whose kind its name says."""
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+            for name, content in files.items():
+                packed.writestr(name, content)
+    else:
+        with tarfile.open(path, {".tar": "w", ".xz": "w:xz"}.get(path.suffix, "w:gz")) as packed:
+            for name, content in files.items():
+                add_member(packed, name, content)
+    return path
+
+
+def add_member(packed: tarfile.TarFile, name: str, content: bytes = b"", **attributes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    for attribute, value in attributes.items():
+        setattr(member, attribute, value)
+    packed.addfile(member, io.BytesIO(content))
+
+
+PACKED = ("images.zip", "images.tar.gz", "images.tgz", "images.tar.xz")
+every_kind = pytest.mark.parametrize("name", [*PACKED, "images.tar"])
+every_packed_kind = pytest.mark.parametrize("name", PACKED)
+
+
+@every_kind
+def test_every_kind_is_listed_and_read_in_order(tmp_path, name):
+    path = write_archive(tmp_path / name, FILES)
+    assert archive.list_members(path) == list(FILES)
+    assert dict(archive.read_members(path, FILES)) == FILES
+
+
+@every_kind
+def test_only_wanted_members_are_read(tmp_path, name):
+    path = write_archive(tmp_path / name, FILES)
+    assert dict(archive.read_members(path, {"test/a/2.png"})) == {"test/a/2.png": b"two"}
+
+
+@every_kind
+def test_leading_dot_is_taken_off(tmp_path, name):
+    path = write_archive(tmp_path / name, {"./train/a/1.png": b"one"})
+    assert archive.list_members(path) == ["train/a/1.png"]
+    assert dict(archive.read_members(path, {"train/a/1.png"})) == {"train/a/1.png": b"one"}
+
+
+@every_kind
+@pytest.mark.parametrize("member", ["../evil.png", "train/../../evil.png", "/etc/evil.png", "C:/evil.png", "..\\evil"])
+def test_name_that_leads_outside_is_refused(tmp_path, name, member):
+    path = write_archive(tmp_path / name, {**FILES, member: b""})
+    with pytest.raises(UserError, match="refused, because member") as error:
+        archive.list_members(path)
+    assert str(path) in str(error.value)
+    assert repr(member) in str(error.value)
+
+
+@every_kind
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_same_name_twice_is_refused(tmp_path, name):
+    path = write_archive(tmp_path / name, {**FILES, "./train/a/1.png": b"another"})
+    with pytest.raises(UserError, match="occurs twice"):
+        archive.list_members(path)
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE])
+def test_links_and_devices_in_a_tar_are_refused(tmp_path, kind):
+    path = tmp_path / "images.tar"
+    with tarfile.open(path, "w") as packed:
+        add_member(packed, "train/a/1.png", type=kind, linkname="/etc/passwd")
+    with pytest.raises(UserError, match="is a link or a device"):
+        archive.list_members(path)
+
+
+def test_link_in_a_zip_is_refused(tmp_path):
+    path = tmp_path / "images.zip"
+    with zipfile.ZipFile(path, "w") as packed:
+        member = zipfile.ZipInfo("train/a/1.png")
+        member.external_attr = (stat.S_IFLNK | 0o777) << 16
+        packed.writestr(member, "/etc/passwd")
+    with pytest.raises(UserError, match="is a link or a device"):
+        archive.list_members(path)
+
+
+def test_encrypted_zip_is_refused(tmp_path):
+    path = write_archive(tmp_path / "images.zip", FILES)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 8] |= 1  # the flag in the central directory
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="is encrypted"):
+        archive.list_members(path)
+
+
+@every_packed_kind
+def test_bomb_is_refused_by_its_ratio(tmp_path, name, monkeypatch):
+    monkeypatch.setattr(archive, "RATIO_MATTERS_FROM", 100_000)
+    path = write_archive(tmp_path / name, {f"train/a/{i}.png": bytes(100_000) for i in range(10)})
+    with pytest.raises(UserError, match="archive bomb"):
+        archive.list_members(path)
+
+
+@every_kind
+def test_bomb_is_refused_by_its_declared_total(tmp_path, name, monkeypatch):
+    monkeypatch.setattr(archive, "MAX_TOTAL_BYTES", 1000)
+    path = write_archive(tmp_path / name, FILES)
+    with pytest.raises(UserError, match="archive bomb"):
+        archive.list_members(path)
+
+
+@every_kind
+def test_member_larger_than_any_image_is_refused(tmp_path, name, monkeypatch):
+    monkeypatch.setattr(archive, "MAX_MEMBER_BYTES", 20_000)
+    path = write_archive(tmp_path / name, {"train/a/1.png": bytes(20_001)})
+    with pytest.raises(UserError, match="declares 20,001 bytes"):
+        archive.list_members(path)
+
+
+def test_tar_header_of_any_size_is_not_read_into_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(archive, "MAX_MEMBER_BYTES", 20_000)
+    member = tarfile.TarInfo("pax")
+    member.type, member.size = tarfile.XHDTYPE, 10**9
+    path = tmp_path / "images.tar.gz"
+    path.write_bytes(gzip.compress(member.tobuf(tarfile.USTAR_FORMAT) + bytes(1024)))
+    with pytest.raises(UserError, match="a header of 1,000,000,000 bytes"):
+        archive.list_members(path)
+
+
+@every_kind
+@pytest.mark.parametrize("kept", [0, 0.01, 0.5])
+def test_truncated_archive_is_named(tmp_path, name, kept):
+    path = write_archive(tmp_path / name, {f"train/a/{i}.png": bytes([i]) * 5000 for i in range(9)})
+    os.truncate(path, int(path.stat().st_size * kept))
+    with pytest.raises(UserError, match="damaged archive") as error:
+        archive.list_members(path)
+    assert str(path) in str(error.value)
+
+
+@every_packed_kind
+@pytest.mark.parametrize("lost", [1, 20])
+def test_archive_that_lacks_its_last_bytes_is_named(tmp_path, name, lost):
+    path = write_archive(tmp_path / name, FILES)
+    os.truncate(path, path.stat().st_size - lost)
+    with pytest.raises(UserError, match="damaged archive"):
+        archive.list_members(path)
+
+
+@every_packed_kind
+def test_damaged_content_is_named(tmp_path, name):
+    content = bytes(range(256)) * 100
+    path = write_archive(tmp_path / name, {"train/a/1.png": content})
+    damaged = bytearray(path.read_bytes())
+    middle = len(damaged) // 2
+    damaged[middle : middle + 8] = bytes(8)
+    path.write_bytes(damaged)
+    with pytest.raises(UserError, match="damaged archive"):
+        list(archive.read_members(path, archive.list_members(path)))
+
+
+@every_kind
+def test_text_file_is_no_archive(tmp_path, name):
+    (tmp_path / name).write_text("not an archive " * 100)
+    with pytest.raises(UserError, match="damaged archive, or not one"):
+        archive.list_members(tmp_path / name)

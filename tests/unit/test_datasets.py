@@ -1,0 +1,244 @@
+"""What config.yaml may say of a dataset, and how prepared datasets are read."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from deepnets import datasets
+from deepnets.datasets.prepared import open_dataset, split_train_validation
+from deepnets.errors import UserError
+from deepnets.files import sha256_file
+
+
+def options(source: str, **keys) -> datasets.DatasetOptions:
+    return datasets.source(source).Options(source=source, **keys)
+
+
+# -- options
+
+
+def test_every_source_offers_what_the_stages_call():
+    for name in datasets.available():
+        module = datasets.source(name)
+        assert issubclass(module.Options, datasets.DatasetOptions)
+        assert callable(module.download)
+        assert callable(module.read)
+
+
+def test_options_are_checked_without_heavy_imports():
+    heavy = "{'torch', 'torchvision', 'sklearn', 'scipy', 'PIL', 'requests', 'tqdm'}"
+    sources = "from deepnets import datasets; [datasets.source(name) for name in datasets.available()]"
+    code = f"import sys; {sources}; assert not {heavy} & sys.modules.keys()"
+    scripts = Path(datasets.__file__).parents[2]
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(scripts)}, check=True)
+
+
+def test_unknown_source_names_the_nearest():
+    with pytest.raises(UserError, match=r"folder, sklearn_digits, torchvision.*Did you mean 'torchvision'"):
+        datasets.source("torchvison")
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "classes", "flips"),
+    [
+        ("MNIST", (1, 28, 28), 10, False),
+        ("FashionMNIST", (1, 28, 28), 10, True),
+        ("KMNIST", (1, 28, 28), 10, False),
+        ("CIFAR10", (3, 32, 32), 10, True),
+        ("CIFAR100", (3, 32, 32), 100, True),
+        ("SVHN", (3, 32, 32), 10, False),
+    ],
+)
+def test_torchvision_datasets_have_their_own_shape_classes_and_flips(name, shape, classes, flips):
+    dataset = options("torchvision", name=name)
+    assert (dataset.input_shape, dataset.num_classes, dataset.flips) == (shape, classes, flips)
+
+
+def test_size_channels_and_flips_can_be_chosen():
+    dataset = options("sklearn_digits", size=32, channels=3, horizontal_flip=True)
+    assert dataset.input_shape == (3, 32, 32)
+    assert dataset.flips is True
+
+
+def test_specs_resolve_defaults_and_build_on_each_other():
+    dataset = options("torchvision", name="CIFAR10")
+    assert dataset.raw_spec() == {"source": "torchvision", "name": "CIFAR10"}
+    assert dataset.prepared_spec() == {**dataset.raw_spec(), "size": 32, "channels": 3}
+    assert dataset.spec() == {**dataset.prepared_spec(), "horizontal_flip": True}
+
+
+def test_spec_is_the_same_for_a_default_and_for_its_value():
+    assert options("torchvision", name="MNIST").spec() == options("torchvision", name="MNIST", size=28).spec()
+
+
+@pytest.mark.parametrize("key", ["mirror", "variant_of", "note"])
+def test_what_does_not_identify_the_data_is_not_in_the_spec(key):
+    assert options("sklearn_digits", **{key: "text"}).spec() == options("sklearn_digits").spec()
+
+
+def test_size_of_a_folder_is_not_in_its_raw_spec():
+    small, large = (options("folder", path="birds", classes=3, size=size) for size in (32, 64))
+    assert small.raw_spec() == large.raw_spec() == {"source": "folder", "path": "birds"}
+    assert small.prepared_spec() != large.prepared_spec()
+
+
+@pytest.mark.parametrize(
+    ("source", "keys"),
+    [
+        ("sklearn_digits", {}),
+        ("torchvision", {"name": "SVHN", "channels": 1}),
+        ("folder", {"path": "birds.zip", "classes": 3, "size": 64, "sha256": "0" * 64}),
+    ],
+)
+def test_options_come_back_from_their_specs(source, keys):
+    dataset = options(source, **keys)
+    for spec in (dataset.prepared_spec(), dataset.spec()):
+        assert datasets.parse_spec(json.loads(json.dumps(spec))).spec() == dataset.spec()
+
+
+@pytest.mark.parametrize(
+    ("source", "keys"),
+    [
+        ("folder", {"path": "birds", "classes": 3}),  # no size
+        ("folder", {"path": "birds", "classes": 1, "size": 32}),
+        ("folder", {"path": "", "classes": 3, "size": 32}),
+        ("folder", {"path": "birds", "classes": 3, "size": 32, "sha256": "abc"}),
+        ("torchvision", {"name": "ImageNet"}),
+        ("torchvision", {"name": "MNIST", "channels": 2}),
+        ("sklearn_digits", {"size": 0}),
+        ("sklearn_digits", {"horizontal_flip": "no"}),
+    ],
+)
+def test_impossible_options_are_refused(source, keys):
+    with pytest.raises(ValidationError):
+        options(source, **keys)
+
+
+# -- reading
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Path:
+    """dataset.json of eight images of 2x2 pixels, three channels, two classes, in either part."""
+    arrays = {}
+    for part in ("train", "test"):
+        images = np.arange(96, dtype=np.uint8).reshape(8, 2, 2, 3)
+        for kind, array in (("images", images), ("labels", np.arange(8) % 2)):
+            file = tmp_path / f"{part}_{kind}.npy"
+            np.save(file, array)
+            arrays[file.name] = {"sha256": sha256_file(file), "shape": list(array.shape), "dtype": str(array.dtype)}
+    info = {"arrays": arrays, "classes": ["a", "b"], "mean": [0.5] * 3, "std": [0.2] * 3}
+    (tmp_path / "dataset.json").write_text(json.dumps(info))
+    return tmp_path / "dataset.json"
+
+
+def test_images_are_mapped_read_only_and_labels_loaded(prepared):
+    images, labels, info = open_dataset(prepared, "train", verify=True)
+    assert isinstance(images, np.memmap)
+    assert not images.flags.writeable
+    assert (images.shape, images.dtype) == ((8, 2, 2, 3), np.uint8)
+    assert labels.tolist() == [0, 1] * 4
+    assert info["classes"] == ["a", "b"]
+
+
+def damage_missing(file: Path) -> None:
+    file.unlink()
+
+
+def damage_truncated(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def damage_empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def damage_text(file: Path) -> None:
+    file.write_text("not an array")
+
+
+def damage_shape(file: Path) -> None:
+    np.save(file, np.load(file)[1:])
+
+
+def damage_dtype(file: Path) -> None:
+    np.save(file, np.load(file).astype(np.int32))
+
+
+def damage_pickle(file: Path) -> None:
+    np.save(file, np.array([{}] * 8), allow_pickle=True)
+
+
+@pytest.mark.parametrize("kind", ["images", "labels"])
+@pytest.mark.parametrize(
+    "damage",
+    [damage_missing, damage_truncated, damage_empty, damage_text, damage_shape, damage_dtype, damage_pickle],
+)
+def test_damaged_array_is_named_with_the_way_out(prepared, kind, damage):
+    file = prepared.parent / f"test_{kind}.npy"
+    damage(file)
+    with pytest.raises(UserError) as error:
+        open_dataset(prepared, "test")
+    assert str(error.value).startswith(f"{file}: damaged")
+    assert f"delete {prepared} " in str(error.value)
+    open_dataset(prepared, "train")
+
+
+@pytest.mark.parametrize("label", [-1, 2])
+def test_label_without_a_class_is_damage(prepared, label):
+    np.save(prepared.parent / "train_labels.npy", np.array([0, 1, 0, 1, 0, 1, 0, label]))
+    with pytest.raises(UserError, match=r"train_labels\.npy: damaged"):
+        open_dataset(prepared, "train")
+
+
+def test_flipped_bit_is_found_when_asked_for(prepared):
+    file = prepared.parent / "train_images.npy"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    open_dataset(prepared, "train")
+    with pytest.raises(UserError, match=r"train_images\.npy: damaged.*SHA-256"):
+        open_dataset(prepared, "train", verify=True)
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "null", '{"arrays": {}, "classes": [], "mean": [], "std": []}', "{"])
+def test_damaged_description_is_named(prepared, content):
+    prepared.write_text(content)
+    with pytest.raises(UserError, match=r"dataset\.json: damaged.*delete it"):
+        open_dataset(prepared, "train")
+
+
+# -- the validation split
+
+
+def test_split_is_stratified_disjoint_complete_and_sorted():
+    labels = np.repeat([0, 1, 2], [100, 200, 300])
+    train, validation = split_train_validation(labels, 0.1, seed=0)
+    assert np.bincount(labels[validation]).tolist() == [10, 20, 30]
+    assert sorted([*train, *validation]) == list(range(600))
+    assert (np.diff(train) > 0).all()
+    assert (np.diff(validation) > 0).all()
+    assert train.dtype == validation.dtype == np.int64
+
+
+def test_split_depends_on_the_seed_alone():
+    labels = np.arange(100) % 4
+    first, again, other = (split_train_validation(labels, 0.2, seed)[1] for seed in (3, 3, 4))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_class_with_one_image_cannot_be_split():
+    with pytest.raises(UserError, match=r"Class 1 .* one training image"):
+        split_train_validation(np.array([0, 0, 0, 1]), 0.5, seed=0)
+
+
+def test_validation_part_smaller_than_the_classes_is_refused():
+    with pytest.raises(UserError, match=r"0\.1 cannot be drawn from 20 training images.*recipe's `validation`"):
+        split_train_validation(np.arange(20) % 10, 0.1, seed=0)

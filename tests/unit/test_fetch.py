@@ -1,0 +1,313 @@
+"""Downloads and mirrors, tried against a small server on the loopback interface."""
+
+import gzip
+import hashlib
+import http.server
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import download
+from deepnets.datasets import fetch
+from deepnets.datasets import torchvision as torchvision_source
+from deepnets.datasets.fetch import Raw, RawFile
+from deepnets.errors import UserError
+
+CONTENT = bytes(range(256)) * 1000
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Serves CONTENT at any path; the path says what goes wrong."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.requests: list[tuple[str, str | None]] = []  # path, Range header
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        earlier = len(self.server.requests)
+        self.server.requests.append((self.path, self.headers["Range"]))
+        start = int(self.headers["Range"][len("bytes=") : -1]) if self.headers["Range"] else 0
+        if "missing" in self.path or ("busy" in self.path and earlier < 2):
+            self.send_error(404 if "missing" in self.path else 503)
+        elif "redirect" in self.path:
+            self.answer(302, b"", {"Location": "http://example.invalid/file"})
+        elif "always-breaks" in self.path or ("breaks" in self.path and earlier == 0):
+            self.answer(200, CONTENT[:1000], {"Content-Length": str(len(CONTENT))})
+        elif start and "whole" not in self.path:
+            self.answer(206, CONTENT[start:], {"Content-Range": f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}"})
+        elif "short" in self.path:
+            self.answer(200, CONTENT[:-1], {})
+        elif "packed" in self.path:
+            self.answer(200, gzip.compress(CONTENT, mtime=0), {"Content-Encoding": "gzip"})
+        else:
+            self.answer(200, CONTENT, {})
+
+    def answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch) -> Iterator[Server]:
+    monkeypatch.setattr(fetch, "BACKOFF_SECONDS", 0)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def md5(content: bytes) -> str:
+    return hashlib.md5(content).hexdigest()
+
+
+def raw_file(*urls: str, content: bytes = CONTENT, **kwargs) -> RawFile:
+    return RawFile("file.bin", urls, md5=md5(content), **kwargs)
+
+
+def fetched(file: RawFile, tmp_path: Path, mirror: str | None = None) -> bytes:
+    fetch.fetch(file, tmp_path / "raw", "birds", mirror)
+    return (tmp_path / "raw" / file.name).read_bytes()
+
+
+def assert_refused(file: RawFile, tmp_path: Path, *fragments: str, mirror: str | None = None) -> None:
+    """The file is refused in one line with these fragments, and nothing is left behind."""
+    with pytest.raises(UserError) as error:
+        fetch.fetch(file, tmp_path / "raw", "birds", mirror)
+    assert "\n" not in str(error.value)
+    for fragment in fragments:
+        assert fragment in str(error.value)
+    assert not (tmp_path / "raw").exists() or not list((tmp_path / "raw").iterdir())
+
+
+# -- over the network
+
+
+def test_file_is_downloaded(server, tmp_path):
+    assert fetched(raw_file(f"{server.url}/file.bin"), tmp_path) == CONTENT
+    assert [path.name for path in (tmp_path / "raw").iterdir()] == ["file.bin"]
+
+
+def test_right_file_is_kept_without_a_request(server, tmp_path):
+    file = raw_file(f"{server.url}/file.bin")
+    fetched(file, tmp_path)
+    fetched(file, tmp_path)
+    assert len(server.requests) == 1
+
+
+def test_wrong_file_is_replaced(server, tmp_path):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "file.bin").write_bytes(CONTENT[:-1])
+    assert fetched(raw_file(f"{server.url}/file.bin"), tmp_path) == CONTENT
+
+
+def test_busy_server_is_asked_again(server, tmp_path):
+    assert fetched(raw_file(f"{server.url}/busy"), tmp_path) == CONTENT
+    assert len(server.requests) == 3
+
+
+def test_broken_download_goes_on_where_it_broke_off(server, tmp_path):
+    assert fetched(raw_file(f"{server.url}/breaks"), tmp_path) == CONTENT
+    assert server.requests == [("/breaks", None), ("/breaks", "bytes=1000-")]
+
+
+def test_broken_download_restarts_where_the_server_cannot_go_on(server, tmp_path):
+    assert fetched(raw_file(f"{server.url}/breaks-whole"), tmp_path) == CONTENT
+
+
+def test_next_address_is_tried_after_404(server, tmp_path):
+    assert fetched(raw_file(f"{server.url}/missing", f"{server.url}/file.bin"), tmp_path) == CONTENT
+    assert [path for path, _ in server.requests] == ["/missing", "/file.bin"]
+
+
+def test_file_is_stored_as_the_server_has_it_not_unpacked(server, tmp_path):
+    packed = gzip.compress(CONTENT, mtime=0)
+    assert fetched(raw_file(f"{server.url}/packed", content=packed), tmp_path) == packed
+
+
+def test_mirror_address_comes_before_the_official_one(server, tmp_path):
+    fetched(raw_file(f"{server.url}/official"), tmp_path, mirror=f"{server.url}/mirror/")
+    assert [path for path, _ in server.requests] == ["/mirror/file.bin"]
+
+
+def test_404_names_address_and_way_out(server, tmp_path):
+    file = raw_file(f"{server.url}/missing")
+    assert_refused(file, tmp_path, f"{server.url}/missing: HTTP 404", "DEEPNETS_MIRROR", "datasets.birds")
+
+
+def test_failed_download_says_that_the_mirror_was_looked_into(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("DEEPNETS_MIRROR", str(tmp_path))
+    assert_refused(raw_file(f"{server.url}/missing"), tmp_path, f"not in {tmp_path}", "HTTP 404")
+
+
+def test_download_that_always_breaks_is_refused(server, tmp_path):
+    assert_refused(raw_file(f"{server.url}/always-breaks"), tmp_path, "file.bin", "broke off after 1,000 bytes")
+
+
+def test_wrong_hash_names_both_hashes(server, tmp_path):
+    assert_refused(raw_file(f"{server.url}/short"), tmp_path, md5(CONTENT), md5(CONTENT[:-1]), "file.bin")
+
+
+def test_no_network_is_one_line(monkeypatch, tmp_path):
+    monkeypatch.setattr(fetch, "BACKOFF_SECONDS", 0)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # bound, not listening: connections are refused
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/file.bin"
+        assert_refused(raw_file(url), tmp_path, f"{url}: no connection")
+
+
+def test_redirect_away_from_https_is_refused(server, tmp_path):
+    assert_refused(raw_file(f"{server.url}/redirect"), tmp_path, "example.invalid", "not an https:// address")
+
+
+@pytest.mark.parametrize("mirror", ["http://example.org/data", "ftp://example.org", "file:///data"])
+def test_insecure_mirror_is_refused(mirror, tmp_path):
+    assert_refused(raw_file(), tmp_path, mirror, "https://", "folder", mirror=mirror)
+
+
+def test_own_archive_is_not_downloaded_without_a_hash(server, tmp_path):
+    assert_refused(RawFile("own.zip"), tmp_path, "sha256", "own.zip", mirror=server.url)
+    assert server.requests == []
+
+
+# -- from folders
+
+
+@pytest.mark.parametrize("place", ["birds/file.bin", "file.bin"])
+def test_mirror_variable_serves_both_layouts(place, tmp_path, monkeypatch):
+    monkeypatch.setenv("DEEPNETS_MIRROR", str(tmp_path / "mirror"))
+    path = tmp_path / "mirror" / place
+    path.parent.mkdir(parents=True)
+    path.write_bytes(CONTENT)
+    assert fetched(raw_file("https://example.invalid/file.bin"), tmp_path) == CONTENT
+
+
+def test_mirror_folder_of_the_config_serves(tmp_path):
+    (tmp_path / "file.bin").write_bytes(CONTENT)
+    assert fetched(raw_file(), tmp_path, mirror=str(tmp_path)) == CONTENT
+
+
+def test_mirror_without_the_file_leaves_it_to_the_official_address(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("DEEPNETS_MIRROR", str(tmp_path))
+    assert fetched(raw_file(f"{server.url}/file.bin"), tmp_path) == CONTENT
+
+
+@pytest.mark.parametrize("variable", [True, False])
+def test_mirror_that_is_no_folder_is_named(variable, tmp_path, monkeypatch):
+    missing = str(tmp_path / "missing")
+    if variable:
+        monkeypatch.setenv("DEEPNETS_MIRROR", missing)
+    name = "DEEPNETS_MIRROR" if variable else "datasets.birds.mirror"
+    assert_refused(raw_file(), tmp_path, name, missing, mirror=None if variable else missing)
+
+
+def test_wrong_file_in_a_mirror_is_named_and_not_passed_over(server, tmp_path):
+    (tmp_path / "file.bin").write_bytes(b"other")
+    file = raw_file(f"{server.url}/file.bin")
+    assert_refused(file, tmp_path, str(tmp_path / "file.bin"), md5(b"other"), md5(CONTENT), mirror=str(tmp_path))
+
+
+def test_gz_packed_again_is_known_by_its_content(tmp_path):
+    (tmp_path / "file.gz").write_bytes(gzip.compress(CONTENT, compresslevel=1))
+    file = RawFile("file.gz", md5="0" * 32, content_md5=md5(CONTENT))
+    assert gzip.decompress(fetched(file, tmp_path, mirror=str(tmp_path))) == CONTENT
+
+
+@pytest.mark.parametrize("content", [gzip.compress(CONTENT)[:-9], b"no gzip", b""], ids=["truncated", "text", "empty"])
+def test_damaged_gz_is_refused(content, tmp_path):
+    (tmp_path / "file.gz").write_bytes(content)
+    file = RawFile("file.gz", md5="0" * 32, content_md5=md5(CONTENT))
+    assert_refused(file, tmp_path, "wrong hash", md5(CONTENT), mirror=str(tmp_path))
+
+
+# -- what the official sources say
+
+
+@pytest.mark.parametrize("name", ["MNIST", "FashionMNIST", "KMNIST", "CIFAR10", "CIFAR100", "SVHN"])
+def test_official_files_have_hashes_and_https_addresses(name):
+    files = torchvision_source.raw_files(name)
+    assert len(files) == {"CIFAR10": 1, "CIFAR100": 1, "SVHN": 2}.get(name, 4)
+    assert all(file.urls and len(file.md5) == 32 for file in files)
+    assert all(url.startswith("https://") and url.endswith(file.name) for file in files for url in file.urls)
+
+
+# -- raw.json
+
+
+def run_download(tmp_path: Path, spec: dict, *arguments: str) -> dict:
+    output = tmp_path / "data" / "birds" / "raw.json"
+    download.main(["--dataset", "birds", "--job", json.dumps({"spec": spec}), "--output", str(output), *arguments])
+    return json.loads(output.read_text())
+
+
+def test_manifest_lists_files_with_size_and_hash(tmp_path):
+    (tmp_path / "birds.zip").write_bytes(CONTENT)
+    raw = run_download(tmp_path, {"source": "folder", "path": str(tmp_path / "birds.zip")}, "--mirror", "")
+    assert raw == {"files": [{"name": "birds.zip", "bytes": 256_000, "sha256": hashlib.sha256(CONTENT).hexdigest()}]}
+    assert (tmp_path / "data" / "birds" / "raw" / "birds.zip").read_bytes() == CONTENT
+
+
+def test_failed_download_leaves_no_manifest(tmp_path):
+    (tmp_path / "birds.zip").write_bytes(CONTENT)
+    spec = {"source": "folder", "path": str(tmp_path / "birds.zip")}
+    run_download(tmp_path, spec)
+    with pytest.raises(UserError, match="wrong hash: sha256"):
+        run_download(tmp_path, {**spec, "sha256": "0" * 64})
+    assert not (tmp_path / "data" / "birds" / "raw.json").exists()
+
+
+def test_relative_path_is_found_in_the_mirror_variable(tmp_path, monkeypatch):
+    (tmp_path / "mirror").mkdir()
+    (tmp_path / "mirror" / "birds.zip").write_bytes(CONTENT)
+    monkeypatch.setenv("DEEPNETS_MIRROR", str(tmp_path / "mirror"))
+    monkeypatch.chdir(tmp_path)
+    assert run_download(tmp_path, {"source": "folder", "path": "birds.zip"})["files"][0]["name"] == "birds.zip"
+
+
+def test_archive_of_ones_own_is_downloaded_when_its_hash_is_given(server, tmp_path):
+    spec = {"source": "folder", "path": "birds.zip", "sha256": hashlib.sha256(CONTENT).hexdigest()}
+    assert run_download(tmp_path, spec, "--mirror", server.url)["files"][0]["bytes"] == len(CONTENT)
+
+
+def test_leftovers_of_a_killed_download_are_removed(tmp_path):
+    (tmp_path / "birds.zip").write_bytes(CONTENT)
+    leftover = tmp_path / "data" / "birds" / "raw" / ".birds-x1y2z3.zip"
+    leftover.parent.mkdir(parents=True)
+    leftover.touch()
+    run_download(tmp_path, {"source": "folder", "path": str(tmp_path / "birds.zip")})
+    assert not leftover.exists()
+
+
+def test_full_disk_is_one_line(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device", "data/birds/raw/birds.zip")
+
+    (tmp_path / "birds.zip").write_bytes(CONTENT)
+    monkeypatch.setattr(fetch.shutil, "copyfile", full)
+    with pytest.raises(UserError, match=r"birds\.zip: No space left on device"):
+        run_download(tmp_path, {"source": "folder", "path": str(tmp_path / "birds.zip")})
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"files": [{}]}', "{"])
+def test_damaged_manifest_is_named(content, tmp_path):
+    (tmp_path / "raw.json").write_text(content)
+    with pytest.raises(UserError, match=r"raw\.json: damaged.*delete it"):
+        Raw.open(tmp_path / "raw.json")
