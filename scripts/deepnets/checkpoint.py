@@ -1,0 +1,123 @@
+"""Weights and resume states on disk: safetensors, never pickle; a file is whole or it is not there."""
+
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from deepnets.errors import UserError
+from deepnets.files import atomic_path, canonical_json, sha256_file, write_json
+
+RESUME_FORMAT = 1
+
+
+def save_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
+    """Write tensors and JSON-able metadata as one safetensors file, atomically; same content, same bytes.
+
+    Metadata values are stored as strings: strings as they are, everything else as canonical JSON.
+    """
+    texts = {key: value if isinstance(value, str) else canonical_json(value) for key, value in metadata.items()}
+    with atomic_path(path) as temporary:
+        safetensors.torch.save_file({name: t.contiguous() for name, t in tensors.items()}, temporary, texts)
+        _sort_metadata(temporary)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Put a safetensors file's metadata in order: safetensors writes it in the random order of a Rust hash map."""
+    with open(path, "r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header = {"__metadata__": dict(sorted(header.pop("__metadata__").items())), **header}
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        file.seek(8)
+        file.write(text.ljust(length))
+
+
+def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read a safetensors file: its tensors, on the CPU, and its metadata.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except FileNotFoundError:
+        raise UserError(f"{path}: the file is missing; run the same command again to rebuild it.") from None
+    except (safetensors.SafetensorError, OSError) as error:
+        raise UserError(f"{path}: damaged ({error}); delete it and run the same command again.") from None
+
+
+class ResumeFolder:
+    """The resume states of one training: the newest two, each checked before it is believed.
+
+    A state is `state-<step>.safetensors` and, written last, `state-<step>.json` with its checksum: without the second
+    file the first does not count. The folder is no output of any rule, so that Snakemake leaves it alone.
+
+    Args:
+        folder: where the states are; made at the first save.
+        key: hash of the spec and the code; a state with another key is never loaded.
+        say: takes one line for the user.
+    """
+
+    def __init__(self, folder: str | Path, key: str, say: Callable[[str], None]):
+        self.folder, self.key, self.say = Path(folder), key, say
+        self.seconds_of_last_save = 0.0
+
+    def save(self, step: int, tensors: dict[str, Tensor], progress: dict) -> None:
+        """Save a state and drop all but the two newest; a full disk costs the new state only, never an old one.
+
+        Args:
+            step: optimizer steps done; names the state and orders it.
+            tensors: everything that is a tensor.
+            progress: everything else, JSON-able.
+        """
+        start = time.monotonic()
+        weights, marker = self._files(step)
+        try:
+            save_tensors(weights, tensors, {"key": self.key})
+            write_json(
+                marker, {"format": RESUME_FORMAT, "key": self.key, "sha256": sha256_file(weights), "progress": progress}
+            )
+        except (OSError, safetensors.SafetensorError) as error:
+            self.say(f"warning: {weights}: could not save the state to resume from ({error}); training goes on.")
+            return
+        for old in self._steps()[2:]:
+            for file in reversed(self._files(old)):  # the marker first: a state without it does not count
+                file.unlink(missing_ok=True)
+        self.seconds_of_last_save = time.monotonic() - start
+
+    def load(self) -> tuple[dict[str, Tensor], dict] | None:
+        """The newest state that is whole and of this key, as (tensors, progress), or None where there is none."""
+        for step in self._steps():
+            weights, marker = self._files(step)
+            try:
+                state = json.loads(marker.read_text())
+                if (state["format"], state["key"]) != (RESUME_FORMAT, self.key):
+                    raise ValueError("it was written by another configuration or version")
+                if sha256_file(weights) != state["sha256"]:
+                    raise ValueError("its checksum does not match")
+                return load_tensors(weights)[0], state["progress"]
+            except (OSError, ValueError, KeyError, TypeError, UserError) as error:
+                self.say(f"warning: {weights}: cannot resume from it ({error}); trying the one before.")
+        return None
+
+    def clear(self) -> None:
+        """Remove the folder, once the results stand."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _files(self, step: int) -> tuple[Path, Path]:
+        return self.folder / f"state-{step}.safetensors", self.folder / f"state-{step}.json"
+
+    def _steps(self) -> list[int]:
+        """Steps of all states with a marker, newest first, by number and not by name."""
+        names = os.listdir(self.folder) if self.folder.is_dir() else []
+        return sorted((int(m[1]) for m in map(re.compile(r"state-(\d+)\.json").fullmatch, names) if m), reverse=True)

@@ -1,0 +1,381 @@
+"""The training loop, and nothing else.
+
+Every random draw is a pure function of (seed, epoch, step): the order of an epoch, the augmentation and the dropout of
+a step. So a resume needs no generator's state, only the epoch and the step, and is exact.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
+from tqdm import tqdm
+
+from deepnets.augment import Augmentation, Batch
+from deepnets.checkpoint import ResumeFolder
+from deepnets.errors import UserError
+from deepnets.hardware import Hardware
+from deepnets.optimization import build_average, build_optimizer, learning_rate
+from deepnets.recipe import Recipe
+
+# Streams of randomness: two uses never share a seed.
+INITIALISATION, ORDER, AUGMENTATION, DROPOUT = range(4)
+
+EVALUATION_BATCH = 256
+SAVE_SHARE = 0.02  # of the training time, at most, goes into saving states
+SAVE_SECONDS = 180.0  # within a long epoch, save this often
+
+
+class Interrupted(Exception):
+    """A signal asked the training to stop; its state is saved."""
+
+
+def derived_seed(*numbers: int) -> int:
+    """A 63-bit seed from small numbers; neighbours give unrelated seeds (numpy's SeedSequence)."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Images and labels of one part of a dataset.
+
+    images: uint8 (M, H, W, C), possibly memory-mapped. labels: int64 (M,). rows: int64 (N,), which of the M belong to
+    this part; None for all. All three are on one device.
+    """
+
+    images: Tensor
+    labels: Tensor
+    rows: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels if self.rows is None else self.rows)
+
+    @property
+    def side(self) -> int:
+        """Image side in pixels."""
+        return self.images.shape[1]
+
+    def to(self, device: torch.device) -> "Part":
+        """The same part on the device where it fits in half of its free memory, else unchanged on the host."""
+        if device.type == "cuda" and self.images.nbytes > torch.cuda.mem_get_info(device)[0] // 2:
+            return self
+        rows = None if self.rows is None else self.rows.to(device)
+        return Part(self.images.to(device), self.labels.to(device), rows)
+
+    def select(self, rows: Tensor) -> "Part":
+        """The part made of these rows, int64 (N,), of all images; nothing is copied."""
+        return Part(self.images, self.labels, rows.to(self.labels.device))
+
+    def take(self, index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Images (n, C, H, W) and labels (n,) at `index`, int64 (n,) in 0..N-1, on `device`."""
+        index = index.to(self.labels.device)
+        rows = index if self.rows is None else self.rows[index]
+        images = self.images[rows].to(device, non_blocking=True).permute(0, 3, 1, 2)
+        return images, self.labels[rows].to(device, non_blocking=True)
+
+    def all_labels(self) -> Tensor:
+        """Labels of the part, int64 (N,), on the CPU."""
+        return (self.labels if self.rows is None else self.labels[self.rows]).cpu()
+
+
+def predict(model: nn.Module, part: Part, augmentation: Augmentation, hardware: Hardware) -> Tensor:
+    """Logits of every image, without augmentation: float32 (N, num_classes), on the CPU, in the order of the part."""
+    model.eval()
+    logits = []
+    with torch.inference_mode(), hardware.autocast():
+        for index in torch.arange(len(part)).split(EVALUATION_BATCH):
+            images, _ = part.take(index, hardware.device)
+            logits.append(model(_channels_last(augmentation.normalise(images))).float())
+    return torch.cat(logits).cpu()
+
+
+def _channels_last(images: Tensor) -> Tensor:
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+@dataclass
+class Progress:
+    """Where a training stands: with the tensors of `Trainer.state`, all that a resume needs."""
+
+    epoch: int = 0  # epochs finished
+    step: int = 0  # steps done in the current epoch
+    seconds: float = 0.0  # spent on the current epoch's steps so far
+    wall_seconds: float = 0.0  # spent on everything since the first step, in all processes that took part
+    history: list[dict] = field(default_factory=list)  # a row per finished epoch, as in history.csv
+    resumed_from: list[float] = field(default_factory=list)  # epochs, fractional, at which it was taken up again
+
+
+class Trainer:
+    """Trains one network on one dataset by one recipe.
+
+    Args:
+        model: freshly initialised network, already on the hardware's device, in channels_last.
+        recipe: budget, optimizer, schedule, augmentation.
+        train, validation: the two parts of the training data.
+        augmentation: the recipe's augmentation for this dataset.
+        seed: the experiment's seed.
+        hardware: device, precision and threads, from `hardware.set_up`.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        recipe: Recipe,
+        train: Part,
+        validation: Part,
+        augmentation: Augmentation,
+        seed: int,
+        hardware: Hardware,
+    ):
+        self.model, self.recipe, self.seed, self.hardware = model, recipe, seed, hardware
+        self.train_part, self.validation_part, self.augmentation = train, validation, augmentation
+        self.network = torch.compile(model) if recipe.compile else model
+        self.optimizer = build_optimizer(model, recipe)
+        self.average = build_average(model, recipe)
+        # The ragged rest of an epoch's order is left out, other images each time: a last batch of one image has no
+        # batch statistics.
+        self.batch_size = min(recipe.batch_size, len(train))
+        self.steps_per_epoch = len(train) // self.batch_size
+        self.total_steps = self.steps_per_epoch * recipe.epochs
+        self.progress = Progress()
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=hardware.device)
+        self.correct = torch.zeros((), dtype=torch.int64, device=hardware.device)
+
+    def fit(
+        self,
+        states: ResumeFolder,
+        report: Callable[[dict], None] = lambda row: None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> nn.Module:
+        """Train to the end of the budget, from the newest saved state where there is one.
+
+        Args:
+            states: where states are saved and found.
+            report: called with each epoch's row of history.csv.
+            should_stop: asked after every step; True saves and ends the training.
+
+        Returns:
+            The trained network, averaged where the recipe says so.
+
+        Raises:
+            Interrupted: `should_stop` said so; the state is saved.
+            UserError: the loss is not finite.
+        """
+        self._resume(states)
+        self.started = time.monotonic() - self.progress.wall_seconds
+        last_save = time.monotonic()
+        for epoch in range(self.progress.epoch, self.recipe.epochs):
+            for _ in self._steps(epoch):
+                stop = should_stop()
+                if stop or time.monotonic() - last_save > max(SAVE_SECONDS, states.seconds_of_last_save / SAVE_SHARE):
+                    self._save(states)
+                    last_save = time.monotonic()
+                if stop:
+                    raise Interrupted
+            self._finish_epoch(epoch, report)
+            worth_saving = time.monotonic() - last_save > states.seconds_of_last_save / SAVE_SHARE
+            if worth_saving and epoch + 1 < self.recipe.epochs:
+                self._save(states)
+                last_save = time.monotonic()
+        network = self._final_network()
+        self.progress.wall_seconds = time.monotonic() - self.started
+        return network
+
+    def _steps(self, epoch: int):
+        """Do the rest of an epoch's steps, giving way after each; the clock runs for the steps alone."""
+        self.network.train()
+        order = torch.from_numpy(
+            np.random.default_rng(derived_seed(self.seed, epoch, ORDER)).permutation(len(self.train_part))
+        ).to(self.train_part.labels.device)  # once an epoch, not once a step
+        bar = tqdm(
+            total=self.steps_per_epoch,
+            initial=self.progress.step,
+            desc=f"epoch {epoch + 1}/{self.recipe.epochs}",
+            unit="step",
+            leave=False,
+            disable=None,  # no bar where no terminal watches
+        )
+        with bar:
+            for step in range(self.progress.step, self.steps_per_epoch):
+                start = time.monotonic()
+                self._step(epoch, step, order[step * self.batch_size : (step + 1) * self.batch_size])
+                self.progress.step = step + 1
+                self.progress.seconds += time.monotonic() - start
+                bar.update()
+                yield
+
+    def _step(self, epoch: int, step: int, index: Tensor) -> None:
+        """One optimizer step on the images at `index`, in `accumulation` micro-batches."""
+        done = epoch * self.steps_per_epoch + step
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(done, self.total_steps, self.recipe)
+        torch.manual_seed(derived_seed(self.seed, epoch, DROPOUT, step))
+        batch = self._batch(epoch, step, index)
+        for piece in _pieces(batch, self.recipe.accumulation):
+            with self.hardware.autocast():
+                logits = self.network(piece.images)
+            logits = logits.float()
+            loss = _loss(logits, piece, self.recipe.label_smoothing)
+            (loss * (len(piece.labels) / len(batch.labels))).backward()
+            self._count(logits.detach(), piece.labels)
+        if self.hardware.device.type == "cpu":  # where reading the sum costs nothing, do not wait for the epoch's end
+            self._refuse_divergence(epoch)
+        if self.recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.average is not None and self._averages_at(done):
+            self.average.update_parameters(self.model)
+
+    def _batch(self, epoch: int, step: int, index: Tensor) -> Batch:
+        """The augmented batch of a step, channels_last, at the side that the step trains on."""
+        generator = torch.Generator(self.hardware.device)
+        generator.manual_seed(derived_seed(self.seed, epoch, AUGMENTATION, step))
+        batch = self.augmentation(*self.train_part.take(index, self.hardware.device), generator)
+        images, side = batch.images, self._side(epoch)
+        if side < images.shape[-1]:
+            images = F.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
+        return Batch(_channels_last(images), batch.labels, batch.other_labels, batch.weight)
+
+    def _side(self, epoch: int) -> int:
+        """Side in pixels of an epoch's training images: growing along a line up to the full side."""
+        full, resizing = self.train_part.side, self.recipe.progressive_resizing
+        if resizing is None:
+            return full
+        reached = min(1.0, epoch / (self.recipe.epochs * resizing.until))
+        return round(full * (resizing.start + (1 - resizing.start) * reached))
+
+    def _averages_at(self, step: int) -> bool:
+        start = self.recipe.averaging_start if self.recipe.averaging == "swa" else 0.0
+        return step >= start * self.total_steps
+
+    def _count(self, logits: Tensor, labels: Tensor) -> None:
+        """Add to the epoch's sums, on the device: reading them here would stall a GPU at every step."""
+        self.loss_sum += F.cross_entropy(logits, labels, reduction="sum").double()
+        self.correct += (logits.argmax(1) == labels).sum()
+
+    def _finish_epoch(self, epoch: int, report: Callable[[dict], None]) -> None:
+        """Validate, add the epoch's row to the history, and start the next epoch's sums."""
+        start = time.monotonic()
+        self.hardware.synchronize()  # a GPU's steps are only queued so far
+        self.progress.seconds += time.monotonic() - start
+        self._refuse_divergence(epoch)
+        seen = self.steps_per_epoch * self.batch_size
+        validation = predict(self._best_network(), self.validation_part, self.augmentation, self.hardware)
+        labels = self.validation_part.all_labels()
+        row = {
+            "epoch": epoch + 1,
+            "lr": learning_rate((epoch + 1) * self.steps_per_epoch - 1, self.total_steps, self.recipe),
+            "train_loss": self.loss_sum.item() / seen,
+            "train_accuracy": self.correct.item() / seen,
+            "val_loss": F.cross_entropy(validation.double(), labels).item(),
+            "val_accuracy": (validation.argmax(1) == labels).double().mean().item(),
+            "seconds": round(self.progress.seconds, 3),
+            "images_per_second": round(seen / self.progress.seconds, 1),
+        }
+        self.loss_sum.zero_()
+        self.correct.zero_()
+        history = [*self.progress.history, row]
+        self.progress = replace(self.progress, epoch=epoch + 1, step=0, seconds=0.0, history=history)
+        report(row)
+
+    def _refuse_divergence(self, epoch: int) -> None:
+        if not math.isfinite(self.loss_sum.item()):
+            raise UserError(
+                f"the training loss is not finite in epoch {epoch + 1} of {self.recipe.epochs}, with lr "
+                f"{self.recipe.lr}: lower the recipe's lr (a tenth is a good next try), set clip_norm: 1.0, or, where "
+                "precision is bf16, set precision: fp32."
+            )
+
+    def _best_network(self) -> nn.Module:
+        """The average where one has begun, else the network itself."""
+        started = self.average is not None and self.average.n_averaged.item() > 0
+        return self.average.module if started else self.model
+
+    def _final_network(self) -> nn.Module:
+        """The network of the result; a stochastic weight average gets its batch-norm statistics first."""
+        network = self._best_network()
+        if self.recipe.averaging == "swa" and network is not self.model:
+            with self.hardware.autocast():
+                update_bn(self._clean_batches(), network)
+        return network
+
+    def _clean_batches(self):
+        """The training images in order, normalised and not augmented, in batches of the training size."""
+        whole_batches = torch.arange(self.steps_per_epoch * self.batch_size)
+        for piece in whole_batches.split(self.batch_size):
+            images, _ = self.train_part.take(piece, self.hardware.device)
+            yield _channels_last(self.augmentation.normalise(images))
+
+    # -- state: save and resume are mirror images; what one writes the other reads, and nothing is left over ----------
+
+    def _save(self, states: ResumeFolder) -> None:
+        self._refuse_divergence(self.progress.epoch)  # such a state is not worth going back to
+        progress = replace(self.progress, wall_seconds=time.monotonic() - self.started)
+        states.save(progress.epoch * self.steps_per_epoch + progress.step, self._tensors(), asdict(progress))
+
+    def _resume(self, states: ResumeFolder) -> None:
+        found = states.load()
+        if found is None:
+            return
+        tensors, progress = found
+        self.progress = Progress(**progress)
+        self._restore(tensors)
+        at = round(self.progress.epoch + self.progress.step / self.steps_per_epoch, 3)
+        self.progress.resumed_from = [*self.progress.resumed_from, at]
+        states.say(f"resumed at epoch {at} of {self.recipe.epochs}")
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """Every tensor that training changes, by name: weights, average, optimizer, sums of the current epoch."""
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        if self.average is not None:
+            tensors |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
+        for number, parameter in enumerate(self._parameters()):
+            for name, tensor in self.optimizer.state.get(parameter, {}).items():
+                tensors[f"optimizer.{number}.{name}"] = tensor
+        return tensors | {"sums.loss": self.loss_sum, "sums.correct": self.correct}
+
+    def _restore(self, tensors: dict[str, Tensor]) -> None:
+        """Put saved tensors back, in the memory format of their parameters."""
+        for number, parameter in enumerate(self._parameters()):
+            prefix = f"optimizer.{number}."
+            for name in [name for name in tensors if name.startswith(prefix)]:
+                saved = tensors[name]
+                own = torch.empty_like(parameter) if saved.shape == parameter.shape else torch.empty_like(saved)
+                self.optimizer.state[parameter][name.removeprefix(prefix)] = own.copy_(saved)
+        current = self._tensors()
+        if current.keys() != tensors.keys():
+            raise ValueError(f"a saved state does not fit the network: {sorted(current.keys() ^ tensors.keys())}")
+        with torch.no_grad():
+            for name, tensor in current.items():
+                tensor.copy_(tensors[name])
+
+    def _parameters(self) -> list[nn.Parameter]:
+        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+
+
+def _pieces(batch: Batch, count: int) -> list[Batch]:
+    """A batch cut into `count` micro-batches, as equal as can be."""
+    if count == 1:
+        return [batch]
+    columns = [
+        [None] * count if tensor is None else tensor.tensor_split(count)
+        for tensor in (batch.images, batch.labels, batch.other_labels, batch.weight)
+    ]
+    return [Batch(*row) for row in zip(*columns, strict=True) if len(row[1])]
+
+
+def _loss(logits: Tensor, batch: Batch, label_smoothing: float) -> Tensor:
+    """Mean cross-entropy, of both labels in their shares where images were mixed: float ()."""
+    if batch.other_labels is None:
+        return F.cross_entropy(logits, batch.labels, label_smoothing=label_smoothing)
+    own, other = (
+        F.cross_entropy(logits, labels, label_smoothing=label_smoothing, reduction="none")
+        for labels in (batch.labels, batch.other_labels)
+    )
+    return (own * batch.weight + other * (1 - batch.weight)).mean()

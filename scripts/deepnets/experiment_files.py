@@ -1,0 +1,122 @@
+"""The files of a trained experiment: who may write them, and what is in them."""
+
+import contextlib
+import csv
+import json
+import os
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from torch import nn
+
+from deepnets.checkpoint import load_tensors, save_tensors
+from deepnets.engine import Trainer
+from deepnets.errors import LOG, UserError
+from deepnets.files import atomic_path, canonical_json, sha256_text, write_json
+
+WAIT_SECONDS = 60.0
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold an experiment's folder for this process alone, waiting a minute for another trainer to leave it.
+
+    Snakemake's own children can outlive it, and the next start would train the same experiment beside them. The lock
+    is the kernel's, so that it ends with its process, however that dies.
+
+    Raises:
+        UserError: another trainer is still at it; the message names its process and host.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock, owner = FileLock(folder / ".train.lock"), folder / ".train.owner"
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        LOG.warning("%s: waiting for %s, which trains here", folder, _read(owner))
+        try:
+            lock.acquire(timeout=WAIT_SECONDS)
+        except Timeout:
+            raise UserError(
+                f"{folder}: {_read(owner)} is still training here; wait until it has finished, or end it, "
+                "then run the same command again: it goes on from the last saved state."
+            ) from None
+    try:
+        owner.write_text(f"process {os.getpid()} on {platform.node()}")
+        yield
+    finally:
+        owner.unlink(missing_ok=True)
+        lock.release()
+
+
+def _read(owner: Path) -> str:
+    try:
+        return owner.read_text() or "another process"
+    except OSError:
+        return "another process"
+
+
+def write_results(folder: Path, network: nn.Module, trainer: Trainer, spec: dict, info: dict) -> None:
+    """Write history.csv, timing.json and model.safetensors, the weights last.
+
+    Args:
+        folder: the experiment's folder.
+        network: the trained network.
+        trainer: knows how the training went.
+        spec: the experiment's spec.
+        info: the dataset's facts, from dataset.json.
+
+    Raises:
+        UserError: a file cannot be written (full disk, read-only folder).
+    """
+    progress, recipe, hardware = trainer.progress, trainer.recipe, trainer.hardware
+    seconds = sum(row["seconds"] for row in progress.history)
+    images = trainer.steps_per_epoch * trainer.batch_size * recipe.epochs
+    try:
+        with atomic_path(folder / "history.csv") as path, open(path, "w", newline="") as file:
+            writer = csv.DictWriter(file, list(progress.history[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(progress.history)
+        write_json(
+            folder / "timing.json",
+            hardware.describe()
+            | {
+                "epochs": recipe.epochs,
+                "batch_size": trainer.batch_size,
+                "accumulation": recipe.accumulation,
+                "train_seconds": round(seconds, 3),
+                "wall_seconds": round(progress.wall_seconds, 3),
+                "images_per_second": round(images / seconds, 1),
+                "peak_memory_mb": round(hardware.peak_memory_mb(), 1),
+                "resumed_from_epochs": progress.resumed_from,
+            },
+        )
+        save_tensors(
+            folder / "model.safetensors",
+            dict(network.state_dict()),
+            {
+                "spec": spec,
+                "spec_sha256": sha256_text(canonical_json(spec)),
+                "classes": info["classes"],
+                "input_shape": info["input_shape"],
+                "mean": info["mean"],
+                "std": info["std"],
+            },
+        )
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or folder}: cannot write the results ({error.strerror}); free some disk space or make "
+            "the folder writable, then run the same command again: it goes on from the last saved state."
+        ) from None
+
+
+def load_model_file(path: str | Path) -> tuple[dict, dict]:
+    """The weights of model.safetensors by name, and its metadata with every value decoded.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    tensors, metadata = load_tensors(path)
+    decoded = {key: value if key == "spec_sha256" else json.loads(value) for key, value in metadata.items()}
+    return tensors, decoded

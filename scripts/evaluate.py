@@ -1,0 +1,116 @@
+"""Evaluate one trained experiment: predictions.safetensors and metrics.json into its folder.
+
+    python scripts/evaluate.py --job JSON --data data/digits/dataset.json \\
+        --summary results/digits/resnet50/summary.json --output results/digits/resnet50/quick/seed0
+
+The one place that reads the test part.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from deepnets import metrics, models
+from deepnets.augment import Augmentation
+from deepnets.checkpoint import save_tensors
+from deepnets.datasets.prepared import open_dataset, split_train_validation
+from deepnets.engine import Part, predict
+from deepnets.errors import UserError, log_to, run
+from deepnets.experiment_files import load_model_file
+from deepnets.files import canonical_json, read_json, sha256_text, write_json
+from deepnets.hardware import keep_freed_memory, set_up
+from deepnets.recipe import Recipe
+
+SCHEMA_VERSION = 1
+# Enough for a half-width of 0.6 points at 90 %; all of MNIST would cost as much as a tenth of an epoch's training.
+TRAIN_IMAGES = 10_000
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--job", type=json.loads, required=True, help="JSON with the experiment's names, spec and code")
+    parser.add_argument("--data", required=True, help="dataset.json of the prepared dataset")
+    parser.add_argument("--summary", required=True, help="summary.json of the network")
+    parser.add_argument("--output", type=Path, required=True, help="the experiment's folder")
+    parser.add_argument("--log", help="file that the terminal's lines are appended to")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default auto: a GPU if any")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    if args.log:
+        log_to(args.log)
+    keep_freed_memory()
+    spec = args.job["spec"]
+    recipe = Recipe(**spec["recipe"])
+    model, facts = trained_network(args.output / "model.safetensors", spec)
+    hardware = set_up(model, args.device, recipe.precision, args.threads)
+    model = model.to(hardware.device, memory_format=torch.channels_last)
+    augmentation = Augmentation(recipe.augment, False, facts["mean"], facts["std"], hardware.device)
+
+    parts = open_parts(args.data, recipe.validation, spec["seed"])
+    logits = {name: predict(model, part, augmentation, hardware).numpy() for name, part in parts.items()}
+    labels = {name: part.all_labels().numpy() for name, part in parts.items()}
+    figures = {name: metrics.basic_metrics(logits[name], labels[name]) for name in ("train", "validation")}
+    save_tensors(
+        args.output / "predictions.safetensors",
+        {
+            f"{name}_{kind}": torch.from_numpy(array[name])
+            for name in ("test", "validation")
+            for kind, array in (("logits", logits), ("labels", labels))
+        },
+        {"spec_sha256": facts["spec_sha256"]},
+    )
+    write_json(
+        args.output / "metrics.json",
+        {
+            "schema_version": SCHEMA_VERSION,
+            "experiment": args.job["experiment"],
+            "spec": spec,
+            "spec_sha256": facts["spec_sha256"],
+            "classes": facts["classes"],
+            "model": read_json(args.summary),
+            **figures,
+            "test": metrics.detailed_metrics(logits["test"], labels["test"], facts["classes"]),
+            "warnings": metrics.warnings(**figures, validation_labels=labels["validation"], epochs=recipe.epochs),
+        },
+    )
+
+
+def trained_network(path: Path, spec: dict) -> tuple[torch.nn.Module, dict]:
+    """The network of model.safetensors with its weights, and the file's metadata.
+
+    Raises:
+        UserError: the file is damaged, or is of another experiment.
+    """
+    tensors, facts = load_model_file(path)
+    if facts.get("spec_sha256") != sha256_text(canonical_json(spec)):
+        raise UserError(f"{path}: was trained with other settings; delete it and run the same command again.")
+    with torch.device("meta"):  # every weight is about to be loaded: initialising them would be for nothing
+        model = models.build(spec["model"], len(facts["classes"]), facts["input_shape"][0])
+    model.load_state_dict(tensors, assign=True)
+    return model, facts
+
+
+def open_parts(data: str, validation_fraction: float, seed: int) -> dict[str, Part]:
+    """The parts to evaluate, by name; of the training images a fixed sample of at most TRAIN_IMAGES."""
+    images, labels, _ = open_dataset(data, "train")
+    whole = Part(torch.from_numpy(images), torch.from_numpy(labels))
+    train_rows, validation_rows = split_train_validation(labels, validation_fraction, seed)
+    if len(train_rows) > TRAIN_IMAGES:
+        train_rows = np.sort(np.random.default_rng(seed).choice(train_rows, TRAIN_IMAGES, replace=False))
+    test_images, test_labels, _ = open_dataset(data, "test")
+    return {
+        "train": whole.select(torch.from_numpy(train_rows)),
+        "validation": whole.select(torch.from_numpy(validation_rows)),
+        "test": Part(torch.from_numpy(test_images), torch.from_numpy(test_labels)),
+    }
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,102 @@
+"""Train one experiment: weights, history and timing into the experiment's folder.
+
+    python scripts/train.py --job JSON --data data/digits/dataset.json --output results/digits/resnet50/quick/seed0
+
+The workflow writes the job; to train by hand: `snakemake --cores 2 results/digits/resnet50/quick/seed0/history.csv`.
+A TERM or INT saves at the next step and exits with 75; the same command then goes on where it stopped.
+"""
+
+import argparse
+import json
+import signal
+import sys
+from pathlib import Path
+
+import torch
+
+from deepnets import models
+from deepnets.augment import Augmentation
+from deepnets.checkpoint import ResumeFolder
+from deepnets.datasets.prepared import open_dataset, split_train_validation
+from deepnets.engine import INITIALISATION, Interrupted, Part, Trainer, derived_seed
+from deepnets.errors import LOG, log_to, run
+from deepnets.experiment_files import exclusive, write_results
+from deepnets.files import canonical_json, sha256_text
+from deepnets.hardware import keep_freed_memory, set_up
+from deepnets.recipe import Recipe
+
+INTERRUPTED_EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: the same command may succeed later
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--job", type=json.loads, required=True, help="JSON with the experiment's names, spec and code")
+    parser.add_argument("--data", required=True, help="dataset.json of the prepared dataset")
+    parser.add_argument("--output", type=Path, required=True, help="the experiment's folder")
+    parser.add_argument("--log", help="file that the terminal's lines are appended to")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default auto: a GPU if any")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    if args.log:
+        log_to(args.log)
+    keep_freed_memory()
+    with exclusive(args.output):
+        train(args)
+
+
+def train(args: argparse.Namespace) -> None:
+    spec = args.job["spec"]
+    recipe, seed = Recipe(**spec["recipe"]), spec["seed"]
+    images, labels, info = open_dataset(args.data, "train")
+    torch.manual_seed(derived_seed(seed, INITIALISATION))
+    model = models.build(spec["model"], len(info["classes"]), info["input_shape"][0])
+    hardware = set_up(model, args.device, recipe.precision, args.threads)
+    model = model.to(hardware.device, memory_format=torch.channels_last)
+    whole = Part(torch.from_numpy(images), torch.from_numpy(labels)).to(hardware.device)
+    train_part, validation_part = (
+        whole.select(torch.from_numpy(rows)) for rows in split_train_validation(labels, recipe.validation, seed)
+    )
+    augmentation = Augmentation(
+        recipe.augment, spec["dataset"]["horizontal_flip"], info["mean"], info["std"], hardware.device
+    )
+
+    # What a state may be resumed for: the same settings, code, data and torch. Device and threads are not of it.
+    key = {"spec": spec, "code": args.job["code"], "data": info["arrays"], "torch": torch.__version__}
+    states = ResumeFolder(args.output / ".resume", sha256_text(canonical_json(key)), LOG.warning)
+    trainer = Trainer(model, recipe, train_part, validation_part, augmentation, seed, hardware)
+    name = "/".join(str(part) for part in args.job["experiment"].values())
+    LOG.info("%s: %d images, %s, %d threads", name, len(train_part), hardware.precision, hardware.threads)
+    try:
+        network = trainer.fit(states, lambda row: LOG.info(epoch_line(name, row, recipe.epochs)), stop_on_signal())
+    except Interrupted:
+        LOG.warning("%s: interrupted, its state is saved; run the same command again to go on", name)
+        sys.exit(INTERRUPTED_EXIT_CODE)
+    write_results(args.output, network, trainer, spec, info)
+    states.clear()
+
+
+def stop_on_signal():
+    """Note TERM and INT from now on; the returned function tells whether one has come."""
+    received = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, frame: received.append(number))
+    return lambda: bool(received)
+
+
+def epoch_line(name: str, row: dict, epochs: int) -> str:
+    """One epoch for the terminal, with the time left if the rest goes as fast."""
+    left = (epochs - row["epoch"]) * row["seconds"]
+    return (
+        f"{name}: epoch {row['epoch']}/{epochs}  "
+        f"train loss {row['train_loss']:.4f} accuracy {row['train_accuracy']:.2%}  "
+        f"validation loss {row['val_loss']:.4f} accuracy {row['val_accuracy']:.2%}  "
+        f"{row['images_per_second']:.0f} images/s  {int(left // 60)}:{int(left % 60):02d} left"
+    )
+
+
+if __name__ == "__main__":
+    run(main)
