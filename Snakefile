@@ -1,0 +1,22 @@
+"""Deeper Networks: every (model, dataset) pair from download to report. Start with `snakemake --cores 4 results/report.md`."""
+
+from snakemake.utils import min_version
+
+min_version("9.8")
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/plot.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        "results/report.md",

@@ -1,0 +1,59 @@
+"""Networks and their training."""
+
+
+rule summarize:
+    """Count a network's parameters, operations and memory; needs no data."""
+    input:
+        code=ancient(code("summarize")),
+    output:
+        json="results/{dataset}/{model}/summary.json",
+        text=report(
+            "results/{dataset}/{model}/summary.txt",
+            caption="../report/summary.rst",
+            category="Networks",
+            labels={"dataset": "{dataset}", "model": "{model}"},
+        ),
+    log:
+        "logs/{dataset}/{model}/summarize.log",
+    params:
+        job=job("summarize", spec=network_spec),
+    message:
+        "Summarize {wildcards.model} for {wildcards.dataset}"
+    conda:
+        CONDA
+    threads: 1
+    localrule: True
+    shell:
+        "exec python {SCRIPTS}/summarize.py --job {params.job:q}"
+        " --json {output.json:q} --text {output.text:q} > {log:q} 2>&1"
+
+
+rule train:
+    """Train one experiment; its lines go to the terminal and to the log."""
+    input:
+        data="data/{dataset}/dataset.json",
+        # dataset.json holds the arrays' hashes: their own times say nothing, and Snakemake hashes no file this large.
+        arrays=ancient(expand("data/{{dataset}}/train_{kind}.npy", kind=["images", "labels"])),
+        code=ancient(code("train")),
+    output:
+        model=EXPERIMENT + "/model.safetensors",
+        history=EXPERIMENT + "/history.csv",
+        timing=EXPERIMENT + "/timing.json",
+    log:
+        LOGS + "/train.log",
+    benchmark:
+        LOGS + "/train.benchmark.tsv"
+    params:
+        job=job("train", experiment=experiment_names, spec=experiment_spec),
+        folder=subpath(output.model, parent=True),
+    message:
+        "Train {wildcards.model} on {wildcards.dataset}, recipe {wildcards.recipe}, seed {wildcards.seed}"
+    conda:
+        CONDA
+    threads: 2
+    resources:
+        mem_mb=8000,
+        runtime=240,
+    shell:
+        "exec python {SCRIPTS}/train.py --job {params.job:q} --data {input.data:q} --output {params.folder:q}"
+        " --threads {threads} --log {log:q}"
