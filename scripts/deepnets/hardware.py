@@ -6,11 +6,13 @@ import platform
 import resource
 import sys
 from dataclasses import dataclass
+from importlib import metadata
 
 import torch
 from torch import nn
 
 from deepnets.errors import UserError
+from deepnets.machine import cpu_name, usable_cores
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,11 @@ class Hardware:
             "precision": self.precision,
             "threads": self.threads,
             "deterministic": self.deterministic,
-            "versions": {"python": platform.python_version(), "torch": torch.__version__},
+            "versions": {
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "torchvision": metadata.version("torchvision"),
+            },
         }
 
 
@@ -99,11 +105,6 @@ def fastest_precision(model: nn.Module, device: torch.device) -> str:
     return "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() and not depthwise else "fp32"
 
 
-def usable_cores() -> int:
-    """CPU cores that this process may run on (a container or a batch system may allow fewer than the machine has)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def keep_freed_memory() -> None:
     """Tell glibc's malloc to keep what is freed instead of handing it back to the kernel after every step.
 
@@ -117,12 +118,3 @@ def keep_freed_memory() -> None:
     trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD, M_MMAP_MAX of malloc.h
     mallopt(mmap_max, 0)
     mallopt(trim_threshold, 2**31 - 1)
-
-
-def cpu_name() -> str:
-    """The processor's model name, as the kernel gives it."""
-    try:
-        with open("/proc/cpuinfo") as lines:
-            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

@@ -1,0 +1,64 @@
+"""Confusion matrix of one experiment: which class is taken for which."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+
+from deepnets.figures.style import applied, legible
+
+_COUNTED_CLASSES = 25  # above, counts in the cells are too small to read and only colour is left
+_NAMED_CLASSES = 110  # above, so are the names of all classes, and every n-th is written
+_SQUARE = 0.8  # the matrix takes about this share of the figure's side, its names the rest
+_DARK = 0.36  # share of the row from which a cell is too dark for black figures
+
+
+@applied()
+def confusion_matrix(counts: list[list[int]], classes: list[str], title: str) -> Figure:
+    """Draw a confusion matrix: colour is the share of the true class, figures are counts, empty cells are blank.
+
+    Args:
+        counts: C x C; `counts[i][j]` is the number of images of true class i taken for class j.
+        classes: C names, of any length and script.
+    """
+    matrix = np.asarray(counts)
+    n_classes = len(classes)
+    # A class without images has an empty row, not a division by zero.
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    side = min(3.6 + 0.17 * n_classes, 9.5)
+
+    figure = Figure(figsize=(side + 1.2, side + 0.5), layout="constrained")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
+    axes = figure.subplots()
+    axes.grid(False)
+    # The square root lets a confusion of 1 % be seen beside a diagonal of 99 %.
+    image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest")
+    if n_classes <= _COUNTED_CLASSES:
+        size = min(9, 0.4 * _SQUARE * side * 72 / n_classes)
+        for (row, column), count in np.ndenumerate(matrix):
+            if count:
+                color = "white" if shares[row, column] > _DARK else "black"
+                axes.text(column, row, f"{count:,}", ha="center", va="center", fontsize=size, color=color)
+    _name_classes(axes, classes, row_points=_SQUARE * side * 72 / n_classes)
+    axes.set_xlabel("Predicted class")
+    axes.set_ylabel("True class")
+
+    bar = figure.colorbar(image, ax=axes, shrink=0.7, aspect=30, ticks=[0, 0.01, 0.05, 0.1, 0.25, 0.5, 1])
+    bar.ax.set_yticklabels(["0", "1", "5", "10", "25", "50", "100"])
+    bar.set_label("Share of the true class (%)")
+    bar.outline.set_visible(False)
+    return figure
+
+
+def _name_classes(axes: Axes, classes: list[str], row_points: float) -> None:
+    step = -(-len(classes) // _NAMED_CLASSES)
+    places = range(0, len(classes), step)
+    names = [legible(classes[place], 20, instead=f"class {place}") for place in places]
+    size = min(8.5, 0.85 * row_points * step)
+    # Short names (digits) stand upright under their column; longer ones would run into each other.
+    upright = max(map(len, names)) <= 3 and len(classes) <= _COUNTED_CLASSES
+    axes.set_xticks(places, names, rotation=0 if upright else 90, fontsize=size)
+    axes.set_yticks(places, names, fontsize=size)
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)

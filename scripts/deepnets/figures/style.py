@@ -1,0 +1,189 @@
+"""One look for all figures: fonts, sizes, a colour, marker and dash per model, and files equal byte by byte."""
+
+import functools
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from deepnets.files import atomic_path
+from deepnets.results import display_name
+
+Color = str | tuple[float, float, float]
+
+INK = "#222222"
+QUIET = "#6b6b6b"
+GRID = "#e3e3e3"
+
+# DejaVu Sans comes with matplotlib; the others draw what it cannot, where a machine has them.
+_FONTS = (
+    "DejaVu Sans",
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Source Han Sans SC",
+    "WenQuanYi Micro Hei",
+    "Microsoft YaHei",
+    "Hiragino Sans",
+    "Arial Unicode MS",
+)
+
+RC = {
+    "font.family": [font for font in _FONTS if font in font_manager.fontManager.get_font_names()],
+    "font.size": 9,
+    "text.color": INK,
+    "text.parse_math": False,  # a class may be called "$5"
+    "figure.dpi": 160,
+    "savefig.dpi": 160,
+    "figure.facecolor": "white",
+    "svg.hashsalt": "deepnets",  # else ids in an SVG differ from run to run
+    "axes.titlesize": 9,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": QUIET,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 5,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+}
+
+
+def applied():
+    """The style, as a decorator of a function that draws or saves, or as a context."""
+    return matplotlib.rc_context(RC)
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one model is drawn, everywhere."""
+
+    label: str
+    color: str
+    marker: str
+    linestyle: str | tuple[float, tuple[float, ...]]
+
+    @property
+    def ink(self) -> Color:
+        """The colour, darkened until text in it reads well on white."""
+        red, green, blue = to_rgb(self.color)
+        return 0.62 * red, 0.62 * green, 0.62 * blue
+
+
+# Lengths on and off in line widths.
+_LINESTYLES = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1)))
+# Colours that stay apart for every kind of colour vision and, by lightness alone, in grey print (tests check both).
+_ARCHITECTURES = {
+    "vgg16": ("#004488", "s", _LINESTYLES[1]),
+    "resnet50": ("#CC3311", "o", _LINESTYLES[0]),
+    "inception_v3": ("#009E73", "^", _LINESTYLES[2]),
+    "mobilenet_v2": ("#E69F00", "D", _LINESTYLES[3]),
+}
+# 6 colours, 7 markers and 5 dashes without a common factor: 210 models before one look comes twice.
+_COLORS = ("#AA4499", "#56B4E9", "#882255", "#999933", "#225555", "#CC79A7")
+_MARKERS = ("v", "P", "X", "<", "p", ">", "h")
+
+
+def look(model: str, index: int) -> Look:
+    """The look of a model; `index` (0, 1, ...) picks it for all but the four architectures, whose looks are fixed."""
+    fixed = _ARCHITECTURES.get(model)
+    color, marker, linestyle = fixed or (
+        _COLORS[index % len(_COLORS)],
+        _MARKERS[index % len(_MARKERS)],
+        _LINESTYLES[index % len(_LINESTYLES)],
+    )
+    return Look(legible(display_name(model), 28), color, marker, linestyle)
+
+
+@functools.cache
+def _drawable() -> frozenset[int]:
+    """Code points that some font of the style can draw."""
+    fonts = (font_manager.get_font(font_manager.findfont(family)) for family in RC["font.family"])
+    return frozenset(point for font in fonts for point in font.get_charmap())
+
+
+def legible(text: str, limit: int, instead: str | None = None) -> str:
+    """A name on one line, cut to `limit` characters; `instead` where no font at hand can draw it."""
+    text = " ".join(text.split())
+    if any(ord(character) not in _drawable() for character in text):
+        text = instead or "".join(character if ord(character) in _drawable() else "?" for character in text)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def title(experiment: dict, found: str = "") -> str:
+    """Title of a figure of one experiment, from its names {"dataset", "model", "recipe", "seed"}; `found` on line 2."""
+    model, dataset = legible(display_name(experiment["model"]), 28), legible(experiment["dataset"], 28)
+    line = f"{model} on {dataset}, recipe {legible(experiment['recipe'], 28)}, seed {experiment['seed']}"
+    return f"{line}\n{found}" if found else line
+
+
+@applied()
+def save(figure: Figure, path: str | Path) -> None:
+    """Write a figure as the suffix of `path` says; the same figure gives the same bytes: no date, no version."""
+    nothing = {"Date": None, "Creator": None} if Path(path).suffix == ".svg" else {"Software": None}
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, metadata=nothing)
+
+
+def limit_percent(axes: Axes) -> None:
+    """Keep an accuracy axis from ending far above 100 % and from blowing up differences of a tenth of a point."""
+    low, high = axes.get_ylim()
+    middle, half = (low + high) / 2, max(high - low, 2) / 2
+    axes.set_ylim(max(middle - half, -2), min(middle + half, 101))
+
+
+def end_labels(axes: Axes, labels: list[tuple[float, str, Color]], gap: float = 0.075) -> None:
+    """Write labels right of the axes, each at its value's height and at least `gap` axes heights from the next.
+
+    Args:
+        labels: (value on the y-axis, text, colour); a value that is not finite is written at the top.
+    """
+    axes.get_ylim()  # brings the limits up to date, which the transformation would not do
+    to_axes = axes.transData + axes.transAxes.inverted()
+    heights = [float(to_axes.transform((1, value))[1]) if math.isfinite(value) else 1.0 for value, _, _ in labels]
+    ascending = sorted(range(len(labels)), key=heights.__getitem__)
+    for index, height in zip(ascending, spread([heights[index] for index in ascending], gap), strict=True):
+        _, text, color = labels[index]
+        axes.annotate(
+            text,
+            (1, height),
+            xycoords="axes fraction",
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            color=color,
+            fontweight="bold",
+            annotation_clip=False,
+        )
+
+
+def spread(heights: list[float], gap: float) -> list[float]:
+    """Ascending heights, moved to be at least `gap` apart: those too close are centred on their mean."""
+
+    def bottom(cluster: list[float]) -> float:
+        return sum(cluster) / len(cluster) - gap * (len(cluster) - 1) / 2
+
+    clusters: list[list[float]] = []
+    for height in heights:
+        clusters.append([height])
+        while len(clusters) > 1 and bottom(clusters[-2]) + gap * len(clusters[-2]) > bottom(clusters[-1]):
+            clusters[-2:] = [clusters[-2] + clusters[-1]]
+    return [bottom(cluster) + gap * step for cluster in clusters for step in range(len(cluster))]

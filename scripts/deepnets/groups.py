@@ -1,0 +1,98 @@
+"""Experiments that differ only in their seed, taken together: means and intervals."""
+
+import math
+import statistics
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from deepnets.files import canonical_json
+from deepnets.results import Result, display_name
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with its 95 % interval; `seeds` is the number of runs behind it."""
+
+    value: float
+    low: float
+    high: float
+    seeds: int
+
+
+def mean_over_seeds(accuracies: list[float]) -> Estimate:
+    """Mean of at least two accuracies (fractions) with Student's t interval, cut to what an accuracy can be."""
+    from scipy.special import stdtrit  # costs 0.2 s; most users of this module have one seed
+
+    n = len(accuracies)
+    mean = statistics.fmean(accuracies)
+    half_width = float(stdtrit(n - 1, 0.975)) * statistics.stdev(accuracies) / math.sqrt(n)
+    return Estimate(mean, max(0.0, mean - half_width), min(1.0, mean + half_width), n)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Experiments that differ in nothing but their seed, in the order of the study."""
+
+    results: tuple[Result, ...]
+
+    @property
+    def first(self) -> Result:
+        return self.results[0]
+
+    @property
+    def model(self) -> str:
+        return self.first.model
+
+    @cached_property
+    def accuracy(self) -> Estimate:
+        """Test accuracy: over the seeds where there are several, else one run with the interval of its test part."""
+        if len(self.results) > 1:
+            return mean_over_seeds([result.metrics.test.accuracy for result in self.results])
+        test = self.first.metrics.test
+        return Estimate(test.accuracy, *test.accuracy_ci95, seeds=1)
+
+    def mean(self, value: Callable[[Result], float | None]) -> float | None:
+        """Mean of a figure over the seeds; None where any of them has none."""
+        values = [value(result) for result in self.results]
+        return None if None in values else statistics.fmean(values)
+
+
+def group_by_seed(results: Iterable[Result]) -> list[Group]:
+    """Put experiments that differ only in their seed together, in order of first appearance."""
+    groups: dict[tuple, list[Result]] = {}
+    for result in results:
+        # The recipe's values, not its name alone: a study may override single values for some of its entries.
+        values = canonical_json({key: part for key, part in result.metrics.spec.items() if key != "seed"})
+        groups.setdefault((result.dataset, result.model, result.recipe, values), []).append(result)
+    return [Group(tuple(group)) for group in groups.values()]
+
+
+def label(group: Group, among: list[Group]) -> str:
+    """Name of a group among the groups of its dataset: the model, and the recipe where there are several."""
+    name = display_name(group.model)
+    return name if len({other.first.recipe for other in among}) == 1 else f"{name} ({group.first.recipe})"
+
+
+def interval_caption(groups: list[Group]) -> str:
+    """What the accuracies of one dataset's groups are means of, and what their intervals are; no final stop."""
+    images = f"{groups[0].first.metrics.test.n:,} test images"
+    seeds = {len(group.results) for group in groups}
+    if seeds == {1}:
+        return f"{images}, one run each; 95 % interval of the test part (Wilson)"
+    runs = f"mean of {max(seeds)} seeds" if len(seeds) == 1 else f"mean of up to {max(seeds)} seeds"
+    single = "; single runs: interval of the test part (Wilson)" if 1 in seeds else ""
+    return f"{images}, {runs}; 95 % interval over the seeds (Student's t){single}"
+
+
+def mean_wall_seconds(group: Group) -> float:
+    """Wall time of one training in seconds, mean over the seeds."""
+    return statistics.fmean(result.timing.wall_seconds for result in group.results)
+
+
+def has_budgets(budgets: Iterable[tuple[str, int]]) -> bool:
+    """Is some model trained with two or more epoch budgets? Takes the (model, epochs) of one dataset's experiments."""
+    epochs: dict[str, set[int]] = {}
+    for model, budget in budgets:
+        epochs.setdefault(model, set()).add(budget)
+    return any(len(budgets) > 1 for budgets in epochs.values())

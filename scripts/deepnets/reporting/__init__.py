@@ -1,0 +1,1 @@
+"""Putting a study into words and tables: results/report.md, metrics.csv and environment.json."""

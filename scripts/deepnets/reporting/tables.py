@@ -1,0 +1,248 @@
+"""The report's tables and metrics.csv: figures of results, formatted for readers."""
+
+import csv
+import io
+from collections.abc import Iterable
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+from deepnets.files import canonical_json
+from deepnets.groups import label
+from deepnets.reporting.findings import Row
+from deepnets.reporting.job_times import StageTime
+from deepnets.reporting.markdown import Markdown, bold, code, enumerate_words, table
+from deepnets.results import Result, display_name
+
+MISSING = "–"
+_NO_BREAK = "\N{NO-BREAK SPACE}"
+_USERS_NAMED = 4  # models that use a recipe; more are counted
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that suits it: "4.2 s", "3 min 05 s", "2 h 10 min"; its spaces do not break."""
+    minutes, rest = divmod(round(seconds), 60)
+    if seconds < 59.95:
+        text = f"{seconds:.1f} s"
+    else:
+        text = f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+    return text.replace(" ", _NO_BREAK)
+
+
+# -- this run beside the published figures ----------------------------------------------------------------------------
+
+
+class Column(NamedTuple):
+    """A column of the published table.
+
+    key: its name in workflow/published.csv. path: ours, from a Result, to be multiplied by `scale`.
+    ours, published, difference: formats of our figure, of the published one, and of how far they are apart.
+    """
+
+    title: str
+    key: str
+    path: str
+    scale: int
+    ours: str
+    published: str
+    difference: str
+
+
+COLUMNS = (
+    Column("Size (MB)", "size_mb", "metrics.model.size_mb", 1, ".2f", ".2f", ".2f"),
+    Column(
+        "Trainable parameters", "trainable_parameters", "metrics.model.trainable_parameters", 1, ",.0f", ",.0f", ",.0f"
+    ),
+    Column("Train loss", "train_loss", "metrics.train.loss", 1, ".4g", ".4g", ".4f"),
+    Column("Test loss", "test_loss", "metrics.test.loss", 1, ".4g", ".4g", ".4f"),
+    Column("Train acc. (%)", "train_accuracy", "metrics.train.accuracy", 100, ".2f", ".2f", ".2f"),
+    Column("Test acc. (%)", "test_accuracy", "metrics.test.accuracy", 100, ".2f", ".2f", ".2f"),
+    Column("Precision", "precision", "metrics.test.precision_macro", 1, ".3f", ".2f", ".2f"),
+    Column("Recall", "recall", "metrics.test.recall_macro", 1, ".3f", ".2f", ".2f"),
+)
+
+
+def comparison_table(rows: list[Row]) -> Markdown:
+    """One dataset: each network's runs, right under them its published row, and how far the runs are from it."""
+    best = max(row.group.accuracy.value for row in rows)
+    groups = [row.group for row in rows]
+    lines = []
+    for architecture in dict.fromkeys(group.first.architecture for group in groups):
+        same = [row for row in rows if row.group.first.architecture == architecture]
+        for row in same:
+            seeds = f", {len(row.group.results)} seeds" if len(row.group.results) > 1 else ""
+            name = bold(label(row.group, groups) + seeds)
+            lines.append([name, *(_our_cell(row, column, best) for column in COLUMNS)])
+        if same[0].published is None:
+            continue
+        lines.append([f"{display_name(architecture)}, published", *(_published_cell(same[0], c) for c in COLUMNS)])
+        for row in same:
+            name = "difference" if len(same) == 1 else f"difference, {label(row.group, groups)}"
+            lines.append([name, *(_difference_cell(row, column) for column in COLUMNS)])
+    return table(["Model", *(column.title for column in COLUMNS)], lines, numbers_from=1)
+
+
+def _ours(row: Row, column: Column) -> float | None:
+    value = row.group.mean(attrgetter(column.path))
+    return None if value is None else column.scale * value
+
+
+def _our_cell(row: Row, column: Column, best: float) -> str:
+    value = _ours(row, column)
+    text = MISSING if value is None else format(value, column.ours)
+    if column.key != "test_accuracy":
+        return text
+    accuracy = row.group.accuracy
+    interval = f"({100 * accuracy.low:.2f} to {100 * accuracy.high:.2f})".replace(" ", _NO_BREAK)
+    return Markdown(f"{bold(text) if accuracy.value == best else text}<br>{interval}")
+
+
+def _published_cell(row: Row, column: Column) -> str:
+    value = getattr(row.published, column.key)
+    return MISSING if value is None else format(value, column.published)
+
+
+def _difference_cell(row: Row, column: Column) -> str:
+    ours, published = _ours(row, column), getattr(row.published, column.key)
+    if ours is None or published is None:
+        return MISSING
+    text = format(abs(ours - published), column.difference)
+    if not text.strip("0.,"):
+        return "0"
+    return f"{'+' if ours > published else '−'}{text}"
+
+
+# -- recipes ----------------------------------------------------------------------------------------------------------
+
+
+def recipes(results: list[Result]) -> tuple[str, Markdown | None]:
+    """What all recipes have in common, as one line, and a table of what differs; None where nothing does."""
+    variants: dict[tuple[str, str], list[Result]] = {}
+    for result in results:
+        recipe = result.metrics.spec["recipe"]
+        variants.setdefault((result.recipe, canonical_json(recipe)), []).append(result)
+    flat = [_flatten(users[0].metrics.spec["recipe"]) for users in variants.values()]
+    settings = list(dict.fromkeys(name for recipe in flat for name in recipe))
+    differing = [name for name in settings if len({str(recipe.get(name)) for recipe in flat}) > 1]
+    common = {name: flat[0][name] for name in settings if name not in differing}
+    on = [f"{name} {value}" for name, value in common.items() if value not in _OFF]
+    off = [name for name, value in common.items() if value in _OFF]
+    line = ", ".join(on) + (f"; off: {', '.join(off)}" if off else "")
+    if not differing:
+        return line, None
+    rows = [
+        [recipe, _users(users), *(str(values.get(name, MISSING)) for name in differing)]
+        for ((recipe, _), users), values in zip(variants.items(), flat, strict=True)
+    ]
+    return line, table(["Recipe", "Used for", *differing], rows, numbers_from=2)
+
+
+_OFF = ("none", "no", "0", "0.0")
+
+
+def _flatten(recipe: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for name, value in recipe.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{name}.")
+        else:
+            words = {None: "none", True: "yes", False: "no"}
+            flat[prefix + name] = words[value] if value is None or isinstance(value, bool) else str(value)
+    return flat
+
+
+def _users(results: list[Result]) -> str:
+    models: dict[str, dict[str, None]] = {}
+    for result in results:
+        models.setdefault(result.dataset, {})[display_name(result.model)] = None
+    return "; ".join(f"{_counted(list(names))} on {dataset}" for dataset, names in models.items())
+
+
+def _counted(names: list[str]) -> str:
+    return enumerate_words(names) if len(names) <= _USERS_NAMED else f"{len(names)} models"
+
+
+# -- cost -------------------------------------------------------------------------------------------------------------
+
+
+def cost_table(results: list[Result]) -> Markdown:
+    """What each training took, and on what."""
+    header = ["Dataset", "Model", "Recipe", "Seed", "On", "Resumed after epoch"]
+    numbers = ["Wall time", "Images/s", "Peak memory (MB)"]
+    return table([*header, *numbers], [_cost_line(result) for result in results], numbers_from=len(header))
+
+
+def _cost_line(result: Result) -> list[object]:
+    timing = result.timing
+    return [
+        result.dataset,
+        display_name(result.model),
+        result.recipe,
+        result.seed,
+        f"{timing.device}, {timing.thread_count}, {timing.precision}",
+        ", ".join(map(str, timing.resumed_from_epochs)) or MISSING,
+        duration(timing.wall_seconds),
+        f"{timing.images_per_second:,.0f}",
+        MISSING if timing.peak_memory_mb is None else f"{timing.peak_memory_mb:,.0f}",
+    ]
+
+
+def stage_table(stages: list[StageTime]) -> Markdown:
+    """Wall time of all jobs by stage, with each stage's share."""
+    total = sum(stage.seconds for stage in stages)
+    rows = [
+        [code(stage.stage), stage.jobs, duration(stage.seconds), f"{stage.seconds / total:.1%}".replace("%", " %")]
+        for stage in stages
+    ]
+    return table(["Stage", "Jobs", "Wall time", "Share"], rows, numbers_from=1)
+
+
+# -- metrics.csv ------------------------------------------------------------------------------------------------------
+
+
+def metrics_csv(results: Iterable[Result]) -> str:
+    """One row per experiment with every figure that is a single number; fractions, seconds, MB; empty where unknown."""
+    rows = [_metrics_row(result) for result in results]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _metrics_row(result: Result) -> dict[str, Any]:
+    metrics, timing = result.metrics, result.timing
+    low, high = metrics.test.accuracy_ci95
+    return {
+        **metrics.experiment.model_dump(),
+        "architecture": result.architecture,
+        "epochs": result.epochs,
+        "parameters": metrics.model.parameters,
+        "trainable_parameters": metrics.model.trainable_parameters,
+        "mult_adds": metrics.model.mult_adds,
+        "size_mb": metrics.model.size_mb,
+        "train_images": metrics.train.n,
+        "train_loss": metrics.train.loss,
+        "train_accuracy": metrics.train.accuracy,
+        "validation_images": metrics.validation.n,
+        "validation_loss": metrics.validation.loss,
+        "validation_accuracy": metrics.validation.accuracy,
+        "test_images": metrics.test.n,
+        "test_loss": metrics.test.loss,
+        "test_accuracy": metrics.test.accuracy,
+        "test_accuracy_ci95_low": low,
+        "test_accuracy_ci95_high": high,
+        "test_precision_macro": metrics.test.precision_macro,
+        "test_recall_macro": metrics.test.recall_macro,
+        "test_f1_macro": metrics.test.f1_macro,
+        "test_ece": metrics.test.ece,
+        "wall_seconds": timing.wall_seconds,
+        "images_per_second": timing.images_per_second,
+        "peak_memory_mb": timing.peak_memory_mb,
+        "device": timing.device,
+        "device_name": timing.device_name,
+        "precision": timing.precision,
+        "threads": timing.threads,
+        "torch": timing.versions.get("torch"),
+        "warnings": len(metrics.warnings),
+        "spec_sha256": metrics.spec_sha256,
+    }

@@ -1,0 +1,57 @@
+"""Draw one figure that compares the models of one dataset.
+
+    python scripts/plot_comparison.py --figure accuracy --png accuracy.png --published workflow/published.csv \\
+        --job '{"spec": {"dataset": "digits", "variant_of": null, "models": {"resnet50": 0},
+                         "experiments": ["results/digits/resnet50/quick/seed0"]}}'
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from deepnets.errors import run
+from deepnets.figures.comparison import FIGURES, Comparison
+from deepnets.figures.style import look, save
+from deepnets.groups import group_by_seed
+from deepnets.published import read_published, references
+from deepnets.results import Result, read_metrics, read_timing
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--job",
+        type=json.loads,
+        required=True,
+        help="JSON: spec.dataset, spec.variant_of, spec.models (model: number that picks its colour) and"
+        " spec.experiments (folders)",
+    )
+    parser.add_argument("--published", required=True, help="table of published figures (CSV)")
+    parser.add_argument("--figure", choices=FIGURES, required=True)
+    parser.add_argument("--png", required=True, help="figure to write")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    spec = args.job["spec"]
+    results = [
+        Result(folder, read_metrics(folder / "metrics.json"), read_timing(folder / "timing.json"))
+        for folder in map(Path, spec["experiments"])
+    ]
+    comparison = Comparison(
+        dataset=spec["dataset"],
+        groups=group_by_seed(results),
+        looks={model: look(model, index) for model, index in spec["models"].items()},
+        published=references(
+            read_published(args.published),
+            spec["dataset"],
+            spec["variant_of"],
+            {result.model: result.architecture for result in results},
+        ),
+    )
+    save(FIGURES[args.figure](comparison), args.png)
+
+
+if __name__ == "__main__":
+    run(main)

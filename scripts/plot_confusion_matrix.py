@@ -1,0 +1,38 @@
+"""Draw the confusion matrix of one experiment's test part as PNG and SVG.
+
+    python scripts/plot_confusion_matrix.py --job '{"experiment": {...}}' \\
+        --metrics metrics.json --png confusion_matrix.png --svg confusion_matrix.svg
+"""
+
+import argparse
+import json
+
+from deepnets.errors import run
+from deepnets.figures.confusion_matrix import confusion_matrix
+from deepnets.figures.style import save, title
+from deepnets.results import read_metrics
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--job", type=json.loads, required=True, help="JSON: the experiment's names")
+    parser.add_argument("--metrics", required=True, help="the experiment's metrics.json")
+    parser.add_argument("--png", required=True, help="figure to write")
+    parser.add_argument("--svg", required=True, help="the same figure to write, as vectors")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    metrics = read_metrics(args.metrics)
+    test = metrics.test
+    low, high = test.accuracy_ci95
+    interval = f"95 % interval {100 * low:.2f} to {100 * high:.2f}"
+    found = f"test accuracy {100 * test.accuracy:.2f} % ({interval}, {test.n:,} images)"
+    figure = confusion_matrix(test.confusion_matrix, metrics.classes, title(args.job["experiment"], found))
+    save(figure, args.png)
+    save(figure, args.svg)
+
+
+if __name__ == "__main__":
+    run(main)

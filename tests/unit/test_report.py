@@ -1,0 +1,389 @@
+"""The report: what its sentences claim, its tables, links and names, and the files beside it."""
+
+import csv
+import json
+import re
+import subprocess
+import time
+from html import unescape
+from urllib.parse import unquote
+
+import pytest
+
+import report
+from deepnets.errors import UserError
+from deepnets.reporting.environment import describe, git_state
+from deepnets.reporting.job_times import stage_times
+
+HOSTILE = ["a|b", "<script>alert(1)</script>", "`x`", "line\nbreak", "猫 🐶", "[x](y)", "*b*", "$x$", "_e_", "9"]
+MNIST = {"dataset": "mnist", "n_test": 10_000, "accuracy": 0.9921}
+
+
+@pytest.fixture
+def write_report(tmp_path, root):
+    """Write the report of experiments given by their directories; return its text."""
+
+    def write(*directories, study="demo", datasets=None, benchmarks=None, template=None):
+        names = {directory.parts[-4]: {"variant_of": None, "note": None} for directory in directories}
+        spec = {"study": study, "datasets": names | (datasets or {}), "experiments": [*map(str, directories)]}
+        arguments = ["--job", json.dumps({"spec": spec, "code": {}})]
+        arguments += ["--published", str(root / "workflow/published.csv")]
+        arguments += ["--template", str(template or root / "workflow/templates/report.md.j2")]
+        arguments += ["--benchmarks", str(benchmarks)] if benchmarks else []
+        for option, name in (
+            ("output", "report.md"),
+            ("metrics-csv", "metrics.csv"),
+            ("environment", "environment.json"),
+        ):
+            arguments += [f"--{option}", str(tmp_path / "results" / name)]
+        report.main(arguments)
+        return (tmp_path / "results/report.md").read_text(encoding="utf-8")
+
+    return write
+
+
+def tables(text):
+    """Every table of a page, as lists of rows of cells."""
+    found = [[]]
+    for line in text.splitlines():
+        if line.startswith("|"):
+            found[-1].append([cell.strip() for cell in line.strip("|").split("|")])
+        elif found[-1]:
+            found.append([])
+    return [table for table in found if table]
+
+
+def summary(text):
+    return unescape(text.split("\n\n")[1])
+
+
+# -- sentences --------------------------------------------------------------------------------------------------------
+
+
+def test_one_model_on_one_dataset_is_told_in_the_singular(experiment, write_report):
+    text = summary(write_report(experiment(accuracy=0.9)))
+    assert text == (
+        "The study demo asks how well ResNet50 classifies digits when trained from scratch, with one seed. "
+        "On digits, ResNet50 reached 90.00 % test accuracy (95 % interval 86.47 to 92.69 %). "
+        "The reproduced study has no figure for any of these pairs to compare with."
+    )
+
+
+def test_a_clear_winner_is_named_with_its_interval(experiment, write_report):
+    text = summary(
+        write_report(experiment(model="vgg16", accuracy=0.5), experiment(model="mobilenet_v2", accuracy=0.95))
+    )
+    assert (
+        "asks which of VGG-16 and MobileNetV2 classifies digits best when trained from scratch, with one seed each."
+        in text
+    )
+    assert "On digits, MobileNetV2 was best with 95.00 % test accuracy (95 % interval 92.24 to 96.81 %)." in text
+
+
+def test_overlapping_intervals_leave_the_order_open(experiment, write_report):
+    models = {"vgg16": 0.94, "resnet50": 0.95, "mobilenet_v2": 0.5}
+    text = summary(write_report(*(experiment(model=model, accuracy=value) for model, value in models.items())))
+    assert "which of 3 networks (VGG-16, ResNet50 and MobileNetV2)" in text
+    assert "ResNet50 was ahead with 95.00 %" in text
+    assert "its interval overlaps that of VGG-16: the order is open." in text
+
+
+def test_all_published_accuracies_exceeded_is_said_with_how_many_are_clear(experiment, write_report):
+    clear, close = (
+        experiment(**MNIST, model="mobilenet_v2"),
+        experiment(**{**MNIST, "accuracy": 0.9865}, model="resnet50"),
+    )
+    text = summary(write_report(clear, close))
+    assert text.endswith(
+        "Test accuracy is above the published one in both pairs that have one, "
+        "in 1 of them by more than the 95 % interval."
+    )
+
+
+def test_published_accuracies_not_reached_are_named(experiment, write_report):
+    above, below = (
+        experiment(**MNIST, model="mobilenet_v2"),
+        experiment(**{**MNIST, "accuracy": 0.97}, model="resnet50"),
+    )
+    text = summary(write_report(above, below))
+    assert "in 1 of 2 pairs that have one by" not in text
+    assert text.endswith("in 1 of 2 pairs that have one, by more than the 95 % interval; not above: ResNet50 on mnist.")
+    assert summary(write_report(below)).endswith("accuracy of ResNet50 on mnist is not above the published 98.61 %.")
+
+
+def test_an_equal_accuracy_is_not_above(experiment, write_report):
+    text = summary(write_report(experiment(**{**MNIST, "accuracy": 0.9861}, model="resnet50")))
+    assert text.endswith("accuracy of ResNet50 on mnist is not above the published 98.61 %.")
+
+
+def test_several_seeds_and_recipes_are_said(experiment, write_report):
+    directories = [experiment(recipe=recipe, seed=seed, accuracy=0.9) for recipe in ("a", "b") for seed in (0, 1)]
+    assert "with 2 recipes and 2 seeds each." in summary(write_report(*directories))
+
+
+def test_many_datasets_are_counted_not_listed(experiment, write_report):
+    text = summary(write_report(*(experiment(dataset=f"set{i}") for i in range(9))))
+    assert "classifies 9 datasets when" in text
+    assert "the tables below have the other 3." in text
+
+
+def test_a_warning_stands_before_the_results_and_with_its_experiment(experiment, write_report):
+    text = write_report(experiment(model="vgg16", warnings=["under-trained: 31% after 8 epochs; try 16"]))
+    line = "**VGG-16 on digits, recipe quick, seed 0**: under-trained: 31% after 8 epochs; try 16."
+    assert f"> [!WARNING]\n> - {line}" in text[: text.index("## Results")]
+    assert "**Warning:** under-trained" in text[text.index("## Experiments") :]
+    assert "[!WARNING]" not in write_report(experiment(model="vgg16"))
+
+
+def test_different_versions_of_torch_are_a_warning(experiment, write_report):
+    old, new = experiment(seed=0), experiment(seed=1)
+    timing = json.loads((old / "timing.json").read_text())
+    timing["versions"]["torch"] = "2.11.0"
+    (old / "timing.json").write_text(json.dumps(timing))
+    assert "> - The experiments were trained with different versions of torch: 2.11.0 and 2.15.0." in write_report(
+        old, new
+    )
+
+
+# -- tables -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_stands_over_its_published_row_and_the_difference(experiment, write_report):
+    table = tables(write_report(experiment(**MNIST, model="mobilenet_v2")))[0]
+    header, _, run, published, difference = table
+    assert header == [
+        *("Model", "Size (MB)", "Trainable parameters", "Train loss", "Test loss"),
+        *("Train acc. (%)", "Test acc. (%)", "Precision", "Recall"),
+    ]
+    assert run[:4] == ["**MobileNetV2**", "9.11", "1,814,346", "0.01447"]
+    assert run[6].replace("\N{NO-BREAK SPACE}", " ") == "**99.21**<br>(99.02 to 99.37)"
+    assert published == [
+        *("MobileNetV2, published", "9.11", "1,814,346", "0.04369", "0.09918", "98.61", "94.06", "0.94", "0.94")
+    ]
+    assert difference == ["difference", "0", "0", "−0.0292", "−0.0710", "+0.97", "+5.15", "+0.05", "+0.05"]
+
+
+def test_a_pair_that_nobody_published_has_its_row_only(experiment, write_report):
+    assert len(tables(write_report(experiment(dataset="digits")))[0]) == 3
+
+
+def test_a_variant_is_compared_with_what_it_stands_for_and_says_so(experiment, write_report):
+    about = {"cifar10-jpeg": {"variant_of": "cifar10", "note": "JPEG copy, harder."}}
+    text = write_report(experiment(dataset="cifar10-jpeg", accuracy=0.7), datasets=about)
+    assert "It stands in for cifar10: published figures are for cifar10 itself.\nNote: JPEG copy, harder." in text
+    assert tables(text)[0][3][:2] == ["ResNet50, published", "108.61"]
+    assert tables(text)[0][4][6] == "−3.58"
+
+
+def test_a_model_of_another_name_is_compared_by_its_architecture(experiment, write_report):
+    text = write_report(experiment(**MNIST, model="resnet50_full", architecture="resnet50"))
+    assert [row[0] for row in tables(text)[0][2:]] == ["**resnet50_full**", "ResNet50, published", "difference"]
+
+
+def test_runs_of_one_architecture_stand_together_over_one_published_row(experiment, write_report):
+    recipes = [experiment(**MNIST, model=model, recipe=recipe) for recipe in "ab" for model in ("vgg16", "resnet50")]
+    assert [row[0] for row in tables(write_report(*recipes))[0][2:7]] == [
+        *("**VGG-16 (a)**", "**VGG-16 (b)**", "VGG-16, published", "difference, VGG-16 (a)", "difference, VGG-16 (b)")
+    ]
+
+
+def test_seeds_are_one_row_with_the_mean_of_every_figure(experiment, write_report):
+    text = write_report(*(experiment(seed=seed, accuracy=0.9 + seed / 10, n_test=1000) for seed in (0, 1)))
+    row = tables(text)[0][2]
+    assert row[0] == "**ResNet50, 2 seeds**"
+    assert row[4] == f"{(0.24 + 0.01) / 2:.4g}"
+    assert row[6].startswith("**95.00**<br>(")
+    assert "mean of 2 seeds; 95 % interval over the seeds (Student's t)." in text
+
+
+def test_a_loss_that_was_not_finite_is_a_dash(experiment, write_report):
+    directory = experiment(**MNIST)
+    metrics = json.loads((directory / "metrics.json").read_text())
+    metrics["test"]["loss"] = None
+    (directory / "metrics.json").write_text(json.dumps(metrics))
+    assert [row[4] for row in tables(write_report(directory))[0][2:]] == ["–", "0.03467", "–"]
+
+
+def test_recipes_are_told_by_what_differs(experiment, write_report):
+    text = write_report(experiment(recipe="short", epochs=1), experiment(recipe="long", epochs=9))
+    assert tables(text)[1] == [
+        ["Recipe", "Used for", "epochs"],
+        ["---", "---", "---:"],
+        ["short", "ResNet50 on digits", "1"],
+        ["long", "ResNet50 on digits", "9"],
+    ]
+    assert "All of them:\nbatch_size 64, optimizer sgd, lr 0.05, augment.rotation 10.0" in text
+    assert "off: clip_norm, augment.mixup." in text
+
+
+def test_one_recipe_needs_no_table(experiment, write_report):
+    assert "One recipe for all experiments:\nepochs 8, batch_size 64" in write_report(experiment())
+
+
+def test_time_by_stage_is_that_of_the_studys_own_jobs(experiment, write_report, tmp_path):
+    directory = experiment()
+    own, other = (tmp_path / "logs/digits/resnet50/quick" / seed for seed in ("seed0", "seed1"))
+    for folder, stage, seconds in (
+        *((own, "train", 90), (own, "evaluate", 6), (other, "train", 1000)),
+        *((tmp_path / "logs/digits", "prepare", 4), (tmp_path / "logs/mnist", "prepare", 1000)),
+    ):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{stage}.benchmark.tsv").write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:01:00\tNA\n")
+    (own / "plot.benchmark.tsv").write_text("damaged")
+    text = write_report(directory, benchmarks=tmp_path / "logs")
+    assert "Everything around training took 10.0 % of it." in text
+    table = next(table for table in tables(text) if table[0][0] == "Stage")
+    assert [[unescape(cell) for cell in row[1:]] for row in table[2:]] == [
+        ["1", "1 min 30 s".replace(" ", "\xa0"), "90.0 %"],
+        ["1", "6.0\xa0s", "6.0 %"],
+        ["1", "4.0\xa0s", "4.0 %"],
+    ]
+
+
+def test_without_benchmarks_there_is_no_table_by_stage(experiment, write_report, tmp_path):
+    assert "Snakemake's benchmark files" not in write_report(experiment(), benchmarks=tmp_path / "nothing")
+    assert stage_times(tmp_path / "nothing", [("digits", "resnet50", "quick", "seed0")]) == []
+
+
+# -- a page that holds together ---------------------------------------------------------------------------------------
+
+
+def links(text):
+    targets = re.findall(r"\]\(([^)]+)\)", text) + re.findall(r'src="([^"]+)"', text)
+    return [unquote(unescape(target)) for target in targets]
+
+
+def test_every_link_is_relative_and_resolves(experiment, write_report, tmp_path):
+    budgets = [experiment(model="vgg16", recipe=f"b{epochs}", epochs=epochs) for epochs in (1, 2)]
+    for directory in budgets:
+        (directory / "figures").mkdir()
+        for figure in ("learning_curves", "confusion_matrix"):
+            (directory / f"figures/{figure}.png").touch()
+    (tmp_path / "results/digits/comparison").mkdir()
+    for figure in ("accuracy", "accuracy_vs_parameters", "accuracy_vs_time", "accuracy_vs_budget"):
+        (tmp_path / f"results/digits/comparison/{figure}.png").touch()
+    targets = links(write_report(*budgets))
+    assert len(targets) == 4 + 2 * 5 + 2
+    assert [target for target in targets if not (tmp_path / "results" / target).is_file()] == []
+
+
+def test_a_study_without_budgets_shows_no_budget_figure(experiment, write_report):
+    targets = links(write_report(experiment(model="vgg16", epochs=1), experiment(model="resnet50", epochs=2)))
+    assert "digits/comparison/accuracy_vs_time.png" in targets
+    assert "digits/comparison/accuracy_vs_budget.png" not in targets
+
+
+def test_names_cannot_break_the_page(experiment, write_report):
+    directory = experiment(classes=HOSTILE, accuracy=0.5, warnings=["|".join(HOSTILE)], device_name="<b>|CPU`")
+    text = write_report(directory, study="a|<i>`", datasets={"digits": {"variant_of": None, "note": " ".join(HOSTILE)}})
+    for table in tables(text):
+        assert len({len(row) for row in table}) == 1
+    page = re.sub(r"(?s)```+sh.*?```+", "", text)  # names in commands are text, whatever they hold
+    assert set(re.findall(r"<(\w+)", page)) == {"br", "code", "details", "img", "summary"}
+    assert text.count("<details") == text.count("</details>") == 2
+    assert "`" not in page
+    assert "[x](y)" not in page
+    assert "Note: a|b <script>alert(1)</script> `x` line break 猫 🐶 [x](y) *b* $x$ _e_ 9" in unescape(text)
+
+
+def test_no_value_is_left_undefined_or_none(experiment, write_report):
+    text = write_report(experiment(**MNIST), experiment())
+    assert not re.search(r"\bNone\b|\bnan\b|undefined|\{\{|\{%", text)
+
+
+def test_a_template_that_asks_for_what_is_not_there_is_a_defect(experiment, write_report, tmp_path):
+    template = tmp_path / "template.md.j2"
+    template.write_text("{{ nothing }}")
+    with pytest.raises(Exception, match="'nothing' is undefined"):
+        write_report(experiment(), template=template)
+
+
+def test_the_experiment_is_told_with_its_commonest_confusion(experiment, write_report):
+    directory = experiment(classes=["cat", "dog"], n_test=100, accuracy=0.9)
+    metrics = json.loads((directory / "metrics.json").read_text())
+    metrics["test"]["confusion_matrix"] = [[43, 7], [3, 47]]
+    (directory / "metrics.json").write_text(json.dumps(metrics))
+    text = write_report(directory)
+    assert "<details><summary>ResNet50 on digits, recipe quick, seed 0: 90.00 %</summary>" in text
+    assert "Most often taken:\ncat for dog (7 of 50),\ndog for cat (3 of 50)." in text
+
+
+def test_the_commands_name_the_study_and_its_threads(experiment, write_report):
+    text = write_report(experiment(), study="paper")
+    assert "make report STUDY=paper CORES=2" in text
+    assert "snakemake --cores 2 results/report.md --config study=paper" in text
+
+
+def test_the_same_results_give_the_same_report(experiment, write_report):
+    directory = experiment(**MNIST)
+    assert write_report(directory) == write_report(directory)
+
+
+def test_a_thousand_experiments_are_still_a_page_that_code_hosts_render(experiment, write_report):
+    directories = [
+        experiment(f"set{dataset}", f"net{model}", recipe, seed, accuracy=0.8 + model / 100, epochs=2)
+        for dataset in range(10)
+        for model in range(10)
+        for recipe in ("quick", "long")
+        for seed in range(5)
+    ]
+    start = time.monotonic()
+    text = write_report(*directories)
+    assert time.monotonic() - start < 60
+    assert len(text.encode()) < 512_000
+    assert text.count("<details") == 11
+    assert len(tables(text)[0]) == 2 + 20
+
+
+# -- files beside it, and errors --------------------------------------------------------------------------------------
+
+
+def test_metrics_csv_has_one_row_per_experiment(experiment, write_report, tmp_path):
+    write_report(experiment(seed=0, accuracy=0.9), experiment(seed=1, model="vgg16", warnings=["w"]))
+    first, second = csv.DictReader((tmp_path / "results/metrics.csv").read_text().splitlines())
+    assert (first["dataset"], first["model"], first["recipe"], first["seed"]) == ("digits", "resnet50", "quick", "0")
+    assert (float(first["test_accuracy"]), first["epochs"], first["threads"]) == (0.9, "8", "2")
+    assert float(first["test_accuracy_ci95_low"]) < 0.9 < float(first["test_accuracy_ci95_high"])
+    assert (second["architecture"], second["parameters"], second["warnings"]) == ("vgg16", "134308810", "1")
+    assert len(first["spec_sha256"]) == 64
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "history.csv", "timing.json"])
+def test_a_damaged_file_stops_the_report_and_leaves_the_old_one(experiment, write_report, tmp_path, name):
+    directory = experiment()
+    before = write_report(directory)
+    (directory / name).write_text("{")
+    with pytest.raises(UserError, match=rf"seed0/{re.escape(name)}: damaged"):
+        write_report(directory)
+    assert (tmp_path / "results/report.md").read_text() == before
+
+
+def test_a_missing_template_is_named_with_the_way_out(experiment, write_report, tmp_path):
+    with pytest.raises(UserError, match=r"none\.j2: the file is missing; restore it with: git checkout"):
+        write_report(experiment(), template=tmp_path / "none.j2")
+
+
+def test_the_environment_names_machine_and_versions(experiment, write_report, tmp_path, root):
+    write_report(experiment())
+    environment = json.loads((tmp_path / "results/environment.json").read_text())
+    assert environment["packages"]["matplotlib"]
+    assert environment["cores"] >= 1
+    assert describe(root) | {"generated": ""} == environment | {"generated": ""}
+
+
+def test_a_checkout_is_known_by_its_commit_and_whether_its_code_was_changed(tmp_path):
+    def git(*arguments):
+        subprocess.run(["git", "-C", tmp_path, "-c", "user.name=n", "-c", "user.email=e", *arguments], check=True)
+
+    assert git_state(tmp_path) == (None, None)
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts/x.py").touch()
+    git("init", "--quiet")
+    git("add", ".")
+    git("commit", "--quiet", "--message", "m")
+    (tmp_path / "my_notes.txt").touch()
+    commit, modified = git_state(tmp_path)
+    assert (len(commit), modified) == (40, False)
+    assert git_state(tmp_path / "scripts") == (None, None)  # unpacked inside somebody else's checkout
+    (tmp_path / "scripts/x.py").write_text("1")
+    assert git_state(tmp_path) == (commit, True)
