@@ -100,7 +100,7 @@ def trained_network(path: Path, spec: dict) -> tuple[torch.nn.Module, dict]:
 def open_parts(data: str, validation_fraction: float, seed: int) -> dict[str, Part]:
     """The parts to evaluate, by name; of the training images a fixed sample of at most TRAIN_IMAGES."""
     images, labels, _ = open_dataset(data, "train")
-    whole = Part(torch.from_numpy(images), torch.from_numpy(labels))
+    whole = Part.of_arrays(images, labels)
     train_rows, validation_rows = split_train_validation(labels, validation_fraction, seed)
     if len(train_rows) > TRAIN_IMAGES:
         train_rows = np.sort(np.random.default_rng(seed).choice(train_rows, TRAIN_IMAGES, replace=False))
@@ -108,7 +108,7 @@ def open_parts(data: str, validation_fraction: float, seed: int) -> dict[str, Pa
     return {
         "train": whole.select(torch.from_numpy(train_rows)),
         "validation": whole.select(torch.from_numpy(validation_rows)),
-        "test": Part(torch.from_numpy(test_images), torch.from_numpy(test_labels)),
+        "test": Part.of_arrays(test_images, test_labels),
     }
 
 

@@ -56,7 +56,7 @@ def train(args: argparse.Namespace) -> None:
     model = models.build(spec["model"], len(info["classes"]), info["input_shape"][0])
     hardware = set_up(model, args.device, recipe.precision, args.threads)
     model = model.to(hardware.device, memory_format=torch.channels_last)
-    whole = Part(torch.from_numpy(images), torch.from_numpy(labels)).to(hardware.device)
+    whole = Part.of_arrays(images, labels).to(hardware.device)
     train_part, validation_part = (
         whole.select(torch.from_numpy(rows)) for rows in split_train_validation(labels, recipe.validation, seed)
     )
@@ -73,7 +73,7 @@ def train(args: argparse.Namespace) -> None:
     try:
         network = trainer.fit(states, lambda row: LOG.info(epoch_line(name, row, recipe.epochs)), stop_on_signal())
     except Interrupted:
-        LOG.warning("%s: interrupted, its state is saved; run the same command again to go on", name)
+        LOG.warning("%s: interrupted; run the same command again to go on from the last saved state", name)
         sys.exit(INTERRUPTED_EXIT_CODE)
     write_results(args.output, network, trainer, spec, info)
     states.clear()

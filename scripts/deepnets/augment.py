@@ -108,7 +108,8 @@ def erase_boxes(images: Tensor, boxes: Tensor) -> Tensor:
 def draw_erasing(n: int, probability: float, side: tuple[int, int], generator: torch.Generator) -> Tensor:
     """Boxes of random erasing (Zhong et al. 2020, arXiv 1708.04896): int64 (n, 4), empty where the coin says no.
 
-    Area uniform in 2 %..33 % of the image, aspect ratio log-uniform in 0.3..3.3, as in the paper.
+    Area uniform in 2 %..33 % of the image, aspect ratio log-uniform in 0.3..3.3, as in the paper; where the paper draws
+    again until the box lies inside the image, here it is cut at the border.
     """
     height, width = side
     area = torch.empty(n, device=generator.device).uniform_(0.02, 0.33, generator=generator) * height * width

@@ -1,5 +1,6 @@
 """Weights and resume states on disk: safetensors, never pickle; a file is whole or it is not there."""
 
+import contextlib
 import json
 import os
 import re
@@ -59,8 +60,9 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 class ResumeFolder:
     """The resume states of one training: the newest two, each checked before it is believed.
 
-    A state is `state-<step>.safetensors` and, written last, `state-<step>.json` with its checksum: without the second
-    file the first does not count. The folder is no output of any rule, so that Snakemake leaves it alone.
+    A state is `state-<step>.safetensors`, all that is saved, and, written last, `state-<step>.json` with its checksum:
+    without the second file the first does not count. The folder is no output of any rule, so that Snakemake leaves it
+    alone.
 
     Args:
         folder: where the states are; made at the first save.
@@ -83,16 +85,11 @@ class ResumeFolder:
         start = time.monotonic()
         weights, marker = self._files(step)
         try:
-            save_tensors(weights, tensors, {"key": self.key})
-            write_json(
-                marker, {"format": RESUME_FORMAT, "key": self.key, "sha256": sha256_file(weights), "progress": progress}
-            )
+            save_tensors(weights, tensors, {"progress": json.dumps(progress, allow_nan=False)})  # rows keep their order
+            write_json(marker, {"format": RESUME_FORMAT, "key": self.key, "sha256": sha256_file(weights)})
         except (OSError, safetensors.SafetensorError) as error:
-            self.say(f"warning: {weights}: could not save the state to resume from ({error}); training goes on.")
-            return
-        for old in self._steps()[2:]:
-            for file in reversed(self._files(old)):  # the marker first: a state without it does not count
-                file.unlink(missing_ok=True)
+            self.say(f"warning: {weights}: could not save the state to resume from ({error}).")
+        self._sweep(step)
         self.seconds_of_last_save = time.monotonic() - start
 
     def load(self) -> tuple[dict[str, Tensor], dict] | None:
@@ -105,10 +102,23 @@ class ResumeFolder:
                     raise ValueError("it was written by another configuration or version")
                 if sha256_file(weights) != state["sha256"]:
                     raise ValueError("its checksum does not match")
-                return load_tensors(weights)[0], state["progress"]
+                tensors, metadata = load_tensors(weights)
+                return tensors, json.loads(metadata["progress"])
             except (OSError, ValueError, KeyError, TypeError, UserError) as error:
                 self.say(f"warning: {weights}: cannot resume from it ({error}); trying the one before.")
         return None
+
+    def _sweep(self, step: int) -> None:
+        """Remove all but the two newest states up to `step`, and what a killed or failed save has left.
+
+        A later state is damaged or of another configuration, else the training had gone on from it.
+        """
+        newest = [number for number in self._steps() if number <= step][:2]
+        keep = {file for number in newest for file in self._files(number)}
+        files = self.folder.iterdir() if self.folder.is_dir() else []
+        for file in sorted(set(files) - keep):  # "json" sorts first: a state without its marker does not count
+            with contextlib.suppress(OSError):  # what cannot be removed costs space, nothing else
+                file.unlink()
 
     def clear(self) -> None:
         """Remove the folder, once the results stand."""

@@ -6,6 +6,7 @@ a step. So a resume needs no generator's state, only the epoch and the step, and
 
 import math
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 
@@ -51,6 +52,13 @@ class Part:
     images: Tensor
     labels: Tensor
     rows: Tensor | None = None
+
+    @classmethod
+    def of_arrays(cls, images: np.ndarray, labels: np.ndarray) -> "Part":
+        """All rows of two arrays, which are shared and not copied."""
+        with warnings.catch_warnings():  # a mapped file is read-only; nothing here writes to it
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+            return cls(torch.from_numpy(images), torch.from_numpy(labels))
 
     def __len__(self) -> int:
         return len(self.labels if self.rows is None else self.rows)
@@ -224,7 +232,7 @@ class Trainer:
             (loss * (len(piece.labels) / len(batch.labels))).backward()
             self._count(logits.detach(), piece.labels)
         if self.hardware.device.type == "cpu":  # where reading the sum costs nothing, do not wait for the epoch's end
-            self._refuse_divergence(epoch)
+            self._refuse_divergence(epoch, self.loss_sum.item())
         if self.recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
         self.optimizer.step()
@@ -264,7 +272,6 @@ class Trainer:
         start = time.monotonic()
         self.hardware.synchronize()  # a GPU's steps are only queued so far
         self.progress.seconds += time.monotonic() - start
-        self._refuse_divergence(epoch)
         seen = self.steps_per_epoch * self.batch_size
         validation = predict(self._best_network(), self.validation_part, self.augmentation, self.hardware)
         labels = self.validation_part.all_labels()
@@ -278,16 +285,17 @@ class Trainer:
             "seconds": round(self.progress.seconds, 3),
             "images_per_second": round(seen / self.progress.seconds, 1),
         }
+        self._refuse_divergence(epoch, row["train_loss"] + row["val_loss"])  # the second sees what the last step did
         self.loss_sum.zero_()
         self.correct.zero_()
         history = [*self.progress.history, row]
         self.progress = replace(self.progress, epoch=epoch + 1, step=0, seconds=0.0, history=history)
         report(row)
 
-    def _refuse_divergence(self, epoch: int) -> None:
-        if not math.isfinite(self.loss_sum.item()):
+    def _refuse_divergence(self, epoch: int, loss: float) -> None:
+        if not math.isfinite(loss):
             raise UserError(
-                f"the training loss is not finite in epoch {epoch + 1} of {self.recipe.epochs}, with lr "
+                f"the loss is not finite in epoch {epoch + 1} of {self.recipe.epochs}, with lr "
                 f"{self.recipe.lr}: lower the recipe's lr (a tenth is a good next try), set clip_norm: 1.0, or, where "
                 "precision is bf16, set precision: fp32."
             )
@@ -301,6 +309,7 @@ class Trainer:
         """The network of the result; a stochastic weight average gets its batch-norm statistics first."""
         network = self._best_network()
         if self.recipe.averaging == "swa" and network is not self.model:
+            torch.manual_seed(derived_seed(self.seed, self.recipe.epochs, DROPOUT))  # dropout is on in this pass too
             with self.hardware.autocast():
                 update_bn(self._clean_batches(), network)
         return network
@@ -315,7 +324,7 @@ class Trainer:
     # -- state: save and resume are mirror images; what one writes the other reads, and nothing is left over ----------
 
     def _save(self, states: ResumeFolder) -> None:
-        self._refuse_divergence(self.progress.epoch)  # such a state is not worth going back to
+        self._refuse_divergence(self.progress.epoch, self.loss_sum.item())  # such a state is not worth going back to
         progress = replace(self.progress, wall_seconds=time.monotonic() - self.started)
         states.save(progress.epoch * self.steps_per_epoch + progress.step, self._tensors(), asdict(progress))
 
@@ -346,7 +355,8 @@ class Trainer:
             prefix = f"optimizer.{number}."
             for name in [name for name in tensors if name.startswith(prefix)]:
                 saved = tensors[name]
-                own = torch.empty_like(parameter) if saved.shape == parameter.shape else torch.empty_like(saved)
+                like = parameter if saved.shape == parameter.shape else saved
+                own = torch.empty_like(like, device=parameter.device)
                 self.optimizer.state[parameter][name.removeprefix(prefix)] = own.copy_(saved)
         current = self._tensors()
         if current.keys() != tensors.keys():

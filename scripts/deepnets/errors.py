@@ -1,11 +1,14 @@
 """The one exception for what a user can mend, and how a script ends when it meets one."""
 
+import errno
 import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 USER_ERROR_EXIT_CODE = 2
+
+_FULL_OR_FORBIDDEN = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 
 LOG = logging.getLogger("deepnets")
 
@@ -25,12 +28,16 @@ def log_to(path: str | Path) -> None:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call a script's `main`; end a UserError as plain lines and exit code 2, a defect with its traceback and 1."""
+    """Call a script's `main`; end what a user can mend as plain lines and exit code 2, a defect as traceback and 1."""
     try:
         main()
     except UserError as error:
         LOG.error("error: %s", error)
         sys.exit(USER_ERROR_EXIT_CODE)
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _FULL_OR_FORBIDDEN:
+            way_out = "free some space, or change its permissions, then run the same command again"
+            LOG.error("error: %s: %s; %s.", error.filename or "a file", error.strerror, way_out)
+            sys.exit(USER_ERROR_EXIT_CODE)
         LOG.exception("a defect of this program, not of your data or settings:")
         sys.exit(1)

@@ -27,11 +27,11 @@ def exclusive(folder: Path) -> Iterator[None]:
     is the kernel's, so that it ends with its process, however that dies.
 
     Raises:
-        UserError: another trainer is still at it; the message names its process and host.
+        UserError: another trainer is still at it, named by its process and host; or the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     lock, owner = FileLock(folder / ".train.lock"), folder / ".train.owner"
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(blocking=False)
     except Timeout:
         LOG.warning("%s: waiting for %s, which trains here", folder, _read(owner))
@@ -42,6 +42,10 @@ def exclusive(folder: Path) -> Iterator[None]:
                 f"{folder}: {_read(owner)} is still training here; wait until it has finished, or end it, "
                 "then run the same command again: it goes on from the last saved state."
             ) from None
+    except OSError as error:
+        raise UserError(
+            f"{folder}: cannot write here ({error.strerror}); make it writable, then run the same command again."
+        ) from None
     try:
         owner.write_text(f"process {os.getpid()} on {platform.node()}")
         yield
@@ -115,8 +119,11 @@ def load_model_file(path: str | Path) -> tuple[dict, dict]:
     """The weights of model.safetensors by name, and its metadata with every value decoded.
 
     Raises:
-        UserError: the file is missing or damaged.
+        UserError: the file is missing, damaged or of another program.
     """
     tensors, metadata = load_tensors(path)
-    decoded = {key: value if key == "spec_sha256" else json.loads(value) for key, value in metadata.items()}
+    try:
+        decoded = {key: value if key == "spec_sha256" else json.loads(value) for key, value in metadata.items()}
+    except ValueError:
+        raise UserError(f"{path}: not a model of this program; delete it and run the same command again.") from None
     return tensors, decoded

@@ -12,8 +12,8 @@ import yaml
 from deepnets import config as config_module
 from deepnets import models
 from deepnets.config import load_config
-from deepnets.config_errors import shown
-from deepnets.config_file import read
+from deepnets.config.file import read
+from deepnets.config.wording import shown
 from deepnets.errors import UserError
 from deepnets.files import canonical_json
 from deepnets.recipe import Recipe

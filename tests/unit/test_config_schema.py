@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 
 from deepnets import datasets, models
 from deepnets.config import json_schema, load_config
-from deepnets.config_file import merge, read
+from deepnets.config.file import merge, read
 from deepnets.errors import UserError
 
 ROOT = Path(__file__).parents[2]

@@ -13,10 +13,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError, create_model
 from pydantic.json_schema import GenerateJsonSchema
 
-from deepnets import config_file, datasets, models
-from deepnets.config_checks import SECTIONS, Parts, cross_check
-from deepnets.config_errors import NAME_PATTERN, Problem, explain, unknown
-from deepnets.config_file import merge
+from deepnets import datasets, models
+from deepnets.config import file as config_file
+from deepnets.config.checks import SECTIONS, Parts, cross_check
+from deepnets.config.file import merge
+from deepnets.config.wording import NAME_PATTERN, Problem, explain, unknown
 from deepnets.datasets import DatasetOptions
 from deepnets.errors import UserError
 from deepnets.experiment import Experiment

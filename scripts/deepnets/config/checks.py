@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from deepnets import models
-from deepnets.config_errors import NAME_PATTERN, NAME_RULE, Path, Problem, key_path, shown, unknown
+from deepnets.config.wording import NAME_PATTERN, NAME_RULE, Path, Problem, key_path, shown, unknown
 from deepnets.datasets import DatasetOptions
 from deepnets.experiment import Experiment
 from deepnets.settings import Settings

@@ -29,7 +29,8 @@ class _RepeatedInputLinear(nn.Linear):
 
     Up to 63 px VGG's features end in one pixel, of which adaptive pooling makes 7x7 equal ones. Equal inputs can share
     the sum of their weights: 512x4096 multiplications an image in place of 25088x4096, the same function and gradient.
-    Training steps on two CPU cores were 1.5 times as fast, even though the sum reads all weights once a batch.
+    On two CPU cores, 64 images and bfloat16 the layer took 0.12 s in place of 0.48 s, forward and backward, most of it
+    to read and write 400 MB of weights and gradients; a whole training step was 1.3 times as fast (float32: 1.5).
     """
 
     @classmethod

@@ -1,0 +1,424 @@
+"""The training loop against a plain one, against itself killed anywhere, and at its edges."""
+
+import copy
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from deepnets.augment import Augmentation, Batch
+from deepnets.checkpoint import ResumeFolder
+from deepnets.engine import ORDER, Interrupted, Part, Trainer, _loss, derived_seed, predict
+from deepnets.errors import UserError
+from deepnets.hardware import Hardware
+from deepnets.optimization import learning_rate, parameter_groups
+from deepnets.recipe import Recipe
+
+CPU = torch.device("cpu")
+HARDWARE = Hardware(CPU, "fp32", threads=1, deterministic=True)
+MEAN, STD = 0.4, 0.3
+TIMES = {"seconds", "images_per_second"}
+
+
+def network(norm: bool = True, dropout: float = 0.0, seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    layers = [nn.Conv2d(1, 4, 3), nn.Dropout(dropout), nn.BatchNorm2d(4) if norm else nn.Identity(), nn.ReLU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 3))
+
+
+def separable(n: int = 40, seed: int = 0) -> Part:
+    """Noisy images of 6x6, each class bright in a corner of its own."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(3, size=n)
+    images = rng.integers(100, size=(n, 6, 6, 1), dtype=np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        row, column = divmod(int(label), 2)
+        image[3 * row : 3 * row + 3, 3 * column : 3 * column + 3] += 80
+    return Part(torch.from_numpy(images), torch.from_numpy(labels))
+
+
+def trainer(model: nn.Module | None = None, train: Part | None = None, validation: Part | None = None, **recipe):
+    recipe = Recipe(**{"epochs": 3, "batch_size": 10, "lr": 0.1, **recipe})
+    augmentation = Augmentation(recipe.augment, False, [MEAN], [STD], CPU)
+    whole = separable()
+    train = train or whole.select(torch.arange(34))  # three whole batches and a rest
+    validation = validation or whole.select(torch.arange(34, 40))
+    return Trainer(model or network(), recipe, train, validation, augmentation, 7, HARDWARE)
+
+
+class After:
+    """Says stop after so many steps."""
+
+    def __init__(self, steps: int, error: type[BaseException] | None = None):
+        self.left, self.error = steps, error
+
+    def __call__(self) -> bool:
+        self.left -= 1
+        if self.left == 0 and self.error:
+            raise self.error
+        return self.left == 0
+
+
+@pytest.fixture
+def states(tmp_path) -> ResumeFolder:
+    return ResumeFolder(tmp_path / "resume", "key", lambda line: None)
+
+
+@pytest.fixture
+def fit(tmp_path):
+    """Train, through as many interruptions as asked for: `fit(make, [2, 5]) -> (weights, history)`.
+
+    `make` builds a fresh trainer, as a new process would; it is stopped after 2 steps, then after 5 more.
+    """
+    count = itertools.count()
+
+    def run(make, stops=(), error=None):
+        states = ResumeFolder(tmp_path / str(next(count)), "key", lambda line: None)
+        for steps in stops:
+            with pytest.raises(error or Interrupted):
+                make().fit(states, should_stop=After(steps, error))
+        last = make()
+        weights = last.fit(states).state_dict()
+        return weights, [{k: v for k, v in row.items() if k not in TIMES} for row in last.progress.history]
+
+    return run
+
+
+def same(one, two) -> bool:
+    return (
+        one[0].keys() == two[0].keys()
+        and all(torch.equal(tensor, two[0][name]) for name, tensor in one[0].items())
+        and one[1] == two[1]
+    )
+
+
+# -- correct: against a plain loop -----------------------------------------------------------------------------------
+
+
+def test_plain_loop_reaches_the_same_weights(states):
+    ours = trainer(epochs=2)
+    model, part = copy.deepcopy(ours.model), separable()
+    optimizer = torch.optim.SGD(parameter_groups(model, 5e-4), lr=1.0, momentum=0.9, nesterov=True)
+    for epoch in range(2):
+        order = np.random.default_rng(derived_seed(7, epoch, ORDER)).permutation(34)
+        for step in range(3):
+            rows = order[10 * step : 10 * step + 10]
+            images = (part.images[rows].permute(0, 3, 1, 2) / 255 - MEAN) / STD
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(3 * epoch + step, 6, ours.recipe)
+            optimizer.zero_grad()
+            F.cross_entropy(model(images), part.labels[rows]).backward()
+            optimizer.step()
+    torch.testing.assert_close(ours.fit(states).state_dict(), model.state_dict(), rtol=1e-4, atol=1e-6)
+
+
+def test_a_separable_problem_is_learned(states):
+    train, validation = separable(120), separable(60, seed=1)
+    learner = trainer(train=train, validation=validation, epochs=12)
+    losses = [row["train_loss"] for row in (learner.fit(states), learner)[1].progress.history]
+    last = learner.progress.history[-1]
+    assert last["val_accuracy"] > 0.95
+    assert last["train_accuracy"] > 0.95
+    assert losses[-1] < 0.3 * losses[0]
+
+
+def test_two_trainings_are_bitwise_identical(fit):
+    recipe = {"augment": {"crop_padding": 1, "mixup": 0.5, "cutout": 2}, "averaging": "ema"}
+    one, two = (fit(lambda: trainer(network(dropout=0.3), **recipe)) for _ in range(2))
+    assert same(one, two)
+
+
+def test_seed_changes_the_order(fit):
+    def other_seed():
+        other = trainer()
+        other.seed = 8
+        return other
+
+    assert not same(fit(trainer), fit(other_seed))
+
+
+@pytest.mark.parametrize("accumulation", [2, 5, 10])
+def test_accumulation_changes_nothing_but_memory(states, accumulation):
+    whole = trainer(network(norm=False), label_smoothing=0.1).fit(states).state_dict()
+    states.clear()
+    augment = {"label_smoothing": 0.1, "accumulation": accumulation}
+    pieces = trainer(network(norm=False), **augment).fit(states).state_dict()
+    torch.testing.assert_close(pieces, whole, rtol=1e-4, atol=1e-6)  # sums in another order
+
+
+def test_accumulation_of_mixed_images_changes_nothing_either(states):
+    recipe = {"augment": {"cutmix": 1.0}, "epochs": 2}
+    whole = trainer(network(norm=False), **recipe).fit(states).state_dict()
+    states.clear()
+    pieces = trainer(network(norm=False), accumulation=5, **recipe).fit(states).state_dict()
+    torch.testing.assert_close(pieces, whole, rtol=1e-4, atol=1e-6)
+
+
+def test_clipped_gradients_have_the_recipes_norm():
+    clipping = trainer(clip_norm=0.01, momentum=0, weight_decay=0, schedule="linear", warmup=0)
+    before = nn.utils.parameters_to_vector(clipping.model.parameters()).detach().clone()
+    clipping._step(0, 0, torch.arange(10))
+    moved = nn.utils.parameters_to_vector(clipping.model.parameters()).detach() - before
+    assert moved.norm().item() == pytest.approx(0.1 * 0.01, rel=1e-3)  # lr times the clipped gradient
+
+
+# -- loss ------------------------------------------------------------------------------------------------------------
+
+
+def test_smoothed_loss_equals_a_hand_calculation():
+    loss = _loss(torch.tensor([[math.log(2), 0.0, 0.0]]), Batch(torch.zeros(1), torch.tensor([0])), 0.3)
+    target = [0.8, 0.1, 0.1]  # 0.7 of the label, and 0.1 for each of three classes
+    assert loss.item() == pytest.approx(-target[0] * math.log(0.5) - 0.2 * math.log(0.25))
+
+
+def test_mixed_loss_weighs_both_labels():
+    logits = torch.tensor([[math.log(2), 0.0, 0.0], [0.0, 0.0, 0.0]])
+    batch = Batch(torch.zeros(2), torch.tensor([0, 1]), torch.tensor([1, 0]), torch.tensor([0.75, 0.25]))
+    expected = (0.75 * math.log(2) + 0.25 * math.log(4) + math.log(3)) / 2
+    assert _loss(logits, batch, 0.0).item() == pytest.approx(expected)
+
+
+# -- killed anywhere, same bits --------------------------------------------------------------------------------------
+
+VARIANTS = {
+    "sgd": {},
+    "no-momentum": {"momentum": 0},
+    "adamw": {"optimizer": "adamw", "lr": 0.01},
+    "ema": {"averaging": "ema", "averaging_decay": 0.8},
+    "swa": {"averaging": "swa", "averaging_start": 0.4},
+    "augmented": {"augment": {"crop_padding": 1, "rotation": 10, "random_erasing": 0.5, "mixup": 1, "cutmix": 1}},
+    "accumulated": {"accumulation": 2, "clip_norm": 0.5},
+    "resized": {"progressive_resizing": {"start": 0.7, "until": 0.6}},
+}
+
+
+@pytest.mark.parametrize("recipe", VARIANTS.values(), ids=VARIANTS)
+def test_training_stopped_at_any_step_ends_with_the_same_bits(fit, recipe):
+    def make():
+        return trainer(network(dropout=0.3), **recipe)
+
+    undisturbed = fit(make)
+    for stop in range(1, 10):  # nine steps in all; the last stop is after the last of them
+        assert same(fit(make, [stop]), undisturbed), f"stopped after step {stop}"
+
+
+def test_training_stopped_at_every_step_ends_with_the_same_bits(fit):
+    def make():
+        return trainer(network(dropout=0.3), averaging="ema", augment={"mixup": 0.3})
+
+    assert same(fit(make, [1] * 9), fit(make))
+
+
+@pytest.mark.parametrize("step", [1, 4, 8])
+def test_training_killed_without_a_word_ends_with_the_same_bits(fit, step):
+    def make():
+        return trainer(network(dropout=0.3), optimizer="adamw", lr=0.01)
+
+    assert same(fit(make, [step], error=KeyboardInterrupt), fit(make))
+
+
+def test_interrupted_training_goes_on_where_it_stopped(states):
+    with pytest.raises(Interrupted):
+        trainer().fit(states, should_stop=After(5))
+    steps, resumed = [], trainer()
+    step, resumed._step = resumed._step, lambda *args: (steps.append(args[:2]), step(*args))
+    resumed.fit(states)
+    assert steps == [(1, 2), (2, 0), (2, 1), (2, 2)]  # (epoch, step)
+    assert resumed.progress.resumed_from == [pytest.approx(5 / 3, abs=0.001)]
+
+
+def test_resumed_training_says_so(tmp_path):
+    said = []
+    states = ResumeFolder(tmp_path, "key", said.append)
+    with pytest.raises(Interrupted):
+        trainer().fit(states, should_stop=After(4))
+    trainer().fit(states)
+    assert said == ["resumed at epoch 1.333 of 3"]
+
+
+def test_state_is_saved_after_an_epoch_and_never_after_the_last(states):
+    trainer(epochs=1).fit(states)
+    assert states.load() is None
+    with pytest.raises(KeyboardInterrupt):
+        trainer(epochs=2).fit(states, should_stop=After(4, KeyboardInterrupt))
+    _tensors, progress = states.load()
+    assert (progress["epoch"], progress["step"]) == (1, 0)
+
+
+def test_long_epoch_is_saved_on_the_way(states, monkeypatch):
+    monkeypatch.setattr("deepnets.engine.SAVE_SECONDS", -1.0)
+    monkeypatch.setattr("deepnets.engine.SAVE_SHARE", math.inf)
+    with pytest.raises(KeyboardInterrupt):
+        trainer().fit(states, should_stop=After(3, KeyboardInterrupt))
+    _tensors, progress = states.load()
+    assert (progress["epoch"], progress["step"]) == (0, 2)
+
+
+def test_optimizer_state_is_resumed_on_the_parameters_device(states):
+    with pytest.raises(Interrupted):
+        trainer(optimizer="adamw").fit(states, should_stop=After(2))
+    elsewhere = trainer(network().to("meta"), optimizer="adamw")
+    elsewhere._restore(states.load()[0])
+    devices = {tensor.device.type for state in elsewhere.optimizer.state.values() for tensor in state.values()}
+    assert devices == {"meta"}
+
+
+# -- at the edges ----------------------------------------------------------------------------------------------------
+
+
+def taken(trainer: Trainer, states: ResumeFolder, monkeypatch) -> list[list[int]]:
+    """Train, and return which images each step took."""
+    batches, step = [], trainer._step
+    monkeypatch.setattr(trainer, "_step", lambda *args: (batches.append(args[2].tolist()), step(*args)))
+    trainer.fit(states)
+    return batches
+
+
+def test_an_epoch_shows_every_image_at_most_once_and_drops_the_ragged_rest(states, monkeypatch):
+    batches = taken(trainer(epochs=2), states, monkeypatch)
+    assert [len(batch) for batch in batches] == [10] * 6
+    first, second = ({image for batch in epoch for image in batch} for epoch in (batches[:3], batches[3:]))
+    assert len(first) == len(second) == 30
+    assert first != second  # other images are left out each time
+
+
+def test_batch_larger_than_the_data_is_all_of_the_data(states, monkeypatch):
+    batches = taken(trainer(batch_size=1000, epochs=2), states, monkeypatch)
+    assert [sorted(batch) for batch in batches] == [list(range(34))] * 2
+
+
+def test_validation_images_have_no_influence_on_the_weights(states):
+    rest = separable().images[34:]
+    plain = trainer(averaging="swa", averaging_start=0.4).fit(states).state_dict()
+    states.clear()
+    poisoned = separable()
+    poisoned.images[34:], poisoned.labels[34:] = 255 - rest, 0
+    train, validation = poisoned.select(torch.arange(34)), poisoned.select(torch.arange(34, 40))
+    again = trainer(train=train, validation=validation, averaging="swa", averaging_start=0.4).fit(states).state_dict()
+    assert all(torch.equal(tensor, again[name]) for name, tensor in plain.items())
+
+
+def test_history_has_its_columns_in_order(states):
+    rows = []
+    one = trainer(epochs=2)
+    one.fit(states, report=rows.append)
+    assert [list(row) for row in rows] == [
+        ["epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds", "images_per_second"]
+    ] * 2
+    assert rows == one.progress.history
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert [row["lr"] for row in rows] == [learning_rate(step, 6, one.recipe) for step in (2, 5)]
+
+
+def test_history_of_a_network_that_stands_still_equals_a_plain_evaluation(states):
+    model, part = network(norm=False), separable(30)
+    still = trainer(model, train=part, validation=separable(25, seed=1), lr=1e-30, epochs=1, weight_decay=0)
+    still.fit(states)
+    row = still.progress.history[0]
+    for name, part in (("train", still.train_part), ("val", still.validation_part)):
+        logits = model((part.images.permute(0, 3, 1, 2) / 255 - MEAN) / STD)
+        assert row[f"{name}_loss"] == pytest.approx(F.cross_entropy(logits, part.labels).item(), rel=1e-5)
+        assert row[f"{name}_accuracy"] == pytest.approx((logits.argmax(1) == part.labels).double().mean().item())
+
+
+def test_training_loss_is_that_of_plain_labels_even_when_they_are_smoothed(states):
+    still = {"train": separable(30), "lr": 1e-30, "epochs": 1}
+    one, two = trainer(**still), trainer(**still, label_smoothing=0.5)
+    one.fit(states)
+    two.fit(states)
+    assert one.progress.history[0]["train_loss"] == two.progress.history[0]["train_loss"]
+
+
+def test_progressive_resizing_grows_along_a_line_to_the_full_side():
+    growing = trainer(epochs=10, progressive_resizing={"start": 0.5, "until": 0.6})
+    assert [growing._side(epoch) for epoch in range(10)] == [3, 4, 4, 4, 5, 6, 6, 6, 6, 6]
+    assert growing._batch(1, 0, torch.arange(5)).images.shape == (5, 1, 4, 4)
+    assert [trainer()._side(epoch) for epoch in range(3)] == [6, 6, 6]
+
+
+def test_prediction_is_in_order_and_not_augmented_and_needs_no_full_batch():
+    augmented = trainer(augment={"crop_padding": 2, "rotation": 90, "mixup": 1})
+    part = separable(300)  # more than one evaluation batch
+    model = network(dropout=0.5).eval()
+    logits = predict(model.train(), part, augmented.augmentation, HARDWARE)
+    plain = model.eval()((part.images.permute(0, 3, 1, 2) / 255 - MEAN) / STD)
+    torch.testing.assert_close(logits, plain.detach())
+    assert logits.dtype == torch.float32
+
+
+def test_part_gives_images_of_its_rows_channels_first():
+    whole = separable()
+    images, labels = whole.select(torch.tensor([5, 3, 8])).take(torch.tensor([2, 0]), CPU)
+    assert torch.equal(images, whole.images[[8, 5]].permute(0, 3, 1, 2))
+    assert torch.equal(labels, whole.labels[[8, 5]])
+    assert torch.equal(whole.select(torch.tensor([5, 3])).all_labels(), whole.labels[[5, 3]])
+    assert len(whole.select(torch.tensor([5, 3]))) == 2
+
+
+def test_averaged_network_is_the_result_and_the_one_validated(states):
+    model = network()
+    averaging = trainer(model, averaging="ema", averaging_decay=0.9)
+    result = averaging.fit(states)
+    assert not torch.equal(result[0].weight, model[0].weight)
+    logits = predict(result, averaging.validation_part, averaging.augmentation, HARDWARE)
+    loss = F.cross_entropy(logits.double(), averaging.validation_part.all_labels()).item()
+    assert averaging.progress.history[-1]["val_loss"] == loss
+
+
+def test_swa_averages_the_end_of_training_and_estimates_batch_statistics_anew(states):
+    averaging = trainer(averaging="swa", averaging_start=0.5, train=separable(30), epochs=2)
+    weights = []
+    step = averaging._step
+    averaging._step = lambda *args: (step(*args), weights.append(averaging.model[0].weight.detach().clone()))
+    result = averaging.fit(states)
+    torch.testing.assert_close(result[0].weight, torch.stack(weights[3:]).mean(0))
+    images = (separable(30).images.permute(0, 3, 1, 2) / 255 - MEAN) / STD
+    torch.testing.assert_close(result[2].running_mean, result[0](images).mean(dim=(0, 2, 3)).detach())
+
+
+# -- what cannot go on -----------------------------------------------------------------------------------------------
+
+
+def test_diverged_training_ends_with_advice_and_saves_nothing(states):
+    with pytest.raises(UserError, match=r"loss is not finite in epoch 1 of 3, with lr 1e\+30: lower the recipe's lr"):
+        trainer(network(norm=False), lr=1e30, warmup=0).fit(states)
+    assert states.load() is None
+
+
+def test_last_step_that_ruins_the_weights_ends_with_advice_too(states):
+    """The loss of a step is that before it: only the validation sees what the last step did."""
+    with pytest.raises(UserError, match="loss is not finite"):
+        trainer(network(norm=False), lr=1e38, warmup=0, batch_size=34, epochs=1).fit(states)
+    assert states.load() is None
+
+
+def test_diverged_training_keeps_the_states_from_before(states, monkeypatch):
+    with pytest.raises(Interrupted):
+        trainer().fit(states, should_stop=After(4))
+    before = sorted(path.name for path in states.folder.iterdir())
+    diverging = trainer()
+    monkeypatch.setattr("deepnets.engine._loss", lambda logits, *_: logits.sum() * math.nan)
+    monkeypatch.setattr(diverging, "_count", lambda logits, labels: diverging.loss_sum.fill_(math.nan))
+    with pytest.raises(UserError, match="not finite in epoch 2"):
+        diverging.fit(states, should_stop=After(1))
+    assert sorted(path.name for path in states.folder.iterdir()) == before
+
+
+def test_state_that_cannot_be_saved_does_not_stop_the_training(tmp_path):
+    (tmp_path / "file").touch()
+    said = []
+    full = trainer()
+    full.fit(ResumeFolder(tmp_path / "file" / "states", "key", said.append))
+    assert len(full.progress.history) == 3
+    assert "could not save the state" in said[0]
+
+
+def test_derived_seeds_of_neighbours_differ_and_fit_any_generator():
+    seeds = [derived_seed(*numbers) for numbers in itertools.product(range(6), repeat=3)]
+    assert len(set(seeds)) == 6**3
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert derived_seed(1, 2) == derived_seed(1, 2)

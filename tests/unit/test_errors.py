@@ -1,0 +1,52 @@
+"""How a script ends: a line for what the user can mend, a traceback for a defect."""
+
+import errno
+import logging
+
+import pytest
+
+from deepnets.errors import LOG, UserError, log_to, run
+
+
+@pytest.fixture(autouse=True)
+def fresh_log():
+    """Log handlers as they were, whatever a test has set."""
+    handlers = LOG.handlers
+    yield
+    for handler in LOG.handlers:
+        handler.close()
+    LOG.handlers = handlers
+
+
+def end(error):
+    def main():
+        raise error
+
+    with pytest.raises(SystemExit) as end:
+        run(main)
+    return end.value.code
+
+
+def test_user_error_is_its_own_words_and_exit_code_2(caplog):
+    assert end(UserError("a.json: damaged; delete it.")) == 2
+    assert caplog.messages == ["error: a.json: damaged; delete it."]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS])
+def test_full_disk_and_forbidden_folder_are_a_line_that_names_the_file(caplog, number):
+    assert end(OSError(number, "cannot", "results/x.csv")) == 2
+    assert caplog.messages[0].startswith("error: results/x.csv: cannot; free some space")
+    assert caplog.records[0].exc_info is None
+
+
+def test_defect_keeps_its_traceback_and_exit_code_1(caplog):
+    assert end(KeyError("oops")) == 1
+    assert caplog.records[0].exc_info[0] is KeyError
+
+
+def test_log_goes_on_where_an_interrupted_job_left_it(tmp_path):
+    for line in ("first", "second"):
+        log_to(tmp_path / "logs/train.log")
+        LOG.log(logging.INFO, line)
+        LOG.handlers[1].close()
+    assert (tmp_path / "logs/train.log").read_text() == "first\nsecond\n"

@@ -1,0 +1,105 @@
+"""One trainer per experiment, and model files that say what they are."""
+
+import os
+import platform
+import re
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+import torch
+
+from deepnets import experiment_files
+from deepnets.checkpoint import save_tensors
+from deepnets.errors import UserError
+from deepnets.experiment_files import exclusive, load_model_file
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from deepnets.experiment_files import exclusive
+with exclusive(Path(sys.argv[1])):
+    print("holding", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(experiment_files, "WAIT_SECONDS", 0.2)
+
+
+@pytest.fixture
+def holder(root, tmp_path):
+    """Another process that trains in tmp_path / "seed0"."""
+    environment = os.environ | {"PYTHONPATH": str(root / "scripts")}
+    command = [sys.executable, "-c", HOLDER, str(tmp_path / "seed0")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout.readline() == "holding\n"
+        yield process
+        process.kill()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_second_trainer_is_refused_by_name_until_the_first_is_dead(holder, tmp_path):
+    first = re.escape(f"process {holder.pid} on {platform.node()}")
+    with pytest.raises(UserError, match=rf"seed0: {first} is still training here; wait .* run the same command"):
+        exclusive(tmp_path / "seed0").__enter__()
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    with exclusive(tmp_path / "seed0"):
+        assert f"process {os.getpid()} " in (tmp_path / "seed0" / ".train.owner").read_text()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_second_trainer_says_whom_it_waits_for(tmp_path, caplog):
+    with exclusive(tmp_path), pytest.raises(UserError):
+        exclusive(tmp_path).__enter__()
+    assert f"waiting for process {os.getpid()} on {platform.node()}, which trains here" in caplog.text
+
+
+def test_second_trainer_goes_on_when_the_first_has_finished(tmp_path):
+    first = exclusive(tmp_path)
+    first.__enter__()
+    timer = threading.Timer(0.2, first.__exit__, (None, None, None))
+    timer.start()
+    with exclusive(tmp_path):
+        assert (tmp_path / ".train.owner").exists()
+    timer.join()
+
+
+def test_folder_is_free_again_after_an_error(tmp_path):
+    with pytest.raises(KeyError), exclusive(tmp_path):
+        raise KeyError
+    with exclusive(tmp_path):
+        pass
+    assert not (tmp_path / ".train.owner").exists()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_two_experiments_do_not_wait_for_each_other(tmp_path):
+    with exclusive(tmp_path / "seed0"), exclusive(tmp_path / "seed1"):
+        pass
+
+
+def test_folder_that_cannot_be_written_is_one_clear_line(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"seed0: cannot write here \(Not a directory\); make it writable"):
+        exclusive(tmp_path / "file" / "seed0").__enter__()
+
+
+def test_model_file_gives_its_facts_decoded(tmp_path):
+    path = tmp_path / "model.safetensors"
+    written = {"spec": {"seed": 0}, "spec_sha256": "12", "mean": [0.5], "classes": ["0"]}
+    save_tensors(path, {"w": torch.ones(2)}, written)
+    weights, facts = load_model_file(path)
+    assert torch.equal(weights["w"], torch.ones(2))
+    assert facts == written
+
+
+def test_model_file_of_another_program_is_one_clear_line(tmp_path):
+    save_tensors(tmp_path / "model.safetensors", {"w": torch.ones(2)}, {"format": "pt"})
+    with pytest.raises(UserError, match=r"model\.safetensors: .*; delete it and run the same command again"):
+        load_model_file(tmp_path / "model.safetensors")

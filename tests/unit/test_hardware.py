@@ -1,0 +1,119 @@
+"""What a job computes on is chosen by rule, switched on, and said."""
+
+import json
+import os
+import platform
+import resource
+
+import pytest
+import torch
+from torch import nn
+
+from deepnets import hardware
+from deepnets.errors import UserError
+from deepnets.hardware import Hardware, fastest_precision, keep_freed_memory, set_up
+from deepnets.machine import usable_cores
+
+CPU = torch.device("cpu")
+DENSE = nn.Conv2d(4, 4, 3)
+DEPTHWISE = nn.Sequential(nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 3, groups=4))
+
+
+@pytest.fixture(autouse=True)
+def torch_as_it_was():
+    """Put torch's global switches back."""
+    flags = torch.utils.deterministic.fill_uninitialized_memory, torch.backends.cudnn.benchmark
+    deterministic, threads = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    yield
+    torch.utils.deterministic.fill_uninitialized_memory, torch.backends.cudnn.benchmark = flags
+    torch.use_deterministic_algorithms(deterministic)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_auto_is_the_cpu_where_there_is_no_gpu():
+    assert set_up(DENSE, "auto", "fp32", 1) == Hardware(CPU, "fp32", 1, deterministic=True)
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_gpu_that_is_not_there_is_refused_with_the_way_out():
+    with pytest.raises(UserError, match="--device cuda: torch sees no GPU here; use --device cpu"):
+        set_up(DENSE, "cuda", "auto", 1)
+
+
+def test_cpu_is_deterministic_and_fills_no_memory_in_vain():
+    set_up(DENSE, "cpu", "fp32", 1)
+    assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.utils.deterministic.fill_uninitialized_memory
+
+
+def test_threads_are_cut_to_the_cores_that_may_be_used(monkeypatch):
+    monkeypatch.setattr(hardware, "usable_cores", lambda: 1)
+    assert set_up(DENSE, "cpu", "fp32", 64).threads == torch.get_num_threads() == 1
+
+
+def test_usable_cores_are_those_of_this_process(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {3, 5}, raising=False)
+    assert usable_cores() == 2
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert usable_cores() == os.cpu_count()
+
+
+@pytest.mark.parametrize(
+    ("model", "has_bf16", "precision"), [(DENSE, True, "bf16"), (DEPTHWISE, True, "fp32"), (DENSE, False, "fp32")]
+)
+def test_cpu_takes_bf16_for_dense_convolutions_where_it_is_native(monkeypatch, model, has_bf16, precision):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: has_bf16)
+    assert fastest_precision(model, CPU) == precision
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_recipes_precision_wins_over_the_rule(precision):
+    assert set_up(DEPTHWISE, "cpu", precision, 1).precision == precision
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_forward_pass_runs_in_the_precision(precision, dtype):
+    with Hardware(CPU, precision, 1, True).autocast():
+        assert DENSE(torch.zeros(1, 4, 5, 5)).dtype == dtype
+    assert DENSE.weight.dtype == torch.float32
+
+
+def test_description_is_json_with_what_timing_json_promises():
+    described = Hardware(CPU, "fp32", 2, True).describe()
+    assert {"device", "device_name", "precision", "threads", "versions"} <= described.keys()
+    assert (described["device"], described["threads"]) == ("cpu", 2)
+    assert described["versions"]["torch"] == torch.__version__
+    assert described["versions"].keys() >= {"python", "torch", "torchvision"}
+    assert described["device_name"]
+    assert json.loads(json.dumps(described)) == described
+
+
+def test_peak_memory_counts_what_was_allocated():
+    Hardware(CPU, "fp32", 1, True).synchronize()  # nothing to wait for on a CPU
+    torch.ones(25_000_000)  # 100 MB
+    assert 100 < Hardware(CPU, "fp32", 1, True).peak_memory_mb() < 100_000
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
+def test_freed_memory_is_kept_and_costs_no_page_faults():
+    def faults_of_100_mb() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        torch.ones(25_000_000)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    keep_freed_memory()
+    assert min(faults_of_100_mb() for _ in range(10)) < 1000  # 100 MB are 24,000 pages; the first rounds find no room
+
+
+def test_keeping_memory_is_left_alone_where_the_library_is_not_glibc(monkeypatch):
+    def missing(_name):
+        raise OSError("libc.so.6: cannot open shared object file")
+
+    monkeypatch.setattr(hardware.ctypes, "CDLL", missing)
+    keep_freed_memory()

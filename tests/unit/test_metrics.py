@@ -1,0 +1,199 @@
+"""Metrics by hand on three classes, by independent formulas on random logits, and at their edges."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from scipy.special import logsumexp
+from sklearn.metrics import f1_score, precision_score, recall_score
+
+from deepnets.metrics import basic_metrics, detailed_metrics, expected_calibration_error, warnings
+
+CLASSES = ["a", "b", "c"]
+LABELS = np.array([0, 0, 0, 1, 1, 2])
+TAKEN_FOR = np.array([0, 0, 1, 1, 2, 2])
+
+
+def logits_of(predicted: np.ndarray, n_classes: int = 3, margin: float = 1.0) -> np.ndarray:
+    """float32 (N, C): `margin` for the predicted class, 0 for the others."""
+    return (margin * np.eye(n_classes)[predicted]).astype(np.float32)
+
+
+def logits_of_confidence(*confidences: float) -> np.ndarray:
+    """Two classes, the first with these probabilities."""
+    odds = np.array(confidences) / (1 - np.array(confidences))
+    return np.stack([np.log(odds), np.zeros(len(odds))], axis=1)
+
+
+@pytest.fixture(scope="module")
+def random_example() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(7, size=500)
+    return (rng.normal(size=(500, 7)) + 1.5 * np.eye(7)[labels]).astype(np.float32), labels
+
+
+# -- by hand ---------------------------------------------------------------------------------------------------------
+
+
+def test_confusion_matrix_has_true_classes_in_rows():
+    assert detailed_metrics(logits_of(TAKEN_FOR), LABELS, CLASSES)["confusion_matrix"] == [
+        [2, 1, 0],
+        [0, 1, 1],
+        [0, 0, 1],
+    ]
+
+
+def test_precision_recall_and_f1_of_each_class():
+    per_class = detailed_metrics(logits_of(TAKEN_FOR), LABELS, CLASSES)["per_class"]
+    assert [(row["class"], row["n"]) for row in per_class] == [("a", 3), ("b", 2), ("c", 1)]
+    assert [row["precision"] for row in per_class] == [1, 0.5, 0.5]
+    assert [row["recall"] for row in per_class] == pytest.approx([2 / 3, 0.5, 1])
+    assert [row["f1"] for row in per_class] == pytest.approx([0.8, 0.5, 2 / 3])
+
+
+def test_macro_figures_are_unweighted_means_over_the_classes():
+    figures = detailed_metrics(logits_of(TAKEN_FOR), LABELS, CLASSES)
+    assert figures["precision_macro"] == pytest.approx((1 + 0.5 + 0.5) / 3)
+    assert figures["recall_macro"] == pytest.approx((2 / 3 + 0.5 + 1) / 3)
+    assert figures["f1_macro"] == pytest.approx((0.8 + 0.5 + 2 / 3) / 3)
+
+
+def test_loss_and_accuracy_of_six_images():
+    figures = basic_metrics(logits_of(TAKEN_FOR, margin=math.log(2)), LABELS)
+    assert figures["n"] == 6
+    assert figures["accuracy"] == pytest.approx(4 / 6)
+    assert figures["loss"] == pytest.approx((4 * math.log(2) + 2 * math.log(4)) / 6)  # probabilities 1/2, 1/4, 1/4
+
+
+def test_calibration_error_is_the_gap_between_confidence_and_accuracy():
+    logits = logits_of_confidence(0.9, 0.9, 0.7)  # two bins: one of two right at 0.9, one of one right at 0.7
+    assert expected_calibration_error(logits, np.array([0, 1, 0])) == pytest.approx((2 * 0.4 + 0.3) / 3)
+
+
+def test_calibration_error_of_certain_and_right_is_zero():
+    assert expected_calibration_error(logits_of(LABELS, margin=1000), LABELS) == 0
+
+
+def test_calibration_error_of_certain_and_wrong_is_one():
+    assert expected_calibration_error(logits_of((LABELS + 1) % 3, margin=1000), LABELS) == 1
+
+
+def test_certainty_shares_the_highest_bin():
+    logits = np.array([[1000, 0], [np.log(99), 0]])  # confidences 1 and 0.99
+    assert expected_calibration_error(logits, np.array([1, 0])) == pytest.approx((1 + 0.99 - 1) / 2)
+
+
+def wilson(correct: int, n: int, z: float = 1.959963984540054) -> list[float]:
+    p = correct / n
+    centre, half = p + z**2 / (2 * n), z * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    return [(centre - half) / (1 + z**2 / n), (centre + half) / (1 + z**2 / n)]
+
+
+@pytest.mark.parametrize(("correct", "n"), [(9860, 10_000), (355, 360), (1, 3), (0, 5), (5, 5)])
+def test_interval_is_wilsons(correct, n):
+    labels, predicted = np.zeros(n, int), np.repeat([0, 1], [correct, n - correct])
+    interval = detailed_metrics(logits_of(predicted), labels, CLASSES)["accuracy_ci95"]
+    assert interval == pytest.approx(wilson(correct, n), abs=1e-12)
+
+
+def test_interval_of_a_known_case():
+    assert wilson(9860, 10_000) == pytest.approx([0.98350, 0.98812], abs=1e-5)
+
+
+# -- by other formulas -----------------------------------------------------------------------------------------------
+
+
+def test_accuracy_is_the_trace_of_the_confusion_matrix(random_example):
+    figures = detailed_metrics(*random_example, list("abcdefg"))
+    matrix = np.array(figures["confusion_matrix"])
+    assert matrix.trace() / matrix.sum() == pytest.approx(figures["accuracy"], abs=1e-15)
+    assert [row["n"] for row in figures["per_class"]] == matrix.sum(axis=1).tolist()
+
+
+def test_figures_equal_a_recomputation(random_example):
+    logits, labels = random_example
+    figures, predicted = detailed_metrics(logits, labels, list("abcdefg")), logits.argmax(1)
+    for name, score in (("precision", precision_score), ("recall", recall_score), ("f1", f1_score)):
+        assert figures[f"{name}_macro"] == pytest.approx(score(labels, predicted, average="macro"), abs=1e-12)
+        assert [row[name] for row in figures["per_class"]] == pytest.approx(score(labels, predicted, average=None))
+    wide = logits.astype(np.float64)
+    loss = (logsumexp(wide, axis=1) - wide[np.arange(500), labels]).mean()
+    assert figures["loss"] == pytest.approx(loss, abs=1e-12)
+
+
+def test_calibration_error_equals_a_loop_over_bins(random_example):
+    logits, labels = random_example
+    probabilities = np.exp(logits - logsumexp(logits.astype(np.float64), axis=1, keepdims=True))
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
+    error = 0.0
+    for number in range(15):
+        here = (confidence >= number / 15) & (confidence < (number + 1) / 15)
+        if here.any():
+            error += here.mean() * abs(right[here].mean() - confidence[here].mean())
+    assert expected_calibration_error(logits, labels) == pytest.approx(error, abs=1e-12)
+
+
+# -- at the edges ----------------------------------------------------------------------------------------------------
+
+
+def test_class_that_is_never_predicted_has_zeros_and_no_nan():
+    figures = detailed_metrics(logits_of(np.zeros(6, int)), LABELS, CLASSES)
+    assert [row["precision"] for row in figures["per_class"]] == [0.5, 0, 0]
+    assert [row["f1"] for row in figures["per_class"]][1:] == [0, 0]
+    assert json.dumps(figures, allow_nan=False)
+
+
+def test_class_without_images_keeps_its_row():
+    figures = detailed_metrics(logits_of(np.array([0, 2])), np.array([0, 0]), CLASSES)
+    assert figures["confusion_matrix"] == [[1, 0, 1], [0, 0, 0], [0, 0, 0]]
+    assert [row["n"] for row in figures["per_class"]] == [2, 0, 0]
+    assert json.dumps(figures, allow_nan=False)
+
+
+def test_extreme_logits_have_a_finite_loss():
+    assert math.isfinite(basic_metrics(logits_of(2 - LABELS, margin=1e30), LABELS)["loss"])
+
+
+@pytest.mark.parametrize(("rows", "labels"), [(5, LABELS), (0, LABELS[:0])], ids=["too few", "none"])
+def test_logits_that_do_not_fit_their_labels_are_refused(rows, labels):
+    with pytest.raises(ValueError, match=f"{rows} rows of logits for {len(labels)} labels"):
+        basic_metrics(np.zeros((rows, 3), np.float32), labels)
+
+
+# -- warnings --------------------------------------------------------------------------------------------------------
+
+
+def part(accuracy: float, n: int = 1000) -> dict:
+    return {"n": n, "loss": 1.0, "accuracy": accuracy}
+
+
+TEN_CLASSES = np.arange(1000) % 10
+
+
+@pytest.mark.parametrize("accuracy", [0.0, 0.1, 0.11])
+def test_chance_is_called_did_not_learn_with_advice(accuracy):
+    (warning,) = warnings(part(0.1), part(accuracy), TEN_CLASSES, epochs=3)
+    assert warning.startswith(f"did not learn: {accuracy:.1%} on validation")
+    assert "try a tenth of the lr" in warning
+
+
+def test_chance_is_the_commonest_class():
+    mostly_one = (np.arange(1000) % 10 == 0).astype(int)  # 90 % are of class 0
+    assert warnings(part(0.9), part(0.9), mostly_one, epochs=3)[0].startswith("did not learn")
+    assert warnings(part(0.95), part(0.95), mostly_one, epochs=3) == []
+
+
+def test_a_lucky_guess_on_few_images_is_not_learning():
+    assert warnings(part(0.9), part(0.6, n=10), np.arange(10) % 2, epochs=3)[0].startswith("did not learn")
+
+
+def test_training_images_not_known_by_heart_are_called_under_trained():
+    (warning,) = warnings(part(0.6), part(0.58), TEN_CLASSES, epochs=4)
+    assert warning.startswith("under-trained: 60.0% on its own training images after 4 epochs")
+    assert "try 8 epochs or more" in warning
+
+
+@pytest.mark.parametrize("accuracy", [0.75, 0.98, 1.0])
+def test_healthy_training_has_no_warnings(accuracy):
+    assert warnings(part(accuracy), part(accuracy), TEN_CLASSES, epochs=4) == []

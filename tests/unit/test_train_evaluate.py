@@ -1,0 +1,372 @@
+"""train.py and evaluate.py from end to end: MobileNetV2 on 60 images of 8x8 pixels."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from scipy.special import logsumexp
+
+import evaluate
+import train
+from deepnets import experiment_files
+from deepnets.engine import Trainer
+from deepnets.errors import LOG, run
+from deepnets.files import canonical_json, sha256_file, sha256_text, write_json
+from deepnets.recipe import Recipe
+
+EPOCHS = 6
+SPEC = {
+    "dataset": {"source": "sklearn_digits", "horizontal_flip": False},
+    "model": {"architecture": "mobilenet_v2"},
+    "recipe": Recipe(epochs=EPOCHS, batch_size=16, augment={"crop_padding": 1}).model_dump(),
+    "seed": 3,
+}
+NAMES = {"dataset": "digits", "model": "mobilenet_v2", "recipe": "quick", "seed": 3}
+JOB = {"spec": SPEC, "experiment": NAMES, "code": {"scripts/train.py": "a"}}
+SUMMARY = {"parameters": 1814346, "mult_adds": 10}
+CLASSES = ["zero", "one", "two"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def process_as_it_was():
+    """Put back what the scripts switch on for their process."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    deterministic, level = torch.are_deterministic_algorithms_enabled(), LOG.level
+    fill = torch.utils.deterministic.fill_uninitialized_memory
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    torch.use_deterministic_algorithms(deterministic)
+    torch.utils.deterministic.fill_uninitialized_memory = fill
+    LOG.setLevel(level)
+
+
+def call(main: Callable, *arguments) -> None:
+    """Call, and close the log file that a script keeps open to the end of its process."""
+    try:
+        main(*arguments)
+    finally:
+        for handler in LOG.handlers:
+            handler.close()
+        LOG.handlers = []
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """The dataset.json of a prepared dataset of three classes."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for part, n in (("train", 60), ("test", 21)):
+        labels = np.arange(n) % 3
+        images = rng.integers(60, size=(n, 8, 8, 1)) + 90 * (np.arange(8) // 3 == labels[:, None])[:, :, None, None]
+        for kind, array in (("images", images.astype(np.uint8)), ("labels", labels.astype(np.int64))):
+            path = folder / f"{part}_{kind}.npy"
+            np.save(path, array)
+            arrays[path.name] = {"sha256": sha256_file(path), "shape": list(array.shape), "dtype": str(array.dtype)}
+    facts = {"classes": CLASSES, "input_shape": [1, 8, 8], "mean": [0.23], "std": [0.2]}
+    write_json(folder / "dataset.json", {"schema_version": 1, "arrays": arrays, **facts})
+    return folder / "dataset.json"
+
+
+def train_arguments(data: Path, folder: Path, job: dict = JOB) -> list[str]:
+    where = ["--job", json.dumps(job), "--data", str(data), "--output", str(folder)]
+    return [*where, "--threads", "1", "--device", "cpu", "--log", str(folder / "log")]
+
+
+def evaluate_arguments(data: Path, folder: Path, job: dict = JOB) -> list[str]:
+    write_json(folder / "summary.json", SUMMARY)
+    return [*train_arguments(data, folder, job), "--summary", str(folder / "summary.json")]
+
+
+def finish(data: Path, folder: Path) -> Path:
+    call(train.main, train_arguments(data, folder))
+    call(evaluate.main, evaluate_arguments(data, folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory) -> Path:
+    """The folder of an experiment that nothing disturbed; not to be written to."""
+    return finish(data, tmp_path_factory.mktemp("finished"))
+
+
+@pytest.fixture
+def copy(finished, tmp_path) -> Path:
+    """A copy of the finished experiment, to be changed."""
+    return shutil.copytree(finished, tmp_path / "copy")
+
+
+def history(folder: Path) -> list[dict]:
+    with open(folder / "history.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def result(folder: Path) -> dict:
+    """What must not differ between two runs, byte for byte; of the history all but the times."""
+    names = ("model.safetensors", "predictions.safetensors", "metrics.json")
+    rows = [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in history(folder)]
+    return {name: sha256_file(folder / name) for name in names} | {"history.csv": rows}
+
+
+def timing(folder: Path) -> dict:
+    return json.loads((folder / "timing.json").read_text())
+
+
+def last_words(script, arguments: list[str], caplog) -> str:
+    """Run a script that ends with a user's error; its one line."""
+    caplog.clear()
+    with pytest.raises(SystemExit) as end:
+        call(run, lambda: script.main(arguments))
+    assert end.value.code == 2
+    error = caplog.records[-1]
+    assert error.exc_info is None
+    assert "\n" not in error.getMessage()
+    return error.getMessage()
+
+
+# -- what is written -------------------------------------------------------------------------------------------------
+
+
+def test_folder_holds_the_results_and_no_leftovers(finished):
+    names = {path.name for path in finished.iterdir()} - {".train.lock"}
+    results = {"model.safetensors", "history.csv", "timing.json", "predictions.safetensors", "metrics.json"}
+    assert names == results | {"log", "summary.json"}
+
+
+def test_history_has_a_row_per_epoch(finished):
+    rows = history(finished)
+    assert list(rows[0]) == [
+        "epoch",
+        "lr",
+        "train_loss",
+        "train_accuracy",
+        "val_loss",
+        "val_accuracy",
+        "seconds",
+        "images_per_second",
+    ]
+    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4", "5", "6"]
+    assert b"\r" not in (finished / "history.csv").read_bytes()
+
+
+def test_timing_says_what_may_differ_between_runs(finished):
+    said = timing(finished)
+    keys = {"device", "device_name", "precision", "threads", "batch_size", "wall_seconds", "images_per_second"}
+    assert said.keys() >= keys | {"peak_memory_mb", "resumed_from_epochs", "versions"}
+    assert (said["device"], said["precision"], said["threads"], said["batch_size"]) == ("cpu", "fp32", 1, 16)
+    assert said["resumed_from_epochs"] == []
+    assert said["wall_seconds"] >= said["train_seconds"] > 0
+
+
+def test_model_file_says_what_it_is(finished):
+    with safe_open(finished / "model.safetensors", framework="pt") as file:
+        facts = file.metadata()
+        names = set(file.keys())
+    assert facts["spec_sha256"] == sha256_text(canonical_json(SPEC))
+    assert json.loads(facts["spec"]) == SPEC
+    assert [json.loads(facts[key]) for key in ("classes", "input_shape", "mean", "std")] == [
+        CLASSES,
+        [1, 8, 8],
+        [0.23],
+        [0.2],
+    ]
+    assert "classifier.1.weight" in names
+
+
+def test_metrics_keep_their_contract(finished):
+    metrics = json.loads((finished / "metrics.json").read_text())
+    assert (metrics["schema_version"], metrics["experiment"], metrics["spec"]) == (1, NAMES, SPEC)
+    assert metrics["spec_sha256"] == sha256_text(canonical_json(SPEC))
+    assert (metrics["model"], metrics["classes"]) == (SUMMARY, CLASSES)
+    assert isinstance(metrics["warnings"], list)
+    assert [metrics[part]["n"] for part in ("train", "validation", "test")] == [54, 6, 21]
+    assert all(metrics[part].keys() >= {"n", "loss", "accuracy"} for part in ("train", "validation", "test"))
+    detailed = {"precision_macro", "recall_macro", "f1_macro", "accuracy_ci95", "ece", "per_class", "confusion_matrix"}
+    assert metrics["test"].keys() >= detailed
+
+
+def test_predictions_are_those_of_the_metrics_in_the_order_of_the_data(finished, data):
+    tensors = load_file(finished / "predictions.safetensors")
+    assert {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()} == {
+        "test_logits": (torch.float32, (21, 3)),
+        "test_labels": (torch.int64, (21,)),
+        "validation_logits": (torch.float32, (6, 3)),
+        "validation_labels": (torch.int64, (6,)),
+    }
+    assert tensors["test_labels"].tolist() == np.load(data.parent / "test_labels.npy").tolist()
+    metrics = json.loads((finished / "metrics.json").read_text())
+    for part in ("test", "validation"):
+        logits, labels = tensors[f"{part}_logits"].double().numpy(), tensors[f"{part}_labels"].numpy()
+        loss = (logsumexp(logits, axis=1) - logits[np.arange(len(labels)), labels]).mean()
+        assert metrics[part]["loss"] == pytest.approx(loss, abs=1e-9)
+        assert metrics[part]["accuracy"] == pytest.approx((logits.argmax(1) == labels).mean())
+
+
+def test_evaluation_sees_the_validation_images_of_the_training(finished):
+    metrics, last = json.loads((finished / "metrics.json").read_text()), history(finished)[-1]
+    assert metrics["validation"]["loss"] == pytest.approx(float(last["val_loss"]), rel=1e-5)
+    assert metrics["validation"]["accuracy"] == float(last["val_accuracy"])
+
+
+def test_large_training_part_is_measured_on_a_fixed_sample(data, copy, monkeypatch):
+    monkeypatch.setattr(evaluate, "TRAIN_IMAGES", 20)
+    call(evaluate.main, evaluate_arguments(data, copy))
+    once = (copy / "metrics.json").read_bytes()
+    call(evaluate.main, evaluate_arguments(data, copy))
+    assert json.loads(once)["train"]["n"] == 20
+    assert (copy / "metrics.json").read_bytes() == once
+
+
+def test_log_has_a_line_per_epoch_with_the_time_left(finished):
+    lines = (finished / "log").read_text().splitlines()
+    assert lines[0] == "digits/mobilenet_v2/quick/3: 54 images, fp32, 1 threads"
+    pattern = (
+        r"digits/mobilenet_v2/quick/3: epoch 2/6  train loss \d\.\d{4} accuracy [\d.]+%  "
+        r"validation loss \d+\.\d{4} accuracy [\d.]+%  \d+ images/s  \d+:\d\d left"
+    )
+    assert re.fullmatch(pattern, lines[2])
+    assert len(lines) == 1 + EPOCHS
+
+
+# -- the same bytes, whatever happens --------------------------------------------------------------------------------
+
+
+def test_two_runs_are_byte_identical(finished, data, tmp_path):
+    assert result(finish(data, tmp_path)) == result(finished)
+
+
+def start(root: Path, arguments: list[str]) -> subprocess.Popen:
+    # A little less than its share of the processor: the signal is to come in the middle of the training.
+    command = ["nice", "-n", "5", sys.executable, str(root / "scripts" / "train.py"), *arguments]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+def test_terminated_training_saves_says_so_and_goes_on_to_the_same_bytes(root, finished, data, tmp_path):
+    with start(root, train_arguments(data, tmp_path)) as process:
+        lines = [process.stderr.readline(), process.stderr.readline()]
+        assert "epoch 1/6" in lines[1]
+        process.send_signal(signal.SIGTERM)
+        lines += process.stderr
+    assert process.returncode == 75
+    assert all(line.startswith("digits/mobilenet_v2/quick/3: ") for line in lines)  # no warning of any library
+    assert "interrupted; run the same command again" in lines[-1]
+    assert not (tmp_path / "model.safetensors").exists()
+    assert result(finish(data, tmp_path)) == result(finished)
+    (resumed,) = timing(tmp_path)["resumed_from_epochs"]
+    assert 1 < resumed < EPOCHS
+
+
+@pytest.fixture
+def interrupted(data, tmp_path, monkeypatch):
+    """`interrupted(SIGINT)`: a folder in which a training was sent this signal in its fifth step."""
+
+    def interrupt(number: int) -> Path:
+        step, steps = Trainer._step, []
+
+        def counted(self, *args):
+            steps.append(step(self, *args))
+            if len(steps) == 5:
+                os.kill(os.getpid(), number)
+
+        monkeypatch.setattr(Trainer, "_step", counted)
+        with pytest.raises(SystemExit) as end:
+            call(train.main, train_arguments(data, tmp_path))
+        monkeypatch.undo()
+        assert end.value.code == 75
+        assert len(steps) == 5
+        return tmp_path
+
+    return interrupt
+
+
+def test_interrupt_from_the_keyboard_stops_at_the_next_step_and_resumes(finished, data, interrupted):
+    folder = interrupted(signal.SIGINT)
+    assert result(finish(data, folder)) == result(finished)
+    assert timing(folder)["resumed_from_epochs"] == [pytest.approx(5 / 3, abs=0.001)]
+    assert len(history(folder)) == EPOCHS
+    assert not (folder / ".resume").exists()
+
+
+def test_state_of_other_code_is_not_resumed(data, interrupted, caplog):
+    folder = interrupted(signal.SIGTERM)
+    call(train.main, train_arguments(data, folder, JOB | {"code": {"scripts/train.py": "b"}}))
+    assert "cannot resume from it (it was written by another configuration or version)" in caplog.text
+    assert timing(folder)["resumed_from_epochs"] == []
+
+
+# -- what a user must mend -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [0, 7, 1000, 100_000], ids=["empty", "stub", "in-header", "in-weights"])
+def test_damaged_weights_are_named_in_one_line(data, copy, caplog, size):
+    os.truncate(copy / "model.safetensors", size)
+    line = last_words(evaluate, evaluate_arguments(data, copy), caplog)
+    assert re.search(r"model\.safetensors: damaged .*; delete it and run the same command again", line)
+
+
+def test_missing_weights_are_named_in_one_line(data, copy, caplog):
+    (copy / "model.safetensors").unlink()
+    line = last_words(evaluate, evaluate_arguments(data, copy), caplog)
+    assert "model.safetensors: the file is missing; run the same command again" in line
+
+
+def test_weights_of_another_experiment_are_refused(data, copy, caplog):
+    line = last_words(evaluate, evaluate_arguments(data, copy, JOB | {"spec": SPEC | {"seed": 4}}), caplog)
+    assert "model.safetensors: was trained with other settings" in line
+
+
+@pytest.fixture
+def own_data(data, tmp_path) -> Path:
+    """A copy of the dataset, to be damaged."""
+    return shutil.copytree(data.parent, tmp_path / "data") / "dataset.json"
+
+
+def test_training_never_opens_the_test_part(finished, own_data, tmp_path):
+    for path in own_data.parent.glob("test_*.npy"):
+        path.unlink()
+    call(train.main, train_arguments(own_data, tmp_path / "seed"))
+    assert sha256_file(tmp_path / "seed" / "model.safetensors") == sha256_file(finished / "model.safetensors")
+
+
+def test_missing_test_part_is_named_by_the_evaluation(own_data, copy, caplog):
+    (own_data.parent / "test_images.npy").unlink()
+    assert "test_images.npy: damaged" in last_words(evaluate, evaluate_arguments(own_data, copy), caplog)
+
+
+@pytest.mark.parametrize("name", ["train_images.npy", "train_labels.npy"])
+def test_truncated_training_data_are_named_in_one_line(own_data, tmp_path, caplog, name):
+    os.truncate(own_data.parent / name, 200)
+    assert f"{name}: damaged" in last_words(train, train_arguments(own_data, tmp_path), caplog)
+
+
+def test_diverged_training_ends_in_one_line_of_advice(data, tmp_path, caplog):
+    recipe = SPEC["recipe"] | {"lr": 1e30, "warmup": 0.0}
+    line = last_words(train, train_arguments(data, tmp_path, JOB | {"spec": SPEC | {"recipe": recipe}}), caplog)
+    assert "the loss is not finite in epoch 1 of 6, with lr 1e+30: lower the recipe's lr" in line
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_full_disk_at_the_end_is_one_line_and_costs_no_training(data, tmp_path, caplog, monkeypatch):
+    def full(*_args):
+        raise OSError(28, "No space left on device")
+
+    short = JOB | {"spec": SPEC | {"recipe": SPEC["recipe"] | {"epochs": 2}}}
+    with monkeypatch.context() as patch:
+        patch.setattr(experiment_files, "save_tensors", full)
+        line = last_words(train, train_arguments(data, tmp_path, short), caplog)
+    assert "cannot write the results (No space left on device); free some disk space" in line
+    call(train.main, train_arguments(data, tmp_path, short))
+    assert timing(tmp_path)["resumed_from_epochs"] == [1.0]
