@@ -27,14 +27,14 @@ help:  ## List the commands
 
 setup: $(INSTALLED)  ## Install the pinned requirements into .venv
 
-# requirements.txt is used as constraints: with another build of torch, the CUDA libraries it pins are not wanted.
+# Compiled once here, not by every first job. requirements.txt is used as constraints: with another build of torch, the CUDA libraries it pins are not wanted.
 $(INSTALLED): requirements.txt
 	@'$(PYTHON)' -c '$(CHECK_VERSION)' 2>/dev/null || { \
 		echo "make setup: needs Python 3.11, 3.12 or 3.13 (PYTHON='$(PYTHON)' is not); name one: make setup PYTHON=python3.12" >&2; \
 		exit 1; }
 	'$(PYTHON)' -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements.txt)"
-	.venv/bin/python -m uv pip install --python .venv/bin/python $(if $(TORCH_BACKEND),--torch-backend '$(TORCH_BACKEND)') \
+	.venv/bin/python -m uv pip install --compile-bytecode --python .venv/bin/python $(if $(TORCH_BACKEND),--torch-backend '$(TORCH_BACKEND)') \
 		--requirements pyproject.toml --extra dev --constraints requirements.txt
 	@touch $@
 

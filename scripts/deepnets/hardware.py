@@ -96,8 +96,8 @@ def set_up(model: nn.Module, device: str, precision: str, threads: int) -> Hardw
 def fastest_precision(model: nn.Module, device: torch.device) -> str:
     """bf16 where the device multiplies it natively, except for depthwise convolutions on a CPU.
 
-    oneDNN has fast bf16 kernels for dense convolutions only (AVX512-BF16 or AMX); MobileNetV2 is slower in bf16 than
-    in fp32 (benchmarks/README.md has the figures).
+    oneDNN has fast bf16 kernels for dense convolutions only (AVX512-BF16 or AMX): on two such cores, a step of 64
+    MNIST images took VGG-16 8.5 ms an image in bf16 and 13.5 in fp32, MobileNetV2 about twice fp32's 1.3.
     """
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"

@@ -150,7 +150,7 @@ def test_make_alone_lists_the_commands(make):
 @needs_make
 def test_setup_installs_once_and_again_when_the_requirements_change(make):
     assert make("setup").returncode == 0
-    assert "-m uv pip install --python .venv/bin/python" in make.calls()
+    assert "-m uv pip install --compile-bytecode --python .venv/bin/python" in make.calls()
     make("setup")
     assert make.calls() == ""
     changed = make.folder / "requirements.txt"

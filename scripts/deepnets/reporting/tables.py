@@ -1,10 +1,10 @@
 """The report's tables and metrics.csv: figures of results, formatted for readers."""
 
-import csv
-import io
 from collections.abc import Iterable
 from operator import attrgetter
 from typing import Any, NamedTuple
+
+import pandas as pd
 
 from deepnets.files import canonical_json
 from deepnets.groups import label
@@ -201,12 +201,8 @@ def stage_table(stages: list[StageTime]) -> Markdown:
 
 def metrics_csv(results: Iterable[Result]) -> str:
     """One row per experiment with every figure that is a single number; fractions, seconds, MB; empty where unknown."""
-    rows = [_metrics_row(result) for result in results]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    # As objects: a column of whole numbers with a gap stays whole numbers.
+    return pd.DataFrame([_metrics_row(result) for result in results], dtype=object).to_csv(index=False)
 
 
 def _metrics_row(result: Result) -> dict[str, Any]:
