@@ -18,8 +18,8 @@ from deepnets.augment import Augmentation
 from deepnets.checkpoint import save_tensors
 from deepnets.datasets.prepared import open_dataset, split_train_validation
 from deepnets.engine import Part, predict
-from deepnets.errors import UserError, log_to, run
-from deepnets.experiment_files import load_model_file
+from deepnets.errors import LOG, UserError, log_to, run
+from deepnets.experiment_files import label, load_model_file
 from deepnets.files import canonical_json, read_json, sha256_text, write_json
 from deepnets.hardware import keep_freed_memory, set_up
 from deepnets.recipe import Recipe
@@ -43,8 +43,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
-    if args.log:
-        log_to(args.log)
+    log_to(args.log)
     keep_freed_memory()
     spec = args.job["spec"]
     recipe = Recipe(**spec["recipe"])
@@ -57,6 +56,8 @@ def main(argv: list[str] | None = None) -> None:
     logits = {name: predict(model, part, augmentation, hardware).numpy() for name, part in parts.items()}
     labels = {name: part.all_labels().numpy() for name, part in parts.items()}
     figures = {name: metrics.basic_metrics(logits[name], labels[name]) for name in ("train", "validation")}
+    test = metrics.detailed_metrics(logits["test"], labels["test"], facts["classes"])
+    warnings = metrics.warnings(**figures, validation_labels=labels["validation"], epochs=recipe.epochs)
     save_tensors(
         args.output / "predictions.safetensors",
         {
@@ -76,10 +77,14 @@ def main(argv: list[str] | None = None) -> None:
             "classes": facts["classes"],
             "model": read_json(args.summary),
             **figures,
-            "test": metrics.detailed_metrics(logits["test"], labels["test"], facts["classes"]),
-            "warnings": metrics.warnings(**figures, validation_labels=labels["validation"], epochs=recipe.epochs),
+            "test": test,
+            "warnings": warnings,
         },
     )
+    name = label(args.job["experiment"])
+    LOG.info("%s: test loss %.4f accuracy %.2f%% of %d images", name, test["loss"], 100 * test["accuracy"], test["n"])
+    for warning in warnings:
+        LOG.warning("%s: %s", name, warning)
 
 
 def trained_network(path: Path, spec: dict) -> tuple[torch.nn.Module, dict]:

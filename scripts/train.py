@@ -20,7 +20,7 @@ from deepnets.checkpoint import ResumeFolder
 from deepnets.datasets.prepared import open_dataset, split_train_validation
 from deepnets.engine import INITIALISATION, Interrupted, Part, Trainer, derived_seed
 from deepnets.errors import LOG, log_to, run
-from deepnets.experiment_files import exclusive, write_results
+from deepnets.experiment_files import exclusive, label, write_results
 from deepnets.files import canonical_json, sha256_text
 from deepnets.hardware import keep_freed_memory, set_up
 from deepnets.recipe import Recipe
@@ -41,8 +41,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
-    if args.log:
-        log_to(args.log)
+    log_to(args.log)
     keep_freed_memory()
     with exclusive(args.output):
         train(args)
@@ -68,7 +67,7 @@ def train(args: argparse.Namespace) -> None:
     key = {"spec": spec, "code": args.job["code"], "data": info["arrays"], "torch": torch.__version__}
     states = ResumeFolder(args.output / ".resume", sha256_text(canonical_json(key)), LOG.warning)
     trainer = Trainer(model, recipe, train_part, validation_part, augmentation, seed, hardware)
-    name = "/".join(str(part) for part in args.job["experiment"].values())
+    name = label(args.job["experiment"])
     LOG.info("%s: %d images, %s, %d threads", name, len(train_part), hardware.precision, hardware.threads)
     try:
         network = trainer.fit(states, lambda row: LOG.info(epoch_line(name, row, recipe.epochs)), stop_on_signal())

@@ -20,11 +20,13 @@ class UserError(Exception):
     """
 
 
-def log_to(path: str | Path) -> None:
-    """Send LOG's lines to the terminal (stderr) and to the end of a file, so that a resumed job's log goes on."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+def log_to(path: str | Path | None) -> None:
+    """Send LOG's lines to the terminal (stderr) and, if named, to the end of a file: a resumed job's log goes on."""
     LOG.setLevel(logging.INFO)
-    LOG.handlers = [logging.StreamHandler(), logging.FileHandler(path, mode="a", encoding="utf-8")]
+    LOG.handlers = [logging.StreamHandler()]
+    if path is not None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        LOG.addHandler(logging.FileHandler(path, mode="a", encoding="utf-8"))
 
 
 def run(main: Callable[[], None]) -> None:

@@ -19,6 +19,11 @@ from deepnets.files import atomic_path, canonical_json, sha256_text, write_json
 WAIT_SECONDS = 60.0
 
 
+def label(names: dict) -> str:
+    """An experiment for the terminal: digits/resnet50/quick/seed0."""
+    return "{dataset}/{model}/{recipe}/seed{seed}".format(**names)
+
+
 @contextlib.contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
     """Hold an experiment's folder for this process alone, waiting a minute for another trainer to leave it.

@@ -232,9 +232,9 @@ def test_large_training_part_is_measured_on_a_fixed_sample(data, copy, monkeypat
 
 def test_log_has_a_line_per_epoch_with_the_time_left(finished):
     lines = (finished / "log").read_text().splitlines()
-    assert lines[0] == "digits/mobilenet_v2/quick/3: 54 images, fp32, 1 threads"
+    assert lines[0] == "digits/mobilenet_v2/quick/seed3: 54 images, fp32, 1 threads"
     pattern = (
-        r"digits/mobilenet_v2/quick/3: epoch 2/6  train loss \d\.\d{4} accuracy [\d.]+%  "
+        r"digits/mobilenet_v2/quick/seed3: epoch 2/6  train loss \d\.\d{4} accuracy [\d.]+%  "
         r"validation loss \d+\.\d{4} accuracy [\d.]+%  \d+ images/s  \d+:\d\d left"
     )
     assert re.fullmatch(pattern, lines[2])
@@ -261,7 +261,7 @@ def test_terminated_training_saves_says_so_and_goes_on_to_the_same_bytes(root, f
         process.send_signal(signal.SIGTERM)
         lines += process.stderr
     assert process.returncode == 75
-    assert all(line.startswith("digits/mobilenet_v2/quick/3: ") for line in lines)  # no warning of any library
+    assert all(line.startswith("digits/mobilenet_v2/quick/seed3: ") for line in lines)  # no warning of any library
     assert "interrupted; run the same command again" in lines[-1]
     assert not (tmp_path / "model.safetensors").exists()
     assert result(finish(data, tmp_path)) == result(finished)
