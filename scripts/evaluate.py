@@ -52,10 +52,11 @@ def main(argv: list[str] | None = None) -> None:
     model = model.to(hardware.device, memory_format=torch.channels_last)
     augmentation = Augmentation(recipe.augment, False, facts["mean"], facts["std"], hardware.device)
 
-    parts = open_parts(args.data, recipe.validation, spec["seed"])
+    parts, train_size = open_parts(args.data, recipe.validation, spec["seed"])
     logits = {name: predict(model, part, augmentation, hardware).numpy() for name, part in parts.items()}
     labels = {name: part.all_labels().numpy() for name, part in parts.items()}
     figures = {name: metrics.basic_metrics(logits[name], labels[name]) for name in ("train", "validation")}
+    figures["train"]["of"] = train_size
     test = metrics.detailed_metrics(logits["test"], labels["test"], facts["classes"])
     warnings = metrics.warnings(**figures, validation_labels=labels["validation"], epochs=recipe.epochs)
     save_tensors(
@@ -102,19 +103,21 @@ def trained_network(path: Path, spec: dict) -> tuple[torch.nn.Module, dict]:
     return model, facts
 
 
-def open_parts(data: str, validation_fraction: float, seed: int) -> dict[str, Part]:
-    """The parts to evaluate, by name; of the training images a fixed sample of at most TRAIN_IMAGES."""
+def open_parts(data: str, validation_fraction: float, seed: int) -> tuple[dict[str, Part], int]:
+    """The parts to evaluate, by name, and how many images were trained on; of many, "train" is a fixed sample."""
     images, labels, _ = open_dataset(data, "train")
     whole = Part.of_arrays(images, labels)
     train_rows, validation_rows = split_train_validation(labels, validation_fraction, seed)
-    if len(train_rows) > TRAIN_IMAGES:
+    train_size = len(train_rows)
+    if train_size > TRAIN_IMAGES:
         train_rows = np.sort(np.random.default_rng(seed).choice(train_rows, TRAIN_IMAGES, replace=False))
     test_images, test_labels, _ = open_dataset(data, "test")
-    return {
+    parts = {
         "train": whole.select(torch.from_numpy(train_rows)),
         "validation": whole.select(torch.from_numpy(validation_rows)),
         "test": Part.of_arrays(test_images, test_labels),
     }
+    return parts, train_size
 
 
 if __name__ == "__main__":

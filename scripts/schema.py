@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> None:
     if not args.check:
         write_text(args.output, text)
     elif not args.output.exists() or args.output.read_text(encoding="utf-8") != text:
-        sys.exit(f"{args.output}: not the schema of scripts/deepnets/config.py; run: python scripts/schema.py")
+        sys.exit(f"{args.output}: not the schema of scripts/deepnets/config; run: python scripts/schema.py")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from deepnets.augment import Augmentation
 from deepnets.checkpoint import ResumeFolder
 from deepnets.datasets.prepared import open_dataset, split_train_validation
 from deepnets.engine import INITIALISATION, Interrupted, Part, Trainer, derived_seed
-from deepnets.errors import LOG, log_to, run
+from deepnets.errors import LOG, UserError, log_to, run
 from deepnets.experiment_files import exclusive, label, write_results
 from deepnets.files import canonical_json, sha256_text
 from deepnets.hardware import keep_freed_memory, set_up
@@ -65,15 +65,19 @@ def train(args: argparse.Namespace) -> None:
 
     # What a state may be resumed for: the same settings, code, data and torch. Device and threads are not of it.
     key = {"spec": spec, "code": args.job["code"], "data": info["arrays"], "torch": torch.__version__}
-    states = ResumeFolder(args.output / ".resume", sha256_text(canonical_json(key)), LOG.warning)
-    trainer = Trainer(model, recipe, train_part, validation_part, augmentation, seed, hardware)
     name = label(args.job["experiment"])
+    states = ResumeFolder(
+        args.output / ".resume", sha256_text(canonical_json(key)), lambda line: LOG.warning("%s: %s", name, line)
+    )
+    trainer = Trainer(model, recipe, train_part, validation_part, augmentation, seed, hardware)
     LOG.info("%s: %d images, %s, %d threads", name, len(train_part), hardware.precision, hardware.threads)
     try:
         network = trainer.fit(states, lambda row: LOG.info(epoch_line(name, row, recipe.epochs)), stop_on_signal())
     except Interrupted:
         LOG.warning("%s: interrupted; run the same command again to go on from the last saved state", name)
         sys.exit(INTERRUPTED_EXIT_CODE)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
     write_results(args.output, network, trainer, spec, info)
     states.clear()
 

@@ -296,8 +296,8 @@ class Trainer:
         if not math.isfinite(loss):
             raise UserError(
                 f"the loss is not finite in epoch {epoch + 1} of {self.recipe.epochs}, with lr "
-                f"{self.recipe.lr}: lower the recipe's lr (a tenth is a good next try), set clip_norm: 1.0, or, where "
-                "precision is bf16, set precision: fp32."
+                f"{self.recipe.lr}: in the recipe of config.yaml, lower lr (a tenth is a good next try), set "
+                "clip_norm: 1.0, or, where precision is bf16, set precision: fp32."
             )
 
     def _best_network(self) -> nn.Module:

@@ -62,7 +62,7 @@ class Hardware:
 
 
 def set_up(model: nn.Module, device: str, precision: str, threads: int) -> Hardware:
-    """Choose and switch on what `model` computes on. Call before the first large tensor is made.
+    """Choose and switch on what `model` computes on. Call before the first step.
 
     Args:
         model: decides the precision where it is left to the rule; see `fastest_precision`.

@@ -95,10 +95,15 @@ class Recipe(RecipeValues):
     """How to train: everything about a run that is neither data, model nor seed."""
 
     @model_validator(mode="after")
-    def _accumulation_divides_batch(self) -> Self:
+    def _batches_have_statistics(self) -> Self:
         if self.batch_size % self.accumulation:
             raise ValueError(
                 f"accumulation {self.accumulation} does not divide batch_size {self.batch_size};"
                 " choose a divisor of the batch size"
+            )
+        if self.batch_size // self.accumulation < 2:
+            raise ValueError(
+                f"batch_size {self.batch_size} in {self.accumulation} part(s) leaves one image, and batch normalisation"
+                " has no variance over one; make it 2 or more images a part"
             )
         return self

@@ -57,9 +57,10 @@ class Names(BaseModel):
 
 
 class Split(BaseModel):
-    """Figures of one part of the data; the accuracy is a fraction."""
+    """Figures of one part of the data; the accuracy is a fraction. `of`: size of the part that `n` is a sample of."""
 
     n: PositiveInt
+    of: PositiveInt | None = None
     loss: Loss
     accuracy: Fraction
 
@@ -138,7 +139,7 @@ class Timing(BaseModel):
     wall_seconds: NonNegativeFloat
     images_per_second: NonNegativeFloat
     peak_memory_mb: NonNegativeFloat | None = None
-    resumed_from_epochs: list[int] = []
+    resumed_from_epochs: list[Annotated[float, Field(ge=0)]] = []
     versions: dict[str, str] = {}
 
     @property

@@ -220,6 +220,10 @@ REFUSALS = {
         {"datasets/mnist/size": 4},
         ["datasets.mnist.size: images too small for resnet50, mobilenet_v2 (got 4x4 pixels); set size to 8 or more"],
     ),
+    "images too small at the start of progressive resizing": (
+        {"recipes/quick/progressive_resizing": {"start": 0.1}},
+        ["datasets.digits.size: progressive_resizing starts with images too small for resnet50 (got 0.1 of 28x28"],
+    ),
     # repeats
     "duplicate seeds": ({"studies/demo/0/seeds": [5, 7, 5]}, ["studies.demo[0].seeds: 5 is there 2 times"]),
     "duplicate models": ({"studies/paper/0/models": ["resnet50"] * 3}, ["models: 'resnet50' is there 3 times"]),
@@ -471,12 +475,12 @@ def test_set_changes_the_recipe_of_its_entry_only(tmp_path):
 
 def test_set_may_fill_and_empty_an_optional_table(tmp_path):
     changes = {
-        "recipes/quick/progressive_resizing": {"start": 0.25},
+        "recipes/quick/progressive_resizing": {"start": 0.4},
         "studies/paper/0/set": {"progressive_resizing": None},
         "studies/paper/1/set": {"progressive_resizing": {"until": 0.5}},
     }
     # `quick` is another results folder in the study demo: give the entry's change a recipe name of its own
-    changes["recipes/other"] = {"progressive_resizing": {"start": 0.25}}
+    changes["recipes/other"] = {"progressive_resizing": {"start": 0.4}}
     changes["studies/paper/0/recipe"] = "other"
     first, second = load(tmp_path, changes).experiments("paper")
     assert first.spec["recipe"]["progressive_resizing"] is None

@@ -7,7 +7,7 @@ from deepnets.recipe import Augment, ProgressiveResizing, Recipe, RecipeValues
 
 ALLOWED = {
     "epochs": [1, 500],
-    "batch_size": [1, 4096],
+    "batch_size": [2, 4096],
     "optimizer": ["sgd", "adamw"],
     "lr": [1e-6, 1, "1e-3", "2E-1"],
     "momentum": [0, 0.99],
@@ -95,3 +95,9 @@ def test_every_key_says_what_it_does(settings):
     for name, field in settings.model_fields.items():
         assert field.description, f"add a description to {settings.__name__}.{name} in scripts/deepnets/recipe.py"
         assert field.description.endswith(".")
+
+
+@pytest.mark.parametrize("values", [{"batch_size": 1}, {"batch_size": 8, "accumulation": 8}])
+def test_parts_of_one_image_are_refused_because_batch_normalisation_needs_two(values):
+    with pytest.raises(ValidationError, match="batch normalisation has no variance over one"):
+        Recipe(**values)

@@ -308,10 +308,25 @@ def test_the_experiment_is_told_with_its_commonest_confusion(experiment, write_r
     assert "Most often taken:\ncat for dog (7 of 50),\ndog for cat (3 of 50)." in text
 
 
+def test_figures_of_a_sample_say_so(experiment, write_report):
+    directory = experiment()
+    metrics = json.loads((directory / "metrics.json").read_text())
+    metrics["train"] |= {"n": 10000, "of": 54000}
+    (directory / "metrics.json").write_text(json.dumps(metrics))
+    assert "Figures are over 10,000 (a fixed random sample of 54,000) training," in write_report(directory)
+
+
+def test_a_training_that_was_resumed_within_an_epoch_is_reported(experiment, write_report):
+    directory = experiment()
+    timing = json.loads((directory / "timing.json").read_text())
+    (directory / "timing.json").write_text(json.dumps(timing | {"resumed_from_epochs": [1.25]}))
+    assert "1.25" in write_report(directory)
+
+
 def test_the_commands_name_the_study_and_its_threads(experiment, write_report):
     text = write_report(experiment(), study="paper")
-    assert "make report STUDY=paper CORES=2" in text
-    assert "snakemake --cores 2 results/report.md --config study=paper" in text
+    command = "snakemake --cores 2 results/report.md --config study=paper --set-threads train=2 evaluate=2"
+    assert f"make setup && source .venv/bin/activate\n{command}" in text
 
 
 def test_the_same_results_give_the_same_report(experiment, write_report):

@@ -109,12 +109,21 @@ def _check_repeats(entries: dict[tuple[str, int], dict]) -> Iterator[Problem]:
 
 def _check_sizes(parts: Parts) -> Iterator[Problem]:
     needs = defaultdict(dict)  # dataset -> model -> smallest side in pixels, where the images are smaller
-    experiments = chain.from_iterable(parts.experiments.values())
-    for dataset, model in dict.fromkeys((experiment.dataset, experiment.model) for experiment in experiments):
+    resizings = defaultdict(set)  # (dataset, model) -> the fractions of the side that trainings start with
+    for experiment in chain.from_iterable(parts.experiments.values()):
+        resizing = experiment.spec["recipe"]["progressive_resizing"]
+        resizings[experiment.dataset, experiment.model] |= {resizing["start"]} if resizing else set()
+    for dataset, model in resizings:
         _, height, width = parts.datasets[dataset].input_shape
         least = models.architecture(parts.models[model].architecture).MIN_IMAGE_SIZE
         if min(height, width) < least:
             needs[dataset][model] = least
+        elif starts := [s for s in resizings[dataset, model] if round(min(height, width) * s) < least]:
+            yield Problem(
+                ("datasets", dataset, "size"),
+                f"progressive_resizing starts with images too small for {model} (got {min(starts)} of"
+                f" {height}x{width} pixels, it takes {least}); raise `start` in the recipe",
+            )
     for dataset, by_model in needs.items():
         _, height, width = parts.datasets[dataset].input_shape
         yield Problem(

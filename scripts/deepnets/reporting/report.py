@@ -15,7 +15,7 @@ from deepnets.reporting import findings, tables
 from deepnets.reporting.findings import Row
 from deepnets.reporting.job_times import StageTime
 from deepnets.reporting.markdown import Markdown, block, bold, code, enumerate_words, escape, image, link, table
-from deepnets.results import Result, display_name
+from deepnets.results import Result, Split, display_name
 
 _WARNINGS_SHOWN = 20
 # Up to so many experiments are shown with their figures; of more, a line each keeps the page readable and under the
@@ -137,7 +137,7 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict:
         "name": name,
         "classes": len(metrics.classes),
         "pixels": " x ".join(map(str, metrics.model.input_size[1:])),
-        "parts": [f"{part.n:,}" for part in (metrics.train, metrics.validation, metrics.test)],
+        "parts": [_part_size(part) for part in (metrics.train, metrics.validation, metrics.test)],
         "variant_of": about["variant_of"],
         "note": about["note"],
         "table": tables.comparison_table(rows),
@@ -275,14 +275,19 @@ def _settings_hash(study: Study) -> str:
     return sha256_text(canonical_json(sorted(result.metrics.spec_sha256 for result in study.results)))
 
 
+def _part_size(part: Split) -> str:
+    sampled = part.of is not None and part.of > part.n
+    return f"{part.n:,} (a fixed random sample of {part.of:,})" if sampled else f"{part.n:,}"
+
+
 def _commands(study: Study) -> Markdown:
-    cores = max(result.timing.threads for result in study.results)
+    threads = max(result.timing.threads for result in study.results)
     commit = study.environment["git_commit"]
     return block(
         [
             *([f"git checkout {commit}"] if commit else []),
-            f"make report STUDY={quote(study.name)} CORES={cores}",
-            "# or, where requirements.txt is installed:",
-            f"snakemake --cores {cores} results/report.md --config study={quote(study.name)}",
+            "make setup && source .venv/bin/activate",
+            f"snakemake --cores {threads} results/report.md --config study={quote(study.name)}"
+            f" --set-threads train={threads} evaluate={threads}",
         ]
     )
