@@ -13,7 +13,7 @@ from pathlib import Path
 
 from deepnets.datasets import source
 from deepnets.datasets.fetch import remove_leftovers
-from deepnets.errors import UserError, run
+from deepnets.errors import run
 from deepnets.files import write_json
 
 
@@ -26,15 +26,10 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
 
     spec, folder = args.job["spec"], args.output.parent / "raw"
-    try:
-        remove_leftovers(folder)
-        args.output.unlink(missing_ok=True)  # an old list never stands beside new files
-        raw = source(spec["source"]).download(spec, args.dataset, args.mirror, folder)
-        write_json(args.output, raw)
-    except OSError as error:
-        raise UserError(
-            f"{error.filename or args.output}: {error.strerror or error}; mend that and run again."
-        ) from None
+    remove_leftovers(folder)
+    args.output.unlink(missing_ok=True)  # an old list never stands beside new files
+    raw = source(spec["source"]).download(spec, args.dataset, args.mirror, folder)
+    write_json(args.output, raw)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,9 @@ from deepnets.checkpoint import save_tensors
 from deepnets.datasets.prepared import open_dataset, split_train_validation
 from deepnets.engine import Part, predict
 from deepnets.errors import LOG, UserError, log_to, run
+from deepnets.experiment import spec_sha256
 from deepnets.experiment_files import label, load_model_file
-from deepnets.files import canonical_json, read_json, sha256_text, write_json
+from deepnets.files import read_json, write_json
 from deepnets.hardware import keep_freed_memory, set_up
 from deepnets.recipe import Recipe
 
@@ -95,7 +96,7 @@ def trained_network(path: Path, spec: dict) -> tuple[torch.nn.Module, dict]:
         UserError: the file is damaged, or is of another experiment.
     """
     tensors, facts = load_model_file(path)
-    if facts.get("spec_sha256") != sha256_text(canonical_json(spec)):
+    if facts.get("spec_sha256") != spec_sha256(spec):
         raise UserError(f"{path}: was trained with other settings; delete it and run the same command again.")
     with torch.device("meta"):  # every weight is about to be loaded: initialising them would be for nothing
         model = models.build(spec["model"], len(facts["classes"]), facts["input_shape"][0])
@@ -105,9 +106,9 @@ def trained_network(path: Path, spec: dict) -> tuple[torch.nn.Module, dict]:
 
 def open_parts(data: str, validation_fraction: float, seed: int) -> tuple[dict[str, Part], int]:
     """The parts to evaluate, by name, and how many images were trained on; of many, "train" is a fixed sample."""
-    images, labels, _ = open_dataset(data, "train")
+    images, labels, info = open_dataset(data, "train")
     whole = Part.of_arrays(images, labels)
-    train_rows, validation_rows = split_train_validation(labels, validation_fraction, seed)
+    train_rows, validation_rows = split_train_validation(labels, validation_fraction, seed, info)
     train_size = len(train_rows)
     if train_size > TRAIN_IMAGES:
         train_rows = np.sort(np.random.default_rng(seed).choice(train_rows, TRAIN_IMAGES, replace=False))

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 from deepnets.datasets.prepare import prepare
-from deepnets.errors import UserError, run
+from deepnets.errors import run
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -23,12 +23,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=1, help="threads that decode image files (default: 1)")
     args = parser.parse_args(argv)
 
-    try:
-        prepare(args.dataset, args.job["spec"], args.raw, args.output, args.threads)
-    except OSError as error:
-        raise UserError(
-            f"{error.filename or args.output}: {error.strerror or error}; mend that and run again."
-        ) from None
+    prepare(args.dataset, args.job["spec"], args.raw, args.output, args.threads)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def train(args: argparse.Namespace) -> None:
     model = model.to(hardware.device, memory_format=torch.channels_last)
     whole = Part.of_arrays(images, labels).to(hardware.device)
     train_part, validation_part = (
-        whole.select(torch.from_numpy(rows)) for rows in split_train_validation(labels, recipe.validation, seed)
+        whole.select(torch.from_numpy(rows)) for rows in split_train_validation(labels, recipe.validation, seed, info)
     )
     augmentation = Augmentation(
         recipe.augment, spec["dataset"]["horizontal_flip"], info["mean"], info["std"], hardware.device

@@ -1,9 +1,10 @@
-"""What every test may rely on: one thread, a clean environment, and a way to call Snakemake."""
+"""What every test may rely on: one thread, a clean environment, a way to call Snakemake, and a finished study."""
 
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -23,28 +24,97 @@ def root() -> Path:
     return Path(__file__).resolve().parent.parent
 
 
+def clean(environ: Mapping[str, str]) -> dict[str, str]:
+    """An environment without what would steer a test, where a shell line calls the Python that runs the tests."""
+    kept = {name: value for name, value in environ.items() if not name.startswith(STEERING)}
+    return {**kept, "PATH": os.pathsep.join([str(Path(sys.executable).parent), environ.get("PATH", os.defpath)])}
+
+
 @pytest.fixture(autouse=True)
 def clean_environ() -> Iterator[None]:
     """Keep os.environ as it is for the next test, and free of what would steer this one."""
     before = dict(os.environ)
-    for variable in before:
-        if variable.startswith(STEERING):
-            del os.environ[variable]
-    # What a shell line calls `python` is the Python that runs the tests, activated or not.
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), before.get("PATH", os.defpath)])
+    replace_environ(clean(before))
     yield
+    replace_environ(before)
+
+
+def replace_environ(environ: Mapping[str, str]) -> None:
     os.environ.clear()
-    os.environ.update(before)
+    os.environ.update(environ)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def snakemake() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Call Snakemake in a folder: `snakemake(folder, "--dry-run", "all")`, output and errors together in `.stdout`."""
 
-    def call(folder: Path, *arguments: str, cores: int = 1) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "snakemake", *arguments, "--cores", str(cores)]
+    def call(folder: Path, *arguments: str, cores: int | None = 1, **environ: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=240
+            [sys.executable, "-m", "snakemake", *arguments, *(["--cores", str(cores)] if cores else [])],
+            cwd=folder,
+            env={**clean(os.environ), **environ},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=240,
         )
 
     return call
+
+
+# -- a study of the tests' own, built once -----------------------------------------------------------------------------
+
+CHECKOUT = ("Makefile", "Snakefile", "config.yaml", "pyproject.toml", "requirements.txt", "environment.yml")
+CHECKOUT_FOLDERS = ("profiles", "scripts", "workflow")
+# Class names that a shell, HTML, Markdown or Matplotlib would take for more than a name.
+CLASSES = ("a;touch x", "$(touch x)", "<script>", "a|b", r"$\frac$ ünïcödé")
+
+
+@pytest.fixture(scope="session")
+def checkout(root: Path) -> Callable[[Path], Path]:
+    """Copy what a clone would have into a folder, without results: `checkout(folder) -> folder`."""
+
+    def copy(folder: Path) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in CHECKOUT:
+            shutil.copy2(root / name, folder)
+        for name in CHECKOUT_FOLDERS:
+            shutil.copytree(root / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        return folder
+
+    return copy
+
+
+@pytest.fixture(scope="session")
+def finished_study(root: Path, checkout, snakemake, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study of tests/study, built to its report; to be read and copied, never written."""
+    folder = checkout(tmp_path_factory.mktemp("finished") / "study")
+    shutil.copy2(root / "tests/study/config.yaml", folder)
+    shutil.copy2(root / "tests/study/small_cnn.py", folder / "scripts/deepnets/models")
+    draw_shapes(folder / "shapes")
+    threads = ("--set-threads", "prepare=1", "train=1", "evaluate=1")  # so that two jobs run at once
+    done = snakemake(folder, *threads, cores=2, PYTHONPATH=str(root / "tests/study/trace"))
+    assert done.returncode == 0, done.stdout
+    return folder
+
+
+@pytest.fixture
+def study(finished_study: Path, tmp_path: Path) -> Iterator[Path]:
+    """A copy of the finished study, with its times and Snakemake's records, to be changed at will."""
+    folder = shutil.copytree(finished_study, tmp_path / "study", symlinks=True)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def draw_shapes(folder: Path) -> None:
+    """Draw a dataset of five classes, each brighter than the one before."""
+    import numpy as np
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for label, name in enumerate(CLASSES):
+        for part, count in (("train", 16), ("test", 4)):
+            (folder / part / name).mkdir(parents=True)
+            for index in range(count):
+                image = rng.integers(40 * label, 40 * label + 60, (16, 16), dtype=np.uint8)
+                Image.fromarray(image).save(folder / part / name / f"{index}.png")

@@ -1,7 +1,6 @@
 """The unit of every study: one model trained on one dataset by one recipe from one seed."""
 
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from deepnets.files import canonical_json, sha256_text
 
@@ -30,7 +29,7 @@ class Experiment:
         """Where its results are, from the working directory."""
         return f"results/{self.dataset}/{self.model}/{self.recipe}/seed{self.seed}"
 
-    @cached_property
-    def spec_sha256(self) -> str:
-        """Hexadecimal SHA-256 of the spec's canonical JSON."""
-        return sha256_text(canonical_json(self.spec))
+
+def spec_sha256(spec: dict) -> str:
+    """Hexadecimal SHA-256 of a spec's canonical JSON: equal where experiments compute the same thing."""
+    return sha256_text(canonical_json(spec))

@@ -14,7 +14,8 @@ from torch import nn
 from deepnets.checkpoint import load_tensors, save_tensors
 from deepnets.engine import Trainer
 from deepnets.errors import LOG, UserError
-from deepnets.files import atomic_path, canonical_json, sha256_text, write_json
+from deepnets.experiment import spec_sha256
+from deepnets.files import atomic_path, write_json
 
 WAIT_SECONDS = 60.0
 
@@ -106,7 +107,7 @@ def write_results(folder: Path, network: nn.Module, trainer: Trainer, spec: dict
             dict(network.state_dict()),
             {
                 "spec": spec,
-                "spec_sha256": sha256_text(canonical_json(spec)),
+                "spec_sha256": spec_sha256(spec),
                 "classes": info["classes"],
                 "input_shape": info["input_shape"],
                 "mean": info["mean"],

@@ -222,7 +222,7 @@ REFUSALS = {
     ),
     "images too small at the start of progressive resizing": (
         {"recipes/quick/progressive_resizing": {"start": 0.1}},
-        ["datasets.digits.size: progressive_resizing starts with images too small for resnet50 (got 0.1 of 28x28"],
+        ["recipes.quick.progressive_resizing.start: images under 8 pixels at the start for ", "(got 0.1)"],
     ),
     # repeats
     "duplicate seeds": ({"studies/demo/0/seeds": [5, 7, 5]}, ["studies.demo[0].seeds: 5 is there 2 times"]),

@@ -77,6 +77,12 @@ def test_spec_is_the_same_for_a_default_and_for_its_value():
     assert options("torchvision", name="MNIST").spec() == options("torchvision", name="MNIST", size=28).spec()
 
 
+@pytest.mark.parametrize("mirror", ["http://example.org/data", "ftp://example.org", "file:///data"])
+def test_mirror_that_is_not_secure_is_refused(mirror):
+    with pytest.raises(ValidationError, match="must be a folder or an https:// address"):
+        options("sklearn_digits", mirror=mirror)
+
+
 @pytest.mark.parametrize("key", ["mirror", "variant_of", "note"])
 def test_what_does_not_identify_the_data_is_not_in_the_spec(key):
     assert options("sklearn_digits", **{key: "text"}).spec() == options("sklearn_digits").spec()
@@ -120,6 +126,95 @@ def test_impossible_options_are_refused(source, keys):
         options(source, **keys)
 
 
+# -- the state of people's own images
+
+
+@pytest.fixture
+def birds(tmp_path: Path) -> Path:
+    for name in ("train/owl/1.png", "train/owl/2.png", "test/owl/1.png"):
+        (tmp_path / "birds" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "birds" / name).write_bytes(b"image")
+    return tmp_path / "birds"
+
+
+def state(path: Path | str, **keys) -> str | None:
+    return options("folder", path=str(path), classes=2, size=8, **keys).local_state("birds")
+
+
+CHANGES = {
+    "an image more": lambda folder: (folder / "train/owl/3.png").touch(),
+    "an image less": lambda folder: (folder / "train/owl/2.png").unlink(),
+    "an image replaced": lambda folder: (folder / "test/owl/1.png").write_bytes(b"another image"),
+    "an image renamed": lambda folder: (folder / "train/owl/2.png").rename(folder / "train/owl/3.png"),
+    "an empty class": lambda folder: (folder / "train/wren").mkdir(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_state_of_a_folder_changes_with_its_images(birds, change):
+    before = state(birds)
+    change(birds)
+    assert before != state(birds) is not None
+
+
+NO_CHANGES = {
+    "touched": lambda folder: os.utime(folder / "train/owl/1.png", (0, 0)),
+    "a file that a desktop leaves": lambda folder: (folder / "train/owl/.DS_Store").touch(),
+    "a file beside the parts": lambda folder: (folder / "README.txt").touch(),
+}
+
+
+@pytest.mark.parametrize("change", NO_CHANGES.values(), ids=NO_CHANGES)
+def test_state_of_a_folder_changes_with_nothing_else(birds, change):
+    before = state(birds)
+    change(birds)
+    assert before == state(birds) is not None
+
+
+@pytest.mark.parametrize("place", [0, 99_999, 150_000])
+def test_state_of_an_archive_changes_with_its_size_start_and_end(tmp_path, place):
+    archive = tmp_path / "birds.zip"
+    archive.write_bytes(bytes(100_000))
+    before = state(archive)
+    os.utime(archive, (0, 0))
+    assert state(archive) == before
+    with open(archive, "r+b") as file:
+        file.seek(place)
+        file.write(b"x")
+    assert before != state(archive) is not None
+
+
+def test_state_is_of_the_images_and_not_of_their_place(birds, monkeypatch):
+    before = state(birds)
+    monkeypatch.setenv("DEEPNETS_MIRROR", str(birds.parent / "mirror"))
+    birds.parent.joinpath("mirror").mkdir()
+    birds.rename(birds.parent / "mirror" / "birds")
+    assert state("birds") == before
+
+
+@pytest.mark.parametrize("path", ["missing", "~nobody/missing", "broken"])
+def test_state_of_what_cannot_be_read_is_left_to_the_download(birds, monkeypatch, path):
+    monkeypatch.chdir(birds.parent)
+    (birds / "train/owl/link.png").symlink_to("nowhere")
+    birds.rename("broken")
+    assert state(path) is None
+
+
+def test_state_is_left_out_where_the_spec_has_the_hash(tmp_path):
+    (tmp_path / "birds.zip").touch()
+    assert state(tmp_path / "birds.zip", sha256="0" * 64) is None
+    assert options("sklearn_digits").local_state("digits") is None
+
+
+def test_state_is_taken_without_heavy_imports(birds):
+    heavy = "{'torch', 'sklearn', 'PIL', 'requests', 'tqdm'}"
+    made = f"folder.Options(source='folder', path={str(birds)!r}, classes=2, size=8)"
+    taken = f"from deepnets.datasets import folder; assert {made}.local_state('birds')"
+    code = f"import sys; {taken}; assert not {heavy} & sys.modules.keys()"
+    scripts = Path(datasets.__file__).parents[2]
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(scripts)}, check=True)
+
+
 # -- reading
 
 
@@ -133,13 +228,13 @@ def prepared(tmp_path: Path) -> Path:
             file = tmp_path / f"{part}_{kind}.npy"
             np.save(file, array)
             arrays[file.name] = {"sha256": sha256_file(file), "shape": list(array.shape), "dtype": str(array.dtype)}
-    info = {"arrays": arrays, "classes": ["a", "b"], "mean": [0.5] * 3, "std": [0.2] * 3}
+    info = {"dataset": "tiny", "arrays": arrays, "classes": ["a", "b"], "mean": [0.5] * 3, "std": [0.2] * 3}
     (tmp_path / "dataset.json").write_text(json.dumps(info))
     return tmp_path / "dataset.json"
 
 
 def test_images_are_mapped_read_only_and_labels_loaded(prepared):
-    images, labels, info = open_dataset(prepared, "train", verify=True)
+    images, labels, info = open_dataset(prepared, "train")
     assert isinstance(images, np.memmap)
     assert not images.flags.writeable
     assert (images.shape, images.dtype) == ((8, 2, 2, 3), np.uint8)
@@ -197,14 +292,23 @@ def test_label_without_a_class_is_damage(prepared, label):
         open_dataset(prepared, "train")
 
 
-def test_flipped_bit_is_found_when_asked_for(prepared):
-    file = prepared.parent / "train_images.npy"
+def flip_bit(file: Path) -> None:
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
+
+
+@pytest.mark.parametrize("kind", ["images", "labels"])
+def test_flipped_bit_is_found(prepared, kind):
+    flip_bit(prepared.parent / f"train_{kind}.npy")
+    with pytest.raises(UserError, match=rf"train_{kind}\.npy: damaged.*SHA-256"):
+        open_dataset(prepared, "train")
+
+
+def test_huge_array_is_not_read_whole_to_be_hashed(prepared, monkeypatch):
+    monkeypatch.setattr("deepnets.datasets.prepared._HASHED_UP_TO", 200)
+    flip_bit(prepared.parent / "train_images.npy")  # 128 bytes of header, 96 of images
     open_dataset(prepared, "train")
-    with pytest.raises(UserError, match=r"train_images\.npy: damaged.*SHA-256"):
-        open_dataset(prepared, "train", verify=True)
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", "null", '{"arrays": {}, "classes": [], "mean": [], "std": []}', "{"])
@@ -217,9 +321,12 @@ def test_damaged_description_is_named(prepared, content):
 # -- the validation split
 
 
+INFO = {"dataset": "birds", "classes": ["owl", "wren"]}
+
+
 def test_split_is_stratified_disjoint_complete_and_sorted():
     labels = np.repeat([0, 1, 2], [100, 200, 300])
-    train, validation = split_train_validation(labels, 0.1, seed=0)
+    train, validation = split_train_validation(labels, 0.1, 0, INFO)
     assert np.bincount(labels[validation]).tolist() == [10, 20, 30]
     assert sorted([*train, *validation]) == list(range(600))
     assert (np.diff(train) > 0).all()
@@ -229,16 +336,16 @@ def test_split_is_stratified_disjoint_complete_and_sorted():
 
 def test_split_depends_on_the_seed_alone():
     labels = np.arange(100) % 4
-    first, again, other = (split_train_validation(labels, 0.2, seed)[1] for seed in (3, 3, 4))
+    first, again, other = (split_train_validation(labels, 0.2, seed, INFO)[1] for seed in (3, 3, 4))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
 
 
 def test_class_with_one_image_cannot_be_split():
-    with pytest.raises(UserError, match=r"Class 1 .* one training image"):
-        split_train_validation(np.array([0, 0, 0, 1]), 0.5, seed=0)
+    with pytest.raises(UserError, match=r"datasets\.birds: class 'wren' has one training image"):
+        split_train_validation(np.array([0, 0, 0, 1]), 0.5, 0, INFO)
 
 
 def test_validation_part_smaller_than_the_classes_is_refused():
-    with pytest.raises(UserError, match=r"0\.1 cannot be drawn from 20 training images.*recipe's `validation`"):
-        split_train_validation(np.arange(20) % 10, 0.1, seed=0)
+    with pytest.raises(UserError, match=r"datasets\.birds: .*0\.1 cannot .* 20 training images.*recipe's `validation`"):
+        split_train_validation(np.arange(20) % 10, 0.1, 0, INFO)

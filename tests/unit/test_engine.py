@@ -384,7 +384,9 @@ def test_swa_averages_the_end_of_training_and_estimates_batch_statistics_anew(st
 
 
 def test_diverged_training_ends_with_advice_and_saves_nothing(states):
-    with pytest.raises(UserError, match=r"loss is not finite in epoch 1 of 3, with lr 1e\+30: in the recipe of config.yaml, lower lr"):
+    with pytest.raises(
+        UserError, match=r"loss is not finite in epoch 1 of 3, with lr 1e\+30: in the recipe of config.yaml, lower lr"
+    ):
         trainer(network(norm=False), lr=1e30, warmup=0).fit(states)
     assert states.load() is None
 

@@ -45,8 +45,8 @@ def output_sides(net: nn.Module, images: torch.Tensor, *layers: str) -> list[int
 # The registry
 
 
-def test_available_architectures_are_the_four_of_the_study():
-    assert ARCHITECTURES == ["inception_v3", "mobilenet_v2", "resnet50", "vgg16"]
+def test_the_four_architectures_of_the_study_are_available():
+    assert {"inception_v3", "mobilenet_v2", "resnet50", "vgg16"} <= set(ARCHITECTURES)
 
 
 def test_unknown_architecture_is_answered_with_the_nearest_name():

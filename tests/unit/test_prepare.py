@@ -57,7 +57,7 @@ def assert_nothing_prepared(tmp_path: Path) -> None:
 
 def test_digits_are_prepared_whole(tmp_path):
     dataset = build(tmp_path, "sklearn_digits")
-    (train, train_labels, info), (test, test_labels, _) = (open_dataset(dataset, part, verify=True) for part in PARTS)
+    (train, train_labels, info), (test, test_labels, _) = (open_dataset(dataset, part) for part in PARTS)
     assert info["splits"] == {"train": 1437, "test": 360}
     assert info["input_shape"] == [1, 8, 8]
     assert info["classes"] == list("0123456789")
@@ -338,7 +338,7 @@ def refusal(tmp_path: Path, files: dict[str, bytes], **keys) -> str:
 @pytest.mark.parametrize("archive", [False, True])
 def test_own_images_are_prepared_by_class_then_name(tmp_path, archive):
     dataset = build_birds(tmp_path, dict(reversed(BIRDS.items())), archive)
-    images, labels, info = open_dataset(dataset, "test", verify=True)
+    images, labels, info = open_dataset(dataset, "test")
     assert info["classes"] == ["owl", "wren"]
     assert labels.tolist() == [0, 1]
     assert images[:, 0, 0].tolist() == [[0, 255, 0], [255, 0, 0]]
@@ -357,11 +357,9 @@ def test_folder_and_archives_give_the_same_arrays(tmp_path):
     assert infos[0] == infos[1] == infos[2]
 
 
-def test_dataset_json_of_a_folder_holds_the_hash_of_its_list(tmp_path):
-    dataset = build_birds(tmp_path, BIRDS)
-    manifest = dataset.parent / "raw.json"
-    assert json.loads(dataset.read_text())["raw"] == {"raw.json": hashlib.sha256(manifest.read_bytes()).hexdigest()}
-    assert {file["name"] for file in json.loads(manifest.read_text())["files"]} == set(BIRDS)
+def test_dataset_json_of_a_folder_holds_the_hash_of_every_image(tmp_path):
+    raw = json.loads(build_birds(tmp_path, BIRDS).read_text())["raw"]
+    assert raw == {name: hashlib.sha256(content).hexdigest() for name, content in BIRDS.items()}
 
 
 def test_folder_is_read_in_place(tmp_path):
@@ -448,6 +446,43 @@ def test_archive_that_leads_outside_is_refused(tmp_path):
     assert not list(tmp_path.rglob("evil.png"))
 
 
+def packed_badly(path: Path, damage: str) -> None:
+    """An archive at `path` that has a fault which the download can see."""
+    write_zip(path, {**BIRDS, **({"train/owl/notes.txt": b""} if damage == "layout" else {})})
+    if damage == "truncated":
+        os.truncate(path, path.stat().st_size - 9)
+
+
+@pytest.mark.parametrize("damage", ["layout", "truncated"])
+def test_archive_is_refused_at_the_download_and_taken_once_mended(tmp_path, damage):
+    path = tmp_path / "birds.zip"
+    packed_badly(path, damage)
+    spec = {"source": "folder", "path": str(path)}
+    command = [
+        "--dataset",
+        "tiny",
+        "--job",
+        json.dumps({"spec": spec}),
+        "--output",
+        str(tmp_path / "data/tiny/raw.json"),
+    ]
+    with pytest.raises(UserError, match=f"^{path}"):
+        download.main(command)
+    assert not [file for file in (tmp_path / "data").rglob("*") if file.is_file()]
+    assert build_birds(tmp_path, BIRDS, archive=True).is_file()
+
+
+def test_archive_with_damaged_content_is_named_with_the_file_to_delete(tmp_path):
+    files = {**BIRDS, "train/owl/9.png": bytes(range(256))}
+    path = write_zip(tmp_path / "birds.zip", files)
+    path.write_bytes(path.read_bytes().replace(bytes(range(100, 200)), bytes(100)))  # its checksum is now another
+    with pytest.raises(UserError) as error:
+        build(tmp_path, "folder", path=str(path), classes=2, size=4)
+    damage, last = str(error.value).splitlines()
+    assert damage.startswith(f"{path}: a damaged archive")
+    assert f"delete {tmp_path / 'data' / 'tiny' / 'raw.json'} and run" in last
+
+
 def test_long_lists_of_problems_are_shortened(tmp_path):
     message = refusal(tmp_path, {**BIRDS, **{f"train/owl/{i}.txt": b"" for i in range(25)}})
     assert message.count("\n") == 20
@@ -457,8 +492,9 @@ def test_long_lists_of_problems_are_shortened(tmp_path):
 @pytest.mark.parametrize("archive", [False, True])
 def test_every_corrupt_image_is_named_with_its_class(tmp_path, archive):
     files = {**BIRDS, "train/owl/9.png": RED[:-30], "test/wren/8.jpg": b"no image", "test/wren/7.webp": b""}
-    lines = refusal(tmp_path, files, archive=archive).splitlines()
+    *lines, last = refusal(tmp_path, files, archive=archive).splitlines()
     assert len(lines) == 3
+    assert f"delete {tmp_path / 'data' / 'tiny' / 'raw.json'} and run the same command again" in last
     for name in ("train/owl/9.png", "test/wren/8.jpg", "test/wren/7.webp"):
         assert any(name in line and "not a whole jpg, png or webp" in line for line in lines)
 
@@ -479,7 +515,7 @@ def test_failed_prepare_keeps_nothing_of_an_earlier_one_out_of_step(tmp_path):
     before = open_dataset(build_birds(tmp_path, BIRDS), "train")[0].copy()
     with pytest.raises(UserError):
         build_birds(tmp_path, {**BIRDS, "train/owl/9.png": b""})
-    assert np.array_equal(open_dataset(tmp_path / "data" / "tiny" / "dataset.json", "train", verify=True)[0], before)
+    assert np.array_equal(open_dataset(tmp_path / "data" / "tiny" / "dataset.json", "train")[0], before)
 
 
 @pytest.mark.parametrize("path", ["missing", "missing.zip", "notes.txt"])
@@ -502,13 +538,22 @@ def test_unreadable_folder_is_one_line(tmp_path, monkeypatch):
     assert refusal(tmp_path, BIRDS).startswith(f"{tmp_path / 'birds'}: Permission denied")
 
 
-def test_full_disk_while_writing_is_one_line(tmp_path, monkeypatch):
+@pytest.mark.parametrize("target", ["nowhere.png", "link.png"])
+def test_link_that_leads_nowhere_is_named(tmp_path, target):
+    write_folder(tmp_path / "birds", BIRDS)
+    (tmp_path / "birds/train/owl/link.png").symlink_to(target)
+    assert refusal(tmp_path, {}).startswith(f"{tmp_path / 'birds/train/owl/link.png'}: ")
+
+
+def test_full_disk_while_writing_leaves_nothing_behind(tmp_path, monkeypatch):
     class FullDisk(io.FileIO):
         def write(self, data):
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("deepnets.datasets.prepare.open", FullDisk, raising=False)
-    assert "No space left on device" in refusal(tmp_path, BIRDS)
+    with pytest.raises(OSError, match="No space left on device"):
+        build_birds(tmp_path, BIRDS)
+    assert_nothing_prepared(tmp_path)
 
 
 # -- single images

@@ -77,7 +77,7 @@ def data(tmp_path_factory) -> Path:
             np.save(path, array)
             arrays[path.name] = {"sha256": sha256_file(path), "shape": list(array.shape), "dtype": str(array.dtype)}
     facts = {"classes": CLASSES, "input_shape": [1, 8, 8], "mean": [0.23], "std": [0.2]}
-    write_json(folder / "dataset.json", {"schema_version": 1, "arrays": arrays, **facts})
+    write_json(folder / "dataset.json", {"schema_version": 1, "dataset": "tiny", "arrays": arrays, **facts})
     return folder / "dataset.json"
 
 

@@ -1,4 +1,4 @@
-"""What more than one rule file needs: the checked configuration, the jobs' parameters and code, the lists of files.
+"""What the rules share: the checked configuration, the jobs' parameters and code, the lists of files.
 
 A job is stale when its one recorded param has changed: a canonical JSON string of everything that can change its
 result, the settings of its stage and a digest of each code file of its stage. Nothing else is recorded: not threads,
@@ -10,39 +10,39 @@ import sys
 from functools import lru_cache
 from pathlib import Path
 
-from snakemake.exceptions import WorkflowError
-
 ROOT = Path(workflow.basedir)
-# Relative where it can be, so that logs and input lists read the same on every machine.
-SCRIPTS = "scripts" if Path.cwd() == ROOT else str(ROOT / "scripts")
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from deepnets.code import digests, import_closure
 from deepnets.config import load_config
 from deepnets.errors import UserError
 from deepnets.files import canonical_json
+from deepnets.groups import has_budgets
+from deepnets.machine import usable_cores
 
 CONFIG_FILE = "config.yaml" if Path("config.yaml").exists() else str(ROOT / "config.yaml")
 try:
     CONFIG = load_config(CONFIG_FILE, config)
 except UserError as error:
-    raise WorkflowError(str(error)) from None
+    sys.exit(str(error))  # these lines and no more: Snakemake would put the places in its code around a WorkflowError
+
+config["study"] = CONFIG.study  # for the words of `snakemake --report`
 
 STUDY = CONFIG.experiments()
 STUDY_DATASETS = list(dict.fromkeys(experiment.dataset for experiment in STUDY))
 
 # All studies' files can be asked for, whichever study the report is about.
-EXPERIMENTS = {
-    experiment.directory: experiment
-    for study in CONFIG.studies
-    for experiment in CONFIG.experiments(study)
-}
+EXPERIMENTS = {experiment.directory: experiment for study in CONFIG.studies for experiment in CONFIG.experiments(study)}
 
+# Trainings side by side use the cores better than threads of one, which wait for each other after every layer; only
+# cores that no experiment would have are given to the threads. `--set-threads train=2 evaluate=2` overrides it.
+TRAIN_THREADS = max(1, min(workflow.resource_settings.cores or 1, usable_cores()) // len(STUDY))
 # Jobs inherit it: threads that spin while they wait starve each other as soon as two jobs share a core.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 EXPERIMENT = "results/{dataset}/{model}/{recipe}/seed{seed}"
 LOGS = "logs/{dataset}/{model}/{recipe}/seed{seed}"
+EXPERIMENT_FIGURES = ("learning_curves", "confusion_matrix")
 CONDA = str(ROOT / "environment.yml")
 
 
@@ -56,12 +56,15 @@ wildcard_constraints:
 def experiment_of(wildcards):
     """The experiment that a path's names stand for; one that no study lists has its recipe's plain settings."""
     directory = EXPERIMENT.format(**wildcards)
-    return EXPERIMENTS.get(directory) or CONFIG.experiment(
-        wildcards.dataset, wildcards.model, wildcards.recipe, int(wildcards.seed)
-    )
+    try:
+        return EXPERIMENTS.get(directory) or CONFIG.experiment(
+            wildcards.dataset, wildcards.model, wildcards.recipe, int(wildcards.seed)
+        )
+    except UserError as error:
+        sys.exit(str(error))
 
 
-# -- code: the files that a stage's result depends on -------------------------------------------------------------------
+# -- code: the files that a stage's result depends on ------------------------------------------------------------------
 
 
 def plugins_of(stage, wildcards):
@@ -79,7 +82,7 @@ def closure(stage, plugins):
     try:
         return import_closure(f"scripts/{stage}.py", ROOT, plugins)
     except UserError as error:
-        raise WorkflowError(str(error)) from None
+        sys.exit(str(error))
 
 
 @lru_cache
@@ -88,19 +91,21 @@ def closure_digests(stage, plugins):
     return digests(closure(stage, plugins), ROOT)
 
 
+def in_repository(path):
+    """A file of the repository, relative where it can be: input lists then read the same wherever the folder lies."""
+    return path if Path.cwd() == ROOT else str(ROOT / path)
+
+
 def code(stage):
     """Input function: the code files of a stage. Wrap it in ancient(): the digests in `job` see their changes."""
 
     def files(wildcards):
-        return [
-            path.as_posix() if SCRIPTS == "scripts" else str(ROOT / path)
-            for path in closure(stage, plugins_of(stage, wildcards))
-        ]
+        return [in_repository(path.as_posix()) for path in closure(stage, plugins_of(stage, wildcards))]
 
     return files
 
 
-# -- jobs: the one recorded param of each rule --------------------------------------------------------------------------
+# -- jobs: the one recorded param of each rule -------------------------------------------------------------------------
 
 
 def job(stage, **parts):
@@ -118,8 +123,13 @@ def raw_spec(wildcards):
     return CONFIG.datasets[wildcards.dataset].raw_spec()
 
 
+def raw_state(wildcards):
+    """What changes with people's own images while their settings stay the same."""
+    return CONFIG.datasets[wildcards.dataset].local_state(wildcards.dataset)
+
+
 def mirror_option(wildcards, output):
-    """Where else to look for the raw files; Snakemake does not record a param that takes `output`, and it is no part of the result."""
+    """Where else to look for raw files: no part of the result, and never recorded, as it takes `output`."""
     mirror = CONFIG.datasets[wildcards.dataset].mirror
     return ["--mirror", mirror] if mirror else []
 
@@ -158,6 +168,7 @@ def comparison_spec(wildcards):
     """What a comparison on one dataset depends on besides the figures in it."""
     return {
         "dataset": wildcards.dataset,
+        "experiments": [experiment.directory for experiment in STUDY if experiment.dataset == wildcards.dataset],
         "variant_of": CONFIG.datasets[wildcards.dataset].variant_of,
         "models": model_colours(experiment.model for experiment in STUDY if experiment.dataset == wildcards.dataset),
     }
@@ -173,8 +184,7 @@ def report_spec(wildcards):
     """What the report depends on besides the files of its experiments."""
     return {
         "study": CONFIG.study,
-        "experiments": [experiment.names for experiment in STUDY],
-        "specs": [experiment.spec_sha256 for experiment in STUDY],
+        "experiments": [experiment.directory for experiment in STUDY],
         "datasets": {
             name: {"variant_of": CONFIG.datasets[name].variant_of, "note": CONFIG.datasets[name].note}
             for name in STUDY_DATASETS
@@ -182,12 +192,35 @@ def report_spec(wildcards):
     }
 
 
-# -- lists of files -----------------------------------------------------------------------------------------------------
+# -- lists of files ----------------------------------------------------------------------------------------------------
 
 
 def study_files(*names):
     """These files of every experiment of the study."""
     return [f"{experiment.directory}/{name}" for experiment in STUDY for name in names]
+
+
+def all_files():
+    """Every file of the study: Snakemake makes again what a target lacks, but not what an earlier one was made from."""
+    networks = dict.fromkeys(f"results/{experiment.dataset}/{experiment.model}" for experiment in STUDY)
+    return [
+        *study_files("model.safetensors", "history.csv", "timing.json", "metrics.json", "predictions.safetensors"),
+        *study_files(*(f"figures/{name}.{kind}" for name in EXPERIMENT_FIGURES for kind in ("png", "svg"))),
+        *(f"{network}/summary.{kind}" for network in networks for kind in ("json", "txt")),
+        *comparison_figures(),
+        *("results/report.md", "results/metrics.csv", "results/environment.json"),
+    ]
+
+
+def comparison_figures():
+    """The comparisons of each of the study's datasets; the one over budgets where a model has several."""
+    figures = []
+    for dataset in STUDY_DATASETS:
+        names = ["accuracy", "accuracy_vs_parameters", "accuracy_vs_time"]
+        if has_budgets([(e.model, e.spec["recipe"]["epochs"]) for e in STUDY if e.dataset == dataset]):
+            names.append("accuracy_vs_budget")
+        figures += [f"results/{dataset}/comparison/{name}.png" for name in names]
+    return figures
 
 
 def dataset_files(name):

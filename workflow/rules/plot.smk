@@ -1,63 +1,71 @@
 """From numbers to pictures; none of these jobs loads torch."""
 
-COMPARISONS = ["accuracy", "accuracy_vs_parameters", "accuracy_vs_time"]
-
 
 rule plot_learning_curves:
     """Loss and accuracy by epoch, on the training and the validation part."""
     input:
-        history=EXPERIMENT + "/history.csv",
+        history=f"{EXPERIMENT}/history.csv",
+        script=ancient(in_repository("scripts/plot_learning_curves.py")),
         code=ancient(code("plot_learning_curves")),
     output:
         png=report(
-            EXPERIMENT + "/figures/learning_curves.png",
+            f"{EXPERIMENT}/figures/learning_curves.png",
             caption="../report/learning_curves.rst",
             category="Experiments",
             subcategory="{dataset}",
             labels={"model": "{model}", "recipe": "{recipe}", "seed": "{seed}", "figure": "learning curves"},
         ),
-        svg=EXPERIMENT + "/figures/learning_curves.svg",
+        svg=f"{EXPERIMENT}/figures/learning_curves.svg",
     log:
-        LOGS + "/plot_learning_curves.log",
-    params:
-        job=job("plot_learning_curves", experiment=experiment_names, spec=figure_spec),
-    message:
-        "Plot the learning curves of {wildcards.model} on {wildcards.dataset}, seed {wildcards.seed}"
+        f"{LOGS}/plot_learning_curves.log",
+    localrule: True
     conda:
         CONDA
     threads: 1
-    localrule: True
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        job=job("plot_learning_curves", experiment=experiment_names, spec=figure_spec),
+    message:
+        "Plot the learning curves of {wildcards.model} on {wildcards.dataset},"
+        " recipe {wildcards.recipe}, seed {wildcards.seed}"
     shell:
-        "exec python {SCRIPTS}/plot_learning_curves.py --job {params.job:q} --history {input.history:q}"
+        "exec python {input.script:q} --job {params.job:q} --history {input.history:q}"
         " --png {output.png:q} --svg {output.svg:q} > {log:q} 2>&1"
 
 
 rule plot_confusion_matrix:
     """Which classes are taken for which, on the test part."""
     input:
-        metrics=EXPERIMENT + "/metrics.json",
+        metrics=f"{EXPERIMENT}/metrics.json",
+        script=ancient(in_repository("scripts/plot_confusion_matrix.py")),
         code=ancient(code("plot_confusion_matrix")),
     output:
         png=report(
-            EXPERIMENT + "/figures/confusion_matrix.png",
+            f"{EXPERIMENT}/figures/confusion_matrix.png",
             caption="../report/confusion_matrix.rst",
             category="Experiments",
             subcategory="{dataset}",
             labels={"model": "{model}", "recipe": "{recipe}", "seed": "{seed}", "figure": "confusion matrix"},
         ),
-        svg=EXPERIMENT + "/figures/confusion_matrix.svg",
+        svg=f"{EXPERIMENT}/figures/confusion_matrix.svg",
     log:
-        LOGS + "/plot_confusion_matrix.log",
-    params:
-        job=job("plot_confusion_matrix", experiment=experiment_names, spec=figure_spec),
-    message:
-        "Plot the confusion matrix of {wildcards.model} on {wildcards.dataset}, seed {wildcards.seed}"
+        f"{LOGS}/plot_confusion_matrix.log",
+    localrule: True
     conda:
         CONDA
     threads: 1
-    localrule: True
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        job=job("plot_confusion_matrix", experiment=experiment_names, spec=figure_spec),
+    message:
+        "Plot the confusion matrix of {wildcards.model} on {wildcards.dataset},"
+        " recipe {wildcards.recipe}, seed {wildcards.seed}"
     shell:
-        "exec python {SCRIPTS}/plot_confusion_matrix.py --job {params.job:q} --metrics {input.metrics:q}"
+        "exec python {input.script:q} --job {params.job:q} --metrics {input.metrics:q}"
         " --png {output.png:q} --svg {output.svg:q} > {log:q} 2>&1"
 
 
@@ -66,7 +74,8 @@ rule plot_comparison:
     input:
         metrics=dataset_files("metrics.json"),
         timing=dataset_files("timing.json"),
-        published=ancient(str(ROOT / "workflow/published.csv")),
+        published=in_repository("workflow/published.csv"),
+        script=ancient(in_repository("scripts/plot_comparison.py")),
         code=ancient(code("plot_comparison")),
     output:
         png=report(
@@ -76,19 +85,21 @@ rule plot_comparison:
             subcategory="{dataset}",
             labels={"figure": "{figure}"},
         ),
-    wildcard_constraints:
-        figure="|".join(COMPARISONS),
     log:
         "logs/{dataset}/comparison/{figure}.log",
+    wildcard_constraints:
+        figure="[a-z_]+",
+    localrule: True
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
     params:
         job=job("plot_comparison", spec=comparison_spec),
     message:
         "Plot {wildcards.figure} of the models on {wildcards.dataset}"
-    conda:
-        CONDA
-    threads: 1
-    localrule: True
     shell:
-        "exec python {SCRIPTS}/plot_comparison.py --job {params.job:q} --figure {wildcards.figure:q}"
-        " --metrics {input.metrics:q} --timing {input.timing:q} --published {input.published:q}"
-        " --png {output.png:q} > {log:q} 2>&1"
+        "exec python {input.script:q} --job {params.job:q} --figure {wildcards.figure:q}"
+        " --published {input.published:q} --png {output.png:q} > {log:q} 2>&1"

@@ -8,11 +8,10 @@ rule report:
         history=study_files("history.csv"),
         timing=study_files("timing.json"),
         figures=study_files("figures/learning_curves.png", "figures/confusion_matrix.png"),
-        comparisons=expand(
-            "results/{dataset}/comparison/{figure}.png", dataset=STUDY_DATASETS, figure=COMPARISONS
-        ),
-        template=str(ROOT / "workflow/templates/report.md.j2"),
-        published=str(ROOT / "workflow/published.csv"),
+        comparisons=comparison_figures(),
+        template=in_repository("workflow/templates/report.md.j2"),
+        published=in_repository("workflow/published.csv"),
+        script=ancient(in_repository("scripts/report.py")),
         code=ancient(code("report")),
     output:
         report="results/report.md",
@@ -20,16 +19,18 @@ rule report:
         environment="results/environment.json",
     log:
         "logs/report.log",
-    params:
-        job=job("report", spec=report_spec),
-        experiments=study_files(""),
-    message:
-        "Write the report of the study"
+    localrule: True
     conda:
         CONDA
     threads: 1
-    localrule: True
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        job=job("report", spec=report_spec),
+    message:
+        "Write the report of the study"
     shell:
-        "exec python {SCRIPTS}/report.py --job {params.job:q} --template {input.template:q}"
+        "exec python {input.script:q} --job {params.job:q} --template {input.template:q}"
         " --published {input.published:q} --output {output.report:q} --metrics-csv {output.metrics:q}"
-        " --environment {output.environment:q} > {log:q} 2>&1"
+        " --environment {output.environment:q} --benchmarks logs > {log:q} 2>&1"

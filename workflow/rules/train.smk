@@ -4,6 +4,7 @@
 rule summarize:
     """Count a network's parameters, operations and memory; needs no data."""
     input:
+        script=ancient(in_repository("scripts/summarize.py")),
         code=ancient(code("summarize")),
     output:
         json="results/{dataset}/{model}/summary.json",
@@ -15,16 +16,19 @@ rule summarize:
         ),
     log:
         "logs/{dataset}/{model}/summarize.log",
+    localrule: True
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
     params:
         job=job("summarize", spec=network_spec),
     message:
         "Summarize {wildcards.model} for {wildcards.dataset}"
-    conda:
-        CONDA
-    threads: 1
-    localrule: True
     shell:
-        "exec python {SCRIPTS}/summarize.py --job {params.job:q}"
+        "exec python {input.script:q} --job {params.job:q}"
         " --json {output.json:q} --text {output.text:q} > {log:q} 2>&1"
 
 
@@ -34,26 +38,27 @@ rule train:
         data="data/{dataset}/dataset.json",
         # dataset.json holds the arrays' hashes: their own times say nothing, and Snakemake hashes no file this large.
         arrays=ancient(expand("data/{{dataset}}/train_{kind}.npy", kind=["images", "labels"])),
+        script=ancient(in_repository("scripts/train.py")),
         code=ancient(code("train")),
     output:
-        model=EXPERIMENT + "/model.safetensors",
-        history=EXPERIMENT + "/history.csv",
-        timing=EXPERIMENT + "/timing.json",
+        model=f"{EXPERIMENT}/model.safetensors",
+        history=f"{EXPERIMENT}/history.csv",
+        timing=f"{EXPERIMENT}/timing.json",
     log:
-        LOGS + "/train.log",
+        f"{LOGS}/train.log",
     benchmark:
-        LOGS + "/train.benchmark.tsv"
+        f"{LOGS}/train.benchmark.tsv"
+    conda:
+        CONDA
+    threads: TRAIN_THREADS
+    resources:
+        mem_mb=8000,
+        runtime=240,
     params:
         job=job("train", experiment=experiment_names, spec=experiment_spec),
         folder=subpath(output.model, parent=True),
     message:
         "Train {wildcards.model} on {wildcards.dataset}, recipe {wildcards.recipe}, seed {wildcards.seed}"
-    conda:
-        CONDA
-    threads: 2
-    resources:
-        mem_mb=8000,
-        runtime=240,
     shell:
-        "exec python {SCRIPTS}/train.py --job {params.job:q} --data {input.data:q} --output {params.folder:q}"
+        "exec python {input.script:q} --job {params.job:q} --data {input.data:q} --output {params.folder:q}"
         " --threads {threads} --log {log:q}"

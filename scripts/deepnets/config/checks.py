@@ -48,6 +48,7 @@ def cross_check(document: dict, parts: Parts) -> Iterator[Problem]:
             yield Problem(path, unknown(SECTIONS[section], name, known))
     yield from _check_repeats(entries)
     yield from _check_sizes(parts)
+    yield from _check_resizing(parts)
     yield from _check_results(parts)
 
 
@@ -109,27 +110,33 @@ def _check_repeats(entries: dict[tuple[str, int], dict]) -> Iterator[Problem]:
 
 def _check_sizes(parts: Parts) -> Iterator[Problem]:
     needs = defaultdict(dict)  # dataset -> model -> smallest side in pixels, where the images are smaller
-    resizings = defaultdict(set)  # (dataset, model) -> the fractions of the side that trainings start with
-    for experiment in chain.from_iterable(parts.experiments.values()):
-        resizing = experiment.spec["recipe"]["progressive_resizing"]
-        resizings[experiment.dataset, experiment.model] |= {resizing["start"]} if resizing else set()
-    for dataset, model in resizings:
+    experiments = chain.from_iterable(parts.experiments.values())
+    for dataset, model in dict.fromkeys((experiment.dataset, experiment.model) for experiment in experiments):
         _, height, width = parts.datasets[dataset].input_shape
         least = models.architecture(parts.models[model].architecture).MIN_IMAGE_SIZE
         if min(height, width) < least:
             needs[dataset][model] = least
-        elif starts := [s for s in resizings[dataset, model] if round(min(height, width) * s) < least]:
-            yield Problem(
-                ("datasets", dataset, "size"),
-                f"progressive_resizing starts with images too small for {model} (got {min(starts)} of"
-                f" {height}x{width} pixels, it takes {least}); raise `start` in the recipe",
-            )
     for dataset, by_model in needs.items():
         _, height, width = parts.datasets[dataset].input_shape
         yield Problem(
             ("datasets", dataset, "size"),
             f"images too small for {', '.join(by_model)} (got {height}x{width} pixels);"
             f" set size to {max(by_model.values())} or more",
+        )
+
+
+def _check_resizing(parts: Parts) -> Iterator[Problem]:
+    too_small = defaultdict(set)  # (recipe, start, least side) -> the pairs that it starts with images too small
+    for experiment in chain.from_iterable(parts.experiments.values()):
+        resizing = experiment.spec["recipe"]["progressive_resizing"]
+        least = models.architecture(experiment.spec["model"]["architecture"]).MIN_IMAGE_SIZE
+        side = parts.datasets[experiment.dataset].input_shape[-1]
+        if resizing and round(side * resizing["start"]) < least <= side:
+            too_small[experiment.recipe, resizing["start"], least].add(f"{experiment.model} on {experiment.dataset}")
+    for (recipe, start, least), pairs in too_small.items():
+        yield Problem(
+            ("recipes", recipe, "progressive_resizing", "start"),
+            f"images under {least} pixels at the start for {', '.join(sorted(pairs))} (got {start}); raise it",
         )
 
 

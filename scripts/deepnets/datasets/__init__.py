@@ -12,8 +12,9 @@ import importlib
 from types import ModuleType
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from deepnets.datasets.places import is_secure
 from deepnets.errors import UserError
 from deepnets.settings import Flag, PositiveInt, Settings
 
@@ -54,6 +55,13 @@ class DatasetOptions(Settings):
         default=None, min_length=1, description="A sentence that the report prints under every table of this dataset."
     )
 
+    @field_validator("mirror")
+    @classmethod
+    def _check_mirror(cls, mirror: str | None) -> str | None:
+        if mirror and "://" in mirror and not is_secure(mirror):
+            raise ValueError(f"must be a folder or an https:// address (got {mirror!r})")
+        return mirror
+
     @property
     def native_shape(self) -> tuple[int, int, int]:
         """(channels, height, width) of the source's own images."""
@@ -72,6 +80,10 @@ class DatasetOptions(Settings):
     def raw_spec(self) -> dict:
         """What identifies the raw files: the spec of the download stage."""
         raise NotImplementedError
+
+    def local_state(self, dataset: str) -> str | None:
+        """What changes with the user's own files while raw_spec() stays the same; None where nothing can change."""
+        return None
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

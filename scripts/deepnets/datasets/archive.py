@@ -26,44 +26,52 @@ _MOST_PADDING = 2**20  # bytes of zeros behind the last member; tar writes up to
 _MEMBER_OVERHEAD = 512  # bytes that a tar spends on a member's header, so that a billion empty members count too
 
 
-def list_members(path: Path) -> list[str]:
+class DamagedArchiveError(UserError):
+    """The archive cannot be read to its end."""
+
+
+def list_members(path: Path, place: str | None = None) -> list[str]:
     """Names of all members, in the archive's order, without a leading `./`; names of folders end with `/`.
+
+    Args:
+        path: the archive.
+        place: what messages call it, where `path` is a copy that the user does not know.
 
     Raises:
         UserError: the archive is damaged, holds something unsafe, or the same name twice.
     """
-    names, total = {}, 0
+    names, total, place = {}, 0, place or str(path)
     packed = path.stat().st_size
-    with _damage_named(path):
+    with _damage_named(place):
         for name, size, refusal in _members(path):
             refusal = refusal or _name_refusal(name) or _size_refusal(size)
             if refusal:
                 raise UserError(
-                    f"{path}: refused, because member {name!r} {refusal}; pack the archive again without it."
+                    f"{place}: refused, because member {name!r} {refusal}; pack the archive again without it."
                 )
             total += size + _MEMBER_OVERHEAD
             if total > MAX_TOTAL_BYTES or (total > RATIO_MATTERS_FROM and total > MAX_RATIO * packed):
                 raise UserError(
-                    f"{path}: refused as an archive bomb: {packed:,} bytes that declare more than {total:,} bytes of"
+                    f"{place}: refused as an archive bomb: {packed:,} bytes that declare more than {total:,} bytes of"
                     " content; unpack it yourself if you trust it and give the folder as `path:`."
                 )
             clean = str(PurePosixPath(name)) + ("/" if name.endswith("/") else "")
             if clean in names and not clean.endswith("/"):
-                raise UserError(f"{path}: refused, because member {name!r} occurs twice; pack the archive again.")
+                raise UserError(f"{place}: refused, because member {name!r} occurs twice; pack the archive again.")
             names[clean] = None
     return list(names)
 
 
-def read_members(path: Path, wanted: Container[str]) -> Iterator[tuple[str, bytes]]:
+def read_members(path: Path, wanted: Container[str], place: str | None = None) -> Iterator[tuple[str, bytes]]:
     """Yield (name as `list_members` gave it, content) of the wanted members, in the archive's order.
 
     Raises:
-        UserError: the archive is damaged. What is unsafe, `list_members` has refused before.
+        DamagedArchiveError: the archive is damaged. What is unsafe, `list_members` has refused before.
     """
     reader = _read_zip if path.name.lower().endswith(".zip") else _read_tar
-    members = reader(path, wanted)
+    members, place = reader(path, wanted), place or str(path)
     while True:
-        with _damage_named(path):  # around this step only: what the consumer raises between the steps is its own
+        with _damage_named(place):  # around this step only: what the consumer raises between the steps is its own
             member = next(members, None)
         if member is None:
             return
@@ -71,7 +79,7 @@ def read_members(path: Path, wanted: Container[str]) -> Iterator[tuple[str, byte
 
 
 @contextlib.contextmanager
-def _damage_named(path: Path) -> Iterator[None]:
+def _damage_named(place: str) -> Iterator[None]:
     try:
         yield
     except (
@@ -83,7 +91,7 @@ def _damage_named(path: Path) -> Iterator[None]:
         zipfile.BadZipFile,
         NotImplementedError,  # zipfile's word for a packing method that it does not know
     ) as error:
-        raise UserError(f"{path}: a damaged archive, or not one ({error}); get it again.") from None
+        raise DamagedArchiveError(f"{place}: a damaged archive, or not one ({error}); get it again.") from None
 
 
 def _name_refusal(name: str) -> str | None:

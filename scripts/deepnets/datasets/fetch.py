@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import os
 import shutil
 import time
 import zlib
@@ -10,22 +9,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import quote, urljoin
 
 import requests
 import urllib3
 from tqdm import tqdm
 
+from deepnets.datasets.places import MIRROR_VARIABLE, is_secure, locate, mirror_folders
 from deepnets.errors import UserError
 from deepnets.files import atomic_path, read_json, sha256_file
 
-MIRROR_VARIABLE = "DEEPNETS_MIRROR"
 ATTEMPTS = 4
 BACKOFF_SECONDS = 1.0  # waits 1, 2, 4 s between the attempts
 TIMEOUT_SECONDS = (10, 60)  # to connect, between two pieces
 _PIECE = 2**20  # bytes
 _MAX_CONTENT = 2**32  # bytes; a small .gz that unpacks to more is no image file and is not read to its end
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 @dataclass(frozen=True)
@@ -96,40 +94,8 @@ def fetch(file: RawFile, folder: Path, dataset: str, mirror: str | None = None) 
     if local is not None:
         _copy(local, target, file)
     else:
-        absent = [f"not in {folder}" for folder in _mirror_folders(dataset, mirror)]
+        absent = [f"not in {folder}" for folder in mirror_folders(dataset, mirror)]
         _download_from_any(_addresses(file, mirror), target, file, dataset, absent)
-
-
-def locate(relative: str, dataset: str, mirror: str | None = None, own_path: bool = True) -> Path | None:
-    """The first local place that has a file or folder, or None.
-
-    Tried in this order: the path itself (if `own_path`), then as <folder>/<dataset>/<path> and <folder>/<path> in the
-    folder DEEPNETS_MIRROR and in `mirror` where that is a folder.
-
-    Raises:
-        UserError: a mirror is not a folder that exists.
-    """
-    candidates = [Path(relative).expanduser()] if own_path else []
-    for folder in _mirror_folders(dataset, mirror):
-        candidates += [folder / dataset / relative, folder / relative]
-    return next((place for place in candidates if place.exists()), None)
-
-
-def _mirror_folders(dataset: str, mirror: str | None) -> list[Path]:
-    mirrors = {
-        f"the environment variable {MIRROR_VARIABLE}": os.environ.get(MIRROR_VARIABLE),
-        f"config.yaml: datasets.{dataset}.mirror": None if mirror and "://" in mirror else mirror,
-    }
-    folders = []
-    for name, value in mirrors.items():
-        if value:
-            folder = Path(value).expanduser()
-            if not folder.is_dir():
-                raise UserError(
-                    f"{name} is {value!r}, which is not a folder; give a folder that exists, or leave it out."
-                )
-            folders.append(folder)
-    return folders
 
 
 def _copy(source: Path, target: Path, file: RawFile) -> None:
@@ -143,7 +109,7 @@ def _copy(source: Path, target: Path, file: RawFile) -> None:
 def _addresses(file: RawFile, mirror: str | None) -> list[str]:
     urls = list(file.urls)
     if mirror and "://" in mirror:
-        if not _is_secure(mirror):
+        if not is_secure(mirror):
             raise UserError(f"mirror {mirror!r} is not an https:// address; give one, or a folder.")
         if not file.has_hash:
             raise UserError(
@@ -184,12 +150,6 @@ def _download(url: str, target: Path, file: RawFile) -> None:
             raise _DownloadError(problem)
 
 
-def _is_secure(url: str) -> bool:
-    parts = urlsplit(url)
-    # On the loopback interface nobody sits in between, and the tests serve from there.
-    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
-
-
 def _receive(session: requests.Session, url: str, out: BinaryIO, bar: tqdm) -> None:
     """Write the body of `url` to `out`; after a break, go on where it broke off."""
     for attempt in range(ATTEMPTS):
@@ -224,7 +184,7 @@ def _receive_rest(session: requests.Session, url: str, out: BinaryIO, bar: tqdm)
 def _refuse_insecure_redirect(response: requests.Response, **_) -> None:
     if response.is_redirect:
         target = urljoin(response.url, response.headers["location"])
-        if not _is_secure(target):
+        if not is_secure(target):
             raise _DownloadError(f"sends on to {target}, which is not an https:// address")
 
 

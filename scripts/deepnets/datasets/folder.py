@@ -14,13 +14,16 @@ import numpy as np
 from pydantic import Field
 
 from deepnets.datasets import PARTS, DatasetOptions
+from deepnets.datasets.places import MIRROR_VARIABLE, locate
 from deepnets.errors import UserError
+from deepnets.files import canonical_json, sha256_text
 from deepnets.settings import PositiveInt
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # Unicode categories: control characters, undecodable bytes, line ends
 _DEEPEST = 4  # folders: one level below <top>/train/<class>, so that what lies too deep is seen and links cannot loop
 _MOST_PROBLEMS = 20  # lines of one error message
+_ENDS = 2**16  # bytes of an archive's start and end
 
 
 class Options(DatasetOptions):
@@ -56,6 +59,19 @@ class Options(DatasetOptions):
         spec = {"source": self.source, "path": self.path}
         return spec if self.sha256 is None else {**spec, "sha256": self.sha256}
 
+    def local_state(self, dataset: str) -> str | None:
+        """Digest of a folder's or an archive's state; None where `sha256` pins the content or nothing can be read.
+
+        Cheap, as it is asked for at every start of Snakemake: see `fingerprint` for what it does not see.
+        """
+        if self.sha256 is not None:
+            return None
+        try:
+            place = locate(self.path, dataset, self.mirror)
+            return None if place is None else fingerprint(place)
+        except (OSError, UserError):  # the download says it, with the way out
+            return None
+
     def prepared_spec(self) -> dict:
         return {**super().prepared_spec(), "classes": self.classes}
 
@@ -69,21 +85,29 @@ def download(raw_spec: dict, dataset: str, mirror: str | None, folder: Path) -> 
     from deepnets.datasets import archive, fetch
 
     path, sha256 = raw_spec["path"], raw_spec.get("sha256")
-    place = fetch.locate(path, dataset, mirror)
+    place = locate(path, dataset, mirror)
     if place is not None and place.is_dir():
         if sha256:
             raise UserError(
                 f"config.yaml: datasets.{dataset}.sha256 is for archives, but path {path!r} is a folder; remove it."
             )
-        files = layout(str(place), list_folder(place)).names()
-        return {**fetch.manifest(place, files), "folder": str(place)}
+        try:
+            files = layout(str(place), list_folder(place)).names()
+            return {**fetch.manifest(place, files), "folder": str(place)}
+        except OSError as error:  # a link that leads nowhere, a folder or file of somebody else
+            raise UserError(f"{error.filename or place}: {error.strerror}; mend or remove it.") from None
     key = f"config.yaml: datasets.{dataset}.path is {path!r}"
     if place is None and "://" not in (mirror or ""):
-        raise UserError(f"{key}, which is neither in the working directory nor in {fetch.MIRROR_VARIABLE}; correct it.")
+        raise UserError(f"{key}, which is neither in the working directory nor in {MIRROR_VARIABLE}; correct it.")
     if not path.lower().endswith(archive.SUFFIXES):
         raise UserError(f"{key}, neither a folder nor an archive ({', '.join(archive.SUFFIXES)}); give one of these.")
     file = fetch.RawFile(PurePosixPath(path).name, path=path, sha256=sha256)
     fetch.fetch(file, folder, dataset, mirror)
+    try:
+        layout(str(place or path), archive.list_members(folder / file.name, str(place or path)))
+    except UserError:
+        (folder / file.name).unlink()
+        raise
     return fetch.manifest(folder, [file.name])
 
 
@@ -104,8 +128,8 @@ def read(options: Options, raw, threads: int):
         items = ((name, None) for name in files.names())
     else:
         place, path = options.path, raw.verified(PurePosixPath(options.path).name)
-        files = layout(place, archive.list_members(path))
-        items = archive.read_members(path, set(files.names()))
+        files = layout(place, archive.list_members(path, place))
+        items = archive.read_members(path, set(files.names()), place)
     if len(files.classes) != options.classes:
         raise UserError(
             f"{place}: {len(files.classes)} class folders, but `classes` is {options.classes} in config.yaml; write"
@@ -122,8 +146,9 @@ def _decoded(
     """Yield (part, index, image) for each item (name, file content or None for "read it here").
 
     Raises:
-        UserError: after the last item, naming every corrupt image.
+        UserError: after the last item, naming every corrupt image; or where an archive cannot be read on.
     """
+    from deepnets.datasets.archive import DamagedArchiveError
     from deepnets.datasets.images import decode
 
     channels, size, _ = options.input_shape
@@ -139,19 +164,25 @@ def _decoded(
             return name, error
 
     problems = []
-    with ThreadPoolExecutor(threads) as pool:
-        while block := list(itertools.islice(items, 16 * threads)):  # bounds what is in memory at once
-            for name, result in pool.map(decode_item, block):
-                if isinstance(result, ValueError):
-                    problems.append(f"{place}/{name}: {result}; replace or remove it.")
-                elif not problems:
-                    yield *positions[name], result
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            while block := list(itertools.islice(items, 16 * threads)):  # bounds what is in memory at once
+                for name, result in pool.map(decode_item, block):
+                    if isinstance(result, ValueError):
+                        problems.append(f"{place}/{name}: {result}; replace or remove it.")
+                    elif not problems:
+                        yield *positions[name], result
+    except DamagedArchiveError as error:
+        problems.append(str(error))
     if problems:
-        raise UserError(_shortened(problems))
+        raise UserError(f"{_shortened(problems)}\nThen delete {raw.manifest} and run the same command again.")
 
 
 def _read_unchanged(raw, name: str) -> bytes:
-    content = (raw.folder / name).read_bytes()
+    try:
+        content = (raw.folder / name).read_bytes()
+    except FileNotFoundError:
+        raise raw.changed(name) from None
     if hashlib.sha256(content).hexdigest() != raw.sha256[name]:
         raise raw.changed(name)
     return content
@@ -173,24 +204,42 @@ class Layout:
         return [name for part in PARTS for name, _ in self.parts[part]]
 
 
+def fingerprint(place: Path) -> str:
+    """Digest that changes with a folder's images or an archive's content, and not with their times or the place.
+
+    It reads no image, so that 100,000 of them take a second: of a folder it sees names and sizes below train and
+    test; of an archive the size, the start and the end, where zip, gzip and xz keep their checksums.
+
+    Raises:
+        OSError: something cannot be read.
+    """
+    if place.is_dir():
+        entries = [(name, entry) for name, entry in _walk(place) if not set(PARTS).isdisjoint(name.split("/")[:2])]
+        sizes = {name: 0 if name.endswith("/") else entry.stat().st_size for name, entry in entries}
+        return sha256_text(canonical_json(sizes))
+    with open(place, "rb") as file:
+        size, start = place.stat().st_size, file.read(_ENDS)
+        file.seek(max(0, size - _ENDS))
+        return hashlib.sha256(b"%d %b %b" % (size, start, file.read())).hexdigest()
+
+
 def list_folder(root: Path) -> list[str]:
     """Names of all files and folders below `root`, relative to it; those of folders end with `/`. Follows links."""
-    names = []
+    return [name for name, _ in _walk(root)]
 
-    def walk(folder: Path, prefix: str, depth: int) -> None:
-        for entry in os.scandir(folder):
+
+def _walk(folder: Path | str, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, os.DirEntry]]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = prefix + entry.name
             if _is_ignored(entry.name):
                 continue
-            name = prefix + entry.name
             if entry.is_dir():
-                names.append(f"{name}/")
+                yield f"{name}/", entry
                 if depth < _DEEPEST:
-                    walk(entry.path, f"{name}/", depth + 1)
+                    yield from _walk(entry.path, f"{name}/", depth + 1)
             else:
-                names.append(name)
-
-    walk(root, "", 0)
-    return names
+                yield name, entry
 
 
 def layout(place: str, names: list[str]) -> Layout:

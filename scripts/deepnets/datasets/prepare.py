@@ -45,7 +45,7 @@ def prepare(dataset: str, spec: dict, raw_manifest: str | Path, output: str | Pa
             "schema_version": SCHEMA_VERSION,
             "dataset": dataset,
             "spec": spec,
-            "raw": {raw.manifest.name: sha256_file(raw.manifest)} if raw.in_place else raw.sha256,
+            "raw": raw.sha256,
             "arrays": {name: _describe(path) for name, path in paths.items()},
             "splits": {part: len(contents.labels[part]) for part in PARTS},
             "classes": contents.classes,

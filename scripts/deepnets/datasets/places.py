@@ -1,0 +1,57 @@
+"""Where raw files may come from: the user's own path, folders that mirror them, https addresses.
+
+Without heavy imports, because Snakemake asks where people's own images lie whenever it reads the workflow.
+"""
+
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from deepnets.errors import UserError
+
+MIRROR_VARIABLE = "DEEPNETS_MIRROR"
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+def locate(relative: str, dataset: str, mirror: str | None = None, own_path: bool = True) -> Path | None:
+    """The first local place that has a file or folder, or None.
+
+    Tried in this order: the path itself (if `own_path`), then as <folder>/<dataset>/<path> and <folder>/<path> in the
+    folder DEEPNETS_MIRROR and in `mirror` where that is a folder.
+
+    Raises:
+        UserError: a mirror is not a folder that exists.
+    """
+    candidates = [Path(os.path.expanduser(relative))] if own_path else []
+    for folder in mirror_folders(dataset, mirror):
+        candidates += [folder / dataset / relative, folder / relative]
+    return next((place for place in candidates if place.exists()), None)
+
+
+def mirror_folders(dataset: str, mirror: str | None) -> list[Path]:
+    """The folder DEEPNETS_MIRROR, and `mirror` where that is a folder.
+
+    Raises:
+        UserError: one of them is not a folder that exists.
+    """
+    mirrors = {
+        f"the environment variable {MIRROR_VARIABLE}": os.environ.get(MIRROR_VARIABLE),
+        f"config.yaml: datasets.{dataset}.mirror": None if mirror and "://" in mirror else mirror,
+    }
+    folders = []
+    for name, value in mirrors.items():
+        if value:
+            folder = Path(os.path.expanduser(value))
+            if not folder.is_dir():
+                raise UserError(
+                    f"{name} is {value!r}, which is not a folder; give a folder that exists, or leave it out."
+                )
+            folders.append(folder)
+    return folders
+
+
+def is_secure(url: str) -> bool:
+    """Whether what comes from this address is what its owner sent."""
+    parts = urlsplit(url)
+    # On the loopback interface nobody sits in between, and the tests serve from there.
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)

@@ -1,0 +1,24 @@
+"""An architecture that trains in no time: one convolution, the mean of its maps, one linear layer."""
+
+from deepnets.settings import PositiveInt, Settings
+
+MIN_IMAGE_SIZE = 4
+
+
+class Options(Settings):
+    """What config.yaml may say of a small_cnn."""
+
+    channels: PositiveInt = 8
+
+
+def build(num_classes, in_channels, options):
+    from torch import nn
+
+    return nn.Sequential(
+        nn.Conv2d(in_channels, options.channels, 3),
+        nn.BatchNorm2d(options.channels),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(options.channels, num_classes),
+    )

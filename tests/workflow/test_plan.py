@@ -1,0 +1,163 @@
+"""What the studies of the repository's own config.yaml plan, and what stops before any job."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from deepnets.config import load_config
+
+STATS = re.compile(r"^(\w+) +(\d+)$", re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def clone(checkout, tmp_path_factory):
+    """A checkout in which nothing has run; dry runs leave nothing behind."""
+    return checkout(tmp_path_factory.mktemp("clone"))
+
+
+def counts(dry_run) -> dict[str, int]:
+    """Number of jobs of each rule, as Snakemake's table has them."""
+    return {rule: int(number) for rule, number in STATS.findall(dry_run.output)}
+
+
+def of_stage(dry_run, verb: str) -> set[str]:
+    return {job.removeprefix(f"{verb} ") for job in dry_run.jobs if job.startswith(f"{verb} ")}
+
+
+def test_demo_plans_every_stage_of_four_experiments(clone, dry_run):
+    assert counts(dry_run(clone)) == {
+        **{"download": 1, "prepare": 1, "summarize": 4, "train": 4, "evaluate": 4},
+        **{"plot_learning_curves": 4, "plot_confusion_matrix": 4, "plot_comparison": 3, "report": 1},
+        **{"all": 1, "total": 27},
+    }
+
+
+def test_the_report_alone_plans_the_same_jobs_as_all(clone, dry_run):
+    assert dry_run(clone, "results/report.md").jobs == dry_run(clone).jobs
+
+
+def test_paper_plans_the_six_published_pairs(clone, dry_run):
+    trainings = of_stage(dry_run(clone, "--config", "study=paper"), "Train")
+    assert Counter(re.fullmatch(r"(\w+) on (\w+), recipe \w+, seed 0", name).groups() for name in trainings) == {
+        **{(model, "mnist"): 1 for model in ("vgg16", "inception_v3", "resnet50", "mobilenet_v2")},
+        **{(model, "cifar10"): 1 for model in ("resnet50", "mobilenet_v2")},
+    }
+
+
+def test_every_study_plans_a_training_for_each_of_its_experiments(root, clone, dry_run):
+    config = load_config(root / "config.yaml")
+    for study in config.studies:
+        trainings = of_stage(dry_run(clone, "--config", f"study={study}"), "Train")
+        assert trainings == {
+            f"{e.model} on {e.dataset}, recipe {e.recipe}, seed {e.seed}" for e in config.experiments(study)
+        }
+
+
+def test_a_dry_run_gives_every_job_a_message_and_a_reason(clone, dry_run):
+    output = dry_run(clone).output
+    jobs = re.findall(r"^Job \d+: (.+)\nReason: (.+)$", output, re.MULTILINE)
+    assert len(jobs) == 26  # all but `all`
+    assert not re.search(r"^(local)?rule (?!all:)", output, re.MULTILINE)
+
+
+def test_a_dry_run_needs_no_torch(clone, snakemake, tmp_path):
+    for package in ("torch", "torchvision", "sklearn", "matplotlib"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text(f"raise ImportError('{package} is not for parsing')")
+    done = snakemake(clone, "--dry-run", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 0, done.stdout
+
+
+def test_any_experiment_can_be_asked_for_whether_or_not_a_study_lists_it(clone, dry_run):
+    run = dry_run(clone, "results/svhn/resnet50/quick/seed7/metrics.json")
+    assert of_stage(run, "Train") == {"resnet50 on svhn, recipe quick, seed 7"}
+
+
+def test_the_workflow_runs_from_another_folder(clone, dry_run, tmp_path):
+    run = dry_run(tmp_path, "--snakefile", str(clone / "Snakefile"))
+    assert counts(run)["total"] == 27
+
+
+# -- what stops before any job -----------------------------------------------------------------------------------------
+
+
+def edited(folder: Path, *changes: tuple[str, str]) -> Path:
+    text = (folder / "config.yaml").read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new, 1)
+    (folder / "config.yaml").write_text(text)
+    return folder
+
+
+@pytest.fixture
+def own_clone(checkout, tmp_path):
+    return checkout(tmp_path / "clone")
+
+
+def refusal(run) -> list[str]:
+    """What a run that must fail says, without Snakemake's line on its profile."""
+    assert run.returncode == 1, run.output
+    assert "Traceback" not in run.output
+    return [line for line in run.output.splitlines() if not line.startswith("Using workflow specific profile")]
+
+
+def test_all_mistakes_of_a_configuration_are_named_a_line_each_and_nothing_else(own_clone, dry_run):
+    edited(
+        own_clone,
+        ("study: demo", "study: dmo"),
+        ("epochs: 10,", "epochs: 0, epoch: 1,"),
+        ("seeds: [0]", "seeds: [0, 0]"),
+    )
+    lines = refusal(dry_run(own_clone))
+    assert [re.match(r"config\.yaml: [\w.\[\]]+: ", line).group() for line in sorted(lines)] == [
+        "config.yaml: recipes.quick.epoch: ",
+        "config.yaml: recipes.quick.epochs: ",
+        "config.yaml: studies.demo[0].seeds: ",
+        "config.yaml: study: ",
+    ]
+
+
+def test_every_name_that_is_more_than_a_name_is_refused(own_clone, dry_run):
+    names = ["a;touch x", "$(touch x)", "<script>", "a|b", "../x", "a b", "a/b", "ünïcödé", "{seed}", "-x", ""]
+    for section in ("datasets", "models", "recipes", "studies"):
+        edited(own_clone, (f"\n{section}:", "".join([f"\n{section}:", *(f"\n  {name!r}: {{}}" for name in names)])))
+    lines = refusal(dry_run(own_clone))
+    for section in ("datasets", "models", "recipes", "studies"):
+        refused = [line for line in lines if re.match(rf"config\.yaml: {section}.*: not a valid name", line)]
+        assert len(refused) == len(names)
+    assert not list(own_clone.rglob("x"))
+
+
+@pytest.mark.parametrize("target", ["results/digits/a;touch x/quick/seed0/metrics.json", "data/$(touch x)/raw.json"])
+def test_a_target_with_such_a_name_is_no_target(clone, dry_run, target):
+    run = dry_run(clone, target)
+    assert run.returncode == 1
+    assert "Traceback" not in run.output
+    assert not list(clone.rglob("x"))
+
+
+def test_a_study_that_is_not_there_is_named_with_the_nearest(clone, dry_run):
+    assert refusal(dry_run(clone, "--config", "study=papr")) == [
+        "--config: study: unknown study (got 'papr'); did you mean 'paper'?"
+    ]
+
+
+def test_no_config_file_is_said_in_one_line(own_clone, dry_run):
+    (own_clone / "config.yaml").unlink()
+    (line,) = refusal(dry_run(own_clone))
+    assert "config.yaml: no such file" in line
+
+
+def test_broken_yaml_is_said_with_its_line(own_clone, dry_run):
+    edited(own_clone, ("models:\n", "models: [\n"))
+    (line,) = refusal(dry_run(own_clone))
+    assert re.match(r"config\.yaml: line \d+", line)
+
+
+def test_code_that_is_not_python_is_said_with_its_line(own_clone, dry_run):
+    with open(own_clone / "scripts/deepnets/engine.py", "a") as file:
+        file.write("def broken(:\n")
+    assert re.search(r"^.*engine\.py:\d+: not valid Python", dry_run(own_clone).output, re.MULTILINE)

@@ -1,0 +1,63 @@
+"""What README.md promises: its commands run, its example configuration is valid, its error message is the real one."""
+
+import re
+import shlex
+
+import pytest
+import yaml
+
+from deepnets.config import load_config
+from deepnets.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def readme(root):
+    return (root / "README.md").read_text(encoding="utf-8")
+
+
+def commands(readme, program):
+    """Command lines of README.md that call a program, from code blocks and from the text."""
+    lines = re.findall(r"^```bash\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    found = [line for block in lines for line in block.splitlines()] + re.findall(r"`([^`\n]+)`", readme)
+    return sorted({line for line in found if re.match(rf"(\w+=\S+ )*{program} ", line)})
+
+
+def test_every_make_command_is_a_target_of_the_makefile(readme, root):
+    targets = set(re.findall(r"^([a-z-]+):", (root / "Makefile").read_text(), re.MULTILINE))
+    named = {re.search(r"\bmake (\S+)", command)[1] for command in commands(readme, "make")}
+    assert {"report", "test"} <= named <= targets
+
+
+def test_every_snakemake_command_makes_a_plan(readme, checkout, snakemake, tmp_path):
+    folder = checkout(tmp_path / "clone")
+    found = [shlex.split(command)[1:] for command in commands(readme, "snakemake")]
+    assert len(found) >= 3
+    for arguments in found:
+        if "--report" not in arguments:  # it has nothing to plan: tests/e2e writes one
+            cores = [value for value in arguments if value.isdigit()]
+            plain = [value for value in arguments if value not in ("--cores", "-n", *cores)]
+            planned = snakemake(folder, "--dry-run", *plain)
+            assert planned.returncode == 0, planned.stdout
+
+
+def test_example_of_own_images_is_a_valid_configuration(readme, root):
+    example = yaml.safe_load(re.search(r"```yaml\n(.*?)```", readme, re.DOTALL)[1])
+    assert load_config(root / "config.yaml", example).datasets["birds"].num_classes == 12
+
+
+def test_error_message_is_the_one_that_a_typo_gets(readme, root):
+    promised = re.search(r"^config\.yaml: .*$", readme, re.MULTILINE)[0]
+    with pytest.raises(UserError) as error:
+        load_config(root / "config.yaml", {"recipes": {"quick": {"epohs": 3}}})
+    assert promised.removeprefix("config.yaml: ") in str(error.value)
+
+
+def test_every_path_of_the_directory_tree_exists(readme, root):
+    tree = re.search(r"## Where things are\n\n```text\n(.*?)```", readme, re.DOTALL)[1]
+    folder = ""
+    for line in tree.splitlines():
+        names = re.match(r"( *)((?:\S+ )*?\S+)(?:  |$)", line)
+        inside = bool(names[1])
+        for name in names[2].split():
+            assert (root / (folder if inside else "") / name).exists(), line
+        folder = folder if inside else names[2]

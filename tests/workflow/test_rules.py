@@ -1,0 +1,53 @@
+"""What every rule file holds to, whatever the configuration."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+NEEDED = {"input", "output", "log", "conda", "threads", "resources", "params", "message", "shell"}
+LOCAL = {"download", "summarize", "plot_learning_curves", "plot_confusion_matrix", "plot_comparison", "report"}
+HEAVY = {"prepare", "train", "evaluate"}
+
+
+@pytest.fixture(scope="module")
+def rules(root):
+    """Directives of each rule but `all`, with their text: {"train": {"input": "...", ...}}."""
+    found = {}
+    for path in (root / "workflow/rules").glob("*.smk"):
+        for name, body in re.findall(r"^rule (\w+):\n((?: .*\n|\n)+)", path.read_text() + "\n", re.MULTILINE):
+            found[name] = dict(re.findall(r"^    (\w+):((?:.*\n)(?:     .*\n|\n)*)", body, re.MULTILINE))
+    return found
+
+
+def test_the_rules_are_those_of_the_design(rules):
+    assert set(rules) == LOCAL | HEAVY
+
+
+def test_every_rule_has_what_makes_it_traceable(rules):
+    assert {name: NEEDED - set(directives) for name, directives in rules.items() if NEEDED - set(directives)} == {}
+
+
+def test_rules_call_scripts_through_the_shell_alone(rules):
+    assert not [
+        name for name, directives in rules.items() if {"run", "script", "notebook", "wrapper"} & set(directives)
+    ]
+
+
+def test_what_is_small_or_needs_the_internet_is_local_and_trainings_are_timed(rules):
+    assert {name for name, directives in rules.items() if "localrule" in directives} == LOCAL
+    assert {name for name, directives in rules.items() if "benchmark" in directives} >= {"train", "evaluate"}
+
+
+def test_text_from_outside_reaches_the_shell_quoted(rules):
+    for name, directives in rules.items():
+        unquoted = re.findall(r"\{(?!threads\})[\w.]+\}", directives["shell"])
+        assert not unquoted, f"{name}: write {unquoted[0][:-1]}:q}}"
+
+
+@pytest.mark.parametrize("command", [["snakemake", "--lint"], ["snakefmt", "--check", "Snakefile", "workflow"]])
+def test_linter_and_formatter_have_nothing_to_say(checkout, tmp_path, command):
+    command = [sys.executable, "-m", *command]
+    done = subprocess.run(command, cwd=checkout(tmp_path), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,297 @@
+"""Exactly the stale jobs: what Snakemake plans after an edit of the finished study of tests/study, and nothing else.
+
+Each row is an edit and the jobs, by their messages, that `snakemake --dry-run` then plans.
+"""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+pytestmark = pytest.mark.slow  # whoever comes first builds the study: a minute on one core
+
+Edit = Callable[[Path], None]
+
+
+class Named(NamedTuple):
+    """An experiment as messages name it."""
+
+    model: str
+    recipe: str = "brief"
+    dataset: str = "shapes"
+    seed: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.model} on {self.dataset}, recipe {self.recipe}, seed {self.seed}"
+
+
+MOBILENET, SMALL, GENTLE = Named("mobilenet_v2"), Named("small"), Named("small", "gentle")
+ALL = (MOBILENET, SMALL, GENTLE)
+FIGURES = ("accuracy", "accuracy_vs_parameters", "accuracy_vs_time")
+
+# -- the jobs that an edit makes stale, with all that comes after them -------------------------------------------------
+
+NOTHING = frozenset()
+REPORT = frozenset({"Write the report of the study"})
+
+
+def compared(*datasets: str) -> frozenset[str]:
+    return REPORT | {f"Plot {figure} of the models on {dataset}" for dataset in datasets for figure in FIGURES}
+
+
+def curves(*experiments: Named) -> frozenset[str]:
+    return REPORT | {f"Plot the learning curves of {experiment}" for experiment in experiments}
+
+
+def matrices(*experiments: Named) -> frozenset[str]:
+    return REPORT | {f"Plot the confusion matrix of {experiment}" for experiment in experiments}
+
+
+def evaluated(*experiments: Named) -> frozenset[str]:
+    datasets = {experiment.dataset for experiment in experiments}
+    return matrices(*experiments) | compared(*datasets) | {f"Evaluate {experiment}" for experiment in experiments}
+
+
+def trained(*experiments: Named) -> frozenset[str]:
+    return evaluated(*experiments) | curves(*experiments) | {f"Train {experiment}" for experiment in experiments}
+
+
+def summarized(model: str, dataset: str = "shapes") -> frozenset[str]:
+    return frozenset({f"Summarize {model} for {dataset}"})
+
+
+def prepared(dataset: str) -> frozenset[str]:
+    return frozenset({f"Prepare the arrays of {dataset}"})
+
+
+def downloaded(dataset: str) -> frozenset[str]:
+    return prepared(dataset) | {f"Download {dataset}"}
+
+
+# -- edits -------------------------------------------------------------------------------------------------------------
+
+
+def replace(name: str, old: str, new: str) -> Edit:
+    """Replace a text that stands once in a file."""
+
+    def edit(folder: Path) -> None:
+        text = (folder / name).read_text(encoding="utf-8")
+        assert text.count(old) == 1, f"{name} should have this once: {old}"
+        (folder / name).write_text(text.replace(old, new), encoding="utf-8")
+
+    return edit
+
+
+def config(old: str, new: str) -> Edit:
+    return replace("config.yaml", old, new)
+
+
+def module(name: str, old: str, new: str) -> Edit:
+    return replace(f"scripts/deepnets/{name}.py", old, new)
+
+
+def append(name: str, text: str) -> Edit:
+    def edit(folder: Path) -> None:
+        with open(folder / name, "a", encoding="utf-8") as file:
+            file.write(text)
+
+    return edit
+
+
+def changed_module(name: str) -> Edit:
+    """Give a module a statement more."""
+    return append(f"scripts/deepnets/{name}.py", "\nNEW = True\n")
+
+
+def delete(*names: str) -> Edit:
+    def edit(folder: Path) -> None:
+        for name in names:
+            (folder / name).unlink()
+
+    return edit
+
+
+def touch(pattern: str) -> Edit:
+    def edit(folder: Path) -> None:
+        files = [path for path in folder.glob(pattern) if path.is_file() and ".snakemake" not in path.parts]
+        assert files
+        for path in files:
+            os.utime(path)
+
+    return edit
+
+
+def both(*edits: Edit) -> Edit:
+    def edit(folder: Path) -> None:
+        for one in edits:
+            one(folder)
+
+    return edit
+
+
+def comment_everywhere(folder: Path) -> None:
+    """A comment at the end of every code file, and another docstring at its start."""
+    for path in [*folder.glob("scripts/**/*.py"), *folder.glob("workflow/rules/*.smk"), folder / "Snakefile"]:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".py" and text.startswith('"""'):
+            text = text.replace('"""', '"""Better said. ', 1)
+        path.write_text(text + "\n# An afterthought.\n", encoding="utf-8")
+
+
+def clone_again(folder: Path) -> None:
+    """Replace the code by a fresh copy of it, as a new clone has it: new files with new times, no compiled ones."""
+    for name in ("scripts", "workflow", "profiles"):
+        (folder / name).rename(folder / "old")
+        shutil.copytree(folder / "old", folder / name, copy_function=shutil.copyfile)
+        shutil.rmtree(folder / "old")
+
+
+SECOND = "  second: # nothing"  # where the first study ends
+EDITS = {
+    # Values of config.yaml.
+    "one recipe value of one experiment": (config("set: {lr: 0.1}", "set: {lr: 0.2}"), trained(GENTLE)),
+    "a value that one of the experiments overrides": (config("lr: 0.05", "lr: 0.06"), trained(MOBILENET, SMALL)),
+    "a value that all inherit": (config("rotation: 5", "rotation: 6"), trained(*ALL)),
+    "two values swapped": (
+        both(config("momentum: 0.5", "momentum: 0.1"), config("set: {lr: 0.1}", "set: {lr: 0.5}")),
+        trained(GENTLE),
+    ),
+    "a default said out loud": (config("lr: 0.05", "lr: 0.05, optimizer: sgd, momentum: 0.9"), NOTHING),
+    "an option of one model": (
+        config("small_cnn}", "small_cnn, channels: 4}"),
+        summarized("small") | trained(SMALL, GENTLE),
+    ),
+    "an option of one model on another dataset": (
+        config("small_cnn}", "small_cnn, on: {digits: {channels: 4}}}"),
+        NOTHING,
+    ),
+    "the size of the images": (
+        config("size: 16", "size: 12"),
+        prepared("shapes") | summarized("small") | summarized("mobilenet_v2") | trained(*ALL),
+    ),
+    "whether training mirrors images": (config("size: 16", "size: 16, horizontal_flip: true"), trained(*ALL)),
+    "where raw files are fetched from": (config("size: 16", "size: 16, mirror: workflow"), NOTHING),
+    "a note on the dataset": (config("size: 16", "size: 16, note: Five greys."), REPORT),
+    "the published dataset to compare with": (config("size: 16", "size: 16, variant_of: mnist"), compared("shapes")),
+    # The same values, written differently.
+    "order, quotes, comments": (
+        both(
+            config("epochs: 3, batch_size: 8", "batch_size: 8, epochs: 3"),
+            config("recipe: gentle", 'recipe: "gentle"'),
+            config("study: first\n", ""),
+            append("config.yaml", "study: first # moved\n"),
+        ),
+        NOTHING,
+    ),
+    "0.1 as 1.0e-1, 5 as 5.0": (
+        both(config("{lr: 0.1}", "{lr: 1.0e-1}"), config("rotation: 5", "rotation: 5.0")),
+        NOTHING,
+    ),
+    "0.1 as 1e-1, text to YAML 1.1": (config("{lr: 0.1}", "{lr: 1e-1}"), NOTHING),
+    # More and less.
+    "a seed more": (
+        config("seeds: [0], set", "seeds: [0, 1], set"),
+        trained(GENTLE._replace(seed=1)),
+    ),
+    "a model more": (
+        both(
+            config("small_cnn}", "small_cnn}\n  wide: {architecture: small_cnn, channels: 16}"),
+            config("[mobilenet_v2, small]", "[mobilenet_v2, small, wide]"),
+        ),
+        summarized("wide") | trained(Named("wide")),
+    ),
+    "a dataset more": (
+        config(SECOND, f"    - {{datasets: [digits], models: [small], recipe: brief}}\n{SECOND}"),
+        downloaded("digits") | summarized("small", "digits") | (trained(SMALL._replace(dataset="digits"))),
+    ),
+    "an experiment less": (config("[mobilenet_v2, small]", "[small]"), compared("shapes")),
+    "a model named and used nowhere": (config("small_cnn}", "small_cnn}\n  wide: {architecture: vgg16}"), NOTHING),
+    "another study": (config("study: first", "study: second"), compared("shapes")),
+    # Code.
+    "one model's code": (
+        changed_module("models/small_cnn"),
+        summarized("small") | trained(SMALL, GENTLE),
+    ),
+    "another model's code": (changed_module("models/mobilenet_v2"), summarized("mobilenet_v2") | trained(MOBILENET)),
+    "a model's code that no experiment uses": (changed_module("models/vgg16"), NOTHING),
+    "augmentation": (changed_module("augment"), trained(*ALL)),
+    "the training loop": (changed_module("engine"), trained(*ALL)),
+    "metrics": (changed_module("metrics"), evaluated(*ALL)),
+    "reading image folders": (changed_module("datasets/folder"), downloaded("shapes") | trained(*ALL)),
+    "a data source that no experiment uses": (changed_module("datasets/torchvision"), NOTHING),
+    "learning curves": (changed_module("figures/learning_curves"), curves(*ALL)),
+    "confusion matrices": (changed_module("figures/confusion_matrix"), matrices(*ALL)),
+    "comparisons": (changed_module("figures/comparison"), compared("shapes")),
+    "the look of all figures": (changed_module("figures/style"), curves(*ALL) | matrices(*ALL) | compared("shapes")),
+    "the report's code": (changed_module("reporting/report"), REPORT),
+    "the report's template": (append("workflow/templates/report.md.j2", "The end.\n"), REPORT),
+    "a published figure": (replace("workflow/published.csv", "73.96", "73.97"), compared("shapes")),
+    "how config.yaml is read": (changed_module("config/file"), NOTHING),
+    "how errors are worded": (changed_module("config/wording"), NOTHING),
+    "a rule's shell line": (
+        replace("workflow/rules/train.smk", "--job {params.job:q} --data", "--job  {params.job:q} --data"),
+        NOTHING,
+    ),
+    "the environment's file": (append("environment.yml", "# newer\n"), NOTHING),
+    "comments and docstrings everywhere": (comment_everywhere, NOTHING),
+    "the same code, cloned again": (clone_again, NOTHING),
+    # People's own images.
+    "an image less": (delete("shapes/train/a|b/3.png"), downloaded("shapes") | trained(*ALL)),
+    "an image of another size": (append("shapes/train/a|b/3.png", "."), downloaded("shapes") | trained(*ALL)),
+    "a file beside the images": (append("shapes/README", "Five greys."), NOTHING),
+    # Files.
+    "every file touched": (touch("**/*"), NOTHING),
+    "a checkpoint over 1 MB touched": (touch("results/shapes/mobilenet_v2/**/model.safetensors"), NOTHING),
+    "a checkpoint deleted": (delete("results/shapes/mobilenet_v2/brief/seed0/model.safetensors"), trained(MOBILENET)),
+    "metrics deleted": (delete("results/shapes/small/gentle/seed0/metrics.json"), evaluated(GENTLE)),
+    "predictions deleted": (delete("results/shapes/small/gentle/seed0/predictions.safetensors"), evaluated(GENTLE)),
+    "a figure deleted": (delete("results/shapes/small/brief/seed0/figures/learning_curves.png"), curves(SMALL)),
+    "a figure for print deleted": (
+        delete("results/shapes/small/brief/seed0/figures/learning_curves.svg"),
+        curves(SMALL),
+    ),
+    "a comparison deleted": (
+        delete("results/shapes/comparison/accuracy.png"),
+        REPORT | {"Plot accuracy of the models on shapes"},
+    ),
+    "the report deleted": (delete("results/report.md"), REPORT),
+    "a summary deleted": (delete("results/shapes/small/summary.txt"), summarized("small") | evaluated(SMALL, GENTLE)),
+    "raw files and arrays deleted, to free the disk": (lambda folder: shutil.rmtree(folder / "data"), NOTHING),
+    "Snakemake's records lost": (lambda folder: shutil.rmtree(folder / ".snakemake"), NOTHING),
+}
+
+
+@pytest.mark.parametrize(("edit", "stale"), EDITS.values(), ids=EDITS)
+def test_an_edit_makes_stale_exactly(study, dry_run, edit, stale):
+    edit(study)
+    assert dry_run(study).jobs == stale
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cores"),
+    [
+        ((), 1),
+        ((), 7),
+        (("--workflow-profile", "none"), 1),
+        (("--set-threads", "train=4"), 4),
+        (("--set-resources", "train:mem_mb=99"), 1),
+        (("--config", "study=first"), 1),
+        (("results/report.md", "results/metrics.csv"), 1),
+    ],
+)
+def test_how_snakemake_is_called_makes_nothing_stale(finished_study, dry_run, arguments, cores):
+    assert dry_run(finished_study, *arguments, cores=cores).jobs == NOTHING
+
+
+def test_another_study_and_back_trains_nothing(study, dry_run, snakemake):
+    done = snakemake(study, "--config", "study=second", cores=2)
+    assert done.returncode == 0, done.stdout
+    assert dry_run(study).jobs == compared("shapes")
+
+
+def test_a_model_named_before_the_others_recolours_them_and_trains_nothing(study, dry_run):
+    config("models:\n", "models:\n  first: {architecture: vgg16}\n")(study)
+    assert dry_run(study).jobs == curves(*ALL) | matrices(*ALL) | compared("shapes")
