@@ -39,7 +39,7 @@ $(INSTALLED): requirements.txt
 	@touch $@
 
 report: setup  ## Run the study and write results/report.md (CORES=4, STUDY=demo)
-	python -m snakemake results/report.md --cores $(CORES) $(if $(STUDY),--config 'study=$(STUDY)')
+	python -m snakemake results/report.md all --cores $(CORES) $(if $(STUDY),--config 'study=$(STUDY)')
 
 test: setup  ## Run the tests
 	python -m pytest

@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> None:
     remove_leftovers(folder)
     args.output.unlink(missing_ok=True)  # an old list never stands beside new files
     raw = source(spec["source"]).download(spec, args.dataset, args.mirror, folder)
-    write_json(args.output, raw)
+    write_json(args.output, {**raw, "state": args.job.get("state")})
 
 
 if __name__ == "__main__":

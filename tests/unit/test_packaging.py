@@ -196,9 +196,9 @@ def test_setup_refuses_a_python_out_of_range_in_one_line(make):
 @needs_make
 def test_report_leaves_the_study_to_the_config_unless_one_is_named(make):
     make("report")
-    assert make.calls().splitlines()[-1] == "-m snakemake results/report.md --cores 4"
+    assert make.calls().splitlines()[-1] == "-m snakemake results/report.md all --cores 4"
     make("report", "STUDY=paper", "CORES=2")
-    assert "-m snakemake results/report.md --cores 2 --config study=paper" in make.calls()
+    assert "-m snakemake results/report.md all --cores 2 --config study=paper" in make.calls()
 
 
 @needs_make

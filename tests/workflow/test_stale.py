@@ -124,6 +124,10 @@ def touch(pattern: str) -> Edit:
     return edit
 
 
+def move_away(name: str) -> Edit:
+    return lambda folder: (folder / name).rename(folder / "elsewhere")
+
+
 def both(*edits: Edit) -> Edit:
     def edit(folder: Path) -> None:
         for one in edits:
@@ -242,6 +246,7 @@ EDITS = {
     "an image less": (delete("shapes/train/a|b/3.png"), downloaded("shapes") | trained(*ALL)),
     "an image of another size": (append("shapes/train/a|b/3.png", "."), downloaded("shapes") | trained(*ALL)),
     "a file beside the images": (append("shapes/README", "Five greys."), NOTHING),
+    "the images moved away": (move_away("shapes"), NOTHING),
     # Files.
     "every file touched": (touch("**/*"), NOTHING),
     "a checkpoint over 1 MB touched": (touch("results/shapes/mobilenet_v2/**/model.safetensors"), NOTHING),

@@ -5,6 +5,8 @@ result, the settings of its stage and a digest of each code file of its stage. N
 device, mirror or paths.
 """
 
+import contextlib
+import json
 import os
 import sys
 from functools import lru_cache
@@ -124,8 +126,16 @@ def raw_spec(wildcards):
 
 
 def raw_state(wildcards):
-    """What changes with people's own images while their settings stay the same."""
-    return CONFIG.datasets[wildcards.dataset].local_state(wildcards.dataset)
+    """What changes with people's own images while their settings stay the same.
+
+    Where the images are out of reach (moved away, a mirror unplugged), what they were when they were read still holds.
+    """
+    state = CONFIG.datasets[wildcards.dataset].local_state(wildcards.dataset)
+    manifest = Path("data", wildcards.dataset, "raw.json")
+    if state is None and manifest.exists():
+        with contextlib.suppress(ValueError, AttributeError):  # a damaged manifest tells nothing
+            return json.loads(manifest.read_text(encoding="utf-8")).get("state")
+    return state
 
 
 def mirror_option(wildcards, output):
