@@ -19,7 +19,7 @@ unexport PYTHONPATH PYTHONHOME
 export UV_HTTP_TIMEOUT ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report test lint requirements clean distclean
+.PHONY: help setup report test lint schema requirements clean distclean
 
 help:  ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -50,6 +50,9 @@ lint: setup  ## Check style, formatting, rules and the schema of config.yaml
 	python -m snakefmt --check Snakefile workflow
 	python -m snakemake --lint
 	python scripts/schema.py --check
+
+schema: setup  ## Write the schema of config.yaml anew
+	python scripts/schema.py
 
 requirements: setup  ## Compile requirements.txt anew from pyproject.toml (then update environment.yml: a test says how)
 	python -m uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url \

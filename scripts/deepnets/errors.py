@@ -1,9 +1,10 @@
 """The one exception for what a user can mend, and how a script ends when it meets one."""
 
+import difflib
 import errno
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 USER_ERROR_EXIT_CODE = 2
@@ -18,6 +19,15 @@ class UserError(Exception):
 
     The message has one line per problem; each names the file, the key, the value and the way out.
     """
+
+
+def nearest(name: object, known: Iterable[str]) -> str:
+    """The way out for a wrong name: the known one that it resembles, or else all of them."""
+    by_lower_case = {other.lower(): other for other in known}
+    close = difflib.get_close_matches(str(name).lower(), by_lower_case, n=1)
+    if close:
+        return f"did you mean {by_lower_case[close[0]]!r}?"
+    return f"valid: {', '.join(by_lower_case.values())}" if by_lower_case else "none is defined"
 
 
 def log_to(path: str | Path | None) -> None:

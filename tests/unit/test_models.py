@@ -50,7 +50,7 @@ def test_the_four_architectures_of_the_study_are_available():
 
 
 def test_unknown_architecture_is_answered_with_the_nearest_name():
-    with pytest.raises(UserError, match=r"Unknown architecture 'resnet5'.*Did you mean 'resnet50'\?"):
+    with pytest.raises(UserError, match=r"unknown architecture 'resnet5'; did you mean 'resnet50'\?"):
         models.architecture("resnet5")
 
 

@@ -1,10 +1,11 @@
 """What is wrong with a configuration, in words: key path, rule, value received, way out; one line per problem."""
 
-import difflib
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
+
+from deepnets.errors import nearest
 
 # The keys and indices that lead to a value: ("studies", "paper", 1, "seeds").
 Path = tuple[str | int, ...]
@@ -64,15 +65,6 @@ def shown(value: Any) -> str:
 def unknown(what: str, name: Any, known: Iterable[str]) -> str:
     """The text for a name that is not among the known ones."""
     return f"unknown {what} (got {shown(name)}); {nearest(name, known)}"
-
-
-def nearest(name: Any, known: Iterable[str]) -> str:
-    """The way out for a wrong name: the known one that it resembles, or else all of them."""
-    by_lower_case = {other.lower(): other for other in known}
-    close = difflib.get_close_matches(str(name).lower(), by_lower_case, n=1)
-    if close:
-        return f"did you mean {by_lower_case[close[0]]!r}?"
-    return f"valid: {', '.join(by_lower_case.values())}" if by_lower_case else "none is defined"
 
 
 def explain(error: ValidationError, schema: dict) -> list[Problem]:

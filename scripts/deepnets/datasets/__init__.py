@@ -7,7 +7,6 @@ Every source module offers
 and imports torchvision, scikit-learn, Pillow and requests inside its functions only: config.yaml is checked without.
 """
 
-import difflib
 import importlib
 from types import ModuleType
 from typing import Literal
@@ -15,7 +14,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from deepnets.datasets.places import is_secure
-from deepnets.errors import UserError
+from deepnets.errors import UserError, nearest
 from deepnets.settings import Flag, PositiveInt, Settings
 
 PARTS = ("train", "test")
@@ -115,12 +114,10 @@ def source(name: str) -> ModuleType:
     """The module of one source.
 
     Raises:
-        UserError: there is no such source; the message lists those there are.
+        UserError: there is no such source; the message has the nearest name or all.
     """
     if name not in _SOURCES:
-        nearest = difflib.get_close_matches(str(name), _SOURCES, n=1)
-        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-        raise UserError(f"Unknown source {name!r}. Available: {', '.join(_SOURCES)}.{hint}")
+        raise UserError(f"unknown source {name!r}; {nearest(name, _SOURCES)}")
     return importlib.import_module(f"{__name__}.{name}")
 
 

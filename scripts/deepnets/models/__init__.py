@@ -7,12 +7,11 @@ Every module offers
 and imports torch inside its functions only, so that config.yaml is checked without loading torch.
 """
 
-import difflib
 import importlib
 import pkgutil
 from types import ModuleType
 
-from deepnets.errors import UserError
+from deepnets.errors import UserError, nearest
 
 
 def available() -> list[str]:
@@ -24,12 +23,10 @@ def architecture(name: str) -> ModuleType:
     """The module of one architecture.
 
     Raises:
-        UserError: there is no such architecture; the message lists those there are.
+        UserError: there is no such architecture; the message has the nearest name or all.
     """
     if name not in available():
-        nearest = difflib.get_close_matches(name, available(), n=1)
-        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-        raise UserError(f"Unknown architecture {name!r}. Available: {', '.join(available())}.{hint}")
+        raise UserError(f"unknown architecture {name!r}; {nearest(name, available())}")
     return importlib.import_module(f"{__name__}.{name}")
 
 
