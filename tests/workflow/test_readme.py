@@ -1,5 +1,6 @@
 """What README.md promises: its commands run, its example configuration is valid, its error message is the real one."""
 
+import csv
 import re
 import shlex
 
@@ -8,6 +9,7 @@ import yaml
 
 from deepnets.config import load_config
 from deepnets.errors import UserError
+from deepnets.results import display_name
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +52,18 @@ def test_error_message_is_the_one_that_a_typo_gets(readme, root):
     with pytest.raises(UserError) as error:
         load_config(root / "config.yaml", {"recipes": {"quick": {"epohs": 3}}})
     assert promised.removeprefix("config.yaml: ") in str(error.value)
+
+
+def test_results_are_those_of_the_committed_run(readme, root):
+    with open(root / "docs/demo/metrics.csv", newline="") as file:
+        rows = {display_name(row["model"]): row for row in csv.DictReader(file)}
+    shown = re.findall(r"^\| (\S+(?: V3)?) \| ([\d,]+) \| (\d+) \| (\d+) s \| ([\d.]+) %", readme, re.MULTILINE)
+    assert len(shown) == len(rows) == 4
+    for model, parameters, epochs, seconds, accuracy in shown:
+        row = rows[model]
+        assert (parameters.replace(",", ""), epochs) == (row["trainable_parameters"], row["epochs"])
+        assert seconds == f"{float(row['wall_seconds']):.0f}"
+        assert accuracy == f"{100 * float(row['test_accuracy']):.2f}"
 
 
 def test_every_path_of_the_directory_tree_exists(readme, root):
