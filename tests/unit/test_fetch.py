@@ -274,7 +274,8 @@ def test_manifest_lists_files_with_size_and_hash(tmp_path):
     (tmp_path / "birds.zip").write_bytes(CONTENT)
     raw = run_download(tmp_path, {"source": "folder", "path": str(tmp_path / "birds.zip")}, "--mirror", "")
     assert raw == {
-        "files": [{"name": "birds.zip", "bytes": len(CONTENT), "sha256": hashlib.sha256(CONTENT).hexdigest()}]
+        "files": [{"name": "birds.zip", "bytes": len(CONTENT), "sha256": hashlib.sha256(CONTENT).hexdigest()}],
+        "state": None,
     }
     assert (tmp_path / "data" / "birds" / "raw" / "birds.zip").read_bytes() == CONTENT
 
