@@ -245,18 +245,22 @@ class Trainer:
         generator = torch.Generator(self.hardware.device)
         generator.manual_seed(derived_seed(self.seed, epoch, AUGMENTATION, step))
         batch = self.augmentation(*self.train_part.take(index, self.hardware.device), generator)
-        images, side = batch.images, self._side(epoch)
+        images, side = batch.images, self._side(epoch * self.steps_per_epoch + step)
         if side < images.shape[-1]:
             images = F.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
         return Batch(_channels_last(images), batch.labels, batch.other_labels, batch.weight)
 
-    def _side(self, epoch: int) -> int:
-        """Side in pixels of an epoch's training images: growing along a line up to the full side."""
+    def _side(self, step: int) -> int:
+        """Side in pixels of a step's training images: growing up to the full side, by eighths of it.
+
+        Every side that occurs costs the device a search for its fastest kernels, so there are few.
+        """
         full, resizing = self.train_part.side, self.recipe.progressive_resizing
         if resizing is None:
             return full
-        reached = min(1.0, epoch / (self.recipe.epochs * resizing.until))
-        return round(full * (resizing.start + (1 - resizing.start) * reached))
+        reached = min(1.0, step / (self.total_steps * resizing.until))
+        eighths = math.floor(8 * (resizing.start + (1 - resizing.start) * reached))
+        return round(full * max(resizing.start, eighths / 8))
 
     def _averages_at(self, step: int) -> bool:
         start = self.recipe.averaging_start if self.recipe.averaging == "swa" else 0.0

@@ -333,11 +333,12 @@ def test_training_loss_is_that_of_plain_labels_even_when_they_are_smoothed(state
     assert one.progress.history[0]["train_loss"] == two.progress.history[0]["train_loss"]
 
 
-def test_progressive_resizing_grows_along_a_line_to_the_full_side():
-    growing = trainer(epochs=10, progressive_resizing={"start": 0.5, "until": 0.6})
-    assert [growing._side(epoch) for epoch in range(10)] == [3, 4, 4, 4, 5, 6, 6, 6, 6, 6]
-    assert growing._batch(1, 0, torch.arange(5)).images.shape == (5, 1, 4, 4)
-    assert [trainer()._side(epoch) for epoch in range(3)] == [6, 6, 6]
+def test_progressive_resizing_grows_with_the_steps_by_eighths_of_the_full_side():
+    growing = trainer(train=separable(160), epochs=1, progressive_resizing={"start": 0.5, "until": 0.5})
+    assert growing.steps_per_epoch == 16
+    assert [growing._side(step) for step in range(16)] == [3, 3, 4, 4, 4, 4, 5, 5, *[6] * 8]
+    assert growing._batch(0, 2, torch.arange(5)).images.shape == (5, 1, 4, 4)
+    assert [trainer()._side(step) for step in range(3)] == [6, 6, 6]
 
 
 def test_prediction_is_in_order_and_not_augmented_and_needs_no_full_batch():

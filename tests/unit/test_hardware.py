@@ -1,5 +1,6 @@
 """What a job computes on is chosen by rule, switched on, and said."""
 
+import copy
 import json
 import os
 import platform
@@ -11,12 +12,11 @@ from torch import nn
 
 from deepnets import hardware
 from deepnets.errors import UserError
-from deepnets.hardware import Hardware, fastest_precision, keep_freed_memory, set_up
+from deepnets.hardware import Hardware, keep_freed_memory, set_up
 from deepnets.machine import usable_cores
 
 CPU = torch.device("cpu")
 DENSE = nn.Conv2d(4, 4, 3)
-DEPTHWISE = nn.Sequential(nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 3, groups=4))
 
 
 @pytest.fixture(autouse=True)
@@ -64,17 +64,40 @@ def test_usable_cores_are_those_of_this_process(monkeypatch):
     assert usable_cores() == os.cpu_count()
 
 
-@pytest.mark.parametrize(
-    ("model", "has_bf16", "precision"), [(DENSE, True, "bf16"), (DEPTHWISE, True, "fp32"), (DENSE, False, "fp32")]
-)
-def test_cpu_takes_bf16_for_dense_convolutions_where_it_is_native(monkeypatch, model, has_bf16, precision):
+@pytest.mark.parametrize(("has_bf16", "precision"), [(True, "bf16"), (False, "fp32")])
+def test_cpu_takes_bf16_where_it_is_native(monkeypatch, has_bf16, precision):
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: has_bf16)
-    assert fastest_precision(model, CPU) == precision
+    assert set_up(DENSE, "cpu", "auto", 1).precision == precision
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_recipes_precision_wins_over_the_rule(precision):
-    assert set_up(DEPTHWISE, "cpu", precision, 1).precision == precision
+def test_recipes_precision_wins_over_the_rule(monkeypatch, precision):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: precision == "fp32")
+    assert set_up(DENSE, "cpu", precision, 1).precision == precision
+
+
+@pytest.mark.parametrize(
+    ("stride", "side", "dtype"), [(1, 8, torch.bfloat16), (2, 8, torch.float32), (1, 2, torch.float32)]
+)
+def test_depthwise_convolutions_with_slow_bf16_kernels_compute_in_float32(stride, side, dtype):
+    model = nn.Sequential(nn.Conv2d(4, 4, 3, stride=stride, padding=1, groups=4))
+    images, names = torch.rand(2, 4, side, side), list(model.state_dict())
+    expected = model(images)
+    with set_up(model, "cpu", "bf16", 1).autocast():
+        output = model(images)
+    assert output.dtype == dtype
+    torch.testing.assert_close(output.float(), expected, rtol=0.02, atol=0.02)
+    assert list(model.state_dict()) == names
+
+
+def test_copy_of_a_model_with_depthwise_convolutions_has_weights_of_its_own():
+    model = nn.Sequential(nn.Conv2d(4, 4, 3, stride=2, groups=4))
+    hardware = set_up(model, "cpu", "bf16", 1)
+    twin = copy.deepcopy(model)
+    nn.init.zeros_(model[0].weight)
+    nn.init.zeros_(model[0].bias)
+    with hardware.autocast():
+        assert twin(torch.ones(1, 4, 5, 5)).abs().sum() > 0
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])

@@ -7,7 +7,6 @@ device, mirror or paths.
 
 import contextlib
 import json
-import os
 import sys
 from functools import lru_cache
 from pathlib import Path
@@ -39,8 +38,6 @@ EXPERIMENTS = {experiment.directory: experiment for study in CONFIG.studies for 
 # Trainings side by side use the cores better than threads of one, which wait for each other after every layer; only
 # cores that no experiment would have are given to the threads. `--set-threads train=2 evaluate=2` overrides it.
 TRAIN_THREADS = max(1, min(workflow.resource_settings.cores or 1, usable_cores()) // len(STUDY))
-# Jobs inherit it: threads that spin while they wait starve each other as soon as two jobs share a core.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 EXPERIMENT = "results/{dataset}/{model}/{recipe}/seed{seed}"
 LOGS = "logs/{dataset}/{model}/{recipe}/seed{seed}"
