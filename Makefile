@@ -19,7 +19,7 @@ unexport PYTHONPATH PYTHONHOME
 export UV_HTTP_TIMEOUT ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report test lint schema requirements clean distclean
+.PHONY: help setup report test bench lint schema requirements clean distclean
 
 help:  ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -43,6 +43,9 @@ report: setup  ## Run the study and write results/report.md (CORES=4, STUDY=demo
 
 test: setup  ## Run the tests
 	python -m pytest
+
+bench: setup  ## Measure the training speed beside a plain loop, 40 minutes; writes results/bench.md
+	PYTHONPATH=scripts python benchmarks/speed.py
 
 lint: setup  ## Check style, formatting, rules and the schema of config.yaml
 	python -m ruff check

@@ -1,0 +1,150 @@
+"""Measure one way to train one network, in a process of its own, and print it as a line of JSON.
+
+    export PYTHONPATH=scripts
+    python benchmarks/measure.py '{"way": "ours", "dataset": "mnist", "model": "resnet50", "threads": 2}'
+
+`make bench` calls it again and again. Networks, batch sizes and augmentation are those of config.yaml's study `paper`,
+at full image size throughout. Images are random: arithmetic takes as long on any pixels, and nothing is downloaded.
+"""
+
+import contextlib
+import itertools
+import json
+import statistics
+import sys
+import time
+
+import numpy as np
+import torch
+
+import plain_loop
+from deepnets import models
+from deepnets.augment import Augmentation, Batch
+from deepnets.checkpoint import ResumeFolder
+from deepnets.config import load_config
+from deepnets.engine import Interrupted, Part, Trainer
+from deepnets.hardware import keep_freed_memory, set_up
+from deepnets.recipe import Recipe
+
+WAYS = ("plain", "ours", "ceiling")
+WARM_UP = 2  # steps left out: they choose kernels, touch memory for the first time, wait for workers
+LEAST_STEPS = 3  # and these are measured, however long they take
+
+
+class Clock:
+    """Asked after every step whether to stop, it notes the time.
+
+    Args:
+        seconds: stop when the steps after the warm-up have taken so long.
+        steps: stop after so many steps in any case.
+    """
+
+    def __init__(self, seconds: float, steps: float):
+        self.seconds, self.steps = seconds, steps
+        self.times = [time.perf_counter()]
+
+    def __call__(self) -> bool:
+        self.times.append(time.perf_counter())
+        done = len(self.times) - 1
+        warm = self.times[min(done, WARM_UP)]
+        return done >= self.steps or (done >= WARM_UP + LEAST_STEPS and self.times[-1] - warm > self.seconds)
+
+    def step_seconds(self) -> list[float]:
+        """Seconds of each step after the warm-up."""
+        after = self.times[WARM_UP:]
+        return [end - start for start, end in itertools.pairwise(after)]
+
+
+class ConstantBatch(Trainer):
+    """Our step without any work on data: the ceiling of what an input pipeline can reach."""
+
+    batch = None
+
+    def _batch(self, *place: object) -> Batch:
+        self.batch = self.batch or super()._batch(*place)
+        return self.batch
+
+
+class NoStates(ResumeFolder):
+    """Keeps nothing: saving is measured where it belongs, in a real training."""
+
+    def __init__(self):
+        super().__init__("", "", print)
+
+    def load(self) -> None:
+        """There is never a state."""
+
+    def save(self, *state: object) -> None:
+        """Forget it."""
+
+
+def measure(
+    way: str,
+    dataset: str,
+    model: str,
+    threads: int,
+    batch_size: int | None = None,
+    images: int = 4096,
+    seconds: float = 8.0,
+    epoch: bool = False,
+) -> dict:
+    """Train on random images and time the steps.
+
+    Args:
+        way: "plain", "ours" or "ceiling".
+        dataset, model: a pair of config.yaml's study `paper`.
+        threads: CPU threads.
+        batch_size: images a step; None for the recipe's.
+        images: number of training images.
+        seconds: how long to measure, after the warm-up.
+        epoch: measure one whole epoch, not `seconds`.
+
+    Returns:
+        {"ms_per_image": median over the steps, "seconds": of all steps, the workers' start included, "steps": measured,
+        "peak_memory_mb": of this process, "precision", "batch": images a step}.
+    """
+    pairs = {(e.dataset, e.model): e.spec for e in load_config("config.yaml").experiments("paper")}
+    spec = pairs[dataset, model]
+    options = load_config("config.yaml").datasets[dataset]
+    recipe = Recipe(
+        **spec["recipe"]
+        | {"epochs": 1 if epoch else 1000, "progressive_resizing": None}
+        | ({"batch_size": batch_size} if batch_size else {})
+    )
+    channels, height, width = options.input_shape
+    random = np.random.default_rng(0)
+    pixels = random.integers(256, size=(images, height, width, channels), dtype=np.uint8)
+    labels = random.integers(options.num_classes, size=images)
+    network = models.build(spec["model"], options.num_classes, channels)
+    clock = Clock(*((float("inf"), images // recipe.batch_size) if epoch else (seconds, float("inf"))))
+    if way == "plain":
+        hardware = set_up(network, "cpu", "fp32", threads)
+        torch.use_deterministic_algorithms(False)  # torch's default
+        plain_loop.train(network, pixels, labels, recipe, options.flips, clock)
+    else:
+        keep_freed_memory()
+        hardware = set_up(network, "cpu", recipe.precision, threads)
+        augmentation = Augmentation(recipe.augment, options.flips, [0.5] * channels, [0.25] * channels, hardware.device)
+        trainer = (ConstantBatch if way == "ceiling" else Trainer)(
+            network.to(memory_format=torch.channels_last),
+            recipe,
+            Part.of_arrays(pixels, labels),
+            Part.of_arrays(pixels[:1], labels[:1]),
+            augmentation,
+            0,
+            hardware,
+        )
+        with contextlib.suppress(Interrupted):  # the clock's doing
+            trainer.fit(NoStates(), should_stop=clock)
+    return {
+        "ms_per_image": 1e3 * statistics.median(clock.step_seconds()) / recipe.batch_size,
+        "seconds": clock.times[-1] - clock.times[0],
+        "steps": len(clock.step_seconds()),
+        "peak_memory_mb": round(hardware.peak_memory_mb()),
+        "precision": hardware.precision,
+        "batch": recipe.batch_size,
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(**json.loads(sys.argv[1]))))

@@ -1,0 +1,112 @@
+"""Our training beside the loop that most people write, and beside its own ceiling: `make bench`.
+
+    PYTHONPATH=scripts python benchmarks/speed.py --output results --rounds 3
+
+Every measurement is a process of its own (measure.py). A round takes each of them once, one after the other, so that
+whatever else the machine does falls on all ways alike; ratios are taken within a round, then their median. Writes
+bench.json, bench.md and bench_*.png.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+from pathlib import Path
+
+import pandas as pd
+
+import speed_plots
+from deepnets.config import load_config
+from deepnets.errors import UserError, run
+from deepnets.files import write_json, write_text
+from deepnets.machine import usable_cores
+from deepnets.reporting import environment
+from speed_table import table
+
+BENCHMARKS = Path(__file__).resolve().parent
+ROOT = BENCHMARKS.parent
+
+SMALL = ("mnist", "mobilenet_v2")  # the pair of the curve over images: the data work weighs most in it
+BATCH_PAIRS = (SMALL, ("mnist", "resnet50"))
+BATCH_SIZES = (16, 32, 64, 128, 256)
+IMAGES = (1024, 4096, 16384)
+
+
+def plan(pairs: list[tuple[str, str]], cores: int) -> list[dict]:
+    """The measurements of one round, in order; `kind` says for which table or figure."""
+    jobs = [
+        {"kind": "pairs", "dataset": dataset, "model": model, "way": way, "threads": cores}
+        for (dataset, model), way in product(pairs, ("plain", "ours", "ceiling"))
+    ]
+    for threads, copies in sorted({(1, 1), (1, cores)}):
+        jobs += [
+            {"kind": "threads", "dataset": d, "model": m, "way": "ours", "threads": threads, "copies": copies}
+            for d, m in pairs
+        ]
+    jobs += [
+        {"kind": "batch", "dataset": d, "model": m, "way": "ours", "threads": cores, "batch_size": size}
+        for (d, m), size in product(BATCH_PAIRS, BATCH_SIZES)
+        if (d, m) in pairs
+    ]
+    if SMALL in pairs:
+        jobs += [
+            {"kind": "images", "dataset": SMALL[0], "model": SMALL[1], "way": way, "threads": cores}
+            | {"images": images, "epoch": True}
+            for images, way in product(IMAGES, ("plain", "ours"))
+        ]
+    return jobs
+
+
+def take(job: dict, seconds: float) -> dict:
+    """Run a measurement, as many `copies` side by side as it asks for; ms_per_image is then that of all together."""
+    copies = job.get("copies", 1)
+    arguments = {key: value for key, value in job.items() if key not in ("kind", "copies")} | {"seconds": seconds}
+    command = [sys.executable, str(BENCHMARKS / "measure.py"), json.dumps(arguments)]
+
+    def one(_copy: int) -> dict:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        if done.returncode:
+            raise UserError(f"benchmarks/measure.py failed on {json.dumps(job)}:\n{done.stderr.strip()}")
+        return json.loads(done.stdout.splitlines()[-1])
+
+    with ThreadPoolExecutor(copies) as pool:
+        results = list(pool.map(one, range(copies)))
+    together = {
+        "ms_per_image": sum(result["ms_per_image"] for result in results) / copies**2,
+        "peak_memory_mb": sum(result["peak_memory_mb"] for result in results),
+    }
+    return {**results[0], **together}
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=Path("results"), help="folder for bench.json and the rest")
+    parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (default 3)")
+    parser.add_argument("--seconds", type=float, default=8.0, help="per measurement, after the warm-up (default 8)")
+    args = parser.parse_args(argv)
+
+    pairs = [(e.dataset, e.model) for e in load_config(ROOT / "config.yaml").experiments("paper")]
+    cores = usable_cores()
+    jobs = plan(pairs, cores)
+    measurements = []
+    for round_ in range(args.rounds):
+        for number, job in enumerate(jobs):
+            result = take(job, args.seconds)
+            measurements.append({"round": round_, **job, **result})
+            what = " ".join(f"{value}" for key, value in job.items() if key != "epoch")
+            print(f"round {round_ + 1}/{args.rounds}, {number + 1}/{len(jobs)}: {what}: ", end="")
+            print(f"{result['ms_per_image']:.2f} ms an image, {result['peak_memory_mb']} MB", flush=True)
+        # after every round: who stops early keeps what is measured
+        write_json(
+            args.output / "bench.json", {"environment": environment.describe(ROOT), "measurements": measurements}
+        )
+    frame = pd.DataFrame(measurements)
+    write_text(args.output / "bench.md", table(frame, cores))
+    speed_plots.draw_all(frame, args.output)
+    print((args.output / "bench.md").read_text())
+
+
+if __name__ == "__main__":
+    run(main)
