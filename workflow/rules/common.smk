@@ -45,6 +45,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 EXPERIMENT = "results/{dataset}/{model}/{recipe}/seed{seed}"
 LOGS = "logs/{dataset}/{model}/{recipe}/seed{seed}"
 EXPERIMENT_FIGURES = ("learning_curves", "confusion_matrix")
+COMPARISONS = ("accuracy", "accuracy_vs_parameters", "accuracy_vs_time", "accuracy_vs_budget")
 CONDA = str(ROOT / "environment.yml")
 
 
@@ -52,7 +53,8 @@ wildcard_constraints:
     dataset="|".join(CONFIG.datasets),
     model="|".join(CONFIG.models),
     recipe="|".join(CONFIG.recipes),
-    seed=r"\d+",
+    seed="0|[1-9][0-9]*",  # one way to write each, so that none is trained twice
+    figure="|".join(COMPARISONS),
 
 
 def experiment_of(wildcards):
@@ -226,9 +228,8 @@ def comparison_figures():
     """The comparisons of each of the study's datasets; the one over budgets where a model has several."""
     figures = []
     for dataset in STUDY_DATASETS:
-        names = ["accuracy", "accuracy_vs_parameters", "accuracy_vs_time"]
-        if has_budgets([(e.model, e.spec["recipe"]["epochs"]) for e in STUDY if e.dataset == dataset]):
-            names.append("accuracy_vs_budget")
+        budgets = has_budgets([(e.model, e.spec["recipe"]["epochs"]) for e in STUDY if e.dataset == dataset])
+        names = [name for name in COMPARISONS if budgets or name != "accuracy_vs_budget"]
         figures += [f"results/{dataset}/comparison/{name}.png" for name in names]
     return figures
 
@@ -237,6 +238,15 @@ def dataset_files(name):
     """Input function: this file of every experiment of the study on one dataset."""
 
     def files(wildcards):
+        if wildcards.dataset not in STUDY_DATASETS:
+            sys.exit(nothing_to_compare(wildcards.dataset))
         return [f"{e.directory}/{name}" for e in STUDY if e.dataset == wildcards.dataset]
 
     return files
+
+
+def nothing_to_compare(dataset):
+    """Why a dataset has no comparison in this study, and how to ask for one that has."""
+    others = [study for study in CONFIG.studies if dataset in {e.dataset for e in CONFIG.experiments(study)}]
+    way_out = "ask for another study, --config study=" + "|".join(others) if others else "add one to config.yaml"
+    return f"results/{dataset}/comparison: study {CONFIG.study} has no experiment on {dataset}; {way_out}"
