@@ -581,6 +581,7 @@ def test_an_architecture_is_valid_as_soon_as_its_module_exists(tmp_path, monkeyp
         "MIN_IMAGE_SIZE = 1\n"
         "class Options(Settings):\n"
         "    width: PositiveInt = Field(8, description='Channels.')\n"
+        "def build(num_classes, in_channels, options): ...\n"
     )
     monkeypatch.setattr(models, "__path__", [*models.__path__, str(tmp_path)])
     monkeypatch.delitem(sys.modules, "deepnets.models.tiny_net", raising=False)

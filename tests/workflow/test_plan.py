@@ -186,3 +186,9 @@ def test_code_that_is_not_python_is_said_with_its_line(own_clone, dry_run):
     with open(own_clone / "scripts/deepnets/engine.py", "a") as file:
         file.write("def broken(:\n")
     assert re.search(r"^.*engine\.py:\d+: not valid Python", dry_run(own_clone).output, re.MULTILINE)
+
+
+def test_a_mistake_in_a_network_of_ones_own_is_one_line(own_clone, dry_run):
+    (own_clone / "scripts/deepnets/models/my_net.py").write_text("from torchvison import models\n")
+    (line,) = refusal(dry_run(own_clone))
+    assert re.search(r"models/my_net\.py:1: ModuleNotFoundError: No module named 'torchvison'; mend it", line)

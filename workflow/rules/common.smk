@@ -16,7 +16,6 @@ ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from deepnets.code import digests, import_closure
-from deepnets.config import load_config
 from deepnets.errors import UserError
 from deepnets.files import canonical_json
 from deepnets.groups import has_budgets
@@ -24,6 +23,8 @@ from deepnets.machine import usable_cores
 
 CONFIG_FILE = "config.yaml" if Path("config.yaml").exists() else str(ROOT / "config.yaml")
 try:
+    from deepnets.config import load_config  # imports every architecture, people's own too
+
     CONFIG = load_config(CONFIG_FILE, config)
 except UserError as error:
     sys.exit(str(error))  # these lines and no more: Snakemake would put the places in its code around a WorkflowError
