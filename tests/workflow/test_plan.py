@@ -170,6 +170,14 @@ def test_a_study_that_is_not_there_is_named_with_the_nearest(clone, dry_run):
     ]
 
 
+@pytest.mark.parametrize(("more", "place"), [([], "own.yaml"), (["--config", "study=paper"], "own.yaml or --config")])
+def test_a_mistake_in_a_configfile_is_said_with_its_name(own_clone, dry_run, more, place):
+    (own_clone / "own.yaml").write_text("recipes: {quick: {lr: x}}")
+    assert refusal(dry_run(own_clone, "--configfile", "own.yaml", *more)) == [
+        f"{place}: recipes.quick.lr: must be a number (got 'x')"
+    ]
+
+
 def test_no_config_file_is_said_in_one_line(own_clone, dry_run):
     (own_clone / "config.yaml").unlink()
     (line,) = refusal(dry_run(own_clone))

@@ -22,10 +22,13 @@ from deepnets.groups import has_budgets
 from deepnets.machine import usable_cores
 
 CONFIG_FILE = "config.yaml" if Path("config.yaml").exists() else str(ROOT / "config.yaml")
+OVERRIDES = [os.path.relpath(file) for file in workflow.configfiles]  # what --configfile names
+if workflow.config_settings.config or not OVERRIDES:
+    OVERRIDES.append("--config")
 try:
     from deepnets.config import load_config  # imports every architecture, people's own too
 
-    CONFIG = load_config(CONFIG_FILE, config)
+    CONFIG = load_config(CONFIG_FILE, config, overrides_from=" or ".join(OVERRIDES))
 except UserError as error:
     sys.exit(str(error))  # these lines and no more: Snakemake would put the places in its code around a WorkflowError
 

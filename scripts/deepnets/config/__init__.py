@@ -121,12 +121,15 @@ class Config(Settings):
         return next(_experiments(entry, self.datasets, self.models, self.recipes[recipe]))
 
 
-def load_config(path: str | Path = "config.yaml", overrides: Mapping | None = None) -> Config:
+def load_config(
+    path: str | Path = "config.yaml", overrides: Mapping | None = None, overrides_from: str = "--config"
+) -> Config:
     """Read and check a configuration.
 
     Args:
         path: the YAML file.
         overrides: what Snakemake's --config and --configfile say; mappings are merged into the file's at every level.
+        overrides_from: where they are from, for messages.
 
     Raises:
         UserError: with all problems, a line each: file, key path, what is wrong, the value received, the way out.
@@ -136,7 +139,7 @@ def load_config(path: str | Path = "config.yaml", overrides: Mapping | None = No
     document = merge(file.content, overrides)
     lines = [f"{path}: {line}" for line in file.duplicate_keys]
     for problem in _problems(document):
-        place = "--config" if _is_overridden(problem.path, file.content, overrides) else path
+        place = overrides_from if _is_overridden(problem.path, file.content, overrides) else path
         lines.append(f"{place}: {problem}")
     if lines:
         raise UserError("\n".join(lines))
