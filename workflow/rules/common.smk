@@ -6,6 +6,7 @@ device, mirror or paths.
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import sys
@@ -31,6 +32,12 @@ try:
     CONFIG = load_config(CONFIG_FILE, config, overrides_from=" or ".join(OVERRIDES))
 except UserError as error:
     sys.exit(str(error))  # these lines and no more: Snakemake would put the places in its code around a WorkflowError
+
+# Held for as long as this Snakemake lives, however it ends: scripts/unlock.py then knows whether anybody is at work.
+with contextlib.suppress(OSError):  # a folder that is read-only, a file system without locks
+    os.makedirs(".snakemake", exist_ok=True)
+    ALIVE = open(".snakemake/alive", "a")
+    fcntl.flock(ALIVE, fcntl.LOCK_SH)
 
 config["study"] = CONFIG.study  # for the words of `snakemake --report`
 
