@@ -39,6 +39,7 @@ $(INSTALLED): requirements.txt
 	@touch $@
 
 report: setup  ## Run the study and write results/report.md (CORES=4, STUDY=demo)
+	@python scripts/unlock.py
 	python -m snakemake results/report.md all --cores $(CORES) $(if $(STUDY),--config 'study=$(STUDY)')
 
 test: setup  ## Run the tests

@@ -9,7 +9,6 @@ import json
 import sys
 from pathlib import Path
 
-from deepnets.config import json_schema
 from deepnets.errors import run
 from deepnets.files import write_text
 
@@ -22,6 +21,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the file is out of date")
     parser.add_argument("--output", type=Path, default=SCHEMA, help="the schema file (default: %(default)s)")
     args = parser.parse_args(argv)
+
+    from deepnets.config import json_schema  # here, so that `run` words what is wrong with a network of one's own
+
     text = json.dumps(json_schema(), indent=2) + "\n"
     if not args.check:
         write_text(args.output, text)

@@ -27,7 +27,12 @@ def nearest(name: object, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(str(name).lower(), by_lower_case, n=1)
     if close:
         return f"did you mean {by_lower_case[close[0]]!r}?"
-    return f"valid: {', '.join(by_lower_case.values())}" if by_lower_case else "none is defined"
+    return f"valid: {one_line(', '.join(by_lower_case.values()))}" if by_lower_case else "none is defined"
+
+
+def one_line(text: str) -> str:
+    """A text with line breaks and all else that cannot be printed written as Python does, like \\n."""
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 def log_to(path: str | Path | None) -> None:

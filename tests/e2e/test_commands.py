@@ -1,19 +1,73 @@
 """The commands around a study, on a finished one: make report again, unlock, summary, the one-page report."""
 
+import contextlib
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
 
-@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
-def test_make_report_a_second_time_does_nothing(study):
+@pytest.fixture
+def make_report(study):
+    """`make report` in the study's folder, with the tests' own environment, however it was made."""
+    if shutil.which("make") is None:
+        pytest.skip("needs make")
     (study / ".venv").symlink_to(sys.prefix)
-    installed = ["--assume-old", ".venv/.installed"]  # the tests' own environment, however it was made
-    done = subprocess.run(["make", *installed, "report", "CORES=2"], cwd=study, capture_output=True, text=True)
+    command = ["make", "--assume-old", ".venv/.installed", "report", "CORES=2"]
+    return lambda: subprocess.run(command, cwd=study, capture_output=True, text=True)
+
+
+@pytest.fixture
+def working(study):
+    """A plain Snakemake in the middle of its work, stopped there: process and locks stay until it is killed."""
+    shutil.rmtree(study / "results/shapes/comparison")
+    command = [sys.executable, "-m", "snakemake", "--cores", "1"]
+    process = subprocess.Popen(command, cwd=study, stderr=subprocess.DEVNULL, start_new_session=True)
+    while not list((study / ".snakemake/locks").glob("*.lock")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGSTOP)
+    yield process
+    kill(process)
+
+
+def kill(process):
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def test_make_report_a_second_time_does_nothing(make_report):
+    done = make_report()
     assert done.returncode == 0, done.stderr
     assert "Nothing to be done" in done.stderr
+    assert "Removed the lock" not in done.stdout
+
+
+def test_make_report_goes_on_after_snakemake_was_killed(make_report, working):
+    kill(working)
+    done = make_report()
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Removed the lock of a run that was killed") == 1
+    assert "Plot accuracy of the models on shapes" in done.stderr
+
+
+def test_make_report_leaves_the_lock_of_a_snakemake_that_lives(make_report, working):
+    done = make_report()
+    assert done.returncode != 0
+    assert "Removed the lock" not in done.stdout
+    assert "Directory cannot be locked" in done.stderr
+
+
+def test_a_killed_plain_snakemake_names_the_way_out(study, snakemake, working):
+    kill(working)
+    assert "--unlock" in snakemake(study).stdout
+    assert snakemake(study, "--unlock", cores=None).returncode == 0
+    assert snakemake(study).returncode == 0
 
 
 @pytest.mark.parametrize("command", [["--unlock"], ["--summary"]])

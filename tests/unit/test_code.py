@@ -180,14 +180,14 @@ PLUG_INS |= {f"deepnets.datasets.{name}" for name in datasets.available()}
 
 
 def test_closure_of_each_real_script_is_what_python_loads(root):
-    """On import a part of it is loaded; with the modules that functions import, all of it and nothing else."""
-    scripts = [path.relative_to(root) for path in (root / "scripts").glob("*.py")]
-    on_import = modules_loaded(root, {str(script): [script.stem] for script in scripts})
-    closures = {}
-    for script in scripts:
-        paths = import_closure(script, root, sorted(PLUG_INS & on_import[str(script)]))
-        closures[str(script)] = {module_name(path) for path in paths}
-        assert on_import[str(script)] <= closures[str(script)]
+    """With the modules that functions import, and with the plug-ins that these load, it is all of it and no more."""
+
+    def closure(script, plug_ins=()):
+        return {module_name(path) for path in import_closure(script, root, sorted(plug_ins))}
+
+    scripts = [str(path.relative_to(root)) for path in (root / "scripts").glob("*.py")]
+    loaded = modules_loaded(root, {script: sorted(closure(script)) for script in scripts})
+    closures = {script: closure(script, PLUG_INS & loaded[script]) for script in scripts}
     with_lazy = modules_loaded(root, {script: sorted(names) for script, names in closures.items()})
     assert with_lazy == {script: names - {Path(script).stem} for script, names in closures.items()}
 

@@ -300,6 +300,43 @@ def test_a_broken_entry_hides_no_problem_beside_it(tmp_path):
     assert paths == ["studies.paper[0].seed", "studies.paper[0].models[0]", "studies.paper[1].recipe"]
 
 
+SIZES_AND_FOLDERS = {"datasets/digits/size": 4, "studies/demo/1": {**VALID["studies"]["demo"][0], "seeds": [1]}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        ({"recipes/quick/lrr": 3}, "recipes.quick.lrr"),
+        ({"recipes/quick/accumulation": 3}, "recipes.quick"),
+        ({"recipes/fast": {"epochs": 2}, "recipes/quick": DELETE}, None),
+        ({"studies/demo/0/set": {"lrr": 3}}, "studies.demo[0].set.lrr"),
+        ({"studies/demo/0/set": {"accumulation": 3}}, "studies.demo[0].set"),
+    ],
+    ids=["unknown key", "impossible recipe", "unknown recipe", "unknown key of set", "impossible set"],
+)
+def test_a_broken_recipe_or_set_hides_no_small_image_and_no_shared_folder(tmp_path, changes, path):
+    lines = refused(tmp_path, {**SIZES_AND_FOLDERS, **changes})
+    paths = [line.split(": ")[1] for line in lines]
+    recipes = [path] if path else [f"studies.{entry}.recipe" for entry in ("demo[0]", "demo[1]", "paper[0]")]
+    assert paths == [*recipes, "datasets.digits.size", "studies.demo[1]"]
+    assert "results/digits/resnet50/quick/seed1 and 1 more also belongs to studies.demo[0]; list each" in lines[-1]
+
+
+def test_a_broken_recipe_is_no_reason_to_name_differences_of_its_values(tmp_path):
+    again = {**ENTRY, "models": ["mobilenet_v2"], "seeds": [0]}  # has epochs 4 in the study paper, 20 here
+    assert len(refused(tmp_path, {"recipes/long/lrr": 3, "studies/other": [again]})) == 1
+
+
+def test_names_with_line_breaks_leave_every_problem_on_its_line(tmp_path):
+    bad = {"source": "sklearn_digits", "size": 4}
+    entry = {"datasets": ["x\ny"], "models": ["resnet50"], "recipe": "zzz", "seeds": [3]}
+    changes = {"datasets/x\ny": bad, "recipes/a\nb": {}, "studies/demo/1": entry, "studies/demo/2": entry}
+    lines = refused(tmp_path, changes)
+    assert all(line.startswith("config.yaml: ") for line in lines)
+    assert any(r"unknown recipe (got 'zzz'); valid: quick, long, a\nb" in line for line in lines)
+    assert any(r"results/x\ny/resnet50/zzz/seed3 also belongs to studies.demo[1]" in line for line in lines)
+
+
 @pytest.mark.parametrize("value", [None, True, -1, 7.5, float("nan"), "x", "", [], [{}], {}, {"a": 1}], ids=shown)
 @pytest.mark.parametrize("key", Recipe.model_fields)
 def test_any_value_of_any_recipe_key_is_taken_or_refused_in_one_line(tmp_path, key, value):
@@ -544,6 +581,7 @@ def test_an_architecture_is_valid_as_soon_as_its_module_exists(tmp_path, monkeyp
         "MIN_IMAGE_SIZE = 1\n"
         "class Options(Settings):\n"
         "    width: PositiveInt = Field(8, description='Channels.')\n"
+        "def build(num_classes, in_channels, options): ...\n"
     )
     monkeypatch.setattr(models, "__path__", [*models.__path__, str(tmp_path)])
     monkeypatch.delitem(sys.modules, "deepnets.models.tiny_net", raising=False)

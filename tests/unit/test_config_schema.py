@@ -2,6 +2,9 @@
 
 import importlib.util
 import json
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,6 +75,15 @@ def test_check_refuses_an_outdated_file_with_the_command_that_mends_it(script, t
         script.main(["--check", "--output", str(path)])
     assert isinstance(ended.value.code, str)  # Python prints it and exits with 1
     assert path.exists() == (content is not None)
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_make_schema_writes_what_a_network_of_ones_own_adds(checkout, tmp_path):
+    folder = checkout(tmp_path / "clone")
+    (folder / ".venv").symlink_to(sys.prefix)
+    shutil.copy(ROOT / "tests/study/small_cnn.py", folder / "scripts/deepnets/models/my_net.py")
+    subprocess.run(["make", "--assume-old", ".venv/.installed", "schema"], cwd=folder, check=True)
+    assert "my_net_model" in json.loads((folder / "workflow/schemas/config.schema.json").read_text())["$defs"]
 
 
 def test_the_schema_is_a_draft_2020_12_schema_with_no_other_keywords():

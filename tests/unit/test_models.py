@@ -1,5 +1,6 @@
 """The four architectures: exact sizes, sound surgery, any image, no torch before it is needed."""
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,64 @@ def test_the_four_architectures_of_the_study_are_available():
 def test_unknown_architecture_is_answered_with_the_nearest_name():
     with pytest.raises(UserError, match=r"unknown architecture 'resnet5'; did you mean 'resnet50'\?"):
         models.architecture("resnet5")
+
+
+OWN = """
+from deepnets.settings import PositiveInt, Settings
+MIN_IMAGE_SIZE = 4
+class Options(Settings):
+    width: PositiveInt = 8
+def build(num_classes, in_channels, options): ...
+"""
+
+
+@pytest.fixture
+def own_module(tmp_path, monkeypatch):
+    """Write a module of one's own beside the architectures: `own_module(text, name="my_net")`."""
+    monkeypatch.setattr(models, "__path__", [*models.__path__, str(tmp_path)])
+
+    def write(text: str, name: str = "my_net") -> None:
+        (tmp_path / f"{name}.py").write_text(text)
+        importlib.invalidate_caches()
+
+    yield write
+    sys.modules.pop("deepnets.models.my_net", None)
+
+
+def test_a_module_of_ones_own_is_an_architecture(own_module):
+    own_module(OWN)
+    assert "my_net" in models.available()
+    assert models.architecture("my_net").Options().width == 8
+
+
+@pytest.mark.parametrize("name", ["my-net", "my_net (copy)", "2_nets", "_my_net"])
+def test_a_file_that_python_cannot_import_is_no_architecture(own_module, name):
+    own_module("broken(", name)
+    assert models.available() == ARCHITECTURES
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("= 4", "= (", r":3: SyntaxError: '\(' was never closed"),
+        ("= 4", "= 4 / 0", ":3: ZeroDivisionError: division by zero"),
+        ("= 4", "= 4; import no_such_package", ":3: ModuleNotFoundError: No module named 'no_such_package'"),
+        ("= 4", "= 4; raise SystemExit", ":3: SystemExit: "),
+        ("width: PositiveInt = 8", "width = 8", ":4: PydanticUserError: A non-annotated attribute was detected"),
+        ("Options(Settings)", "Options", r": has no class Options\(Settings\)"),
+        ("Options", "Option", r": has no class Options\(Settings\)"),
+        ("= 8", "= 0", r": Options.width has no valid default \(Input should be greater than 0\)"),
+        (" = 8", "", r": Options.width has no valid default \(Field required\)"),
+        ("width", "architecture", ": Options.architecture is a name that every model uses"),
+        ("MIN_IMAGE_SIZE = 4", "", r": MIN_IMAGE_SIZE must be a whole number of pixels above 0 \(got None\)"),
+        ("= 4", "= 4.5", r": MIN_IMAGE_SIZE must be a whole number of pixels above 0 \(got 4.5\)"),
+        ("def build", "def built", r": has no function build\(num_classes, in_channels, options\)"),
+    ],
+)
+def test_a_mistake_in_a_module_of_ones_own_is_one_line_with_its_file(own_module, old, new, said):
+    own_module(OWN.replace(old, new, 1))
+    with pytest.raises(UserError, match=rf"^\S+/my_net\.py{said}[^\n]*; mend it or move the file away$"):
+        models.architecture("my_net")
 
 
 def test_options_are_read_without_loading_torch():

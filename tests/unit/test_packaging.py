@@ -206,7 +206,7 @@ def test_report_is_made_by_the_environment_and_not_by_what_is_on_pythonpath(make
     make("report", PYTHONPATH="/elsewhere")
     (make.folder / ".venv/bin/python").write_text('#!/bin/sh\necho "path=$PYTHONPATH" >> "$CALLS"\n')
     make("report", PYTHONPATH="/elsewhere")
-    assert make.calls() == "path=\n"
+    assert set(make.calls().splitlines()) == {"path="}
 
 
 @needs_make

@@ -494,6 +494,7 @@ def test_every_corrupt_image_is_named_with_its_class(tmp_path, archive):
     files = {**BIRDS, "train/owl/9.png": RED[:-30], "test/wren/8.jpg": b"no image", "test/wren/7.webp": b""}
     *lines, last = refusal(tmp_path, files, archive=archive).splitlines()
     assert len(lines) == 3
+    assert not any("object at 0x" in line for line in lines)
     assert f"delete {tmp_path / 'data' / 'tiny' / 'raw.json'} and run the same command again" in last
     for name in ("train/owl/9.png", "test/wren/8.jpg", "test/wren/7.webp"):
         assert any(name in line and "not a whole jpg, png or webp" in line for line in lines)

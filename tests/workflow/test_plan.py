@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from deepnets.config import load_config
+from deepnets.figures.comparison import FIGURES
 
 STATS = re.compile(r"^(\w+) +(\d+)$", re.MULTILINE)
 
@@ -75,6 +76,12 @@ def test_any_experiment_can_be_asked_for_whether_or_not_a_study_lists_it(clone, 
     assert of_stage(run, "Train") == {"resnet50 on svhn, recipe quick, seed 7"}
 
 
+def test_every_comparison_can_be_asked_for(clone, dry_run):
+    for figure in FIGURES:
+        run = dry_run(clone, f"results/digits/comparison/{figure}.png")
+        assert f"Plot {figure} of the models on digits" in run.jobs
+
+
 def test_the_workflow_runs_from_another_folder(clone, dry_run, tmp_path):
     run = dry_run(tmp_path, "--snakefile", str(clone / "Snakefile"))
     assert counts(run)["total"] == 27
@@ -139,9 +146,35 @@ def test_a_target_with_such_a_name_is_no_target(clone, dry_run, target):
     assert not list(clone.rglob("x"))
 
 
+@pytest.mark.parametrize(
+    "target", ["results/digits/comparison/accurac.png", "results/digits/resnet50/quick/seed00/metrics.json"]
+)
+def test_a_target_that_is_almost_a_result_is_no_target(clone, dry_run, target):
+    run = dry_run(clone, target)
+    assert run.returncode == 1
+    assert "MissingRuleException" in run.output
+
+
+@pytest.mark.parametrize(
+    ("dataset", "way_out"),
+    [("mnist", "ask for another study, --config study=paper|record|budget"), ("svhn", "add one to config.yaml")],
+)
+def test_a_comparison_of_nothing_is_refused_with_the_studies_that_have_one(clone, dry_run, dataset, way_out):
+    lines = refusal(dry_run(clone, f"results/{dataset}/comparison/accuracy.png"))
+    assert lines[-1] == f"results/{dataset}/comparison: study demo has no experiment on {dataset}; {way_out}"
+
+
 def test_a_study_that_is_not_there_is_named_with_the_nearest(clone, dry_run):
     assert refusal(dry_run(clone, "--config", "study=papr")) == [
         "--config: study: unknown study (got 'papr'); did you mean 'paper'?"
+    ]
+
+
+@pytest.mark.parametrize(("more", "place"), [([], "own.yaml"), (["--config", "study=paper"], "own.yaml or --config")])
+def test_a_mistake_in_a_configfile_is_said_with_its_name(own_clone, dry_run, more, place):
+    (own_clone / "own.yaml").write_text("recipes: {quick: {lr: x}}")
+    assert refusal(dry_run(own_clone, "--configfile", "own.yaml", *more)) == [
+        f"{place}: recipes.quick.lr: must be a number (got 'x')"
     ]
 
 
@@ -161,3 +194,9 @@ def test_code_that_is_not_python_is_said_with_its_line(own_clone, dry_run):
     with open(own_clone / "scripts/deepnets/engine.py", "a") as file:
         file.write("def broken(:\n")
     assert re.search(r"^.*engine\.py:\d+: not valid Python", dry_run(own_clone).output, re.MULTILINE)
+
+
+def test_a_mistake_in_a_network_of_ones_own_is_one_line(own_clone, dry_run):
+    (own_clone / "scripts/deepnets/models/my_net.py").write_text("from torchvison import models\n")
+    (line,) = refusal(dry_run(own_clone))
+    assert re.search(r"models/my_net\.py:1: ModuleNotFoundError: No module named 'torchvison'; mend it", line)

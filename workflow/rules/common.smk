@@ -6,6 +6,7 @@ device, mirror or paths.
 """
 
 import contextlib
+import fcntl
 import json
 import sys
 from functools import lru_cache
@@ -15,17 +16,27 @@ ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from deepnets.code import digests, import_closure
-from deepnets.config import load_config
 from deepnets.errors import UserError
 from deepnets.files import canonical_json
 from deepnets.groups import has_budgets
 from deepnets.machine import usable_cores
 
 CONFIG_FILE = "config.yaml" if Path("config.yaml").exists() else str(ROOT / "config.yaml")
+OVERRIDES = [os.path.relpath(file) for file in workflow.configfiles]  # what --configfile names
+if workflow.config_settings.config or not OVERRIDES:
+    OVERRIDES.append("--config")
 try:
-    CONFIG = load_config(CONFIG_FILE, config)
+    from deepnets.config import load_config  # imports every architecture, people's own too
+
+    CONFIG = load_config(CONFIG_FILE, config, overrides_from=" or ".join(OVERRIDES))
 except UserError as error:
     sys.exit(str(error))  # these lines and no more: Snakemake would put the places in its code around a WorkflowError
+
+# Held for as long as this Snakemake lives, however it ends: scripts/unlock.py then knows whether anybody is at work.
+with contextlib.suppress(OSError):  # a folder that is read-only, a file system without locks
+    os.makedirs(".snakemake", exist_ok=True)
+    ALIVE = open(".snakemake/alive", "a")
+    fcntl.flock(ALIVE, fcntl.LOCK_SH)
 
 config["study"] = CONFIG.study  # for the words of `snakemake --report`
 
@@ -42,6 +53,7 @@ TRAIN_THREADS = max(1, min(workflow.resource_settings.cores or 1, usable_cores()
 EXPERIMENT = "results/{dataset}/{model}/{recipe}/seed{seed}"
 LOGS = "logs/{dataset}/{model}/{recipe}/seed{seed}"
 EXPERIMENT_FIGURES = ("learning_curves", "confusion_matrix")
+COMPARISONS = ("accuracy", "accuracy_vs_parameters", "accuracy_vs_time", "accuracy_vs_budget")
 CONDA = str(ROOT / "environment.yml")
 
 
@@ -49,7 +61,8 @@ wildcard_constraints:
     dataset="|".join(CONFIG.datasets),
     model="|".join(CONFIG.models),
     recipe="|".join(CONFIG.recipes),
-    seed=r"\d+",
+    seed="0|[1-9][0-9]*",  # one way to write each, so that none is trained twice
+    figure="|".join(COMPARISONS),
 
 
 def experiment_of(wildcards):
@@ -223,9 +236,8 @@ def comparison_figures():
     """The comparisons of each of the study's datasets; the one over budgets where a model has several."""
     figures = []
     for dataset in STUDY_DATASETS:
-        names = ["accuracy", "accuracy_vs_parameters", "accuracy_vs_time"]
-        if has_budgets([(e.model, e.spec["recipe"]["epochs"]) for e in STUDY if e.dataset == dataset]):
-            names.append("accuracy_vs_budget")
+        budgets = has_budgets([(e.model, e.spec["recipe"]["epochs"]) for e in STUDY if e.dataset == dataset])
+        names = [name for name in COMPARISONS if budgets or name != "accuracy_vs_budget"]
         figures += [f"results/{dataset}/comparison/{name}.png" for name in names]
     return figures
 
@@ -234,6 +246,15 @@ def dataset_files(name):
     """Input function: this file of every experiment of the study on one dataset."""
 
     def files(wildcards):
+        if wildcards.dataset not in STUDY_DATASETS:
+            sys.exit(nothing_to_compare(wildcards.dataset))
         return [f"{e.directory}/{name}" for e in STUDY if e.dataset == wildcards.dataset]
 
     return files
+
+
+def nothing_to_compare(dataset):
+    """Why a dataset has no comparison in this study, and how to ask for one that has."""
+    others = [study for study in CONFIG.studies if dataset in {e.dataset for e in CONFIG.experiments(study)}]
+    way_out = "ask for another study, --config study=" + "|".join(others) if others else "add one to config.yaml"
+    return f"results/{dataset}/comparison: study {CONFIG.study} has no experiment on {dataset}; {way_out}"

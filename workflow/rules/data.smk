@@ -2,7 +2,7 @@
 
 
 rule download:
-    """Fetch a dataset's raw files, each checked against its hash."""
+    """Fetch a dataset's raw files, each checked against its hash where one is known."""
     input:
         script=ancient(in_repository("scripts/download.py")),
         code=ancient(code("download")),

@@ -87,8 +87,6 @@ rule plot_comparison:
         ),
     log:
         "logs/{dataset}/comparison/{figure}.log",
-    wildcard_constraints:
-        figure="[a-z_]+",
     localrule: True
     conda:
         CONDA

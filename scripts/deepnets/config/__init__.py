@@ -121,12 +121,15 @@ class Config(Settings):
         return next(_experiments(entry, self.datasets, self.models, self.recipes[recipe]))
 
 
-def load_config(path: str | Path = "config.yaml", overrides: Mapping | None = None) -> Config:
+def load_config(
+    path: str | Path = "config.yaml", overrides: Mapping | None = None, overrides_from: str = "--config"
+) -> Config:
     """Read and check a configuration.
 
     Args:
         path: the YAML file.
         overrides: what Snakemake's --config and --configfile say; mappings are merged into the file's at every level.
+        overrides_from: where they are from, for messages.
 
     Raises:
         UserError: with all problems, a line each: file, key path, what is wrong, the value received, the way out.
@@ -136,7 +139,7 @@ def load_config(path: str | Path = "config.yaml", overrides: Mapping | None = No
     document = merge(file.content, overrides)
     lines = [f"{path}: {line}" for line in file.duplicate_keys]
     for problem in _problems(document):
-        place = "--config" if _is_overridden(problem.path, file.content, overrides) else path
+        place = overrides_from if _is_overridden(problem.path, file.content, overrides) else path
         lines.append(f"{place}: {problem}")
     if lines:
         raise UserError("\n".join(lines))
@@ -173,15 +176,15 @@ def _problems(document: dict) -> Iterator[Problem]:
         yield from explain(error, json_schema())
     parts = Parts(_healthy(AnyDataset, document.get("datasets")), _healthy(AnyModel, document.get("models")), {})
     recipes = _healthy(Recipe, document.get("recipes"))
-    for place, entry in _healthy_entries(document.get("studies")):
-        try:
-            recipe = _recipe(entry, recipes)
-        except KeyError:
-            continue  # the recipe is unknown or broken
-        except ValidationError as error:
-            yield from (Problem(("studies", *place, "set"), str(detail["ctx"]["error"])) for detail in error.errors())
-        else:
-            parts.experiments[place] = list(_experiments(entry, parts.datasets, parts.models, recipe))
+    for place, entry, set_is_healthy in _healthy_entries(document.get("studies")):
+        recipe = None
+        if set_is_healthy and entry.recipe in recipes:
+            try:
+                recipe = _recipe(entry, recipes)
+            except ValidationError as error:
+                path = ("studies", *place, "set")
+                yield from (Problem(path, str(detail["ctx"]["error"])) for detail in error.errors())
+        parts.experiments[place] = list(_experiments(entry, parts.datasets, parts.models, recipe))
     yield from cross_check(document, parts)
 
 
@@ -196,12 +199,18 @@ def _healthy(kind: Any, entries: Any) -> dict[str, Any]:
     return healthy
 
 
-def _healthy_entries(studies: Any) -> Iterator[tuple[tuple[str, int], Entry]]:
-    """Those entries of all studies that are right in themselves, with study and index."""
+def _healthy_entries(studies: Any) -> Iterator[tuple[tuple[str, int], Entry, bool]]:
+    """Those entries of all studies that are right but for `set:`, with study and index; and whether that is right."""
     for study, entries in studies.items() if isinstance(studies, dict) else ():
         numbered = dict(enumerate(entries)) if isinstance(entries, list) else {}
-        for index, entry in _healthy(Entry, numbered).items():
-            yield (study, index), entry
+        without_set = {
+            index: {key: value for key, value in entry.items() if key != "set"}
+            for index, entry in numbered.items()
+            if isinstance(entry, dict)
+        }
+        whole = _healthy(Entry, numbered)
+        for index, entry in _healthy(Entry, without_set).items():
+            yield (study, index), whole.get(index, entry), index in whole
 
 
 def _recipe(entry: Entry, recipes: Mapping[str, Recipe]) -> Recipe:
@@ -210,10 +219,10 @@ def _recipe(entry: Entry, recipes: Mapping[str, Recipe]) -> Recipe:
 
 
 def _experiments(
-    entry: Entry, datasets: Mapping[str, DatasetOptions], models: Mapping[str, Model], recipe: Recipe
+    entry: Entry, datasets: Mapping[str, DatasetOptions], models: Mapping[str, Model], recipe: Recipe | None
 ) -> Iterator[Experiment]:
-    """The experiments of an entry, without those whose dataset or model is not there."""
-    recipe_spec = recipe.model_dump(mode="json")
+    """The experiments of an entry, without those whose dataset or model is not there; no recipe has an empty spec."""
+    recipe_spec = recipe.model_dump(mode="json") if recipe else {}
     for dataset_name in (name for name in dict.fromkeys(entry.datasets) if name in datasets):
         dataset = datasets[dataset_name]
         for model_name in (name for name in dict.fromkeys(entry.models) if name in models):

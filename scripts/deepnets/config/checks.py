@@ -20,7 +20,8 @@ RESERVED_MODEL_NAMES = {"comparison": "results/<dataset>/comparison is where the
 class Parts(NamedTuple):
     """What is right in itself; the rest has been reported and causes no further problems here.
 
-    experiments: by the study and the index of the entry that asks for them.
+    experiments: by the study and the index of the entry that asks for them. The recipe in their spec is {} where the
+        entry's recipe or `set:` is not right: which folder they have is known, their recipe's values are not.
     """
 
     datasets: dict[str, DatasetOptions]
@@ -128,7 +129,7 @@ def _check_sizes(parts: Parts) -> Iterator[Problem]:
 def _check_resizing(parts: Parts) -> Iterator[Problem]:
     too_small = defaultdict(set)  # (recipe, start, least side) -> the pairs that it starts with images too small
     for experiment in chain.from_iterable(parts.experiments.values()):
-        resizing = experiment.spec["recipe"]["progressive_resizing"]
+        resizing = experiment.spec["recipe"].get("progressive_resizing")
         least = models.architecture(experiment.spec["model"]["architecture"]).MIN_IMAGE_SIZE
         side = parts.datasets[experiment.dataset].input_shape[-1]
         if resizing and round(side * resizing["start"]) < least <= side:
@@ -161,9 +162,9 @@ def _check_results(parts: Parts) -> Iterator[Problem]:
 
 
 def _differences(first: dict, second: dict, prefix: str = "") -> str:
-    """'epochs 8 there, 4 here' for every leaf in which two tables of the same keys differ."""
+    """'epochs 8 there, 4 here' for every leaf that both tables have and in which they differ."""
     found = []
-    for key in first:
+    for key in (key for key in first if key in second):
         if isinstance(first[key], dict) and isinstance(second[key], dict):
             found += filter(None, [_differences(first[key], second[key], f"{prefix}{key}.")])
         elif first[key] != second[key]:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from deepnets.errors import nearest
+from deepnets.errors import nearest, one_line
 
 # The keys and indices that lead to a value: ("studies", "paper", 1, "seeds").
 Path = tuple[str | int, ...]
@@ -42,7 +42,7 @@ class Problem(NamedTuple):
     text: str
 
     def __str__(self) -> str:
-        return f"{key_path(self.path)}: {self.text}"
+        return one_line(f"{key_path(self.path)}: {self.text}")  # names that have line breaks are among the problems
 
 
 def key_path(path: Path) -> str:

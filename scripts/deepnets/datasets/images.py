@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 _FORMATS = ("JPEG", "PNG", "WEBP")  # no other decoder of Pillow ever sees a user's bytes
 
@@ -63,6 +63,8 @@ def decode(data: bytes, size: int, channels: int) -> np.ndarray:
         return fit(image, size, channels)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ValueError(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels") from None
+    except UnidentifiedImageError:  # its own words are a memory address
+        raise ValueError("not a whole jpg, png or webp image") from None
     except Exception as error:  # decoders meet damage with any exception: OSError, SyntaxError, struct.error ...
         raise ValueError(f"not a whole jpg, png or webp image: {error}") from None
 
