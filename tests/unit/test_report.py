@@ -42,6 +42,11 @@ def write_report(tmp_path, root):
     return write
 
 
+def set_timing(directory, **values):
+    timing = json.loads((directory / "timing.json").read_text())
+    (directory / "timing.json").write_text(json.dumps(timing | values))
+
+
 def tables(text):
     """Every table of a page, as lists of rows of cells."""
     found = [[]]
@@ -137,9 +142,7 @@ def test_a_warning_stands_before_the_results_and_with_its_experiment(experiment,
 
 def test_different_versions_of_torch_are_a_warning(experiment, write_report):
     old, new = experiment(seed=0), experiment(seed=1)
-    timing = json.loads((old / "timing.json").read_text())
-    timing["versions"]["torch"] = "2.11.0"
-    (old / "timing.json").write_text(json.dumps(timing))
+    set_timing(old, versions={"torch": "2.11.0"})
     assert "> - The experiments were trained with different versions of torch: 2.11.0 and 2.15.0." in write_report(
         old, new
     )
@@ -318,8 +321,7 @@ def test_figures_of_a_sample_say_so(experiment, write_report):
 
 def test_a_training_that_was_resumed_within_an_epoch_is_reported(experiment, write_report):
     directory = experiment()
-    timing = json.loads((directory / "timing.json").read_text())
-    (directory / "timing.json").write_text(json.dumps(timing | {"resumed_from_epochs": [1.25]}))
+    set_timing(directory, resumed_from_epochs=[1.25])
     assert "1.25" in write_report(directory)
 
 
@@ -327,6 +329,23 @@ def test_the_commands_name_the_study_and_its_threads(experiment, write_report):
     text = write_report(experiment(), study="paper")
     command = "snakemake --cores 2 results/report.md --config study=paper --set-threads train=2 evaluate=2"
     assert f"make setup && source .venv/bin/activate\n{command}" in text
+
+
+def test_the_same_figures_are_promised_only_where_all_trainings_were_deterministic(experiment, write_report):
+    directories = experiment(seed=0), experiment(seed=1)
+    promise = "the same figures to the last digit."
+    assert promise in write_report(*directories)
+    set_timing(directories[1], device="cuda", deterministic=False)
+    text = write_report(*directories)
+    assert promise not in text
+    assert "<code>DEEPNETS_DETERMINISTIC=1</code> before the command" in text
+
+
+def test_the_commands_repeat_a_deterministic_training_on_a_gpu(experiment, write_report):
+    directory = experiment()
+    assert "DEEPNETS_DETERMINISTIC" not in write_report(directory)
+    set_timing(directory, device="cuda")
+    assert "\nDEEPNETS_DETERMINISTIC=1 snakemake --cores 2" in write_report(directory)
 
 
 def test_the_same_results_give_the_same_report(experiment, write_report):
