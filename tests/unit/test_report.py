@@ -228,18 +228,20 @@ def test_time_by_stage_is_that_of_the_studys_own_jobs(experiment, write_report, 
     own, other = (tmp_path / "logs/digits/resnet50/quick" / seed for seed in ("seed0", "seed1"))
     for folder, stage, seconds in (
         *((own, "train", 90), (own, "evaluate", 6), (other, "train", 1000)),
-        *((tmp_path / "logs/digits", "prepare", 4), (tmp_path / "logs/mnist", "prepare", 1000)),
+        *((tmp_path / "logs/digits", "prepare", 2), (tmp_path / "logs/mnist", "prepare", 1000)),
+        *((tmp_path / f"logs/digits/comparison/{figure}", "plot_comparison", 1) for figure in ("one", "two")),
     ):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{stage}.benchmark.tsv").write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:01:00\tNA\n")
     (own / "plot.benchmark.tsv").write_text("damaged")
     text = write_report(directory, benchmarks=tmp_path / "logs")
-    assert "Everything around training took 10.0 % of it." in text
+    assert "Jobs other than training took 10.0 % of the sum." in text
     table = next(table for table in tables(text) if table[0][0] == "Stage")
     assert [[unescape(cell) for cell in row[1:]] for row in table[2:]] == [
         ["1", "1 min 30 s".replace(" ", "\xa0"), "90.0 %"],
         ["1", "6.0\xa0s", "6.0 %"],
-        ["1", "4.0\xa0s", "4.0 %"],
+        ["2", "2.0\xa0s", "2.0 %"],
+        ["1", "2.0\xa0s", "2.0 %"],
     ]
 
 
