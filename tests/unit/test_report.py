@@ -384,6 +384,19 @@ def test_metrics_csv_has_one_row_per_experiment(experiment, write_report, tmp_pa
     assert len(first["spec_sha256"]) == 64
 
 
+def test_metrics_csv_tells_the_images_trained_on_from_the_sample_evaluated(experiment, write_report, tmp_path):
+    sampled, whole = experiment(seed=0), experiment(seed=1)
+    metrics = json.loads((sampled / "metrics.json").read_text())
+    metrics["train"] |= {"n": 10000, "of": 54000}
+    (sampled / "metrics.json").write_text(json.dumps(metrics))
+    write_report(sampled, whole)
+    rows = csv.DictReader((tmp_path / "results/metrics.csv").read_text().splitlines())
+    assert [(row["train_images"], row["train_images_evaluated"]) for row in rows] == [
+        ("54000", "10000"),
+        ("1293", "1293"),
+    ]
+
+
 @pytest.mark.parametrize("name", ["metrics.json", "history.csv", "timing.json"])
 def test_a_damaged_file_stops_the_report_and_leaves_the_old_one(experiment, write_report, tmp_path, name):
     directory = experiment()
