@@ -3,6 +3,7 @@
 import difflib
 import errno
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 USER_ERROR_EXIT_CODE = 2
 
 _FULL_OR_FORBIDDEN = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+_OUT_OF_MEMORY = re.compile("(cannot|can't) allocate memory|out of memory", re.IGNORECASE)
 
 LOG = logging.getLogger("deepnets")
 
@@ -44,6 +46,12 @@ def log_to(path: str | Path | None) -> None:
         LOG.addHandler(logging.FileHandler(path, mode="a", encoding="utf-8"))
 
 
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, on the host or on a GPU; torch, which is not for import here, tells it in words only."""
+    told = isinstance(error, RuntimeError | OSError) and _OUT_OF_MEMORY.search(str(error))
+    return isinstance(error, MemoryError) or bool(told)
+
+
 def run(main: Callable[[], None]) -> None:
     """Call a script's `main`; end what a user can mend as plain lines and exit code 2, a defect as traceback and 1."""
     try:
@@ -52,6 +60,10 @@ def run(main: Callable[[], None]) -> None:
         LOG.error("error: %s", error)
         sys.exit(USER_ERROR_EXIT_CODE)
     except Exception as error:
+        if _is_out_of_memory(error):
+            way_out = "set a higher accumulation (the same steps in less memory) or a smaller batch_size in the recipe"
+            LOG.error("error: out of memory; %s, or free some, then run the same command again.", way_out)
+            sys.exit(USER_ERROR_EXIT_CODE)
         if isinstance(error, OSError) and error.errno in _FULL_OR_FORBIDDEN:
             way_out = "free some space, or change its permissions, then run the same command again"
             LOG.error("error: %s: %s; %s.", error.filename or "a file", error.strerror, way_out)

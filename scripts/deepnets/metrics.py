@@ -74,17 +74,27 @@ def expected_calibration_error(logits: NDArray[np.float32], labels: NDArray[np.i
 
 def warnings(train: dict, validation: dict, validation_labels: NDArray[np.int64], epochs: int) -> list[str]:
     """What a reader must know before believing the figures: sentences, with advice; none for a healthy training."""
-    majority = np.bincount(validation_labels).max() / len(validation_labels)
-    correct = round(validation["accuracy"] * validation["n"])
-    above_chance = binomtest(correct, validation["n"], min(majority, 1.0), alternative="greater").pvalue < 0.01
-    if not above_chance:
+    accuracy, images = validation["accuracy"], validation["n"]
+    correct, commonest = round(accuracy * images), int(np.bincount(validation_labels).max())
+    majority = commonest / len(validation_labels)
+    above_chance = binomtest(correct, images, majority, alternative="greater").pvalue < 0.01
+    # Not to be shown above chance is no proof of being at chance: that takes images enough to rule out a real gain.
+    gain = majority + (1 - majority) / 4
+    far_from_gain = binomtest(correct, images, gain, alternative="less").pvalue < 0.01
+    if correct < images and not above_chance and (correct <= commonest or far_from_gain):
         return [
-            f"did not learn: {validation['accuracy']:.1%} on validation is no better than always naming the commonest "
-            f"class ({majority:.1%}); try a tenth of the lr, a longer warmup, or more epochs than {epochs}"
+            f"did not learn: {accuracy:.1%} on validation is not clearly above always naming the commonest class"
+            f" ({majority:.1%}); try a tenth of the lr, a longer warmup, or more epochs than {epochs}"
         ]
+    found = []
     if train["accuracy"] < UNDER_TRAINED_BELOW:
-        return [
+        found.append(
             f"under-trained: {train['accuracy']:.1%} on its own training images after {epochs} epochs; "
             f"the curve has room above it, try {2 * epochs} epochs or more"
-        ]
-    return []
+        )
+    if not above_chance:
+        found.append(
+            f"too few images to tell: {accuracy:.1%} on {images} validation images may be luck, as always naming the"
+            f" commonest class gets {majority:.1%}; add images, or hold out more of them by the recipe's validation"
+        )
+    return found

@@ -57,7 +57,9 @@ class RecipeValues(Settings):
         128, description="Images per optimizer step; more is steadier but makes fewer steps."
     )
     accumulation: PositiveInt = Field(
-        1, description="Parts in which a batch is computed: less memory, same result. Must divide batch_size."
+        1,
+        description="Parts in which a batch is computed: less memory, the same steps, but batch normalisation over"
+        " each part alone. Must divide batch_size.",
     )
     optimizer: Literal["sgd", "adamw"] = Field("sgd", description="sgd has Nesterov momentum; adamw wants a lower lr.")
     lr: PositiveNumber = Field(0.05, description="Highest learning rate of the schedule.")

@@ -136,6 +136,7 @@ class Timing(BaseModel):
     device_name: str | None = None
     precision: str
     threads: PositiveInt
+    deterministic: bool = False  # a file that does not say so promises nothing
     wall_seconds: NonNegativeFloat
     images_per_second: NonNegativeFloat
     peak_memory_mb: NonNegativeFloat | None = None

@@ -197,6 +197,14 @@ def test_the_report_shows_the_figures_of_every_experiment(finished_study, report
         assert f"{folder.removeprefix('results/')}/figures/learning_curves.png" in report
 
 
+def test_the_report_has_the_time_of_every_job_but_its_own(report):
+    rows = re.findall(r"^\| <code>(\w+)</code> \| (\d+) \|", report, re.MULTILINE)
+    assert dict(rows) == {
+        **{"download": "1", "prepare": "1", "summarize": "2", "train": "3", "evaluate": "3"},
+        **{"plot_learning_curves": "3", "plot_confusion_matrix": "3", "plot_comparison": "3"},
+    }
+
+
 def test_the_report_names_no_path_of_this_machine(finished_study, report):
     assert str(finished_study) not in report
     assert str(Path.home()) not in report

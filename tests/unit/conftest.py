@@ -83,6 +83,7 @@ def write_experiment(
         "device_name": device_name,
         "precision": "fp32",
         "threads": 2,
+        "deterministic": True,
         "wall_seconds": wall_seconds,
         "images_per_second": 1293 * epochs / wall_seconds,
         "peak_memory_mb": 900.5,

@@ -224,6 +224,21 @@ REFUSALS = {
         {"recipes/quick/progressive_resizing": {"start": 0.1}},
         ["recipes.quick.progressive_resizing.start: images under 8 pixels at the start for ", "(got 0.1)"],
     ),
+    "a frame that reaches across the images": (
+        {"recipes/quick/augment": {"crop_padding": 500}},
+        [
+            "recipes.quick.augment.crop_padding: must be smaller than the images of digits, mnist (got 500 pixels)",
+            "; set it below 28",
+        ],
+    ),
+    "an entry's cutout as large as its images": (
+        {"studies/paper/1/set": {"augment": {"cutout": 28}}},
+        ["studies.paper[1].set.augment.cutout: must be smaller than the images of mnist", "; set it below 28"],
+    ),
+    "absurd image size": (
+        {"datasets/photos/size": 100_000},
+        ["datasets.photos.size: must be at most 4096 (got 100000)"],
+    ),
     # repeats
     "duplicate seeds": ({"studies/demo/0/seeds": [5, 7, 5]}, ["studies.demo[0].seeds: 5 is there 2 times"]),
     "duplicate models": ({"studies/paper/0/models": ["resnet50"] * 3}, ["models: 'resnet50' is there 3 times"]),

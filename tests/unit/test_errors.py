@@ -4,6 +4,7 @@ import errno
 import logging
 
 import pytest
+import torch
 
 from deepnets.errors import LOG, UserError, log_to, run
 
@@ -37,6 +38,28 @@ def test_full_disk_and_forbidden_folder_are_a_line_that_names_the_file(caplog, n
     assert end(OSError(number, "cannot", "results/x.csv")) == 2
     assert caplog.messages[0].startswith("error: results/x.csv: cannot; free some space")
     assert caplog.records[0].exc_info is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 7.11 PiB for an array"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4000 bytes."),
+        RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB."),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+    ],
+)
+def test_out_of_memory_is_a_line_with_the_way_out(caplog, error):
+    assert end(error) == 2
+    assert caplog.messages[0].startswith("error: out of memory; ")
+    assert "a higher accumulation (the same steps in less memory)" in caplog.messages[0]
+    assert caplog.records[0].exc_info is None
+
+
+def test_torchs_own_words_are_known_as_out_of_memory(caplog):
+    with pytest.raises(RuntimeError) as refusal:
+        torch.empty(10**15)
+    assert end(refusal.value) == 2
 
 
 def test_defect_keeps_its_traceback_and_exit_code_1(caplog):

@@ -184,8 +184,23 @@ def test_chance_is_the_commonest_class():
     assert warnings(part(0.95), part(0.95), mostly_one, epochs=3) == []
 
 
-def test_a_lucky_guess_on_few_images_is_not_learning():
-    assert warnings(part(0.9), part(0.6, n=10), np.arange(10) % 2, epochs=3)[0].startswith("did not learn")
+@pytest.mark.parametrize("counts", [(2, 2), (3, 3), (27, 3), (30, 0)])
+def test_a_perfect_model_on_few_images_is_not_said_to_have_failed(counts):
+    labels = np.repeat([0, 1], counts)
+    (warning,) = warnings(part(1.0), part(1.0, n=len(labels)), labels, epochs=3)
+    assert warning.startswith(f"too few images to tell: 100.0% on {len(labels)} validation images")
+
+
+@pytest.mark.parametrize(("accuracy", "n"), [(0.6, 10), (0.7, 30)])
+def test_a_gain_on_few_images_is_neither_luck_nor_learning(accuracy, n):
+    (warning,) = warnings(part(0.9), part(accuracy, n=n), np.arange(n) % 2, epochs=3)
+    assert warning.startswith("too few images to tell")
+
+
+@pytest.mark.parametrize("n", [150, 1000])
+def test_images_enough_to_show_a_gain_make_its_absence_a_failure(n):
+    (warning,) = warnings(part(0.12), part(0.12, n=n), np.arange(n) % 10, epochs=3)
+    assert warning.startswith("did not learn: 12.0% on validation is not clearly above")
 
 
 def test_training_images_not_known_by_heart_are_called_under_trained():

@@ -42,6 +42,11 @@ def write_report(tmp_path, root):
     return write
 
 
+def set_timing(directory, **values):
+    timing = json.loads((directory / "timing.json").read_text())
+    (directory / "timing.json").write_text(json.dumps(timing | values))
+
+
 def tables(text):
     """Every table of a page, as lists of rows of cells."""
     found = [[]]
@@ -137,9 +142,7 @@ def test_a_warning_stands_before_the_results_and_with_its_experiment(experiment,
 
 def test_different_versions_of_torch_are_a_warning(experiment, write_report):
     old, new = experiment(seed=0), experiment(seed=1)
-    timing = json.loads((old / "timing.json").read_text())
-    timing["versions"]["torch"] = "2.11.0"
-    (old / "timing.json").write_text(json.dumps(timing))
+    set_timing(old, versions={"torch": "2.11.0"})
     assert "> - The experiments were trained with different versions of torch: 2.11.0 and 2.15.0." in write_report(
         old, new
     )
@@ -225,18 +228,20 @@ def test_time_by_stage_is_that_of_the_studys_own_jobs(experiment, write_report, 
     own, other = (tmp_path / "logs/digits/resnet50/quick" / seed for seed in ("seed0", "seed1"))
     for folder, stage, seconds in (
         *((own, "train", 90), (own, "evaluate", 6), (other, "train", 1000)),
-        *((tmp_path / "logs/digits", "prepare", 4), (tmp_path / "logs/mnist", "prepare", 1000)),
+        *((tmp_path / "logs/digits", "prepare", 2), (tmp_path / "logs/mnist", "prepare", 1000)),
+        *((tmp_path / f"logs/digits/comparison/{figure}", "plot_comparison", 1) for figure in ("one", "two")),
     ):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{stage}.benchmark.tsv").write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:01:00\tNA\n")
     (own / "plot.benchmark.tsv").write_text("damaged")
     text = write_report(directory, benchmarks=tmp_path / "logs")
-    assert "Everything around training took 10.0 % of it." in text
+    assert "Jobs other than training took 10.0 % of the sum." in text
     table = next(table for table in tables(text) if table[0][0] == "Stage")
     assert [[unescape(cell) for cell in row[1:]] for row in table[2:]] == [
         ["1", "1 min 30 s".replace(" ", "\xa0"), "90.0 %"],
         ["1", "6.0\xa0s", "6.0 %"],
-        ["1", "4.0\xa0s", "4.0 %"],
+        ["2", "2.0\xa0s", "2.0 %"],
+        ["1", "2.0\xa0s", "2.0 %"],
     ]
 
 
@@ -318,8 +323,7 @@ def test_figures_of_a_sample_say_so(experiment, write_report):
 
 def test_a_training_that_was_resumed_within_an_epoch_is_reported(experiment, write_report):
     directory = experiment()
-    timing = json.loads((directory / "timing.json").read_text())
-    (directory / "timing.json").write_text(json.dumps(timing | {"resumed_from_epochs": [1.25]}))
+    set_timing(directory, resumed_from_epochs=[1.25])
     assert "1.25" in write_report(directory)
 
 
@@ -327,6 +331,23 @@ def test_the_commands_name_the_study_and_its_threads(experiment, write_report):
     text = write_report(experiment(), study="paper")
     command = "snakemake --cores 2 results/report.md --config study=paper --set-threads train=2 evaluate=2"
     assert f"make setup && source .venv/bin/activate\n{command}" in text
+
+
+def test_the_same_figures_are_promised_only_where_all_trainings_were_deterministic(experiment, write_report):
+    directories = experiment(seed=0), experiment(seed=1)
+    promise = "the same figures to the last digit."
+    assert promise in write_report(*directories)
+    set_timing(directories[1], device="cuda", deterministic=False)
+    text = write_report(*directories)
+    assert promise not in text
+    assert "<code>DEEPNETS_DETERMINISTIC=1</code> before the command" in text
+
+
+def test_the_commands_repeat_a_deterministic_training_on_a_gpu(experiment, write_report):
+    directory = experiment()
+    assert "DEEPNETS_DETERMINISTIC" not in write_report(directory)
+    set_timing(directory, device="cuda")
+    assert "\nDEEPNETS_DETERMINISTIC=1 snakemake --cores 2" in write_report(directory)
 
 
 def test_the_same_results_give_the_same_report(experiment, write_report):
@@ -361,6 +382,19 @@ def test_metrics_csv_has_one_row_per_experiment(experiment, write_report, tmp_pa
     assert float(first["test_accuracy_ci95_low"]) < 0.9 < float(first["test_accuracy_ci95_high"])
     assert (second["architecture"], second["parameters"], second["warnings"]) == ("vgg16", "134308810", "1")
     assert len(first["spec_sha256"]) == 64
+
+
+def test_metrics_csv_tells_the_images_trained_on_from_the_sample_evaluated(experiment, write_report, tmp_path):
+    sampled, whole = experiment(seed=0), experiment(seed=1)
+    metrics = json.loads((sampled / "metrics.json").read_text())
+    metrics["train"] |= {"n": 10000, "of": 54000}
+    (sampled / "metrics.json").write_text(json.dumps(metrics))
+    write_report(sampled, whole)
+    rows = csv.DictReader((tmp_path / "results/metrics.csv").read_text().splitlines())
+    assert [(row["train_images"], row["train_images_evaluated"]) for row in rows] == [
+        ("54000", "10000"),
+        ("1293", "1293"),
+    ]
 
 
 @pytest.mark.parametrize("name", ["metrics.json", "history.csv", "timing.json"])

@@ -10,6 +10,8 @@ rule download:
         manifest="data/{dataset}/raw.json",
     log:
         "logs/{dataset}/download.log",
+    benchmark:
+        "logs/{dataset}/download.benchmark.tsv"
     localrule: True  # compute nodes often have no internet
     conda:
         CONDA
@@ -38,6 +40,8 @@ rule prepare:
         arrays=expand("data/{{dataset}}/{part}_{kind}.npy", part=["train", "test"], kind=["images", "labels"]),
     log:
         "logs/{dataset}/prepare.log",
+    benchmark:
+        "logs/{dataset}/prepare.benchmark.tsv"
     conda:
         CONDA
     threads: 2

@@ -18,6 +18,8 @@ rule plot_learning_curves:
         svg=f"{EXPERIMENT}/figures/learning_curves.svg",
     log:
         f"{LOGS}/plot_learning_curves.log",
+    benchmark:
+        f"{LOGS}/plot_learning_curves.benchmark.tsv"
     localrule: True
     conda:
         CONDA
@@ -52,6 +54,8 @@ rule plot_confusion_matrix:
         svg=f"{EXPERIMENT}/figures/confusion_matrix.svg",
     log:
         f"{LOGS}/plot_confusion_matrix.log",
+    benchmark:
+        f"{LOGS}/plot_confusion_matrix.benchmark.tsv"
     localrule: True
     conda:
         CONDA
@@ -87,6 +91,8 @@ rule plot_comparison:
         ),
     log:
         "logs/{dataset}/comparison/{figure}.log",
+    benchmark:
+        "logs/{dataset}/comparison/{figure}/plot_comparison.benchmark.tsv"
     localrule: True
     conda:
         CONDA

@@ -16,6 +16,8 @@ rule summarize:
         ),
     log:
         "logs/{dataset}/{model}/summarize.log",
+    benchmark:
+        "logs/{dataset}/{model}/summarize.benchmark.tsv"
     localrule: True
     conda:
         CONDA

@@ -3,7 +3,7 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from itertools import chain
+from itertools import chain, product
 from typing import Any, NamedTuple
 
 from deepnets import models
@@ -50,6 +50,7 @@ def cross_check(document: dict, parts: Parts) -> Iterator[Problem]:
     yield from _check_repeats(entries)
     yield from _check_sizes(parts)
     yield from _check_resizing(parts)
+    yield from _check_augment(parts, entries)
     yield from _check_results(parts)
 
 
@@ -138,6 +139,25 @@ def _check_resizing(parts: Parts) -> Iterator[Problem]:
         yield Problem(
             ("recipes", recipe, "progressive_resizing", "start"),
             f"images under {least} pixels at the start for {', '.join(sorted(pairs))} (got {start}); raise it",
+        )
+
+
+def _check_augment(parts: Parts, entries: dict[tuple[str, int], dict]) -> Iterator[Problem]:
+    too_large = defaultdict(dict)  # (path, value) -> dataset -> smallest side in pixels, where the value reaches it
+    for place, experiments in parts.experiments.items():
+        set_here = _table(_table(entries[place].get("set")).get("augment"))
+        for experiment, key in product(experiments, ("crop_padding", "cutout")):
+            value = experiment.spec["recipe"]["augment"][key]
+            least = models.architecture(experiment.spec["model"]["architecture"]).MIN_IMAGE_SIZE
+            side = max(least, parts.datasets[experiment.dataset].input_shape[-1])  # as it is, or will have to be
+            if value >= side:
+                where = ("studies", *place, "set") if key in set_here else ("recipes", experiment.recipe)
+                too_large[(*where, "augment", key), value][experiment.dataset] = side
+    for (path, value), sides in too_large.items():
+        yield Problem(
+            path,
+            f"must be smaller than the images of {', '.join(sides)} (got {value} pixels);"
+            f" set it below {min(sides.values())}",
         )
 
 

@@ -9,15 +9,17 @@ and imports torchvision, scikit-learn, Pillow and requests inside its functions 
 
 import importlib
 from types import ModuleType
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
 from deepnets.datasets.places import is_secure
 from deepnets.errors import UserError, nearest
-from deepnets.settings import Flag, PositiveInt, Settings
+from deepnets.settings import Flag, Settings
 
 PARTS = ("train", "test")
+# In pixels; more than anyone trains on is a slip of the finger that would fill the disk with arrays.
+ImageSide = Annotated[int, Field(gt=0, le=4096, strict=True)]
 _SOURCES = ("folder", "sklearn_digits", "torchvision")
 
 
@@ -36,7 +38,7 @@ class DatasetOptions(Settings):
         min_length=1,
         description="Folder or https:// address that has the raw files, tried before the official addresses.",
     )
-    size: PositiveInt | None = Field(
+    size: ImageSide | None = Field(
         default=None, description="Side of the prepared images in pixels; null keeps the source's own."
     )
     channels: Literal[1, 3] | None = Field(

@@ -13,11 +13,10 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from deepnets.datasets import PARTS, DatasetOptions
+from deepnets.datasets import PARTS, DatasetOptions, ImageSide
 from deepnets.datasets.places import MIRROR_VARIABLE, locate
 from deepnets.errors import UserError
 from deepnets.files import canonical_json, sha256_text
-from deepnets.settings import PositiveInt
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # Unicode categories: control characters, undecodable bytes, line ends
@@ -36,7 +35,7 @@ class Options(DatasetOptions):
         " a relative path is looked up from the working directory, then in the folder DEEPNETS_MIRROR.",
     )
     classes: Annotated[int, Field(ge=2, strict=True)] = Field(description="Number of classes (folders below train).")
-    size: PositiveInt = Field(description="Side of the prepared images in pixels.")
+    size: ImageSide = Field(description="Side of the prepared images in pixels.")
     sha256: str | None = Field(
         default=None,
         pattern="^[0-9a-f]{64}$",

@@ -21,17 +21,18 @@ def stage_times(folder: str | Path, experiments: Iterable[tuple[str, ...]]) -> l
     """Sum the wall times of the jobs that a study's experiments needed, longest stage first.
 
     Args:
-        folder: holds `{stage}.benchmark.tsv` at `{dataset}/{model}/{recipe}/seed{seed}/` for jobs of one experiment and
-            further up for jobs that experiments share; other studies' files lie there too. A file that is missing or
-            damaged counts as not measured: Snakemake does not make it again.
+        folder: holds `{stage}.benchmark.tsv` at `{dataset}/{model}/{recipe}/seed{seed}/` for jobs of one experiment,
+            further up for jobs that experiments share, and at `{dataset}/comparison/{figure}/`; other studies' files
+            lie there too. A file that is missing or damaged counts as not measured: Snakemake does not make it again.
         experiments: (dataset, model, recipe, "seed{seed}") of each experiment.
     """
     experiments = set(experiments)
     shared = {names[:length] for names in experiments for length in range(4)}
+    comparisons = {(dataset, "comparison") for dataset, *_ in experiments}
     found: dict[str, list[float]] = {}
     for path in sorted(Path(folder).rglob(f"*{SUFFIX}")):
         place = path.parent.relative_to(folder).parts
-        if place in experiments or place in shared:
+        if place in experiments or place in shared or place[:2] in comparisons:
             seconds = _seconds(path)
             if seconds is not None:
                 found.setdefault(path.name.removesuffix(SUFFIX), []).append(seconds)

@@ -80,6 +80,7 @@ def _context(study: Study) -> dict:
         "provenance": _provenance(study),
         "modified": study.environment["git_modified"],
         "commands": _commands(study),
+        "deterministic": _is_deterministic(study),
     }
 
 
@@ -280,14 +281,20 @@ def _part_size(part: Split) -> str:
     return f"{part.n:,} (a fixed random sample of {part.of:,})" if sampled else f"{part.n:,}"
 
 
+def _is_deterministic(study: Study) -> bool:
+    return all(result.timing.deterministic for result in study.results)
+
+
 def _commands(study: Study) -> Markdown:
     threads = max(result.timing.threads for result in study.results)
+    on_gpu = any(result.timing.device == "cuda" for result in study.results)
+    variable = "DEEPNETS_DETERMINISTIC=1 " if on_gpu and _is_deterministic(study) else ""
     commit = study.environment["git_commit"]
     return block(
         [
             *([f"git checkout {commit}"] if commit else []),
             "make setup && source .venv/bin/activate",
-            f"snakemake --cores {threads} results/report.md --config study={quote(study.name)}"
+            f"{variable}snakemake --cores {threads} results/report.md --config study={quote(study.name)}"
             f" --set-threads train={threads} evaluate={threads}",
         ]
     )
