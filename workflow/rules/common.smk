@@ -1,23 +1,15 @@
-"""What the rules share: the checked configuration, the jobs' parameters and code, the lists of files.
-
-A job is stale when its one recorded param has changed: a canonical JSON string of everything that can change its
-result, the settings of its stage and a digest of each code file of its stage. Nothing else is recorded: not threads,
-device, mirror or paths.
-"""
+"""What the rules share: the checked configuration, the jobs' one recorded param and their code, the lists of files."""
 
 import contextlib
 import fcntl
-import json
+import os
 import sys
-from functools import lru_cache
 from pathlib import Path
 
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from deepnets.code import digests, import_closure
 from deepnets.errors import UserError
-from deepnets.files import canonical_json
 from deepnets.groups import has_budgets
 from deepnets.machine import usable_cores
 
@@ -27,6 +19,7 @@ if workflow.config_settings.config or not OVERRIDES:
     OVERRIDES.append("--config")
 try:
     from deepnets.config import load_config  # imports every architecture, people's own too
+    from deepnets.jobs import Jobs
 
     CONFIG = load_config(CONFIG_FILE, config, overrides_from=" or ".join(OVERRIDES))
 except UserError as error:
@@ -40,11 +33,9 @@ with contextlib.suppress(OSError):  # a folder that is read-only, a file system 
 
 config["study"] = CONFIG.study  # for the words of `snakemake --report`
 
-STUDY = CONFIG.experiments()
+JOBS = Jobs(CONFIG, ROOT)
+STUDY = JOBS.study
 STUDY_DATASETS = list(dict.fromkeys(experiment.dataset for experiment in STUDY))
-
-# All studies' files can be asked for, whichever study the report is about.
-EXPERIMENTS = {experiment.directory: experiment for study in CONFIG.studies for experiment in CONFIG.experiments(study)}
 
 # Trainings side by side use the cores better than threads of one, which wait for each other after every layer; only
 # cores that no experiment would have are given to the threads. `--set-threads train=2 evaluate=2` overrides it.
@@ -65,44 +56,6 @@ wildcard_constraints:
     figure="|".join(COMPARISONS),
 
 
-def experiment_of(wildcards):
-    """The experiment that a path's names stand for; one that no study lists has its recipe's plain settings."""
-    directory = EXPERIMENT.format(**wildcards)
-    try:
-        return EXPERIMENTS.get(directory) or CONFIG.experiment(
-            wildcards.dataset, wildcards.model, wildcards.recipe, int(wildcards.seed)
-        )
-    except UserError as error:
-        sys.exit(str(error))
-
-
-# -- code: the files that a stage's result depends on ------------------------------------------------------------------
-
-
-def plugins_of(stage, wildcards):
-    """Names of the modules that a stage imports by a computed name: one architecture's, or one data source's."""
-    if stage in ("download", "prepare"):
-        return (f"deepnets.datasets.{CONFIG.datasets[wildcards.dataset].source}",)
-    if stage in ("summarize", "train", "evaluate"):
-        return (f"deepnets.models.{CONFIG.models[wildcards.model].architecture}",)
-    return ()
-
-
-@lru_cache
-def closure(stage, plugins):
-    """Code files of a stage, relative to the repository."""
-    try:
-        return import_closure(f"scripts/{stage}.py", ROOT, plugins)
-    except UserError as error:
-        sys.exit(str(error))
-
-
-@lru_cache
-def closure_digests(stage, plugins):
-    """Digest of each code file of a stage, by its path in the repository."""
-    return digests(closure(stage, plugins), ROOT)
-
-
 def in_repository(path):
     """A file of the repository, relative where it can be: input lists then read the same wherever the folder lies."""
     return path if Path.cwd() == ROOT else str(ROOT / path)
@@ -112,104 +65,30 @@ def code(stage):
     """Input function: the code files of a stage. Wrap it in ancient(): the digests in `job` see their changes."""
 
     def files(wildcards):
-        return [in_repository(path.as_posix()) for path in closure(stage, plugins_of(stage, wildcards))]
+        try:
+            return [in_repository(path.as_posix()) for path in JOBS.code(stage, dict(wildcards.items()))]
+        except UserError as error:
+            sys.exit(str(error))
 
     return files
 
 
-# -- jobs: the one recorded param of each rule -------------------------------------------------------------------------
-
-
-def job(stage, **parts):
-    """Param function: a stage's job as canonical JSON, from `parts`, each a function of the wildcards."""
+def job(stage):
+    """Param function: all that a job's result depends on; the one recorded param of its rule."""
 
     def text(wildcards):
-        values = {name: part(wildcards) for name, part in parts.items()}
-        return canonical_json({"code": closure_digests(stage, plugins_of(stage, wildcards)), **values})
+        try:
+            return JOBS.text(stage, dict(wildcards.items()))
+        except UserError as error:
+            sys.exit(str(error))
 
     return text
-
-
-def raw_spec(wildcards):
-    """What identifies a dataset's raw files."""
-    return CONFIG.datasets[wildcards.dataset].raw_spec()
-
-
-def raw_state(wildcards):
-    """What changes with people's own images while their settings stay the same.
-
-    Where the images are out of reach (moved away, a mirror unplugged), what they were when they were read still holds.
-    """
-    state = CONFIG.datasets[wildcards.dataset].local_state(wildcards.dataset)
-    manifest = Path("data", wildcards.dataset, "raw.json")
-    if state is None and manifest.exists():
-        with contextlib.suppress(ValueError, AttributeError):  # a damaged manifest tells nothing
-            return json.loads(manifest.read_text(encoding="utf-8")).get("state")
-    return state
 
 
 def mirror_option(wildcards, output):
     """Where else to look for raw files: no part of the result, and never recorded, as it takes `output`."""
     mirror = CONFIG.datasets[wildcards.dataset].mirror
     return ["--mirror", mirror] if mirror else []
-
-
-def prepared_spec(wildcards):
-    """What identifies a dataset's arrays."""
-    return CONFIG.datasets[wildcards.dataset].prepared_spec()
-
-
-def network_spec(wildcards):
-    """What identifies a network: its model, its input and its output."""
-    dataset = CONFIG.datasets[wildcards.dataset]
-    return {
-        "model": CONFIG.models[wildcards.model].spec(wildcards.dataset, dataset),
-        "input_shape": list(dataset.input_shape),
-        "num_classes": dataset.num_classes,
-    }
-
-
-def experiment_spec(wildcards):
-    """Everything that identifies an experiment's result."""
-    return experiment_of(wildcards).spec
-
-
-def experiment_names(wildcards):
-    """An experiment's names, as its metrics and figures show them."""
-    return experiment_of(wildcards).names
-
-
-def figure_spec(wildcards):
-    """What a figure of one experiment depends on besides the figures in it."""
-    return {"models": model_colours([wildcards.model])}
-
-
-def comparison_spec(wildcards):
-    """What a comparison on one dataset depends on besides the figures in it."""
-    return {
-        "dataset": wildcards.dataset,
-        "experiments": [experiment.directory for experiment in STUDY if experiment.dataset == wildcards.dataset],
-        "variant_of": CONFIG.datasets[wildcards.dataset].variant_of,
-        "models": model_colours(experiment.model for experiment in STUDY if experiment.dataset == wildcards.dataset),
-    }
-
-
-def model_colours(names):
-    """Place of each model in config.yaml, which decides its colour: a model added at the end recolours no other."""
-    places = {name: place for place, name in enumerate(CONFIG.models)}
-    return {name: places[name] for name in names}
-
-
-def report_spec(wildcards):
-    """What the report depends on besides the files of its experiments."""
-    return {
-        "study": CONFIG.study,
-        "experiments": [experiment.directory for experiment in STUDY],
-        "datasets": {
-            name: {"variant_of": CONFIG.datasets[name].variant_of, "note": CONFIG.datasets[name].note}
-            for name in STUDY_DATASETS
-        },
-    }
 
 
 # -- lists of files ----------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ rule download:
         mem_mb=1000,
         runtime=120,
     params:
-        job=job("download", spec=raw_spec, state=raw_state),
+        job=job("download"),
         mirror=mirror_option,
     message:
         "Download {wildcards.dataset}"
@@ -49,7 +49,7 @@ rule prepare:
         mem_mb=2000,
         runtime=30,
     params:
-        job=job("prepare", spec=prepared_spec),
+        job=job("prepare"),
     message:
         "Prepare the arrays of {wildcards.dataset}"
     shell:

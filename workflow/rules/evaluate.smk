@@ -26,7 +26,7 @@ rule evaluate:
         mem_mb=4000,
         runtime=30,
     params:
-        job=job("evaluate", experiment=experiment_names, spec=experiment_spec),
+        job=job("evaluate"),
         folder=subpath(output.metrics, parent=True),
     message:
         "Evaluate {wildcards.model} on {wildcards.dataset}, recipe {wildcards.recipe}, seed {wildcards.seed}"

@@ -28,7 +28,7 @@ rule plot_learning_curves:
         mem_mb=1000,
         runtime=10,
     params:
-        job=job("plot_learning_curves", experiment=experiment_names, spec=figure_spec),
+        job=job("plot_learning_curves"),
     message:
         "Plot the learning curves of {wildcards.model} on {wildcards.dataset},"
         " recipe {wildcards.recipe}, seed {wildcards.seed}"
@@ -64,7 +64,7 @@ rule plot_confusion_matrix:
         mem_mb=1000,
         runtime=10,
     params:
-        job=job("plot_confusion_matrix", experiment=experiment_names, spec=figure_spec),
+        job=job("plot_confusion_matrix"),
     message:
         "Plot the confusion matrix of {wildcards.model} on {wildcards.dataset},"
         " recipe {wildcards.recipe}, seed {wildcards.seed}"
@@ -101,7 +101,7 @@ rule plot_comparison:
         mem_mb=1000,
         runtime=10,
     params:
-        job=job("plot_comparison", spec=comparison_spec),
+        job=job("plot_comparison"),
     message:
         "Plot {wildcards.figure} of the models on {wildcards.dataset}"
     shell:

@@ -27,7 +27,7 @@ rule report:
         mem_mb=1000,
         runtime=10,
     params:
-        job=job("report", spec=report_spec),
+        job=job("report"),
     message:
         "Write the report of the study"
     shell:

@@ -26,7 +26,7 @@ rule summarize:
         mem_mb=1000,
         runtime=10,
     params:
-        job=job("summarize", spec=network_spec),
+        job=job("summarize"),
     message:
         "Summarize {wildcards.model} for {wildcards.dataset}"
     shell:
@@ -57,7 +57,7 @@ rule train:
         mem_mb=8000,
         runtime=240,
     params:
-        job=job("train", experiment=experiment_names, spec=experiment_spec),
+        job=job("train"),
         folder=subpath(output.model, parent=True),
     message:
         "Train {wildcards.model} on {wildcards.dataset}, recipe {wildcards.recipe}, seed {wildcards.seed}"
