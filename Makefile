@@ -19,7 +19,7 @@ unexport PYTHONPATH PYTHONHOME
 export UV_HTTP_TIMEOUT ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report test bench lint schema requirements clean distclean
+.PHONY: help setup report why test bench lint schema requirements clean distclean
 
 help:  ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -41,6 +41,9 @@ $(INSTALLED): requirements.txt
 report: setup  ## Run the study and write results/report.md (CORES=4, STUDY=demo)
 	@python scripts/unlock.py
 	python -m snakemake results/report.md all --cores $(CORES) $(if $(STUDY),--config 'study=$(STUDY)')
+
+why: setup  ## Say why what is stale is stale: which setting or file changed, from what to what
+	@python scripts/why.py $(if $(STUDY),--study '$(STUDY)')
 
 test: setup  ## Run the tests
 	python -m pytest

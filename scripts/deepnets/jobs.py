@@ -6,7 +6,8 @@ file of the stage. Nothing else is in it: not threads, device, mirror or paths.
 
 import contextlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -14,13 +15,42 @@ from deepnets.code import digests, import_closure
 from deepnets.config import Config
 from deepnets.experiment import Experiment
 from deepnets.files import canonical_json
+from deepnets.groups import has_budgets
+
+EXPERIMENT = "results/{dataset}/{model}/{recipe}/seed{seed}"
+COMPARISONS = ("accuracy", "accuracy_vs_parameters", "accuracy_vs_time", "accuracy_vs_budget")
+# The first file that a stage's job makes; the stages in the order of the work.
+FIRST_OUTPUT = {
+    "download": "data/{dataset}/raw.json",
+    "prepare": "data/{dataset}/dataset.json",
+    "summarize": "results/{dataset}/{model}/summary.json",
+    "train": f"{EXPERIMENT}/model.safetensors",
+    "evaluate": f"{EXPERIMENT}/metrics.json",
+    "plot_learning_curves": f"{EXPERIMENT}/figures/learning_curves.png",
+    "plot_confusion_matrix": f"{EXPERIMENT}/figures/confusion_matrix.png",
+    "plot_comparison": "results/{dataset}/comparison/{figure}.png",
+    "report": "results/report.md",
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job: its stage, and the words that fill the paths of its files."""
+
+    stage: str
+    names: Mapping[str, str]
+
+    @property
+    def first_output(self) -> str:
+        """The first file that it makes."""
+        return FIRST_OUTPUT[self.stage].format(**self.names)
 
 
 class Jobs:
     """The jobs of a configuration.
 
     A job is named by its stage, which is its script's name, and by the words that fill its files' paths: some of
-    "dataset", "model", "recipe" and "seed".
+    "dataset", "model", "recipe", "seed" and "figure".
 
     Args:
         config: the checked configuration.
@@ -60,6 +90,21 @@ class Jobs:
         """
         return self._closure(stage, self._plugins(stage, names))
 
+    def of_study(self) -> Iterator[Job]:
+        """Every job of the study, stage by stage in the order of the work."""
+        for stage, path in FIRST_OUTPUT.items():
+            names = [each.names | {"seed": str(each.seed)} for each in self.study]
+            if stage == "plot_comparison":
+                names = [{"dataset": dataset, "figure": figure} for dataset, figure in self.comparisons()]
+            jobs = {path.format(**each): {key: each[key] for key in each if f"{{{key}}}" in path} for each in names}
+            yield from (Job(stage, each) for each in jobs.values())
+
+    def comparisons(self) -> Iterator[tuple[str, str]]:
+        """Dataset and figure of each comparison in the study; the one over budgets where a model has several."""
+        for dataset in dict.fromkeys(each.dataset for each in self.study):
+            epochs = [(each.model, each.spec["recipe"]["epochs"]) for each in self.study if each.dataset == dataset]
+            yield from ((dataset, name) for name in COMPARISONS if name != "accuracy_vs_budget" or has_budgets(epochs))
+
     @cached_property
     def experiments(self) -> dict[str, Experiment]:
         """All studies' experiments by their directories: each can be asked for, whatever the report is about."""
@@ -71,7 +116,7 @@ class Jobs:
         Raises:
             UserError: it cannot be: the network does not take the images, for one.
         """
-        listed = self.experiments.get(f"results/{dataset}/{model}/{recipe}/seed{seed}")
+        listed = self.experiments.get(EXPERIMENT.format(dataset=dataset, model=model, recipe=recipe, seed=seed))
         return listed or self.config.experiment(dataset, model, recipe, int(seed))
 
     def _plugins(self, stage: str, names: Mapping[str, str]) -> tuple[str, ...]:

@@ -10,7 +10,6 @@ ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from deepnets.errors import UserError
-from deepnets.groups import has_budgets
 from deepnets.machine import usable_cores
 
 CONFIG_FILE = "config.yaml" if Path("config.yaml").exists() else str(ROOT / "config.yaml")
@@ -19,7 +18,7 @@ if workflow.config_settings.config or not OVERRIDES:
     OVERRIDES.append("--config")
 try:
     from deepnets.config import load_config  # imports every architecture, people's own too
-    from deepnets.jobs import Jobs
+    from deepnets.jobs import COMPARISONS, EXPERIMENT, Jobs
 
     CONFIG = load_config(CONFIG_FILE, config, overrides_from=" or ".join(OVERRIDES))
 except UserError as error:
@@ -41,10 +40,8 @@ STUDY_DATASETS = list(dict.fromkeys(experiment.dataset for experiment in STUDY))
 # cores that no experiment would have are given to the threads. `--set-threads train=2 evaluate=2` overrides it.
 TRAIN_THREADS = max(1, min(workflow.resource_settings.cores or 1, usable_cores()) // len(STUDY))
 
-EXPERIMENT = "results/{dataset}/{model}/{recipe}/seed{seed}"
 LOGS = "logs/{dataset}/{model}/{recipe}/seed{seed}"
 EXPERIMENT_FIGURES = ("learning_curves", "confusion_matrix")
-COMPARISONS = ("accuracy", "accuracy_vs_parameters", "accuracy_vs_time", "accuracy_vs_budget")
 CONDA = str(ROOT / "environment.yml")
 
 
@@ -112,13 +109,8 @@ def all_files():
 
 
 def comparison_figures():
-    """The comparisons of each of the study's datasets; the one over budgets where a model has several."""
-    figures = []
-    for dataset in STUDY_DATASETS:
-        budgets = has_budgets([(e.model, e.spec["recipe"]["epochs"]) for e in STUDY if e.dataset == dataset])
-        names = [name for name in COMPARISONS if budgets or name != "accuracy_vs_budget"]
-        figures += [f"results/{dataset}/comparison/{name}.png" for name in names]
-    return figures
+    """The comparisons of each of the study's datasets."""
+    return [f"results/{dataset}/comparison/{figure}.png" for dataset, figure in JOBS.comparisons()]
 
 
 def dataset_files(name):

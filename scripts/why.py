@@ -1,0 +1,63 @@
+"""Say why the study's stale results are stale: which setting or file changed, from what to what.
+
+    python scripts/why.py --study demo
+
+`snakemake -n results/report.md` lists every job that would run. This names those where a change begins, and why; what
+is made from them follows. Also named: trainings by another version of torch, which stay as they are.
+"""
+
+import argparse
+from collections import defaultdict
+from importlib import metadata
+from pathlib import Path
+
+from deepnets.errors import UserError, run
+from deepnets.files import read_json
+from deepnets.staleness import reasons
+
+NAMED = 3  # jobs of one reason that are named; of more, their number
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--study", help="a study of config.yaml (default: the one that it names)")
+    args = parser.parse_args(argv)
+
+    from deepnets.config import load_config  # here, so that `run` words what is wrong with a network of one's own
+    from deepnets.jobs import Jobs
+
+    config = load_config("config.yaml", {"study": args.study} if args.study else {})
+    jobs = Jobs(config, Path(__file__).resolve().parent.parent)
+    stale = defaultdict(list)
+    for job, why in reasons(jobs):
+        stale[job.stage, why].append(job.first_output)
+    for (stage, why), outputs in stale.items():
+        print(f"{stage}: {why}")
+        for output in outputs[:NAMED]:
+            print(f"    {output}")
+        if len(outputs) > NAMED:
+            print(f"    and {len(outputs) - NAMED} more")
+    if not stale:
+        print(f"study {config.study}: nothing is stale")
+    for version, count in sorted(other_torch(jobs).items()):
+        print(
+            f"{count} trained with torch {version}, here is {metadata.version('torch')}: they stay as they are; to train"
+            " all anew: snakemake --cores 4 results/report.md all --forcerun train"
+        )
+
+
+def other_torch(jobs) -> dict[str, int]:
+    """How many of the study's experiments were trained with which other version of torch."""
+    counts: dict[str, int] = defaultdict(int)
+    for experiment in jobs.study:
+        try:
+            version = read_json(Path(experiment.directory, "timing.json"))["versions"]["torch"]
+        except (UserError, KeyError, TypeError):  # not trained yet, or damaged: named above
+            continue
+        if version.partition("+")[0] != metadata.version("torch").partition("+")[0]:
+            counts[version] += 1
+    return counts
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,81 @@
+"""`make why` names what changed, from what to what, for the jobs where the change begins."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deepnets.staleness import differences
+
+GENTLE = "results/shapes/small/gentle/seed0"
+
+
+def why(folder: Path) -> str:
+    command = [sys.executable, "scripts/why.py"]
+    done = subprocess.run(
+        command, cwd=folder, env={**os.environ, "PYTHONPATH": "scripts"}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+@pytest.mark.slow
+def test_nothing_is_stale_in_a_finished_study(finished_study):
+    assert why(finished_study) == "study first: nothing is stale\n"
+
+
+@pytest.mark.slow
+def test_changed_setting_is_named_with_both_values(study):
+    edit(study / "config.yaml", "set: {lr: 0.1}", "set: {lr: 0.2}")
+    reason = "recipe.lr was 0.1, is 0.2"
+    assert (
+        why(study)
+        == f"train: {reason}\n    {GENTLE}/model.safetensors\nevaluate: {reason}\n    {GENTLE}/metrics.json\n"
+    )
+
+
+@pytest.mark.slow
+def test_changed_code_is_named_once_for_all_its_jobs(study):
+    edit(study / "scripts/deepnets/metrics.py", "import", "NEW = True\nimport")
+    lines = why(study).splitlines()
+    assert lines[0] == "evaluate: scripts/deepnets/metrics.py changed"
+    assert len(lines) == 4
+
+
+@pytest.mark.slow
+def test_missing_file_and_one_never_made_are_told_apart(study):
+    (study / GENTLE / "metrics.json").unlink()
+    edit(study / "config.yaml", "seeds: [0], set", "seeds: [0, 1], set")
+    told = why(study)
+    assert f"evaluate: missing\n    {GENTLE}/metrics.json\n" in told
+    assert "train: not made yet\n    results/shapes/small/gentle/seed1/model.safetensors\n" in told
+
+
+@pytest.mark.slow
+def test_other_version_of_torch_is_told_with_the_way_to_train_again(study):
+    timing = json.loads((study / GENTLE / "timing.json").read_text())
+    timing["versions"]["torch"] = "2.0.0"
+    (study / GENTLE / "timing.json").write_text(json.dumps(timing))
+    assert "1 trained with torch 2.0.0, here is" in why(study)
+    assert "--forcerun train" in why(study)
+
+
+def test_differences_name_new_and_gone_settings_and_files():
+    old = {"code": {"a.py": "1", "b.py": "1"}, "spec": {"recipe": {"lr": 0.1}, "augment": {"cutout": 2}}}
+    new = {"code": {"a.py": "2", "c.py": "1"}, "spec": {"recipe": {"lr": 0.1, "clip": None}, "augment": {"cutout": 4}}}
+    assert sorted(differences(old, new)) == [
+        "a.py changed",
+        "augment.cutout was 2, is 4",
+        "b.py is gone",
+        "c.py is new",
+        "recipe.clip was not there, is null",
+    ]
