@@ -41,8 +41,8 @@ def main(argv: list[str] | None = None) -> None:
         print(f"study {config.study}: nothing is stale")
     for version, count in sorted(other_torch(jobs).items()):
         print(
-            f"{count} trained with torch {version}, here is {metadata.version('torch')}: they stay as they are; to train"
-            " all anew: snakemake --cores 4 results/report.md all --forcerun train"
+            f"{count} trained with torch {version}, here is {metadata.version('torch')}: they stay as they are; to"
+            " train all anew: snakemake --cores 4 results/report.md all --forcerun train"
         )
 
 
