@@ -11,6 +11,7 @@ import argparse
 import json
 from pathlib import Path
 
+from deepnets.checksums import recorded
 from deepnets.datasets import source
 from deepnets.datasets.fetch import remove_leftovers
 from deepnets.errors import run
@@ -29,7 +30,8 @@ def main(argv: list[str] | None = None) -> None:
     remove_leftovers(folder)
     args.output.unlink(missing_ok=True)  # an old list never stands beside new files
     raw = source(spec["source"]).download(spec, args.dataset, args.mirror, folder)
-    write_json(args.output, {**raw, "state": args.job.get("state")})
+    with recorded("download", args.output):
+        write_json(args.output, {**raw, "state": args.job.get("state")})
 
 
 if __name__ == "__main__":

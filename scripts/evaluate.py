@@ -16,6 +16,7 @@ import torch
 from deepnets import metrics, models
 from deepnets.augment import Augmentation
 from deepnets.checkpoint import save_tensors
+from deepnets.checksums import recorded
 from deepnets.datasets.prepared import open_dataset, split_train_validation
 from deepnets.engine import Part, predict
 from deepnets.errors import LOG, UserError, log_to, run
@@ -60,29 +61,31 @@ def main(argv: list[str] | None = None) -> None:
     figures["train"]["of"] = train_size
     test = metrics.detailed_metrics(logits["test"], labels["test"], facts["classes"])
     warnings = metrics.warnings(**figures, validation_labels=labels["validation"], epochs=recipe.epochs)
-    save_tensors(
-        args.output / "predictions.safetensors",
-        {
-            f"{name}_{kind}": torch.from_numpy(array[name])
-            for name in ("test", "validation")
-            for kind, array in (("logits", logits), ("labels", labels))
-        },
-        {"spec_sha256": facts["spec_sha256"]},
-    )
-    write_json(
-        args.output / "metrics.json",
-        {
-            "schema_version": SCHEMA_VERSION,
-            "experiment": args.job["experiment"],
-            "spec": spec,
-            "spec_sha256": facts["spec_sha256"],
-            "classes": facts["classes"],
-            "model": read_json(args.summary),
-            **figures,
-            "test": test,
-            "warnings": warnings,
-        },
-    )
+    predictions, metrics_file = args.output / "predictions.safetensors", args.output / "metrics.json"
+    with recorded("evaluate", predictions, metrics_file):
+        save_tensors(
+            predictions,
+            {
+                f"{name}_{kind}": torch.from_numpy(array[name])
+                for name in ("test", "validation")
+                for kind, array in (("logits", logits), ("labels", labels))
+            },
+            {"spec_sha256": facts["spec_sha256"]},
+        )
+        write_json(
+            metrics_file,
+            {
+                "schema_version": SCHEMA_VERSION,
+                "experiment": args.job["experiment"],
+                "spec": spec,
+                "spec_sha256": facts["spec_sha256"],
+                "classes": facts["classes"],
+                "model": read_json(args.summary),
+                **figures,
+                "test": test,
+                "warnings": warnings,
+            },
+        )
     name = label(args.job["experiment"])
     LOG.info("%s: test loss %.4f accuracy %.2f%% of %d images", name, test["loss"], 100 * test["accuracy"], test["n"])
     for warning in warnings:

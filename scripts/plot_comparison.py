@@ -9,6 +9,7 @@ import argparse
 import json
 from pathlib import Path
 
+from deepnets.checksums import recorded
 from deepnets.errors import run
 from deepnets.figures.comparison import FIGURES, Comparison
 from deepnets.figures.style import look, save
@@ -28,7 +29,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--published", required=True, help="table of published figures (CSV)")
     parser.add_argument("--figure", choices=FIGURES, required=True)
-    parser.add_argument("--png", required=True, help="figure to write")
+    parser.add_argument("--png", required=True, type=Path, help="figure to write")
     return parser.parse_args(argv)
 
 
@@ -50,7 +51,8 @@ def main(argv: list[str] | None = None) -> None:
             {result.model: result.architecture for result in results},
         ),
     )
-    save(FIGURES[args.figure](comparison), args.png)
+    with recorded(args.figure, args.png):
+        save(FIGURES[args.figure](comparison), args.png)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@
 
 import argparse
 import json
+from pathlib import Path
 
+from deepnets.checksums import recorded
 from deepnets.errors import run
 from deepnets.figures.confusion_matrix import confusion_matrix
 from deepnets.figures.style import save, title
@@ -17,8 +19,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--job", type=json.loads, required=True, help="JSON: the experiment's names")
     parser.add_argument("--metrics", required=True, help="the experiment's metrics.json")
-    parser.add_argument("--png", required=True, help="figure to write")
-    parser.add_argument("--svg", required=True, help="the same figure to write, as vectors")
+    parser.add_argument("--png", required=True, type=Path, help="figure to write")
+    parser.add_argument("--svg", required=True, type=Path, help="the same figure to write, as vectors")
     return parser.parse_args(argv)
 
 
@@ -30,8 +32,9 @@ def main(argv: list[str] | None = None) -> None:
     interval = f"95 % interval {100 * low:.2f} to {100 * high:.2f}"
     found = f"test accuracy {100 * test.accuracy:.2f} % ({interval}, {test.n:,} images)"
     figure = confusion_matrix(test.confusion_matrix, metrics.classes, title(args.job["experiment"], found))
-    save(figure, args.png)
-    save(figure, args.svg)
+    with recorded("confusion_matrix", args.png, args.svg):
+        save(figure, args.png)
+        save(figure, args.svg)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@
 
 import argparse
 import json
+from pathlib import Path
 
+from deepnets.checksums import recorded
 from deepnets.errors import run
 from deepnets.figures.learning_curves import learning_curves
 from deepnets.figures.style import look, save, title
@@ -22,8 +24,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         help="JSON: experiment (its names) and spec.models (model: number that picks its colour)",
     )
     parser.add_argument("--history", required=True, help="the experiment's history.csv")
-    parser.add_argument("--png", required=True, help="figure to write")
-    parser.add_argument("--svg", required=True, help="the same figure to write, as vectors")
+    parser.add_argument("--png", required=True, type=Path, help="figure to write")
+    parser.add_argument("--svg", required=True, type=Path, help="the same figure to write, as vectors")
     return parser.parse_args(argv)
 
 
@@ -32,8 +34,9 @@ def main(argv: list[str] | None = None) -> None:
     names = args.job["experiment"]
     color = args.job["spec"]["models"][names["model"]]
     figure = learning_curves(read_history(args.history), look(names["model"], color), title(names))
-    save(figure, args.png)
-    save(figure, args.svg)
+    with recorded("learning_curves", args.png, args.svg):
+        save(figure, args.png)
+        save(figure, args.svg)
 
 
 if __name__ == "__main__":

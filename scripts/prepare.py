@@ -10,6 +10,7 @@ import argparse
 import json
 from pathlib import Path
 
+from deepnets.checksums import recorded
 from deepnets.datasets.prepare import prepare
 from deepnets.errors import run
 
@@ -23,7 +24,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=1, help="threads that decode image files (default: 1)")
     args = parser.parse_args(argv)
 
-    prepare(args.dataset, args.job["spec"], args.raw, args.output, args.threads)
+    arrays = (f"{part}_{kind}.npy" for part in ("train", "test") for kind in ("images", "labels"))
+    with recorded("prepare", args.output, *map(args.output.with_name, arrays)):
+        prepare(args.dataset, args.job["spec"], args.raw, args.output, args.threads)
 
 
 if __name__ == "__main__":

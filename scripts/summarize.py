@@ -6,7 +6,9 @@ python scripts/summarize.py --json summary.json --text summary.txt --job \
 
 import argparse
 import json
+from pathlib import Path
 
+from deepnets.checksums import recorded
 from deepnets.errors import run
 from deepnets.files import write_json, write_text
 from deepnets.summary import summarize
@@ -16,8 +18,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     """The command line's values, `job` decoded."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--job", type=json.loads, required=True, help="JSON: spec {model, input_shape, num_classes}")
-    parser.add_argument("--json", required=True, metavar="PATH", help="where the figures go")
-    parser.add_argument("--text", required=True, metavar="PATH", help="where torchinfo's table goes")
+    parser.add_argument("--json", required=True, type=Path, metavar="PATH", help="where the figures go")
+    parser.add_argument("--text", required=True, type=Path, metavar="PATH", help="where torchinfo's table goes")
     return parser.parse_args(argv)
 
 
@@ -26,8 +28,9 @@ def main(argv=None) -> None:
     args = parse_args(argv)
     spec = args.job["spec"]
     figures, table = summarize(spec["model"], spec["input_shape"], spec["num_classes"])
-    write_text(args.text, table)
-    write_json(args.json, figures)
+    with recorded("summarize", args.text, args.json):
+        write_text(args.text, table)
+        write_json(args.json, figures)
 
 
 if __name__ == "__main__":

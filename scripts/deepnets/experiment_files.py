@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 from torch import nn
 
 from deepnets.checkpoint import load_tensors, save_tensors
+from deepnets.checksums import recorded
 from deepnets.engine import Trainer
 from deepnets.errors import LOG, UserError
 from deepnets.experiment import spec_sha256
@@ -80,45 +81,43 @@ def write_results(folder: Path, network: nn.Module, trainer: Trainer, spec: dict
     Raises:
         UserError: a file cannot be written (full disk, read-only folder).
     """
-    progress, recipe, hardware = trainer.progress, trainer.recipe, trainer.hardware
-    seconds = sum(row["seconds"] for row in progress.history)
-    images = trainer.steps_per_epoch * trainer.batch_size * recipe.epochs
+    history, timing, model = (folder / name for name in ("history.csv", "timing.json", "model.safetensors"))
     try:
-        with atomic_path(folder / "history.csv") as path, open(path, "w", newline="") as file:
-            writer = csv.DictWriter(file, list(progress.history[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(progress.history)
-        write_json(
-            folder / "timing.json",
-            hardware.describe()
-            | {
-                "epochs": recipe.epochs,
-                "batch_size": trainer.batch_size,
-                "accumulation": recipe.accumulation,
-                "train_seconds": round(seconds, 3),
-                "wall_seconds": round(progress.wall_seconds, 3),
-                "images_per_second": round(images / seconds, 1),
-                "peak_memory_mb": round(hardware.peak_memory_mb(), 1),
-                "resumed_from_epochs": progress.resumed_from,
-            },
-        )
-        save_tensors(
-            folder / "model.safetensors",
-            dict(network.state_dict()),
-            {
-                "spec": spec,
-                "spec_sha256": spec_sha256(spec),
-                "classes": info["classes"],
-                "input_shape": info["input_shape"],
-                "mean": info["mean"],
-                "std": info["std"],
-            },
-        )
+        with recorded("train", history, timing, model):
+            _write_history(history, trainer.progress.history)
+            write_json(timing, _timing(trainer))
+            facts = {key: info[key] for key in ("classes", "input_shape", "mean", "std")}
+            save_tensors(model, dict(network.state_dict()), {"spec": spec, "spec_sha256": spec_sha256(spec), **facts})
     except OSError as error:
         raise UserError(
             f"{error.filename or folder}: cannot write the results ({error.strerror}); free some disk space or make "
             "the folder writable, then run the same command again: it goes on from the last saved state."
         ) from None
+
+
+def _write_history(path: Path, rows: list[dict]) -> None:
+    with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _timing(trainer: Trainer) -> dict:
+    """What timing.json says: all that may differ between two runs that compute the same thing."""
+    progress, recipe, hardware = trainer.progress, trainer.recipe, trainer.hardware
+    seconds = sum(row["seconds"] for row in progress.history)
+    images = trainer.steps_per_epoch * trainer.batch_size * recipe.epochs
+    return {
+        **hardware.describe(),
+        "epochs": recipe.epochs,
+        "batch_size": trainer.batch_size,
+        "accumulation": recipe.accumulation,
+        "train_seconds": round(seconds, 3),
+        "wall_seconds": round(progress.wall_seconds, 3),
+        "images_per_second": round(images / seconds, 1),
+        "peak_memory_mb": round(hardware.peak_memory_mb(), 1),
+        "resumed_from_epochs": progress.resumed_from,
+    }
 
 
 def load_model_file(path: str | Path) -> tuple[dict, dict]:

@@ -27,13 +27,20 @@ def fail(study, snakemake) -> Callable[[str], str]:
 
 
 @pytest.fixture
-def build(study, snakemake) -> Callable[[str], Path]:
-    def run(target: str) -> Path:
-        done = snakemake(study, target)
+def build(study, snakemake, terminal) -> Callable[..., Path]:
+    def run(*targets: str) -> Path:
+        done = snakemake(study, *targets, cores=2)
         assert done.returncode == 0, done.stdout
-        return study / target
+        terminal.append(done.stdout)
+        return study / targets[0]
 
     return run
+
+
+@pytest.fixture
+def terminal() -> list[str]:
+    """What each build has said."""
+    return []
 
 
 def delete(*paths: Path) -> None:
@@ -63,34 +70,34 @@ def test_an_image_that_is_none_is_named_and_leaves_nothing_half_written(study, f
     assert build("data/shapes/dataset.json").is_file()
 
 
-def test_damaged_arrays_are_named_and_made_again(study, finished_study, fail, build):
+def test_damaged_arrays_are_named_and_made_again(study, finished_study, build, terminal):
     arrays = study / "data/shapes/train_images.npy"
     os.truncate(arrays, 5000)
     delete(study / EXPERIMENT / "history.csv")
-    message = fail(f"{EXPERIMENT}/history.csv")
-    assert "error: data/shapes/train_images.npy: damaged" in message
-    assert "delete data/shapes/dataset.json and run the same command again" in message
-    delete(study / "data/shapes/dataset.json")
     build(f"{EXPERIMENT}/history.csv")
+    assert "data/shapes/train_images.npy: damaged, not what was written there; moved to" in terminal[-1]
     assert arrays.read_bytes() == (finished_study / "data/shapes/train_images.npy").read_bytes()
 
 
-def test_truncated_weights_are_named_and_made_again_to_the_last_byte(study, finished_study, fail, build):
+@pytest.mark.parametrize("name", ["model.safetensors", "predictions.safetensors", "metrics.json", "history.csv"])
+def test_flipped_bit_is_named_and_the_file_made_again_to_the_last_byte(study, finished_study, build, terminal, name):
+    file = study / EXPERIMENT / name
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    build("results/report.md", "all")
+    assert f"{EXPERIMENT}/{name}: damaged, not what was written there" in terminal[-1]
+    assert (file.parent / f"{name}.damaged").read_bytes() == content
+    for made in ("model.safetensors", "predictions.safetensors", "metrics.json"):
+        assert (study / EXPERIMENT / made).read_bytes() == (finished_study / EXPERIMENT / made).read_bytes(), made
+
+
+def test_damage_that_no_checksum_tells_is_named_by_the_job_that_meets_it(study, fail, build):
     weights = study / EXPERIMENT / "model.safetensors"
     os.truncate(weights, 1000)
-    delete(study / METRICS)
+    delete(study / EXPERIMENT / ".train.sha256", study / METRICS)
     message = fail(METRICS)
     assert f"error: {EXPERIMENT}/model.safetensors: damaged" in message
     assert "delete it and run the same command again" in message
     delete(weights)
-    build(METRICS)
-    for name in ("model.safetensors", "predictions.safetensors", "metrics.json"):
-        assert (study / EXPERIMENT / name).read_bytes() == (finished_study / EXPERIMENT / name).read_bytes(), name
-
-
-def test_damaged_metrics_are_named_and_made_again(study, fail, build):
-    os.truncate(study / METRICS, 100)
-    target = "results/shapes/comparison/accuracy.png"
-    assert f"error: {METRICS}: damaged" in fail(target)
-    delete(study / METRICS)
-    assert build(target).is_file()
+    assert build(METRICS).is_file()

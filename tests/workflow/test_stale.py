@@ -114,6 +114,10 @@ def delete(*names: str) -> Edit:
     return edit
 
 
+def truncate(name: str) -> Edit:
+    return lambda folder: os.truncate(folder / name, 100)
+
+
 def touch(pattern: str) -> Edit:
     def edit(folder: Path) -> None:
         files = [path for path in folder.glob(pattern) if path.is_file() and ".snakemake" not in path.parts]
@@ -252,6 +256,13 @@ EDITS = {
     "a checkpoint over 1 MB touched": (touch("results/shapes/mobilenet_v2/**/model.safetensors"), NOTHING),
     "a checkpoint deleted": (delete("results/shapes/mobilenet_v2/brief/seed0/model.safetensors"), trained(MOBILENET)),
     "metrics deleted": (delete("results/shapes/small/gentle/seed0/metrics.json"), evaluated(GENTLE)),
+    "a checkpoint truncated": (
+        truncate("results/shapes/mobilenet_v2/brief/seed0/model.safetensors"),
+        trained(MOBILENET),
+    ),
+    "metrics truncated": (truncate("results/shapes/small/gentle/seed0/metrics.json"), evaluated(GENTLE)),
+    "a history truncated": (truncate("results/shapes/small/gentle/seed0/history.csv"), trained(GENTLE)),
+    "a figure truncated": (truncate("results/shapes/small/brief/seed0/figures/learning_curves.png"), curves(SMALL)),
     "predictions deleted": (delete("results/shapes/small/gentle/seed0/predictions.safetensors"), evaluated(GENTLE)),
     "a figure deleted": (delete("results/shapes/small/brief/seed0/figures/learning_curves.png"), curves(SMALL)),
     "a figure for print deleted": (

@@ -9,6 +9,7 @@ from pathlib import Path
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "scripts"))
 
+from deepnets.checksums import damaged
 from deepnets.errors import UserError
 from deepnets.machine import usable_cores
 
@@ -39,6 +40,13 @@ STUDY_DATASETS = list(dict.fromkeys(experiment.dataset for experiment in STUDY))
 # Trainings side by side use the cores better than threads of one, which wait for each other after every layer; only
 # cores that no experiment would have are given to the threads. `--set-threads train=2 evaluate=2` overrides it.
 TRAIN_THREADS = max(1, min(workflow.resource_settings.cores or 1, usable_cores()) // len(STUDY))
+
+# What a disk or a program has damaged is moved away, and so made again; Snakemake itself looks at times alone.
+if workflow.is_main_process:
+    for folder in sorted({Path(job.first_output).parent for job in JOBS.of_study()}):
+        for file in damaged(folder):
+            aside = file.replace(file.with_name(f"{file.name}.damaged"))
+            print(f"{file}: damaged, not what was written there; moved to {aside}, and made again", file=sys.stderr)
 
 LOGS = "logs/{dataset}/{model}/{recipe}/seed{seed}"
 EXPERIMENT_FIGURES = ("learning_curves", "confusion_matrix")
