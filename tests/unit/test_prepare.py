@@ -49,7 +49,7 @@ def prepare_again(tmp_path: Path, options: datasets.DatasetOptions) -> Path:
 
 def assert_nothing_prepared(tmp_path: Path) -> None:
     folder = tmp_path / "data" / "tiny"
-    assert not folder.exists() or {path.name for path in folder.iterdir()} <= {"raw", "raw.json"}
+    assert not folder.exists() or {path.name for path in folder.iterdir()} <= {"raw", "raw.json", ".download.sha256"}
 
 
 # -- scikit-learn's digits
