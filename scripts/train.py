@@ -19,7 +19,7 @@ from deepnets.augment import Augmentation
 from deepnets.checkpoint import ResumeFolder
 from deepnets.datasets.prepared import open_dataset, split_train_validation
 from deepnets.engine import INITIALISATION, Interrupted, Part, Trainer, derived_seed
-from deepnets.errors import LOG, UserError, log_to, run
+from deepnets.errors import LOG, UserError, is_out_of_memory, log_to, run
 from deepnets.experiment_files import exclusive, label, write_results
 from deepnets.files import canonical_json, sha256_text
 from deepnets.hardware import keep_freed_memory, set_up
@@ -49,37 +49,54 @@ def main(argv: list[str] | None = None) -> None:
 
 def train(args: argparse.Namespace) -> None:
     spec = args.job["spec"]
-    recipe, seed = Recipe(**spec["recipe"]), spec["seed"]
+    recipe, name = Recipe(**spec["recipe"]), label(args.job["experiment"])
     images, labels, info = open_dataset(args.data, "train")
-    torch.manual_seed(derived_seed(seed, INITIALISATION))
-    model = models.build(spec["model"], len(info["classes"]), info["input_shape"][0])
-    hardware = set_up(model, args.device, recipe.precision, args.threads)
-    model = model.to(hardware.device, memory_format=torch.channels_last)
-    whole = Part.of_arrays(images, labels).to(hardware.device)
-    train_part, validation_part = (
-        whole.select(torch.from_numpy(rows)) for rows in split_train_validation(labels, recipe.validation, seed, info)
-    )
-    augmentation = Augmentation(
-        recipe.augment, spec["dataset"]["horizontal_flip"], info["mean"], info["std"], hardware.device
-    )
-
     # What a state may be resumed for: the same settings, code, data and torch. Device and threads are not of it.
     key = {"spec": spec, "code": args.job["code"], "data": info["arrays"], "torch": torch.__version__}
-    name = label(args.job["experiment"])
     states = ResumeFolder(
         args.output / ".resume", sha256_text(canonical_json(key)), lambda line: LOG.warning("%s: %s", name, line)
     )
-    trainer = Trainer(model, recipe, train_part, validation_part, augmentation, seed, hardware)
-    LOG.info("%s: %d images, %s, %d threads", name, len(train_part), hardware.precision, hardware.threads)
-    try:
-        network = trainer.fit(states, lambda row: LOG.info(epoch_line(name, row, recipe.epochs)), stop_on_signal())
-    except Interrupted:
-        LOG.warning("%s: interrupted; run the same command again to go on from the last saved state", name)
-        sys.exit(INTERRUPTED_EXIT_CODE)
-    except UserError as error:
-        raise UserError(f"{name}: {error}") from None
+    epochs, should_stop = recipe.epochs, stop_on_signal()
+    while True:
+        trainer = build_trainer(args, recipe, Part.of_arrays(images, labels), info)
+        part, hardware = trainer.train_part, trainer.hardware
+        LOG.info("%s: %d images, %s, %d threads", name, len(part), hardware.precision, hardware.threads)
+        try:
+            network = trainer.fit(states, lambda row: LOG.info(epoch_line(name, row, epochs)), should_stop)
+            break
+        except Interrupted:
+            LOG.warning("%s: interrupted; run the same command again to go on from the last saved state", name)
+            sys.exit(INTERRUPTED_EXIT_CODE)
+        except UserError as error:
+            raise UserError(f"{name}: {error}") from None
+        except Exception as error:
+            parts = 2 * trainer.accumulation
+            if not is_out_of_memory(error) or trainer.batch_size // parts < 2:
+                raise
+            recipe = recipe.model_copy(update={"accumulation": parts})
+            LOG.warning(
+                "%s: out of memory; going on from the last saved state with each batch of %d in %d parts "
+                "(accumulation: %d in the recipe starts like this; a smaller batch_size changes the steps)",
+                *(name, trainer.batch_size, parts, parts),
+            )
     write_results(args.output, network, trainer, spec, info)
     states.clear()
+
+
+def build_trainer(args: argparse.Namespace, recipe: Recipe, whole: Part, info: dict) -> Trainer:
+    """A trainer with a freshly initialised network, and the data split into training and validation."""
+    spec = args.job["spec"]
+    torch.manual_seed(derived_seed(spec["seed"], INITIALISATION))
+    model = models.build(spec["model"], len(info["classes"]), info["input_shape"][0])
+    hardware = set_up(model, args.device, recipe.precision, args.threads)
+    model = model.to(hardware.device, memory_format=torch.channels_last)
+    rows = split_train_validation(whole.labels.numpy(), recipe.validation, spec["seed"], info)
+    whole = whole.to(hardware.device)
+    train_part, validation_part = (whole.select(torch.from_numpy(of_part)) for of_part in rows)
+    augmentation = Augmentation(
+        recipe.augment, spec["dataset"]["horizontal_flip"], info["mean"], info["std"], hardware.device
+    )
+    return Trainer(model, recipe, train_part, validation_part, augmentation, spec["seed"], hardware)
 
 
 def stop_on_signal():

@@ -148,6 +148,7 @@ class Trainer:
         # The ragged rest of an epoch's order is left out, other images each time: a last batch of one image has no
         # batch statistics.
         self.batch_size = min(recipe.batch_size, len(train))
+        self.accumulation = min(recipe.accumulation, max(1, self.batch_size // 2))  # of few images, two a part
         self.steps_per_epoch = len(train) // self.batch_size
         self.total_steps = self.steps_per_epoch * recipe.epochs
         self.progress = Progress()
@@ -224,7 +225,7 @@ class Trainer:
             group["lr"] = learning_rate(done, self.total_steps, self.recipe)
         torch.manual_seed(derived_seed(self.seed, epoch, DROPOUT, step))
         batch = self._batch(epoch, step, index)
-        for piece in _pieces(batch, self.recipe.accumulation):
+        for piece in _pieces(batch, self.accumulation):
             with self.hardware.autocast():
                 logits = self.network(piece.images)
             logits = logits.float()

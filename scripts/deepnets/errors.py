@@ -46,7 +46,7 @@ def log_to(path: str | Path | None) -> None:
         LOG.addHandler(logging.FileHandler(path, mode="a", encoding="utf-8"))
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     """Whether memory ran out, on the host or on a GPU; torch, which is not for import here, tells it in words only."""
     told = isinstance(error, RuntimeError | OSError) and _OUT_OF_MEMORY.search(str(error))
     return isinstance(error, MemoryError) or bool(told)
@@ -60,7 +60,7 @@ def run(main: Callable[[], None]) -> None:
         LOG.error("error: %s", error)
         sys.exit(USER_ERROR_EXIT_CODE)
     except Exception as error:
-        if _is_out_of_memory(error):
+        if is_out_of_memory(error):
             way_out = "set a higher accumulation (the same steps in less memory) or a smaller batch_size in the recipe"
             LOG.error("error: out of memory; %s, or free some, then run the same command again.", way_out)
             sys.exit(USER_ERROR_EXIT_CODE)

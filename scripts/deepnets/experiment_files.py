@@ -111,7 +111,7 @@ def _timing(trainer: Trainer) -> dict:
         **hardware.describe(),
         "epochs": recipe.epochs,
         "batch_size": trainer.batch_size,
-        "accumulation": recipe.accumulation,
+        "accumulation": trainer.accumulation,
         "train_seconds": round(seconds, 3),
         "wall_seconds": round(progress.wall_seconds, 3),
         "images_per_second": round(images / seconds, 1),

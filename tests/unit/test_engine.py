@@ -333,6 +333,10 @@ def test_training_loss_is_that_of_plain_labels_even_when_they_are_smoothed(state
     assert one.progress.history[0]["train_loss"] == two.progress.history[0]["train_loss"]
 
 
+def test_few_images_are_accumulated_two_a_part_at_least():
+    assert trainer(train=separable(12), batch_size=64, accumulation=16).accumulation == 6
+
+
 def test_progressive_resizing_grows_with_the_steps_by_eighths_of_the_full_side():
     growing = trainer(train=separable(160), epochs=1, progressive_resizing={"start": 0.5, "until": 0.5})
     assert growing.steps_per_epoch == 16

@@ -17,6 +17,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 from scipy.special import logsumexp
+from torchvision.models import MobileNetV2
 
 import evaluate
 import train
@@ -372,3 +373,29 @@ def test_full_disk_at_the_end_is_one_line_and_costs_no_training(data, tmp_path, 
     assert "cannot write the results (No space left on device); free some disk space" in line
     call(train.main, train_arguments(data, tmp_path, short))
     assert timing(tmp_path)["resumed_from_epochs"] == [1.0]
+
+
+# -- memory ----------------------------------------------------------------------------------------------------------
+
+
+def test_batches_are_halved_until_they_fit_and_timing_says_so(data, tmp_path, monkeypatch, caplog):
+    forward = MobileNetV2.forward
+
+    def cramped(self, images):
+        if self.training and len(images) > 4:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+        return forward(self, images)
+
+    monkeypatch.setattr(MobileNetV2, "forward", cramped)
+    gentle = JOB | {"spec": SPEC | {"recipe": SPEC["recipe"] | {"lr": 1e-3}}}  # batch norm over four images is rough
+    call(train.main, train_arguments(data, tmp_path, gentle))
+    assert (timing(tmp_path)["batch_size"], timing(tmp_path)["accumulation"]) == (16, 4)
+    assert "out of memory; going on from the last saved state with each batch of 16 in 4 parts" in caplog.text
+
+
+def test_batches_that_cannot_be_halved_any_more_end_in_a_line(data, tmp_path, monkeypatch, caplog):
+    def full(self, images):
+        raise MemoryError
+
+    monkeypatch.setattr(MobileNetV2, "forward", full)
+    assert "out of memory; set a higher accumulation" in last_words(train, train_arguments(data, tmp_path), caplog)
