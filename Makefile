@@ -19,7 +19,7 @@ unexport PYTHONPATH PYTHONHOME
 export UV_HTTP_TIMEOUT ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report why test bench lint schema requirements clean distclean
+.PHONY: help setup report why test chaos bench lint schema requirements clean distclean
 
 help:  ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -47,6 +47,9 @@ why: setup  ## Say why what is stale is stale: which setting or file changed, fr
 
 test: setup  ## Run the tests
 	python -m pytest
+
+chaos: setup  ## Kill a training at a hundred random moments and compare the bytes, 20 minutes; for a release
+	KILLS=100 python -m pytest tests/e2e/test_kills.py
 
 bench: setup  ## Measure the training speed beside a plain loop, 40 minutes; writes results/bench.md
 	PYTHONPATH=scripts python benchmarks/speed.py

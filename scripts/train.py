@@ -8,8 +8,10 @@ A TERM or INT saves at the next step and exits with 75; the same command then go
 
 import argparse
 import json
+import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -34,6 +36,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data", required=True, help="dataset.json of the prepared dataset")
     parser.add_argument("--output", type=Path, required=True, help="the experiment's folder")
     parser.add_argument("--log", help="file that the terminal's lines are appended to")
+    parser.add_argument("--stop-with-parent", action="store_true", help="stop when the process that started this ends")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default auto: a GPU if any")
     return parser.parse_args(argv)
@@ -56,7 +59,7 @@ def train(args: argparse.Namespace) -> None:
     states = ResumeFolder(
         args.output / ".resume", sha256_text(canonical_json(key)), lambda line: LOG.warning("%s: %s", name, line)
     )
-    epochs, should_stop = recipe.epochs, stop_on_signal()
+    epochs, should_stop = recipe.epochs, stop_asked(args.stop_with_parent)
     while True:
         trainer = build_trainer(args, recipe, Part.of_arrays(images, labels), info)
         part, hardware = trainer.train_part, trainer.hardware
@@ -99,12 +102,17 @@ def build_trainer(args: argparse.Namespace, recipe: Recipe, whole: Part, info: d
     return Trainer(model, recipe, train_part, validation_part, augmentation, spec["seed"], hardware)
 
 
-def stop_on_signal():
-    """Note TERM and INT from now on; the returned function tells whether one has come."""
+def stop_asked(with_parent: bool) -> Callable[[], bool]:
+    """Note TERM and INT from now on; the returned function tells whether one has come.
+
+    Args:
+        with_parent: the end of the process that started this one counts too.
+    """
     received = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, frame: received.append(number))
-    return lambda: bool(received)
+    parent = os.getppid()
+    return lambda: bool(received) or (with_parent and os.getppid() != parent)
 
 
 def epoch_line(name: str, row: dict, epochs: int) -> str:

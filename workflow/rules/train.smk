@@ -63,4 +63,4 @@ rule train:
         "Train {wildcards.model} on {wildcards.dataset}, recipe {wildcards.recipe}, seed {wildcards.seed}"
     shell:
         "exec python {input.script:q} --job {params.job:q} --data {input.data:q} --output {params.folder:q}"
-        " --threads {threads} --log {log:q}"
+        " --threads {threads} --log {log:q} --stop-with-parent"

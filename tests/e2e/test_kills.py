@@ -1,0 +1,124 @@
+"""Killed anywhere, again and again: the same command goes on, and the bytes in the end are those of a calm run.
+
+`make chaos` does it a hundred times.
+"""
+
+import csv
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+pytestmark = pytest.mark.slow
+
+KILLS = int(os.environ.get("KILLS", "20"))
+EXPERIMENT = "results/shapes/mobilenet_v2/long/seed0"
+# Everything that a state holds: averaged weights, dropout, batch norm, several sources of randomness.
+LONG = (
+    "recipes:\n  long: {epochs: 30, batch_size: 8, lr: 0.02, averaging: ema,"
+    " augment: {rotation: 5, crop_padding: 1, random_erasing: 0.3, mixup: 0.2}}\n"
+)
+EXACT = ("model.safetensors", "predictions.safetensors", "metrics.json")
+COMMAND = [sys.executable, "-m", "snakemake", "--cores", "1", f"{EXPERIMENT}/metrics.json"]
+
+
+@pytest.fixture
+def calm(study: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """A study before its only training, and another in which nothing has disturbed it."""
+    config = study / "config.yaml"
+    config.write_text(config.read_text().replace("recipes:\n", LONG))
+    undisturbed = shutil.copytree(study, tmp_path / "undisturbed", symlinks=True)
+    finish(undisturbed)
+    return study, undisturbed
+
+
+def start(folder: Path) -> subprocess.Popen:
+    """Start Snakemake as `make report` does, in a process group of its own."""
+    subprocess.run([sys.executable, "scripts/unlock.py"], cwd=folder, check=True)
+    with open(folder / "terminal.log", "a") as log:
+        return subprocess.Popen(COMMAND, cwd=folder, stdout=log, stderr=log, start_new_session=True)
+
+
+def finish(folder: Path) -> None:
+    assert start(folder).wait(timeout=300) == 0, (folder / "terminal.log").read_text()
+
+
+def trainers(process: subprocess.Popen) -> list[psutil.Process]:
+    try:
+        children = psutil.Process(process.pid).children(recursive=True)
+        return [child for child in children if "scripts/train.py" in child.cmdline()]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def strike(process: subprocess.Popen, victim: str, number: signal.Signals) -> None:
+    """Send a signal to the trainer (where none is at work, to Snakemake), to Snakemake, or to all of them."""
+    at_work = trainers(process)
+    try:
+        if victim == "group":
+            os.killpg(process.pid, number)
+        elif victim == "trainer" and at_work:
+            at_work[0].send_signal(number)
+        else:
+            process.send_signal(number)
+    except (ProcessLookupError, psutil.NoSuchProcess):  # it has just finished
+        pass
+    process.wait(timeout=120)
+    psutil.wait_procs(at_work, timeout=120)
+
+
+def wait_for_training(process: subprocess.Popen, folder: Path) -> None:
+    """Wait until the trainer is past its imports: it then says whose the experiment's folder is."""
+    owner = folder / EXPERIMENT / ".train.owner"
+    while process.poll() is None:
+        if owner.exists() and any(f"process {trainer.pid} " in owner.read_text() for trainer in trainers(process)):
+            return
+        time.sleep(0.05)
+
+
+def rows_without_times(folder: Path) -> list[dict]:
+    with open(folder / EXPERIMENT / "history.csv", newline="") as file:
+        return [
+            {k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in csv.DictReader(file)
+        ]
+
+
+def test_kills_at_random_moments_change_no_byte_and_repeat_no_more_than_an_epoch(calm):
+    folder, undisturbed = calm
+    draw = random.Random(KILLS)
+    span = json.loads((undisturbed / EXPERIMENT / "timing.json").read_text())["wall_seconds"]
+    kills, resumed = [], 0
+    while len(kills) < KILLS:
+        process = start(folder)
+        if draw.random() < 0.8:
+            wait_for_training(process, folder)
+        time.sleep(draw.uniform(0, span))
+        victim = draw.choice(("trainer", "snakemake", "group"))
+        number = draw.choice((signal.SIGKILL, signal.SIGTERM, signal.SIGINT))
+        strike(process, victim, number)
+        kills.append(f"{victim} {number.name}")
+        if (folder / EXPERIMENT / "metrics.json").exists():  # it was through: compare, and again from the start
+            resumed += compare(folder, undisturbed, kills)
+            shutil.rmtree(folder / EXPERIMENT)
+    finish(folder)
+    resumed += compare(folder, undisturbed, kills)
+    assert resumed >= KILLS // 5  # else the kills have missed the trainings
+
+
+def compare(folder: Path, undisturbed: Path, kills: list[str]) -> int:
+    """Assert that two folders hold the same result; how often its training was resumed."""
+    for name in EXACT:
+        same = (folder / EXPERIMENT / name).read_bytes() == (undisturbed / EXPERIMENT / name).read_bytes()
+        assert same, f"{name} after {kills}"
+    assert rows_without_times(folder) == rows_without_times(undisturbed)
+    resumed = json.loads((folder / EXPERIMENT / "timing.json").read_text())["resumed_from_epochs"]
+    assert resumed == sorted(resumed)
+    return len(resumed)
