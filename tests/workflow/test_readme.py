@@ -79,3 +79,10 @@ def test_every_path_of_the_directory_tree_exists(readme, root):
         for name in names[2].split():
             assert (root / (folder if inside else "") / name).exists(), line
         folder = folder if inside else names[2]
+
+
+def test_every_test_that_a_guarantee_names_exists(root):
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (root / "docs/guarantees.md").read_text(encoding="utf-8"))
+    assert len(named) > 20
+    for file, name in named:
+        assert re.search(rf"^def {name}\(", (root / file).read_text(encoding="utf-8"), re.MULTILINE), f"{file}::{name}"
