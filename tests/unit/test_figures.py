@@ -346,8 +346,8 @@ def test_plot_scripts_of_one_experiment_write_png_and_svg(experiment, tmp_path):
 
 def test_the_title_of_a_confusion_matrix_gives_accuracy_and_interval(experiment, tmp_path, monkeypatch):
     directory = experiment(accuracy=0.8)
-    saved = []
-    monkeypatch.setattr(plot_confusion_matrix, "save", lambda figure, path: saved.append(figure))
+    saved, save = [], plot_confusion_matrix.save
+    monkeypatch.setattr(plot_confusion_matrix, "save", lambda figure, path: [saved.append(figure), save(figure, path)])
     plot_confusion_matrix.main(
         ["--job", job(directory), "--metrics", str(directory / "metrics.json"), *outputs(tmp_path)]
     )

@@ -147,7 +147,7 @@ def _check_augment(parts: Parts, entries: dict[tuple[str, int], dict]) -> Iterat
     for place, experiments in parts.experiments.items():
         set_here = _table(_table(entries[place].get("set")).get("augment"))
         for experiment, key in product(experiments, ("crop_padding", "cutout")):
-            value = experiment.spec["recipe"]["augment"][key]
+            value = experiment.spec["recipe"].get("augment", {}).get(key, 0)  # a broken recipe's spec is empty
             least = models.architecture(experiment.spec["model"]["architecture"]).MIN_IMAGE_SIZE
             side = max(least, parts.datasets[experiment.dataset].input_shape[-1])  # as it is, or will have to be
             if value >= side:
