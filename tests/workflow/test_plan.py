@@ -157,7 +157,10 @@ def test_a_target_that_is_almost_a_result_is_no_target(clone, dry_run, target):
 
 @pytest.mark.parametrize(
     ("dataset", "way_out"),
-    [("mnist", "ask for another study, --config study=paper|paper_jpeg|record|budget"), ("svhn", "add one to config.yaml")],
+    [
+        ("mnist", "ask for another study, --config study=paper|paper_jpeg|record|budget"),
+        ("svhn", "add one to config.yaml"),
+    ],
 )
 def test_a_comparison_of_nothing_is_refused_with_the_studies_that_have_one(clone, dry_run, dataset, way_out):
     lines = refusal(dry_run(clone, f"results/{dataset}/comparison/accuracy.png"))
