@@ -54,12 +54,13 @@ chaos: setup  ## Kill a training at a hundred random moments and compare the byt
 bench: setup  ## Measure the training speed beside a plain loop, 40 minutes; writes results/bench.md
 	PYTHONPATH=scripts python benchmarks/speed.py
 
-lint: setup  ## Check style, formatting, rules and the schema of config.yaml
+lint: setup  ## Check style, formatting, rules, the schema of config.yaml, and the packages for known vulnerabilities
 	python -m ruff check
 	python -m ruff format --check
 	python -m snakefmt --check Snakefile workflow
 	python -m snakemake --lint
 	python scripts/schema.py --check
+	@python scripts/audit.py
 
 schema: setup  ## Write the schema of config.yaml anew
 	python scripts/schema.py
