@@ -146,15 +146,18 @@ def test_predictions_are_in_the_order_of_the_dataset(finished_study, experiment)
     assert (labels == np.load(finished_study / "data/shapes/test_labels.npy", allow_pickle=False)).all()
 
 
-def test_two_runs_from_scratch_are_the_same_to_the_last_byte(study, finished_study, snakemake):
-    folder = EXPERIMENTS[0]
+@pytest.mark.parametrize("cores", [1, 4])  # the finished study has run on 2
+def test_two_runs_from_scratch_are_the_same_to_the_last_byte_on_any_cores(study, finished_study, snakemake, cores):
     shutil.rmtree(study / "results")
     shutil.rmtree(study / "data")
-    done = snakemake(study, f"{folder}/metrics.json")
+    metrics = [f"{folder}/metrics.json" for folder in EXPERIMENTS]
+    done = snakemake(study, *metrics, "--set-threads", "train=1", "evaluate=1", cores=cores)
     assert done.returncode == 0, done.stdout
-    for name in EXACT:
-        assert (study / folder / name).read_bytes() == (finished_study / folder / name).read_bytes(), name
-    assert without_times(study / folder) == without_times(finished_study / folder)
+    for folder in EXPERIMENTS:
+        for name in EXACT:
+            same = (study / folder / name).read_bytes() == (finished_study / folder / name).read_bytes()
+            assert same, f"{folder}/{name}"
+        assert without_times(study / folder) == without_times(finished_study / folder)
 
 
 def without_times(folder: Path) -> list[dict]:

@@ -3,6 +3,7 @@
 import copy
 import itertools
 import math
+import time
 
 import numpy as np
 import pytest
@@ -429,3 +430,12 @@ def test_derived_seeds_of_neighbours_differ_and_fit_any_generator():
     assert len(set(seeds)) == 6**3
     assert all(0 <= seed < 2**63 for seed in seeds)
     assert derived_seed(1, 2) == derived_seed(1, 2)
+
+
+def test_clock_that_jumps_spoils_no_time(states, monkeypatch):
+    jumping = itertools.cycle([1e9, 2e9, 0.0])
+    monkeypatch.setattr(time, "time", lambda: next(jumping))
+    ours = trainer()
+    ours.fit(states)
+    assert all(0 < row["seconds"] < 100 for row in ours.progress.history)
+    assert 0 < ours.progress.wall_seconds < 100
