@@ -1,7 +1,11 @@
 """The machine that this process runs on, as far as the standard library can tell."""
 
+import contextlib
 import os
 import platform
+from pathlib import Path
+
+CGROUP, CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
 def cpu_name() -> str:
@@ -18,9 +22,17 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def memory_gb() -> float | None:
-    """Physical memory in GB (10^9 bytes); None where the system does not say."""
+def usable_memory_mb() -> int | None:
+    """Memory in MB (10^6 bytes) that this process may use: the machine's, or less where its control group (a
+    container's, a batch job's) has a limit; None where the system does not say.
+    """
     try:
-        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
+        limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     except (AttributeError, OSError, ValueError):
         return None
+    with contextlib.suppress(OSError, IndexError):  # no control groups of version 2
+        group = Path(CGROUP.read_text(encoding="utf-8").strip().rsplit("::", 1)[1])
+        for folder in (group, *group.parents):
+            with contextlib.suppress(OSError, ValueError):  # no limit at this level: no file, or "max"
+                limits.append(int((CGROUPS / folder.relative_to("/") / "memory.max").read_text(encoding="utf-8")))
+    return min(limits) // 10**6

@@ -8,6 +8,7 @@ import pytest
 
 from deepnets.config import load_config
 from deepnets.figures.comparison import FIGURES
+from deepnets.machine import usable_memory_mb
 
 STATS = re.compile(r"^(\w+) +(\d+)$", re.MULTILINE)
 
@@ -61,6 +62,11 @@ def test_a_dry_run_gives_every_job_a_message_and_a_reason(clone, dry_run):
     jobs = re.findall(r"^Job \d+: (.+)\nReason: (.+)$", output, re.MULTILINE)
     assert len(jobs) == 26  # all but `all`
     assert not re.search(r"^(local)?rule (?!all:)", output, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("arguments", "limit"), [((), usable_memory_mb()), (("--resources", "mem_mb=9999"), 9999)])
+def test_jobs_side_by_side_share_the_memory_that_there_is(own_clone, snakemake, arguments, limit):
+    assert f'"mem_mb", {limit})' in snakemake(own_clone, "data/digits/raw.json", *arguments).stdout
 
 
 def test_a_dry_run_needs_no_torch(clone, snakemake, tmp_path):

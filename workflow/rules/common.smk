@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import math
 import os
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from deepnets.checksums import damaged
 from deepnets.errors import UserError
-from deepnets.machine import usable_cores
+from deepnets.machine import usable_cores, usable_memory_mb
 
 CONFIG_FILE = "config.yaml" if Path("config.yaml").exists() else str(ROOT / "config.yaml")
 OVERRIDES = [os.path.relpath(file) for file in workflow.configfiles]  # what --configfile names
@@ -40,6 +41,10 @@ STUDY_DATASETS = list(dict.fromkeys(experiment.dataset for experiment in STUDY))
 # Trainings side by side use the cores better than threads of one, which wait for each other after every layer; only
 # cores that no experiment would have are given to the threads. `--set-threads train=2 evaluate=2` overrides it.
 TRAIN_THREADS = max(1, min(workflow.resource_settings.cores or 1, usable_cores()) // len(STUDY))
+
+# On one machine, no more jobs at once than its memory holds; `--resources mem_mb=...` overrides it.
+if workflow.local_exec and "mem_mb" not in workflow.global_resources and usable_memory_mb():
+    workflow.register_resource("mem_mb", usable_memory_mb())
 
 # What a disk or a program has damaged is moved away, and so made again; Snakemake itself looks at times alone.
 if workflow.is_main_process:
@@ -94,6 +99,17 @@ def mirror_option(wildcards, output):
     """Where else to look for raw files: no part of the result, and never recorded, as it takes `output`."""
     mirror = CONFIG.datasets[wildcards.dataset].mirror
     return ["--mirror", mirror] if mirror else []
+
+
+def train_memory_mb(wildcards, attempt):
+    """Memory of a training in MB, doubled where it was too little.
+
+    A VGG-16 on 32 images of 8x8, all weights, gradients and momentum, took 2.9 GB; the activations of the network that
+    has the most for its input, MobileNetV2 at full resolution, 4 GB for 128 images of 32x32.
+    """
+    spec = JOBS.experiment(**wildcards).spec
+    pixels = spec["recipe"]["batch_size"] * math.prod(CONFIG.datasets[wildcards.dataset].input_shape[1:])
+    return round(2 ** (attempt - 1) * (3000 + 4000 * pixels / (128 * 32 * 32)))
 
 
 # -- lists of files ----------------------------------------------------------------------------------------------------

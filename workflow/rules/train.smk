@@ -54,7 +54,7 @@ rule train:
         CONDA
     threads: TRAIN_THREADS
     resources:
-        mem_mb=8000,
+        mem_mb=train_memory_mb,
         runtime=240,
     params:
         job=job("train"),

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from deepnets.machine import cpu_name, memory_gb, usable_cores
+from deepnets.machine import cpu_name, usable_cores, usable_memory_mb
 
 # What a result can depend on; a user's own pictures beside them do not make a checkout modified.
 _CODE = ("Snakefile", "config.yaml", "pyproject.toml", "requirements.txt", "profiles", "scripts", "workflow")
@@ -21,6 +21,7 @@ def describe(root: str | Path) -> dict:
     Values that this machine does not know are None; packages that are not installed are left out.
     """
     commit, modified = git_state(root)
+    memory = usable_memory_mb()
     return {
         "generated": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
@@ -28,7 +29,7 @@ def describe(root: str | Path) -> dict:
         "platform": platform.platform(),
         "cpu": cpu_name(),
         "cores": usable_cores(),
-        "memory_gb": memory_gb(),
+        "memory_gb": round(memory / 1000, 1) if memory else None,
         "gpus": gpus(),
         "git_commit": commit,
         "git_modified": modified,
