@@ -101,6 +101,15 @@ def mirror_option(wildcards, output):
     return ["--mirror", mirror] if mirror else []
 
 
+BEFORE_TRAINING = 10**12  # data that come late would leave trainings for the end, and cores idle
+
+
+def train_priority(wildcards):
+    """The longest first, so that the cores end together: pixels to see, which needs no knowledge of the network."""
+    epochs = JOBS.experiment(**wildcards).spec["recipe"]["epochs"]
+    return epochs * math.prod(CONFIG.datasets[wildcards.dataset].input_shape)
+
+
 def train_memory_mb(wildcards, attempt):
     """Memory of a training in MB, doubled where it was too little.
 

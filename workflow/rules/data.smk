@@ -16,6 +16,7 @@ rule download:
     conda:
         CONDA
     threads: 1
+    priority: BEFORE_TRAINING
     resources:
         mem_mb=1000,
         runtime=120,
@@ -44,7 +45,8 @@ rule prepare:
         "logs/{dataset}/prepare.benchmark.tsv"
     conda:
         CONDA
-    threads: 2
+    threads: 1
+    priority: BEFORE_TRAINING
     resources:
         mem_mb=2000,
         runtime=30,

@@ -53,6 +53,7 @@ rule train:
     conda:
         CONDA
     threads: TRAIN_THREADS
+    priority: train_priority
     resources:
         mem_mb=train_memory_mb,
         runtime=240,
