@@ -39,7 +39,6 @@ $(INSTALLED): requirements.txt
 	@touch $@
 
 report: setup  ## Run the study and write results/report.md (CORES=4, STUDY=demo)
-	@python scripts/unlock.py
 	python -m snakemake results/report.md all --cores $(CORES) $(if $(STUDY),--config 'study=$(STUDY)')
 
 why: setup  ## Say why what is stale is stale: which setting or file changed, from what to what

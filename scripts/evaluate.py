@@ -3,11 +3,12 @@
     python scripts/evaluate.py --job JSON --data data/digits/dataset.json \\
         --summary results/digits/resnet50/summary.json --output results/digits/resnet50/quick/seed0
 
-The one place that reads the test part.
+The one place that reads the test part. Removes the training's saved states: only now has Snakemake noted its end.
 """
 
 import argparse
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,13 @@ import torch
 from deepnets import metrics, models
 from deepnets.augment import Augmentation
 from deepnets.checkpoint import save_tensors
-from deepnets.checksums import recorded
+from deepnets.checksums import recorded, verify
 from deepnets.datasets.prepared import open_dataset, split_train_validation
 from deepnets.engine import Part, predict
 from deepnets.errors import LOG, UserError, log_to, run
 from deepnets.experiment import spec_sha256
-from deepnets.experiment_files import label, load_model_file
-from deepnets.files import read_json, write_json
+from deepnets.experiment_files import RESUME_FOLDER, label, load_model_file
+from deepnets.files import read_json, remove_leftovers, write_json
 from deepnets.hardware import keep_freed_memory, set_up
 from deepnets.recipe import Recipe
 
@@ -49,6 +50,7 @@ def main(argv: list[str] | None = None) -> None:
     keep_freed_memory()
     spec = args.job["spec"]
     recipe = Recipe(**spec["recipe"])
+    remove_leftovers(args.output)
     model, facts = trained_network(args.output / "model.safetensors", spec)
     hardware = set_up(model, args.device, recipe.precision, args.threads)
     model = model.to(hardware.device, memory_format=torch.channels_last)
@@ -86,6 +88,7 @@ def main(argv: list[str] | None = None) -> None:
                 "warnings": warnings,
             },
         )
+    shutil.rmtree(args.output / RESUME_FOLDER, ignore_errors=True)
     name = label(args.job["experiment"])
     LOG.info("%s: test loss %.4f accuracy %.2f%% of %d images", name, test["loss"], 100 * test["accuracy"], test["n"])
     for warning in warnings:
@@ -98,6 +101,7 @@ def trained_network(path: Path, spec: dict) -> tuple[torch.nn.Module, dict]:
     Raises:
         UserError: the file is damaged, or is of another experiment.
     """
+    verify(path)
     tensors, facts = load_model_file(path)
     if facts.get("spec_sha256") != spec_sha256(spec):
         raise UserError(f"{path}: was trained with other settings; delete it and run the same command again.")

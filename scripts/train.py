@@ -3,7 +3,7 @@
     python scripts/train.py --job JSON --data data/digits/dataset.json --output results/digits/resnet50/quick/seed0
 
 The workflow writes the job; to train by hand: `snakemake --cores 2 results/digits/resnet50/quick/seed0/history.csv`.
-A TERM or INT saves at the next step and exits with 75; the same command then goes on where it stopped.
+A TERM, INT or HUP saves at the next step and exits with 75; the same command then goes on where it stopped.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from deepnets.checkpoint import ResumeFolder
 from deepnets.datasets.prepared import open_dataset, split_train_validation
 from deepnets.engine import INITIALISATION, Interrupted, Part, Trainer, derived_seed
 from deepnets.errors import LOG, UserError, is_out_of_memory, log_to, run
-from deepnets.experiment_files import exclusive, label, write_results
+from deepnets.experiment_files import RESUME_FOLDER, exclusive, label, write_results
 from deepnets.files import canonical_json, sha256_text
 from deepnets.hardware import keep_freed_memory, set_up
 from deepnets.recipe import Recipe
@@ -36,7 +36,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data", required=True, help="dataset.json of the prepared dataset")
     parser.add_argument("--output", type=Path, required=True, help="the experiment's folder")
     parser.add_argument("--log", help="file that the terminal's lines are appended to")
-    parser.add_argument("--stop-with-parent", action="store_true", help="stop when the process that started this ends")
+    parser.add_argument("--parent", type=int, help="process id of what started this: save and stop when that has ended")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default auto: a GPU if any")
     return parser.parse_args(argv)
@@ -57,13 +57,13 @@ def train(args: argparse.Namespace) -> None:
     # What a state may be resumed for: the same settings, code, data and torch. Device and threads are not of it.
     key = {"spec": spec, "code": args.job["code"], "data": info["arrays"], "torch": torch.__version__}
     states = ResumeFolder(
-        args.output / ".resume", sha256_text(canonical_json(key)), lambda line: LOG.warning("%s: %s", name, line)
+        args.output / RESUME_FOLDER, sha256_text(canonical_json(key)), lambda line: LOG.warning("%s: %s", name, line)
     )
-    epochs, should_stop = recipe.epochs, stop_asked(args.stop_with_parent)
+    epochs, should_stop = recipe.epochs, stop_asked(args.parent)
     while True:
         trainer = build_trainer(args, recipe, Part.of_arrays(images, labels), info)
         part, hardware = trainer.train_part, trainer.hardware
-        LOG.info("%s: %d images, %s, %d threads", name, len(part), hardware.precision, hardware.threads)
+        LOG.info("%s: %d images, %s, %d thread(s)", name, len(part), hardware.precision, hardware.threads)
         try:
             network = trainer.fit(states, lambda row: LOG.info(epoch_line(name, row, epochs)), should_stop)
             break
@@ -73,17 +73,31 @@ def train(args: argparse.Namespace) -> None:
         except UserError as error:
             raise UserError(f"{name}: {error}") from None
         except Exception as error:
-            parts = 2 * trainer.accumulation
-            if not is_out_of_memory(error) or trainer.batch_size // parts < 2:
+            if not is_out_of_memory(error):
                 raise
-            recipe = recipe.model_copy(update={"accumulation": parts})
-            LOG.warning(
-                "%s: out of memory; going on from the last saved state with each batch of %d in %d parts "
-                "(accumulation: %d in the recipe starts like this; a smaller batch_size changes the steps)",
-                *(name, trainer.batch_size, parts, parts),
-            )
+            recipe = smaller_parts(recipe, trainer, name)
+        trainer = part = None  # its weights, gradients and data would stay beside those of the next
     write_results(args.output, network, trainer, spec, info)
-    states.clear()
+
+
+def smaller_parts(recipe: Recipe, trainer: Trainer, name: str) -> Recipe:
+    """The recipe with each batch computed in twice as many parts, for less memory.
+
+    Raises:
+        UserError: a part would have less than two images.
+    """
+    parts = 2 * trainer.accumulation
+    if trainer.batch_size // parts < 2:
+        raise UserError(
+            f"{name}: out of memory even with {trainer.batch_size // trainer.accumulation} images at a time; run less"
+            " side by side (--cores), or choose smaller images (size) or a smaller network."
+        )
+    LOG.warning(
+        "%s: out of memory; going on from the last saved state with each batch of %d in %d parts "
+        "(accumulation: %d in the recipe starts like this; a smaller batch_size changes the steps)",
+        *(name, trainer.batch_size, parts, parts),
+    )
+    return recipe.model_copy(update={"accumulation": parts})
 
 
 def build_trainer(args: argparse.Namespace, recipe: Recipe, whole: Part, info: dict) -> Trainer:
@@ -102,17 +116,17 @@ def build_trainer(args: argparse.Namespace, recipe: Recipe, whole: Part, info: d
     return Trainer(model, recipe, train_part, validation_part, augmentation, spec["seed"], hardware)
 
 
-def stop_asked(with_parent: bool) -> Callable[[], bool]:
-    """Note TERM and INT from now on; the returned function tells whether one has come.
+def stop_asked(parent: int | None) -> Callable[[], bool]:
+    """Note TERM, INT and HUP from now on; the returned function tells whether one has come.
 
     Args:
-        with_parent: the end of the process that started this one counts too.
+        parent: process id of what started this one; its end counts too. None: nobody is watched.
     """
     received = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, frame: received.append(number))
-    parent = os.getppid()
-    return lambda: bool(received) or (with_parent and os.getppid() != parent)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup asks to outlive the terminal
+            signal.signal(number, lambda number, frame: received.append(number))
+    return lambda: bool(received) or parent not in (None, os.getppid())
 
 
 def epoch_line(name: str, row: dict, epochs: int) -> str:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from deepnets.errors import UserError, run
 from deepnets.files import read_json
-from deepnets.staleness import reasons
 
 NAMED = 3  # jobs of one reason that are named; of more, their number
 
@@ -25,12 +24,13 @@ def main(argv: list[str] | None = None) -> None:
 
     from deepnets.config import load_config  # here, so that `run` words what is wrong with a network of one's own
     from deepnets.jobs import Jobs
+    from deepnets.staleness import reasons
 
     config = load_config("config.yaml", {"study": args.study} if args.study else {})
     jobs = Jobs(config, Path(__file__).resolve().parent.parent)
     stale = defaultdict(list)
     for job, why in reasons(jobs):
-        stale[job.stage, why].append(job.first_output)
+        stale[job.stage, why].append(job.outputs[0])
     for (stage, why), outputs in stale.items():
         print(f"{stage}: {why}")
         for output in outputs[:NAMED]:
@@ -43,6 +43,7 @@ def main(argv: list[str] | None = None) -> None:
         print(
             f"{count} trained with torch {version}, here is {metadata.version('torch')}: they stay as they are; to"
             " train all anew: snakemake --cores 4 results/report.md all --forcerun train"
+            + (f" --config study={args.study}" if args.study else "")
         )
 
 

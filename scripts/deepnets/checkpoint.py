@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,10 +23,19 @@ def save_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict[st
     """Write tensors and JSON-able metadata as one safetensors file, atomically; same content, same bytes.
 
     Metadata values are stored as strings: strings as they are, everything else as canonical JSON.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written.
     """
     texts = {key: value if isinstance(value, str) else canonical_json(value) for key, value in metadata.items()}
     with atomic_path(path) as temporary:
-        safetensors.torch.save_file({name: t.contiguous() for name, t in tensors.items()}, temporary, texts)
+        try:
+            safetensors.torch.save_file({name: t.contiguous() for name, t in tensors.items()}, temporary, texts)
+        except safetensors.SafetensorError as error:  # a full disk reaches it as a text
+            number = re.search(r"os error (\d+)", str(error))
+            if number is None:
+                raise
+            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
         _sort_metadata(temporary)
 
 
@@ -87,7 +95,7 @@ class ResumeFolder:
         try:
             save_tensors(weights, tensors, {"progress": json.dumps(progress, allow_nan=False)})  # rows keep their order
             write_json(marker, {"format": RESUME_FORMAT, "key": self.key, "sha256": sha256_file(weights)})
-        except (OSError, safetensors.SafetensorError) as error:
+        except OSError as error:
             self.say(f"warning: {weights}: could not save the state to resume from ({error}).")
         self._sweep(step)
         self.seconds_of_last_save = time.monotonic() - start
@@ -119,10 +127,6 @@ class ResumeFolder:
         for file in sorted(set(files) - keep):  # "json" sorts first: a state without its marker does not count
             with contextlib.suppress(OSError):  # what cannot be removed costs space, nothing else
                 file.unlink()
-
-    def clear(self) -> None:
-        """Remove the folder, once the results stand."""
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _files(self, step: int) -> tuple[Path, Path]:
         return self.folder / f"state-{step}.safetensors", self.folder / f"state-{step}.json"

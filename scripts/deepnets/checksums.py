@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from deepnets.errors import UserError
 from deepnets.files import sha256_file, write_text
 
 
@@ -23,8 +24,9 @@ def recorded(job: str, *files: Path) -> Iterator[None]:
 def damaged(folder: str | Path) -> Iterator[Path]:
     """Files of a folder that are not what their checksums say.
 
-    Only files that are younger than the note are read, so that looking after a large study costs nothing: the clock
-    may miss what a failing disk does, never what a program does. Files that are missing are not damaged.
+    Only files that are younger than the note are read, so that looking after a large study costs nothing. Damage that
+    leaves a file's time as it was, as a failing disk does, is found by `verify`, where the file is used. Files that are
+    missing are not damaged.
     """
     for note in sorted(Path(folder).glob(".*.sha256")):
         younger = [(checksum, file) for checksum, file in _lines(note) if file.is_file() and _time(file) > _time(note)]
@@ -33,6 +35,18 @@ def damaged(folder: str | Path) -> Iterator[Path]:
         if younger and not wrong:  # touched or copied: not to be read again next time
             with contextlib.suppress(OSError):
                 os.utime(note)
+
+
+def verify(file: Path) -> None:
+    """Compare a file with the checksum that was noted for it, if one was.
+
+    Raises:
+        UserError: it is not the file that was written.
+    """
+    for note in file.parent.glob(".*.sha256"):
+        for checksum, noted in _lines(note):
+            if noted == file and sha256_file(file) != checksum:
+                raise UserError(f"{file}: damaged, not what was written; delete it and run the same command again.")
 
 
 def _lines(note: Path) -> list[tuple[str, Path]]:

@@ -30,6 +30,7 @@ INITIALISATION, ORDER, AUGMENTATION, DROPOUT = range(4)
 EVALUATION_BATCH = 256
 SAVE_SHARE = 0.02  # of the training time, at most, goes into saving states
 SAVE_SECONDS = 180.0  # within a long epoch, save this often
+SAVED_BYTES_PER_SECOND = 3e8  # with checksum and flush, on an ordinary disk: a guess for the first save
 
 
 class Interrupted(Exception):
@@ -181,14 +182,14 @@ class Trainer:
         for epoch in range(self.progress.epoch, self.recipe.epochs):
             for _ in self._steps(epoch):
                 stop = should_stop()
-                if stop or time.monotonic() - last_save > max(SAVE_SECONDS, states.seconds_of_last_save / SAVE_SHARE):
+                if stop or time.monotonic() - last_save > max(SAVE_SECONDS, self._save_interval(states)):
                     self._save(states)
                     last_save = time.monotonic()
                 if stop:
                     raise Interrupted
             self._finish_epoch(epoch, report)
-            worth_saving = time.monotonic() - last_save > states.seconds_of_last_save / SAVE_SHARE
-            if worth_saving and epoch + 1 < self.recipe.epochs:
+            # After the last epoch too: a kill before the caller has noted the end then costs seconds.
+            if time.monotonic() - last_save > self._save_interval(states):
                 self._save(states)
                 last_save = time.monotonic()
         network = self._final_network()
@@ -332,6 +333,11 @@ class Trainer:
         self._refuse_divergence(self.progress.epoch, self.loss_sum.item())  # such a state is not worth going back to
         progress = replace(self.progress, wall_seconds=time.monotonic() - self.started)
         states.save(progress.epoch * self.steps_per_epoch + progress.step, self._tensors(), asdict(progress))
+
+    def _save_interval(self, states: ResumeFolder) -> float:
+        """Seconds between two saves that keep to their share of the time; the first one's cost is a guess."""
+        weights_and_momentum = 2 * sum(parameter.nbytes for parameter in self._parameters())
+        return (states.seconds_of_last_save or weights_and_momentum / SAVED_BYTES_PER_SECOND) / SAVE_SHARE
 
     def _resume(self, states: ResumeFolder) -> None:
         found = states.load()

@@ -4,13 +4,14 @@ import difflib
 import errno
 import logging
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 USER_ERROR_EXIT_CODE = 2
 
-_FULL_OR_FORBIDDEN = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+_FULL_OR_FORBIDDEN = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
 _OUT_OF_MEMORY = re.compile("(cannot|can't) allocate memory|out of memory", re.IGNORECASE)
 
 LOG = logging.getLogger("deepnets")
@@ -39,6 +40,7 @@ def one_line(text: str) -> str:
 
 def log_to(path: str | Path | None) -> None:
     """Send LOG's lines to the terminal (stderr) and, if named, to the end of a file: a resumed job's log goes on."""
+    logging.raiseExceptions = False  # a log on a full disk is no reason for a page about it
     LOG.setLevel(logging.INFO)
     LOG.handlers = [logging.StreamHandler()]
     if path is not None:
@@ -59,10 +61,12 @@ def run(main: Callable[[], None]) -> None:
     except UserError as error:
         LOG.error("error: %s", error)
         sys.exit(USER_ERROR_EXIT_CODE)
+    except KeyboardInterrupt:
+        LOG.error("interrupted; run the same command again")
+        sys.exit(128 + signal.SIGINT)
     except Exception as error:
         if is_out_of_memory(error):
-            way_out = "set a higher accumulation (the same steps in less memory) or a smaller batch_size in the recipe"
-            LOG.error("error: out of memory; %s, or free some, then run the same command again.", way_out)
+            LOG.error("error: out of memory; run less side by side (--cores), then the same command again.")
             sys.exit(USER_ERROR_EXIT_CODE)
         if isinstance(error, OSError) and error.errno in _FULL_OR_FORBIDDEN:
             way_out = "free some space, or change its permissions, then run the same command again"

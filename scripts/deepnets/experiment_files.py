@@ -16,9 +16,10 @@ from deepnets.checksums import recorded
 from deepnets.engine import Trainer
 from deepnets.errors import LOG, UserError
 from deepnets.experiment import spec_sha256
-from deepnets.files import atomic_path, write_json
+from deepnets.files import atomic_path, remove_leftovers, write_json
 
 WAIT_SECONDS = 60.0
+RESUME_FOLDER = ".resume"  # in the experiment's folder; no output of any rule, so that Snakemake leaves it alone
 
 
 def label(names: dict) -> str:
@@ -54,6 +55,7 @@ def exclusive(folder: Path) -> Iterator[None]:
             f"{folder}: cannot write here ({error.strerror}); make it writable, then run the same command again."
         ) from None
     try:
+        remove_leftovers(folder)
         owner.write_text(f"process {os.getpid()} on {platform.node()}")
         yield
     finally:

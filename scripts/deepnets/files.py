@@ -49,6 +49,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files that killed writers have left in a folder; call it where nobody writes."""
+    for file in folder.glob(".*-????????.*"):
+        with contextlib.suppress(OSError):
+            file.unlink()
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

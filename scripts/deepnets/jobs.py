@@ -14,23 +14,27 @@ from pathlib import Path
 from deepnets.code import digests, import_closure
 from deepnets.config import Config
 from deepnets.experiment import Experiment
-from deepnets.files import canonical_json
+from deepnets.files import canonical_json, sha256_file
 from deepnets.groups import has_budgets
 
 EXPERIMENT = "results/{dataset}/{model}/{recipe}/seed{seed}"
 COMPARISONS = ("accuracy", "accuracy_vs_parameters", "accuracy_vs_time", "accuracy_vs_budget")
-# The first file that a stage's job makes; the stages in the order of the work.
-FIRST_OUTPUT = {
-    "download": "data/{dataset}/raw.json",
-    "prepare": "data/{dataset}/dataset.json",
-    "summarize": "results/{dataset}/{model}/summary.json",
-    "train": f"{EXPERIMENT}/model.safetensors",
-    "evaluate": f"{EXPERIMENT}/metrics.json",
-    "plot_learning_curves": f"{EXPERIMENT}/figures/learning_curves.png",
-    "plot_confusion_matrix": f"{EXPERIMENT}/figures/confusion_matrix.png",
-    "plot_comparison": "results/{dataset}/comparison/{figure}.png",
-    "report": "results/report.md",
+# The files that a stage's job makes; the stages in the order of the work.
+OUTPUTS = {
+    "download": ("data/{dataset}/raw.json",),
+    "prepare": (
+        "data/{dataset}/dataset.json",
+        *(f"data/{{dataset}}/{part}_{kind}.npy" for part in ("train", "test") for kind in ("images", "labels")),
+    ),
+    "summarize": ("results/{dataset}/{model}/summary.json", "results/{dataset}/{model}/summary.txt"),
+    "train": tuple(f"{EXPERIMENT}/{name}" for name in ("model.safetensors", "history.csv", "timing.json")),
+    "evaluate": tuple(f"{EXPERIMENT}/{name}" for name in ("metrics.json", "predictions.safetensors")),
+    "plot_learning_curves": tuple(f"{EXPERIMENT}/figures/learning_curves.{kind}" for kind in ("png", "svg")),
+    "plot_confusion_matrix": tuple(f"{EXPERIMENT}/figures/confusion_matrix.{kind}" for kind in ("png", "svg")),
+    "plot_comparison": ("results/{dataset}/comparison/{figure}.png",),
+    "report": ("results/report.md", "results/metrics.csv", "results/environment.json"),
 }
+TEMPLATE, PUBLISHED = "workflow/templates/report.md.j2", "workflow/published.csv"
 
 
 @dataclass(frozen=True)
@@ -41,9 +45,9 @@ class Job:
     names: Mapping[str, str]
 
     @property
-    def first_output(self) -> str:
-        """The first file that it makes."""
-        return FIRST_OUTPUT[self.stage].format(**self.names)
+    def outputs(self) -> list[str]:
+        """The files that it makes; the first one names the job."""
+        return [path.format(**self.names) for path in OUTPUTS[self.stage]]
 
 
 class Jobs:
@@ -69,8 +73,8 @@ class Jobs:
             "evaluate": {"experiment": self._experiment_names, "spec": self._experiment_spec},
             "plot_learning_curves": {"experiment": self._experiment_names, "spec": self._figure_spec},
             "plot_confusion_matrix": {"experiment": self._experiment_names, "spec": self._figure_spec},
-            "plot_comparison": {"spec": self._comparison_spec},
-            "report": {"spec": self._report_spec},
+            "plot_comparison": {"spec": self._comparison_spec, "files": lambda **_: self._file_digests(PUBLISHED)},
+            "report": {"spec": self._report_spec, "files": lambda **_: self._file_digests(TEMPLATE, PUBLISHED)},
         }
 
     def text(self, stage: str, names: Mapping[str, str]) -> str:
@@ -92,10 +96,11 @@ class Jobs:
 
     def of_study(self) -> Iterator[Job]:
         """Every job of the study, stage by stage in the order of the work."""
-        for stage, path in FIRST_OUTPUT.items():
+        for stage, paths in OUTPUTS.items():
             names = [each.names | {"seed": str(each.seed)} for each in self.study]
             if stage == "plot_comparison":
                 names = [{"dataset": dataset, "figure": figure} for dataset, figure in self.comparisons()]
+            path = paths[0]
             jobs = {path.format(**each): {key: each[key] for key in each if f"{{{key}}}" in path} for each in names}
             yield from (Job(stage, each) for each in jobs.values())
 
@@ -198,6 +203,10 @@ class Jobs:
                 name: {"variant_of": dataset.variant_of, "note": dataset.note} for name, dataset in datasets.items()
             },
         }
+
+    def _file_digests(self, *paths: str) -> dict[str, str]:
+        """What a job reads that is neither settings nor code nor another job's result."""
+        return {path: sha256_file(self.root / path) for path in paths}
 
     def _places(self, models: Iterable[str]) -> dict[str, int]:
         """Place of each model in config.yaml, which decides its colour: one added at the end recolours no other."""

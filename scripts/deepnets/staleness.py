@@ -6,26 +6,44 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from deepnets.checksums import damaged
 from deepnets.jobs import Job, Jobs
 
 METADATA = Path(".snakemake/metadata")
 
+MISSING = "missing"
+# Data are made only for those that read them: results stand without the arrays that they were made from.
+READERS = {"download": {"prepare"}, "prepare": {"train", "evaluate"}}
 
-def reasons(jobs: Jobs) -> Iterator[tuple[Job, str]]:
+
+def reasons(jobs: Jobs) -> list[tuple[Job, str]]:
     """The study's jobs that are stale by themselves, not by what they are made from; each with the reason.
 
     Raises:
         UserError: a code file is broken.
     """
-    recorded = recorded_texts()
-    for job in jobs.of_study():
-        old, new = recorded.get(job.first_output), json.loads(jobs.text(job.stage, job.names))
-        if not Path(job.first_output).exists():
-            yield job, "missing" if old else "not made yet"
-        elif old is None:
-            yield job, "no record of what it was made with"
-        elif old != new:
-            yield job, "; ".join(differences(old, new))
+    recorded, found = recorded_texts(), []
+    for job in reversed(list(jobs.of_study())):
+        why = _reason(job, jobs, recorded.get(job.outputs[0]))
+        read_by = {other.stage for other, _ in found if other.names.get("dataset") == job.names.get("dataset")}
+        needed = job.stage not in READERS or READERS[job.stage] & read_by
+        if why and (needed or not why.startswith(MISSING)):
+            found.append((job, why))
+    return found[::-1]
+
+
+def _reason(job: Job, jobs: Jobs, old: dict | None) -> str | None:
+    """Why a job is stale by itself, or None; a result of which nothing is recorded counts as it is."""
+    missing = [path for path in job.outputs if not Path(path).exists()]
+    if len(missing) == len(job.outputs) and not old:
+        return f"{MISSING}: not made yet"
+    if missing:
+        return f"{MISSING}: {', '.join(missing)}"
+    wrong = [str(file) for file in damaged(Path(job.outputs[0]).parent) if str(file) in job.outputs]
+    if wrong:
+        return f"damaged: {', '.join(wrong)}"
+    new = json.loads(jobs.text(job.stage, job.names))
+    return "; ".join(differences(old, new)) if old and old != new else None
 
 
 def recorded_texts(folder: str | Path = METADATA) -> dict[str, dict]:
@@ -63,13 +81,15 @@ def differences(old: dict, new: dict) -> list[str]:
     for key in dict.fromkeys([*before, *after]):
         if before.get(key) == after.get(key) and key in before and key in after:
             continue
-        if key[0] == "code":
+        if key == ("state",):
+            phrases.append("the images changed")
+        elif key[0] in ("code", "files"):
             state = "is new" if key not in before else "is gone" if key not in after else "changed"
             phrases.append(f"{key[1]} {state}")
         else:
             name = ".".join(key[1:] if key[0] == "spec" else key)
             phrases.append(f"{name} was {_value(before, key)}, is {_value(after, key)}")
-    return sorted(phrases, key=lambda phrase: phrase.startswith("scripts/"))
+    return sorted(phrases, key=lambda phrase: phrase.startswith(("scripts/", "workflow/")))
 
 
 def _leaves(value: object, key: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:

@@ -41,8 +41,7 @@ def calm(study: Path, tmp_path: Path) -> tuple[Path, Path]:
 
 
 def start(folder: Path) -> subprocess.Popen:
-    """Start Snakemake as `make report` does, in a process group of its own."""
-    subprocess.run([sys.executable, "scripts/unlock.py"], cwd=folder, check=True)
+    """Start Snakemake in a process group of its own."""
     with open(folder / "terminal.log", "a") as log:
         return subprocess.Popen(COMMAND, cwd=folder, stdout=log, stderr=log, start_new_session=True)
 
@@ -91,11 +90,17 @@ def rows_without_times(folder: Path) -> list[dict]:
         ]
 
 
-def test_kills_at_random_moments_change_no_byte_and_repeat_no_more_than_an_epoch(calm):
+def newest_state(folder: Path) -> int:
+    """Step of the newest saved state; 0 where there is none."""
+    states = (folder / EXPERIMENT / ".resume").glob("state-*.json")
+    return max((int(state.stem.removeprefix("state-")) for state in states), default=0)
+
+
+def test_kills_at_random_moments_change_no_byte_and_lose_no_saved_state(calm):
     folder, undisturbed = calm
     draw = random.Random(KILLS)
     span = json.loads((undisturbed / EXPERIMENT / "timing.json").read_text())["wall_seconds"]
-    kills, resumed = [], 0
+    kills, resumed, reached = [], 0, 0
     while len(kills) < KILLS:
         process = start(folder)
         if draw.random() < 0.8:
@@ -108,6 +113,8 @@ def test_kills_at_random_moments_change_no_byte_and_repeat_no_more_than_an_epoch
         if (folder / EXPERIMENT / "metrics.json").exists():  # it was through: compare, and again from the start
             resumed += compare(folder, undisturbed, kills)
             shutil.rmtree(folder / EXPERIMENT)
+        assert newest_state(folder) >= reached or not (folder / EXPERIMENT).exists(), kills
+        reached = newest_state(folder)
     finish(folder)
     resumed += compare(folder, undisturbed, kills)
     assert resumed >= KILLS // 5  # else the kills have missed the trainings
@@ -121,4 +128,6 @@ def compare(folder: Path, undisturbed: Path, kills: list[str]) -> int:
     assert rows_without_times(folder) == rows_without_times(undisturbed)
     resumed = json.loads((folder / EXPERIMENT / "timing.json").read_text())["resumed_from_epochs"]
     assert resumed == sorted(resumed)
+    hidden = {path.name for path in (folder / EXPERIMENT).glob(".*")}
+    assert hidden <= {".train.lock", ".train.owner", ".train.sha256", ".evaluate.sha256", ".resume"}, kills
     return len(resumed)

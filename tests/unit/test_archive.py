@@ -152,6 +152,25 @@ def test_truncated_archive_is_named(tmp_path, name, kept):
     assert str(path) in str(error.value)
 
 
+def test_plain_tar_is_named_wherever_it_breaks_off(tmp_path):
+    whole = write_archive(tmp_path / "whole.tar", {f"train/a/{i}.png": bytes([i]) * 700 for i in range(5)})
+    cut = tmp_path / "cut.tar"
+    for size in range(0, 5 * (512 + 1024) + 1, 64):  # up to the last byte before the blocks of zeros
+        cut.write_bytes(whole.read_bytes()[:size])
+        with pytest.raises(UserError, match="damaged archive"):
+            archive.list_members(cut)
+
+
+@pytest.mark.parametrize("place", range(0, 512, 37))
+def test_tar_with_one_bad_header_is_named(tmp_path, place):
+    path = write_archive(tmp_path / "birds.tar", {f"train/a/{i}.png": bytes([i]) * 700 for i in range(5)})
+    content = bytearray(path.read_bytes())
+    content[3 * (512 + 1024) + place] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="damaged archive"):
+        archive.list_members(path)
+
+
 @every_packed_kind
 @pytest.mark.parametrize("lost", [1, 20])
 def test_archive_that_lacks_its_last_bytes_is_named(tmp_path, name, lost):

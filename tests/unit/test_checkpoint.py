@@ -250,9 +250,3 @@ def test_folder_that_cannot_be_made_is_said_and_survived(tmp_path, said):
     states.save(1, tensors(), PROGRESS)
     assert "could not save" in said[0]
     assert states.load() is None
-
-
-def test_clear_removes_everything(two):
-    two.clear()
-    assert not two.folder.exists()
-    two.clear()

@@ -3,7 +3,9 @@
 import copy
 import itertools
 import math
+import shutil
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -89,6 +91,11 @@ def fit(tmp_path):
     return run
 
 
+def forget(states) -> None:
+    """Let the next training begin anew."""
+    shutil.rmtree(states.folder, ignore_errors=True)
+
+
 def same(one, two) -> bool:
     return (
         one[0].keys() == two[0].keys()
@@ -145,7 +152,7 @@ def test_seed_changes_the_order(fit):
 @pytest.mark.parametrize("accumulation", [2, 5])
 def test_accumulation_changes_nothing_but_memory(states, accumulation):
     whole = trainer(network(norm=False), label_smoothing=0.1).fit(states).state_dict()
-    states.clear()
+    forget(states)
     augment = {"label_smoothing": 0.1, "accumulation": accumulation}
     pieces = trainer(network(norm=False), **augment).fit(states).state_dict()
     torch.testing.assert_close(pieces, whole, rtol=1e-4, atol=1e-6)  # sums in another order
@@ -154,7 +161,7 @@ def test_accumulation_changes_nothing_but_memory(states, accumulation):
 def test_accumulation_of_mixed_images_changes_nothing_either(states):
     recipe = {"augment": {"cutmix": 1.0}, "epochs": 2}
     whole = trainer(network(norm=False), **recipe).fit(states).state_dict()
-    states.clear()
+    forget(states)
     pieces = trainer(network(norm=False), accumulation=5, **recipe).fit(states).state_dict()
     torch.testing.assert_close(pieces, whole, rtol=1e-4, atol=1e-6)
 
@@ -241,13 +248,39 @@ def test_resumed_training_says_so(tmp_path):
     assert said == ["resumed at epoch 1.333 of 3"]
 
 
-def test_state_is_saved_after_an_epoch_and_never_after_the_last(states):
-    trainer(epochs=1).fit(states)
-    assert states.load() is None
+def test_state_is_saved_after_an_epoch(states):
     with pytest.raises(KeyboardInterrupt):
         trainer(epochs=2).fit(states, should_stop=After(4, KeyboardInterrupt))
     _tensors, progress = states.load()
     assert (progress["epoch"], progress["step"]) == (1, 0)
+
+
+def test_kill_after_the_last_epoch_costs_no_step(states, monkeypatch):
+    weights = trainer().fit(states).state_dict()
+    again = trainer()
+    monkeypatch.setattr(again, "_step", lambda *_: pytest.fail("a step was done again"))
+    torch.testing.assert_close(again.fit(states).state_dict(), weights, rtol=0, atol=0)
+
+
+def test_saving_takes_its_share_and_no_more(monkeypatch):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr("deepnets.engine.time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr("deepnets.engine.SAVED_BYTES_PER_SECOND", 1000.0)  # about a second each, as it turns out
+
+    class Slow:
+        seconds_of_last_save, saves = 0.0, 0
+        load = say = staticmethod(lambda *_: None)
+
+        def save(self, *_state):
+            self.saves, self.seconds_of_last_save, clock.now = self.saves + 1, 1.0, clock.now + 1.0
+
+    def step_of_a_tenth() -> bool:
+        clock.now += 0.1
+        return False
+
+    slow = Slow()
+    trainer(epochs=400).fit(slow, should_stop=step_of_a_tenth)
+    assert 1 <= slow.saves <= 0.02 * clock.now
 
 
 def test_long_epoch_is_saved_on_the_way(states, monkeypatch):
@@ -295,7 +328,7 @@ def test_batch_larger_than_the_data_is_all_of_the_data(states, monkeypatch):
 def test_validation_images_have_no_influence_on_the_weights(states):
     rest = separable().images[34:]
     plain = trainer(averaging="swa", averaging_start=0.4).fit(states).state_dict()
-    states.clear()
+    forget(states)
     poisoned = separable()
     poisoned.images[34:], poisoned.labels[34:] = 255 - rest, 0
     train, validation = poisoned.select(torch.arange(34)), poisoned.select(torch.arange(34, 40))

@@ -52,7 +52,7 @@ def test_full_disk_and_forbidden_folder_are_a_line_that_names_the_file(caplog, n
 def test_out_of_memory_is_a_line_with_the_way_out(caplog, error):
     assert end(error) == 2
     assert caplog.messages[0].startswith("error: out of memory; ")
-    assert "a higher accumulation (the same steps in less memory)" in caplog.messages[0]
+    assert "run less side by side (--cores)" in caplog.messages[0]
     assert caplog.records[0].exc_info is None
 
 

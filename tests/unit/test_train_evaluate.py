@@ -2,8 +2,10 @@
 
 import csv
 import json
+import math
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -367,12 +369,28 @@ def test_full_disk_at_the_end_is_one_line_and_costs_no_training(data, tmp_path, 
         raise OSError(28, "No space left on device")
 
     short = JOB | {"spec": SPEC | {"recipe": SPEC["recipe"] | {"epochs": 2}}}
+    monkeypatch.setattr("deepnets.engine.SAVED_BYTES_PER_SECOND", math.inf)  # save after every epoch, however short
     with monkeypatch.context() as patch:
         patch.setattr(experiment_files, "save_tensors", full)
         line = last_words(train, train_arguments(data, tmp_path, short), caplog)
     assert "cannot write the results (No space left on device); free some disk space" in line
     call(train.main, train_arguments(data, tmp_path, short))
-    assert timing(tmp_path)["resumed_from_epochs"] == [1.0]
+    assert timing(tmp_path)["resumed_from_epochs"] == [2.0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", ["train", "evaluate"])
+def test_full_disk_is_one_line_from_each_script(root, data, copy, script):
+    arguments = {"train": train_arguments, "evaluate": evaluate_arguments}[script](data, copy)
+    done = subprocess.run(
+        [sys.executable, str(root / f"scripts/{script}.py"), *arguments],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)),  # bytes of any one file
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert re.search(r"^error: .*File too large.*run the same command again", done.stderr, re.MULTILINE)
 
 
 # -- memory ----------------------------------------------------------------------------------------------------------
@@ -398,4 +416,5 @@ def test_batches_that_cannot_be_halved_any_more_end_in_a_line(data, tmp_path, mo
         raise MemoryError
 
     monkeypatch.setattr(MobileNetV2, "forward", full)
-    assert "out of memory; set a higher accumulation" in last_words(train, train_arguments(data, tmp_path), caplog)
+    line = last_words(train, train_arguments(data, tmp_path), caplog)
+    assert line.startswith("error: digits/mobilenet_v2/quick/seed3: out of memory even with 2 images at a time; ")

@@ -5,6 +5,8 @@ Each row is an edit and the jobs, by their messages, that `snakemake --dry-run` 
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -296,7 +298,21 @@ EDITS = {
 @pytest.mark.parametrize(("edit", "stale"), EDITS.values(), ids=EDITS)
 def test_an_edit_makes_stale_exactly(study, dry_run, edit, stale):
     edit(study)
+    reasons = subprocess.run([sys.executable, "scripts/why.py"], cwd=study, capture_output=True, text=True)
+    assert reasons.returncode == 0, reasons.stderr
     assert dry_run(study).jobs == stale
+    assert ("nothing is stale" not in reasons.stdout) == bool(stale), reasons.stdout
+
+
+def test_arrays_that_are_made_first_train_only_what_is_new(study, dry_run, snakemake):
+    shutil.rmtree(study / "data")
+    config("[mobilenet_v2, small]", "[mobilenet_v2, small, new]")(study)
+    config("small_cnn}", "small_cnn}\n  new: {architecture: small_cnn}")(study)
+    planned = dry_run(study)
+    assert planned.jobs > trained(*ALL)  # as Snakemake would have it, so the way out is said
+    assert "Make them first: snakemake --cores 2 data/shapes/dataset.json" in planned.output
+    assert snakemake(study, "data/shapes/dataset.json").returncode == 0
+    assert dry_run(study).jobs == trained(Named("new")) | summarized("new")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """`make why` names what changed, from what to what, for the jobs where the change begins."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,11 +12,12 @@ from deepnets.staleness import differences
 GENTLE = "results/shapes/small/gentle/seed0"
 
 
-def why(folder: Path) -> str:
-    command = [sys.executable, "scripts/why.py"]
-    done = subprocess.run(
-        command, cwd=folder, env={**os.environ, "PYTHONPATH": "scripts"}, capture_output=True, text=True
-    )
+def call(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "scripts/why.py", *arguments], cwd=folder, capture_output=True, text=True)
+
+
+def why(folder: Path, *arguments: str) -> str:
+    done = call(folder, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -56,8 +56,8 @@ def test_missing_file_and_one_never_made_are_told_apart(study):
     (study / GENTLE / "metrics.json").unlink()
     edit(study / "config.yaml", "seeds: [0], set", "seeds: [0, 1], set")
     told = why(study)
-    assert f"evaluate: missing\n    {GENTLE}/metrics.json\n" in told
-    assert "train: not made yet\n    results/shapes/small/gentle/seed1/model.safetensors\n" in told
+    assert f"evaluate: missing: {GENTLE}/metrics.json\n" in told
+    assert "train: missing: not made yet\n    results/shapes/small/gentle/seed1/model.safetensors\n" in told
 
 
 @pytest.mark.slow
@@ -66,7 +66,17 @@ def test_other_version_of_torch_is_told_with_the_way_to_train_again(study):
     timing["versions"]["torch"] = "2.0.0"
     (study / GENTLE / "timing.json").write_text(json.dumps(timing))
     assert "1 trained with torch 2.0.0, here is" in why(study)
-    assert "--forcerun train" in why(study)
+    assert why(study).endswith("--forcerun train\n")
+    assert why(study, "--study", "second").endswith("--forcerun train --config study=second\n")
+
+
+@pytest.mark.slow
+def test_mistake_in_a_network_of_ones_own_is_one_line(study):
+    edit(study / "scripts/deepnets/models/small_cnn.py", "import", "import nonsense\nimport")
+    done = call(study)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert "small_cnn.py" in done.stderr
 
 
 def test_differences_name_new_and_gone_settings_and_files():

@@ -2,8 +2,10 @@
 
 import contextlib
 import fcntl
+import functools
 import math
 import os
+import platform
 import sys
 from pathlib import Path
 
@@ -26,10 +28,23 @@ try:
 except UserError as error:
     sys.exit(str(error))  # these lines and no more: Snakemake would put the places in its code around a WorkflowError
 
-# Held for as long as this Snakemake lives, however it ends: scripts/unlock.py then knows whether anybody is at work.
+# Held for as long as this Snakemake lives, however it ends. Who can have it alone knows that nobody else on this machine
+# is at work: a lock that Snakemake itself has left here is then that of a run that was killed.
 with contextlib.suppress(OSError):  # a folder that is read-only, a file system without locks
     os.makedirs(".snakemake", exist_ok=True)
-    ALIVE = open(".snakemake/alive", "a")
+    ALIVE = open(".snakemake/alive", "a+")
+    if workflow.is_main_process:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(ALIVE, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            locks = list(Path(".snakemake/locks").glob("*.lock"))
+            ALIVE.seek(0)
+            if not locks or ALIVE.read() == platform.node():  # on a shared disk another machine's run may live
+                for lock in locks:
+                    lock.unlink()
+                    print(f"{lock}: left by a run that was killed; removed", file=sys.stderr)
+                ALIVE.truncate(0)
+                ALIVE.write(platform.node())
+                ALIVE.flush()
     fcntl.flock(ALIVE, fcntl.LOCK_SH)
 
 config["study"] = CONFIG.study  # for the words of `snakemake --report`
@@ -48,10 +63,25 @@ if workflow.local_exec and "mem_mb" not in workflow.global_resources and usable_
 
 # What a disk or a program has damaged is moved away, and so made again; Snakemake itself looks at times alone.
 if workflow.is_main_process:
-    for folder in sorted({Path(job.first_output).parent for job in JOBS.of_study()}):
-        for file in damaged(folder):
-            aside = file.replace(file.with_name(f"{file.name}.damaged"))
-            print(f"{file}: damaged, not what was written there; moved to {aside}, and made again", file=sys.stderr)
+    for folder in sorted({Path(job.outputs[0]).parent for job in JOBS.of_study()}):
+        try:
+            for file in damaged(folder):
+                aside = file.replace(file.with_name(f"{file.name}.damaged"))
+                print(
+                    f"{file}: damaged, not what was written there; moved to {aside}, to be made again", file=sys.stderr
+                )
+        except OSError as error:
+            sys.exit(f"{error.filename}: cannot be read or moved ({error.strerror}); make {folder} writable")
+
+    # Snakemake takes all that was made from a file for stale when it makes the file again, whatever is then in it.
+    for dataset in STUDY_DATASETS:
+        trained = [Path(e.directory, "model.safetensors").exists() for e in STUDY if e.dataset == dataset]
+        if any(trained) and not all(trained) and not Path(f"data/{dataset}/dataset.json").exists():
+            print(
+                f"data/{dataset}: the arrays are gone, and some experiments are still to be trained; made in the same run,"
+                f" all {len(trained)} would be trained. Make them first: snakemake --cores 2 data/{dataset}/dataset.json",
+                file=sys.stderr,
+            )
 
 LOGS = "logs/{dataset}/{model}/{recipe}/seed{seed}"
 EXPERIMENT_FIGURES = ("learning_curves", "confusion_matrix")
@@ -71,14 +101,25 @@ def in_repository(path):
     return path if Path.cwd() == ROOT else str(ROOT / path)
 
 
+def in_plain_lines(function):
+    """A function for a rule, ended by what the user can mend as plain lines: Snakemake would put its own around them."""
+
+    @functools.wraps(function)
+    def call(*args, **named):
+        try:
+            return function(*args, **named)
+        except UserError as error:
+            sys.exit(str(error))
+
+    return call
+
+
 def code(stage):
     """Input function: the code files of a stage. Wrap it in ancient(): the digests in `job` see their changes."""
 
+    @in_plain_lines
     def files(wildcards):
-        try:
-            return [in_repository(path.as_posix()) for path in JOBS.code(stage, dict(wildcards.items()))]
-        except UserError as error:
-            sys.exit(str(error))
+        return [in_repository(path.as_posix()) for path in JOBS.code(stage, dict(wildcards.items()))]
 
     return files
 
@@ -86,11 +127,9 @@ def code(stage):
 def job(stage):
     """Param function: all that a job's result depends on; the one recorded param of its rule."""
 
+    @in_plain_lines
     def text(wildcards):
-        try:
-            return JOBS.text(stage, dict(wildcards.items()))
-        except UserError as error:
-            sys.exit(str(error))
+        return JOBS.text(stage, dict(wildcards.items()))
 
     return text
 
@@ -101,15 +140,19 @@ def mirror_option(wildcards, output):
     return ["--mirror", mirror] if mirror else []
 
 
-BEFORE_TRAINING = 10**12  # data that come late would leave trainings for the end, and cores idle
+# What comes before any training that could start: data, which would else leave long trainings for the end, and
+# evaluations, which free the training's saved states.
+BEFORE_TRAINING = 10**12
 
 
+@in_plain_lines
 def train_priority(wildcards):
     """The longest first, so that the cores end together: pixels to see, which needs no knowledge of the network."""
     epochs = JOBS.experiment(**wildcards).spec["recipe"]["epochs"]
     return epochs * math.prod(CONFIG.datasets[wildcards.dataset].input_shape)
 
 
+@in_plain_lines
 def train_memory_mb(wildcards, attempt):
     """Memory of a training in MB, doubled where it was too little.
 

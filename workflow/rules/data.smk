@@ -12,11 +12,11 @@ rule download:
         "logs/{dataset}/download.log",
     benchmark:
         "logs/{dataset}/download.benchmark.tsv"
+    priority: BEFORE_TRAINING
     localrule: True  # compute nodes often have no internet
     conda:
         CONDA
     threads: 1
-    priority: BEFORE_TRAINING
     resources:
         mem_mb=1000,
         runtime=120,
@@ -43,10 +43,10 @@ rule prepare:
         "logs/{dataset}/prepare.log",
     benchmark:
         "logs/{dataset}/prepare.benchmark.tsv"
+    priority: BEFORE_TRAINING
     conda:
         CONDA
     threads: 1
-    priority: BEFORE_TRAINING
     resources:
         mem_mb=2000,
         runtime=30,

@@ -19,6 +19,7 @@ rule evaluate:
         f"{LOGS}/evaluate.log",
     benchmark:
         f"{LOGS}/evaluate.benchmark.tsv"
+    priority: BEFORE_TRAINING
     conda:
         CONDA
     threads: TRAIN_THREADS

@@ -78,7 +78,7 @@ rule plot_comparison:
     input:
         metrics=dataset_files("metrics.json"),
         timing=dataset_files("timing.json"),
-        published=in_repository("workflow/published.csv"),
+        published=ancient(in_repository("workflow/published.csv")),
         script=ancient(in_repository("scripts/plot_comparison.py")),
         code=ancient(code("plot_comparison")),
     output:

@@ -9,8 +9,8 @@ rule report:
         timing=study_files("timing.json"),
         figures=study_files("figures/learning_curves.png", "figures/confusion_matrix.png"),
         comparisons=comparison_figures(),
-        template=in_repository("workflow/templates/report.md.j2"),
-        published=in_repository("workflow/published.csv"),
+        template=ancient(in_repository("workflow/templates/report.md.j2")),
+        published=ancient(in_repository("workflow/published.csv")),
         script=ancient(in_repository("scripts/report.py")),
         code=ancient(code("report")),
     output:

@@ -50,10 +50,10 @@ rule train:
         f"{LOGS}/train.log",
     benchmark:
         f"{LOGS}/train.benchmark.tsv"
+    priority: train_priority
     conda:
         CONDA
     threads: TRAIN_THREADS
-    priority: train_priority
     resources:
         mem_mb=train_memory_mb,
         runtime=240,
@@ -64,4 +64,4 @@ rule train:
         "Train {wildcards.model} on {wildcards.dataset}, recipe {wildcards.recipe}, seed {wildcards.seed}"
     shell:
         "exec python {input.script:q} --job {params.job:q} --data {input.data:q} --output {params.folder:q}"
-        " --threads {threads} --log {log:q} --stop-with-parent"
+        " --threads {threads} --log {log:q} --parent $PPID"

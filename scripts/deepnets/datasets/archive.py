@@ -8,6 +8,7 @@ import contextlib
 import gzip
 import lzma
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -84,13 +85,17 @@ def _damage_named(place: str) -> Iterator[None]:
         yield
     except (
         EOFError,
-        gzip.BadGzipFile,
         lzma.LZMAError,
         zlib.error,
         tarfile.TarError,
         zipfile.BadZipFile,
         NotImplementedError,  # zipfile's word for a packing method that it does not know
+        ValueError,  # names that are no text, sizes below zero
+        struct.error,
+        OSError,
     ) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the disk's, not the content's
+            raise
         raise DamagedArchiveError(f"{place}: a damaged archive, or not one ({error}); get it again.") from None
 
 
@@ -119,6 +124,8 @@ def _members(path: Path) -> Iterator[tuple[str, int, str | None]]:
             for member in archive:
                 refusal = None if member.isreg() or member.isdir() else "is a link or a device"
                 yield member.name + ("/" if member.isdir() else ""), member.size, refusal
+            if archive.fileobj.last_read != bytes(tarfile.BLOCKSIZE):  # a cut or a bad header ends it for tarfile too
+                raise tarfile.ReadError("it breaks off")
             archive.fileobj.read(_MOST_PADDING)  # to the end, where .gz and .xz keep their checksums
 
 
@@ -146,16 +153,20 @@ def _read_tar(path: Path, wanted: Container[str]) -> Iterator[tuple[str, bytes]]
 
 
 class _BoundedReads:
-    """A file that reads no more at once than an image holds: tarfile reads headers of any declared size whole."""
+    """A file that reads no more at once than an image holds: tarfile reads headers of any declared size whole.
+
+    Knows what was read last: at the end of an archive, a block of zeros.
+    """
 
     def __init__(self, file: BinaryIO):
-        self._file = file
+        self._file, self.last_read = file, b""
         self.seek, self.tell = file.seek, file.tell
 
     def read(self, size: int) -> bytes:
         if size > MAX_MEMBER_BYTES:
             raise tarfile.ReadError(f"a header of {size:,} bytes")
-        return self._file.read(size)
+        self.last_read = self._file.read(size)
+        return self.last_read
 
 
 @contextlib.contextmanager
