@@ -3,6 +3,7 @@
 # How many cores the workflow may use, and which of config.yaml's studies to run (none: the one it names).
 CORES ?= 4
 STUDY ?=
+# Both count where .venv is made: `rm -r .venv` first where there is one.
 # cpu, cu130, auto...: which build of torch to install, handed to uv; none: the one that PyPI has.
 TORCH_BACKEND ?=
 # The first Python of a supported version is taken; PYTHON=/path/to/python names another.
@@ -32,7 +33,7 @@ $(INSTALLED): requirements.txt
 	@'$(PYTHON)' -c '$(CHECK_VERSION)' 2>/dev/null || { \
 		echo "make setup: needs Python 3.11, 3.12 or 3.13 (PYTHON='$(PYTHON)' is not); name one: make setup PYTHON=python3.12" >&2; \
 		exit 1; }
-	'$(PYTHON)' -m venv .venv
+	'$(PYTHON)' -m venv --clear .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements.txt)"
 	.venv/bin/python -m uv pip install --compile-bytecode --python .venv/bin/python $(if $(TORCH_BACKEND),--torch-backend '$(TORCH_BACKEND)') \
 		--requirements pyproject.toml --extra dev --constraints requirements.txt
@@ -70,7 +71,7 @@ requirements: setup  ## Compile requirements.txt anew from pyproject.toml (then 
 
 clean:  ## Remove results, logs and prepared data without asking; downloads stay
 	if [ -d results ]; then find results/ -mindepth 1 ! -name .gitkeep -delete; fi
-	if [ -d data ]; then find data/ -mindepth 2 -maxdepth 2 ! -name raw ! -name raw.json -exec rm -r {} +; fi
+	if [ -d data ]; then find data/ -mindepth 2 -maxdepth 2 ! -name raw -exec rm -r {} +; fi
 	rm -rf .snakemake logs
 
 distclean: clean  ## Remove downloads and .venv as well

@@ -2,6 +2,7 @@
 
 import copy
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -223,6 +224,24 @@ REFUSALS = {
     "images too small at the start of progressive resizing": (
         {"recipes/quick/progressive_resizing": {"start": 0.1}},
         ["recipes.quick.progressive_resizing.start: images under 8 pixels at the start for ", "(got 0.1)"],
+    ),
+    "images too small at the start that an entry sets": (
+        {"studies/paper/1/set": {"progressive_resizing": {"start": 0.1}}},
+        [
+            "config.yaml: studies.paper[1].set.progressive_resizing.start: images under 8 pixels",
+            "mobilenet_v2 on mnist",
+        ],
+    ),
+    "images too small at the start, which an entry leaves to the default": (
+        {"datasets/mnist/size": 12, "studies/paper/1/set": {"progressive_resizing": {"until": 0.9}}},
+        ["config.yaml: studies.paper[1].set.progressive_resizing.start: images under 8 pixels", "(got 0.5)"],
+    ),
+    "images too small at the start of a recipe from which an entry differs elsewhere": (
+        {
+            "recipes/long/progressive_resizing": {"start": 0.1},
+            "studies/paper/1/set": {"progressive_resizing": {"until": 0.9}},
+        },
+        ["config.yaml: recipes.long.progressive_resizing.start: images under 8 pixels"],
     ),
     "a frame that reaches across the images": (
         {"recipes/quick/augment": {"crop_padding": 500}},
@@ -500,6 +519,26 @@ def test_an_experiment_that_no_study_lists_has_its_recipe_as_it_stands(tmp_path)
 def test_an_experiment_of_unknown_names_is_refused(tmp_path, names, message):
     with pytest.raises(UserError, match=message):
         load(tmp_path).experiment(*names)
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"datasets/photos/size": 4}, "datasets.photos.size: images too small for resnet50 (got 4x4 pixels)"),
+        (
+            {"datasets/photos/size": 20, "recipes/long/progressive_resizing": {"start": 0.3}},
+            "recipes.long.progressive_resizing.start: images under 8 pixels at the start for resnet50 on photos",
+        ),
+        (
+            {"datasets/photos/size": 20, "recipes/long/augment/cutout": 24},
+            "recipes.long.augment.cutout: must be smaller than the images of photos (got 24 pixels)",
+        ),
+    ],
+)
+def test_an_experiment_that_no_study_lists_is_checked_like_those_that_one_lists(tmp_path, changes, line):
+    config = load(tmp_path, changes)
+    with pytest.raises(UserError, match=rf"^config\.yaml: {re.escape(line)}[^\n]*$"):
+        config.experiment("photos", "resnet50", "long", 0)
 
 
 def test_a_spec_has_every_default_resolved(tmp_path):

@@ -26,7 +26,7 @@ from deepnets.datasets import folder as folder_source
 from deepnets.datasets import images as image_files
 from deepnets.datasets.prepared import open_dataset
 from deepnets.errors import UserError
-from deepnets.files import write_json
+from deepnets.files import sha256_file, write_json
 
 
 def build(tmp_path: Path, source: str, mirror: Path | None = None, **keys) -> Path:
@@ -525,6 +525,27 @@ def test_path_that_cannot_be_read_is_named(tmp_path, path):
     with pytest.raises(UserError, match=r"datasets\.tiny\.path is .*" + path):
         build(tmp_path, "folder", path=str(tmp_path / path), classes=2, size=4)
     assert_nothing_prepared(tmp_path)
+
+
+def test_archive_that_is_nowhere_is_refused_with_every_place_searched_and_the_way_out(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DEEPNETS_MIRROR", str(tmp_path / "stick"))
+    for folder in ("stick", "mirror"):
+        (tmp_path / folder).mkdir()
+    with pytest.raises(UserError, match=r"DEEPNETS_MIRROR=<folder>, or `mirror:` of datasets\.tiny") as error:
+        build(tmp_path, "folder", Path("mirror"), path="birds.zip", classes=2, size=4)
+    places = ["birds.zip", *(f"{f}/{name}" for f in ("stick", "mirror") for name in ("tiny/birds.zip", "birds.zip"))]
+    assert f"(searched: {', '.join(str(tmp_path / place) for place in places)})" in str(error.value)
+
+
+def test_archive_of_known_hash_is_wanted_no_more_once_it_is_among_the_raw_files(tmp_path):
+    """After `make clean`, which leaves raw files alone, the stick that had them may be gone."""
+    archive = write_zip(tmp_path / "birds.zip", BIRDS)
+    keys = {"path": str(archive), "classes": 2, "size": 4, "sha256": sha256_file(archive)}
+    build(tmp_path, "folder", **keys)
+    (tmp_path / "data/tiny/raw.json").unlink()
+    archive.unlink()
+    assert build(tmp_path, "folder", **keys).exists()
 
 
 def test_hash_of_a_folder_is_refused(tmp_path):

@@ -1,5 +1,6 @@
 """What the studies of the repository's own config.yaml plan, and what stops before any job."""
 
+import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -82,6 +83,13 @@ def test_any_experiment_can_be_asked_for_whether_or_not_a_study_lists_it(clone, 
     assert of_stage(run, "Train") == {"resnet50 on svhn, recipe quick, seed 7"}
 
 
+def test_an_experiment_that_no_study_lists_is_refused_like_those_that_one_lists(own_clone, dry_run):
+    edited(own_clone, ("name: KMNIST}", "name: KMNIST, size: 4}"))
+    assert refusal(dry_run(own_clone, "results/kmnist/vgg16/quick/seed0/metrics.json"))[-1] == (
+        "config.yaml: datasets.kmnist.size: images too small for vgg16 (got 4x4 pixels); set size to 8 or more"
+    )
+
+
 def test_every_comparison_can_be_asked_for(clone, dry_run):
     for figure in FIGURES:
         run = dry_run(clone, f"results/digits/comparison/{figure}.png")
@@ -91,6 +99,68 @@ def test_every_comparison_can_be_asked_for(clone, dry_run):
 def test_the_workflow_runs_from_another_folder(clone, dry_run, tmp_path):
     run = dry_run(tmp_path, "--snakefile", str(clone / "Snakefile"))
     assert counts(run)["total"] == 27
+
+
+# -- which job starts when, and with what ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("experiments", "cores", "usable_cores", "threads"),
+    [
+        # one experiment has all cores, but no more than there are
+        *[(1, 1, 12, 1), (1, 4, 12, 4), (1, 16, 12, 12)],
+        # several have a thread each, and more only of cores that no experiment would have
+        *[(3, 2, 12, 1), (3, 5, 12, 1), (3, 6, 12, 2), (3, 6, 4, 1)],
+        *[(6, 2, 12, 1), (6, 6, 12, 1), (6, 12, 12, 2)],
+    ],
+)
+def test_threads_are_cores_divided_by_experiments(own_clone, dry_run, experiments, cores, usable_cores, threads):
+    entry = f"{{datasets: [digits], models: [resnet50], recipe: budget1, seeds: {list(range(experiments))}}}"
+    edited(own_clone, ("study: demo", "study: own"), ("\nstudies:\n", f"\nstudies:\n  own: [{entry}]\n"))
+    run = dry_run(own_clone, "--printshellcmds", cores=cores, usable_cores=usable_cores)
+    commands = re.findall(r"scripts/(train|evaluate)\.py .* --threads (\d+)", run.output)
+    assert Counter(commands) == {(stage, str(threads)): experiments for stage in ("train", "evaluate")}
+
+
+FAKE_PYTHON = """#!/bin/sh
+# Stands for Python in the jobs: notes the script and its output, and makes the files that its rule promises.
+script=$(basename "$1" .py)
+until [ "$1" = --output ]; do shift; done
+echo "$script $2" >> starts
+case $script in
+    download) touch "$2";;
+    prepare) touch "$2"; cd "${2%/*}"; touch train_images.npy train_labels.npy test_images.npy test_labels.npy;;
+    train) cd "$2"; touch model.safetensors history.csv timing.json;;
+esac
+"""
+
+
+@pytest.fixture(scope="module")
+def starts(root, checkout, snakemake, tmp_path_factory):
+    """Script and output of each job up to the trainings of the study paper, as they start on one core."""
+    folder = checkout(tmp_path_factory.mktemp("starts") / "clone")
+    fake = folder / "bin/python"
+    fake.parent.mkdir()
+    fake.write_text(FAKE_PYTHON)
+    fake.chmod(0o755)
+    experiments = load_config(root / "config.yaml").experiments("paper")
+    path = f"{fake.parent}{os.pathsep}{os.environ['PATH']}"
+    # One core, so that the order is the priorities' alone, whatever takes how long; memory for each job.
+    arguments = ["--resources", "mem_mb=999999", "--config", "study=paper"]
+    done = snakemake(folder, *(f"{each.directory}/model.safetensors" for each in experiments), *arguments, PATH=path)
+    assert done.returncode == 0, done.stdout
+    return [tuple(line.split()) for line in (folder / "starts").read_text().splitlines()]
+
+
+def test_all_data_are_prepared_before_the_first_training(starts):
+    assert [script for script, _ in starts[-6:]] == ["train"] * 6
+    assert Counter(script for script, _ in starts[:-6]) == {"download": 2, "prepare": 2}
+
+
+def test_the_longest_trainings_start_first(starts):
+    trained = [output.removeprefix("results/").removesuffix("/paper/seed0") for _, output in starts[-6:]]
+    assert trained[:2] == ["cifar10/resnet50", "cifar10/mobilenet_v2"]
+    assert trained[-1] == "mnist/vgg16"
 
 
 # -- what stops before any job -----------------------------------------------------------------------------------------

@@ -134,6 +134,14 @@ def job(stage):
     return text
 
 
+def experiment_of(wildcards):
+    """The experiment that a job's wildcards name."""
+    try:
+        return JOBS.experiment(**wildcards)
+    except UserError as error:
+        sys.exit(str(error))
+
+
 def mirror_option(wildcards, output):
     """Where else to look for raw files: no part of the result, and never recorded, as it takes `output`."""
     mirror = CONFIG.datasets[wildcards.dataset].mirror
@@ -148,7 +156,7 @@ BEFORE_TRAINING = 10**12
 @in_plain_lines
 def train_priority(wildcards):
     """The longest first, so that the cores end together: pixels to see, which needs no knowledge of the network."""
-    epochs = JOBS.experiment(**wildcards).spec["recipe"]["epochs"]
+    epochs = experiment_of(wildcards).spec["recipe"]["epochs"]
     return epochs * math.prod(CONFIG.datasets[wildcards.dataset].input_shape)
 
 
@@ -159,7 +167,7 @@ def train_memory_mb(wildcards, attempt):
     A VGG-16 on 32 images of 8x8, all weights, gradients and momentum, took 2.9 GB; the activations of the network that
     has the most for its input, MobileNetV2 at full resolution, 4 GB for 128 images of 32x32.
     """
-    spec = JOBS.experiment(**wildcards).spec
+    spec = experiment_of(wildcards).spec
     pixels = spec["recipe"]["batch_size"] * math.prod(CONFIG.datasets[wildcards.dataset].input_shape[1:])
     return round(2 ** (attempt - 1) * (3000 + 4000 * pixels / (128 * 32 * 32)))
 

@@ -15,7 +15,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from deepnets import datasets, models
 from deepnets.config import file as config_file
-from deepnets.config.checks import SECTIONS, Parts, cross_check
+from deepnets.config.checks import SECTIONS, Parts, check_pairs, cross_check
 from deepnets.config.file import merge
 from deepnets.config.wording import NAME_PATTERN, Problem, explain, unknown
 from deepnets.datasets import DatasetOptions
@@ -110,7 +110,8 @@ class Config(Settings):
         """An experiment by its names, with the recipe as it stands, whether or not a study lists it.
 
         Raises:
-            UserError: one of the names is unknown, or the seed is out of range.
+            UserError: one of the names is unknown, the seed is out of range, or the images are too small for the model
+                or the recipe.
         """
         for section, name in (("datasets", dataset), ("models", model), ("recipes", recipe)):
             if name not in getattr(self, section):
@@ -118,7 +119,11 @@ class Config(Settings):
         if not 0 <= seed <= MAX_SEED:
             raise UserError(f"seed must be from 0 to {MAX_SEED} (got {seed})")
         entry = Entry(datasets=[dataset], models=[model], recipe=recipe, seeds=[seed])
-        return next(_experiments(entry, self.datasets, self.models, self.recipes[recipe]))
+        (found,) = _experiments(entry, self.datasets, self.models, self.recipes[recipe])
+        in_no_study = Parts(self.datasets, self.models, {("", 0): [found]})
+        if lines := [f"config.yaml: {problem}" for problem in check_pairs({}, in_no_study)]:
+            raise UserError("\n".join(lines))
+        return found
 
 
 def load_config(

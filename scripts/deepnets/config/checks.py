@@ -3,7 +3,9 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from functools import reduce
 from itertools import chain, product
+from operator import getitem
 from typing import Any, NamedTuple
 
 from deepnets import models
@@ -48,10 +50,15 @@ def cross_check(document: dict, parts: Parts) -> Iterator[Problem]:
         if isinstance(name, str) and names[section] and name not in known:
             yield Problem(path, unknown(SECTIONS[section], name, known))
     yield from _check_repeats(entries)
-    yield from _check_sizes(parts)
-    yield from _check_resizing(parts)
-    yield from _check_augment(parts, entries)
+    yield from check_pairs(document, parts)
     yield from _check_results(parts)
+
+
+def check_pairs(document: dict, parts: Parts) -> Iterator[Problem]:
+    """Where images are too small for the network or the recipe that an experiment has for them; as `cross_check`."""
+    yield from _check_sizes(parts)
+    yield from _check_resizing(document, parts)
+    yield from _check_augment(document, parts)
 
 
 def _table(value: Any) -> dict:
@@ -127,38 +134,56 @@ def _check_sizes(parts: Parts) -> Iterator[Problem]:
         )
 
 
-def _check_resizing(parts: Parts) -> Iterator[Problem]:
-    too_small = defaultdict(set)  # (recipe, start, least side) -> the pairs that it starts with images too small
-    for experiment in chain.from_iterable(parts.experiments.values()):
-        resizing = experiment.spec["recipe"].get("progressive_resizing")
-        least = models.architecture(experiment.spec["model"]["architecture"]).MIN_IMAGE_SIZE
-        side = parts.datasets[experiment.dataset].input_shape[-1]
-        if resizing and round(side * resizing["start"]) < least <= side:
-            too_small[experiment.recipe, resizing["start"], least].add(f"{experiment.model} on {experiment.dataset}")
-    for (recipe, start, least), pairs in too_small.items():
+def _check_resizing(document: dict, parts: Parts) -> Iterator[Problem]:
+    too_small = defaultdict(set)  # (path, start, least side) -> the pairs that it starts with images too small
+    for place, experiments in parts.experiments.items():
+        for experiment in experiments:
+            resizing = experiment.spec["recipe"].get("progressive_resizing")
+            least = models.architecture(experiment.spec["model"]["architecture"]).MIN_IMAGE_SIZE
+            side = parts.datasets[experiment.dataset].input_shape[-1]
+            if resizing and round(side * resizing["start"]) < least <= side:
+                path = _place_to_mend(document, place, experiment.recipe, "progressive_resizing", "start")
+                too_small[path, resizing["start"], least].add(f"{experiment.model} on {experiment.dataset}")
+    for (path, start, least), pairs in too_small.items():
         yield Problem(
-            ("recipes", recipe, "progressive_resizing", "start"),
-            f"images under {least} pixels at the start for {', '.join(sorted(pairs))} (got {start}); raise it",
+            path, f"images under {least} pixels at the start for {', '.join(sorted(pairs))} (got {start}); raise it"
         )
 
 
-def _check_augment(parts: Parts, entries: dict[tuple[str, int], dict]) -> Iterator[Problem]:
+def _check_augment(document: dict, parts: Parts) -> Iterator[Problem]:
     too_large = defaultdict(dict)  # (path, value) -> dataset -> smallest side in pixels, where the value reaches it
     for place, experiments in parts.experiments.items():
-        set_here = _table(_table(entries[place].get("set")).get("augment"))
         for experiment, key in product(experiments, ("crop_padding", "cutout")):
             value = experiment.spec["recipe"].get("augment", {}).get(key, 0)  # a broken recipe's spec is empty
             least = models.architecture(experiment.spec["model"]["architecture"]).MIN_IMAGE_SIZE
             side = max(least, parts.datasets[experiment.dataset].input_shape[-1])  # as it is, or will have to be
             if value >= side:
-                where = ("studies", *place, "set") if key in set_here else ("recipes", experiment.recipe)
-                too_large[(*where, "augment", key), value][experiment.dataset] = side
+                path = _place_to_mend(document, place, experiment.recipe, "augment", key)
+                too_large[path, value][experiment.dataset] = side
     for (path, value), sides in too_large.items():
         yield Problem(
             path,
             f"must be smaller than the images of {', '.join(sides)} (got {value} pixels);"
             f" set it below {min(sides.values())}",
         )
+
+
+def _place_to_mend(document: dict, place: tuple[str, int], recipe: str, *keys: str) -> Path:
+    """Where a recipe value of an entry is to be mended: in its `set:`, or in the recipe, whichever says it.
+
+    A default, which neither says, belongs where the table around it is.
+    """
+    homes = (("studies", *place, "set"), ("recipes", recipe))
+    said = (home for end in range(len(keys), 0, -1) for home in homes if _has(document, (*home, *keys[:end])))
+    return (*next(said, homes[-1]), *keys)
+
+
+def _has(document: dict, path: Path) -> bool:
+    try:
+        reduce(getitem, path, document)
+    except (KeyError, IndexError, TypeError):
+        return False
+    return True
 
 
 def _check_results(parts: Parts) -> Iterator[Problem]:

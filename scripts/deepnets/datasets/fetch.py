@@ -45,6 +45,11 @@ class RawFile:
     def has_hash(self) -> bool:
         return any((self.md5, self.sha256, self.content_md5))
 
+    def is_in(self, folder: Path) -> bool:
+        """Whether `folder` has it: a file of its name that is right by its hash."""
+        path = folder / self.name
+        return self.has_hash and path.is_file() and self.problem(path) is None
+
     def problem(self, path: Path) -> str | None:
         """What is wrong with the content of `path`, with expected and found hashes; None when it is right."""
         expected = {"md5": self.md5, "sha256": self.sha256, "md5 of the unpacked content": self.content_md5}
@@ -88,7 +93,7 @@ def fetch(file: RawFile, folder: Path, dataset: str, mirror: str | None = None) 
         UserError: no place has the file, or what a place has is not the file.
     """
     target = folder / file.name
-    if file.has_hash and target.is_file() and file.problem(target) is None:
+    if file.is_in(folder):
         return
     local = locate(file.path or file.name, dataset, mirror, own_path=file.path is not None)
     if local is not None:

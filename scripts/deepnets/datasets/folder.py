@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from deepnets.datasets import PARTS, DatasetOptions, ImageSide
-from deepnets.datasets.places import MIRROR_VARIABLE, locate
+from deepnets.datasets.places import MIRROR_VARIABLE, locate, places
 from deepnets.errors import UserError
 from deepnets.files import canonical_json, sha256_text
 
@@ -96,11 +96,15 @@ def download(raw_spec: dict, dataset: str, mirror: str | None, folder: Path) -> 
         except OSError as error:  # a link that leads nowhere, a folder or file of somebody else
             raise UserError(f"{error.filename or place}: {error.strerror}; mend or remove it.") from None
     key = f"config.yaml: datasets.{dataset}.path is {path!r}"
-    if place is None and "://" not in (mirror or ""):
-        raise UserError(f"{key}, which is neither in the working directory nor in {MIRROR_VARIABLE}; correct it.")
+    file = fetch.RawFile(PurePosixPath(path).name, path=path, sha256=sha256)
+    if place is None and "://" not in (mirror or "") and not file.is_in(folder):
+        searched = ", ".join(str(each.absolute()) for each in places(path, dataset, mirror))
+        raise UserError(
+            f"{key}, which is not there (searched: {searched}). Correct it or put it there, or name the folder that"
+            f" has it: {MIRROR_VARIABLE}=<folder>, or `mirror:` of datasets.{dataset} in config.yaml."
+        )
     if not path.lower().endswith(archive.SUFFIXES):
         raise UserError(f"{key}, neither a folder nor an archive ({', '.join(archive.SUFFIXES)}); give one of these.")
-    file = fetch.RawFile(PurePosixPath(path).name, path=path, sha256=sha256)
     fetch.fetch(file, folder, dataset, mirror)
     try:
         layout(str(place or path), archive.list_members(folder / file.name, str(place or path)))

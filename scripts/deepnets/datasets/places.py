@@ -14,18 +14,27 @@ _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 def locate(relative: str, dataset: str, mirror: str | None = None, own_path: bool = True) -> Path | None:
-    """The first local place that has a file or folder, or None.
-
-    Tried in this order: the path itself (if `own_path`), then as <folder>/<dataset>/<path> and <folder>/<path> in the
-    folder DEEPNETS_MIRROR and in `mirror` where that is a folder.
+    """The first of the local places that has a file or folder, or None.
 
     Raises:
         UserError: a mirror is not a folder that exists.
     """
-    candidates = [Path(os.path.expanduser(relative))] if own_path else []
+    return next((place for place in places(relative, dataset, mirror, own_path) if place.exists()), None)
+
+
+def places(relative: str, dataset: str, mirror: str | None = None, own_path: bool = True) -> list[Path]:
+    """Where a file or folder may be, in the order of the search.
+
+    The path itself (if `own_path`), then as <folder>/<dataset>/<path> and <folder>/<path> in the folder DEEPNETS_MIRROR
+    and in `mirror` where that is a folder.
+
+    Raises:
+        UserError: a mirror is not a folder that exists.
+    """
+    found = [Path(os.path.expanduser(relative))] if own_path else []
     for folder in mirror_folders(dataset, mirror):
-        candidates += [folder / dataset / relative, folder / relative]
-    return next((place for place in candidates if place.exists()), None)
+        found += [folder / dataset / relative, folder / relative]
+    return found
 
 
 def mirror_folders(dataset: str, mirror: str | None) -> list[Path]:

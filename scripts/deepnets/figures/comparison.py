@@ -20,7 +20,8 @@ _FULL_POINTS = 40  # of more, only each model's best is drawn in full, the other
 _TICK_INCHES = 0.6  # room for "20 million"
 _HOLLOW_MARKERS = ("o", "D")
 
-_PARAMETER_TICKS = [digit * 10**power for power in range(2, 11) for digit in (1, 2, 5)]
+_DECADES = [10**power for power in range(2, 11)]
+_PARAMETER_TICKS = [digit * decade for decade in _DECADES for digit in (1, 2, 5)]
 _SECOND_TICKS = [
     *(0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30),
     *(60 * n for n in (1, 2, 5, 10, 20, 30)),
@@ -77,7 +78,7 @@ def accuracy_vs_parameters(comparison: Comparison) -> Figure:
     figure, (axes,) = _figure(comparison, "Test accuracy against size", (5.4, 3.8))
     axes.set_xlabel("Trainable parameters (log scale)")
     _points(axes, comparison, _parameters)
-    _log_scale(axes, _PARAMETER_TICKS, _count)
+    _log_scale(axes, _PARAMETER_TICKS, _count, fewer=_DECADES)
     _name_points(figure, axes, comparison, _parameters)
     return figure
 
@@ -210,8 +211,13 @@ def _duration(seconds: float, _=None) -> str:
     return f"{seconds:.1f} s"
 
 
-def _log_scale(axes: Axes, ticks: list[float], written: Callable[[float], str]) -> None:
-    """Make the x-axis logarithmic, widen it to at least two of `ticks` and show those within that have room."""
+def _log_scale(
+    axes: Axes, ticks: list[float], written: Callable[[float], str], fewer: list[float] | None = None
+) -> None:
+    """Make the x-axis logarithmic, widen it to at least two of `ticks` and show those within.
+
+    Where they have no room, `fewer` in their place; of these, as many from the left as have room.
+    """
     low, high = axes.dataLim.intervalx
     low, high = low / 1.35, high * 1.35
     below = [tick for tick in ticks if tick <= low]
@@ -219,15 +225,24 @@ def _log_scale(axes: Axes, ticks: list[float], written: Callable[[float], str]) 
     if sum(low < tick < high for tick in ticks) < 2 and below and above:
         low, high = below[-1] / 1.05, above[0] * 1.05
     apart = math.exp(_TICK_INCHES * math.log(high / low) / (axes.figure.get_figwidth() * axes.get_position().width))
-    shown: list[float] = []
-    for tick in ticks:
-        if low <= tick <= high and (not shown or tick >= apart * shown[-1]):
-            shown.append(tick)
+    within = [tick for tick in ticks if low <= tick <= high]
+    shown = _with_room(within, apart)
+    if fewer and shown != within:
+        shown = _with_room([tick for tick in fewer if low <= tick <= high], apart)
     axes.set_xlim(low, high)
     axes.set_xscale("log")  # only now: a log axis refuses to find limits for a single value
     axes.xaxis.set_major_locator(FixedLocator(shown))
     axes.xaxis.set_major_formatter(FuncFormatter(written))
     axes.xaxis.set_minor_locator(NullLocator())
+
+
+def _with_room(ticks: list[float], apart: float) -> list[float]:
+    """Those of `ticks` that are at least the factor `apart` from the one shown before, from the left."""
+    shown: list[float] = []
+    for tick in ticks:
+        if not shown or tick >= apart * shown[-1]:
+            shown.append(tick)
+    return shown
 
 
 def _name_points(figure: Figure, axes: Axes, comparison: Comparison, cost: Callable[[Group], float]) -> None:
