@@ -20,6 +20,7 @@ import pandas as pd
 import speed_plots
 from deepnets.config import load_config
 from deepnets.errors import UserError, run
+from deepnets.experiment import Experiment
 from deepnets.files import write_json, write_text
 from deepnets.machine import usable_cores
 from deepnets.reporting import environment
@@ -32,6 +33,11 @@ SMALL = ("mnist", "mobilenet_v2")  # the pair of the curve over images: the data
 BATCH_PAIRS = (SMALL, ("mnist", "resnet50"))
 BATCH_SIZES = (16, 32, 64, 128, 256)
 IMAGES = (1024, 4096, 16384)
+
+
+def pairs_of(experiments: list[Experiment]) -> list[tuple[str, str]]:
+    """Dataset and model of each experiment, once however many seeds it has."""
+    return list(dict.fromkeys((experiment.dataset, experiment.model) for experiment in experiments))
 
 
 def plan(pairs: list[tuple[str, str]], cores: int) -> list[dict]:
@@ -87,7 +93,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=8.0, help="per measurement, after the warm-up (default 8)")
     args = parser.parse_args(argv)
 
-    pairs = [(e.dataset, e.model) for e in load_config(ROOT / "config.yaml").experiments("paper")]
+    pairs = pairs_of(load_config(ROOT / "config.yaml").experiments("paper"))
     cores = usable_cores()
     jobs = plan(pairs, cores)
     measurements = []

@@ -19,12 +19,15 @@ MS = "Time for an image (ms)"
 
 @applied()
 def draw_all(measurements: pd.DataFrame, folder: Path) -> None:
-    """Write bench_pairs.png, bench_threads.png, bench_batch.png and bench_images.png into a folder."""
+    """Write bench_pairs.png, bench_threads.png, bench_batch.png and bench_images.png into a folder.
+
+    The last two are left out where the study has none of the pairs that they are about.
+    """
     kinds = dict(iter(measurements.groupby("kind")))
-    save(pairs(kinds["pairs"]), folder / "bench_pairs.png")
-    save(threads(pd.concat([kinds["threads"], kinds["pairs"].query("way == 'ours'")])), folder / "bench_threads.png")
-    save(batch(kinds["batch"]), folder / "bench_batch.png")
-    save(images(kinds["images"]), folder / "bench_images.png")
+    kinds["threads"] = pd.concat([kinds["threads"], kinds["pairs"].query("way == 'ours'")])
+    for draw in (pairs, threads, batch, images):
+        if draw.__name__ in kinds:
+            save(draw(kinds[draw.__name__]), folder / f"bench_{draw.__name__}.png")
 
 
 def pairs(measured: pd.DataFrame) -> Figure:

@@ -2,7 +2,7 @@
 
     python scripts/report.py \\
         --job '{"spec": {"study": "demo", "experiments": ["results/digits/vgg16/quick/seed0"],
-                         "datasets": {"digits": {"variant_of": null, "note": null}}}}' \\
+                         "datasets": {"digits": {"variant_of": null, "note": null, "own_files": null}}}}' \\
         --published workflow/published.csv --template workflow/templates/report.md.j2 --output results/report.md \\
         --metrics-csv results/metrics.csv --environment results/environment.json
 """
@@ -15,7 +15,7 @@ from deepnets.errors import run
 from deepnets.files import write_json, write_text
 from deepnets.published import read_published
 from deepnets.reporting.environment import describe
-from deepnets.reporting.job_times import stage_times
+from deepnets.reporting.job_times import job_times
 from deepnets.reporting.report import Study, render
 from deepnets.reporting.tables import metrics_csv
 from deepnets.results import read_result
@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
         results=results,
         datasets=spec["datasets"],
         published=read_published(args.published),
-        stages=stage_times(args.benchmarks, names) if args.benchmarks else [],
+        jobs=job_times(args.benchmarks, names) if args.benchmarks else [],
         environment=environment,
         folder=args.output.parent,
     )

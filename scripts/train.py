@@ -21,7 +21,7 @@ from deepnets.augment import Augmentation
 from deepnets.checkpoint import ResumeFolder
 from deepnets.datasets.prepared import open_dataset, split_train_validation
 from deepnets.engine import INITIALISATION, Interrupted, Part, Trainer, derived_seed
-from deepnets.errors import LOG, UserError, is_out_of_memory, log_to, run
+from deepnets.errors import LOG, UserError, is_failed_compilation, is_out_of_memory, log_to, run
 from deepnets.experiment_files import RESUME_FOLDER, exclusive, label, write_results
 from deepnets.files import canonical_json, sha256_text
 from deepnets.hardware import keep_freed_memory, set_up
@@ -45,12 +45,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     log_to(args.log)
-    keep_freed_memory()
+    keeps_memory = keep_freed_memory()
     with exclusive(args.output):
-        train(args)
+        train(args, keeps_memory)
 
 
-def train(args: argparse.Namespace) -> None:
+def train(args: argparse.Namespace, keeps_memory: bool) -> None:
     spec = args.job["spec"]
     recipe, name = Recipe(**spec["recipe"]), label(args.job["experiment"])
     images, labels, info = open_dataset(args.data, "train")
@@ -73,11 +73,17 @@ def train(args: argparse.Namespace) -> None:
         except UserError as error:
             raise UserError(f"{name}: {error}") from None
         except Exception as error:
+            if is_failed_compilation(error) and not is_out_of_memory(error):
+                why = " ".join(str(error).split())[:200]
+                raise UserError(
+                    f"config.yaml: recipes.{args.job['experiment']['recipe']}.compile: torch.compile failed on {name} "
+                    f"({why}); where it lacks a C++ compiler, install one (g++), or set compile: false."
+                ) from None
             if not is_out_of_memory(error):
                 raise
             recipe = smaller_parts(recipe, trainer, name)
         trainer = part = None  # its weights, gradients and data would stay beside those of the next
-    write_results(args.output, network, trainer, spec, info)
+    write_results(args.output, network, trainer, spec, info, keeps_memory)
 
 
 def smaller_parts(recipe: Recipe, trainer: Trainer, name: str) -> Recipe:

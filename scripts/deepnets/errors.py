@@ -54,6 +54,12 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or bool(told)
 
 
+def is_failed_compilation(error: Exception) -> bool:
+    """Whether torch.compile gave up: on the network, or for want of a C++ compiler. Known by where it is defined."""
+    modules = [kind.__module__ for kind in type(error).__mro__]
+    return any(module.startswith(("torch._dynamo.", "torch._inductor.")) for module in modules)
+
+
 def run(main: Callable[[], None]) -> None:
     """Call a script's `main`; end what a user can mend as plain lines and exit code 2, a defect as traceback and 1."""
     try:

@@ -70,7 +70,9 @@ def _read(owner: Path) -> str:
         return "another process"
 
 
-def write_results(folder: Path, network: nn.Module, trainer: Trainer, spec: dict, info: dict) -> None:
+def write_results(
+    folder: Path, network: nn.Module, trainer: Trainer, spec: dict, info: dict, keeps_memory: bool
+) -> None:
     """Write history.csv, timing.json and model.safetensors, the weights last.
 
     Args:
@@ -79,6 +81,7 @@ def write_results(folder: Path, network: nn.Module, trainer: Trainer, spec: dict
         trainer: knows how the training went.
         spec: the experiment's spec.
         info: the dataset's facts, from dataset.json.
+        keeps_memory: what `hardware.keep_freed_memory` returned.
 
     Raises:
         UserError: a file cannot be written (full disk, read-only folder).
@@ -87,7 +90,7 @@ def write_results(folder: Path, network: nn.Module, trainer: Trainer, spec: dict
     try:
         with recorded("train", history, timing, model):
             _write_history(history, trainer.progress.history)
-            write_json(timing, _timing(trainer))
+            write_json(timing, _timing(trainer, keeps_memory))
             facts = {key: info[key] for key in ("classes", "input_shape", "mean", "std")}
             save_tensors(model, dict(network.state_dict()), {"spec": spec, "spec_sha256": spec_sha256(spec), **facts})
     except OSError as error:
@@ -104,13 +107,17 @@ def _write_history(path: Path, rows: list[dict]) -> None:
         writer.writerows(rows)
 
 
-def _timing(trainer: Trainer) -> dict:
+def _timing(trainer: Trainer, keeps_memory: bool) -> dict:
     """What timing.json says: all that may differ between two runs that compute the same thing."""
     progress, recipe, hardware = trainer.progress, trainer.recipe, trainer.hardware
     seconds = sum(row["seconds"] for row in progress.history)
     images = trainer.steps_per_epoch * trainer.batch_size * recipe.epochs
     return {
         **hardware.describe(),
+        # Nothing chooses these two: no network was measured slower with them. Precision is chosen, by device and layer,
+        # as bfloat16 is slower in some; threads are, by how many trainings share the cores.
+        "memory_format": "channels_last",
+        "allocator": "keeps freed memory" if keeps_memory else "default",
         "epochs": recipe.epochs,
         "batch_size": trainer.batch_size,
         "accumulation": trainer.accumulation,

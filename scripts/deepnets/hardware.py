@@ -96,10 +96,15 @@ def set_up(model: nn.Module, device: str, precision: str, threads: int) -> Hardw
 
 
 def _multiplies_bf16(device: torch.device) -> bool:
-    """Whether the device has instructions for bfloat16: Ampere and later; AVX512-BF16 or AMX on a CPU."""
+    """Whether the device has instructions for bfloat16: Ampere and later; AVX512-BF16 or AMX on an x86 CPU.
+
+    Not asked of oneDNN, which says yes to any AVX-512 and then emulates bfloat16. Of ARM nothing is known: fp32.
+    """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    instructions = torch.cpu.get_capabilities()
+    native = instructions.get("avx512_bf16") or instructions.get("amx_bf16")
+    return bool(native) and torch.backends.mkldnn.is_available()  # without oneDNN, nothing uses them
 
 
 def _spare_slow_kernels(model: nn.Module) -> None:
@@ -123,16 +128,16 @@ class _DepthwiseConv2d(nn.Conv2d):
             return super().forward(images.float())
 
 
-def keep_freed_memory() -> None:
+def keep_freed_memory() -> bool:
     """Tell glibc's malloc to keep what is freed instead of handing it back to the kernel after every step.
 
     Activations are large blocks, freed and asked for again each step; by default each comes back as fresh pages, one
-    page fault per 4 KiB. Does nothing where the C library is not glibc.
+    page fault per 4 KiB. Returns whether it does so from now on; False where the C library is not glibc.
     """
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):
-        return
+        return False
     trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD, M_MMAP_MAX of malloc.h
-    mallopt(mmap_max, 0)
-    mallopt(trim_threshold, -1)  # never
+    taken = [mallopt(mmap_max, 0), mallopt(trim_threshold, -1)]  # never trim; each returns 1 where it took the value
+    return all(taken)

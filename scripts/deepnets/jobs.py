@@ -200,7 +200,8 @@ class Jobs:
             "study": self.config.study,
             "experiments": [experiment.directory for experiment in self.study],
             "datasets": {
-                name: {"variant_of": dataset.variant_of, "note": dataset.note} for name, dataset in datasets.items()
+                name: {"variant_of": dataset.variant_of, "note": dataset.note, "own_files": dataset.own_files}
+                for name, dataset in datasets.items()
             },
         }
 

@@ -114,11 +114,11 @@ class Metrics(BaseModel):
 
     @field_validator("spec")
     @classmethod
-    def _architecture_and_epochs(cls, spec: dict[str, Any]) -> dict[str, Any]:
+    def _has_what_is_read(cls, spec: dict[str, Any]) -> dict[str, Any]:
         try:
-            spec["model"]["architecture"], spec["recipe"]["epochs"]
+            spec["dataset"]["horizontal_flip"], spec["model"]["architecture"], spec["recipe"]["epochs"]
         except (KeyError, TypeError):
-            raise ValueError("must have model.architecture and recipe.epochs") from None
+            raise ValueError("must have dataset.horizontal_flip, model.architecture and recipe.epochs") from None
         return spec
 
     @model_validator(mode="after")
@@ -137,6 +137,8 @@ class Timing(BaseModel):
     precision: str
     threads: PositiveInt
     deterministic: bool = False  # a file that does not say so promises nothing
+    accumulation: PositiveInt = 1
+    train_seconds: NonNegativeFloat  # of the steps alone
     wall_seconds: NonNegativeFloat
     images_per_second: NonNegativeFloat
     peak_memory_mb: NonNegativeFloat | None = None
@@ -241,6 +243,25 @@ class Result:
     @property
     def epochs(self) -> int:
         return self.metrics.spec["recipe"]["epochs"]
+
+    @property
+    def accumulation(self) -> int:
+        """Parts in which the recipe has each batch computed."""
+        return self.metrics.spec["recipe"].get("accumulation", 1)
+
+    @property
+    def was_split(self) -> bool:
+        """Whether memory ran out in the training, and batches were computed in more parts than the recipe says."""
+        return self.timing.accumulation > self.accumulation
+
+    @property
+    def warnings(self) -> list[str]:
+        """Those of metrics.json, and what timing.json has to add."""
+        split = (
+            f"memory ran out, so each batch was computed in {self.timing.accumulation} parts, not {self.accumulation}:"
+            " batch normalisation saw each part alone, and where there is more memory the figures differ"
+        )
+        return [*self.metrics.warnings, *([split] if self.was_split else [])]
 
 
 def read_result(directory: str | Path) -> Result:

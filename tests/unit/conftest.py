@@ -42,6 +42,7 @@ def write_experiment(
     warnings: list[str] | None = None,
     architecture: str | None = None,
     device_name: str = "Some CPU",
+    flips: bool = True,
 ) -> Path:
     """Write metrics.json, history.csv and timing.json of one experiment; return its directory."""
     rng = np.random.default_rng([seed, len(model), n_test])
@@ -50,7 +51,7 @@ def write_experiment(
     architecture = architecture or (model if model in ARCHITECTURES else "resnet50")
     parameters, size_mb = ARCHITECTURES[architecture]
     spec = {
-        "dataset": {"source": dataset},
+        "dataset": {"source": dataset, "horizontal_flip": flips},
         "model": {"architecture": architecture},
         "recipe": {**RECIPE, "epochs": epochs},
         "seed": seed,
@@ -84,6 +85,8 @@ def write_experiment(
         "precision": "fp32",
         "threads": 2,
         "deterministic": True,
+        "accumulation": 1,
+        "train_seconds": 0.9 * wall_seconds,
         "wall_seconds": wall_seconds,
         "images_per_second": 1293 * epochs / wall_seconds,
         "peak_memory_mb": 900.5,

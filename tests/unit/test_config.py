@@ -2,6 +2,7 @@
 
 import copy
 import importlib.util
+import itertools
 import re
 import subprocess
 import sys
@@ -682,6 +683,20 @@ def test_the_demo_study_trains_all_four_architectures_without_a_download():
         "mobilenet_v2",
     }
     assert {e.spec["dataset"]["source"] for e in experiments} == {"sklearn_digits"}
+
+
+def test_the_budget_study_trains_all_four_architectures_with_every_budget():
+    experiments = load_config(ROOT / "config.yaml").experiments("budget")
+    budgets = {(e.spec["model"]["architecture"], e.spec["recipe"]["epochs"]) for e in experiments}
+    architectures = ("vgg16", "inception_v3", "resnet50", "mobilenet_v2")
+    assert budgets == set(itertools.product(architectures, (1, 2, 4, 8, 16)))
+
+
+def test_no_study_trains_vgg16_at_a_learning_rate_at_which_it_diverges():
+    config = load_config(ROOT / "config.yaml")
+    experiments = [experiment for study in config.studies for experiment in config.experiments(study)]
+    rates = {e.spec["recipe"]["lr"] for e in experiments if e.spec["model"]["architecture"] == "vgg16"}
+    assert max(rates) <= 0.02  # at 0.05 its loss on MNIST was not finite
 
 
 def test_checking_a_configuration_imports_neither_torch_nor_image_libraries():

@@ -88,6 +88,13 @@ def test_what_does_not_identify_the_data_is_not_in_the_spec(key):
     assert options("sklearn_digits", **{key: "text"}).spec() == options("sklearn_digits").spec()
 
 
+def test_own_images_are_told_from_those_that_can_be_downloaded():
+    birds = {"path": "birds.zip", "classes": 3, "size": 64}
+    assert options("folder", **birds, mirror="/media/stick").own_files == "birds.zip"
+    assert options("folder", **birds, mirror="https://example.org", sha256="0" * 64).own_files is None
+    assert options("torchvision", name="MNIST").own_files is None
+
+
 def test_size_of_a_folder_is_not_in_its_raw_spec():
     small, large = (options("folder", path="birds", classes=3, size=size) for size in (32, 64))
     assert small.raw_spec() == large.raw_spec() == {"source": "folder", "path": "birds"}

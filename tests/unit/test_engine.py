@@ -5,6 +5,7 @@ import itertools
 import math
 import shutil
 import time
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -122,6 +123,15 @@ def test_plain_loop_reaches_the_same_weights(states):
             F.cross_entropy(model(images), part.labels[rows]).backward()
             optimizer.step()
     torch.testing.assert_close(ours.fit(states).state_dict(), model.state_dict(), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler: g++ on PATH")
+def test_compiled_network_reaches_almost_the_same_weights(fit, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))
+    (plain, _), (compiled, _) = (fit(partial(trainer, compile=compiles)) for compiles in (False, True))
+    assert list((tmp_path / "compiled").rglob("*.so"))
+    torch.testing.assert_close(compiled, plain, rtol=1e-3, atol=1e-5)
 
 
 def test_a_separable_problem_is_learned(states):

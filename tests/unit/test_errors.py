@@ -2,11 +2,14 @@
 
 import errno
 import logging
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
 
-from deepnets.errors import LOG, UserError, log_to, run
+from deepnets.errors import LOG, UserError, is_failed_compilation, log_to, run
 
 
 @pytest.fixture(autouse=True)
@@ -73,3 +76,26 @@ def test_log_goes_on_where_an_interrupted_job_left_it(tmp_path):
         LOG.log(logging.INFO, line)
         LOG.handlers[1].close()
     assert (tmp_path / "logs/train.log").read_text() == "first\nsecond\n"
+
+
+COMPILE = """
+import torch
+from deepnets.errors import is_failed_compilation
+network = torch.compile(torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.ReLU()))
+try:
+    network(torch.ones(2, 4))
+except Exception as error:
+    print(is_failed_compilation(error))
+"""
+
+
+def test_missing_compiler_is_a_failed_compilation(root, tmp_path):
+    own = {"CXX": "no-such-compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(root / "scripts")}
+    command = [sys.executable, "-c", COMPILE]
+    assert subprocess.run(command, env=os.environ | own, stdout=subprocess.PIPE, text=True).stdout == "True\n"
+
+
+def test_other_errors_of_torch_are_no_failed_compilation():
+    with pytest.raises(RuntimeError) as caught:
+        torch.ones(2) @ torch.ones(3)
+    assert not is_failed_compilation(caught.value)

@@ -4,8 +4,11 @@ import copy
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -65,16 +68,35 @@ def test_usable_cores_are_those_of_this_process(monkeypatch):
     assert usable_cores() == os.cpu_count()
 
 
-@pytest.mark.parametrize(("has_bf16", "precision"), [(True, "bf16"), (False, "fp32")])
-def test_cpu_takes_bf16_where_it_is_native(monkeypatch, has_bf16, precision):
-    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: has_bf16)
+CPUINFO = Path("/proc/cpuinfo")
+
+
+@pytest.mark.skipif(not CPUINFO.exists(), reason="needs /proc/cpuinfo, to know the processor without asking torch")
+def test_auto_is_bf16_exactly_where_the_processor_multiplies_it():
+    instructions = set(re.search(r"^(?:flags|Features)\s*:(.*)", CPUINFO.read_text(), re.MULTILINE)[1].split())
+    native = bool(instructions & {"avx512_bf16", "amx_bf16"})
+    assert set_up(DENSE, "cpu", "auto", 1).precision == ("bf16" if native else "fp32")
+
+
+@pytest.mark.parametrize(
+    ("instructions", "has_onednn", "precision"),
+    [
+        ({"avx512_f": True, "avx512_bf16": True, "amx_bf16": False}, True, "bf16"),
+        ({"avx512_f": True, "avx512_bf16": False, "amx_bf16": True}, True, "bf16"),
+        ({"avx512_f": True, "avx512_bf16": False, "amx_bf16": False}, True, "fp32"),  # oneDNN would emulate it
+        ({"avx512_f": True, "avx512_bf16": True, "amx_bf16": False}, False, "fp32"),
+        ({"neon": True, "bf16": True, "sve_bf16": True}, True, "fp32"),
+    ],
+)
+def test_cpu_takes_bf16_where_it_is_native(monkeypatch, instructions, has_onednn, precision):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: has_onednn)
     assert set_up(DENSE, "cpu", "auto", 1).precision == precision
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_recipes_precision_wins_over_the_rule(monkeypatch, precision):
-    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: precision == "fp32")
-    assert set_up(DENSE, "cpu", precision, 1).precision == precision
+def test_recipes_precision_wins_over_the_rule(precision):
+    assert set_up(DENSE, "cpu", precision, 1).precision == precision  # one of them is not what the rule takes
 
 
 @pytest.mark.parametrize(
@@ -133,7 +155,7 @@ def faults():
     torch.ones(25_000_000)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-keep_freed_memory()
+assert keep_freed_memory()
 print(min(faults() for _ in range(10)))  # the first rounds find no room
 """
 
@@ -152,4 +174,10 @@ def test_keeping_memory_is_left_alone_where_the_library_is_not_glibc(monkeypatch
         raise OSError("libc.so.6: cannot open shared object file")
 
     monkeypatch.setattr(hardware.ctypes, "CDLL", missing)
-    keep_freed_memory()
+    assert not keep_freed_memory()
+
+
+def test_memory_is_not_said_to_be_kept_where_glibc_refuses(monkeypatch):
+    refusing = SimpleNamespace(mallopt=lambda option, value: 0)
+    monkeypatch.setattr(hardware.ctypes, "CDLL", lambda name: refusing)
+    assert not keep_freed_memory()

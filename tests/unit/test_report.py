@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import subprocess
 import time
@@ -13,7 +14,7 @@ import pytest
 import report
 from deepnets.errors import UserError
 from deepnets.reporting.environment import describe, git_state
-from deepnets.reporting.job_times import stage_times
+from deepnets.reporting.job_times import JobTime, from_first_to_last, job_times
 
 HOSTILE = ["a|b", "<script>alert(1)</script>", "`x`", "line\nbreak", "猫 🐶", "[x](y)", "*b*", "$x$", "_e_", "9"]
 MNIST = {"dataset": "mnist", "n_test": 10_000, "accuracy": 0.9921}
@@ -24,8 +25,10 @@ def write_report(tmp_path, root):
     """Write the report of experiments given by their directories; return its text."""
 
     def write(*directories, study="demo", datasets=None, benchmarks=None, template=None):
-        names = {directory.parts[-4]: {"variant_of": None, "note": None} for directory in directories}
-        spec = {"study": study, "datasets": names | (datasets or {}), "experiments": [*map(str, directories)]}
+        nothing = {"variant_of": None, "note": None, "own_files": None}
+        about = {directory.parts[-4]: nothing for directory in directories}
+        about |= {name: nothing | said for name, said in (datasets or {}).items()}
+        spec = {"study": study, "datasets": about, "experiments": [*map(str, directories)]}
         arguments = ["--job", json.dumps({"spec": spec, "code": {}})]
         arguments += ["--published", str(root / "workflow/published.csv")]
         arguments += ["--template", str(template or root / "workflow/templates/report.md.j2")]
@@ -45,6 +48,12 @@ def write_report(tmp_path, root):
 def set_timing(directory, **values):
     timing = json.loads((directory / "timing.json").read_text())
     (directory / "timing.json").write_text(json.dumps(timing | values))
+
+
+def set_recipe(directory, **values):
+    metrics = json.loads((directory / "metrics.json").read_text())
+    metrics["spec"]["recipe"] |= values
+    (directory / "metrics.json").write_text(json.dumps(metrics))
 
 
 def tables(text):
@@ -223,6 +232,52 @@ def test_one_recipe_needs_no_table(experiment, write_report):
     assert "One recipe for all experiments:\nepochs 8, batch_size 64" in write_report(experiment())
 
 
+def test_a_setting_is_told_as_it_took_effect(experiment, write_report):
+    text = write_report(experiment(flips=False), experiment("photos", flips=True))
+    assert tables(text)[2][0][2:] == ["augment.horizontal_flip"]
+    assert [row[2] for row in tables(text)[2][2:]] == ["no", "yes"]
+
+
+def test_what_is_off_in_one_recipe_is_told_by_its_settings_in_another(experiment, write_report):
+    directories = experiment(recipe="plain"), experiment(recipe="growing")
+    for directory, resizing in zip(directories, (None, {"start": 0.5, "until": 0.8}), strict=True):
+        set_recipe(directory, progressive_resizing=resizing)
+    table = tables(write_report(*directories))[1]
+    assert [row[2:] for row in table if row[0] != "---"] == [
+        ["progressive_resizing.start", "progressive_resizing.until"],
+        ["–", "–"],
+        ["0.5", "0.8"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "told"),
+    [
+        ({"averaging": "none"}, "momentum 0.9"),
+        ({"averaging": "ema"}, "averaging ema, averaging_decay 0.99, momentum 0.9"),
+        ({"averaging": "swa"}, "averaging swa, averaging_start 0.75, momentum 0.9"),
+        ({"averaging": "none", "optimizer": "adamw"}, ""),
+    ],
+)
+def test_settings_that_do_nothing_are_left_out(experiment, write_report, chosen, told):
+    directory = experiment()
+    set_recipe(directory, averaging_decay=0.99, averaging_start=0.75, momentum=0.9, **chosen)
+    line = write_report(directory).split("One recipe for all experiments:\n")[1].split("; off")[0]
+    names = ("averaging", "averaging_decay", "averaging_start", "momentum")
+    assert ", ".join(part for part in sorted(line.split(", ")) if part.split()[0] in names) == told
+
+
+# -- cost -------------------------------------------------------------------------------------------------------------
+
+
+def write_benchmark(folder, stage, seconds, ended=1_000_000):
+    """Write a job's benchmark file as Snakemake does when the job ends, in seconds since 1970."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{stage}.benchmark.tsv"
+    file.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:01:00\tNA\n")
+    os.utime(file, (ended, ended))
+
+
 def test_time_by_stage_is_that_of_the_studys_own_jobs(experiment, write_report, tmp_path):
     directory = experiment()
     own, other = (tmp_path / "logs/digits/resnet50/quick" / seed for seed in ("seed0", "seed1"))
@@ -231,12 +286,9 @@ def test_time_by_stage_is_that_of_the_studys_own_jobs(experiment, write_report, 
         *((tmp_path / "logs/digits", "prepare", 2), (tmp_path / "logs/mnist", "prepare", 1000)),
         *((tmp_path / f"logs/digits/comparison/{figure}", "plot_comparison", 1) for figure in ("one", "two")),
     ):
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{stage}.benchmark.tsv").write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:01:00\tNA\n")
+        write_benchmark(folder, stage, seconds)
     (own / "plot.benchmark.tsv").write_text("damaged")
-    text = write_report(directory, benchmarks=tmp_path / "logs")
-    assert "Jobs other than training took 10.0 % of the sum." in text
-    table = next(table for table in tables(text) if table[0][0] == "Stage")
+    table = next(t for t in tables(write_report(directory, benchmarks=tmp_path / "logs")) if t[0][0] == "Stage")
     assert [[unescape(cell) for cell in row[1:]] for row in table[2:]] == [
         ["1", "1 min 30 s".replace(" ", "\xa0"), "90.0 %"],
         ["1", "6.0\xa0s", "6.0 %"],
@@ -245,9 +297,44 @@ def test_time_by_stage_is_that_of_the_studys_own_jobs(experiment, write_report, 
     ]
 
 
+def test_start_up_of_a_training_is_not_training(experiment, write_report, tmp_path):
+    directory, logs = experiment(), tmp_path / "logs/digits/resnet50/quick/seed0"
+    set_timing(directory, train_seconds=60)
+    write_benchmark(logs, "train", 70)
+    write_benchmark(logs, "evaluate", 10)
+    assert "Of the time of all jobs, 25.0 % was not steps" in write_report(directory, benchmarks=tmp_path / "logs")
+
+
+def test_share_of_the_steps_is_not_told_where_a_training_is_measured_by_halves(experiment, write_report, tmp_path):
+    one, two = experiment(seed=0), experiment(seed=1)
+    for seed in (0, 1):
+        write_benchmark(tmp_path / f"logs/digits/resnet50/quick/seed{seed}", "train", 70)
+    assert "was not steps" in write_report(one, two, benchmarks=tmp_path / "logs")
+    set_timing(one, resumed_from_epochs=[1.5])  # its benchmark file tells of the time after that
+    assert "was not steps" not in write_report(one, two, benchmarks=tmp_path / "logs")
+    set_timing(one, resumed_from_epochs=[])
+    (tmp_path / "logs/digits/resnet50/quick/seed1/train.benchmark.tsv").unlink()
+    assert "was not steps" not in write_report(one, two, benchmarks=tmp_path / "logs")
+
+
+def test_wall_time_is_from_the_first_start_to_the_last_end(experiment, write_report, tmp_path):
+    directory, logs = experiment(), tmp_path / "logs/digits/resnet50/quick/seed0"
+    write_benchmark(logs, "train", 100, ended=1100)
+    write_benchmark(logs, "evaluate", 10, ended=1130)
+    text = write_report(directory, benchmarks=tmp_path / "logs").replace("\xa0", " ")
+    assert (
+        "From the start of the first job to the end of the last 2 min 10 s passed, 20.0 s of it without a job" in text
+    )
+
+
+def test_jobs_side_by_side_count_once_towards_the_wall_time():
+    jobs = [JobTime("train", ended, seconds) for ended, seconds in ((100, 100), (90, 50), (160, 30), (150, 10))]
+    assert from_first_to_last(jobs) == (160, 30)
+
+
 def test_without_benchmarks_there_is_no_table_by_stage(experiment, write_report, tmp_path):
     assert "Snakemake's benchmark files" not in write_report(experiment(), benchmarks=tmp_path / "nothing")
-    assert stage_times(tmp_path / "nothing", [("digits", "resnet50", "quick", "seed0")]) == []
+    assert job_times(tmp_path / "nothing", [("digits", "resnet50", "quick", "seed0")]) == []
 
 
 # -- a page that holds together ---------------------------------------------------------------------------------------
@@ -280,7 +367,7 @@ def test_a_study_without_budgets_shows_no_budget_figure(experiment, write_report
 
 def test_names_cannot_break_the_page(experiment, write_report):
     directory = experiment(classes=HOSTILE, accuracy=0.5, warnings=["|".join(HOSTILE)], device_name="<b>|CPU`")
-    text = write_report(directory, study="a|<i>`", datasets={"digits": {"variant_of": None, "note": " ".join(HOSTILE)}})
+    text = write_report(directory, study="a|<i>`", datasets={"digits": {"note": " ".join(HOSTILE)}})
     for table in tables(text):
         assert len({len(row) for row in table}) == 1
     page = re.sub(r"(?s)```+sh.*?```+", "", text)  # names in commands are text, whatever they hold
@@ -313,6 +400,11 @@ def test_the_experiment_is_told_with_its_commonest_confusion(experiment, write_r
     assert "Most often taken:\ncat for dog (7 of 50),\ndog for cat (3 of 50)." in text
 
 
+def test_accuracies_of_the_curves_are_told_from_those_of_the_tables(experiment, write_report):
+    experiments = write_report(experiment()).split("## Experiments\n\n")[1]
+    assert experiments.startswith("The curves' training accuracy is the mean over an epoch, on augmented images, while")
+
+
 def test_figures_of_a_sample_say_so(experiment, write_report):
     directory = experiment()
     metrics = json.loads((directory / "metrics.json").read_text())
@@ -327,10 +419,41 @@ def test_a_training_that_was_resumed_within_an_epoch_is_reported(experiment, wri
     assert "1.25" in write_report(directory)
 
 
-def test_the_commands_name_the_study_and_its_threads(experiment, write_report):
-    text = write_report(experiment(), study="paper")
-    command = "snakemake --cores 2 results/report.md --config study=paper --set-threads train=2 evaluate=2"
-    assert f"make setup && source .venv/bin/activate\n{command}" in text
+@pytest.fixture
+def cores(monkeypatch):
+    """`cores(2)`: reports are made on a machine of two cores."""
+    return lambda count: monkeypatch.setattr(report, "describe", lambda root: describe(root) | {"cores": count})
+
+
+@pytest.mark.parametrize(("on_machine", "threads", "told"), [(2, 1, 2), (2, 2, 2), (1, 2, 2), (16, 4, 16)])
+def test_the_commands_name_the_study_its_cores_and_its_threads(
+    experiment, write_report, cores, on_machine, threads, told
+):
+    directory = experiment()
+    set_timing(directory, threads=threads)
+    cores(on_machine)
+    text = write_report(directory, study="paper")
+    command = f"snakemake --cores {told} results/report.md --config study=paper"
+    command += f" --set-threads train={threads} evaluate={threads}"
+    assert f"make setup && source .venv/bin/activate\n{command}\n" in text
+
+
+def test_files_that_nobody_can_download_are_named_with_where_to_put_them(experiment, write_report):
+    assert "at hand" not in write_report(experiment())
+    text = write_report(experiment(), datasets={"digits": {"own_files": "packs/birds.zip"}})
+    assert (
+        "digits is not downloaded: <code>packs/birds.zip</code> has to be at hand, in the clone or in a folder that "
+        "<code>DEEPNETS_MIRROR=folder</code> before the command names." in text
+    )
+
+
+@pytest.mark.parametrize("path", ["/home/me/birds.zip", "~/birds.zip"])
+def test_the_folders_of_this_machine_stay_out_of_the_report(experiment, write_report, path):
+    text = write_report(experiment(), datasets={"digits": {"own_files": path}})
+    assert (
+        "<code>birds.zip</code> has to be at hand, where <code>datasets.digits.path</code> of config.yaml says" in text
+    )
+    assert path not in text
 
 
 def test_the_same_figures_are_promised_only_where_all_trainings_were_deterministic(experiment, write_report):
@@ -343,11 +466,21 @@ def test_the_same_figures_are_promised_only_where_all_trainings_were_determinist
     assert "<code>DEEPNETS_DETERMINISTIC=1</code> before the command" in text
 
 
+def test_the_same_figures_are_not_promised_where_batches_were_split_for_memory(experiment, write_report):
+    directories = experiment(seed=0), experiment(seed=1)
+    set_timing(directories[1], accumulation=4)
+    text = write_report(*directories)
+    assert "to the last digit" not in text
+    assert "> - **ResNet50 on digits, recipe quick, seed 1**: memory ran out" in text[: text.index("## Results")]
+    assert "cpu, 2 threads, fp32, batches in 4 parts" in text
+    assert "DETERMINISTIC" not in text
+
+
 def test_the_commands_repeat_a_deterministic_training_on_a_gpu(experiment, write_report):
     directory = experiment()
     assert "DEEPNETS_DETERMINISTIC" not in write_report(directory)
     set_timing(directory, device="cuda")
-    assert "\nDEEPNETS_DETERMINISTIC=1 snakemake --cores 2" in write_report(directory)
+    assert "\nDEEPNETS_DETERMINISTIC=1 snakemake --cores " in write_report(directory)
 
 
 def test_the_same_results_give_the_same_report(experiment, write_report):
@@ -379,6 +512,7 @@ def test_metrics_csv_has_one_row_per_experiment(experiment, write_report, tmp_pa
     first, second = csv.DictReader((tmp_path / "results/metrics.csv").read_text().splitlines())
     assert (first["dataset"], first["model"], first["recipe"], first["seed"]) == ("digits", "resnet50", "quick", "0")
     assert (float(first["test_accuracy"]), first["epochs"], first["threads"]) == (0.9, "8", "2")
+    assert first["accumulation"] == "1"
     assert float(first["test_accuracy_ci95_low"]) < 0.9 < float(first["test_accuracy_ci95_high"])
     assert (second["architecture"], second["parameters"], second["warnings"]) == ("vgg16", "134308810", "1")
     assert len(first["spec_sha256"]) == 64

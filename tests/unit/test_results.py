@@ -47,7 +47,7 @@ def test_a_damaged_file_is_named_with_the_way_out(experiment, name, content):
         (lambda metrics: metrics.pop("test"), "test: Field required"),
         (lambda metrics: metrics["test"].update(accuracy=1.5), "test.accuracy: .*less than or equal to 1"),
         (lambda metrics: metrics["test"].update(accuracy=None), "test.accuracy: .*valid number"),
-        (lambda metrics: metrics["spec"].pop("recipe"), "spec: .*must have model.architecture and recipe.epochs"),
+        (lambda metrics: metrics["spec"].pop("recipe"), "spec: .*must have .*model.architecture and recipe.epochs"),
         (lambda metrics: metrics.update(schema_version=2), "schema_version"),
         (lambda metrics: metrics["test"]["confusion_matrix"].pop(), "confusion_matrix .* must have 10"),
         (lambda metrics: metrics["test"]["per_class"].pop(), "must have 10 classes"),
@@ -59,6 +59,23 @@ def test_metrics_that_cannot_be_are_refused_by_key(experiment, change, place):
     edit(path, change)
     with pytest.raises(UserError, match=place):
         read_metrics(path)
+
+
+def test_batches_split_for_memory_are_a_warning(experiment):
+    directory = experiment(warnings=["under-trained"])
+    assert read_result(directory).warnings == ["under-trained"]
+    edit(directory / "timing.json", lambda timing: timing.update(accumulation=4))
+    result = read_result(directory)
+    assert result.was_split
+    assert "each batch was computed in 4 parts, not 1: batch normalisation saw each part alone" in result.warnings[1]
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_the_recipes_own_parts_and_fewer_of_few_images_are_no_split(experiment, parts):
+    directory = experiment()
+    edit(directory / "metrics.json", lambda metrics: metrics["spec"]["recipe"].update(accumulation=4))
+    edit(directory / "timing.json", lambda timing: timing.update(accumulation=parts))
+    assert not read_result(directory).was_split
 
 
 def test_a_loss_that_was_not_finite_is_read_as_none(experiment):

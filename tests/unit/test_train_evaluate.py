@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import platform
 import re
 import resource
 import shutil
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -174,6 +176,15 @@ def test_timing_says_what_may_differ_between_runs(finished):
     assert said["precision"] in ("fp32", "bf16")
     assert said["resumed_from_epochs"] == []
     assert said["wall_seconds"] >= said["train_seconds"] > 0
+
+
+def test_timing_says_which_memory_format_and_allocator_it_was(finished):
+    glibc = platform.libc_ver()[0] == "glibc"
+    said = timing(finished)
+    assert (said["memory_format"], said["allocator"]) == (
+        "channels_last",
+        "keeps freed memory" if glibc else "default",
+    )
 
 
 def test_model_file_says_what_it_is(finished):
@@ -362,6 +373,18 @@ def test_diverged_training_ends_in_one_line_of_advice(data, tmp_path, caplog):
     line = last_words(train, train_arguments(data, tmp_path, JOB | {"spec": SPEC | {"recipe": recipe}}), caplog)
     assert "the loss is not finite in epoch 1 of 6, with lr 1e+30: in the recipe of config.yaml, lower lr" in line
     assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_failed_compilation_is_one_line_that_names_the_setting(data, tmp_path, caplog, monkeypatch):
+    def broken(*_graph):
+        raise RuntimeError("no C++\ncompiler")
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=broken))
+    job = JOB | {"spec": SPEC | {"recipe": SPEC["recipe"] | {"compile": True}}}
+    line = last_words(train, train_arguments(data, tmp_path, job), caplog)
+    assert "config.yaml: recipes.quick.compile: torch.compile failed on digits/mobilenet_v2/quick/seed3 (" in line
+    assert "no C++ compiler" in line
+    assert line.endswith("or set compile: false.")
 
 
 def test_full_disk_at_the_end_is_one_line_and_costs_no_training(data, tmp_path, caplog, monkeypatch):

@@ -87,6 +87,11 @@ class DatasetOptions(Settings):
         return None
 
     @property
+    def own_files(self) -> str | None:
+        """The user's own folder or archive that the images come from; None where they can be downloaded."""
+        return None
+
+    @property
     def input_shape(self) -> tuple[int, int, int]:
         """(channels, height, width) of the prepared images."""
         channels, height, width = self.native_shape

@@ -54,6 +54,10 @@ class Options(DatasetOptions):
     def native_flips(self) -> bool:
         return False  # nobody but the user knows whether a mirrored image keeps its class
 
+    @property
+    def own_files(self) -> str | None:
+        return None if "://" in (self.mirror or "") else self.path
+
     def raw_spec(self) -> dict:
         spec = {"source": self.source, "path": self.path}
         return spec if self.sha256 is None else {**spec, "sha256": self.sha256}

@@ -9,6 +9,20 @@ SUFFIX = ".benchmark.tsv"
 
 
 @dataclass(frozen=True)
+class JobTime:
+    """The last run of a job: its stage, when it ended (seconds since 1970), its wall time in seconds."""
+
+    stage: str
+    ended: float
+    seconds: float
+
+    @property
+    def started(self) -> float:
+        """When it started, in seconds since 1970."""
+        return self.ended - self.seconds
+
+
+@dataclass(frozen=True)
 class StageTime:
     """Jobs of one stage: how many were measured, and the sum of their wall times in seconds."""
 
@@ -17,8 +31,8 @@ class StageTime:
     seconds: float
 
 
-def stage_times(folder: str | Path, experiments: Iterable[tuple[str, ...]]) -> list[StageTime]:
-    """Sum the wall times of the jobs that a study's experiments needed, longest stage first.
+def job_times(folder: str | Path, experiments: Iterable[tuple[str, ...]]) -> list[JobTime]:
+    """The jobs that a study's experiments needed. When one ended is when its benchmark file was written.
 
     Args:
         folder: holds `{stage}.benchmark.tsv` at `{dataset}/{model}/{recipe}/seed{seed}/` for jobs of one experiment,
@@ -29,15 +43,14 @@ def stage_times(folder: str | Path, experiments: Iterable[tuple[str, ...]]) -> l
     experiments = set(experiments)
     shared = {names[:length] for names in experiments for length in range(4)}
     comparisons = {(dataset, "comparison") for dataset, *_ in experiments}
-    found: dict[str, list[float]] = {}
+    jobs = []
     for path in sorted(Path(folder).rglob(f"*{SUFFIX}")):
         place = path.parent.relative_to(folder).parts
         if place in experiments or place in shared or place[:2] in comparisons:
             seconds = _seconds(path)
             if seconds is not None:
-                found.setdefault(path.name.removesuffix(SUFFIX), []).append(seconds)
-    stages = [StageTime(stage, len(jobs), sum(jobs)) for stage, jobs in found.items()]
-    return sorted(stages, key=lambda stage: stage.seconds, reverse=True)
+                jobs.append(JobTime(path.name.removesuffix(SUFFIX), path.stat().st_mtime, seconds))
+    return jobs
 
 
 def _seconds(path: Path) -> float | None:
@@ -46,3 +59,25 @@ def _seconds(path: Path) -> float | None:
             return sum(float(row["s"]) for row in csv.DictReader(file, delimiter="\t")) or None
     except (KeyError, TypeError, UnicodeDecodeError, ValueError):
         return None
+
+
+def by_stage(jobs: Iterable[JobTime]) -> list[StageTime]:
+    """The wall times of each stage's jobs summed, longest stage first."""
+    found: dict[str, list[float]] = {}
+    for job in jobs:
+        found.setdefault(job.stage, []).append(job.seconds)
+    stages = [StageTime(stage, len(seconds), sum(seconds)) for stage, seconds in found.items()]
+    return sorted(stages, key=lambda stage: stage.seconds, reverse=True)
+
+
+def from_first_to_last(jobs: Iterable[JobTime]) -> tuple[float, float]:
+    """Seconds from the first job's start to the last one's end, and how many of them no job was at work.
+
+    The second is next to nothing within one run of Snakemake; it is what passed between several.
+    """
+    in_order = sorted(jobs, key=lambda job: job.started)
+    idle, ended = 0.0, in_order[0].started
+    for job in in_order:
+        idle += max(0.0, job.started - ended)
+        ended = max(ended, job.ended)
+    return ended - in_order[0].started, idle

@@ -13,7 +13,7 @@ from deepnets.groups import group_by_seed, has_budgets, interval_caption
 from deepnets.published import Published, find
 from deepnets.reporting import findings, tables
 from deepnets.reporting.findings import Row
-from deepnets.reporting.job_times import StageTime
+from deepnets.reporting.job_times import JobTime, by_stage, from_first_to_last
 from deepnets.reporting.markdown import Markdown, block, bold, code, enumerate_words, escape, image, link, table
 from deepnets.results import Result, Split, display_name
 
@@ -29,8 +29,9 @@ class Study:
     """All that a report is made of.
 
     results: experiments in the order of the study.
-    datasets: by name, {"variant_of": name of the published dataset it stands for or None, "note": sentence or None}.
-    stages: wall time by stage; empty where nothing was measured.
+    datasets: by name, {"variant_of": name of the published dataset it stands for or None, "note": sentence or None,
+        "own_files": folder or archive of the user's own that it is made from or None}.
+    jobs: what the study's jobs took; empty where nothing was measured.
     environment: as deepnets.reporting.environment.describe gives it.
     folder: where report.md will be; links start there.
     """
@@ -39,7 +40,7 @@ class Study:
     results: list[Result]
     datasets: dict[str, dict]
     published: list[Published]
-    stages: list[StageTime]
+    jobs: list[JobTime]
     environment: dict
     folder: Path
 
@@ -75,12 +76,15 @@ def _context(study: Study) -> dict:
         "recipe_line": recipe_line,
         "recipe_table": recipe_table,
         "cost_table": tables.cost_table(results),
-        "stage_table": tables.stage_table(study.stages) if study.stages else None,
-        "around_training": _around_training(study.stages),
+        "cost": _cost(study) if study.jobs else None,
         "provenance": _provenance(study),
         "modified": study.environment["git_modified"],
         "commands": _commands(study),
+        "own_files": [
+            _at_hand(name, about["own_files"]) for name, about in study.datasets.items() if about["own_files"]
+        ],
         "deterministic": _is_deterministic(study),
+        "split": any(result.was_split for result in results),
     }
 
 
@@ -109,7 +113,7 @@ def _warnings(study: Study) -> list[Markdown]:
     lines = [
         Markdown(f"{bold(_named(result))}: {escape(warning)}.")
         for result in study.results
-        for warning in result.metrics.warnings
+        for warning in result.warnings
     ]
     versions = sorted({result.timing.versions.get("torch", "unknown") for result in study.results})
     if len(versions) > 1:
@@ -197,7 +201,7 @@ def _experiment(study: Study, result: Result) -> dict:
         "ece": f"{test.ece:.3f}",
         "epochs": "1 epoch" if len(seconds) == 1 else f"{len(seconds)} epochs",
         "time": tables.duration(timing.wall_seconds),
-        "warnings": result.metrics.warnings,
+        "warnings": result.warnings,
         "confusions": _confusions(result),
         "figures": [
             image(f"Learning curves of {_named(result)}", folder / "figures/learning_curves.png", "49%"),
@@ -234,17 +238,36 @@ def _experiment_table(study: Study, results: list[Result]) -> Markdown:
         ]
         names = [display_name(result.model), result.recipe, Markdown(", ".join(files))]
         accuracy = f"{100 * result.metrics.test.accuracy:.2f}"
-        lines.append([*names, "; ".join(result.metrics.warnings), result.seed, accuracy])
+        lines.append([*names, "; ".join(result.warnings), result.seed, accuracy])
     return table(["Model", "Recipe", "Files", "Warnings", "Seed", "Test acc. (%)"], lines, numbers_from=4)
 
 
+# -- what it took -----------------------------------------------------------------------------------------------------
+
+
+def _cost(study: Study) -> dict:
+    passed, idle = from_first_to_last(study.jobs)
+    return {
+        "passed": tables.duration(passed),
+        "idle": tables.duration(idle),
+        "around_training": _around_training(study),
+        "table": tables.stage_table(by_stage(study.jobs)),
+    }
+
+
+def _around_training(study: Study) -> str | None:
+    """Share of the jobs' time that is not of the trainings' steps, in percent.
+
+    Not known where a training was measured by halves: its benchmark file is gone, or tells of its last run alone.
+    """
+    measured = sum(job.stage == "train" for job in study.jobs)
+    if measured < len(study.results) or any(result.timing.resumed_from_epochs for result in study.results):
+        return None
+    steps = sum(result.timing.train_seconds for result in study.results)
+    return f"{100 * (1 - steps / sum(job.seconds for job in study.jobs)):.1f}"
+
+
 # -- where it comes from ----------------------------------------------------------------------------------------------
-
-
-def _around_training(stages: list[StageTime]) -> str | None:
-    total = sum(stage.seconds for stage in stages)
-    training = sum(stage.seconds for stage in stages if stage.stage == "train")
-    return f"{100 * (1 - training / total):.1f}" if training else None
 
 
 def _provenance(study: Study) -> Markdown:
@@ -287,6 +310,7 @@ def _is_deterministic(study: Study) -> bool:
 
 def _commands(study: Study) -> Markdown:
     threads = max(result.timing.threads for result in study.results)
+    cores = max(threads, study.environment["cores"])  # trainings side by side, each as it was
     on_gpu = any(result.timing.device == "cuda" for result in study.results)
     variable = "DEEPNETS_DETERMINISTIC=1 " if on_gpu and _is_deterministic(study) else ""
     commit = study.environment["git_commit"]
@@ -294,7 +318,17 @@ def _commands(study: Study) -> Markdown:
         [
             *([f"git checkout {commit}"] if commit else []),
             "make setup && source .venv/bin/activate",
-            f"{variable}snakemake --cores {threads} results/report.md --config study={quote(study.name)}"
+            f"{variable}snakemake --cores {cores} results/report.md --config study={quote(study.name)}"
             f" --set-threads train={threads} evaluate={threads}",
         ]
     )
+
+
+def _at_hand(dataset: str, own_files: str) -> Markdown:
+    """Where the images of a dataset have to be that nobody can download."""
+    if own_files.startswith(("/", "~")):  # the folders of this machine are no part of a page that others read
+        name, place = PurePosixPath(own_files).name, f"where {code(f'datasets.{dataset}.path')} of config.yaml says"
+    else:
+        variable = code("DEEPNETS_MIRROR=folder")
+        name, place = own_files, f"in the clone or in a folder that {variable} before the command names"
+    return Markdown(f"{escape(dataset)} is not downloaded: {code(name)} has to be at hand, {place}.")

@@ -118,10 +118,11 @@ def recipes(results: list[Result]) -> tuple[str, Markdown | None]:
     """What all recipes have in common, as one line, and a table of what differs; None where nothing does."""
     variants: dict[tuple[str, str], list[Result]] = {}
     for result in results:
-        recipe = result.metrics.spec["recipe"]
-        variants.setdefault((result.recipe, canonical_json(recipe)), []).append(result)
-    flat = [_flatten(users[0].metrics.spec["recipe"]) for users in variants.values()]
-    settings = list(dict.fromkeys(name for recipe in flat for name in recipe))
+        variants.setdefault((result.recipe, canonical_json(_in_effect(result))), []).append(result)
+    flat = [_in_effect(users[0]) for users in variants.values()]
+    names = list(dict.fromkeys(name for recipe in flat for name in recipe))
+    # What is off in one recipe and has settings of its own in another is told by those.
+    settings = [name for name in names if not any(other.startswith(f"{name}.") for other in names)]
     differing = [name for name in settings if len({str(recipe.get(name)) for recipe in flat}) > 1]
     common = {name: flat[0][name] for name in settings if name not in differing}
     on = [f"{name} {value}" for name, value in common.items() if value not in _OFF]
@@ -137,6 +138,22 @@ def recipes(results: list[Result]) -> tuple[str, Markdown | None]:
 
 
 _OFF = ("none", "no", "0", "0.0")
+# Settings that do something only beside one value of another.
+_ONLY_WITH = {
+    "momentum": ("optimizer", "sgd"),
+    "averaging_decay": ("averaging", "ema"),
+    "averaging_start": ("averaging", "swa"),
+}
+
+
+def _in_effect(result: Result) -> dict[str, str]:
+    """The settings that a training followed: mirrored only where the dataset allows it, and none that does nothing."""
+    spec = result.metrics.spec
+    flat = _flatten(spec["recipe"])
+    if not spec["dataset"]["horizontal_flip"]:
+        flat["augment.horizontal_flip"] = "no"
+    idle = {name for name, (other, value) in _ONLY_WITH.items() if flat.get(other) != value}
+    return {name: value for name, value in flat.items() if name not in idle}
 
 
 def _flatten(recipe: dict[str, Any], prefix: str = "") -> dict[str, str]:
@@ -173,12 +190,13 @@ def cost_table(results: list[Result]) -> Markdown:
 
 def _cost_line(result: Result) -> list[object]:
     timing = result.timing
+    parts = f", batches in {timing.accumulation} parts" if timing.accumulation > 1 else ""
     return [
         result.dataset,
         display_name(result.model),
         result.recipe,
         result.seed,
-        f"{timing.device}, {timing.thread_count}, {timing.precision}",
+        f"{timing.device}, {timing.thread_count}, {timing.precision}{parts}",
         ", ".join(map(str, timing.resumed_from_epochs)) or MISSING,
         duration(timing.wall_seconds),
         f"{timing.images_per_second:,.0f}",
@@ -239,7 +257,8 @@ def _metrics_row(result: Result) -> dict[str, Any]:
         "device_name": timing.device_name,
         "precision": timing.precision,
         "threads": timing.threads,
+        "accumulation": timing.accumulation,
         "torch": timing.versions.get("torch"),
-        "warnings": len(metrics.warnings),
+        "warnings": len(result.warnings),
         "spec_sha256": metrics.spec_sha256,
     }
