@@ -63,7 +63,8 @@ def train(args: argparse.Namespace, keeps_memory: bool) -> None:
     while True:
         trainer = build_trainer(args, recipe, Part.of_arrays(images, labels), info)
         part, hardware = trainer.train_part, trainer.hardware
-        LOG.info("%s: %d images, %s, %d thread(s)", name, len(part), hardware.precision, hardware.threads)
+        threads = "1 thread" if hardware.threads == 1 else f"{hardware.threads} threads"
+        LOG.info("%s: %d images, %s, %s", name, len(part), hardware.precision, threads)
         try:
             network = trainer.fit(states, lambda row: LOG.info(epoch_line(name, row, epochs)), should_stop)
             break

@@ -45,7 +45,7 @@ def verify(file: Path) -> None:
     """
     for note in file.parent.glob(".*.sha256"):
         for checksum, noted in _lines(note):
-            if noted == file and sha256_file(file) != checksum:
+            if noted == file and file.exists() and sha256_file(file) != checksum:
                 raise UserError(f"{file}: damaged, not what was written; delete it and run the same command again.")
 
 

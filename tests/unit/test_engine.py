@@ -266,6 +266,7 @@ def test_state_is_saved_after_an_epoch(states):
 
 
 def test_kill_after_the_last_epoch_costs_no_step(states, monkeypatch):
+    monkeypatch.setattr("deepnets.engine.SAVE_SHARE", math.inf)  # save after every epoch, however short
     weights = trainer().fit(states).state_dict()
     again = trainer()
     monkeypatch.setattr(again, "_step", lambda *_: pytest.fail("a step was done again"))
@@ -274,7 +275,12 @@ def test_kill_after_the_last_epoch_costs_no_step(states, monkeypatch):
 
 def test_saving_takes_its_share_and_no_more(monkeypatch):
     clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr("deepnets.engine.time", SimpleNamespace(monotonic=lambda: clock.now))
+
+    def monotonic() -> float:
+        clock.now += 1e-6
+        return clock.now
+
+    monkeypatch.setattr("deepnets.engine.time", SimpleNamespace(monotonic=monotonic))
     monkeypatch.setattr("deepnets.engine.SAVED_BYTES_PER_SECOND", 1000.0)  # about a second each, as it turns out
 
     class Slow:

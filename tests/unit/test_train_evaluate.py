@@ -248,7 +248,7 @@ def test_large_training_part_is_measured_on_a_fixed_sample(data, copy, monkeypat
 
 def test_log_has_a_line_per_epoch_with_the_time_left(finished):
     lines = (finished / "log").read_text().splitlines()
-    assert lines[0] == "digits/mobilenet_v2/quick/seed3: 54 images, {}, 1 threads".format(timing(finished)["precision"])
+    assert lines[0] == "digits/mobilenet_v2/quick/seed3: 54 images, {}, 1 thread".format(timing(finished)["precision"])
     pattern = (
         r"digits/mobilenet_v2/quick/seed3: epoch 2/6  train loss \d\.\d{4} accuracy [\d.]+%  "
         r"validation loss \d+\.\d{4} accuracy [\d.]+%  \d+ images/s  \d+:\d\d left"
@@ -330,7 +330,7 @@ def test_state_of_other_code_is_not_resumed(data, interrupted, caplog):
 def test_damaged_weights_are_named_in_one_line(data, copy, caplog, size):
     os.truncate(copy / "model.safetensors", size)
     line = last_words(evaluate, evaluate_arguments(data, copy), caplog)
-    assert re.search(r"model\.safetensors: damaged .*; delete it and run the same command again", line)
+    assert re.search(r"model\.safetensors: damaged.*; delete it and run the same command again", line)
 
 
 def test_missing_weights_are_named_in_one_line(data, copy, caplog):
@@ -392,7 +392,7 @@ def test_full_disk_at_the_end_is_one_line_and_costs_no_training(data, tmp_path, 
         raise OSError(28, "No space left on device")
 
     short = JOB | {"spec": SPEC | {"recipe": SPEC["recipe"] | {"epochs": 2}}}
-    monkeypatch.setattr("deepnets.engine.SAVED_BYTES_PER_SECOND", math.inf)  # save after every epoch, however short
+    monkeypatch.setattr("deepnets.engine.SAVE_SHARE", math.inf)  # save after every epoch, however short
     with monkeypatch.context() as patch:
         patch.setattr(experiment_files, "save_tensors", full)
         line = last_words(train, train_arguments(data, tmp_path, short), caplog)

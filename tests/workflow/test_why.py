@@ -62,10 +62,11 @@ def test_missing_file_and_one_never_made_are_told_apart(study):
 
 @pytest.mark.slow
 def test_other_version_of_torch_is_told_with_the_way_to_train_again(study):
-    timing = json.loads((study / GENTLE / "timing.json").read_text())
-    timing["versions"]["torch"] = "2.0.0"
-    (study / GENTLE / "timing.json").write_text(json.dumps(timing))
-    assert "1 trained with torch 2.0.0, here is" in why(study)
+    for experiment in (GENTLE, "results/shapes/small/brief/seed0"):
+        timing = json.loads((study / experiment / "timing.json").read_text())
+        timing["versions"]["torch"] = "2.0.0"
+        (study / experiment / "timing.json").write_text(json.dumps(timing))
+    assert "2 trained with torch 2.0.0, here is" in why(study)
     assert why(study).endswith("--forcerun train\n")
     assert why(study, "--study", "second").endswith("--forcerun train --config study=second\n")
 
