@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 from collections import Counter
 from pathlib import Path
 
@@ -68,6 +69,22 @@ def test_a_dry_run_gives_every_job_a_message_and_a_reason(clone, dry_run):
 @pytest.mark.parametrize(("arguments", "limit"), [((), usable_memory_mb()), (("--resources", "mem_mb=9999"), 9999)])
 def test_jobs_side_by_side_share_the_memory_that_there_is(own_clone, snakemake, arguments, limit):
     assert f'"mem_mb", {limit})' in snakemake(own_clone, "data/digits/raw.json", *arguments).stdout
+
+
+@pytest.mark.slow
+def test_500_experiments_are_planned_in_15_seconds_of_the_processor(own_clone, snakemake):
+    entry = f"{{datasets: [digits], models: [mobilenet_v2], recipe: paper, seeds: {list(range(500))}}}"
+    edited(own_clone, ("\nstudies:\n", f"\nstudies:\n  many:\n    - {entry}\n"))
+    before = processor_seconds()
+    planned = snakemake(own_clone, "--dry-run", "--config", "study=many")
+    assert dict(STATS.findall(planned.stdout))["train"] == "500", planned.stdout[-2000:]
+    assert processor_seconds() - before < 15
+
+
+def processor_seconds() -> float:
+    """Of the processes that have ended; what others do on this machine is not in it."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def test_a_dry_run_needs_no_torch(clone, snakemake, tmp_path):
