@@ -27,7 +27,7 @@ def working(study):
     shutil.rmtree(study / "results/shapes/comparison")
     command = [sys.executable, "-m", "snakemake", "--cores", "1"]
     process = subprocess.Popen(command, cwd=study, stderr=subprocess.DEVNULL, start_new_session=True)
-    while not list((study / ".snakemake/locks").glob("*.lock")):
+    while not any(lock.stat().st_size for lock in (study / ".snakemake/locks").glob("*.output.lock")):  # its last one
         assert process.poll() is None
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGSTOP)
