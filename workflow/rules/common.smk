@@ -134,14 +134,6 @@ def job(stage):
     return text
 
 
-def experiment_of(wildcards):
-    """The experiment that a job's wildcards name."""
-    try:
-        return JOBS.experiment(**wildcards)
-    except UserError as error:
-        sys.exit(str(error))
-
-
 def mirror_option(wildcards, output):
     """Where else to look for raw files: no part of the result, and never recorded, as it takes `output`."""
     mirror = CONFIG.datasets[wildcards.dataset].mirror
@@ -159,7 +151,7 @@ def train_priority(wildcards):
 
     What differs by less says nothing: networks differ by more, and what one costs nobody knows before it has run.
     """
-    epochs = experiment_of(wildcards).spec["recipe"]["epochs"]
+    epochs = JOBS.experiment(**wildcards).spec["recipe"]["epochs"]
     pixels = epochs * math.prod(CONFIG.datasets[wildcards.dataset].input_shape)
     return pixels.bit_length() // 2
 
@@ -171,7 +163,7 @@ def train_memory_mb(wildcards, attempt):
     A VGG-16 on 32 images of 8x8, all weights, gradients and momentum, took 2.9 GB; the activations of the network that
     has the most for its input, MobileNetV2 at full resolution, 4 GB for 128 images of 32x32.
     """
-    spec = experiment_of(wildcards).spec
+    spec = JOBS.experiment(**wildcards).spec
     pixels = spec["recipe"]["batch_size"] * math.prod(CONFIG.datasets[wildcards.dataset].input_shape[1:])
     return round(2 ** (attempt - 1) * (3000 + 4000 * pixels / (128 * 32 * 32)))
 
