@@ -249,22 +249,25 @@ def _cost(study: Study) -> dict:
     passed, idle = from_first_to_last(study.jobs)
     return {
         "passed": tables.duration(passed),
-        "idle": tables.duration(idle),
-        "around_training": _around_training(study),
+        "idle": tables.duration(idle) if idle >= 1 else None,
+        "shares": _shares(study),
         "table": tables.stage_table(by_stage(study.jobs)),
     }
 
 
-def _around_training(study: Study) -> str | None:
-    """Share of the jobs' time that is not of the trainings' steps, in percent.
+def _shares(study: Study) -> dict | None:
+    """Where the jobs' time went, in percent: steps of training, validation and saves between them, all around training.
 
     Not known where a training was measured by halves: its benchmark file is gone, or tells of its last run alone.
     """
     measured = sum(job.stage == "train" for job in study.jobs)
     if measured < len(study.results) or any(result.timing.resumed_from_epochs for result in study.results):
         return None
+    total = sum(job.seconds for job in study.jobs)
     steps = sum(result.timing.train_seconds for result in study.results)
-    return f"{100 * (1 - steps / sum(job.seconds for job in study.jobs)):.1f}"
+    trainings = sum(result.timing.wall_seconds for result in study.results)
+    seconds = {"steps": steps, "between": trainings - steps, "around": total - trainings}
+    return {name: f"{100 * part / total:.1f}" for name, part in seconds.items()}
 
 
 # -- where it comes from ----------------------------------------------------------------------------------------------
