@@ -2,9 +2,10 @@
 
     PYTHONPATH=scripts python benchmarks/speed.py --output results --rounds 3
 
-Every measurement is a process of its own (measure.py). A round takes each of them once, one after the other, so that
-whatever else the machine does falls on all ways alike; ratios are taken within a round, then their median. Writes
-bench.json, bench.md and bench_*.png.
+Every measurement is a process of its own (measure.py). A round takes the three ways of every pair, one after the other,
+so that whatever else the machine does falls on all alike; ratios are taken within a round, then their median. The
+first round also measures what the plots of threads, batch size and images show. Writes bench.json, bench.md and
+bench_*.png.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 
 import pandas as pd
@@ -40,12 +41,24 @@ def pairs_of(experiments: list[Experiment]) -> list[tuple[str, str]]:
     return list(dict.fromkeys((experiment.dataset, experiment.model) for experiment in experiments))
 
 
-def plan(pairs: list[tuple[str, str]], cores: int) -> list[dict]:
-    """The measurements of one round, in order; `kind` says for which table or figure."""
-    jobs = [
+def plan(pairs: list[tuple[str, str]], cores: int, rounds: int) -> list[dict]:
+    """All measurements in order; `kind` says for which table or figure, `round` counts from 0."""
+    first, *others = ([{"round": round_, **job} for job in compared(pairs, cores)] for round_ in range(rounds))
+    curves = [{"round": 0, **job} for job in explored(pairs, cores)]
+    return [*first, *curves, *chain.from_iterable(others)]
+
+
+def compared(pairs: list[tuple[str, str]], cores: int) -> list[dict]:
+    """The three ways of every pair, side by side."""
+    return [
         {"kind": "pairs", "dataset": dataset, "model": model, "way": way, "threads": cores}
         for (dataset, model), way in product(pairs, ("plain", "ours", "ceiling"))
     ]
+
+
+def explored(pairs: list[tuple[str, str]], cores: int) -> list[dict]:
+    """What the plots show beside the pairs: threads, batch sizes, number of images."""
+    jobs = []
     for threads, copies in sorted({(1, 1), (1, cores)}):
         jobs += [
             {"kind": "threads", "dataset": d, "model": m, "way": "ours", "threads": threads, "copies": copies}
@@ -68,7 +81,8 @@ def plan(pairs: list[tuple[str, str]], cores: int) -> list[dict]:
 def take(job: dict, seconds: float) -> dict:
     """Run a measurement, as many `copies` side by side as it asks for; ms_per_image is then that of all together."""
     copies = job.get("copies", 1)
-    arguments = {key: value for key, value in job.items() if key not in ("kind", "copies")} | {"seconds": seconds}
+    arguments = {key: value for key, value in job.items() if key not in ("kind", "round", "copies")}
+    arguments["seconds"] = seconds
     command = [sys.executable, str(BENCHMARKS / "measure.py"), json.dumps(arguments)]
 
     def one(_copy: int) -> dict:
@@ -89,22 +103,21 @@ def take(job: dict, seconds: float) -> dict:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("results"), help="folder for bench.json and the rest")
-    parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (default 3)")
+    parser.add_argument("--rounds", type=int, default=3, help="how often the pairs are measured (default 3)")
     parser.add_argument("--seconds", type=float, default=8.0, help="per measurement, after the warm-up (default 8)")
     args = parser.parse_args(argv)
 
     pairs = pairs_of(load_config(ROOT / "config.yaml").experiments("paper"))
     cores = usable_cores()
-    jobs = plan(pairs, cores)
+    jobs = plan(pairs, cores, args.rounds)
     measurements = []
-    for round_ in range(args.rounds):
-        for number, job in enumerate(jobs):
-            result = take(job, args.seconds)
-            measurements.append({"round": round_, **job, **result})
-            what = " ".join(f"{value}" for key, value in job.items() if key != "epoch")
-            print(f"round {round_ + 1}/{args.rounds}, {number + 1}/{len(jobs)}: {what}: ", end="")
-            print(f"{result['ms_per_image']:.2f} ms an image, {result['peak_memory_mb']} MB", flush=True)
-        # after every round: who stops early keeps what is measured
+    for number, job in enumerate(jobs):
+        result = take(job, args.seconds)
+        measurements.append({**job, **result})
+        what = " ".join(f"{value}" for key, value in job.items() if key not in ("round", "epoch"))
+        print(f"round {job['round'] + 1}/{args.rounds}, {number + 1}/{len(jobs)}: {what}: ", end="")
+        print(f"{result['ms_per_image']:.2f} ms an image, {result['peak_memory_mb']} MB", flush=True)
+        # after every one: who stops early keeps what is measured
         write_json(
             args.output / "bench.json", {"environment": environment.describe(ROOT), "measurements": measurements}
         )

@@ -24,7 +24,7 @@ def draw_all(measurements: pd.DataFrame, folder: Path) -> None:
     The last two are left out where the study has none of the pairs that they are about.
     """
     kinds = dict(iter(measurements.groupby("kind")))
-    kinds["threads"] = pd.concat([kinds["threads"], kinds["pairs"].query("way == 'ours'")])
+    kinds["threads"] = pd.concat([kinds["threads"], kinds["pairs"].query("way == 'ours' and round == 0")])
     for draw in (pairs, threads, batch, images):
         if draw.__name__ in kinds:
             save(draw(kinds[draw.__name__]), folder / f"bench_{draw.__name__}.png")
