@@ -13,6 +13,7 @@ import json
 import statistics
 import sys
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from deepnets import models
 from deepnets.augment import Augmentation, Batch
 from deepnets.checkpoint import ResumeFolder
 from deepnets.config import load_config
+from deepnets.datasets import DatasetOptions
 from deepnets.engine import Interrupted, Part, Trainer
 from deepnets.hardware import keep_freed_memory, set_up
 from deepnets.recipe import Recipe
@@ -78,6 +80,48 @@ class NoStates(ResumeFolder):
         """Forget it."""
 
 
+@dataclass(frozen=True)
+class Job:
+    """A pair of config.yaml's study `paper` with random images: pixels uint8 (N, H, W, C), labels int64 (N,)."""
+
+    model: dict
+    recipe: Recipe
+    options: DatasetOptions
+    pixels: np.ndarray
+    labels: np.ndarray
+
+    @classmethod
+    def of(cls, dataset: str, model: str, images: int, **changes: object) -> "Job":
+        """The pair's job on so many images, with changes to its recipe."""
+        config = load_config("config.yaml")
+        specs = {(e.dataset, e.model): e.spec for e in config.experiments("paper")}
+        spec, options = specs[dataset, model], config.datasets[dataset]
+        channels, height, width = options.input_shape
+        random = np.random.default_rng(0)
+        pixels = random.integers(256, size=(images, height, width, channels), dtype=np.uint8)
+        labels = random.integers(options.num_classes, size=images)
+        return cls(spec["model"], Recipe(**spec["recipe"] | changes), options, pixels, labels)
+
+    def network(self) -> torch.nn.Module:
+        """The pair's network, freshly initialised."""
+        return models.build(self.model, self.options.num_classes, self.options.input_shape[0])
+
+    def trainer(self, kind: type[Trainer], threads: int) -> Trainer:
+        """Our trainer, as scripts/train.py sets it up on a CPU; it validates on one image."""
+        network, channels = self.network(), self.options.input_shape[0]
+        hardware = set_up(network, "cpu", self.recipe.precision, threads)
+        mean_and_std = [0.5] * channels, [0.25] * channels
+        return kind(
+            network.to(memory_format=torch.channels_last),
+            self.recipe,
+            Part.of_arrays(self.pixels, self.labels),
+            Part.of_arrays(self.pixels[:1], self.labels[:1]),
+            Augmentation(self.recipe.augment, self.options.flips, *mean_and_std, hardware.device),
+            0,
+            hardware,
+        )
+
+
 def measure(
     way: str,
     dataset: str,
@@ -103,37 +147,19 @@ def measure(
         {"ms_per_image": median over the steps, "seconds": of all steps, the workers' start included, "steps": measured,
         "peak_memory_mb": of this process, "precision", "batch": images a step}.
     """
-    pairs = {(e.dataset, e.model): e.spec for e in load_config("config.yaml").experiments("paper")}
-    spec = pairs[dataset, model]
-    options = load_config("config.yaml").datasets[dataset]
-    recipe = Recipe(
-        **spec["recipe"]
-        | {"epochs": 1 if epoch else 1000, "progressive_resizing": None}
-        | ({"batch_size": batch_size} if batch_size else {})
-    )
-    channels, height, width = options.input_shape
-    random = np.random.default_rng(0)
-    pixels = random.integers(256, size=(images, height, width, channels), dtype=np.uint8)
-    labels = random.integers(options.num_classes, size=images)
-    network = models.build(spec["model"], options.num_classes, channels)
+    epochs, sizes = 1 if epoch else 1000, {"batch_size": batch_size} if batch_size else {}
+    job = Job.of(dataset, model, images, epochs=epochs, progressive_resizing=None, **sizes)
+    recipe = job.recipe
     clock = Clock(*((float("inf"), images // recipe.batch_size) if epoch else (seconds, float("inf"))))
     if way == "plain":
+        network = job.network()
         hardware = set_up(network, "cpu", "fp32", threads)
         torch.use_deterministic_algorithms(False)  # torch's default
-        plain_loop.train(network, pixels, labels, recipe, options.flips, clock)
+        plain_loop.train(network, job.pixels, job.labels, recipe, job.options.flips, clock)
     else:
         keep_freed_memory()
-        hardware = set_up(network, "cpu", recipe.precision, threads)
-        augmentation = Augmentation(recipe.augment, options.flips, [0.5] * channels, [0.25] * channels, hardware.device)
-        trainer = (ConstantBatch if way == "ceiling" else Trainer)(
-            network.to(memory_format=torch.channels_last),
-            recipe,
-            Part.of_arrays(pixels, labels),
-            Part.of_arrays(pixels[:1], labels[:1]),
-            augmentation,
-            0,
-            hardware,
-        )
+        trainer = job.trainer(ConstantBatch if way == "ceiling" else Trainer, threads)
+        hardware = trainer.hardware
         with contextlib.suppress(Interrupted):  # the clock's doing
             trainer.fit(NoStates(), should_stop=clock)
     return {

@@ -62,6 +62,21 @@ def build_average(model: nn.Module, recipe: Recipe) -> AveragedModel | None:
     `averaging_start` on (Izmailov et al. 2018, arXiv 1803.05407); its batch-norm statistics are estimated at the end.
     """
     if recipe.averaging == "ema":
-        average = get_ema_multi_avg_fn(recipe.averaging_decay)
-        return AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+        return _ExponentialAverage(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.averaging_decay), use_buffers=True)
     return AveragedModel(model) if recipe.averaging == "swa" else None
+
+
+class _ExponentialAverage(AveragedModel):
+    """torch's average, without its wait: it copies its counter to the GPU at every step, for a formula without it."""
+
+    def update_parameters(self, model: nn.Module) -> None:
+        if self.n_averaged == 0:
+            super().update_parameters(model)  # a copy
+            return
+        pairs = list(zip(self.module.state_dict().values(), model.state_dict().values(), strict=True))
+        floats = [pair for pair in pairs if pair[0].is_floating_point()]
+        self.multi_avg_fn(*map(list, zip(*floats, strict=True)), None)
+        for average, counter in pairs:
+            if not average.is_floating_point():
+                average.copy_(counter)
+        self.n_averaged += 1

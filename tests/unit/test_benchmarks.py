@@ -11,8 +11,9 @@ import measure
 import speed
 import speed_plots
 import speed_table
+import step_profile
 from deepnets.config import load_config
-from deepnets.engine import Part
+from deepnets.engine import Part, Trainer
 
 PAIRS = [("mnist", "mobilenet_v2"), ("mnist", "resnet50")]
 MS = {"plain": 8.0, "ours": 2.0, "ceiling": 1.9}
@@ -134,3 +135,13 @@ def test_clock_stops_after_the_time_but_not_before_the_least_steps():
         asked += 1
     assert asked == measure.WARM_UP + measure.LEAST_STEPS
     assert len(clock.step_seconds()) == measure.LEAST_STEPS
+
+
+def test_profile_of_a_step_finds_the_convolutions_and_leaves_little_unnamed(root, monkeypatch):
+    monkeypatch.chdir(root)
+    job = measure.Job.of("mnist", "mobilenet_v2", images=64, epochs=1, batch_size=4)
+    trainer = job.trainer(Trainer, threads=1)
+    spent = step_profile.step_milliseconds(trainer)
+    assert {"convolution", "batch normalisation", "optimizer", "input"} <= set(spent.index)
+    assert spent[step_profile.OTHER] < spent.sum() / 4
+    assert step_profile.convolution_flops(trainer) > 1e6

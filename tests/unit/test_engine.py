@@ -488,3 +488,20 @@ def test_clock_that_jumps_spoils_no_time(states, monkeypatch):
     ours.fit(states)
     assert all(0 < row["seconds"] < 100 for row in ours.progress.history)
     assert 0 < ours.progress.wall_seconds < 100
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("averaging", ["none", "ema"])
+def test_steps_of_an_epoch_on_a_gpu_never_wait_for_it(averaging):
+    gpu = torch.device("cuda")
+    recipe = Recipe(epochs=1, batch_size=4, averaging=averaging, augment={"crop_padding": 1, "mixup": 1, "cutmix": 1})
+    hardware = Hardware(gpu, "bf16", threads=1, deterministic=False)
+    model, part = network().to(gpu, memory_format=torch.channels_last), separable().to(gpu)
+    augmentation = Augmentation(recipe.augment, False, [MEAN], [STD], gpu)
+    steps = Trainer(model, recipe, part, part, augmentation, 7, hardware)._steps(0)
+    next(steps)  # the epoch's order is moved to the GPU, once
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        assert sum(1 for _ in steps) == 9
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
