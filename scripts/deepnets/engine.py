@@ -253,16 +253,17 @@ class Trainer:
         return Batch(_channels_last(images), batch.labels, batch.other_labels, batch.weight)
 
     def _side(self, step: int) -> int:
-        """Side in pixels of a step's training images: growing up to the full side, by eighths of it.
+        """Side in pixels of a step's training images: growing up to the full side, by quarters of it.
 
-        Every side that occurs costs the device a search for its fastest kernels, so there are few.
+        Of 32 px that is 16, 24 and 32, all multiples of 8: on two CPU cores an image of 28 px cost ResNet50 and
+        MobileNetV2 nine tenths of one of 32 px, and one of 20 px as much as one of 24 px.
         """
         full, resizing = self.train_part.side, self.recipe.progressive_resizing
         if resizing is None:
             return full
         reached = min(1.0, step / (self.total_steps * resizing.until))
-        eighths = math.floor(8 * (resizing.start + (1 - resizing.start) * reached))
-        return round(full * max(resizing.start, eighths / 8))
+        quarters = math.floor(4 * (resizing.start + (1 - resizing.start) * reached))
+        return round(full * max(resizing.start, quarters / 4))
 
     def _averages_at(self, step: int) -> bool:
         start = self.recipe.averaging_start if self.recipe.averaging == "swa" else 0.0

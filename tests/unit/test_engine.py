@@ -387,11 +387,11 @@ def test_few_images_are_accumulated_two_a_part_at_least():
     assert trainer(train=separable(12), batch_size=64, accumulation=16).accumulation == 6
 
 
-def test_progressive_resizing_grows_with_the_steps_by_eighths_of_the_full_side():
+def test_progressive_resizing_grows_with_the_steps_by_quarters_of_the_full_side():
     growing = trainer(train=separable(160), epochs=1, progressive_resizing={"start": 0.5, "until": 0.5})
     assert growing.steps_per_epoch == 16
-    assert [growing._side(step) for step in range(16)] == [3, 3, 4, 4, 4, 4, 5, 5, *[6] * 8]
-    assert growing._batch(0, 2, torch.arange(5)).images.shape == (5, 1, 4, 4)
+    assert [growing._side(step) for step in range(16)] == [*[3] * 4, *[4] * 4, *[6] * 8]
+    assert growing._batch(0, 4, torch.arange(5)).images.shape == (5, 1, 4, 4)
     assert [trainer()._side(step) for step in range(3)] == [6, 6, 6]
 
 
