@@ -25,6 +25,7 @@ from deepnets.checkpoint import ResumeFolder
 from deepnets.config import load_config
 from deepnets.datasets import DatasetOptions
 from deepnets.engine import Interrupted, Part, Trainer
+from deepnets.errors import UserError, run
 from deepnets.hardware import keep_freed_memory, set_up
 from deepnets.recipe import Recipe
 
@@ -95,6 +96,9 @@ class Job:
         """The pair's job on so many images, with changes to its recipe."""
         config = load_config("config.yaml")
         specs = {(e.dataset, e.model): e.spec for e in config.experiments("paper")}
+        if (dataset, model) not in specs:
+            pairs = ", ".join(f"{dataset} {model}" for dataset, model in specs)
+            raise UserError(f"{dataset} {model}: no pair of config.yaml's study `paper`, which has {pairs}.")
         spec, options = specs[dataset, model], config.datasets[dataset]
         channels, height, width = options.input_shape
         random = np.random.default_rng(0)
@@ -144,7 +148,7 @@ def measure(
         epoch: measure one whole epoch, not `seconds`.
 
     Returns:
-        {"ms_per_image": median over the steps, "seconds": of all steps, the workers' start included, "steps": measured,
+        {"ms_per_image": mean over the steps, "seconds": of all steps, the workers' start included, "steps": measured,
         "peak_memory_mb": of this process, "precision", "batch": images a step}.
     """
     epochs, sizes = 1 if epoch else 1000, {"batch_size": batch_size} if batch_size else {}
@@ -163,7 +167,7 @@ def measure(
         with contextlib.suppress(Interrupted):  # the clock's doing
             trainer.fit(NoStates(), should_stop=clock)
     return {
-        "ms_per_image": 1e3 * statistics.median(clock.step_seconds()) / recipe.batch_size,
+        "ms_per_image": 1e3 * statistics.fmean(clock.step_seconds()) / recipe.batch_size,
         "seconds": clock.times[-1] - clock.times[0],
         "steps": len(clock.step_seconds()),
         "peak_memory_mb": round(hardware.peak_memory_mb()),
@@ -172,5 +176,9 @@ def measure(
     }
 
 
-if __name__ == "__main__":
+def main() -> None:
     print(json.dumps(measure(**json.loads(sys.argv[1]))))
+
+
+if __name__ == "__main__":
+    run(main)

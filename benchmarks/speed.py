@@ -22,7 +22,7 @@ import speed_plots
 from deepnets.config import load_config
 from deepnets.errors import UserError, run
 from deepnets.experiment import Experiment
-from deepnets.files import write_json, write_text
+from deepnets.files import read_json, write_json, write_text
 from deepnets.machine import usable_cores
 from deepnets.reporting import environment
 from speed_table import table
@@ -100,31 +100,46 @@ def take(job: dict, seconds: float) -> dict:
     return {**results[0], **together}
 
 
+def measure_all(jobs: list[dict], seconds: float, file: Path) -> None:
+    """Take every measurement and write them all to `file`, after each one: who stops early keeps what is measured."""
+    measurements = []
+    for number, job in enumerate(jobs):
+        result = take(job, seconds)
+        measurements.append({**job, **result})
+        what = " ".join(f"{value}" for key, value in job.items() if key not in ("round", "epoch"))
+        print(f"{number + 1}/{len(jobs)}, round {job['round'] + 1}: {what}: ", end="")
+        print(f"{result['ms_per_image']:.2f} ms an image, {result['peak_memory_mb']} MB", flush=True)
+        write_json(file, {"environment": environment.describe(ROOT), "measurements": measurements})
+
+
+def write_results(folder: Path) -> None:
+    """Write bench.md and the figures from a folder's bench.json."""
+    measured = read_json(folder / "bench.json")
+    frame = pd.DataFrame(measured["measurements"])
+    write_text(folder / "bench.md", table(frame, measured["environment"]))
+    speed_plots.draw_all(frame, folder)
+    print((folder / "bench.md").read_text())
+
+
+def positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("results"), help="folder for bench.json and the rest")
-    parser.add_argument("--rounds", type=int, default=3, help="how often the pairs are measured (default 3)")
+    parser.add_argument("--rounds", type=positive, default=3, help="how often the pairs are measured (default 3)")
     parser.add_argument("--seconds", type=float, default=8.0, help="per measurement, after the warm-up (default 8)")
+    parser.add_argument("--measured", action="store_true", help="only write table and figures anew from bench.json")
     args = parser.parse_args(argv)
 
-    pairs = pairs_of(load_config(ROOT / "config.yaml").experiments("paper"))
-    cores = usable_cores()
-    jobs = plan(pairs, cores, args.rounds)
-    measurements = []
-    for number, job in enumerate(jobs):
-        result = take(job, args.seconds)
-        measurements.append({**job, **result})
-        what = " ".join(f"{value}" for key, value in job.items() if key not in ("round", "epoch"))
-        print(f"round {job['round'] + 1}/{args.rounds}, {number + 1}/{len(jobs)}: {what}: ", end="")
-        print(f"{result['ms_per_image']:.2f} ms an image, {result['peak_memory_mb']} MB", flush=True)
-        # after every one: who stops early keeps what is measured
-        write_json(
-            args.output / "bench.json", {"environment": environment.describe(ROOT), "measurements": measurements}
-        )
-    frame = pd.DataFrame(measurements)
-    write_text(args.output / "bench.md", table(frame, cores))
-    speed_plots.draw_all(frame, args.output)
-    print((args.output / "bench.md").read_text())
+    if not args.measured:
+        pairs = pairs_of(load_config(ROOT / "config.yaml").experiments("paper"))
+        measure_all(plan(pairs, usable_cores(), args.rounds), args.seconds, args.output / "bench.json")
+    write_results(args.output)
 
 
 if __name__ == "__main__":

@@ -34,8 +34,11 @@ def ratios(pairs: pd.DataFrame) -> pd.DataFrame:
     return wide.assign(speedup=wide["plain"] / wide["ours"], share=wide["ceiling"] / wide["ours"]).reset_index()
 
 
-def table(measurements: pd.DataFrame, cores: int) -> str:
-    """The table as Markdown, under it what it means. One row per pair: medians, in brackets least and most."""
+def table(measurements: pd.DataFrame, environment: dict) -> str:
+    """The table as Markdown, under it what it means. One row per pair: medians, in brackets least and most.
+
+    environment: where it was measured, from `deepnets.reporting.environment.describe`.
+    """
     pairs = measurements[measurements["kind"] == "pairs"]
     by_pair = ratios(pairs).groupby(["dataset", "model"], sort=False)
     rows = []
@@ -61,7 +64,8 @@ def table(measurements: pd.DataFrame, cores: int) -> str:
         f"Over the pairs, ours is {gmean(medians['speedup']):.1f} times as fast as the plain loop (geometric mean;"
         f" least {medians['speedup'].min():.1f}) and reaches {100 * medians['share'].min():.0f} to"
         f" {100 * medians['share'].max():.0f} % of its ceiling. Medians of {rounds} rounds, in brackets the least and"
-        f" the most; each measurement is a process of its own with {cores} threads, at full image size, on random"
+        f" the most; each measurement is a process of its own with {environment['cores']} threads"
+        f" ({environment['cpu']}), at full image size, on random"
         " images. Plain loop: torchvision dataset in memory, per-image transforms, DataLoader with two workers,"
         " float32, PyTorch's default layout, torchvision's own forward pass. Ceiling: our step on one batch that stays"
         " the same, without any work on data. Memory: the peak of the training process alone.\n\n"

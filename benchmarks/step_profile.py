@@ -17,6 +17,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from deepnets.engine import Interrupted, Trainer
+from deepnets.errors import run
 from deepnets.hardware import Hardware, keep_freed_memory
 from deepnets.reporting import markdown
 from measure import Job, NoStates
@@ -24,14 +25,14 @@ from measure import Job, NoStates
 WARM_UP, STEPS = 3, 5
 MATRIX = 2048  # rows and columns of the matrix product
 KINDS = {  # the first whose words are in an operator's name
-    "convolution": ("conv",),
+    "input": ("index", "flip", "pad", "upsample", "interpolate", "addcmul", "sub", "div"),
+    "convolution": ("conv", "Conv"),
     "batch normalisation": ("batch_norm",),
     "linear layers": ("addmm", "aten::mm", "linear"),
     "optimizer": ("_fused", "Optimizer"),
     "pooling": ("pool", "aten::mean"),
     "activations and sums": ("relu", "threshold", "hardtanh", "clamp", "aten::add", "aten::cat", "dropout"),
     "casts, copies and zeros": ("copy_", "_to_copy", "fill_", "zero_"),
-    "input": ("index", "flip", "pad", "upsample", "interpolate", "sub", "div"),
 }
 OTHER = "all else"
 
@@ -103,4 +104,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -2,7 +2,7 @@
 
 Each `draw_*` takes a generator and returns tensors with one entry per image; each deed (`crop_at`, `flip_where`, ...)
 is a plain function of images and draws, tested on hand-made draws against a slow per-image loop. `Augmentation` puts
-them in this order: crop and flip (exact, on uint8) -> affine (on floats in [0, 1], outside is black) -> normalise ->
+them in this order: crop and flip (exact, on uint8) -> affine (on floats, outside is black) -> normalise ->
 cutout and random erasing (the hole holds 0, the dataset's mean) -> mixup or cutmix.
 """
 
@@ -108,8 +108,8 @@ def erase_boxes(images: Tensor, boxes: Tensor) -> Tensor:
 def draw_erasing(n: int, probability: float, side: tuple[int, int], generator: torch.Generator) -> Tensor:
     """Boxes of random erasing (Zhong et al. 2020, arXiv 1708.04896): int64 (n, 4), empty where the coin says no.
 
-    Area uniform in 2 %..33 % of the image, aspect ratio log-uniform in 0.3..3.3, as in the paper; where the paper draws
-    again until the box lies inside the image, here it is cut at the border.
+    Area uniform in 2 %..33 % of the image, aspect ratio log-uniform in 0.3..3.3, as torchvision's RandomErasing has
+    them; where that draws again until the box lies inside the image, here it is cut at the border.
     """
     height, width = side
     area = torch.empty(n, device=generator.device).uniform_(0.02, 0.33, generator=generator) * height * width

@@ -4,7 +4,7 @@ import math
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, get_swa_multi_avg_fn
 
 from deepnets.recipe import Recipe
 
@@ -62,21 +62,26 @@ def build_average(model: nn.Module, recipe: Recipe) -> AveragedModel | None:
     `averaging_start` on (Izmailov et al. 2018, arXiv 1803.05407); its batch-norm statistics are estimated at the end.
     """
     if recipe.averaging == "ema":
-        return _ExponentialAverage(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.averaging_decay), use_buffers=True)
-    return AveragedModel(model) if recipe.averaging == "swa" else None
+        return _Average(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.averaging_decay), use_buffers=True)
+    return _Average(model, multi_avg_fn=get_swa_multi_avg_fn()) if recipe.averaging == "swa" else None
 
 
-class _ExponentialAverage(AveragedModel):
-    """torch's average, without its wait: it copies its counter to the GPU at every step, for a formula without it."""
+class _Average(AveragedModel):
+    """torch's average without its wait: torch copies the counter to the GPU at every step, here it stays on the host.
 
+    The weights of the first step are copied; of buffers that are not averaged, the newest are kept.
+    """
+
+    @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
-        if self.n_averaged == 0:
-            super().update_parameters(model)  # a copy
-            return
-        pairs = list(zip(self.module.state_dict().values(), model.state_dict().values(), strict=True))
-        floats = [pair for pair in pairs if pair[0].is_floating_point()]
-        self.multi_avg_fn(*map(list, zip(*floats, strict=True)), None)
-        for average, counter in pairs:
-            if not average.is_floating_point():
-                average.copy_(counter)
+        averaged, new = [], []
+        trained = dict(model.named_parameters())
+        for (name, mine), theirs in zip(self.module.state_dict().items(), model.state_dict().values(), strict=True):
+            if self.n_averaged > 0 and (name in trained or (self.use_buffers and mine.is_floating_point())):
+                averaged.append(mine)
+                new.append(theirs)
+            else:
+                mine.copy_(theirs)
+        if averaged:
+            self.multi_avg_fn(averaged, new, int(self.n_averaged))
         self.n_averaged += 1

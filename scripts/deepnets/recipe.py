@@ -76,7 +76,9 @@ class RecipeValues(Settings):
         None, description="Gradients are scaled down to this norm where they are longer; null never does."
     )
     averaging: Literal["none", "ema", "swa"] = Field(
-        "none", description="Evaluate averaged weights: ema is a moving average, swa the mean over the end of training."
+        "none",
+        description="Evaluate averaged weights: ema is a moving average, swa the mean over the end of training,"
+        " whose validation figures of single epochs are those before its batch statistics are estimated anew.",
     )
     averaging_decay: Number = Field(0.99, gt=0, lt=1, description="Share of the old average kept in each step (ema).")
     averaging_start: Number = Field(0.75, ge=0, lt=1, description="Fraction of the steps after which swa starts.")

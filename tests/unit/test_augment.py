@@ -179,7 +179,7 @@ def test_box_mask_counts_the_pixels_of_each_box():
     assert box_mask(boxes, 6, 8).sum(dim=(1, 2, 3)).tolist() == [6, 0, 48]
 
 
-def test_random_erasing_takes_areas_and_shapes_of_the_paper():
+def test_random_erasing_takes_areas_and_shapes_of_torchvision():
     top, bottom, left, right = draw_erasing(3000, 1.0, (1000, 1000), seeded()).unbind(1)
     whole = (top > 0) & (bottom < 1000) & (left > 0) & (right < 1000)  # not cut at the border
     height, width = (bottom - top)[whole].double(), (right - left)[whole].double()

@@ -14,8 +14,10 @@ import speed_table
 import step_profile
 from deepnets.config import load_config
 from deepnets.engine import Part, Trainer
+from deepnets.errors import UserError
 
 PAIRS = [("mnist", "mobilenet_v2"), ("mnist", "resnet50")]
+MACHINE = {"cores": 2, "cpu": "a CPU"}
 MS = {"plain": 8.0, "ours": 2.0, "ceiling": 1.9}
 
 
@@ -44,7 +46,7 @@ def test_ratios_are_taken_within_a_round(measurements):
 
 
 def test_table_has_a_row_per_pair_with_medians_and_spread(measurements):
-    text = speed_table.table(measurements, cores=2)
+    text = speed_table.table(measurements, MACHINE)
     rows = [line for line in text.splitlines() if line.startswith("| mnist")]
     assert len(rows) == 2
     assert "| ResNet50 | 128 | bf16 | 10.00 (8.00 to 12.00) | 2.50 (2.00 to 3.00) |" in rows[1]
@@ -67,7 +69,7 @@ def test_table_has_a_row_per_pair_with_medians_and_spread(measurements):
 def test_table_says_which_aims_are_missed_and_where(measurements, way, factor, outcome):
     one = (measurements["way"] == way) & (measurements["model"] == "resnet50")
     measurements.loc[one, "ms_per_image"] *= factor
-    assert speed_table.table(measurements, cores=2).rstrip().endswith(f"of the ceiling in each, are {outcome}.")
+    assert speed_table.table(measurements, MACHINE).rstrip().endswith(f"of the ceiling in each, are {outcome}.")
 
 
 @pytest.mark.parametrize("left_out", [(), ("images",), ("images", "batch")])
@@ -75,6 +77,52 @@ def test_every_figure_is_drawn_that_there_are_measurements_for(measurements, tmp
     measurements = measurements[~measurements["kind"].isin(left_out)]
     speed_plots.draw_all(measurements, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {f"bench_{kind}.png" for kind in measurements["kind"].unique()}
+
+
+def test_table_and_figures_come_from_what_was_measured_at_the_time_or_later(monkeypatch, tmp_path):
+    taken = []
+
+    def take(job, seconds):
+        taken.append(job)
+        return {"ms_per_image": MS[job["way"]], "seconds": seconds, "peak_memory_mb": 9, "precision": "x", "batch": 8}
+
+    monkeypatch.setattr(speed, "take", take)
+    speed.main(["--output", str(tmp_path), "--rounds", "1"])
+    written = (tmp_path / "bench.md").read_text()
+    assert "4.0 times as fast" in written
+    assert len(taken) == len(json.loads((tmp_path / "bench.json").read_text())["measurements"])
+    (tmp_path / "bench.md").unlink()
+    speed.main(["--output", str(tmp_path), "--measured"])
+    assert (tmp_path / "bench.md").read_text() == written
+
+
+def test_no_round_at_all_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        speed.main(["--rounds", "0"])
+    assert "argument --rounds: invalid positive value: '0'" in capsys.readouterr().err
+
+
+def test_pair_that_the_study_lacks_is_named_with_those_it_has(root, monkeypatch):
+    monkeypatch.chdir(root)
+    with pytest.raises(UserError, match=r"mnist resnet5: no pair of .* which has mnist mobilenet_v2, mnist vgg16"):
+        measure.Job.of("mnist", "resnet5", images=8)
+
+
+@pytest.mark.parametrize(
+    ("operator", "kind"),
+    [
+        ("aten::upsample_bilinear2d", "input"),
+        ("aten::addcmul", "input"),
+        ("aten::mkldnn_convolution", "convolution"),
+        ("ConvolutionBackward0", "convolution"),
+        ("aten::addmm", "linear layers"),
+        ("aten::add_", "activations and sums"),
+        ("aten::copy_", "casts, copies and zeros"),
+        ("aten::einsum", step_profile.OTHER),
+    ],
+)
+def test_kind_of_work_is_told_by_the_operators_name(operator, kind):
+    assert step_profile.kind_of(operator) == kind
 
 
 def test_every_pair_is_measured_once_however_many_seeds_it_has(root):

@@ -491,10 +491,19 @@ def test_clock_that_jumps_spoils_no_time(states, monkeypatch):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("averaging", ["none", "ema"])
+@pytest.mark.parametrize("averaging", ["none", "ema", "swa"])
 def test_steps_of_an_epoch_on_a_gpu_never_wait_for_it(averaging):
     gpu = torch.device("cuda")
-    recipe = Recipe(epochs=1, batch_size=4, averaging=averaging, augment={"crop_padding": 1, "mixup": 1, "cutmix": 1})
+    augment = {"crop_padding": 1, "rotation": 5, "cutout": 2, "random_erasing": 0.5, "mixup": 1, "cutmix": 1}
+    recipe = Recipe(
+        epochs=1,
+        batch_size=4,
+        averaging=averaging,
+        averaging_start=0,
+        clip_norm=1,
+        progressive_resizing={"start": 0.5},
+        augment=augment,
+    )
     hardware = Hardware(gpu, "bf16", threads=1, deterministic=False)
     model, part = network().to(gpu, memory_format=torch.channels_last), separable().to(gpu)
     augmentation = Augmentation(recipe.augment, False, [MEAN], [STD], gpu)

@@ -1,8 +1,8 @@
 """Run Snakemake again and again without importing it again, which takes longer than most dry runs.
 
-Reads requests from stdin, a line of JSON each, {"folder": ..., "arguments": [...], "output": ..., "usable_cores": ...};
-runs each in its own process, in that folder, with what it prints in the file `output`, and as if it had so many cores
-(null: as many as it has); answers with a line that holds its exit code.
+Reads requests from stdin, a line of JSON each, {"folder": ..., "arguments": [...], "output": ..., "usable_cores": ...,
+"memory_gb": ...}; runs each in its own process, in that folder, with what it prints in the file `output`, and as if it
+had so many cores and so much memory (null: what it has); answers with a line that holds its exit code.
 """
 
 import json
@@ -25,6 +25,8 @@ for line in sys.stdin:
         os.chdir(request["folder"])
         if cores := request["usable_cores"]:
             os.sched_getaffinity = lambda process: set(range(cores))
+        if memory := request["memory_gb"]:
+            os.sysconf = {"SC_PAGE_SIZE": 10**6, "SC_PHYS_PAGES": 1000 * memory}.__getitem__
         output = os.open(request["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(output, sys.stdout.fileno())
         os.dup2(output, sys.stderr.fileno())

@@ -122,19 +122,23 @@ def test_the_workflow_runs_from_another_folder(clone, dry_run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("experiments", "cores", "usable_cores", "threads"),
+    ("experiments", "cores", "usable_cores", "memory_gb", "threads"),
     [
         # one experiment has all cores, but no more than there are
-        *[(1, 1, 12, 1), (1, 4, 12, 4), (1, 16, 12, 12)],
+        *[(1, 1, 12, 16, 1), (1, 4, 12, 16, 4), (1, 16, 12, 16, 12)],
         # several have a thread each, and more only of cores that no experiment would have
-        *[(3, 2, 12, 1), (3, 5, 12, 1), (3, 6, 12, 2), (3, 6, 4, 1)],
-        *[(6, 2, 12, 1), (6, 6, 12, 1), (6, 12, 12, 2)],
+        *[(3, 2, 12, 16, 1), (3, 5, 12, 16, 1), (3, 6, 12, 16, 2), (3, 6, 4, 16, 1)],
+        *[(6, 2, 12, 16, 1), (6, 6, 12, 16, 1), (6, 12, 12, 16, 2)],
+        # or for which there is no memory: each takes 1.6 GB
+        *[(6, 6, 12, 4, 3), (6, 6, 12, 2, 6), (6, 6, 12, 1, 6)],
     ],
 )
-def test_threads_are_cores_divided_by_experiments(own_clone, dry_run, experiments, cores, usable_cores, threads):
+def test_threads_are_cores_divided_by_the_trainings_side_by_side(
+    own_clone, dry_run, experiments, cores, usable_cores, memory_gb, threads
+):
     entry = f"{{datasets: [digits], models: [resnet50], recipe: budget1, seeds: {list(range(experiments))}}}"
     edited(own_clone, ("study: demo", "study: own"), ("\nstudies:\n", f"\nstudies:\n  own: [{entry}]\n"))
-    run = dry_run(own_clone, "--printshellcmds", cores=cores, usable_cores=usable_cores)
+    run = dry_run(own_clone, "--printshellcmds", cores=cores, usable_cores=usable_cores, memory_gb=memory_gb)
     commands = re.findall(r"scripts/(train|evaluate)\.py .* --threads (\d+)", run.output)
     assert Counter(commands) == {(stage, str(threads)): experiments for stage in ("train", "evaluate")}
 
@@ -142,19 +146,21 @@ def test_threads_are_cores_divided_by_experiments(own_clone, dry_run, experiment
 FAKE_PYTHON = """#!/bin/sh
 # Stands for Python in the jobs: notes the script and its output, and makes the files that its rule promises.
 script=$(basename "$1" .py)
-until [ "$1" = --output ]; do shift; done
+until [ "$1" = --output ] || [ "$1" = --json ]; do shift; done
 echo "$script $2" >> starts
 case $script in
     download) touch "$2";;
     prepare) touch "$2"; cd "${2%/*}"; touch train_images.npy train_labels.npy test_images.npy test_labels.npy;;
+    summarize) touch "$2" "${2%json}txt";;
     train) cd "$2"; touch model.safetensors history.csv timing.json;;
+    evaluate) cd "$2"; touch metrics.json predictions.safetensors;;
 esac
 """
 
 
 @pytest.fixture(scope="module")
 def starts(root, checkout, snakemake, tmp_path_factory):
-    """Script and output of each job up to the trainings of the study paper, as they start on one core."""
+    """Script and output of each job up to the evaluations of the study paper, as they start on one core."""
     folder = checkout(tmp_path_factory.mktemp("starts") / "clone")
     fake = folder / "bin/python"
     fake.parent.mkdir()
@@ -164,20 +170,24 @@ def starts(root, checkout, snakemake, tmp_path_factory):
     path = f"{fake.parent}{os.pathsep}{os.environ['PATH']}"
     # One core, so that the order is the priorities' alone, whatever takes how long; memory for each job.
     arguments = ["--resources", "mem_mb=999999", "--config", "study=paper"]
-    done = snakemake(folder, *(f"{each.directory}/model.safetensors" for each in experiments), *arguments, PATH=path)
+    done = snakemake(folder, *(f"{each.directory}/metrics.json" for each in experiments), *arguments, PATH=path)
     assert done.returncode == 0, done.stdout
     return [tuple(line.split()) for line in (folder / "starts").read_text().splitlines()]
 
 
-def test_all_data_are_prepared_before_the_first_training(starts):
-    assert [script for script, _ in starts[-6:]] == ["train"] * 6
-    assert Counter(script for script, _ in starts[:-6]) == {"download": 2, "prepare": 2}
+def test_what_needs_no_training_comes_before_the_first(starts):
+    assert Counter(script for script, _ in starts[:-12]) == {"download": 2, "prepare": 2, "summarize": 6}
+
+
+def test_each_training_is_evaluated_before_the_next(starts):
+    assert [script for script, _ in starts[-12:]] == ["train", "evaluate"] * 6
+    assert [output for _, output in starts[-12::2]] == [output for _, output in starts[-11::2]]
 
 
 def test_the_longest_trainings_start_first(starts):
-    """By their pixels: four epochs of colour, two of colour, then those of gray images, in any order."""
-    trained = [output.removeprefix("results/").removesuffix("/paper/seed0") for _, output in starts[-6:]]
-    assert trained[:2] == ["cifar10/resnet50", "cifar10/mobilenet_v2"]
+    trained = [output.removeprefix("results/").removesuffix("/paper/seed0") for _, output in starts[-12::2]]
+    cifar10 = ["cifar10/resnet50", "cifar10/mobilenet_v2"]
+    assert trained == [*cifar10, "mnist/inception_v3", "mnist/resnet50", "mnist/vgg16", "mnist/mobilenet_v2"]
 
 
 # -- what stops before any job -----------------------------------------------------------------------------------------

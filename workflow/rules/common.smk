@@ -13,6 +13,7 @@ ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from deepnets.checksums import damaged
+from deepnets.demand import core_seconds, memory_mb
 from deepnets.errors import UserError
 from deepnets.machine import usable_cores, usable_memory_mb
 
@@ -53,9 +54,22 @@ JOBS = Jobs(CONFIG, ROOT)
 STUDY = JOBS.study
 STUDY_DATASETS = list(dict.fromkeys(experiment.dataset for experiment in STUDY))
 
+
+def spec_and_shape(experiment):
+    """What `memory_mb` and `core_seconds` want of an experiment: its spec, and (C, H, W) of its dataset."""
+    return experiment.spec, CONFIG.datasets[experiment.dataset].input_shape
+
+
+def side_by_side():
+    """How many of the study's trainings run at once: as many as the memory holds of the largest."""
+    largest = max(memory_mb(*spec_and_shape(experiment)) for experiment in STUDY)
+    fit = usable_memory_mb() // largest if usable_memory_mb() else len(STUDY)
+    return min(len(STUDY), max(1, fit))
+
+
 # Trainings side by side use the cores better than threads of one, which wait for each other after every layer; only
-# cores that no experiment would have are given to the threads. `--set-threads train=2 evaluate=2` overrides it.
-TRAIN_THREADS = max(1, min(workflow.resource_settings.cores or 1, usable_cores()) // len(STUDY))
+# cores that no training would have are given to the threads. `--set-threads train=2 evaluate=2` overrides it.
+TRAIN_THREADS = max(1, min(workflow.resource_settings.cores or 1, usable_cores()) // side_by_side())
 
 # On one machine, no more jobs at once than its memory holds; `--resources mem_mb=...` overrides it.
 if workflow.local_exec and "mem_mb" not in workflow.global_resources and usable_memory_mb():
@@ -141,31 +155,20 @@ def mirror_option(wildcards, output):
 
 
 # What comes before any training that could start: data, which would else leave long trainings for the end, and
-# evaluations, which free the training's saved states.
+# evaluations, which free the training's saved states, with the summaries that they wait for.
 BEFORE_TRAINING = 10**12
 
 
 @in_plain_lines
 def train_priority(wildcards):
-    """The longest first, so that the cores end together: by the pixels to see, in powers of four.
-
-    What differs by less says nothing: networks differ by more, and what one costs nobody knows before it has run.
-    """
-    epochs = JOBS.experiment(**wildcards).spec["recipe"]["epochs"]
-    pixels = epochs * math.prod(CONFIG.datasets[wildcards.dataset].input_shape)
-    return pixels.bit_length() // 2
+    """The longest first, so that the cores end together: core seconds, of as many images each."""
+    return round(core_seconds(*spec_and_shape(JOBS.experiment(**wildcards)), images=10_000))
 
 
 @in_plain_lines
 def train_memory_mb(wildcards, attempt):
-    """Memory of a training in MB, doubled where it was too little.
-
-    A VGG-16 on 32 images of 8x8, all weights, gradients and momentum, took 2.9 GB; the activations of the network that
-    has the most for its input, MobileNetV2 at full resolution, 4 GB for 128 images of 32x32.
-    """
-    spec = JOBS.experiment(**wildcards).spec
-    pixels = spec["recipe"]["batch_size"] * math.prod(CONFIG.datasets[wildcards.dataset].input_shape[1:])
-    return round(2 ** (attempt - 1) * (3000 + 4000 * pixels / (128 * 32 * 32)))
+    """Memory of a training in MB, doubled where it was too little."""
+    return 2 ** (attempt - 1) * memory_mb(*spec_and_shape(JOBS.experiment(**wildcards)))
 
 
 # -- lists of files ----------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 
 rule summarize:
-    """Count a network's parameters, operations and memory; needs no data."""
+    """Count a network's parameters, operations and memory; needs no data, but torch, as one cannot count without."""
     input:
         script=ancient(in_repository("scripts/summarize.py")),
         code=ancient(code("summarize")),
@@ -18,6 +18,7 @@ rule summarize:
         "logs/{dataset}/{model}/summarize.log",
     benchmark:
         "logs/{dataset}/{model}/summarize.benchmark.tsv"
+    priority: BEFORE_TRAINING
     localrule: True
     conda:
         CONDA
