@@ -72,6 +72,22 @@ def test_results_are_those_of_the_committed_run(readme, root):
     ]
 
 
+def test_results_of_the_published_study_are_those_of_the_committed_run(readme, root):
+    published = read_csv(root / "workflow/published.csv")
+    published = {(row["dataset"], row["model"]): row for row in published if row["kind"] == "study"}
+    rows = read_csv(root / "docs/reference/metrics.csv")
+    assert len(rows) == 6
+    for row in rows:
+        row["published"] = published[row["dataset"].removesuffix("-jpeg"), row["architecture"]]["test_accuracy"]
+        assert 100 * float(row["test_accuracy"]) > float(row["published"])
+    assert table(readme, "dataset") == [
+        f"| {row['dataset']} | {display_name(row['model'])} | {float(row['published']):.2f} %"
+        f" | {percent(row, '')} % ({percent(row, '_ci95_low')} to {percent(row, '_ci95_high')}) | {row['epochs']}"
+        f" | {float(row['wall_seconds']) / 60:.0f} min |"
+        for row in rows
+    ]
+
+
 def read_csv(path):
     with open(path, newline="") as file:
         return list(csv.DictReader(file))
