@@ -27,11 +27,13 @@ HEADER = (
 def ratios(pairs: pd.DataFrame) -> pd.DataFrame:
     """How ours compares within each round: a row per (dataset, model, round), in the order measured.
 
-    Columns `plain`, `ours`, `ceiling` in ms per image; `speedup` = plain / ours; `share` = ceiling / ours.
+    Columns `plain`, `ours`, `ceiling` in ms per image; `speedup` = plain / ours; `share` = ceiling / ours; `most` =
+    plain / ceiling, the speed-up without any work on data.
     """
     keys = ["dataset", "model", "round"]
     wide = pairs.pivot_table(index=keys, columns="way", values="ms_per_image", sort=False)
-    return wide.assign(speedup=wide["plain"] / wide["ours"], share=wide["ceiling"] / wide["ours"]).reset_index()
+    plain, ours, ceiling = wide["plain"], wide["ours"], wide["ceiling"]
+    return wide.assign(speedup=plain / ours, share=ceiling / ours, most=plain / ceiling).reset_index()
 
 
 def table(measurements: pd.DataFrame, environment: dict) -> str:
@@ -57,7 +59,7 @@ def table(measurements: pd.DataFrame, environment: dict) -> str:
                 f"{memory['plain']:,.0f} to {memory['ours']:,.0f}",
             ]
         )
-    medians = by_pair[["speedup", "share"]].median()
+    medians = by_pair[["speedup", "share", "most"]].median()
     rounds = measurements["round"].nunique()
     return (
         f"{markdown.table(HEADER, rows, 2)}\n\n"
@@ -74,23 +76,29 @@ def table(measurements: pd.DataFrame, environment: dict) -> str:
 
 
 def _aims(medians: pd.DataFrame) -> str:
-    """Whether ours reaches what it aims at, and where not; printed digits decide.
+    """Whether ours reaches what it aims at, where not and why; printed digits decide.
 
-    medians: a row per (dataset, model), columns `speedup` and `share`.
+    medians: a row per (dataset, model), columns `speedup`, `share` and `most`.
     """
-    missed = []
+    missed, arithmetic = [], []
     mean = round(gmean(medians["speedup"]), 2)
     if mean < MEAN_SPEEDUP:
         missed.append(f"{mean:.2f} times the plain loop in the geometric mean")
-    for (dataset, model), row in medians.round({"speedup": 2, "share": 3}).iterrows():
+    for (dataset, model), row in medians.round({"speedup": 2, "share": 3, "most": 2}).iterrows():
         if row["speedup"] < LEAST_SPEEDUP:
             missed.append(f"{display_name(model)} on {dataset} {row['speedup']:.2f} times the plain loop")
+            if row["most"] < LEAST_SPEEDUP:
+                arithmetic.append(f"{display_name(model)} on {dataset} {row['most']:.2f}")
         if row["share"] < LEAST_SHARE:
             missed.append(f"{display_name(model)} on {dataset} {100 * row['share']:.1f} % of the ceiling")
     outcome = f"missed: {', '.join(missed)}" if missed else "met"
+    why = (
+        " Not for its work on data: without any, the step is no more than these times as fast as the plain loop:"
+        f" {', '.join(arithmetic)}. The rest is the network's arithmetic."
+    )
     return (
         f"The aims, {MEAN_SPEEDUP:g} times the plain loop in the geometric mean, {LEAST_SPEEDUP:g} times in each and"
-        f" {100 * LEAST_SHARE:g} % of the ceiling in each, are {outcome}."
+        f" {100 * LEAST_SHARE:g} % of the ceiling in each, are {outcome}.{why if arithmetic else ''}"
     )
 
 

@@ -28,9 +28,9 @@ class Cost:
 
 COSTS = {
     "vgg16": Cost(134.3, 6, 10, least_side=32),
-    "inception_v3": Cost(21.8, 8, 9),
-    "resnet50": Cost(23.5, 15, 15),
-    "mobilenet_v2": Cost(1.8, 80, 21),
+    "inception_v3": Cost(21.8, 5, 9),
+    "resnet50": Cost(23.5, 10, 15),
+    "mobilenet_v2": Cost(1.8, 60, 21),
 }
 # Of an architecture that nobody has measured, the most of each.
 UNMEASURED = Cost(*(max(getattr(cost, field.name) for cost in COSTS.values()) for field in fields(Cost)))
