@@ -261,7 +261,7 @@ def test_a_target_that_is_almost_a_result_is_no_target(clone, dry_run, target):
 @pytest.mark.parametrize(
     ("dataset", "way_out"),
     [
-        ("mnist", "ask for another study, --config study=paper|paper_jpeg|record|budget"),
+        ("mnist", "ask for another study, --config study=paper|paper_jpeg|record|budget_small|budget"),
         ("svhn", "add one to config.yaml"),
     ],
 )
