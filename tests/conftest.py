@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from csv import DictReader
 from pathlib import Path
 
 import pytest
@@ -86,12 +87,23 @@ def checkout(root: Path) -> Callable[[Path], Path]:
 
 
 @pytest.fixture(scope="session")
-def finished_study(root: Path, checkout, snakemake, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def new_study(root: Path, checkout) -> Callable[[Path], Path]:
+    """Make the study of tests/study in a folder, nothing built: `new_study(folder) -> folder`."""
+
+    def make(folder: Path) -> Path:
+        checkout(folder)
+        shutil.copy2(root / "tests/study/config.yaml", folder)
+        shutil.copy2(root / "tests/study/small_cnn.py", folder / "scripts/deepnets/models")
+        draw_shapes(folder / "shapes")
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def finished_study(root: Path, new_study, snakemake, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The study of tests/study, built to its report; to be read and copied, never written."""
-    folder = checkout(tmp_path_factory.mktemp("finished") / "study")
-    shutil.copy2(root / "tests/study/config.yaml", folder)
-    shutil.copy2(root / "tests/study/small_cnn.py", folder / "scripts/deepnets/models")
-    draw_shapes(folder / "shapes")
+    folder = new_study(tmp_path_factory.mktemp("finished") / "study")
     threads = ("--set-threads", "prepare=1", "train=1", "evaluate=1")  # so that two jobs run at once
     done = snakemake(folder, *threads, cores=2, PYTHONPATH=str(root / "tests/study/trace"))
     assert done.returncode == 0, done.stdout
@@ -104,6 +116,23 @@ def study(finished_study: Path, tmp_path: Path) -> Iterator[Path]:
     folder = shutil.copytree(finished_study, tmp_path / "study", symlinks=True)
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def differing() -> Callable[[Path, Path], list[str]]:
+    """Which results differ between two folders of an experiment, times aside: `differing(folder, other) -> names`."""
+
+    def rows(folder: Path) -> list[dict]:
+        with open(folder / "history.csv", newline="", encoding="utf-8") as file:
+            times = {"seconds", "images_per_second"}
+            return [{key: row[key] for key in row.keys() - times} for row in DictReader(file)]
+
+    def names(folder: Path, other: Path) -> list[str]:
+        exact = ("model.safetensors", "predictions.safetensors", "metrics.json")
+        found = [name for name in exact if (folder / name).read_bytes() != (other / name).read_bytes()]
+        return found + ["history.csv"] * (rows(folder) != rows(other))
+
+    return names
 
 
 def draw_shapes(folder: Path) -> None:

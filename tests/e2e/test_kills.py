@@ -3,7 +3,6 @@
 `make chaos` does it a hundred times.
 """
 
-import csv
 import json
 import os
 import random
@@ -26,7 +25,6 @@ LONG = (
     "recipes:\n  long: {epochs: 30, batch_size: 8, lr: 0.02, averaging: ema,"
     " augment: {rotation: 5, crop_padding: 1, random_erasing: 0.3, mixup: 0.2}}\n"
 )
-EXACT = ("model.safetensors", "predictions.safetensors", "metrics.json")
 COMMAND = [sys.executable, "-m", "snakemake", "--cores", "1", f"{EXPERIMENT}/metrics.json"]
 
 
@@ -83,20 +81,13 @@ def wait_for_training(process: subprocess.Popen, folder: Path) -> None:
         time.sleep(0.05)
 
 
-def rows_without_times(folder: Path) -> list[dict]:
-    with open(folder / EXPERIMENT / "history.csv", newline="") as file:
-        return [
-            {k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in csv.DictReader(file)
-        ]
-
-
 def newest_state(folder: Path) -> int:
     """Step of the newest saved state; 0 where there is none."""
     states = (folder / EXPERIMENT / ".resume").glob("state-*.json")
     return max((int(state.stem.removeprefix("state-")) for state in states), default=0)
 
 
-def test_kills_at_random_moments_change_no_byte_and_lose_no_saved_state(calm):
+def test_kills_at_random_moments_change_no_byte_and_lose_no_saved_state(calm, differing):
     folder, undisturbed = calm
     draw = random.Random(KILLS)
     span = json.loads((undisturbed / EXPERIMENT / "timing.json").read_text())["wall_seconds"]
@@ -111,23 +102,21 @@ def test_kills_at_random_moments_change_no_byte_and_lose_no_saved_state(calm):
         strike(process, victim, number)
         kills.append(f"{victim} {number.name}")
         if (folder / EXPERIMENT / "metrics.json").exists():  # it was through: compare, and again from the start
-            resumed += compare(folder, undisturbed, kills)
+            assert differing(folder / EXPERIMENT, undisturbed / EXPERIMENT) == [], kills
+            resumed += times_resumed(folder)
             shutil.rmtree(folder / EXPERIMENT)
         assert newest_state(folder) >= reached or not (folder / EXPERIMENT).exists(), kills
         reached = newest_state(folder)
     finish(folder)
-    resumed += compare(folder, undisturbed, kills)
+    assert differing(folder / EXPERIMENT, undisturbed / EXPERIMENT) == [], kills
+    resumed += times_resumed(folder)
     assert resumed >= KILLS // 5  # else the kills have missed the trainings
 
 
-def compare(folder: Path, undisturbed: Path, kills: list[str]) -> int:
-    """Assert that two folders hold the same result; how often its training was resumed."""
-    for name in EXACT:
-        same = (folder / EXPERIMENT / name).read_bytes() == (undisturbed / EXPERIMENT / name).read_bytes()
-        assert same, f"{name} after {kills}"
-    assert rows_without_times(folder) == rows_without_times(undisturbed)
+def times_resumed(folder: Path) -> int:
+    """How often the training was resumed, each time further on; what it leaves beside its results is known."""
     resumed = json.loads((folder / EXPERIMENT / "timing.json").read_text())["resumed_from_epochs"]
     assert resumed == sorted(resumed)
     hidden = {path.name for path in (folder / EXPERIMENT).glob(".*")}
-    assert hidden <= {".train.lock", ".train.owner", ".train.sha256", ".evaluate.sha256", ".resume"}, kills
+    assert hidden <= {".train.lock", ".train.owner", ".train.sha256", ".evaluate.sha256", ".resume"}
     return len(resumed)
