@@ -82,7 +82,7 @@ def test_every_dependency_has_its_reason(root):
     assert all(re.search(r'",\s+# \S', line) for line in lines)
 
 
-RUN_BY_NAME = {"snakemake", "pygments"}
+RUN_BY_NAME = {"snakemake", "snakemake-executor-plugin-slurm", "pygments"}
 
 
 def test_what_the_scripts_import_is_what_is_declared(root, project):
@@ -239,7 +239,13 @@ def test_clean_keeps_downloads_and_the_environment(make):
     assert [name for name in kept if (make.folder / name).exists()] == ["results/.gitkeep"]
 
 
-# Profile and CI
+# Profiles and CI
+
+
+def test_no_key_stands_in_two_profiles_of_which_one_would_win(root):
+    default, slurm = (root / f"profiles/{name}/config.yaml" for name in ("default", "slurm"))
+    assert not yaml.safe_load(default.read_text()).keys() & yaml.safe_load(slurm.read_text()).keys()
+
 
 SNAKEFILE = """
 rule all:

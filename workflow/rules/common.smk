@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import functools
+import json
 import math
 import os
 import platform
@@ -67,12 +68,20 @@ def side_by_side():
     return min(len(STUDY), max(1, fit))
 
 
+# Whether a cluster runs the jobs: this Snakemake submits them (only then `--jobs` is set, and nothing else tells so
+# early), or it is the one that runs such a job on its node, which reads this file again.
+ON_CLUSTER = workflow.resource_settings.nodes is not None or workflow.remote_exec
+
 # Trainings side by side use the cores better than threads of one, which wait for each other after every layer; only
-# cores that no training would have are given to the threads. `--set-threads train=2 evaluate=2` overrides it.
-TRAIN_THREADS = max(1, min(workflow.resource_settings.cores or 1, usable_cores()) // side_by_side())
+# cores that no training would have are given to the threads. A cluster's job gets as many cores as its rule has
+# threads: a number that is the same on every node, and in the job, where `cores` are the node's.
+# `--set-threads train=2 evaluate=2` overrides it.
+TRAIN_THREADS = (
+    4 if ON_CLUSTER else max(1, min(workflow.resource_settings.cores or 1, usable_cores()) // side_by_side())
+)
 
 # On one machine, no more jobs at once than its memory holds; `--resources mem_mb=...` overrides it.
-if workflow.local_exec and "mem_mb" not in workflow.global_resources and usable_memory_mb():
+if not ON_CLUSTER and "mem_mb" not in workflow.global_resources and usable_memory_mb():
     workflow.register_resource("mem_mb", usable_memory_mb())
 
 # What a disk or a program has damaged is moved away, and so made again; Snakemake itself looks at times alone.
@@ -165,10 +174,46 @@ def train_priority(wildcards):
     return round(core_seconds(*spec_and_shape(JOBS.experiment(**wildcards)), images=10_000))
 
 
+# -- what a job asks for -----------------------------------------------------------------------------------------------
+
+
+def growth(attempt):
+    """What each new attempt asks for, in multiples of the first: double, at most fourfold.
+
+    Most retries on a cluster follow an interruption, and a job that asks for ever more would wait for ever.
+    """
+    return 2 ** min(attempt - 1, 2)
+
+
+def growing(amount):
+    """Resource function: an amount that grows by attempt."""
+    return lambda wildcards, attempt: amount * growth(attempt)
+
+
 @in_plain_lines
 def train_memory_mb(wildcards, attempt):
-    """Memory of a training in MB, doubled where it was too little."""
-    return 2 ** (attempt - 1) * memory_mb(*spec_and_shape(JOBS.experiment(**wildcards)))
+    """Memory of a training in MB, grown by attempt."""
+    return growth(attempt) * memory_mb(*spec_and_shape(JOBS.experiment(**wildcards)))
+
+
+@in_plain_lines
+def train_runtime(wildcards, threads, attempt):
+    """Time limit of a training in minutes, grown by attempt; a day at most, as a retry goes on where it ended.
+
+    Generous: six times the estimate, as a core without bfloat16 takes thrice as long and some are slower; each further
+    thread counts half. Starting and saving get a quarter of an hour.
+    """
+    spec, shape = spec_and_shape(JOBS.experiment(**wildcards))
+    seconds = 6 * core_seconds(spec, shape, training_images(wildcards.dataset)) / ((1 + threads) / 2)
+    return min(growth(attempt) * (15 + math.ceil(seconds / 60)), 24 * 60)
+
+
+def training_images(dataset):
+    """How many images a dataset trains on; as many as MNIST, 60,000, while it is not prepared."""
+    try:
+        return json.loads(Path(f"data/{dataset}/dataset.json").read_text(encoding="utf-8"))["splits"]["train"]
+    except (OSError, ValueError, KeyError):
+        return 60_000
 
 
 # -- lists of files ----------------------------------------------------------------------------------------------------

@@ -48,8 +48,8 @@ rule prepare:
         CONDA
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         job=job("prepare"),
     message:

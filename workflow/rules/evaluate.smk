@@ -24,8 +24,8 @@ rule evaluate:
         CONDA
     threads: TRAIN_THREADS
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=growing(30),
     params:
         job=job("evaluate"),
         folder=subpath(output.metrics, parent=True),

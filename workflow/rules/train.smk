@@ -57,7 +57,7 @@ rule train:
     threads: TRAIN_THREADS
     resources:
         mem_mb=train_memory_mb,
-        runtime=240,
+        runtime=train_runtime,
     params:
         job=job("train"),
         folder=subpath(output.model, parent=True),

@@ -1,0 +1,96 @@
+"""What `--profile profiles/slurm` asks SLURM for, by commands that stand in for it; tests/cluster has a real one."""
+
+import json
+import math
+import os
+import shlex
+
+import pytest
+
+COMMANDS = {
+    "sbatch": 'echo "$@" >> "$CALLS"; wc -l < "$CALLS"',  # its number: the jobs so far
+    "squeue": 'seq -f "%.0f|FAILED" 1 "$(wc -l < "$CALLS")"',  # every one has failed
+    "sinfo": "echo 'main*'",
+    "scontrol": "echo MinJobAge = 300 sec",
+    "sacct": "exit 1",
+}
+HISTORY = "results/shapes/small/gentle/seed0/history.csv"
+
+
+@pytest.fixture
+def asked(study, snakemake, tmp_path):
+    """Train once more, and the options of each sbatch: `asked(*arguments) -> [{"-t": "16", ...}, ...]`."""
+    (tmp_path / "bin").mkdir()
+    for name, line in COMMANDS.items():
+        command = tmp_path / "bin" / name
+        command.write_text(f"#!/bin/sh\n{line}\n")
+        command.chmod(0o755)
+    (study / HISTORY).unlink()
+    calls = tmp_path / "calls"
+    calls.touch()
+    os.environ["PATH"] = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    profile = ("--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "1")
+
+    def options(*arguments: str) -> list[dict[str, str]]:
+        done = snakemake(study, HISTORY, *profile, *arguments, cores=None, CALLS=str(calls))
+        assert "SLURM status is: 'FAILED'" in done.stdout
+        return [parsed(line) for line in calls.read_text().splitlines()]
+
+    return options
+
+
+def parsed(line: str) -> dict[str, str]:
+    """Options of a command line with their values, given after a blank or an equals sign."""
+    words = shlex.split(line.partition("--wrap")[0])
+    found = {}
+    for word, following in zip(words, [*words[1:], "-"], strict=True):
+        if word.startswith("-"):
+            name, _, value = word.partition("=")
+            found[name] = value or ("" if following.startswith("-") else following)
+    return found
+
+
+def test_a_training_asks_for_cores_time_and_memory_and_for_a_signal_ahead_of_its_limit(asked):
+    (first,) = asked("--retries", "0")
+    # 4 cores; a quarter of an hour, and a minute for 3 epochs of 80 images; an architecture that nobody measured
+    assert (first["--cpus-per-task"], first["-t"]) == ("4", "16")
+    assert 3000 < int(first["--mem"]) < 4000
+    assert first["--signal"] == "TERM@120"
+    assert "--requeue" in first
+    assert not {"--gpus", "--gres", "--account", "-C"} & first.keys()
+
+
+def test_each_retry_asks_for_twice_as_much_and_the_last_ones_for_four_times(asked):
+    calls = asked("--retries", "3")
+    assert [int(call["-t"]) for call in calls] == [16, 32, 64, 64]
+    assert [round(int(call["--mem"]) / int(calls[0]["--mem"])) for call in calls] == [1, 2, 4, 4]
+
+
+def test_threads_and_a_gpu_are_asked_for_as_said(asked):
+    options = ("--set-threads", "train=2", "--set-resources", "train:gpu=1", "train:slurm_partition=fast")
+    (call,) = asked("--retries", "0", *options)
+    assert (call["--cpus-per-task"], call["--gpus"], call["-p"]) == ("2", "1", "fast")
+
+
+def test_the_limit_of_a_training_is_a_day_at_most(study, asked):
+    config = study / "config.yaml"
+    config.write_text(config.read_text().replace("epochs: 3", "epochs: 1000000"))
+    (call,) = asked("--retries", "0")
+    assert call["-t"] == "1440"
+
+
+def test_a_training_on_images_that_are_not_prepared_reckons_with_60000(study, asked):
+    info = study / "data/shapes/dataset.json"
+    facts = json.loads(info.read_text())
+    info.write_text(json.dumps({**facts, "splits": {}}))
+    (study / "data/shapes/.prepare.sha256").unlink()  # else it is taken for damaged, and made again
+    (call,) = asked("--retries", "0")
+    seconds = 6 * 3 * 60_000 * 21e-6 * 32**2 / 2.5  # of an architecture that nobody measured, on 4 cores
+    assert call["-t"] == str(15 + math.ceil(seconds / 60))
+
+
+def test_the_memory_of_the_machine_that_submits_limits_no_job(checkout, snakemake, tmp_path):
+    local = "data/digits/raw.json"
+    done = snakemake(checkout(tmp_path / "clone"), local, "--profile", "profiles/slurm", cores=None)
+    assert done.returncode == 0, done.stdout
+    assert '"mem_mb"' not in done.stdout
