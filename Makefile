@@ -20,7 +20,7 @@ unexport PYTHONPATH PYTHONHOME
 export UV_HTTP_TIMEOUT ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report why test chaos bench lint schema requirements clean distclean
+.PHONY: help setup report why test test-cluster chaos bench lint schema requirements clean distclean
 
 help:  ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -47,6 +47,10 @@ why: setup  ## Say why what is stale is stale: which setting or file changed, fr
 
 test: setup  ## Run the tests
 	python -m pytest
+
+test-cluster: setup  ## Run studies through a SLURM on this machine, 10 minutes; as root on Debian it is installed
+	tests/cluster/install.sh
+	python -m pytest tests/cluster
 
 chaos: setup  ## Kill a training at a hundred random moments and compare the bytes, 20 minutes; for a release
 	KILLS=100 python -m pytest tests/e2e/test_kills.py

@@ -1,0 +1,278 @@
+"""A SLURM of the tests' own, on loopback and in a folder of its own, and studies on their way through it."""
+
+import os
+import re
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from string import Template
+
+import pytest
+
+HERE = Path(__file__).parent
+SITE = Path("/etc/slurm")  # jobs read slurm.conf there, whatever SLURM_CONF says
+NEEDED = ("munged", "munge", "slurmctld", "slurmd", "sbatch", "setpriv")
+NEEDED_FOR_ACCOUNTING = ("slurmdbd", "sacctmgr", "mariadbd", "mariadb-install-db")
+NO_ACCOUNTING = "AccountingStorageType=accounting_storage/none"
+ACCOUNTING = """AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=127.0.0.1
+AccountingStoragePort=$slurmdbd_port
+AccountingStoragePass=$folder/munge.socket
+AccountingStorageTRES=gres/gpu"""
+
+
+def wait_until(happened: Callable[[], object], what: str, seconds: float = 240) -> None:
+    """Look again and again until something has happened; fail where it does not."""
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        time.sleep(0.2)
+
+
+class Slurm:
+    """One node's SLURM: `with Slurm() as slurm: slurm("squeue")`."""
+
+    def __init__(self, accounting: bool = False):
+        self.accounting = accounting
+        self.daemons: list[subprocess.Popen] = []
+        self.folder = Path(tempfile.mkdtemp(prefix="slurm-"))  # short: a socket's path has 107 characters at most
+
+    def __call__(self, *command: str) -> str:
+        """What one of SLURM's own commands prints."""
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
+
+    def __enter__(self) -> "Slurm":
+        try:
+            self._configure()
+            self._start_munge()
+            if self.accounting:
+                self._start_accounting()
+            self._start("slurmctld", "-D", ready=["scontrol", "ping"])
+            self._start("slurmd", "-D", ready=["sh", "-c", "sinfo --noheader --format=%t | grep --quiet '^idle$'"])
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            if self.daemons:
+                self("scancel", "--user", "root")
+                wait_until(lambda: not self("squeue", "--noheader"), "an empty queue", 60)
+        finally:
+            for daemon in reversed(self.daemons):
+                daemon.terminate()
+                daemon.wait(timeout=60)
+            for link in SITE.glob("*.conf"):
+                if link.is_symlink() and link.readlink().parent == self.folder:
+                    link.unlink()
+            shutil.rmtree(self.folder)
+
+    def _configure(self) -> None:
+        """Write the configuration, and link it to where SLURM looks for it."""
+        daemons = ("slurmctld", "slurmd", "slurmdbd", "mariadb")
+        words = dict(zip((f"{daemon}_port" for daemon in daemons), free_ports(len(daemons)), strict=True))
+        words |= {"folder": self.folder, "host": socket.gethostname().partition(".")[0]}
+        words["accounting"] = Template(ACCOUNTING if self.accounting else NO_ACCOUNTING).substitute(words)
+        self.words = words
+        self.folder.chmod(0o755)
+        for name in ("spool", "state"):
+            (self.folder / name).mkdir()
+        for gpu in ("gpu0", "gpu1"):
+            os.mknod(self.folder / gpu, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+        SITE.mkdir(exist_ok=True)
+        for template in HERE.glob("*.conf"):
+            file = self.folder / template.name
+            file.touch(0o600 if template.name == "slurmdbd.conf" else 0o644)
+            file.write_text(Template(template.read_text()).substitute(words))
+            (SITE / template.name).unlink(missing_ok=True)
+            (SITE / template.name).symlink_to(file)
+
+    def _start_munge(self) -> None:
+        key, munge_socket = self.folder / "munge.key", self.folder / "munge.socket"
+        key.touch(0o400)
+        key.write_bytes(os.urandom(1024))
+        options = {"key-file": key, "socket": munge_socket, "pid-file": self.folder / "munged.pid"}
+        options |= {"log-file": self.folder / "munged.log", "seed-file": self.folder / "munged.seed"}
+        arguments = [f"--{option}={value}" for option, value in options.items()]
+        ready = ["munge", "--no-input", f"--socket={munge_socket}"]
+        self._start("munged", "--foreground", "--force", *arguments, ready=ready)
+
+    def _start_accounting(self) -> None:
+        data, mysql_socket = self.folder / "mariadb", self.folder / "mariadb.socket"
+        options = ["--no-defaults", "--user=root", f"--datadir={data}"]
+        self("mariadb-install-db", *options, "--skip-test-db", "--auth-root-authentication-method=normal")
+        options += [f"--socket={mysql_socket}", f"--port={self.words['mariadb_port']}", "--bind-address=127.0.0.1"]
+        options += ["--skip-log-bin", "--innodb-lock-wait-timeout=900"]  # slurmdbd asks for the second
+        client = [f"--socket={mysql_socket}"]
+        self._start("mariadbd", *options, ready=["mariadb-admin", "--no-defaults", *client, "ping"])
+        for host in ("127.0.0.1", "localhost"):
+            user = f"'slurm'@'{host}'"
+            grant = f"CREATE USER {user} IDENTIFIED BY 'slurm'; GRANT ALL ON slurm_acct_db.* TO {user}"
+            self("mariadb", "--no-defaults", *client, "--execute", grant)
+        self._start("slurmdbd", "-D", ready=["sacctmgr", "--noheader", "show", "cluster"])
+        self("sacctmgr", "--immediate", "add", "cluster", "test")
+
+    def _start(self, *command: str, ready: list[str]) -> None:
+        """Start a daemon that ends with this process, however it ends, and wait until a command says that it is up."""
+        log = self.folder / f"{command[0]}.output"
+        with open(log, "w") as output:
+            daemon = subprocess.Popen(["setpriv", "--pdeathsig", "TERM", *command], stdout=output, stderr=output)
+        self.daemons.append(daemon)
+
+        def is_up() -> bool:
+            assert daemon.poll() is None, f"{command[0]} has ended: {log.read_text()[-2000:]}"
+            return subprocess.run(ready, capture_output=True, timeout=60).returncode == 0
+
+        wait_until(is_up, f"{command[0]} up", 60)
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+@pytest.fixture(scope="session", autouse=True)
+def needs_slurm() -> None:
+    """Skip every test here where no SLURM can be started, before anything is built."""
+    missing = [program for program in NEEDED if shutil.which(program) is None]
+    if missing:
+        pytest.skip(f"needs {', '.join(missing)}: as root on Debian, `make test-cluster` installs them")
+    if os.geteuid() != 0:
+        pytest.skip("needs to be root: SLURM's daemons start jobs for others")
+    configuration = SITE / "slurm.conf"
+    left_by_us = configuration.is_symlink() and configuration.readlink().match(f"{tempfile.gettempdir()}/slurm-*/*")
+    if os.path.lexists(configuration) and not left_by_us:
+        pytest.skip(f"this machine has a SLURM of its own: {configuration}")
+
+
+@pytest.fixture(scope="module")
+def slurm() -> Iterator[Slurm]:
+    """A SLURM without accounting."""
+    with Slurm() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def slurm_with_accounting() -> Iterator[Slurm]:
+    """A SLURM whose jobs are kept in a database."""
+    missing = [program for program in NEEDED_FOR_ACCOUNTING if shutil.which(program) is None]
+    if missing:
+        pytest.skip(f"needs {', '.join(missing)}: as root on Debian, `make test-cluster` installs them")
+    with Slurm(accounting=True) as running:
+        yield running
+
+
+# -- studies -----------------------------------------------------------------------------------------------------------
+
+# 50 epochs of 1.8 s. All that a state holds: averaged weights, batch norm, several sources of randomness.
+RECIPES = """recipes:
+  long: {epochs: 50, batch_size: 8, lr: 0.02, averaging: ema, augment: {rotation: 5, random_erasing: 0.3, mixup: 0.2}}
+  short: {epochs: 4, batch_size: 8}
+"""
+ON_ONE_MACHINE = ("--cores", "2")
+# The documented command, but that it looks after two seconds what has become of a job.
+ON_SLURM = ("--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "2")
+ONE_THREAD = ("--set-threads", "train=1", "evaluate=1")
+
+
+class Run:
+    """A study on its way to a target, in a folder of its own; what is said of a trainer is of the target's."""
+
+    def __init__(self, slurm: Slurm, folder: Path, target: str, *arguments: str, local: bool = False, **environ: str):
+        self.slurm, self.folder, self.terminal = slurm, folder, folder / "terminal.log"
+        self.result = (folder / target).parent
+        self.log = folder / "logs" / self.result.relative_to(folder / "results") / "train.log"
+        profile = ON_ONE_MACHINE if local else ON_SLURM
+        self.command = [sys.executable, "-m", "snakemake", target, *arguments, *profile, *ONE_THREAD]
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where shell lines find `python`
+        self.environ = {**os.environ, "PATH": path, **environ}
+        self.start()
+
+    def start(self, *arguments: str) -> None:
+        """Start Snakemake; again, where it was killed."""
+        with open(self.terminal, "a") as terminal:
+            self.process = subprocess.Popen(
+                [*self.command, *arguments], cwd=self.folder, env=self.environ, stdout=terminal, stderr=terminal
+            )
+
+    def kill(self) -> None:
+        """Kill Snakemake and nothing else: its jobs go on."""
+        self.process.kill()
+        self.process.wait()
+
+    def finish(self) -> "Run":
+        """Wait until Snakemake has ended, and assert that it is content."""
+        assert self.process.wait(timeout=900) == 0, self.said()
+        return self
+
+    def said(self) -> str:
+        """What Snakemake has printed."""
+        return self.terminal.read_text()
+
+    def trainers_said(self) -> str:
+        """What the trainers have told, one after the other."""
+        return self.log.read_text() if self.log.exists() else ""
+
+    def epochs(self) -> list[int]:
+        """The epochs that they have done."""
+        return [int(number) for number in re.findall(r"epoch (\d+)/", self.trainers_said())]
+
+    def wait_for_epoch(self, number: int) -> None:
+        """Wait until so many epochs are done."""
+        self.wait_until(lambda: number in self.epochs(), f"epoch {number}")
+
+    def wait_until(self, happened: Callable[[], object], what: str) -> None:
+        """Wait until something has happened while Snakemake is at work."""
+
+        def has_happened() -> object:
+            assert self.process.poll() is None, self.said()
+            return happened()
+
+        wait_until(has_happened, what)
+
+    def job(self, rule: str, state: str, show: str = "%A") -> str:
+        """SLURM's number of the job of a rule, or what else squeue shows of it; empty where none is in that state."""
+        listed = self.slurm("squeue", "--noheader", f"--states={state}", f"--format=%Z|%k|{show}").splitlines()
+        return next((line.split("|")[2] for line in listed if line.startswith(f"{self.folder}|rule_{rule}_")), "")
+
+
+@pytest.fixture(scope="session")
+def run_study() -> type[Run]:
+    """Start Snakemake in a study's folder: `run_study(slurm, folder, target) -> Run`; without SLURM if `local=True`."""
+    return Run
+
+
+@pytest.fixture(scope="session")
+def slow_study(root: Path, new_study, snakemake, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+    """Make a study of a slow network, its images prepared and nothing trained: `slow_study() -> folder`."""
+    prepared = new_study(tmp_path_factory.mktemp("prepared") / "study")
+    shutil.copy2(root / "tests/cluster/slow_cnn.py", prepared / "scripts/deepnets/models")
+    config = prepared / "config.yaml"
+    text = config.read_text().replace("models:\n", "models:\n  slow: {architecture: slow_cnn}\n", 1)
+    config.write_text(text.replace("recipes:\n", RECIPES, 1))
+    done = snakemake(prepared, "data/shapes/dataset.json", "results/shapes/slow/summary.json")
+    assert done.returncode == 0, done.stdout
+    return lambda: shutil.copytree(prepared, tmp_path_factory.mktemp("slow") / "study", symlinks=True)
+
+
+@pytest.fixture(scope="session")
+def short_demo(checkout, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+    """Make the demo of a clone, nothing built, with an epoch for each of its networks: `short_demo() -> folder`."""
+
+    def make() -> Path:
+        folder = checkout(tmp_path_factory.mktemp("demo") / "study")
+        config = folder / "config.yaml"
+        config.write_text(re.sub(r"epochs: \d+", "epochs: 1", config.read_text()))
+        return folder
+
+    return make

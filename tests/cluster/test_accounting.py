@@ -1,0 +1,14 @@
+"""The documented command where SLURM keeps accounts, and sacct could be asked."""
+
+import json
+
+
+def test_with_accounting_a_cancelled_training_is_noticed_and_goes_on(slurm_with_accounting, run_study, slow_study):
+    run = run_study(slurm_with_accounting, slow_study(), "results/shapes/slow/long/seed0/metrics.json")
+    run.wait_for_epoch(2)
+    run.slurm("scancel", run.job("train", "running"))
+    run.finish()
+    assert json.loads((run.result / "timing.json").read_text())["resumed_from_epochs"]
+    kept = run.slurm("sacct", "--noheader", "--allocations", "--starttime=now-1hour", "--format=State%20")
+    assert "CANCELLED" in kept
+    assert "COMPLETED" in kept

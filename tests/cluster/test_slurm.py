@@ -1,0 +1,166 @@
+"""Studies through a real SLURM: the bytes of a run on one machine, however the jobs are disturbed.
+
+All are on their way at once; each test waits for its own.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import combinations
+
+import pytest
+
+LONG, SHORT = (f"results/shapes/slow/{recipe}/seed0/metrics.json" for recipe in ("long", "short"))
+FOUR_SEEDS = [f"results/shapes/slow/short/seed{seed}/model.safetensors" for seed in range(4)]
+NETWORKS = ("vgg16", "inception_v3", "resnet50", "mobilenet_v2")
+DEMO = [f"results/digits/{network}/quick/seed0" for network in NETWORKS]
+
+
+# -- what happens to a training ----------------------------------------------------------------------------------------
+
+
+def left_alone(run):
+    """Nothing happens to it but what it was asked for with."""
+
+
+def cancelled(run):
+    run.slurm("scancel", run.job("train", "running"))
+
+
+def requeued(run):
+    run.slurm("scontrol", "requeue", run.job("train", "running"))
+
+
+def preempted(run):
+    """By a job of another partition that needs its memory."""
+    run.slurm("sbatch", "--partition=main", "--mem=120000", "--output=/dev/null", "--wrap=sleep 5")
+
+
+def drained(run):
+    """Its node takes no new job until the training is done and its evaluation waits."""
+    node = run.slurm("hostname", "--short")
+    run.slurm("scontrol", "update", f"nodename={node}", "state=drain", "reason=test")
+    try:
+        waits = re.compile("DRAIN|NotAvail").search  # words of different versions
+        run.wait_until(lambda: waits(run.job("evaluate", "pending", "%r")), "an evaluation that waits for the node")
+    finally:
+        run.slurm("scontrol", "update", f"nodename={node}", "state=resume")
+
+
+def snakemake_killed(run):
+    run.kill()
+    run.start("--unlock")
+    run.finish()
+    run.start()
+
+
+def snakemake_killed_and_jobs_cancelled(run):
+    """With what profiles/README.md says to do then."""
+    run.kill()
+    run.slurm("scancel", "--name", re.search(r"SLURM run ID: (\S+)", run.said())[1])
+    run.start("--unlock")
+    run.finish()
+    run.start()
+
+
+def asking(*resources):
+    """Snakemake's option for resources other than those that the rules and the profile ask for."""
+    return "--set-resources", *resources
+
+
+# What happens to a training, and the target and options that it is asked for with.
+INTERRUPTED = {
+    # Three minutes: the profile has TERM come half a minute to a minute after the start.
+    "near its time limit": (left_alone, LONG, *asking("train:runtime=3*attempt")),
+    # SLURM looks every half a minute, and the training would take a minute and a half.
+    "past its time limit": (left_alone, LONG, *asking("train:runtime=attempt", "train:slurm_extra='--nice=0'")),
+    "cancelled": (cancelled, LONG),
+    "requeued": (requeued, LONG),
+    "preempted": (preempted, LONG, *asking("train:slurm_partition=low", "train:mem_mb=120000")),
+    "Snakemake killed, jobs cancelled": (snakemake_killed_and_jobs_cancelled, LONG),
+}
+CASES = INTERRUPTED | {"Snakemake killed": (snakemake_killed, LONG), "drained": (drained, SHORT)}
+
+
+@pytest.fixture(scope="module")
+def runs(root, slurm, run_study, slow_study, short_demo) -> Iterator[dict[str, Future]]:
+    """The studies on their way: `runs["drained"].result()` waits for one of them, and asserts that it ends well."""
+    running, ends = [], {}
+
+    def start(name, disturb, *arguments, **options):
+        run = run_study(slurm, *arguments, **options)
+        running.append(run)
+        if name in CASES:  # one after the other, so that each is at its training soon
+            run.wait_for_epoch(1)
+        ends[name] = pool.submit(lambda: [disturb(run), run.finish()][1])
+
+    with ThreadPoolExecutor(20) as pool:
+        try:
+            start("local", left_alone, slow_study(), LONG, SHORT, local=True)
+            for name, (disturb, *arguments) in CASES.items():
+                start(name, disturb, slow_study(), *arguments)
+            trace = str(root / "tests/study/trace")
+            start("GPUs", left_alone, slow_study(), *FOUR_SEEDS, *asking("train:gpu=1"), PYTHONPATH=trace)
+            start("demo", left_alone, short_demo(), "results/report.md")
+            yield ends
+        finally:
+            for run in running:
+                run.kill()
+
+
+# -- what comes of it --------------------------------------------------------------------------------------------------
+
+
+def test_the_demo_through_slurm_is_the_local_one_to_the_last_byte(runs, slurm, run_study, short_demo, differing):
+    folder = runs["demo"].result().folder
+    metrics = [f"{experiment}/metrics.json" for experiment in DEMO]
+    local = run_study(slurm, short_demo(), *metrics, local=True).finish().folder
+    for experiment in DEMO:
+        assert differing(folder / experiment, local / experiment) == []
+    assert (folder / "results/report.md").exists()
+
+
+@pytest.mark.parametrize("name", INTERRUPTED)
+def test_an_interrupted_training_goes_on_where_it_was_and_ends_with_the_same_bytes(runs, differing, name):
+    run, local = runs[name].result(), runs["local"].result()
+    timing = json.loads((run.result / "timing.json").read_text())
+    assert timing["resumed_from_epochs"], run.trainers_said()
+    assert differing(run.result, local.result) == []
+
+
+def test_a_training_ends_by_itself_ahead_of_its_time_limit(runs):
+    said = runs["near its time limit"].result().said()
+    assert "SLURM status is: 'FAILED'" in said
+    assert "TIMEOUT" not in said
+
+
+def test_a_time_limit_that_nobody_announces_is_survived(runs):
+    assert "SLURM status is: 'TIMEOUT'" in runs["past its time limit"].result().said()
+
+
+def test_a_requeued_training_costs_no_retry(runs):
+    assert "Trying to restart job" not in runs["requeued"].result().said()
+
+
+def test_a_second_snakemake_puts_no_trainer_beside_the_one_at_work(runs, differing):
+    run, local = runs["Snakemake killed"].result(), runs["local"].result()
+    assert "waiting for process" in run.trainers_said()
+    assert run.epochs() == local.epochs(), "the second begins when the first has ended, and goes on from there"
+    assert differing(run.result, local.result) == []
+
+
+def test_a_drained_node_ends_its_training_and_evaluates_when_it_is_back(runs, differing):
+    run, local = runs["drained"].result(), runs["local"].result()
+    assert run.epochs() == [1, 2, 3, 4]
+    assert differing(run.result, (local.folder / SHORT).parent) == []
+
+
+def test_trainings_on_gpus_get_one_each_and_share_none(runs):
+    notes = (runs["GPUs"].result().folder / "loaded.jsonl").read_text().splitlines()
+    trainers = [note for note in map(json.loads, notes) if note["arguments"][0].endswith("train.py")]
+    assert len(trainers) == len(FOUR_SEEDS)
+    assert {trainer["gpus"] for trainer in trainers} == {"0", "1"}
+    at_once = [(a, b) for a, b in combinations(trainers, 2) if a["started"] < b["ended"] and b["started"] < a["ended"]]
+    assert at_once
+    assert all(a["gpus"] != b["gpus"] for a, b in at_once)
