@@ -48,7 +48,7 @@ why: setup  ## Say why what is stale is stale: which setting or file changed, fr
 test: setup  ## Run the tests
 	python -m pytest
 
-test-cluster: setup  ## Run studies through a SLURM on this machine, 10 minutes; as root on Debian it is installed
+test-cluster: setup  ## Run studies through a SLURM on this machine, 15 minutes; as root on Debian it is installed
 	tests/cluster/install.sh
 	python -m pytest tests/cluster
 
