@@ -24,10 +24,15 @@ from deepnets.engine import INITIALISATION, Interrupted, Part, Trainer, derived_
 from deepnets.errors import LOG, UserError, is_failed_compilation, is_out_of_memory, log_to, run
 from deepnets.experiment_files import RESUME_FOLDER, exclusive, label, write_results
 from deepnets.files import canonical_json, sha256_text
+from deepnets.gpu_slots import lent
 from deepnets.hardware import keep_freed_memory, set_up
 from deepnets.recipe import Recipe
 
 INTERRUPTED_EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: the same command may succeed later
+NO_CUDA = (
+    "%s: on the CPU: torch cannot use the GPU (a CPU build, or the driver is too old); trainings wait for each other as"
+    " if it could, unless Snakemake is told --resources gpu=0"
+)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -38,7 +43,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--log", help="file that the terminal's lines are appended to")
     parser.add_argument("--parent", type=int, help="process id of what started this: save and stop when that has ended")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default auto: a GPU if any")
+    parser.add_argument("--gpus", type=int, default=1, help="1: on a GPU; 0: on the CPU (default 1, if there is one)")
     return parser.parse_args(argv)
 
 
@@ -46,7 +51,9 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     log_to(args.log)
     keeps_memory = keep_freed_memory()
-    with exclusive(args.output):
+    with lent(args.gpus) as gpus, exclusive(args.output):
+        if gpus and not torch.cuda.is_available():
+            LOG.warning(NO_CUDA, label(args.job["experiment"]))
         train(args, keeps_memory)
 
 
@@ -112,7 +119,7 @@ def build_trainer(args: argparse.Namespace, recipe: Recipe, whole: Part, info: d
     spec = args.job["spec"]
     torch.manual_seed(derived_seed(spec["seed"], INITIALISATION))
     model = models.build(spec["model"], len(info["classes"]), info["input_shape"][0])
-    hardware = set_up(model, args.device, recipe.precision, args.threads)
+    hardware = set_up(model, "auto" if args.gpus else "cpu", recipe.precision, args.threads)
     model = model.to(hardware.device, memory_format=torch.channels_last)
     rows = split_train_validation(whole.labels.numpy(), recipe.validation, spec["seed"], info)
     whole = whole.to(hardware.device)

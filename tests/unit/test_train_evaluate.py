@@ -1,5 +1,6 @@
 """train.py and evaluate.py from end to end: MobileNetV2 on 60 images of 8x8 pixels."""
 
+import contextlib
 import csv
 import json
 import math
@@ -88,7 +89,7 @@ def data(tmp_path_factory) -> Path:
 
 def train_arguments(data: Path, folder: Path, job: dict = JOB) -> list[str]:
     where = ["--job", json.dumps(job), "--data", str(data), "--output", str(folder)]
-    return [*where, "--threads", "1", "--device", "cpu", "--log", str(folder / "log")]
+    return [*where, "--threads", "1", "--gpus", "0", "--log", str(folder / "log")]
 
 
 def evaluate_arguments(data: Path, folder: Path, job: dict = JOB) -> list[str]:
@@ -441,3 +442,11 @@ def test_batches_that_cannot_be_halved_any_more_end_in_a_line(data, tmp_path, mo
     monkeypatch.setattr(MobileNetV2, "forward", full)
     line = last_words(train, train_arguments(data, tmp_path), caplog)
     assert line.startswith("error: digits/mobilenet_v2/quick/seed3: out of memory even with 2 images at a time; ")
+
+
+def test_gpu_that_torch_cannot_use_is_told(data, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(train, "lent", lambda count: contextlib.nullcontext(["GPU-1"]))
+    monkeypatch.setattr(train, "train", lambda *_arguments: None)
+    call(train.main, [*train_arguments(data, tmp_path), "--gpus", "1"])
+    assert "digits/mobilenet_v2/quick/seed3: on the CPU: torch cannot use the GPU" in caplog.text

@@ -323,6 +323,7 @@ def test_arrays_that_are_made_first_train_only_what_is_new(study, dry_run, snake
         (("--workflow-profile", "none"), 1),
         (("--set-threads", "train=4"), 4),
         (("--set-resources", "train:mem_mb=99"), 1),
+        (("--resources", "gpu=2"), 1),
         (("--config", "study=first"), 1),
         (("results/report.md", "results/metrics.csv"), 1),
     ],

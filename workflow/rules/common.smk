@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 from deepnets.checksums import damaged
 from deepnets.demand import core_seconds, memory_mb
 from deepnets.errors import UserError
-from deepnets.machine import usable_cores, usable_memory_mb
+from deepnets.machine import usable_cores, usable_memory_mb, visible_gpus
 
 CONFIG_FILE = "config.yaml" if Path("config.yaml").exists() else str(ROOT / "config.yaml")
 OVERRIDES = [os.path.relpath(file) for file in workflow.configfiles]  # what --configfile names
@@ -54,6 +54,10 @@ JOBS = Jobs(CONFIG, ROOT)
 STUDY = JOBS.study
 STUDY_DATASETS = list(dict.fromkeys(experiment.dataset for experiment in STUDY))
 
+# Whether a cluster runs the jobs: this Snakemake submits them (only then `--jobs` is set, and nothing else tells so
+# early), or it is the one that runs such a job on its node, which reads this file again.
+ON_CLUSTER = workflow.resource_settings.nodes is not None or workflow.remote_exec
+
 
 def spec_and_shape(experiment):
     """What `memory_mb` and `core_seconds` want of an experiment: its spec, and (C, H, W) of its dataset."""
@@ -74,6 +78,12 @@ TRAIN_THREADS = max(1, min(workflow.resource_settings.cores or 1, usable_cores()
 # On one machine, no more jobs at once than its memory holds; `--resources mem_mb=...` overrides it.
 if workflow.local_exec and "mem_mb" not in workflow.global_resources and usable_memory_mb():
     workflow.register_resource("mem_mb", usable_memory_mb())
+
+# As many trainings at once as there are GPUs, one on each; `gpu` reads 0 in the jobs where there is none, and they take
+# the CPU. On a cluster the profile asks for GPUs. `--resources gpu=...` and `--set-resources train:gpu=...` override it.
+GPUS_PER_JOB = 0 if ON_CLUSTER else 1
+if not ON_CLUSTER and "gpu" not in workflow.global_resources:
+    workflow.register_resource("gpu", len(visible_gpus()))
 
 # What a disk or a program has damaged is moved away, and so made again; Snakemake itself looks at times alone.
 if workflow.is_main_process:

@@ -58,6 +58,7 @@ rule train:
     resources:
         mem_mb=train_memory_mb,
         runtime=240,
+        gpu=GPUS_PER_JOB,
     params:
         job=job("train"),
         folder=subpath(output.model, parent=True),
@@ -65,4 +66,4 @@ rule train:
         "Train {wildcards.model} on {wildcards.dataset}, recipe {wildcards.recipe}, seed {wildcards.seed}"
     shell:
         "exec python {input.script:q} --job {params.job:q} --data {input.data:q} --output {params.folder:q}"
-        " --threads {threads} --log {log:q} --parent $PPID"
+        " --threads {threads} --gpus {resources.gpu:q} --log {log:q} --parent $PPID"
