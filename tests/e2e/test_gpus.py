@@ -1,4 +1,4 @@
-"""Trainings on the GPUs of one machine, as far as nvidia-smi tells of any."""
+"""Trainings on the GPUs of one machine, as far as nvidia-smi tells of any; and one training in two processes."""
 
 import itertools
 import json
@@ -52,3 +52,13 @@ def test_without_gpus_trainings_share_the_cores(train):
     _none, notes = train(0)
     assert [note["gpus"] for note in notes] == [None] * 4
     assert any(at_once(one, other) for one, other in itertools.combinations(notes, 2))
+
+
+def test_one_experiment_trains_in_two_processes_where_the_rule_asks_for_them(study, snakemake):
+    together = ("--set-threads", "train=2", "--set-resources", "train:processes=2")
+    done = snakemake(study, f"{TRAININGS[0]}/metrics.json", *together, cores=2)
+    assert done.returncode == 0, done.stdout
+    timing = json.loads((study / TRAININGS[0] / "timing.json").read_text())
+    assert (timing["processes"], timing["threads"]) == (2, 1)
+    log = (study / TRAININGS[0].replace("results", "logs") / "train.log").read_text()
+    assert log.count("1 thread in each of 2 processes") == 1
