@@ -24,6 +24,7 @@ from deepnets.errors import LOG, UserError, log_to, run
 from deepnets.experiment import spec_sha256
 from deepnets.experiment_files import RESUME_FOLDER, label, load_model_file
 from deepnets.files import read_json, remove_leftovers, write_json
+from deepnets.gpu_slots import lent
 from deepnets.hardware import keep_freed_memory, set_up
 from deepnets.recipe import Recipe
 
@@ -40,7 +41,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, required=True, help="the experiment's folder")
     parser.add_argument("--log", help="file that the terminal's lines are appended to")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default auto: a GPU if any")
+    parser.add_argument("--gpus", type=int, default=1, help="1: on a GPU; 0: on the CPU (default 1, if there is one)")
     return parser.parse_args(argv)
 
 
@@ -48,11 +49,16 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     log_to(args.log)
     keep_freed_memory()
+    with lent(args.gpus):
+        evaluate(args)
+
+
+def evaluate(args: argparse.Namespace) -> None:
     spec = args.job["spec"]
     recipe = Recipe(**spec["recipe"])
     remove_leftovers(args.output)
     model, facts = trained_network(args.output / "model.safetensors", spec)
-    hardware = set_up(model, args.device, recipe.precision, args.threads)
+    hardware = set_up(model, "auto" if args.gpus else "cpu", recipe.precision, args.threads)
     model = model.to(hardware.device, memory_format=torch.channels_last)
     augmentation = Augmentation(recipe.augment, False, facts["mean"], facts["std"], hardware.device)
 

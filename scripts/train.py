@@ -3,31 +3,48 @@
     python scripts/train.py --job JSON --data data/digits/dataset.json --output results/digits/resnet50/quick/seed0
 
 The workflow writes the job; to train by hand: `snakemake --cores 2 results/digits/resnet50/quick/seed0/history.csv`.
-A TERM, INT or HUP saves at the next step and exits with 75; the same command then goes on where it stopped.
+A TERM, INT or HUP saves at the next step and exits with 75; the same command then goes on where it stopped. For several
+GPUs or processes it starts itself once for each, under torchrun; the first of them writes and reports.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-from deepnets import models
+from deepnets import distributed, models
 from deepnets.augment import Augmentation
 from deepnets.checkpoint import ResumeFolder
 from deepnets.datasets.prepared import open_dataset, split_train_validation
+from deepnets.distributed import ALONE, INTERRUPTED_EXIT_CODE, LOST_EXIT_CODE, Processes
 from deepnets.engine import INITIALISATION, Interrupted, Part, Trainer, derived_seed
-from deepnets.errors import LOG, UserError, is_failed_compilation, is_out_of_memory, log_to, run
+from deepnets.errors import (
+    LOG,
+    UserError,
+    is_failed_compilation,
+    is_out_of_memory,
+    log_errors_of,
+    log_to,
+    one_line,
+    run,
+)
 from deepnets.experiment_files import RESUME_FOLDER, exclusive, label, write_results
 from deepnets.files import canonical_json, sha256_text
+from deepnets.gpu_slots import lent
 from deepnets.hardware import keep_freed_memory, set_up
 from deepnets.recipe import Recipe
 
-INTERRUPTED_EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: the same command may succeed later
+NO_CUDA = (
+    "%s: on the CPU: torch cannot use the GPU (a CPU build, or the driver is too old); trainings wait for each other as"
+    " if it could, unless Snakemake is told --resources gpu=0"
+)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -37,20 +54,68 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, required=True, help="the experiment's folder")
     parser.add_argument("--log", help="file that the terminal's lines are appended to")
     parser.add_argument("--parent", type=int, help="process id of what started this: save and stop when that has ended")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default auto: a GPU if any")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads, of all processes together (default 1)")
+    parser.add_argument(
+        "--gpus", type=int, default=1, help="GPUs, a process each; 0: the CPU (default 1, if there is one)"
+    )
+    parser.add_argument("--processes", type=int, default=1, help="processes that share the work on the CPU (default 1)")
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
-    log_to(args.log)
     keeps_memory = keep_freed_memory()
-    with exclusive(args.output):
-        train(args, keeps_memory)
+    if distributed.launched():
+        train_together(args, distributed.own_rank(), keeps_memory)
+        return
+    log_to(args.log)
+    with lent(args.gpus) as gpus:
+        if (args.gpus or args.processes) > 1:
+            launch(args, sys.argv[1:] if argv is None else argv)
+            return
+        if gpus and not torch.cuda.is_available():
+            LOG.warning(NO_CUDA, label(args.job["experiment"]))
+        with exclusive(args.output):
+            train(args, ALONE, keeps_memory)
 
 
-def train(args: argparse.Namespace, keeps_memory: bool) -> None:
+def launch(args: argparse.Namespace, argv: list[str]) -> None:
+    """Train in several processes, each with the same arguments."""
+    seen = torch.cuda.device_count() if args.gpus else 0
+    if args.gpus > seen:
+        raise UserError(f"--gpus {args.gpus}: torch sees {seen} here; ask for fewer, or install a CUDA build of torch.")
+    command = [__file__, *argv, "--parent", str(os.getpid())]
+    try:
+        distributed.launch(args.gpus or args.processes, command, args.parent)
+    except UserError as error:
+        raise UserError(f"{label(args.job['experiment'])}: {error}") from None
+
+
+def train_together(args: argparse.Namespace, processes: Processes, keeps_memory: bool) -> None:
+    """Train as one of several processes; the first keeps other trainers away, and speaks for all."""
+    if processes.first:
+        log_to(args.log)
+    else:
+        log_errors_of(f"process {processes.rank + 1} of {processes.count}")
+    try:
+        with (
+            exclusive(args.output) if processes.first else contextlib.nullcontext(),
+            distributed.joined(processes, cuda=args.gpus > 0),
+        ):
+            train(args, processes, keeps_memory)
+    except UserError:
+        if not processes.first:  # what all have met the first says, and this one is ended before it says it again
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            time.sleep(10)
+        raise
+    except RuntimeError as error:
+        if not distributed.is_lost(error):
+            raise
+        LOG.error("%s: lost another process (%s)", label(args.job["experiment"]), one_line(str(error)))
+        sys.exit(LOST_EXIT_CODE)
+
+
+def train(args: argparse.Namespace, processes: Processes, keeps_memory: bool) -> None:
     spec = args.job["spec"]
     recipe, name = Recipe(**spec["recipe"]), label(args.job["experiment"])
     images, labels, info = open_dataset(args.data, "train")
@@ -61,10 +126,11 @@ def train(args: argparse.Namespace, keeps_memory: bool) -> None:
     )
     epochs, should_stop = recipe.epochs, stop_asked(args.parent)
     while True:
-        trainer = build_trainer(args, recipe, Part.of_arrays(images, labels), info)
+        trainer = build_trainer(args, recipe, Part.of_arrays(images, labels), info, processes)
         part, hardware = trainer.train_part, trainer.hardware
         threads = "1 thread" if hardware.threads == 1 else f"{hardware.threads} threads"
-        LOG.info("%s: %d images, %s, %s", name, len(part), hardware.precision, threads)
+        each = f" in each of {processes.count} processes" if processes.count > 1 else ""
+        LOG.info("%s: %d images, %s, %s%s", name, len(part), hardware.precision, threads, each)
         try:
             network = trainer.fit(states, lambda row: LOG.info(epoch_line(name, row, epochs)), should_stop)
             break
@@ -82,9 +148,15 @@ def train(args: argparse.Namespace, keeps_memory: bool) -> None:
                 ) from None
             if not is_out_of_memory(error):
                 raise
+            if processes.count > 1:  # one alone cannot go back: the others wait for it in the middle of a step
+                raise UserError(
+                    f"{name}: out of memory; set accumulation: {2 * trainer.accumulation} in the recipe (the same steps"
+                    " in less memory), or ask for more processes, then run the same command again."
+                ) from None
             recipe = smaller_parts(recipe, trainer, name)
         trainer = part = None  # its weights, gradients and data would stay beside those of the next
-    write_results(args.output, network, trainer, spec, info, keeps_memory)
+    if processes.first:
+        write_results(args.output, network, trainer, spec, info, keeps_memory)
 
 
 def smaller_parts(recipe: Recipe, trainer: Trainer, name: str) -> Recipe:
@@ -107,12 +179,13 @@ def smaller_parts(recipe: Recipe, trainer: Trainer, name: str) -> Recipe:
     return recipe.model_copy(update={"accumulation": parts})
 
 
-def build_trainer(args: argparse.Namespace, recipe: Recipe, whole: Part, info: dict) -> Trainer:
+def build_trainer(args: argparse.Namespace, recipe: Recipe, whole: Part, info: dict, processes: Processes) -> Trainer:
     """A trainer with a freshly initialised network, and the data split into training and validation."""
     spec = args.job["spec"]
     torch.manual_seed(derived_seed(spec["seed"], INITIALISATION))
     model = models.build(spec["model"], len(info["classes"]), info["input_shape"][0])
-    hardware = set_up(model, args.device, recipe.precision, args.threads)
+    device, threads = "auto" if args.gpus else "cpu", max(1, args.threads // processes.count)
+    hardware = set_up(model, device, recipe.precision, threads)
     model = model.to(hardware.device, memory_format=torch.channels_last)
     rows = split_train_validation(whole.labels.numpy(), recipe.validation, spec["seed"], info)
     whole = whole.to(hardware.device)
@@ -120,7 +193,7 @@ def build_trainer(args: argparse.Namespace, recipe: Recipe, whole: Part, info: d
     augmentation = Augmentation(
         recipe.augment, spec["dataset"]["horizontal_flip"], info["mean"], info["std"], hardware.device
     )
-    return Trainer(model, recipe, train_part, validation_part, augmentation, spec["seed"], hardware)
+    return Trainer(model, recipe, train_part, validation_part, augmentation, spec["seed"], hardware, processes)
 
 
 def stop_asked(parent: int | None) -> Callable[[], bool]:

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from csv import DictReader
 from pathlib import Path
@@ -16,7 +17,7 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 os.environ["MPLBACKEND"] = "agg"
 
 # Variables by which the outside would steer the project's own commands: `make test` exports MAKEFLAGS, for one.
-STEERING = ("DEEPNETS_", "SNAKEMAKE_", "MAKE", "MFLAGS", "TORCH_BACKEND", "CORES", "STUDY")
+STEERING = ("DEEPNETS_", "SNAKEMAKE_", "MAKE", "MFLAGS", "TORCH_BACKEND", "CORES", "STUDY", "CUDA_VISIBLE_DEVICES")
 
 
 @pytest.fixture(scope="session")
@@ -61,6 +62,23 @@ def snakemake() -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return call
+
+
+@pytest.fixture(scope="session")
+def fake_gpus() -> Callable[[Path, int], tuple[dict[str, str], list[str]]]:
+    """A machine with GPUs, as far as anyone asks without torch: `fake_gpus(folder, 2) -> environment, UUIDs`."""
+
+    def make(folder: Path, count: int) -> tuple[dict[str, str], list[str]]:
+        uuids = [f"GPU-{uuid.uuid4()}" for _ in range(count)]
+        lines = [f"GPU {number}: Fake GPU (UUID: {name})" for number, name in enumerate(uuids)]
+        program = folder / "bin" / "nvidia-smi"
+        program.parent.mkdir(parents=True)
+        program.write_text("\n".join(["#!/bin/sh", *(f"echo '{line}'" for line in lines), ""]))
+        program.chmod(0o755)
+        path = os.pathsep.join([str(program.parent), clean(os.environ)["PATH"]])
+        return {"PATH": path, "DEEPNETS_LOCKS": str(folder)}, uuids
+
+    return make
 
 
 # -- a study of the tests' own, built once -----------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from deepnets.augment import Augmentation, Batch
 from deepnets.checkpoint import ResumeFolder
+from deepnets.distributed import ALONE, Processes
 from deepnets.errors import UserError
 from deepnets.hardware import Hardware
 from deepnets.optimization import build_average, build_optimizer, learning_rate
@@ -92,15 +93,17 @@ class Part:
         return (self.labels if self.rows is None else self.labels[self.rows]).cpu()
 
 
-def predict(model: nn.Module, part: Part, augmentation: Augmentation, hardware: Hardware) -> Tensor:
+def predict(
+    model: nn.Module, part: Part, augmentation: Augmentation, hardware: Hardware, processes: Processes = ALONE
+) -> Tensor:
     """Logits of every image, without augmentation: float32 (N, num_classes), on the CPU, in the order of the part."""
     model.eval()
     logits = []
     with torch.inference_mode(), hardware.autocast():
-        for index in torch.arange(len(part)).split(EVALUATION_BATCH):
+        for index in torch.arange(len(part))[processes.share(len(part))].split(EVALUATION_BATCH):
             images, _ = part.take(index, hardware.device)
             logits.append(model(_channels_last(augmentation.normalise(images))).float())
-    return torch.cat(logits).cpu()
+    return processes.whole(torch.cat(logits).cpu(), len(part))
 
 
 def _channels_last(images: Tensor) -> Tensor:
@@ -129,6 +132,11 @@ class Trainer:
         augmentation: the recipe's augmentation for this dataset.
         seed: the experiment's seed.
         hardware: device, precision and threads, from `hardware.set_up`.
+        processes: those that train together, each with a model of the same weights and the same data. All of them take
+            the same steps; a step's batch is shared out among them.
+
+    Raises:
+        UserError: a batch has fewer images than there are processes.
     """
 
     def __init__(
@@ -140,16 +148,24 @@ class Trainer:
         augmentation: Augmentation,
         seed: int,
         hardware: Hardware,
+        processes: Processes = ALONE,
     ):
-        self.model, self.recipe, self.seed, self.hardware = model, recipe, seed, hardware
-        self.train_part, self.validation_part, self.augmentation = train, validation, augmentation
-        self.network = torch.compile(model) if recipe.compile else model
-        self.optimizer = build_optimizer(model, recipe)
-        self.average = build_average(model, recipe)
         # The ragged rest of an epoch's order is left out, other images each time: a last batch of one image has no
         # batch statistics.
         self.batch_size = min(recipe.batch_size, len(train))
-        self.accumulation = min(recipe.accumulation, max(1, self.batch_size // 2))  # of few images, two a part
+        if self.batch_size < processes.count:
+            raise UserError(
+                f"a batch of {self.batch_size} images cannot be shared out among {processes.count} processes: ask for"
+                " fewer (gpu or processes), or set a larger batch_size in the recipe."
+            )
+        model = processes.with_shared_statistics(model, hardware.device)
+        self.model, self.recipe, self.seed, self.hardware, self.processes = model, recipe, seed, hardware, processes
+        self.train_part, self.validation_part, self.augmentation = train, validation, augmentation
+        self.optimizer = build_optimizer(model, recipe)
+        self.average = build_average(model, recipe)
+        self.network = processes.averaging(torch.compile(model) if recipe.compile else model, hardware.device)
+        # Of few images, two a part, and one for each process.
+        self.accumulation = min(recipe.accumulation, max(1, self.batch_size // max(2, processes.count)))
         self.steps_per_epoch = len(train) // self.batch_size
         self.total_steps = self.steps_per_epoch * recipe.epochs
         self.progress = Progress()
@@ -167,7 +183,7 @@ class Trainer:
         Args:
             states: where states are saved and found.
             report: called with each epoch's row of history.csv.
-            should_stop: asked after every step; True saves and ends the training.
+            should_stop: asked after every step; True, in any process, saves and ends the training of all.
 
         Returns:
             The trained network, averaged where the recipe says so.
@@ -181,11 +197,12 @@ class Trainer:
         last_save = time.monotonic()
         for epoch in range(self.progress.epoch, self.recipe.epochs):
             for _ in self._steps(epoch):
-                stop = should_stop()
+                stop = self.processes.any(should_stop())
                 if stop or time.monotonic() - last_save > max(SAVE_SECONDS, self._save_interval(states)):
                     self._save(states)
                     last_save = time.monotonic()
                 if stop:
+                    self.processes.wait()  # for the first to save: when one process ends, the others are ended too
                     raise Interrupted
             self._finish_epoch(epoch, report)
             # After the last epoch too: a kill before the caller has noted the end then costs seconds.
@@ -208,7 +225,7 @@ class Trainer:
             desc=f"epoch {epoch + 1}/{self.recipe.epochs}",
             unit="step",
             leave=False,
-            disable=None,  # no bar where no terminal watches
+            disable=None if self.processes.first else True,  # no bar where no terminal watches
         )
         with bar:
             for step in range(self.progress.step, self.steps_per_epoch):
@@ -224,14 +241,14 @@ class Trainer:
         done = epoch * self.steps_per_epoch + step
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(done, self.total_steps, self.recipe)
-        torch.manual_seed(derived_seed(self.seed, epoch, DROPOUT, step))
-        batch = self._batch(epoch, step, index)
-        for piece in _pieces(batch, self.accumulation):
+        torch.manual_seed(derived_seed(self.seed, epoch, DROPOUT, step) + self.processes.rank)
+        for piece in _pieces(self._batch(epoch, step, index), self.accumulation):
             with self.hardware.autocast():
                 logits = self.network(piece.images)
             logits = logits.float()
             loss = _loss(logits, piece, self.recipe.label_smoothing)
-            (loss * (len(piece.labels) / len(batch.labels))).backward()
+            # Gradients add up over pieces; over processes, `network` makes them the mean.
+            (loss * (len(piece.labels) * self.processes.count / len(index))).backward()
             self._count(logits.detach(), piece.labels)
         if self.hardware.device.type == "cpu":  # where reading the sum costs nothing, do not wait for the epoch's end
             self._refuse_divergence(epoch, self.loss_sum.item())
@@ -243,10 +260,12 @@ class Trainer:
             self.average.update_parameters(self.model)
 
     def _batch(self, epoch: int, step: int, index: Tensor) -> Batch:
-        """The augmented batch of a step, channels_last, at the side that the step trains on."""
+        """This process's share of a step's augmented batch, channels_last, at the side that the step trains on."""
         generator = torch.Generator(self.hardware.device)
         generator.manual_seed(derived_seed(self.seed, epoch, AUGMENTATION, step))
-        batch = self.augmentation(*self.train_part.take(index, self.hardware.device), generator)
+        whole = self.augmentation(*self.train_part.take(index, self.hardware.device), generator)
+        # Augmented before it is shared out, so that no draw depends on the number of processes, and neighbours mix.
+        batch = _pieces(whole, self.processes.count)[self.processes.rank]
         images, side = batch.images, self._side(epoch * self.steps_per_epoch + step)
         if side < images.shape[-1]:
             images = F.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
@@ -271,8 +290,10 @@ class Trainer:
 
     def _count(self, logits: Tensor, labels: Tensor) -> None:
         """Add to the epoch's sums, on the device: reading them here would stall a GPU at every step."""
-        self.loss_sum += F.cross_entropy(logits, labels, reduction="sum").double()
-        self.correct += (logits.argmax(1) == labels).sum()
+        loss = F.cross_entropy(logits, labels, reduction="sum").double()
+        loss, correct = self.processes.total(loss, (logits.argmax(1) == labels).sum())
+        self.loss_sum += loss
+        self.correct += correct
 
     def _finish_epoch(self, epoch: int, report: Callable[[dict], None]) -> None:
         """Validate, add the epoch's row to the history, and start the next epoch's sums."""
@@ -280,7 +301,8 @@ class Trainer:
         self.hardware.synchronize()  # a GPU's steps are only queued so far
         self.progress.seconds += time.monotonic() - start
         seen = self.steps_per_epoch * self.batch_size
-        validation = predict(self._best_network(), self.validation_part, self.augmentation, self.hardware)
+        network = self._best_network()
+        validation = predict(network, self.validation_part, self.augmentation, self.hardware, self.processes)
         labels = self.validation_part.all_labels()
         row = {
             "epoch": epoch + 1,
@@ -316,7 +338,8 @@ class Trainer:
         """The network of the result; a stochastic weight average gets its batch-norm statistics first."""
         network = self._best_network()
         if self.recipe.averaging == "swa" and network is not self.model:
-            torch.manual_seed(derived_seed(self.seed, self.recipe.epochs, DROPOUT))  # dropout is on in this pass too
+            # Dropout is on in this pass too.
+            torch.manual_seed(derived_seed(self.seed, self.recipe.epochs, DROPOUT) + self.processes.rank)
             with self.hardware.autocast():
                 update_bn(self._clean_batches(), network)
         return network
@@ -324,16 +347,18 @@ class Trainer:
     def _clean_batches(self):
         """The training images in order, normalised and not augmented, in batches of the training size."""
         whole_batches = torch.arange(self.steps_per_epoch * self.batch_size)
-        for piece in whole_batches.split(self.batch_size):
-            images, _ = self.train_part.take(piece, self.hardware.device)
+        for batch in whole_batches.split(self.batch_size):
+            images, _ = self.train_part.take(batch[self.processes.share(len(batch))], self.hardware.device)
             yield _channels_last(self.augmentation.normalise(images))
 
     # -- state: save and resume are mirror images; what one writes the other reads, and nothing is left over ----------
 
     def _save(self, states: ResumeFolder) -> None:
+        if not self.processes.first:
+            return  # all have the same state
         self._refuse_divergence(self.progress.epoch, self.loss_sum.item())  # such a state is not worth going back to
         progress = replace(self.progress, wall_seconds=time.monotonic() - self.started)
-        states.save(progress.epoch * self.steps_per_epoch + progress.step, self._tensors(), asdict(progress))
+        states.save(self._steps_done(progress), self._tensors(), asdict(progress))
 
     def _save_interval(self, states: ResumeFolder) -> float:
         """Seconds between two saves that keep to their share of the time; the first one's cost is a guess."""
@@ -342,14 +367,22 @@ class Trainer:
 
     def _resume(self, states: ResumeFolder) -> None:
         found = states.load()
+        progress = Progress(**found[1]) if found else Progress()
+        if not self.processes.agree(self._steps_done(progress)):
+            raise UserError(
+                f"{states.folder}: not all processes could read the same state; run the same command again, or remove"
+                " the folder to start anew."
+            )
         if found is None:
             return
-        tensors, progress = found
-        self.progress = Progress(**progress)
-        self._restore(tensors)
+        self.progress = progress
+        self._restore(found[0])
         at = round(self.progress.epoch + self.progress.step / self.steps_per_epoch, 3)
         self.progress.resumed_from = [*self.progress.resumed_from, at]
         states.say(f"resumed at epoch {at} of {self.recipe.epochs}")
+
+    def _steps_done(self, progress: Progress) -> int:
+        return progress.epoch * self.steps_per_epoch + progress.step
 
     def _tensors(self) -> dict[str, Tensor]:
         """Every tensor that training changes, by name: weights, average, optimizer, sums of the current epoch."""

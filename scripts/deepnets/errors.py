@@ -48,6 +48,13 @@ def log_to(path: str | Path | None) -> None:
         LOG.addHandler(logging.FileHandler(path, mode="a", encoding="utf-8"))
 
 
+def log_errors_of(process: str) -> None:
+    """Send LOG's errors alone to the terminal, with the process's name: it helps another, which speaks for both."""
+    LOG.setLevel(logging.ERROR)
+    LOG.handlers = [logging.StreamHandler()]
+    LOG.handlers[0].setFormatter(logging.Formatter(f"{process}: %(message)s"))
+
+
 def is_out_of_memory(error: Exception) -> bool:
     """Whether memory ran out, on the host or on a GPU; torch, which is not for import here, tells it in words only."""
     told = isinstance(error, RuntimeError | OSError) and _OUT_OF_MEMORY.search(str(error))

@@ -118,6 +118,7 @@ def _timing(trainer: Trainer, keeps_memory: bool) -> dict:
         # as bfloat16 is slower in some; threads are, by how many trainings share the cores.
         "memory_format": "channels_last",
         "allocator": "keeps freed memory" if keeps_memory else "default",
+        "processes": trainer.processes.count,
         "epochs": recipe.epochs,
         "batch_size": trainer.batch_size,
         "accumulation": trainer.accumulation,

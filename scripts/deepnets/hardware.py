@@ -11,7 +11,6 @@ from importlib import metadata
 import torch
 from torch import nn
 
-from deepnets.errors import UserError
 from deepnets.machine import cpu_name, usable_cores
 
 
@@ -66,17 +65,12 @@ def set_up(model: nn.Module, device: str, precision: str, threads: int) -> Hardw
 
     Args:
         model: its depthwise convolutions are told where to avoid bfloat16 on a CPU.
-        device: "auto" (a GPU where torch sees one), "cpu" or "cuda".
+        device: "auto" (a GPU where torch sees one) or "cpu".
         precision: "fp32", "bf16", or "auto": bf16 where the device multiplies it natively.
         threads: CPU threads; cut to the cores that this process may use.
-
-    Raises:
-        UserError: a GPU is asked for where there is none.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: torch sees no GPU here; use --device cpu, or install a CUDA build of torch.")
     threads = min(threads, usable_cores())
     torch.set_num_threads(threads)
     # Bitwise repeatable on the CPU at no cost; on a GPU it costs speed, so there it is asked for.

@@ -1,11 +1,16 @@
-"""The machine that this process runs on, as far as the standard library can tell."""
+"""The machine that this process runs on, as far as the standard library and nvidia-smi can tell."""
 
 import contextlib
+import itertools
 import os
 import platform
+import re
+import shutil
+import subprocess
 from pathlib import Path
 
 CGROUP, CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+GPU_NAME = re.compile(r"\d+|(GPU|MIG)-[\w/-]+")  # a name in CUDA_VISIBLE_DEVICES: a number, or (the start of) a UUID
 
 
 def cpu_name() -> str:
@@ -36,3 +41,30 @@ def usable_memory_mb() -> int | None:
             with contextlib.suppress(OSError, ValueError):  # no limit at this level: no file, or "max"
                 limits.append(int((CGROUPS / folder.relative_to("/") / "memory.max").read_text(encoding="utf-8")))
     return min(limits) // 10**6
+
+
+def visible_gpus() -> list[str]:
+    """Names of the NVIDIA GPUs that this process may use, as CUDA_VISIBLE_DEVICES gives them; else all UUIDs.
+
+    As CUDA does, it stops reading that variable at the first name of no GPU: "", "-1", "NoDevFiles".
+    """
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is None:
+        return installed_gpus()
+    return list(dict.fromkeys(itertools.takewhile(GPU_NAME.fullmatch, named.replace(" ", "").split(","))))
+
+
+def installed_gpus() -> list[str]:
+    """UUIDs of the machine's NVIDIA GPUs, in the order of their numbers; empty where nvidia-smi knows of none."""
+    return re.findall(r"^GPU \d+: .*\(UUID: (\S+)\)$", output_of("nvidia-smi", "-L") or "", re.MULTILINE)
+
+
+def output_of(*command: str) -> str | None:
+    """What a command prints; None where it is missing, fails or hangs."""
+    if shutil.which(command[0]) is None:
+        return None
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return None
+    return done.stdout.strip()

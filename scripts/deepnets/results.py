@@ -136,6 +136,7 @@ class Timing(BaseModel):
     device_name: str | None = None
     precision: str
     threads: PositiveInt
+    processes: PositiveInt = 1
     deterministic: bool = False  # a file that does not say so promises nothing
     accumulation: PositiveInt = 1
     train_seconds: NonNegativeFloat  # of the steps alone
@@ -152,8 +153,9 @@ class Timing(BaseModel):
 
     @property
     def thread_count(self) -> str:
-        """The CPU threads, in words."""
-        return "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        """The CPU threads, in words, and in how many processes."""
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        return threads if self.processes == 1 else f"{threads} in each of {self.processes} processes"
 
 
 Content = TypeVar("Content", bound=BaseModel)

@@ -16,6 +16,7 @@ from torch import nn
 
 from deepnets.augment import Augmentation, Batch
 from deepnets.checkpoint import ResumeFolder
+from deepnets.distributed import Processes
 from deepnets.engine import ORDER, Interrupted, Part, Trainer, _loss, derived_seed, predict
 from deepnets.errors import UserError
 from deepnets.hardware import Hardware
@@ -433,6 +434,11 @@ def test_swa_averages_the_end_of_training_and_estimates_batch_statistics_anew(st
     torch.testing.assert_close(result[0].weight, torch.stack(weights[3:]).mean(0))
     images = (separable(30).images.permute(0, 3, 1, 2) / 255 - MEAN) / STD
     torch.testing.assert_close(result[2].running_mean, result[0](images).mean(dim=(0, 2, 3)).detach())
+
+
+def test_batch_of_fewer_images_than_processes_is_refused():
+    with pytest.raises(UserError, match="a batch of 10 images cannot be shared out among 11 processes"):
+        Trainer(network(), Recipe(batch_size=10), separable(), separable(), None, 7, HARDWARE, Processes(0, 11))
 
 
 # -- what cannot go on -----------------------------------------------------------------------------------------------

@@ -15,7 +15,6 @@ import torch
 from torch import nn
 
 from deepnets import hardware
-from deepnets.errors import UserError
 from deepnets.hardware import Hardware, keep_freed_memory, set_up
 from deepnets.machine import usable_cores
 
@@ -34,20 +33,9 @@ def torch_as_it_was():
     torch.set_num_threads(threads)
 
 
-@pytest.fixture
-def no_gpu(monkeypatch):
+def test_auto_is_the_cpu_where_there_is_no_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-
-
-@pytest.mark.usefixtures("no_gpu")
-def test_auto_is_the_cpu_where_there_is_no_gpu():
     assert set_up(DENSE, "auto", "fp32", 1) == Hardware(CPU, "fp32", 1, deterministic=True)
-
-
-@pytest.mark.usefixtures("no_gpu")
-def test_gpu_that_is_not_there_is_refused_with_the_way_out():
-    with pytest.raises(UserError, match="--device cuda: torch sees no GPU here; use --device cpu"):
-        set_up(DENSE, "cuda", "auto", 1)
 
 
 def test_cpu_is_deterministic_and_fills_no_memory_in_vain():

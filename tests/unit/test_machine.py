@@ -1,5 +1,7 @@
 """What the machine has, and what of it a process may use."""
 
+import os
+
 import pytest
 
 from deepnets import machine
@@ -38,3 +40,45 @@ def test_without_control_groups_it_is_that_of_the_machine(group, tmp_path, conte
     group()
     (tmp_path / "cgroup").unlink() if content is None else (tmp_path / "cgroup").write_text(content)
     assert machine.usable_memory_mb() == 8000
+
+
+@pytest.mark.parametrize(
+    ("named", "visible"),
+    [
+        ("0,1", ["0", "1"]),
+        (" 3, 2 ", ["3", "2"]),
+        ("GPU-1a2b,MIG-3c/4/5", ["GPU-1a2b", "MIG-3c/4/5"]),
+        ("0,0", ["0"]),
+        # What CUDA takes for the end of the list.
+        ("", []),
+        ("-1", []),
+        ("NoDevFiles", []),
+        ("0,1,-1,2", ["0", "1"]),
+    ],
+)
+def test_visible_gpus_are_those_that_cuda_is_told_of(monkeypatch, named, visible):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    assert machine.visible_gpus() == visible
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_without_a_word_to_cuda_all_installed_gpus_are_visible(fake_gpus, tmp_path, count):
+    environment, uuids = fake_gpus(tmp_path, count)
+    os.environ.update(environment)
+    assert machine.visible_gpus() == machine.installed_gpus() == uuids
+
+
+def test_machine_without_nvidia_smi_has_no_gpus(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert machine.visible_gpus() == []
+
+
+def test_slices_of_a_gpu_are_not_counted_as_gpus(monkeypatch):
+    listed = "GPU 0: A100 (UUID: GPU-a)\n  MIG 1g.10gb Device 0: (UUID: MIG-b)"
+    monkeypatch.setattr(machine, "output_of", lambda *_command: listed)
+    assert machine.installed_gpus() == ["GPU-a"]
+
+
+@pytest.mark.parametrize("command", [("no-such-program",), ("false",), ("printf", "\\377")])
+def test_command_that_is_missing_or_fails_has_no_output(command):
+    assert machine.output_of(*command) is None

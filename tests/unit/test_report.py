@@ -459,6 +459,15 @@ def test_the_folders_of_this_machine_stay_out_of_the_report(experiment, write_re
     assert path not in text
 
 
+def test_the_commands_ask_for_as_many_processes_as_a_training_had(experiment, write_report):
+    directory = experiment()
+    set_timing(directory, processes=2)
+    text = write_report(directory)
+    assert "snakemake --cores 4" in text
+    assert "--set-threads train=4 evaluate=2 --set-resources train:processes=2" in text
+    assert "2 threads in each of 2 processes" in text
+
+
 def test_the_same_figures_are_promised_only_where_all_trainings_were_deterministic(experiment, write_report):
     directories = experiment(seed=0), experiment(seed=1)
     promise = "the same figures to the last digit."

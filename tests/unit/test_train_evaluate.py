@@ -1,5 +1,6 @@
 """train.py and evaluate.py from end to end: MobileNetV2 on 60 images of 8x8 pixels."""
 
+import contextlib
 import csv
 import json
 import math
@@ -14,6 +15,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,8 +28,9 @@ from torchvision.models import MobileNetV2
 import evaluate
 import train
 from deepnets import experiment_files
+from deepnets.distributed import Processes
 from deepnets.engine import Trainer
-from deepnets.errors import LOG, run
+from deepnets.errors import LOG, UserError, run
 from deepnets.files import canonical_json, sha256_file, sha256_text, write_json
 from deepnets.recipe import Recipe
 
@@ -88,7 +91,7 @@ def data(tmp_path_factory) -> Path:
 
 def train_arguments(data: Path, folder: Path, job: dict = JOB) -> list[str]:
     where = ["--job", json.dumps(job), "--data", str(data), "--output", str(folder)]
-    return [*where, "--threads", "1", "--device", "cpu", "--log", str(folder / "log")]
+    return [*where, "--threads", "1", "--gpus", "0", "--log", str(folder / "log")]
 
 
 def evaluate_arguments(data: Path, folder: Path, job: dict = JOB) -> list[str]:
@@ -171,6 +174,7 @@ def test_history_has_a_row_per_epoch(finished):
 def test_timing_says_what_may_differ_between_runs(finished):
     said = timing(finished)
     keys = {"device", "device_name", "precision", "threads", "batch_size", "wall_seconds", "images_per_second"}
+    assert said["processes"] == 1
     assert said.keys() >= keys | {"peak_memory_mb", "resumed_from_epochs", "versions"}
     assert (said["device"], said["threads"], said["batch_size"]) == ("cpu", 1, 16)
     assert said["precision"] in ("fp32", "bf16")
@@ -441,3 +445,29 @@ def test_batches_that_cannot_be_halved_any_more_end_in_a_line(data, tmp_path, mo
     monkeypatch.setattr(MobileNetV2, "forward", full)
     line = last_words(train, train_arguments(data, tmp_path), caplog)
     assert line.startswith("error: digits/mobilenet_v2/quick/seed3: out of memory even with 2 images at a time; ")
+
+
+def test_of_several_processes_none_halves_its_batches_alone(data, tmp_path, monkeypatch):
+    def full(*_arguments):
+        raise MemoryError
+
+    hardware = SimpleNamespace(precision="fp32", threads=1)
+    trainer = SimpleNamespace(fit=full, train_part=[], hardware=hardware, accumulation=2)
+    monkeypatch.setattr(train, "build_trainer", lambda *_arguments: trainer)
+    with pytest.raises(UserError, match="out of memory; set accumulation: 4 in the recipe"):
+        call(train.train, train.parse_args(train_arguments(data, tmp_path)), Processes(0, 2), False)
+
+
+def test_more_gpus_than_torch_sees_are_refused(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    arguments = [*train_arguments(data, tmp_path), "--gpus", "4"]
+    with pytest.raises(UserError, match="--gpus 4: torch sees 1 here; ask for fewer"):
+        train.launch(train.parse_args(arguments), arguments)
+
+
+def test_gpu_that_torch_cannot_use_is_told(data, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(train, "lent", lambda count: contextlib.nullcontext(["GPU-1"]))
+    monkeypatch.setattr(train, "train", lambda *_arguments: None)
+    call(train.main, [*train_arguments(data, tmp_path), "--gpus", "1"])
+    assert "digits/mobilenet_v2/quick/seed3: on the CPU: torch cannot use the GPU" in caplog.text

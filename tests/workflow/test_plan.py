@@ -87,6 +87,26 @@ def processor_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
+@pytest.mark.parametrize(
+    ("installed", "arguments", "asked"),
+    [
+        (0, (), 0),
+        (2, (), 1),
+        (0, ("--resources", "gpu=2"), 1),
+        (2, ("--resources", "gpu=0"), 0),
+        (4, ("--set-resources", "train:gpu=4"), 4),
+        (2, ("--set-resources", "train:gpu=4"), 2),  # as many as there are
+    ],
+)
+def test_trainings_ask_for_a_gpu_each_where_there_are_any(
+    clone, snakemake, fake_gpus, tmp_path, installed, arguments, asked
+):
+    environment, _uuids = fake_gpus(tmp_path, installed)
+    target = "results/digits/resnet50/quick/seed0/history.csv"
+    planned = snakemake(clone, "--dry-run", "--printshellcmds", target, *arguments, **environment)
+    assert f"--gpus {asked} --processes 1" in planned.stdout
+
+
 def test_a_dry_run_needs_no_torch(clone, snakemake, tmp_path):
     for package in ("torch", "torchvision", "sklearn", "matplotlib"):
         (tmp_path / package).mkdir()

@@ -324,6 +324,8 @@ def test_arrays_that_are_made_first_train_only_what_is_new(study, dry_run, snake
         (("--profile", "profiles/slurm"), 1),
         (("--set-threads", "train=4"), 4),
         (("--set-resources", "train:mem_mb=99"), 1),
+        (("--set-resources", "train:processes=2"), 2),
+        (("--resources", "gpu=2", "--set-resources", "train:gpu=2"), 1),
         (("--config", "study=first"), 1),
         (("results/report.md", "results/metrics.csv"), 1),
     ],

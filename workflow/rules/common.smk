@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 from deepnets.checksums import damaged
 from deepnets.demand import core_seconds, memory_mb
 from deepnets.errors import UserError
-from deepnets.machine import usable_cores, usable_memory_mb
+from deepnets.machine import usable_cores, usable_memory_mb, visible_gpus
 
 CONFIG_FILE = "config.yaml" if Path("config.yaml").exists() else str(ROOT / "config.yaml")
 OVERRIDES = [os.path.relpath(file) for file in workflow.configfiles]  # what --configfile names
@@ -55,6 +55,10 @@ JOBS = Jobs(CONFIG, ROOT)
 STUDY = JOBS.study
 STUDY_DATASETS = list(dict.fromkeys(experiment.dataset for experiment in STUDY))
 
+# Whether a cluster runs the jobs: this Snakemake submits them (only then `--jobs` is set, and nothing else tells so
+# early), or it is the one that runs such a job on its node, which reads this file again.
+ON_CLUSTER = workflow.resource_settings.nodes is not None or workflow.remote_exec
+
 
 def spec_and_shape(experiment):
     """What `memory_mb` and `core_seconds` want of an experiment: its spec, and (C, H, W) of its dataset."""
@@ -68,10 +72,6 @@ def side_by_side():
     return min(len(STUDY), max(1, fit))
 
 
-# Whether a cluster runs the jobs: this Snakemake submits them (only then `--jobs` is set, and nothing else tells so
-# early), or it is the one that runs such a job on its node, which reads this file again.
-ON_CLUSTER = workflow.resource_settings.nodes is not None or workflow.remote_exec
-
 # Trainings side by side use the cores better than threads of one, which wait for each other after every layer; only
 # cores that no training would have are given to the threads. A cluster's job gets as many cores as its rule has
 # threads: a number that is the same on every node, and in the job, where `cores` are the node's.
@@ -83,6 +83,12 @@ TRAIN_THREADS = (
 # On one machine, no more jobs at once than its memory holds; `--resources mem_mb=...` overrides it.
 if not ON_CLUSTER and "mem_mb" not in workflow.global_resources and usable_memory_mb():
     workflow.register_resource("mem_mb", usable_memory_mb())
+
+# As many trainings at once as there are GPUs, one on each; `gpu` reads 0 in the jobs where there is none, and they take
+# the CPU. On a cluster the profile asks for GPUs. `--resources gpu=...` and `--set-resources train:gpu=...` override it.
+GPUS_PER_JOB = 0 if ON_CLUSTER else 1
+if not ON_CLUSTER and "gpu" not in workflow.global_resources:
+    workflow.register_resource("gpu", len(visible_gpus()))
 
 # What a disk or a program has damaged is moved away, and so made again; Snakemake itself looks at times alone.
 if workflow.is_main_process:

@@ -26,6 +26,7 @@ rule evaluate:
     resources:
         mem_mb=growing(4000),
         runtime=growing(30),
+        gpu=GPUS_PER_JOB,
     params:
         job=job("evaluate"),
         folder=subpath(output.metrics, parent=True),
@@ -33,4 +34,4 @@ rule evaluate:
         "Evaluate {wildcards.model} on {wildcards.dataset}, recipe {wildcards.recipe}, seed {wildcards.seed}"
     shell:
         "exec python {input.script:q} --job {params.job:q} --data {input.data:q} --summary {input.summary:q}"
-        " --output {params.folder:q} --threads {threads} --log {log:q}"
+        " --output {params.folder:q} --threads {threads} --gpus {resources.gpu:q} --log {log:q}"

@@ -58,6 +58,8 @@ rule train:
     resources:
         mem_mb=train_memory_mb,
         runtime=train_runtime,
+        gpu=GPUS_PER_JOB,
+        processes=1,  # of one training, without a GPU; with several, there is one for each
     params:
         job=job("train"),
         folder=subpath(output.model, parent=True),
@@ -65,4 +67,5 @@ rule train:
         "Train {wildcards.model} on {wildcards.dataset}, recipe {wildcards.recipe}, seed {wildcards.seed}"
     shell:
         "exec python {input.script:q} --job {params.job:q} --data {input.data:q} --output {params.folder:q}"
-        " --threads {threads} --log {log:q} --parent $PPID"
+        " --threads {threads} --gpus {resources.gpu:q} --processes {resources.processes:q}"
+        " --log {log:q} --parent $PPID"

@@ -2,14 +2,12 @@
 
 import platform
 import re
-import shutil
-import subprocess
 import tomllib
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from deepnets.machine import cpu_name, usable_cores, usable_memory_mb
+from deepnets.machine import cpu_name, output_of, usable_cores, usable_memory_mb
 
 # What a result can depend on; a user's own pictures beside them do not make a checkout modified.
 _CODE = ("Snakefile", "config.yaml", "pyproject.toml", "requirements.txt", "profiles", "scripts", "workflow")
@@ -51,7 +49,7 @@ def package_versions(root: str | Path) -> dict[str, str]:
 
 def gpus() -> list[str]:
     """Name and driver of each NVIDIA GPU, as nvidia-smi tells; empty where there is none."""
-    return (_output("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader") or "").splitlines()
+    return (output_of("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader") or "").splitlines()
 
 
 def git_state(root: str | Path) -> tuple[str | None, bool | None]:
@@ -60,20 +58,9 @@ def git_state(root: str | Path) -> tuple[str | None, bool | None]:
     (None, None) where `root` is not the top of a git checkout, as after unpacking an archive.
     """
     git = ("git", "--no-optional-locks", "-C", str(root))
-    top = _output(*git, "rev-parse", "--show-toplevel")
-    commit = _output(*git, "rev-parse", "--verify", "HEAD")
+    top = output_of(*git, "rev-parse", "--show-toplevel")
+    commit = output_of(*git, "rev-parse", "--verify", "HEAD")
     if not top or not commit or Path(top).resolve() != Path(root).resolve():
         return None, None
-    changes = _output(*git, "status", "--porcelain", "--", *_CODE)
+    changes = output_of(*git, "status", "--porcelain", "--", *_CODE)
     return commit, None if changes is None else bool(changes)
-
-
-def _output(*command: str) -> str | None:
-    """What a command prints; None where it is missing, fails or hangs."""
-    if shutil.which(command[0]) is None:
-        return None
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
-    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
-        return None
-    return done.stdout.strip()

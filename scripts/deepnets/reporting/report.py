@@ -313,8 +313,10 @@ def _is_deterministic(study: Study) -> bool:
 
 def _commands(study: Study) -> Markdown:
     threads = max(result.timing.threads for result in study.results)
-    cores = max(threads, study.environment["cores"])  # trainings side by side, each as it was
+    processes = max(result.timing.processes for result in study.results)
+    cores = max(threads * processes, study.environment["cores"])  # trainings side by side, each as it was
     on_gpu = any(result.timing.device == "cuda" for result in study.results)
+    several = f" --set-resources train:{'gpu' if on_gpu else 'processes'}={processes}" if processes > 1 else ""
     variable = "DEEPNETS_DETERMINISTIC=1 " if on_gpu and _is_deterministic(study) else ""
     commit = study.environment["git_commit"]
     return block(
@@ -322,7 +324,7 @@ def _commands(study: Study) -> Markdown:
             *([f"git checkout {commit}"] if commit else []),
             "make setup && source .venv/bin/activate",
             f"{variable}snakemake --cores {cores} results/report.md --config study={quote(study.name)}"
-            f" --set-threads train={threads} evaluate={threads}",
+            f" --set-threads train={threads * processes} evaluate={threads}{several}",
         ]
     )
 

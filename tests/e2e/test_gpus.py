@@ -1,0 +1,64 @@
+"""Trainings on the GPUs of one machine, as far as nvidia-smi tells of any; and one training in two processes."""
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow  # whoever comes first builds the study: a minute on one core
+
+TRAININGS = [f"results/shapes/small/brief/seed{seed}" for seed in range(1, 5)]
+
+
+@pytest.fixture
+def train(root, study, snakemake, fake_gpus, tmp_path):
+    """Make four trainings on a machine with so many GPUs: `train(2) -> UUIDs, notes of each training`."""
+
+    def run(count: int) -> tuple[list[str], list[dict]]:
+        environment, uuids = fake_gpus(tmp_path, count)
+        (study / "loaded.jsonl").unlink()
+        trace = {"PYTHONPATH": str(root / "tests/study/trace")}
+        threads = ("--set-threads", "train=1")
+        targets = [f"{training}/history.csv" for training in TRAININGS]
+        done = snakemake(study, *targets, *threads, cores=4, **environment, **trace)
+        assert done.returncode == 0, done.stdout
+        notes = [json.loads(line) for line in (study / "loaded.jsonl").read_text().splitlines()]
+        return uuids, [note for note in notes if Path(note["arguments"][0]).name == "train.py"]
+
+    return run
+
+
+def at_once(one: dict, other: dict) -> bool:
+    return one["started"] < other["ended"] and other["started"] < one["ended"]
+
+
+def test_two_gpus_train_two_experiments_at_once_and_share_none(train):
+    uuids, notes = train(2)
+    assert len(notes) == 4
+    assert {note["gpus"] for note in notes} == set(uuids)
+    side_by_side = [(one, other) for one, other in itertools.combinations(notes, 2) if at_once(one, other)]
+    assert side_by_side
+    assert all(one["gpus"] != other["gpus"] for one, other in side_by_side)
+
+
+def test_one_gpu_trains_one_experiment_after_the_other(train):
+    (uuid,), notes = train(1)
+    assert [note["gpus"] for note in notes] == [uuid] * 4
+    assert not any(at_once(one, other) for one, other in itertools.combinations(notes, 2))
+
+
+def test_without_gpus_trainings_share_the_cores(train):
+    _none, notes = train(0)
+    assert [note["gpus"] for note in notes] == [None] * 4
+    assert any(at_once(one, other) for one, other in itertools.combinations(notes, 2))
+
+
+def test_one_experiment_trains_in_two_processes_where_the_rule_asks_for_them(study, snakemake):
+    together = ("--set-threads", "train=2", "--set-resources", "train:processes=2")
+    done = snakemake(study, f"{TRAININGS[0]}/metrics.json", *together, cores=2)
+    assert done.returncode == 0, done.stdout
+    timing = json.loads((study / TRAININGS[0] / "timing.json").read_text())
+    assert (timing["processes"], timing["threads"]) == (2, 1)
+    log = (study / TRAININGS[0].replace("results", "logs") / "train.log").read_text()
+    assert log.count("1 thread in each of 2 processes") == 1
