@@ -20,7 +20,7 @@ unexport PYTHONPATH PYTHONHOME
 export UV_HTTP_TIMEOUT ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report why test test-cluster chaos bench lint schema requirements clean distclean
+.PHONY: help setup report why test test-cluster chaos bench bench-scale lint schema requirements clean distclean
 
 help:  ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -57,6 +57,11 @@ chaos: setup  ## Kill a training at a hundred random moments and compare the byt
 
 bench: setup  ## Measure the training speed beside a plain loop, 40 minutes; writes results/bench.md
 	PYTHONPATH=scripts python benchmarks/speed.py
+
+bench-scale: setup  ## Measure what the workflow costs by itself, 10 to 1,500 experiments, and large data, 30 minutes
+	PYTHONPATH=scripts python benchmarks/scale.py
+	PYTHONPATH=scripts python benchmarks/prepare_speed.py
+	PYTHONPATH=scripts python benchmarks/read_speed.py
 
 lint: setup  ## Check style, formatting, rules, the schema of config.yaml, and the packages for known vulnerabilities
 	python -m ruff check

@@ -3,7 +3,8 @@
     python scripts/prepare.py --dataset mnist --raw data/mnist/raw.json --output data/mnist/dataset.json \
         --job '{"spec": {"source": "torchvision", "name": "MNIST", "size": 28, "channels": 1}}'
 
-The arrays go beside the output; dataset.json, which describes them, is written last.
+The arrays go beside the output; dataset.json, which describes them, is written last. The same command after a kill
+goes on where it stopped.
 """
 
 import argparse
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from deepnets.checksums import recorded
 from deepnets.datasets.prepare import prepare
-from deepnets.errors import run
+from deepnets.errors import log_to, run
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -21,12 +22,14 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--job", required=True, type=json.loads, help='JSON with "spec", what identifies the arrays')
     parser.add_argument("--raw", required=True, type=Path, help="raw.json that download.py wrote")
     parser.add_argument("--output", required=True, type=Path, help="dataset.json to write")
-    parser.add_argument("--threads", type=int, default=1, help="threads that decode image files (default: 1)")
+    parser.add_argument("--processes", type=int, default=1, help="that decode image files (default: 1)")
+    parser.add_argument("--log", help="file that the terminal's lines are appended to")
     args = parser.parse_args(argv)
+    log_to(args.log)
 
     arrays = (f"{part}_{kind}.npy" for part in ("train", "test") for kind in ("images", "labels"))
     with recorded("prepare", args.output, *map(args.output.with_name, arrays)):
-        prepare(args.dataset, args.job["spec"], args.raw, args.output, args.threads)
+        prepare(args.dataset, args.job["spec"], args.raw, args.output, args.processes, args.job.get("code"))
 
 
 if __name__ == "__main__":

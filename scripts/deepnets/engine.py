@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from deepnets.augment import Augmentation, Batch
 from deepnets.checkpoint import ResumeFolder
+from deepnets.datasets.prepared import HASHED_UP_TO, read_ahead
 from deepnets.distributed import ALONE, Processes
 from deepnets.errors import UserError
 from deepnets.hardware import Hardware
@@ -48,19 +49,24 @@ class Part:
     """Images and labels of one part of a dataset.
 
     images: uint8 (M, H, W, C), possibly memory-mapped. labels: int64 (M,). rows: int64 (N,), which of the M belong to
-    this part; None for all. All three are on one device.
+    this part; None for all. All three are on one device. on_disk: the images, where they are so many that their file is
+    not in memory; None where it is, or where the images are on a device.
     """
 
     images: Tensor
     labels: Tensor
     rows: Tensor | None = None
+    on_disk: np.memmap | None = None
 
     @classmethod
     def of_arrays(cls, images: np.ndarray, labels: np.ndarray) -> "Part":
         """All rows of two arrays, which are shared and not copied."""
         with warnings.catch_warnings():  # a mapped file is read-only; nothing here writes to it
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-            return cls(torch.from_numpy(images), torch.from_numpy(labels))
+            part = cls(torch.from_numpy(images), torch.from_numpy(labels))
+        # A file of up to that size has just been read whole, to be hashed.
+        large = isinstance(images, np.memmap) and images.nbytes > HASHED_UP_TO
+        return replace(part, on_disk=images) if large else part
 
     def __len__(self) -> int:
         return len(self.labels if self.rows is None else self.rows)
@@ -72,14 +78,19 @@ class Part:
 
     def to(self, device: torch.device) -> "Part":
         """The same part on the device where it fits in half of its free memory, else unchanged on the host."""
-        if device.type == "cuda" and self.images.nbytes > torch.cuda.mem_get_info(device)[0] // 2:
+        if device.type == "cpu" or self.images.nbytes > torch.cuda.mem_get_info(device)[0] // 2:
             return self
         rows = None if self.rows is None else self.rows.to(device)
         return Part(self.images.to(device), self.labels.to(device), rows)
 
     def select(self, rows: Tensor) -> "Part":
         """The part made of these rows, int64 (N,), of all images; nothing is copied."""
-        return Part(self.images, self.labels, rows.to(self.labels.device))
+        return replace(self, rows=rows.to(self.labels.device))
+
+    def expect(self, index: Tensor) -> None:
+        """Tell the disk of images that will soon be taken, by `index` as there; it reads them in the meantime."""
+        if self.on_disk is not None:
+            read_ahead(self.on_disk, (index if self.rows is None else self.rows[index]).numpy())
 
     def take(self, index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
         """Images (n, C, H, W) and labels (n,) at `index`, int64 (n,) in 0..N-1, on `device`."""
@@ -101,6 +112,7 @@ def predict(
     logits = []
     with torch.inference_mode(), hardware.autocast():
         for index in torch.arange(len(part))[processes.share(len(part))].split(EVALUATION_BATCH):
+            part.expect(index)
             images, _ = part.take(index, hardware.device)
             logits.append(model(_channels_last(augmentation.normalise(images))).float())
     return processes.whole(torch.cat(logits).cpu(), len(part))
@@ -230,6 +242,7 @@ class Trainer:
         with bar:
             for step in range(self.progress.step, self.steps_per_epoch):
                 start = time.monotonic()
+                self.train_part.expect(order[(step + 1) * self.batch_size : (step + 2) * self.batch_size])
                 self._step(epoch, step, order[step * self.batch_size : (step + 1) * self.batch_size])
                 self.progress.step = step + 1
                 self.progress.seconds += time.monotonic() - start

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 USER_ERROR_EXIT_CODE = 2
+_MOST_PROBLEMS = 20  # lines of one message
 
 _FULL_OR_FORBIDDEN = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
 _OUT_OF_MEMORY = re.compile("(cannot|can't) allocate memory|out of memory", re.IGNORECASE)
@@ -36,6 +37,12 @@ def nearest(name: object, known: Iterable[str]) -> str:
 def one_line(text: str) -> str:
     """A text with line breaks and all else that cannot be printed written as Python does, like \\n."""
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
+def shortened(problems: list[str]) -> str:
+    """One message of many lines: the first of them, and how many more there are."""
+    rest = len(problems) - _MOST_PROBLEMS
+    return "\n".join(problems[:_MOST_PROBLEMS] + ([f"... and {rest} more."] if rest > 0 else []))
 
 
 def log_to(path: str | Path | None) -> None:

@@ -41,10 +41,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())  # mkstemp makes private files; results are for the whole group
-        os.replace(temporary, path)
+        move(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -54,6 +52,13 @@ def remove_leftovers(folder: Path) -> None:
     for file in folder.glob(".*-????????.*"):
         with contextlib.suppress(OSError):
             file.unlink()
+
+
+def move(finished: Path, path: Path) -> None:
+    """Give a finished file its final name, once its content is on the disk: a power cut leaves no half file there."""
+    with open(finished, "rb") as file:
+        os.fsync(file.fileno())
+    os.replace(finished, path)
 
 
 def _umask() -> int:

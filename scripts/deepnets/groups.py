@@ -68,10 +68,26 @@ def group_by_seed(results: Iterable[Result]) -> list[Group]:
     return [Group(tuple(group)) for group in groups.values()]
 
 
-def label(group: Group, among: list[Group]) -> str:
+def several_recipes(groups: Iterable[Group]) -> bool:
+    """Whether the groups of a dataset differ in their recipe, so that a label has to name it."""
+    return len({group.first.recipe for group in groups}) > 1
+
+
+def label(group: Group, with_recipe: bool) -> str:
     """Name of a group among the groups of its dataset: the model, and the recipe where there are several."""
     name = display_name(group.model)
-    return name if len({other.first.recipe for other in among}) == 1 else f"{name} ({group.first.recipe})"
+    return f"{name} ({group.first.recipe})" if with_recipe else name
+
+
+def ranked(groups: Iterable[Group]) -> list[Group]:
+    """Groups by their accuracy, the best first; equals stay in their order."""
+    return sorted(groups, key=lambda group: group.accuracy.value, reverse=True)
+
+
+def best_by_model(groups: list[Group]) -> dict[str, Group]:
+    """Each model's group of the highest accuracy, in order of the models' first appearance."""
+    best = {group.model: group for group in reversed(ranked(groups))}  # the last of a model stays
+    return {group.model: best[group.model] for group in groups}
 
 
 def interval_caption(groups: list[Group]) -> str:

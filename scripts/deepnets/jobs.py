@@ -211,5 +211,8 @@ class Jobs:
 
     def _places(self, models: Iterable[str]) -> dict[str, int]:
         """Place of each model in config.yaml, which decides its colour: one added at the end recolours no other."""
-        places = {name: place for place, name in enumerate(self.config.models)}
-        return {name: places[name] for name in models}
+        return {name: self._place[name] for name in models}
+
+    @cached_property
+    def _place(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.config.models)}

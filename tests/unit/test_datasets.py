@@ -1,6 +1,7 @@
 """What config.yaml may say of a dataset, and how prepared datasets are read."""
 
 import json
+import mmap
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from deepnets import datasets
+from deepnets.datasets import prepared as prepared_files
 from deepnets.datasets.prepared import open_dataset, split_train_validation
 from deepnets.errors import UserError
 from deepnets.files import sha256_file
@@ -316,7 +318,7 @@ def test_flipped_bit_is_found(prepared, kind):
 
 
 def test_huge_array_is_not_read_whole_to_be_hashed(prepared, monkeypatch):
-    monkeypatch.setattr("deepnets.datasets.prepared._HASHED_UP_TO", 200)
+    monkeypatch.setattr("deepnets.datasets.prepared.HASHED_UP_TO", 200)
     flip_bit(prepared.parent / "train_images.npy")  # 128 bytes of header, 96 of images
     open_dataset(prepared, "train")
 
@@ -326,6 +328,32 @@ def test_damaged_description_is_named(prepared, content):
     prepared.write_text(content)
     with pytest.raises(UserError, match=r"dataset\.json: damaged.*delete it"):
         open_dataset(prepared, "train")
+
+
+# -- images on the disk
+
+
+@pytest.fixture
+def on_disk(tmp_path) -> np.memmap:
+    """Images of 60x60x3, more than two pages each, of which none starts with a page."""
+    path = tmp_path / "images.npy"
+    np.save(path, np.random.default_rng(0).integers(256, size=(50, 60, 60, 3), dtype=np.uint8))
+    return np.load(path, mmap_mode="r")
+
+
+def test_pages_to_be_read_hold_the_whole_image_and_no_further_page(on_disk):
+    rows = np.array([49, 0, 7, 8])
+    content = Path(on_disk.filename).read_bytes()
+    for row, (start, length) in zip(rows, prepared_files._pages(on_disk, rows), strict=True):
+        assert start % mmap.PAGESIZE == 0
+        assert on_disk[row].tobytes() in content[start : start + length]
+        assert length < on_disk[row].nbytes + mmap.PAGESIZE
+
+
+def test_reading_ahead_changes_nothing_but_where_the_images_are(on_disk):
+    before = on_disk.copy()
+    prepared_files.read_ahead(on_disk, np.array([3, 49]))
+    assert np.array_equal(on_disk, before)
 
 
 # -- the validation split

@@ -415,6 +415,53 @@ def test_part_gives_images_of_its_rows_channels_first():
     assert len(whole.select(torch.tensor([5, 3]))) == 2
 
 
+@pytest.fixture
+def expected(tmp_path, monkeypatch) -> tuple[Part, list[int]]:
+    """Images too many for memory, as the engine is to believe, and a list of the rows that are asked for ahead."""
+    whole, rows = separable(), []
+    np.save(tmp_path / "images.npy", whole.images.numpy())
+    monkeypatch.setattr("deepnets.engine.HASHED_UP_TO", 0)
+    monkeypatch.setattr("deepnets.engine.read_ahead", lambda images, ahead: rows.extend(ahead.tolist()))
+    return Part.of_arrays(np.load(tmp_path / "images.npy", mmap_mode="r"), whole.labels.numpy()), rows
+
+
+def test_images_on_the_disk_are_asked_for_a_step_before_they_are_taken(expected, states, monkeypatch):
+    whole, rows = expected
+    taken, take = [], Part.take
+    monkeypatch.setattr(
+        Part,
+        "take",
+        lambda part, index, *more: [taken.append((part.rows[index].tolist(), [*rows])), take(part, index, *more)][1],
+    )
+    on_disk = trainer(train=whole.select(torch.arange(34)), validation=whole.select(torch.arange(34, 40)), epochs=1)
+    on_disk.fit(states)
+    assert len(taken) == 3 + 1
+    assert all(set(batch) <= set(asked_before) for batch, asked_before in taken[1:])
+
+
+def test_images_on_the_disk_train_to_the_same_weights(expected, fit):
+    parts = [part.select(torch.arange(34)) for part in (separable(), expected[0])]
+    (plain, _), (on_disk, _) = (fit(lambda part=part: trainer(train=part)) for part in parts)
+    assert all(torch.equal(plain[name], on_disk[name]) for name in plain)
+
+
+def test_images_in_memory_are_not_asked_for(monkeypatch, tmp_path):
+    np.save(tmp_path / "images.npy", np.zeros((4, 6, 6, 1), np.uint8))
+    assert Part.of_arrays(np.load(tmp_path / "images.npy", mmap_mode="r"), np.zeros(4, np.int64)).on_disk is None
+
+
+def test_order_of_an_epoch_is_uniform_over_all_images(monkeypatch):
+    batches = []
+    monkeypatch.setattr(Trainer, "_step", lambda trainer, epoch, step, index: batches.append(index.numpy()))
+    one = trainer(train=separable(1000), batch_size=100)
+    for epoch in range(200):
+        one.progress.step = 0
+        list(one._steps(epoch))
+    from_each_tenth = np.bincount(np.concatenate(batches[::10]) // 100)  # in each epoch's first batch
+    assert np.abs(from_each_tenth - 2000).max() < 4 * math.sqrt(2000 * 0.9)
+    assert sorted(np.concatenate(batches[:10])) == list(range(1000))
+
+
 def test_averaged_network_is_the_result_and_the_one_validated(states):
     model = network()
     averaging = trainer(model, averaging="ema", averaging_decay=0.9)

@@ -323,6 +323,17 @@ def test_the_best_of_very_many_are_shown_and_the_title_says_so(compare):
         rendered(draw(groups))
 
 
+@pytest.mark.parametrize("name", [name for name in FIGURES if name != "accuracy"])
+def test_of_very_many_models_the_best_twelve_are_in_colour_and_named(compare, name):
+    models = ({"model": f"net{i}", "accuracy": 0.5 + i / 360, "epochs": 1 + i % 3} for i in range(100))
+    figure = rendered(FIGURES[name](compare(*models)))
+    named = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert set(named) == {*(f"net{i}" for i in range(88, 100)), "88 others"}
+    assert figure.get_figheight() < 5
+    colours = {line.get_color() for line in figure.axes[0].lines}
+    assert len(colours) <= 6 + 1  # all that there are for models of one's own, and the grey of the others
+
+
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_single_experiment_is_compared_without_complaint(compare, name):
     assert isinstance(rendered(FIGURES[name](compare(TWO[0]))), Figure)

@@ -42,14 +42,15 @@ def build(tmp_path: Path, source: str, mirror: Path | None = None, **keys) -> Pa
 def prepare_again(tmp_path: Path, options: datasets.DatasetOptions) -> Path:
     output = tmp_path / "data" / "tiny"
     job = json.dumps({"spec": options.prepared_spec()})
-    arguments = ["--raw", str(output / "raw.json"), "--output", str(output / "dataset.json"), "--threads", "2"]
+    arguments = ["--raw", str(output / "raw.json"), "--output", str(output / "dataset.json"), "--processes", "2"]
     prepare.main(["--dataset", "tiny", "--job", job, *arguments])
     return output / "dataset.json"
 
 
 def assert_nothing_prepared(tmp_path: Path) -> None:
     folder = tmp_path / "data" / "tiny"
-    assert not folder.exists() or {path.name for path in folder.iterdir()} <= {"raw", "raw.json", ".download.sha256"}
+    kept = {"raw", "raw.json", ".download.sha256", ".unfinished", ".prepare.lock"}
+    assert not folder.exists() or {path.name for path in folder.iterdir()} <= kept
 
 
 # -- scikit-learn's digits
@@ -567,12 +568,12 @@ def test_link_that_leads_nowhere_is_named(tmp_path, target):
     assert refusal(tmp_path, {}).startswith(f"{tmp_path / 'birds/train/owl/link.png'}: ")
 
 
-def test_full_disk_while_writing_leaves_nothing_behind(tmp_path, monkeypatch):
+def test_full_disk_while_writing_leaves_no_array(tmp_path, monkeypatch):
     class FullDisk(io.FileIO):
         def write(self, data):
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("deepnets.datasets.prepare.open", FullDisk, raising=False)
+    monkeypatch.setattr("deepnets.datasets.writing.open", FullDisk, raising=False)
     with pytest.raises(OSError, match="No space left on device"):
         build_birds(tmp_path, BIRDS)
     assert_nothing_prepared(tmp_path)

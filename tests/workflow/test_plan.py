@@ -163,6 +163,17 @@ def test_threads_are_cores_divided_by_the_trainings_side_by_side(
     assert Counter(commands) == {(stage, str(threads)): experiments for stage in ("train", "evaluate")}
 
 
+@pytest.mark.parametrize(
+    ("cores", "usable_cores", "arguments", "processes"),
+    [(1, 12, (), 1), (4, 12, (), 4), (16, 3, (), 3), (16, 12, (), 8), (16, 12, ("--set-threads", "prepare=12"), 12)],
+)
+def test_image_files_are_decoded_by_a_process_for_each_core(clone, dry_run, cores, usable_cores, arguments, processes):
+    arguments = [*arguments, "--printshellcmds", "--config", "study=paper_jpeg"]
+    run = dry_run(clone, *arguments, cores=cores, usable_cores=usable_cores)
+    commands = re.findall(r"scripts/prepare\.py --dataset (\S+) .* --processes (\d+)", run.output)
+    assert dict(commands) == {"mnist": "1", "cifar10-jpeg": str(processes)}
+
+
 FAKE_PYTHON = """#!/bin/sh
 # Stands for Python in the jobs: notes the script and its output, and makes the files that its rule promises.
 script=$(basename "$1" .py)

@@ -43,6 +43,11 @@ def test_every_job_is_timed_but_the_report_which_sums_the_times(rules):
     assert {name for name, directives in rules.items() if "benchmark" in directives} == (LOCAL | HEAVY) - {"report"}
 
 
+def test_preparing_waits_for_one_free_core_alone(rules):
+    """For two at once it would wait until no job of one thread is left."""
+    assert rules["prepare"]["threads"].strip() == "1"
+
+
 def test_text_from_outside_reaches_the_shell_quoted(rules):
     for name, directives in rules.items():
         unquoted = re.findall(r"\{(?!threads\})[\w.]+\}", directives["shell"])

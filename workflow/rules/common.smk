@@ -180,6 +180,19 @@ def train_priority(wildcards):
     return round(core_seconds(*spec_and_shape(JOBS.experiment(**wildcards)), images=10_000))
 
 
+def prepare_processes(wildcards, threads):
+    """How many processes decode a folder's images; never recorded, as it takes `threads`.
+
+    More than the rule's one thread: as threads, they would start only when so many cores are free at once, which jobs
+    of one thread never leave. They run at the lowest priority instead, on what the other jobs leave idle. On a cluster,
+    where a job waits for no other's cores, they are its threads: `--set-threads prepare=8`.
+    """
+    if CONFIG.datasets[wildcards.dataset].source != "folder":
+        return 1  # arrays only have to be copied
+    idle = 1 if workflow.remote_exec else min(8, workflow.resource_settings.cores or 1, usable_cores())
+    return max(threads, idle)
+
+
 # -- what a job asks for -----------------------------------------------------------------------------------------------
 
 

@@ -31,7 +31,7 @@ rule download:
 
 
 rule prepare:
-    """Turn raw files into uint8 arrays that can be memory-mapped, and dataset.json."""
+    """Turn raw files into uint8 arrays that can be memory-mapped, and dataset.json; progress goes to the terminal."""
     input:
         raw="data/{dataset}/raw.json",
         script=ancient(in_repository("scripts/prepare.py")),
@@ -52,8 +52,9 @@ rule prepare:
         runtime=growing(30),
     params:
         job=job("prepare"),
+        processes=prepare_processes,
     message:
         "Prepare the arrays of {wildcards.dataset}"
     shell:
         "exec python {input.script:q} --dataset {wildcards.dataset:q} --job {params.job:q}"
-        " --raw {input.raw:q} --output {output.info:q} --threads {threads} > {log:q} 2>&1"
+        " --raw {input.raw:q} --output {output.info:q} --processes {params.processes:q} --log {log:q}"

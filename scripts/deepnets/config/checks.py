@@ -38,7 +38,7 @@ def cross_check(document: dict, parts: Parts) -> Iterator[Problem]:
         document: the configuration as read, whatever is in it: all names count here, those of broken entries too.
         parts: its healthy entries.
     """
-    names = {section: list(_table(document.get(section))) for section in SECTIONS}
+    names = {section: _table(document.get(section)) for section in SECTIONS}
     entries = {
         (study, index): _table(entry)
         for study, study_entries in _table(document.get("studies")).items()
@@ -46,9 +46,9 @@ def cross_check(document: dict, parts: Parts) -> Iterator[Problem]:
     }
     yield from _check_names(names, parts)
     for path, section, name in _references(document, entries):
-        known = names[section] + (_published(document) if path[0] == "models" else [])
-        if isinstance(name, str) and names[section] and name not in known:
-            yield Problem(path, unknown(SECTIONS[section], name, known))
+        published = _published(document) if path[0] == "models" else []
+        if isinstance(name, str) and names[section] and name not in names[section] and name not in published:
+            yield Problem(path, unknown(SECTIONS[section], name, [*names[section], *published]))
     yield from _check_repeats(entries)
     yield from check_pairs(document, parts)
     yield from _check_results(parts)
@@ -69,7 +69,7 @@ def _list(value: Any) -> list:
     return value if isinstance(value, list) else []
 
 
-def _check_names(names: Mapping[str, list[str]], parts: Parts) -> Iterator[Problem]:
+def _check_names(names: Mapping[str, dict], parts: Parts) -> Iterator[Problem]:
     for section, section_names in names.items():
         first = {}
         for name in section_names:

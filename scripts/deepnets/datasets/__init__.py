@@ -3,7 +3,7 @@
 Every source module offers
     Options                                      what config.yaml may say of such a dataset (a DatasetOptions)
     download(raw_spec, dataset, mirror, folder)  put the raw files into `folder`; returns what raw.json says
-    read(options, raw, threads)                  from raw files (fetch.Raw) to images.Contents, for the prepare stage
+    read(options, raw)                           from raw files (fetch.Raw) to images.Contents, for the prepare stage
 and imports torchvision, scikit-learn, Pillow and requests inside its functions only: config.yaml is checked without.
 """
 

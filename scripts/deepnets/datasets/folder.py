@@ -5,8 +5,8 @@ import itertools
 import os
 import unicodedata
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
@@ -15,13 +15,13 @@ from pydantic import Field
 
 from deepnets.datasets import PARTS, DatasetOptions, ImageSide
 from deepnets.datasets.places import MIRROR_VARIABLE, locate, places
-from deepnets.errors import UserError
+from deepnets.errors import UserError, shortened
 from deepnets.files import canonical_json, sha256_text
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # Unicode categories: control characters, undecodable bytes, line ends
 _DEEPEST = 4  # folders: one level below <top>/train/<class>, so that what lies too deep is seen and links cannot loop
-_MOST_PROBLEMS = 20  # lines of one error message
+_BLOCK_BYTES = 2**25  # of an archive's members that are in memory for one process
 _ENDS = 2**16  # bytes of an archive's start and end
 
 
@@ -118,11 +118,11 @@ def download(raw_spec: dict, dataset: str, mirror: str | None, folder: Path) -> 
     return fetch.manifest(folder, [file.name])
 
 
-def read(options: Options, raw, threads: int):
-    """The images as deepnets.datasets.images.Contents, decoded in `threads` threads as they are asked for.
+def read(options: Options, raw):
+    """The images as deepnets.datasets.images.Contents, decoded where and when a chunk is asked for them.
 
     Raises:
-        UserError: wrong layout or number of classes, changed or damaged files, unsafe archives; also by its images.
+        UserError: wrong layout or number of classes, changed or damaged files, unsafe archives; also by its chunks.
     """
     from deepnets.datasets import archive
     from deepnets.datasets.images import Contents
@@ -132,11 +132,13 @@ def read(options: Options, raw, threads: int):
         files = layout(place, list_folder(raw.folder))
         if difference := set(files.names()) ^ set(raw.sha256):
             raise raw.changed(min(difference))
-        items = ((name, None) for name in files.names())
+        chunks = _chunks_of_folder(raw, files, options)
     else:
-        place, path = options.path, raw.verified(PurePosixPath(options.path).name)
+        name = PurePosixPath(options.path).name
+        place, path = options.path, raw.verified(name)
         files = layout(place, archive.list_members(path, place))
-        items = archive.read_members(path, set(files.names()), place)
+        members = archive.read_members(path, set(files.names()), place)
+        chunks = _chunks_of_archive(place, raw.sha256[name], members, files, options)
     if len(files.classes) != options.classes:
         raise UserError(
             f"{place}: {len(files.classes)} class folders, but `classes` is {options.classes} in config.yaml; write"
@@ -144,45 +146,69 @@ def read(options: Options, raw, threads: int):
             f"{', ...' if len(files.classes) > 20 else ''}."
         )
     labels = {part: np.array([label for _, label in files.parts[part]], np.int64) for part in PARTS}
-    return Contents(files.classes, labels, _decoded(place, files, items, raw, options, threads))
+    return Contents(files.classes, labels, chunks)
 
 
-def _decoded(
-    place: str, files: "Layout", items: Iterator[tuple[str, bytes | None]], raw, options: Options, threads: int
-) -> Iterator[tuple[str, int, np.ndarray]]:
-    """Yield (part, index, image) for each item (name, file content or None for "read it here").
+def _chunks_of_folder(raw, files: "Layout", options: Options) -> Iterator:
+    from deepnets.datasets.images import CHUNK, Chunk
 
-    Raises:
-        UserError: after the last item, naming every corrupt image; or where an archive cannot be read on.
-    """
-    from deepnets.datasets.archive import DamagedArchiveError
+    places = files.places()
+    names = iter(places)
+    while block := list(itertools.islice(names, CHUNK)):
+        of_block = replace(raw, sha256={name: raw.sha256[name] for name in block})
+        # Hashes would say all, but reading every image again to hash it is most of the work that a resume saves.
+        origin = [(name, sha256, *_size_and_time(raw, name)) for name, sha256 in of_block.sha256.items()]
+        yield Chunk([places[name] for name in block], partial(_decode_files, of_block, options), origin)
+
+
+def _chunks_of_archive(
+    place: str, sha256: str, members: Iterator[tuple[str, bytes]], files: "Layout", options: Options
+) -> Iterator:
+    from deepnets.datasets.images import CHUNK, Chunk
+
+    places = files.places()
+    while block := _block(members, CHUNK):
+        names = [name for name, _ in block]
+        yield Chunk([places[name] for name in names], partial(_decode_members, place, block, options), [sha256, names])
+
+
+def _block(members: Iterator[tuple[str, bytes]], most: int) -> list[tuple[str, bytes]]:
+    """The next members: `most` of them, fewer where they are large."""
+    block, size = [], 0
+    while len(block) < most and size < _BLOCK_BYTES and (member := next(members, None)):
+        block.append(member)
+        size += len(member[1])
+    return block
+
+
+def _decode_files(raw, options: Options) -> Iterator[np.ndarray | ValueError]:
+    for name in raw.sha256:
+        yield _decode(str(raw.folder), name, _read_unchanged(raw, name), options)
+
+
+def _decode_members(
+    place: str, members: list[tuple[str, bytes]], options: Options
+) -> Iterator[np.ndarray | ValueError]:
+    for name, content in members:
+        yield _decode(place, name, content, options)
+
+
+def _decode(place: str, name: str, content: bytes, options: Options) -> np.ndarray | ValueError:
     from deepnets.datasets.images import decode
 
     channels, size, _ = options.input_shape
-    positions = {name: (part, index) for part in PARTS for index, (name, _) in enumerate(files.parts[part])}
-
-    def decode_item(item: tuple[str, bytes | None]) -> tuple[str, np.ndarray | ValueError]:
-        name, content = item
-        if content is None:
-            content = _read_unchanged(raw, name)
-        try:
-            return name, decode(content, size, channels)
-        except ValueError as error:
-            return name, error
-
-    problems = []
     try:
-        with ThreadPoolExecutor(threads) as pool:
-            while block := list(itertools.islice(items, 16 * threads)):  # bounds what is in memory at once
-                for name, result in pool.map(decode_item, block):
-                    if isinstance(result, ValueError):
-                        problems.append(f"{place}/{name}: {result}; replace or remove it.")
-                    elif not problems:
-                        yield *positions[name], result
-    except DamagedArchiveError as error:
-        problems.append(str(error))
-    if problems:
-        raise UserError(f"{_shortened(problems)}\nThen delete {raw.manifest} and run the same command again.")
+        return decode(content, size, channels)
+    except ValueError as error:
+        return ValueError(f"{place}/{name}: {error}; replace or remove it.")
+
+
+def _size_and_time(raw, name: str) -> tuple[int, int]:
+    try:
+        status = (raw.folder / name).stat()
+    except FileNotFoundError:
+        raise raw.changed(name) from None
+    return status.st_size, status.st_mtime_ns
 
 
 def _read_unchanged(raw, name: str) -> bytes:
@@ -208,7 +234,11 @@ class Layout:
 
     def names(self) -> list[str]:
         """File names of all images, the training part first."""
-        return [name for part in PARTS for name, _ in self.parts[part]]
+        return list(self.places())
+
+    def places(self) -> dict[str, tuple[str, int]]:
+        """Part and index of each image, by its file name, the training part first."""
+        return {name: (part, index) for part in PARTS for index, (name, _) in enumerate(self.parts[part])}
 
 
 def fingerprint(place: Path) -> str:
@@ -282,7 +312,7 @@ def layout(place: str, names: list[str]) -> Layout:
         elif not found[part][name]:
             problems.append(f"{place}: {part}/{name} has no images; add some or remove the class from train and test.")
     if problems:
-        raise UserError(_shortened(problems))
+        raise UserError(shortened(problems))
     if not classes:
         raise _no_images(place)
     parts = {part: [(n, label) for label, c in enumerate(classes) for n in sorted(found[part][c])] for part in PARTS}
@@ -323,8 +353,3 @@ def _no_images(place: str) -> UserError:
 
 def _is_ignored(name: str) -> bool:
     return name.startswith(".") or name in ("Thumbs.db", "desktop.ini", "__MACOSX")
-
-
-def _shortened(problems: list[str]) -> str:
-    rest = len(problems) - _MOST_PROBLEMS
-    return "\n".join(problems[:_MOST_PROBLEMS] + ([f"... and {rest} more."] if rest > 0 else []))

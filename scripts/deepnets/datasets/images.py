@@ -1,13 +1,30 @@
 """Images on their way into arrays: decoding files, colour and size, and what a source hands to the prepare stage."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+CHUNK = 256  # images: a kill costs each process so many at most, and handing over a chunk costs little beside its work
 _FORMATS = ("JPEG", "PNG", "WEBP")  # no other decoder of Pillow ever sees a user's bytes
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Images that one process makes and writes; the chunk itself is pickled on its way there.
+
+    places   (part, index) of each image
+    make     gives them in that order, uint8 (H, W, C) each, or the ValueError that says what is wrong with one
+    origin   JSON-able, all that they are made from; None where making them takes no longer than looking for them
+    """
+
+    places: list[tuple[str, int]]
+    make: Callable[[], Iterable[np.ndarray | ValueError]]
+    origin: Any = None
 
 
 @dataclass(frozen=True)
@@ -16,12 +33,12 @@ class Contents:
 
     classes   names, by label
     labels    part -> int64 (N,)
-    images    (part, index, uint8 (H, W, C)), each image of each part once, in any order
+    chunks    each image of each part once, in any order
     """
 
     classes: list[str]
     labels: dict[str, np.ndarray]
-    images: Iterator[tuple[str, int, np.ndarray]]
+    chunks: Iterator[Chunk]
 
 
 def from_arrays(
@@ -35,14 +52,22 @@ def from_arrays(
         input_shape: (C, H, W) that the images are brought to.
     """
 
-    def images() -> Iterator[tuple[str, int, np.ndarray]]:
-        channels, size, _ = input_shape
-        for part, (arrays, _) in parts.items():
-            fits = arrays.shape[1:] == (size, size, channels)
-            for index, array in enumerate(arrays):
-                yield part, index, array if fits else fit(Image.fromarray(array.squeeze()), size, channels)
+    channels, size, _ = input_shape
+    chunks = (
+        Chunk(
+            [(part, start + index) for index in range(len(arrays[start : start + CHUNK]))],
+            partial(_fit_all, arrays[start : start + CHUNK], size, channels),
+        )
+        for part, (arrays, _) in parts.items()
+        for start in range(0, len(arrays), CHUNK)
+    )
+    return Contents(classes, {part: labels.astype(np.int64) for part, (_, labels) in parts.items()}, chunks)
 
-    return Contents(classes, {part: labels.astype(np.int64) for part, (_, labels) in parts.items()}, images())
+
+def _fit_all(arrays: np.ndarray, size: int, channels: int) -> Iterator[np.ndarray]:
+    fits = arrays.shape[1:] == (size, size, channels)
+    for array in arrays:
+        yield array if fits else fit(Image.fromarray(array.squeeze()), size, channels)
 
 
 def decode(data: bytes, size: int, channels: int) -> np.ndarray:

@@ -2,59 +2,97 @@
 
 import contextlib
 import math
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
+import PIL
+from filelock import FileLock, Timeout
 
 from deepnets.datasets import PARTS, parse_spec, source
 from deepnets.datasets.fetch import Raw, remove_leftovers
 from deepnets.datasets.images import Contents
-from deepnets.errors import UserError
-from deepnets.files import atomic_path, sha256_file, write_json
+from deepnets.datasets.writing import BadImagesError, write_images
+from deepnets.errors import LOG, UserError
+from deepnets.files import canonical_json, move, sha256_file, sha256_text, write_json
 
 SCHEMA_VERSION = 1
-_BLOCK = 1024  # images whose statistics are counted at once
 
 
-def prepare(dataset: str, spec: dict, raw_manifest: str | Path, output: str | Path, threads: int = 1) -> None:
+def prepare(
+    dataset: str, spec: dict, raw_manifest: str | Path, output: str | Path, processes: int = 1, code: object = None
+) -> None:
     """Write the arrays of a dataset beside `output`, then `output` (dataset.json).
+
+    Until they are whole they are in the folder .unfinished, from which a run that was killed goes on.
 
     Args:
         dataset: its name in config.yaml.
         spec: what `prepared_spec()` of its options gave.
         raw_manifest: raw.json, as download.py wrote it.
         output: path of dataset.json.
-        threads: for decoding image files.
+        processes: that decode image files.
+        code: what identifies the code, JSON-able; images of other code are made anew.
 
     Raises:
-        UserError: the raw files are missing, damaged or not what `spec` promises; nothing is left half-written.
+        UserError: the raw files are missing, damaged or not what `spec` promises; nothing has its final name then.
     """
     output, options, raw = Path(output), parse_spec(spec), Raw.open(raw_manifest)
     remove_leftovers(output.parent)
-    contents = source(spec["source"]).read(options, raw, threads)
+    contents = source(spec["source"]).read(options, raw)
     _check(dataset, contents, options.num_classes)
-    with contextlib.ExitStack() as stack:
-        names = [f"{part}_{kind}.npy" for part in PARTS for kind in ("images", "labels")]
-        paths = {name: stack.enter_context(atomic_path(output.parent / name)) for name in names}
-        _write_images(dataset, contents, options.input_shape, paths)
+    splits = {part: len(contents.labels[part]) for part in PARTS}
+    made_by = canonical_json({"spec": spec, "code": code, "pillow": PIL.__version__, "splits": splits})
+    with _unfinished(output.with_name(".unfinished"), sha256_text(made_by)[:16]) as folder:
+        try:
+            intensities = write_images(dataset, contents, options.input_shape, folder, processes)
+        except BadImagesError as error:
+            raise UserError(f"{error}\nThen delete {raw.manifest} and run the same command again.") from None
         for part in PARTS:
-            np.save(paths[f"{part}_labels.npy"], contents.labels[part], allow_pickle=False)
-        mean, std = _channel_statistics(np.load(paths["train_images.npy"], mmap_mode="r"))
+            np.save(folder / f"{part}_labels.npy", contents.labels[part], allow_pickle=False)
+        mean, std = _channel_statistics(intensities)
+        files = [folder / f"{part}_{kind}.npy" for part in PARTS for kind in ("images", "labels")]
         info = {
             "schema_version": SCHEMA_VERSION,
             "dataset": dataset,
             "spec": spec,
             "raw": raw.sha256,
-            "arrays": {name: _describe(path) for name, path in paths.items()},
-            "splits": {part: len(contents.labels[part]) for part in PARTS},
+            "arrays": {file.name: _describe(file) for file in files},
+            "splits": splits,
             "classes": contents.classes,
             "input_shape": list(options.input_shape),
             "mean": mean,
             "std": std,
         }
         output.unlink(missing_ok=True)  # an old dataset.json never stands beside new arrays
+        for file in files:
+            move(file, output.with_name(file.name))
     write_json(output, info)
+
+
+@contextlib.contextmanager
+def _unfinished(place: Path, key: str) -> Iterator[Path]:
+    """The folder below `place` for work of this key, removed when it is done; those of other keys are removed first.
+
+    One process at a time: what a killed Snakemake has left at work here ends first.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(place.with_name(".prepare.lock"))
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        LOG.warning("%s: waiting for another process, which prepares the same dataset", place.parent)
+        lock.acquire()
+    try:
+        place.mkdir(exist_ok=True)
+        for other in place.iterdir():
+            if other.name != key:
+                shutil.rmtree(other)
+        yield place / key
+        shutil.rmtree(place)
+    finally:
+        lock.release()
 
 
 def _check(dataset: str, contents: Contents, num_classes: int) -> None:
@@ -67,42 +105,17 @@ def _check(dataset: str, contents: Contents, num_classes: int) -> None:
             )
 
 
-def _write_images(dataset: str, contents: Contents, input_shape: tuple[int, int, int], paths: dict[str, Path]) -> None:
-    """Write the images at their places in .npy files, one by one: memory stays bounded, and a full disk is an error.
-
-    (Writing through a memory map would end a process on a full disk by a signal, without a word.)
-    """
-    channels, height, width = input_shape
-    bytes_per_image = channels * height * width
-    total = sum(map(len, contents.labels.values()))
-    with contextlib.ExitStack() as stack:
-        files, starts = {}, {}
-        for part in PARTS:
-            file = files[part] = stack.enter_context(open(paths[f"{part}_images.npy"], "wb"))
-            shape = (len(contents.labels[part]), height, width, channels)
-            np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-            starts[part] = file.tell()
-        for part, index, image in tqdm(contents.images, desc=dataset, total=total, unit="image", disable=None):
-            files[part].seek(starts[part] + index * bytes_per_image)
-            files[part].write(image.tobytes())
-
-
-def _channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
+def _channel_statistics(intensities: np.ndarray) -> tuple[list[float], list[float]]:
     """Mean and (population) standard deviation of each channel, as fractions of full intensity.
 
-    Exact: the 256 intensities are counted, sums are Python integers, one rounding at the end. A channel that is the
-    same everywhere has std 1, so that dividing by it changes nothing.
+    Exact: sums are Python integers, with one rounding at the end. A channel that is the same everywhere has std 1, so
+    that dividing by it changes nothing.
 
     Args:
-        images: uint8 (N, H, W, C).
+        intensities: how often each intensity occurs in each channel, int64 (C, 256).
     """
-    counts = np.zeros((images.shape[3], 256), np.int64)
-    for start in range(0, len(images), _BLOCK):
-        block = images[start : start + _BLOCK]
-        for channel in range(images.shape[3]):
-            counts[channel] += np.bincount(block[..., channel].ravel(), minlength=256)
     mean, std = [], []
-    for channel in counts.tolist():
+    for channel in intensities.tolist():
         n = sum(channel)
         total = sum(value * count for value, count in enumerate(channel))
         squares = sum(value**2 * count for value, count in enumerate(channel))

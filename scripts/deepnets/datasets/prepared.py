@@ -1,5 +1,6 @@
 """Prepared datasets, as training and evaluation read them: mapped images, labels, facts, and the validation split."""
 
+import mmap
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from deepnets.files import read_json, sha256_file
 
 # Bytes of an array that is hashed whenever it is opened: CIFAR's 150 MB take 0.1 s. A larger one stays on the disk
 # until its images are needed, instead of being read whole by every job of a study.
-_HASHED_UP_TO = 2**30
+HASHED_UP_TO = 2**30
 
 
 def open_dataset(path: str | Path, part: str) -> tuple[np.ndarray, np.ndarray, dict]:
@@ -50,9 +51,30 @@ def _load(path: Path, info: dict, name: str, dtype: str, mmap_mode: str | None =
         raise _damaged(path, name, str(error)) from None
     if array.dtype != dtype or array.shape != shape:
         raise _damaged(path, name, f"{array.dtype} {array.shape}, expected {dtype} {shape}")
-    if file.stat().st_size <= _HASHED_UP_TO and sha256_file(file) != sha256:
+    if file.stat().st_size <= HASHED_UP_TO and sha256_file(file) != sha256:
         raise _damaged(path, name, "its SHA-256 has changed")
     return array
+
+
+def read_ahead(images: np.memmap, rows: np.ndarray) -> None:
+    """Have the system read these images from the disk, all at once, in the background.
+
+    Left to page faults, each waits for the one before and brings its neighbours too, as if the next reads were there;
+    benchmarks/read_speed.py measures both.
+
+    Args:
+        images: uint8 (N, H, W, C), mapped.
+        rows: int64 (n,).
+    """
+    for start, length in _pages(images, rows):
+        images.base.madvise(mmap.MADV_WILLNEED, start, length)
+
+
+def _pages(images: np.memmap, rows: np.ndarray) -> list[tuple[int, int]]:
+    """Where each row is in the file, from the start of its first page: (bytes from the file's start, length)."""
+    starts = images.offset + rows * images.strides[0]
+    firsts = starts - starts % mmap.PAGESIZE
+    return list(zip(firsts.tolist(), (starts + images.strides[0] - firsts).tolist(), strict=True))
 
 
 def _damaged(path: Path, name: str, reason: str) -> UserError:

@@ -40,7 +40,7 @@ def download(raw_spec: dict, dataset: str, mirror: str | None, folder: Path) -> 
     return {"files": []}
 
 
-def read(options: Options, raw, threads: int):
+def read(options: Options, raw):
     """The digits as deepnets.datasets.images.Contents: 1,437 training and 360 test images, stratified.
 
     The source has no official split, so 20 % are drawn with a fixed seed; every experiment has the same test part.

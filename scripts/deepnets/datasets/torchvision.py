@@ -111,7 +111,7 @@ def _https(url: str) -> str:
     return re.sub("^http://", "https://", url)
 
 
-def read(options: Options, raw, threads: int):
+def read(options: Options, raw):
     """The official training and test part as deepnets.datasets.images.Contents.
 
     Raises:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,13 +13,23 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.transforms import Bbox
 
 from deepnets.figures.style import QUIET, Look, applied, end_labels, legible, limit_percent
-from deepnets.groups import Group, interval_caption, label, mean_wall_seconds
+from deepnets.groups import (
+    Group,
+    best_by_model,
+    interval_caption,
+    label,
+    mean_wall_seconds,
+    ranked,
+    several_recipes,
+)
 
 _ROWS = 80  # more rows fit no page: the best are shown and the title says so
 _LABELLED_MODELS = 12  # more names than that crowd the points and move to a legend
+_COLOURED_MODELS = 24  # more looks cannot be told apart: the best few keep theirs, the others are grey
 _FULL_POINTS = 40  # of more, only each model's best is drawn in full, the others faint and without interval
 _TICK_INCHES = 0.6  # room for "20 million"
 _HOLLOW_MARKERS = ("o", "D")
+_FAINT = {"color": QUIET, "alpha": 0.3, "linewidth": 0.6, "markersize": 3}
 
 _DECADES = [10**power for power in range(2, 11)]
 _PARAMETER_TICKS = [digit * decade for decade in _DECADES for digit in (1, 2, 5)]
@@ -44,14 +55,21 @@ class Comparison:
     looks: dict[str, Look]
     published: dict[str, dict[str, float]] = field(default_factory=dict)
 
+    @cached_property
+    def coloured(self) -> list[str]:
+        """The models that are drawn in their own look, and named."""
+        best = best_by_model(self.groups)
+        if len(best) <= _COLOURED_MODELS:
+            return list(best)
+        return [group.model for group in ranked(best.values())[:_LABELLED_MODELS]]
+
 
 @applied()
 def accuracy(comparison: Comparison) -> Figure:
     """Test accuracy by model, best first: intervals, single seeds as dots, published values as hollow markers."""
-    ranked = sorted(comparison.groups, key=lambda group: group.accuracy.value, reverse=True)
-    shown = ranked[:_ROWS]
-    many = len(shown) > _LABELLED_MODELS
-    title = "Test accuracy" if len(shown) == len(ranked) else f"Test accuracy, the best {len(shown)} of {len(ranked)}"
+    shown = ranked(comparison.groups)[:_ROWS]
+    many, total = len(shown) > _LABELLED_MODELS, len(comparison.groups)
+    title = "Test accuracy" if len(shown) == total else f"Test accuracy, the best {len(shown)} of {total}"
     figure, (axes,) = _figure(comparison, title, (6.4, 1.6 + (0.17 if many else 0.36) * len(shown)))
     axes.set_xlabel("Test accuracy (%)")
     for row, group in enumerate(shown):
@@ -65,7 +83,8 @@ def accuracy(comparison: Comparison) -> Figure:
             annotation_clip=False,
         )
     _published(figure, axes, shown, comparison.published)
-    names = [legible(label(group, comparison.groups), 34) for group in shown]
+    with_recipe = several_recipes(comparison.groups)
+    names = [legible(label(group, with_recipe), 34) for group in shown]
     axes.set_yticks(range(len(shown)), names, fontsize=6.5 if many else 9)
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
@@ -110,8 +129,8 @@ def accuracy_vs_budget(comparison: Comparison) -> Figure:
         _points(axes, comparison, cost)
         for model, groups in lines.items():
             look = comparison.looks[model]
-            heights = [100 * group.accuracy.value for group in groups]
-            axes.plot([cost(group) for group in groups], heights, color=look.color, linestyle=look.linestyle)
+            style = {"color": look.color, "linestyle": look.linestyle} if model in comparison.coloured else _FAINT
+            axes.plot([cost(group) for group in groups], [100 * group.accuracy.value for group in groups], **style)
     _log_scale(by_epochs, sorted({_epochs(group) for group in comparison.groups}), "{:.0f}".format)
     _log_scale(by_time, _SECOND_TICKS, _duration)
     if len(lines) <= _LABELLED_MODELS:
@@ -167,20 +186,16 @@ def _published(figure: Figure, axes: Axes, groups: list[Group], published: dict[
 def _points(axes: Axes, comparison: Comparison, cost: Callable[[Group], float]) -> None:
     axes.set_ylabel("Test accuracy (%)")
     axes.label_outer(remove_inner_ticks=False)
-    best = _best_by_model(comparison.groups)
+    best = best_by_model(comparison.groups)
     for group in comparison.groups:
         look = comparison.looks[group.model]
-        if len(comparison.groups) <= _FULL_POINTS or group is best[group.model]:
+        if group.model not in comparison.coloured:
+            axes.plot([cost(group)], [_percent(group)[0]], ".", **_FAINT)
+        elif len(comparison.groups) <= _FULL_POINTS or group is best[group.model]:
             _point(axes, group, look, cost(group))
         else:
             axes.plot([cost(group)], [_percent(group)[0]], look.marker, color=look.color, alpha=0.3, markersize=3)
     limit_percent(axes)
-
-
-def _best_by_model(groups: list[Group]) -> dict[str, Group]:
-    ranked = sorted(groups, key=lambda group: group.accuracy.value)
-    best = {group.model: group for group in ranked}  # the last of a model stays
-    return {group.model: best[group.model] for group in groups}
 
 
 def _epochs(group: Group) -> int:
@@ -247,7 +262,7 @@ def _with_room(ticks: list[float], apart: float) -> list[float]:
 
 def _name_points(figure: Figure, axes: Axes, comparison: Comparison, cost: Callable[[Group], float]) -> None:
     """Write each model's name beside its best point, on the first side where it covers neither point nor name."""
-    best = _best_by_model(comparison.groups)
+    best = best_by_model(comparison.groups)
     if len(best) > _LABELLED_MODELS:
         _legend(figure, comparison)
         return
@@ -300,10 +315,12 @@ def _area(box: Bbox | None) -> float:
 
 
 def _legend(figure: Figure, comparison: Comparison) -> None:
-    models = dict.fromkeys(group.model for group in comparison.groups)
     handles = [
         Line2D([], [], color=look.color, marker=look.marker, linestyle=look.linestyle, label=look.label)
-        for look in (comparison.looks[model] for model in models)
+        for look in (comparison.looks[model] for model in comparison.coloured)
     ]
+    others = len({group.model for group in comparison.groups}) - len(handles)
+    if others:
+        handles.append(Line2D([], [], marker=".", label=f"{others} others", **_FAINT))
     figure.set_figheight(figure.get_figheight() + 0.17 * math.ceil(len(handles) / 4))
     figure.legend(handles=handles, loc="outside lower left", ncols=4, fontsize=7)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from deepnets.groups import Estimate, Group, label
+from deepnets.groups import Estimate, Group, label, ranked, several_recipes
 from deepnets.published import Published
 from deepnets.reporting.markdown import enumerate_words
 from deepnets.results import display_name
@@ -83,16 +83,16 @@ def interval_text(estimate: Estimate) -> str:
 
 
 def _best(dataset: str, groups: list[Group]) -> str:
-    ranked = sorted(groups, key=lambda group: group.accuracy.value, reverse=True)
-    best = ranked[0]
-    name, estimate = label(best, groups), best.accuracy
+    best, *others = ranked(groups)
+    with_recipe = several_recipes(groups)
+    name, estimate = label(best, with_recipe), best.accuracy
     reached = f"{100 * estimate.value:.2f} % test accuracy (95 % interval {interval_text(estimate)})"
     if len(groups) == 1:
         return f"on {dataset}, {name} reached {reached}"
-    rivals = [group for group in ranked[1:] if group.accuracy.high >= estimate.low]
+    rivals = [group for group in others if group.accuracy.high >= estimate.low]
     if not rivals:
         return f"on {dataset}, {name} was best with {reached}"
-    names = _named([label(group, groups) for group in rivals], "others")
+    names = _named([label(group, with_recipe) for group in rivals], "others")
     overlap = f"that of {names}" if len(rivals) == 1 else f"those of {names}"
     return f"on {dataset}, {name} was ahead with {reached}, but its interval overlaps {overlap}: the order is open"
 

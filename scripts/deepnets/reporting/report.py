@@ -21,6 +21,7 @@ _WARNINGS_SHOWN = 20
 # Up to so many experiments are shown with their figures; of more, a line each keeps the page readable and under the
 # 512 KB that code hosts render.
 _EXPERIMENTS_IN_FULL = 40
+_EXPERIMENT_ROWS = 20  # of each dataset, at least, however many datasets there are
 _CONFUSIONS_SHOWN = 3
 
 
@@ -64,18 +65,20 @@ def render(study: Study, template: str | Path) -> str:
 def _context(study: Study) -> dict:
     results = study.results
     rows = _rows(study)
-    recipe_line, recipe_table = tables.recipes(results)
+    recipe_line, recipe_table, recipes_left_out = tables.recipes(results)
     return {
         "study": study.name,
         "title": _title(rows),
         "sentences": [findings.asked(study.name, rows), findings.found(rows), findings.against_published(rows)],
         "warnings": _warnings(study),
         "datasets": [_dataset(study, name, rows[name]) for name in rows],
-        "experiments": [_experiments(study, name) for name in rows],
+        "experiments": [_experiments(study, name, max(_EXPERIMENT_ROWS, tables.ROWS // len(rows))) for name in rows],
         "in_full": len(results) <= _EXPERIMENTS_IN_FULL,
         "recipe_line": recipe_line,
         "recipe_table": recipe_table,
+        "recipes_left_out": recipes_left_out,
         "cost_table": tables.cost_table(results),
+        "cost_of_each": len(results) <= tables.ROWS,
         "cost": _cost(study) if study.jobs else None,
         "provenance": _provenance(study),
         "modified": study.environment["git_modified"],
@@ -121,7 +124,7 @@ def _warnings(study: Study) -> list[Markdown]:
             escape(f"The experiments were trained with different versions of torch: {enumerate_words(versions)}.")
         )
     left = len(lines) - _WARNINGS_SHOWN
-    more = [escape(f"And {left} more, each with its experiment below.")] if left > 0 else []
+    more = [escape(f"And {left} more; each experiment's metrics.json has its own.")] if left > 0 else []
     return lines[:_WARNINGS_SHOWN] + more
 
 
@@ -146,6 +149,7 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict:
         "variant_of": about["variant_of"],
         "note": about["note"],
         "table": tables.comparison_table(rows),
+        "left_out": max(0, len(rows) - tables.RUNS),
         "intervals": interval_caption(groups),
         "sources": sorted({row.published.source for row in rows if row.published}),
         "best": [_best_published(row) for row in best if row],
@@ -174,14 +178,18 @@ def _comparison_figure(dataset: str, figure: str) -> Markdown:
 # -- one experiment ---------------------------------------------------------------------------------------------------
 
 
-def _experiments(study: Study, dataset: str) -> dict:
+def _experiments(study: Study, dataset: str, most: int) -> dict:
     results = [result for result in study.results if result.dataset == dataset]
     in_full = len(study.results) <= _EXPERIMENTS_IN_FULL
+    shown = results
+    if len(results) > most:
+        shown = sorted(results, key=lambda result: result.metrics.test.accuracy, reverse=True)[:most]
     return {
         "dataset": dataset,
         "count": len(results),
+        "left_out": len(results) - len(shown),
         "blocks": [_experiment(study, result) for result in results] if in_full else [],
-        "table": None if in_full else _experiment_table(study, results),
+        "table": None if in_full else _experiment_table(study, shown),
     }
 
 

@@ -1,5 +1,6 @@
 """The report's tables and metrics.csv: figures of results, formatted for readers."""
 
+import statistics
 from collections.abc import Iterable
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -7,15 +8,18 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from deepnets.files import canonical_json
-from deepnets.groups import label
+from deepnets.groups import best_by_model, label, ranked, several_recipes
 from deepnets.reporting.findings import Row
 from deepnets.reporting.job_times import StageTime
 from deepnets.reporting.markdown import Markdown, bold, code, enumerate_words, table
-from deepnets.results import Result, display_name
+from deepnets.results import Result, Timing, display_name
 
 MISSING = "–"
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 _USERS_NAMED = 4  # models that use a recipe; more are counted
+RUNS = 40  # of a dataset in the comparison table: a page that is read, where metrics.csv has the rest
+_DIFFERENCES = 5  # runs of one architecture whose difference from the published row is shown; of more, the best's
+ROWS = 200  # of the tables that are looked things up in; a thousand would pass the size that code hosts render
 
 
 def duration(seconds: float) -> str:
@@ -62,23 +66,34 @@ COLUMNS = (
 
 
 def comparison_table(rows: list[Row]) -> Markdown:
-    """One dataset: each network's runs, right under them its published row, and how far the runs are from it."""
-    best = max(row.group.accuracy.value for row in rows)
+    """One dataset: each network's runs, right under them its published row, and how far the runs are from it.
+
+    Of more than RUNS runs it has each network's best and the best of the others.
+    """
     groups = [row.group for row in rows]
+    best, with_recipe, shown = max(group.accuracy.value for group in groups), several_recipes(groups), _telling(rows)
     lines = []
-    for architecture in dict.fromkeys(group.first.architecture for group in groups):
-        same = [row for row in rows if row.group.first.architecture == architecture]
+    for architecture in dict.fromkeys(row.group.first.architecture for row in shown):
+        same = [row for row in shown if row.group.first.architecture == architecture]
         for row in same:
             seeds = f", {len(row.group.results)} seeds" if len(row.group.results) > 1 else ""
-            name = bold(label(row.group, groups) + seeds)
+            name = bold(label(row.group, with_recipe) + seeds)
             lines.append([name, *(_our_cell(row, column, best) for column in COLUMNS)])
         if same[0].published is None:
             continue
         lines.append([f"{display_name(architecture)}, published", *(_published_cell(same[0], c) for c in COLUMNS)])
-        for row in same:
-            name = "difference" if len(same) == 1 else f"difference, {label(row.group, groups)}"
+        for row in same if len(same) <= _DIFFERENCES else [max(same, key=lambda row: row.group.accuracy.value)]:
+            name = "difference" if len(same) == 1 else f"difference, {label(row.group, with_recipe)}"
             lines.append([name, *(_difference_cell(row, column) for column in COLUMNS)])
     return table(["Model", *(column.title for column in COLUMNS)], lines, numbers_from=1)
+
+
+def _telling(rows: list[Row]) -> list[Row]:
+    """Those that the table shows, in their order."""
+    groups = [row.group for row in rows]
+    order = dict.fromkeys(id(group) for group in [*ranked(best_by_model(groups).values()), *ranked(groups)])
+    shown = set(list(order)[:RUNS])
+    return [row for row in rows if id(row.group) in shown]
 
 
 def _ours(row: Row, column: Column) -> float | None:
@@ -114,8 +129,10 @@ def _difference_cell(row: Row, column: Column) -> str:
 # -- recipes ----------------------------------------------------------------------------------------------------------
 
 
-def recipes(results: list[Result]) -> tuple[str, Markdown | None]:
-    """What all recipes have in common, as one line, and a table of what differs; None where nothing does."""
+def recipes(results: list[Result]) -> tuple[str, Markdown | None, int]:
+    """What all recipes have in common, as one line; a table of what differs, None where nothing does; and how many
+    recipes the table leaves out.
+    """
     variants: dict[tuple[str, str], list[Result]] = {}
     for result in results:
         variants.setdefault((result.recipe, canonical_json(_in_effect(result))), []).append(result)
@@ -129,12 +146,13 @@ def recipes(results: list[Result]) -> tuple[str, Markdown | None]:
     off = [name for name, value in common.items() if value in _OFF]
     line = ", ".join(on) + (f"; off: {', '.join(off)}" if off else "")
     if not differing:
-        return line, None
+        return line, None, 0
     rows = [
         [recipe, _users(users), *(str(values.get(name, MISSING)) for name in differing)]
         for ((recipe, _), users), values in zip(variants.items(), flat, strict=True)
     ]
-    return line, table(["Recipe", "Used for", *differing], rows, numbers_from=2)
+    shown = rows[:ROWS]
+    return line, table(["Recipe", "Used for", *differing], shown, numbers_from=2), len(rows) - len(shown)
 
 
 _OFF = ("none", "no", "0", "0.0")
@@ -182,10 +200,33 @@ def _counted(names: list[str]) -> str:
 
 
 def cost_table(results: list[Result]) -> Markdown:
-    """What each training took, and on what."""
+    """What each training took, and on what; of more than ROWS trainings, what each network's took together."""
+    if len(results) > ROWS:
+        return _cost_by_network(results)
     header = ["Dataset", "Model", "Recipe", "Seed", "On", "Resumed after epoch"]
     numbers = ["Wall time", "Images/s", "Peak memory (MB)"]
     return table([*header, *numbers], [_cost_line(result) for result in results], numbers_from=len(header))
+
+
+def _cost_by_network(results: list[Result]) -> Markdown:
+    networks: dict[tuple[str, str], list[Result]] = {}
+    for result in results:
+        networks.setdefault((result.dataset, result.model), []).append(result)
+    lines = []
+    for (dataset, model), trainings in networks.items():
+        timings = [training.timing for training in trainings]
+        on = {_machine(timing) for timing in timings}
+        seconds, memory = [t.wall_seconds for t in timings], [t.peak_memory_mb or 0 for t in timings]
+        lines.append(
+            [
+                *(dataset, display_name(model), on.pop() if len(on) == 1 else "several", len(trainings)),
+                *(duration(sum(seconds)), duration(max(seconds))),
+                f"{statistics.median(t.images_per_second for t in timings):,.0f}",
+                f"{max(memory):,.0f}" if max(memory) else MISSING,
+            ]
+        )
+    numbers = ["Trainings", "Wall time", "The longest", "Images/s (median)", "Peak memory (MB, most)"]
+    return table(["Dataset", "Model", "On", *numbers], lines[:ROWS], numbers_from=3)
 
 
 def _cost_line(result: Result) -> list[object]:
@@ -196,12 +237,16 @@ def _cost_line(result: Result) -> list[object]:
         display_name(result.model),
         result.recipe,
         result.seed,
-        f"{timing.device}, {timing.thread_count}, {timing.precision}{parts}",
+        f"{_machine(timing)}{parts}",
         ", ".join(map(str, timing.resumed_from_epochs)) or MISSING,
         duration(timing.wall_seconds),
         f"{timing.images_per_second:,.0f}",
         MISSING if timing.peak_memory_mb is None else f"{timing.peak_memory_mb:,.0f}",
     ]
+
+
+def _machine(timing: Timing) -> str:
+    return f"{timing.device}, {timing.thread_count}, {timing.precision}"
 
 
 def stage_table(stages: list[StageTime]) -> Markdown:

@@ -1,0 +1,100 @@
+"""How fast a folder of small image files becomes arrays, by the number of processes; a part of `make bench-scale`.
+
+    PYTHONPATH=scripts python benchmarks/prepare_speed.py --output results --images 100000
+
+The images are JPEGs of 96x96 pixels, about 5 KB each, in ten classes, prepared at 64x64; each file is read from memory
+after the first time. CPU time is that of all processes, memory the peak of the largest. Writes bench-prepare.json and
+bench-prepare.md.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from deepnets import datasets
+from deepnets.errors import run
+from deepnets.files import write_json, write_text
+from deepnets.machine import usable_cores
+from deepnets.reporting import environment, markdown
+from scale import ROOT, measure
+
+CLASSES, SIDE, SIZE = 10, 96, 64
+TEST_SHARE = 0.2
+
+
+def draw(folder: Path, images: int, cores: int) -> None:
+    """Write so many images into folder/{train,test}/<class>/, smooth like photographs, so that JPEG has work to do."""
+    each = images // CLASSES
+    with ProcessPoolExecutor(cores) as pool:
+        list(pool.map(partial(_draw_class, folder, each), range(CLASSES)))
+
+
+def _draw_class(folder: Path, count: int, label: int) -> None:
+    rng = np.random.default_rng(label)
+    for index in range(count):
+        part = "test" if index < TEST_SHARE * count else "train"
+        path = folder / part / f"class{label}" / f"{index:06}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        coarse = Image.fromarray(rng.integers(256, size=(12, 12, 3), dtype=np.uint8))
+        coarse.resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(path, quality=90)
+
+
+def table(measured: pd.DataFrame) -> str:
+    """A row per command."""
+    rows = [
+        [
+            row.command,
+            row.processes,
+            f"{row.images:,}",
+            f"{row.wall_seconds:.1f}",
+            f"{row.images / row.wall_seconds:,.0f}",
+            f"{row.cpu_seconds:.1f}",
+            f"{row.peak_memory_mb:,}",
+        ]
+        for row in measured.itertuples()
+    ]
+    header = ["command", "processes", "images", "wall time (s)", "images/s", "CPU time (s)", "memory (MB)"]
+    return f"{markdown.table(header, rows, 1)}\n"
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=Path("results"), help="folder for bench-prepare.json and .md")
+    parser.add_argument("--images", type=int, default=100_000, help="default 100000")
+    args = parser.parse_args(argv)
+
+    cores, measured = usable_cores(), []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        draw(folder / "images", args.images, cores)
+        options = datasets.source("folder").Options(
+            source="folder", path=str(folder / "images"), classes=CLASSES, size=SIZE
+        )
+
+        def take(command: str, processes: int, spec: dict, *arguments: str) -> None:
+            script = [sys.executable, str(ROOT / f"scripts/{command}.py"), "--dataset", "images"]
+            took, _ = measure([*script, "--job", json.dumps({"spec": spec}), *arguments], folder)
+            measured.append({"command": command, "processes": processes, "images": args.images, **took})
+            print(measured[-1], flush=True)
+
+        take("download", 1, options.raw_spec(), "--output", "raw.json")
+        for processes in sorted({1, max(1, cores // 2), cores}):
+            output = ["--output", f"{processes}/dataset.json", "--processes", str(processes)]
+            take("prepare", processes, options.prepared_spec(), "--raw", "raw.json", *output)
+    write_json(
+        args.output / "bench-prepare.json", {"environment": environment.describe(ROOT), "measurements": measured}
+    )
+    write_text(args.output / "bench-prepare.md", table(pd.DataFrame(measured)))
+    print((args.output / "bench-prepare.md").read_text())
+
+
+if __name__ == "__main__":
+    run(main)

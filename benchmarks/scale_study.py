@@ -1,0 +1,77 @@
+"""A study of any size that nobody trained: its configuration, and the results that its trainings might have had."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from deepnets.checksums import recorded
+from deepnets.config import Config
+from deepnets.config import file as config_file
+from deepnets.datasets import PARTS
+from deepnets.experiment import Experiment, spec_sha256
+from deepnets.files import read_json, write_json, write_text
+
+NAME = "scale"
+MODELS, SEEDS = ("mobilenet_v2", "resnet50"), 5
+CHECKOUT = ("Snakefile", "config.yaml", "pyproject.toml", "environment.yml", "profiles", "scripts", "workflow")
+
+
+def configure(path: Path, experiments: int) -> None:
+    """Give a config.yaml another study: a sweep of the learning rate with two networks and five seeds, on digits.
+
+    Args:
+        path: the file.
+        experiments: how many; a multiple of ten.
+    """
+    rates = np.geomspace(0.001, 0.5, experiments // (len(MODELS) * SEEDS))
+    recipes = {f"lr{place:03}": {"epochs": 10, "lr": round(float(rate), 6)} for place, rate in enumerate(rates)}
+    entries = [
+        {"datasets": ["digits"], "models": list(MODELS), "recipe": recipe, "seeds": list(range(SEEDS))}
+        for recipe in recipes
+    ]
+    sweep = {"study": NAME, "recipes": recipes, "studies": {NAME: entries}}
+    write_json(path, config_file.merge(config_file.read(path).content, sweep))  # JSON is YAML
+
+
+def checkout(root: Path, folder: Path) -> None:
+    """Copy what a clone of the repository has, without results."""
+    for name in CHECKOUT:
+        if (root / name).is_dir():
+            shutil.copytree(root / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(root / name, folder)
+
+
+def make_ready(config: Config, root: Path, ready: Path) -> None:
+    """Write what the jobs of the study would make, for stand_in.py: `ready`/{stage}/{folder of the outputs}/."""
+    data = ready / "prepare/data/digits"
+    for name in (f"{part}_{kind}.npy" for part in PARTS for kind in ("images", "labels")):
+        write_text(data / name, name)
+    write_text(data / "dataset.json", "{}")
+    rng = np.random.default_rng(0)
+    for experiment in config.experiments(NAME):
+        _write_results(experiment, root / "docs/demo/digits" / experiment.model / "quick/seed0", ready, rng)
+
+
+def _write_results(experiment: Experiment, like: Path, ready: Path, rng: np.random.Generator) -> None:
+    """Results like those of a training of the demo, with another accuracy: best at a middling learning rate."""
+    train, evaluate = (ready / stage / experiment.directory for stage in ("train", "evaluate"))
+    files = [train / name for name in ("history.csv", "timing.json", "model.safetensors")]
+    with recorded("train", *files):
+        write_text(files[0], (like / "history.csv").read_text())
+        timing = read_json(like / "timing.json")
+        write_json(files[1], timing | {"wall_seconds": round(timing["wall_seconds"] * rng.uniform(0.8, 1.2), 3)})
+        write_text(files[2], "weights")
+    metrics, rate = read_json(like / "metrics.json"), experiment.spec["recipe"]["lr"]
+    accuracy = 0.98 - 0.03 * abs(np.log10(rate / 0.05)) - abs(rng.normal(0, 0.01))
+    low, high = accuracy - 0.02, min(1.0, accuracy + 0.015)
+    metrics["test"] |= {"accuracy": accuracy, "accuracy_ci95": [low, high], "loss": 2.5 * (1 - accuracy)}
+    identity = {
+        "experiment": experiment.names,
+        "spec": experiment.spec,
+        "spec_sha256": spec_sha256(experiment.spec),
+    }
+    with recorded("evaluate", evaluate / "metrics.json", evaluate / "predictions.safetensors"):
+        write_json(evaluate / "metrics.json", metrics | identity)
+        write_text(evaluate / "predictions.safetensors", "logits")

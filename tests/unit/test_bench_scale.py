@@ -1,0 +1,68 @@
+"""What size costs: the study is valid, its jobs run, and the tables say what the measurements say."""
+
+import json
+import shutil
+import sys
+
+import pandas as pd
+import pytest
+
+import prepare_speed
+import read_speed
+import scale
+import scale_study
+from deepnets.config import load_config
+from deepnets.errors import UserError
+
+
+@pytest.mark.parametrize("experiments", [10, 300])
+def test_study_of_any_size_is_a_valid_configuration(root, tmp_path, experiments):
+    shutil.copy(root / "config.yaml", tmp_path)
+    scale_study.configure(tmp_path / "config.yaml", experiments)
+    assert len(load_config(tmp_path / "config.yaml").experiments()) == experiments
+
+
+def test_table_has_what_a_further_job_costs():
+    cpu = {10: 3.0, 100: 3.9, 1000: 21.9}
+    rows = [
+        {
+            "experiments": n,
+            "jobs": 4 * n + 10,
+            "what": "dry run",
+            "cpu_seconds": seconds,
+            "wall_seconds": 30,
+            "peak_memory_mb": 1200,
+        }
+        for n, seconds in cpu.items()
+    ]
+    text = scale.table(pd.DataFrame(rows))
+    assert "| dry run | 3.0 | 3.9 | 21.9 | 2.5 | 5.0 | 30.0 | 1,200 |" in text
+
+
+def test_command_that_fails_is_named_with_its_last_words(tmp_path):
+    with pytest.raises(UserError, match=r"no-such-script.* failed in .*\n.*No such file"):
+        scale.measure([sys.executable, "no-such-script.py"], tmp_path)
+
+
+@pytest.mark.slow
+def test_small_study_is_run_by_stand_ins_and_then_there_is_nothing_to_do(tmp_path):
+    scale.main(["--sizes", "10", "--output", str(tmp_path)])
+    measured = json.loads((tmp_path / "bench-scale.json").read_text())["measurements"]
+    assert [each["what"] for each in measured][:5] == [scale.DRY, scale.ALL, scale.NOTHING, scale.WHY, "report"]
+    assert {each["jobs"] for each in measured} == {4 * 10 + 9}
+    assert all(each["cpu_seconds"] > 0 and each["peak_memory_mb"] > 20 for each in measured)
+
+
+@pytest.mark.slow
+def test_folder_of_images_is_prepared_by_any_number_of_processes(tmp_path):
+    prepare_speed.main(["--images", "600", "--output", str(tmp_path)])
+    measured = json.loads((tmp_path / "bench-prepare.json").read_text())["measurements"]
+    assert [each["command"] for each in measured][:2] == ["download", "prepare"]
+
+
+def test_reading_is_measured_each_way(tmp_path):
+    read_speed.main(["--gigabytes", "0", "--output", str(tmp_path)])
+    measured = json.loads((tmp_path / "bench-read.json").read_text())["measurements"]
+    assert [each["way"] for each in measured] == [read_speed.FAULTS, read_speed.AHEAD, read_speed.MEMORY]
+    assert all(each["us_per_image"] > 0 for each in measured)
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []  # the images are gone
