@@ -1,18 +1,18 @@
-"""Measure one way to train one network, in a process of its own, and print it as a line of JSON.
+"""Measure one way to train one network, in a process of its own: a line of JSON for each line that it is sent.
 
     export PYTHONPATH=scripts
-    python benchmarks/measure.py '{"way": "ours", "dataset": "mnist", "model": "resnet50", "threads": 2}'
+    echo 8 | python benchmarks/measure.py '{"way": "ours", "dataset": "mnist", "model": "resnet50", "threads": 2}'
 
-`make bench` calls it again and again. Networks, batch sizes and augmentation are those of config.yaml's study `paper`,
-at full image size throughout. Images are random: arithmetic takes as long on any pixels, and nothing is downloaded.
+A line asks for a window of so many seconds; between windows the training waits. So `make bench` has several take turns
+on one machine. Networks, batch sizes and augmentation are those of config.yaml's study `paper`, at full image size
+throughout. Images are random: arithmetic takes as long on any pixels, and nothing is downloaded.
 """
 
 import contextlib
-import itertools
 import json
-import statistics
 import sys
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,32 +30,62 @@ from deepnets.hardware import keep_freed_memory, set_up
 from deepnets.recipe import Recipe
 
 WAYS = ("plain", "ours", "ceiling")
-WARM_UP = 2  # steps left out: they choose kernels, touch memory for the first time, wait for workers
-LEAST_STEPS = 3  # and these are measured, however long they take
+# At first in a window, steps are not measured, but one at least: caches are cold, and batches wait that the plain
+# loop's workers have made in the meantime, two each.
+SETTLING_STEPS, SETTLING_SECONDS = 4, 1.5
+LEAST_STEPS = 2  # and so many are measured, however long they take
 
 
-class Clock:
-    """Asked after every step whether to stop, it notes the time.
+class Windows:
+    """Asked after every step whether to stop, it measures in windows, one for each order.
 
     Args:
-        seconds: stop when the steps after the warm-up have taken so long.
-        steps: stop after so many steps in any case.
+        orders: lines, each the seconds that a window's measured steps should take. While none comes, the training
+            waits; it stops at their end.
+        tell: called after each window with the mean seconds of its measured steps, and their number.
     """
 
-    def __init__(self, seconds: float, steps: float):
-        self.seconds, self.steps = seconds, steps
-        self.times = [time.perf_counter()]
+    def __init__(self, orders: Iterator[str], tell: Callable[[float, int], None]):
+        self.orders, self.tell = orders, tell
+
+    def open(self) -> bool:
+        """Wait for an order and begin its window; False where there is none. Called once before the training."""
+        order = next(self.orders, None)
+        self.seconds, self.times = float(order or 0), [time.perf_counter()]
+        return order is not None
 
     def __call__(self) -> bool:
         self.times.append(time.perf_counter())
-        done = len(self.times) - 1
-        warm = self.times[min(done, WARM_UP)]
-        return done >= self.steps or (done >= WARM_UP + LEAST_STEPS and self.times[-1] - warm > self.seconds)
+        start = next((step for step in range(1, len(self.times)) if self._settled(step)), len(self.times))
+        steps = len(self.times) - 1 - start
+        if steps < LEAST_STEPS or self.times[-1] - self.times[start] < self.seconds:
+            return False
+        self.tell((self.times[-1] - self.times[start]) / steps, steps)
+        return not self.open()
 
-    def step_seconds(self) -> list[float]:
-        """Seconds of each step after the warm-up."""
-        after = self.times[WARM_UP:]
-        return [end - start for start, end in itertools.pairwise(after)]
+    def _settled(self, step: int) -> bool:
+        return step >= SETTLING_STEPS or self.times[step] - self.times[0] >= SETTLING_SECONDS
+
+
+class Epoch:
+    """Asked after every step whether to stop, it measures an epoch of so many steps from its start on."""
+
+    def __init__(self, orders: Iterator[str], tell: Callable[[float, int], None], steps: int):
+        self.orders, self.tell, self.steps = orders, tell, steps
+        self.done = 0
+
+    def open(self) -> bool:
+        """Wait for an order, whatever it asks, and begin; False where there is none."""
+        order = next(self.orders, None)
+        self.start = time.perf_counter()
+        return order is not None
+
+    def __call__(self) -> bool:
+        self.done += 1
+        if self.done < self.steps:
+            return False
+        self.tell((time.perf_counter() - self.start) / self.steps, self.steps)
+        return True
 
 
 class ConstantBatch(Trainer):
@@ -133,10 +163,12 @@ def measure(
     threads: int,
     batch_size: int | None = None,
     images: int = 4096,
-    seconds: float = 8.0,
+    precision: str = "auto",
     epoch: bool = False,
-) -> dict:
-    """Train on random images and time the steps.
+    orders: Iterator[str] = sys.stdin,
+    tell: Callable[[dict], None] = lambda result: print(json.dumps(result), flush=True),
+) -> None:
+    """Train on random images and time the steps, window by window.
 
     Args:
         way: "plain", "ours" or "ceiling".
@@ -144,40 +176,41 @@ def measure(
         threads: CPU threads.
         batch_size: images a step; None for the recipe's.
         images: number of training images.
-        seconds: how long to measure, after the warm-up.
-        epoch: measure one whole epoch, not `seconds`.
-
-    Returns:
-        {"ms_per_image": mean over the steps, "seconds": of all steps, the workers' start included, "steps": measured,
-        "peak_memory_mb": of this process, "precision", "batch": images a step}.
+        precision: of ours and the ceiling; the plain loop has float32.
+        epoch: the one window is a whole epoch, the start of the plain loop's workers included.
+        orders: a line for each window, its seconds.
+        tell: called after each window with {"ms_per_image": mean over its steps, "steps": their number,
+            "peak_memory_mb": of this process so far, "precision", "batch": images a step}.
     """
-    epochs, sizes = 1 if epoch else 1000, {"batch_size": batch_size} if batch_size else {}
-    job = Job.of(dataset, model, images, epochs=epochs, progressive_resizing=None, **sizes)
-    recipe = job.recipe
-    clock = Clock(*((float("inf"), images // recipe.batch_size) if epoch else (seconds, float("inf"))))
+    sizes = {"batch_size": batch_size} if batch_size else {}
+    changes = {"epochs": 1 if epoch else 1000, "progressive_resizing": None, "precision": precision, **sizes}
+    job = Job.of(dataset, model, images, **changes)
+    batch = job.recipe.batch_size
     if way == "plain":
         network = job.network()
         hardware = set_up(network, "cpu", "fp32", threads)
         torch.use_deterministic_algorithms(False)  # torch's default
-        plain_loop.train(network, job.pixels, job.labels, recipe, job.options.flips, clock)
     else:
         keep_freed_memory()
         trainer = job.trainer(ConstantBatch if way == "ceiling" else Trainer, threads)
         hardware = trainer.hardware
+
+    def tell_of(seconds: float, steps: int) -> None:
+        result = {"ms_per_image": 1e3 * seconds / batch, "steps": steps, "batch": batch}
+        tell(result | {"peak_memory_mb": round(hardware.peak_memory_mb()), "precision": hardware.precision})
+
+    clock = Epoch(orders, tell_of, images // batch) if epoch else Windows(orders, tell_of)
+    if not clock.open():
+        return
+    if way == "plain":
+        plain_loop.train(network, job.pixels, job.labels, job.recipe, job.options.flips, clock)
+    else:
         with contextlib.suppress(Interrupted):  # the clock's doing
             trainer.fit(NoStates(), should_stop=clock)
-    return {
-        "ms_per_image": 1e3 * statistics.fmean(clock.step_seconds()) / recipe.batch_size,
-        "seconds": clock.times[-1] - clock.times[0],
-        "steps": len(clock.step_seconds()),
-        "peak_memory_mb": round(hardware.peak_memory_mb()),
-        "precision": hardware.precision,
-        "batch": recipe.batch_size,
-    }
 
 
 def main() -> None:
-    print(json.dumps(measure(**json.loads(sys.argv[1]))))
+    measure(**json.loads(sys.argv[1]))
 
 
 if __name__ == "__main__":

@@ -1,19 +1,20 @@
 """Our training beside the loop that most people write, and beside its own ceiling: `make bench`.
 
-    PYTHONPATH=scripts python benchmarks/speed.py --output results --rounds 3
+    PYTHONPATH=scripts python benchmarks/speed.py --output results --rounds 6
 
-Every measurement is a process of its own (measure.py). A round takes the three ways of every pair, one after the other,
-so that whatever else the machine does falls on all alike; ratios are taken within a round, then their median. The
-first round also measures what the plots of threads, batch size and images show. Writes bench.json, bench.md and
-bench_*.png.
+Every way is a process of its own (measure.py). Those of a pair are alive at the same time, 16 GB in all for VGG-16, and
+take turns: a round is a window of seconds for each, alone on the machine, in another order than the round before. So
+whatever else the machine does falls on all alike; ratios are taken within a round, then their median. What the plots
+of batch size and images show is measured once. Writes bench.json, bench.md and bench_*.png.
 """
 
 import argparse
 import json
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
-from itertools import chain, product
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -41,29 +42,25 @@ def pairs_of(experiments: list[Experiment]) -> list[tuple[str, str]]:
     return list(dict.fromkeys((experiment.dataset, experiment.model) for experiment in experiments))
 
 
-def plan(pairs: list[tuple[str, str]], cores: int, rounds: int) -> list[dict]:
-    """All measurements in order; `kind` says for which table or figure, `round` counts from 0."""
-    first, *others = ([{"round": round_, **job} for job in compared(pairs, cores)] for round_ in range(rounds))
-    curves = [{"round": 0, **job} for job in explored(pairs, cores)]
-    return [*first, *curves, *chain.from_iterable(others)]
+def plan(pairs: list[tuple[str, str]], cores: int, rounds: int) -> list[tuple[list[dict], int]]:
+    """Jobs that take turns, and for how many rounds; a job's `kind` says for which table or figure."""
+    return [*((compared(*pair, cores), rounds) for pair in pairs), *(([job], 1) for job in explored(pairs, cores))]
 
 
-def compared(pairs: list[tuple[str, str]], cores: int) -> list[dict]:
-    """The three ways of every pair, side by side."""
-    return [
-        {"kind": "pairs", "dataset": dataset, "model": model, "way": way, "threads": cores}
-        for (dataset, model), way in product(pairs, ("plain", "ours", "ceiling"))
-    ]
+def compared(dataset: str, model: str, cores: int) -> list[dict]:
+    """The three ways of a pair; and ours as often as there are cores, with a thread each."""
+    job = {"dataset": dataset, "model": model}
+    ways = [{"kind": "pairs", **job, "way": way, "threads": cores} for way in ("plain", "ours", "ceiling")]
+    return [*ways, {"kind": "threads", **job, "way": "ours", "threads": 1, "copies": cores}]
 
 
 def explored(pairs: list[tuple[str, str]], cores: int) -> list[dict]:
-    """What the plots show beside the pairs: threads, batch sizes, number of images."""
-    jobs = []
-    for threads, copies in sorted({(1, 1), (1, cores)}):
-        jobs += [
-            {"kind": "threads", "dataset": d, "model": m, "way": "ours", "threads": threads, "copies": copies}
-            for d, m in pairs
-        ]
+    """What is shown beside the pairs: one thread alone, float32, batch sizes, number of images."""
+    jobs = [
+        {"kind": kind, "dataset": dataset, "model": model, "way": "ours", **change}
+        for kind, change in (("threads", {"threads": 1}), ("precision", {"threads": cores, "precision": "fp32"}))
+        for dataset, model in pairs
+    ]
     jobs += [
         {"kind": "batch", "dataset": d, "model": m, "way": "ours", "threads": cores, "batch_size": size}
         for (d, m), size in product(BATCH_PAIRS, BATCH_SIZES)
@@ -78,38 +75,72 @@ def explored(pairs: list[tuple[str, str]], cores: int) -> list[dict]:
     return jobs
 
 
-def take(job: dict, seconds: float) -> dict:
-    """Run a measurement, as many `copies` side by side as it asks for; ms_per_image is then that of all together."""
-    copies = job.get("copies", 1)
-    arguments = {key: value for key, value in job.items() if key not in ("kind", "round", "copies")}
-    arguments["seconds"] = seconds
-    command = [sys.executable, str(BENCHMARKS / "measure.py"), json.dumps(arguments)]
+class Measurement:
+    """A job's processes of measure.py, as many `copies` as it asks for, which wait until they are given a window."""
 
-    def one(_copy: int) -> dict:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-        if done.returncode:
-            raise UserError(f"benchmarks/measure.py failed on {json.dumps(job)}:\n{done.stderr.strip()}")
-        return json.loads(done.stdout.splitlines()[-1])
+    def __init__(self, job: dict):
+        self.job = job
+        arguments = {key: value for key, value in job.items() if key not in ("kind", "copies")}
+        command = [sys.executable, str(BENCHMARKS / "measure.py"), json.dumps(arguments)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        self.processes = [subprocess.Popen(command, cwd=ROOT, **pipes) for _ in range(job.get("copies", 1))]
 
-    with ThreadPoolExecutor(copies) as pool:
-        results = list(pool.map(one, range(copies)))
-    together = {
-        "ms_per_image": sum(result["ms_per_image"] for result in results) / copies**2,
-        "peak_memory_mb": sum(result["peak_memory_mb"] for result in results),
-    }
-    return {**results[0], **together}
+    def __enter__(self) -> "Measurement":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self.processes:
+            process.kill()
+            process.communicate()
+
+    def window(self, seconds: float) -> dict:
+        """What measure.py tells of a window; ms_per_image and memory are those of all copies together.
+
+        Raises:
+            UserError: a process has failed; the message has its own.
+        """
+        for process in self.processes:
+            with suppress(BrokenPipeError):  # it has ended, and its output says why
+                process.stdin.write(f"{seconds}\n")
+                process.stdin.flush()
+        results = [self._told(process) for process in self.processes]
+        copies = len(results)
+        return results[0] | {
+            "ms_per_image": sum(result["ms_per_image"] for result in results) / copies**2,
+            "peak_memory_mb": sum(result["peak_memory_mb"] for result in results),
+        }
+
+    def _told(self, process: subprocess.Popen) -> dict:
+        line = process.stdout.readline()
+        if not line:
+            raise UserError(f"benchmarks/measure.py failed on {json.dumps(self.job)}:\n{process.stderr.read().strip()}")
+        return json.loads(line)
 
 
-def measure_all(jobs: list[dict], seconds: float, file: Path) -> None:
+def take_turns(jobs: list[dict], rounds: int, seconds: float) -> Iterator[tuple[dict, dict]]:
+    """Measure jobs side by side, round by round: a job and its result, with its `round`, counted from 0."""
+    with ExitStack() as stack:
+        running = [stack.enter_context(Measurement(job)) for job in jobs]
+        for measurement in running:
+            if not measurement.job.get("epoch"):  # its start is what it measures
+                measurement.window(0)  # chooses kernels, touches memory for the first time, waits for workers
+        for round_ in range(rounds):
+            first = round_ % len(running)
+            for measurement in running[first:] + running[:first]:
+                yield measurement.job, {"round": round_, **measurement.window(seconds)}
+
+
+def measure_all(plan: list[tuple[list[dict], int]], seconds: float, file: Path) -> None:
     """Take every measurement and write them all to `file`, after each one: who stops early keeps what is measured."""
-    measurements = []
-    for number, job in enumerate(jobs):
-        result = take(job, seconds)
-        measurements.append({**job, **result})
-        what = " ".join(f"{value}" for key, value in job.items() if key not in ("round", "epoch"))
-        print(f"{number + 1}/{len(jobs)}, round {job['round'] + 1}: {what}: ", end="")
-        print(f"{result['ms_per_image']:.2f} ms an image, {result['peak_memory_mb']} MB", flush=True)
-        write_json(file, {"environment": environment.describe(ROOT), "measurements": measurements})
+    described, measurements = environment.describe(ROOT), []
+    number = sum(len(jobs) * rounds for jobs, rounds in plan)
+    for jobs, rounds in plan:
+        for job, result in take_turns(jobs, rounds, seconds):
+            measurements.append(job | result)
+            what = " ".join(f"{value}" for key, value in job.items() if key != "epoch")
+            print(f"{len(measurements)}/{number}, round {result['round'] + 1}: {what}: ", end="")
+            print(f"{result['ms_per_image']:.2f} ms an image, {result['peak_memory_mb']} MB", flush=True)
+            write_json(file, {"environment": described, "measurements": measurements})
 
 
 def write_results(folder: Path) -> None:
@@ -122,6 +153,7 @@ def write_results(folder: Path) -> None:
 
 
 def positive(text: str) -> int:
+    """A whole number of 1 or more, for argparse; ValueError for anything else."""
     number = int(text)
     if number < 1:
         raise ValueError
@@ -131,8 +163,8 @@ def positive(text: str) -> int:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("results"), help="folder for bench.json and the rest")
-    parser.add_argument("--rounds", type=positive, default=3, help="how often the pairs are measured (default 3)")
-    parser.add_argument("--seconds", type=float, default=8.0, help="per measurement, after the warm-up (default 8)")
+    parser.add_argument("--rounds", type=positive, default=6, help="how often the pairs are measured (default 6)")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of a window, at least (default 4)")
     parser.add_argument("--measured", action="store_true", help="only write table and figures anew from bench.json")
     args = parser.parse_args(argv)
 

@@ -24,7 +24,7 @@ def draw_all(measurements: pd.DataFrame, folder: Path) -> None:
     The last two are left out where the study has none of the pairs that they are about.
     """
     kinds = dict(iter(measurements.groupby("kind")))
-    kinds["threads"] = pd.concat([kinds["threads"], kinds["pairs"].query("way == 'ours' and round == 0")])
+    kinds["threads"] = pd.concat([kinds["threads"], kinds["pairs"].query("way == 'ours'")])
     for draw in (pairs, threads, batch, images):
         if draw.__name__ in kinds:
             save(draw(kinds[draw.__name__]), folder / f"bench_{draw.__name__}.png")
@@ -94,8 +94,9 @@ def images(measured: pd.DataFrame) -> Figure:
     figure, axes = _figure(1, (4.6, 3.4))
     for way, rows in measured.groupby("way", sort=False):
         label, color = WAYS[way]
-        middle = rows.groupby("images")["seconds"].median()
-        axes[0].plot(middle.index, middle, "o-", color=color, label=label)
+        middle = rows.groupby("images")["ms_per_image"].median()
+        seconds = middle * middle.index / 1e3
+        axes[0].plot(seconds.index, seconds, "o-", color=color, label=label)
     counts = sorted(measured["images"].astype(int).unique())
     axes[0].set_xscale("log", base=2)
     axes[0].set_yscale("log")
