@@ -93,11 +93,17 @@ class Part:
             read_ahead(self.on_disk, (index if self.rows is None else self.rows[index]).numpy())
 
     def take(self, index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Images (n, C, H, W) and labels (n,) at `index`, int64 (n,) in 0..N-1, on `device`."""
+        """Images (n, C, H, W) and labels (n,) at `index`, int64 (n,) in 0..N-1, on `device`.
+
+        A part on a GPU gives them without waiting for it, where `index` is there too. Of a part on the host the rows
+        are gathered there, while the GPU works, and pinned: from other memory the copy may wait for the steps before.
+        """
         index = index.to(self.labels.device)
         rows = index if self.rows is None else self.rows[index]
-        images = self.images[rows].to(device, non_blocking=True).permute(0, 3, 1, 2)
-        return images, self.labels[rows].to(device, non_blocking=True)
+        images, labels = self.images[rows], self.labels[rows]
+        if device.type == "cuda" and images.device.type == "cpu":
+            images, labels = images.pin_memory(), labels.pin_memory()
+        return images.to(device, non_blocking=True).permute(0, 3, 1, 2), labels.to(device, non_blocking=True)
 
     def all_labels(self) -> Tensor:
         """Labels of the part, int64 (N,), on the CPU."""

@@ -5,9 +5,12 @@ import statistics
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 from deepnets.files import canonical_json
 from deepnets.results import Result, display_name
+
+Training = TypeVar("Training")  # an Experiment or a Group: what has a `model` and a `spec`
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,11 @@ class Group:
     @property
     def model(self) -> str:
         return self.first.model
+
+    @property
+    def spec(self) -> dict:
+        """That of the first seed."""
+        return self.first.metrics.spec
 
     @cached_property
     def accuracy(self) -> Estimate:
@@ -106,9 +114,19 @@ def mean_wall_seconds(group: Group) -> float:
     return statistics.fmean(result.timing.wall_seconds for result in group.results)
 
 
-def has_budgets(budgets: Iterable[tuple[str, int]]) -> bool:
-    """Is some model trained with two or more epoch budgets? Takes the (model, epochs) of one dataset's experiments."""
-    epochs: dict[str, set[int]] = {}
-    for model, budget in budgets:
-        epochs.setdefault(model, set()).add(budget)
-    return any(len(budgets) > 1 for budgets in epochs.values())
+def budget_lines(trainings: Iterable[Training]) -> list[list[Training]]:
+    """Which trainings of one dataset are budgets of one another: of one model, by recipes equal in all but `epochs`.
+
+    Returns:
+        A line for each model and recipe with two or more numbers of epochs, the fewest first.
+    """
+    lines: dict[tuple[str, str], list[Training]] = {}
+    for training in sorted(trainings, key=_epochs):
+        # The recipe's values, not its name: recipes of two names may be equal, an entry of a study may override some.
+        others = {name: value for name, value in training.spec["recipe"].items() if name != "epochs"}
+        lines.setdefault((training.model, canonical_json(others)), []).append(training)
+    return [line for line in lines.values() if _epochs(line[0]) < _epochs(line[-1])]
+
+
+def _epochs(training: Training) -> int:
+    return training.spec["recipe"]["epochs"]

@@ -15,7 +15,7 @@ from deepnets.code import digests, import_closure
 from deepnets.config import Config
 from deepnets.experiment import Experiment
 from deepnets.files import canonical_json, sha256_file
-from deepnets.groups import has_budgets
+from deepnets.groups import budget_lines
 
 EXPERIMENT = "results/{dataset}/{model}/{recipe}/seed{seed}"
 COMPARISONS = ("accuracy", "accuracy_vs_parameters", "accuracy_vs_time", "accuracy_vs_budget")
@@ -105,10 +105,10 @@ class Jobs:
             yield from (Job(stage, each) for each in jobs.values())
 
     def comparisons(self) -> Iterator[tuple[str, str]]:
-        """Dataset and figure of each comparison in the study; the one over budgets where a model has several."""
+        """Dataset and figure of each comparison in the study; the one over budgets where there are lines to draw."""
         for dataset in dict.fromkeys(each.dataset for each in self.study):
-            epochs = [(each.model, each.spec["recipe"]["epochs"]) for each in self.study if each.dataset == dataset]
-            yield from ((dataset, name) for name in COMPARISONS if name != "accuracy_vs_budget" or has_budgets(epochs))
+            budgets = budget_lines(each for each in self.study if each.dataset == dataset)
+            yield from ((dataset, name) for name in COMPARISONS if name != "accuracy_vs_budget" or budgets)
 
     @cached_property
     def experiments(self) -> dict[str, Experiment]:

@@ -87,7 +87,10 @@ class RecipeValues(Settings):
     )
     augment: Augment = Field(default_factory=Augment, description="Random changes to the training images.")
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="Arithmetic of the network; auto takes what is fastest for the model on the device."
+        "auto",
+        description="Arithmetic of the network; auto is bf16 where the device multiplies bfloat16 natively, else fp32."
+        " In bf16 the weights stay float32, and so does, on a CPU, a depthwise convolution that strides or is larger"
+        " than its map.",
     )
     compile: Flag = Field(
         False,

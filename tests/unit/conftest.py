@@ -38,6 +38,7 @@ def write_experiment(
     n_test: int = 360,
     classes: list[str] | None = None,
     epochs: int = 8,
+    lr: float = 0.05,
     wall_seconds: float = 60.0,
     warnings: list[str] | None = None,
     architecture: str | None = None,
@@ -53,7 +54,7 @@ def write_experiment(
     spec = {
         "dataset": {"source": dataset, "horizontal_flip": flips},
         "model": {"architecture": architecture},
-        "recipe": {**RECIPE, "epochs": epochs},
+        "recipe": {**RECIPE, "epochs": epochs, "lr": lr},
         "seed": seed,
     }
     write_json(

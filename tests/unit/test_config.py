@@ -2,7 +2,6 @@
 
 import copy
 import importlib.util
-import itertools
 import re
 import subprocess
 import sys
@@ -18,6 +17,8 @@ from deepnets.config.file import read
 from deepnets.config.wording import shown
 from deepnets.errors import UserError
 from deepnets.files import canonical_json
+from deepnets.groups import budget_lines
+from deepnets.jobs import Jobs
 from deepnets.recipe import Recipe
 
 ROOT = Path(__file__).parents[2]
@@ -685,11 +686,26 @@ def test_the_demo_study_trains_all_four_architectures_without_a_download():
     assert {e.spec["dataset"]["source"] for e in experiments} == {"sklearn_digits"}
 
 
-def test_the_budget_study_trains_all_four_architectures_with_every_budget():
-    experiments = load_config(ROOT / "config.yaml").experiments("budget")
-    budgets = {(e.spec["model"]["architecture"], e.spec["recipe"]["epochs"]) for e in experiments}
-    architectures = ("vgg16", "inception_v3", "resnet50", "mobilenet_v2")
-    assert budgets == set(itertools.product(architectures, (1, 2, 4, 8, 16)))
+def test_the_budget_study_is_a_line_of_five_budgets_for_each_architecture():
+    lines = budget_lines(load_config(ROOT / "config.yaml").experiments("budget"))
+    architectures = sorted(line[0].spec["model"]["architecture"] for line in lines)
+    assert architectures == ["inception_v3", "mobilenet_v2", "resnet50", "vgg16"]
+    assert all([e.spec["recipe"]["epochs"] for e in line] == [1, 2, 4, 8, 16] for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "drawn"),
+    [
+        pytest.param({"epochs": 4, "lr": 0.05}, True, id="two budgets"),
+        pytest.param({"epochs": 2, "lr": 0.1}, False, id="two learning rates"),
+        pytest.param({"epochs": 4, "lr": 0.1}, False, id="another recipe"),
+        pytest.param({"epochs": 2, "lr": 0.05}, False, id="another name"),
+    ],
+)
+def test_budgets_are_drawn_where_recipes_differ_in_their_epochs_alone(tmp_path, recipe, drawn):
+    second = {"datasets": ["digits"], "models": ["resnet50"], "recipe": "long", "seeds": [0]}
+    config = load(tmp_path, {"recipes/long": recipe, "studies/demo/1": second})
+    assert (("digits", "accuracy_vs_budget") in Jobs(config, ROOT).comparisons()) is drawn
 
 
 def test_no_study_trains_vgg16_at_a_learning_rate_at_which_it_diverges():

@@ -415,6 +415,27 @@ def test_part_gives_images_of_its_rows_channels_first():
     assert len(whole.select(torch.tensor([5, 3]))) == 2
 
 
+class Pinned(torch.Tensor):
+    """Stands in for pinned memory, which needs a GPU."""
+
+
+def test_images_on_the_host_are_copied_to_a_gpu_from_pinned_memory(monkeypatch):
+    copied = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor.as_subclass(Pinned))
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, *args, **how: copied.append((type(tensor), how)) or tensor)
+    images, labels = separable().take(torch.tensor([2, 0]), torch.device("cuda"))
+    assert copied[1:] == [(Pinned, {"non_blocking": True})] * 2
+    assert (images.shape, labels.shape) == ((2, 1, 6, 6), (2,))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_images_on_the_host_arrive_whole_on_a_gpu():
+    whole, index = separable(), torch.tensor([2, 0])
+    images, labels = whole.take(index, torch.device("cuda"))
+    assert torch.equal(images.cpu(), whole.images[index].permute(0, 3, 1, 2))
+    assert torch.equal(labels.cpu(), whole.labels[index])
+
+
 @pytest.fixture
 def expected(tmp_path, monkeypatch) -> tuple[Part, list[int]]:
     """Images too many for memory, as the engine is to believe, and a list of the rows that are asked for ahead."""

@@ -314,6 +314,29 @@ def test_a_budget_curve_joins_the_budgets_of_each_model(compare):
     assert {"VGG-16", "ResNet50"} <= set(texts(by_time))
 
 
+def test_budgets_by_recipes_of_two_kinds_are_two_lines_named_by_recipe(compare):
+    kinds = (("low", 0.01, 0.5), ("high", 0.1, 0.9))
+    budgets = [
+        {"recipe": f"{kind}{epochs}", "lr": lr, "epochs": epochs, "accuracy": accuracy, "n_test": 100}
+        for epochs in (2, 1)
+        for kind, lr, accuracy in kinds
+    ]
+    by_epochs, by_time = comparison.accuracy_vs_budget(compare(*budgets)).axes
+    lines = [line for line in by_epochs.lines if len(line.get_xdata()) > 1]
+    assert [list(line.get_xdata()) for line in lines] == [[1, 2], [1, 2]]
+    assert [list(line.get_ydata()) for line in lines] == [[50, 50], [90, 90]]
+    assert {"ResNet50 (low2)", "ResNet50 (high2)"} <= set(texts(by_time))
+
+
+def test_trainings_that_differ_in_more_than_their_epochs_are_named_and_not_joined(compare):
+    sweep = [
+        {"recipe": f"r{i}", "lr": lr, "epochs": epochs} for i, (lr, epochs) in enumerate([(0.1, 4), (0.2, 4), (0.3, 8)])
+    ]
+    by_epochs, by_time = comparison.accuracy_vs_budget(compare(*sweep)).axes
+    assert max(len(line.get_xdata()) for line in by_epochs.lines) == 1
+    assert texts(by_time).count("ResNet50") == 1
+
+
 def test_the_best_of_very_many_are_shown_and_the_title_says_so(compare):
     groups = compare(*({"recipe": f"r{i}", "accuracy": 0.5 + i / 360} for i in range(100)))
     figure = rendered(comparison.accuracy(groups))

@@ -362,8 +362,16 @@ def test_every_link_is_relative_and_resolves(experiment, write_report, tmp_path)
     assert [target for target in targets if not (tmp_path / "results" / target).is_file()] == []
 
 
-def test_a_study_without_budgets_shows_no_budget_figure(experiment, write_report):
-    targets = links(write_report(experiment(model="vgg16", epochs=1), experiment(model="resnet50", epochs=2)))
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param({"model": "vgg16", "epochs": 2}, id="two models"),
+        pytest.param({"recipe": "lr", "lr": 0.1}, id="two learning rates"),
+        pytest.param({"recipe": "record", "lr": 0.1, "epochs": 200}, id="quick and record"),
+    ],
+)
+def test_a_study_without_budgets_shows_no_budget_figure(experiment, write_report, other):
+    targets = links(write_report(experiment(), experiment(**other)))
     assert "digits/comparison/accuracy_vs_time.png" in targets
     assert "digits/comparison/accuracy_vs_budget.png" not in targets
 

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from deepnets.errors import UserError
-from deepnets.groups import group_by_seed, has_budgets, interval_caption, label, mean_over_seeds
+from deepnets.groups import budget_lines, group_by_seed, interval_caption, label, mean_over_seeds, several_recipes
 from deepnets.results import display_name, read_history, read_metrics, read_result, read_timing
 
 
@@ -161,10 +161,21 @@ def test_a_caption_says_what_is_averaged_and_what_is_not(experiment):
 
 def test_a_recipe_is_named_only_where_there_are_several(experiment):
     quick, paper = (group_by_seed([read_result(experiment(recipe=name))])[0] for name in ("quick", "paper"))
-    assert label(quick, [quick]) == "ResNet50"
-    assert label(quick, [quick, paper]) == "ResNet50 (quick)"
+    assert label(quick, several_recipes([quick])) == "ResNet50"
+    assert label(quick, several_recipes([quick, paper])) == "ResNet50 (quick)"
 
 
-def test_budgets_are_two_epoch_counts_of_one_model():
-    assert has_budgets([("resnet50", 1), ("resnet50", 2)])
-    assert not has_budgets([("resnet50", 1), ("vgg16", 2), ("resnet50", 1)])
+def test_budgets_are_trainings_of_one_model_that_differ_in_their_epochs_alone(experiment):
+    options = [
+        {"recipe": "b4", "epochs": 4},
+        {"recipe": "b1", "epochs": 1},
+        {"recipe": "other_lr", "epochs": 2, "lr": 0.1},
+        {"recipe": "other_model", "epochs": 2, "model": "vgg16"},
+    ]
+    groups = group_by_seed(read_result(experiment(**each)) for each in options)
+    assert [[group.first.recipe for group in line] for line in budget_lines(groups)] == [["b1", "b4"]]
+
+
+def test_seeds_and_names_of_one_recipe_are_no_budgets(experiment):
+    options = [{"seed": 1}, {"seed": 2}, {"recipe": "same"}]
+    assert budget_lines(group_by_seed(read_result(experiment(**each)) for each in options)) == []

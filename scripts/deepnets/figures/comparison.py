@@ -1,6 +1,7 @@
 """Comparison of the models of one dataset: test accuracy by model, and against size, training time and budget."""
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,10 +13,11 @@ from matplotlib.text import Annotation
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.transforms import Bbox
 
-from deepnets.figures.style import QUIET, Look, applied, end_labels, legible, limit_percent
+from deepnets.figures.style import QUIET, Color, Look, applied, end_labels, legible, limit_percent
 from deepnets.groups import (
     Group,
     best_by_model,
+    budget_lines,
     interval_caption,
     label,
     mean_wall_seconds,
@@ -115,27 +117,25 @@ def accuracy_vs_time(comparison: Comparison) -> Figure:
 
 @applied()
 def accuracy_vs_budget(comparison: Comparison) -> Figure:
-    """Test accuracy against the budget, in epochs and in wall time; a line joins the budgets of one model.
+    """Test accuracy against the budget, in epochs and in wall time; a line joins trainings that differ in it alone.
 
     Each point is a training of its own with its own schedule, not a moment of a longer one.
     """
     figure, (by_epochs, by_time) = _figure(comparison, "Test accuracy against budget", (8.6, 3.8), columns=2)
     by_epochs.set_xlabel("Epochs (log scale)")
     by_time.set_xlabel(f"Wall time of training (log scale), {_machine(comparison.groups)}")
-    lines: dict[str, list[Group]] = {}
-    for group in sorted(comparison.groups, key=_epochs):
-        lines.setdefault(group.model, []).append(group)
+    lines = budget_lines(comparison.groups)
     for axes, cost in ((by_epochs, _epochs), (by_time, mean_wall_seconds)):
         _points(axes, comparison, cost)
-        for model, groups in lines.items():
-            look = comparison.looks[model]
+        for line in lines:
+            model, look = line[0].model, comparison.looks[line[0].model]
             style = {"color": look.color, "linestyle": look.linestyle} if model in comparison.coloured else _FAINT
-            axes.plot([cost(group) for group in groups], [100 * group.accuracy.value for group in groups], **style)
+            axes.plot([cost(group) for group in line], [100 * group.accuracy.value for group in line], **style)
     _log_scale(by_epochs, sorted({_epochs(group) for group in comparison.groups}), "{:.0f}".format)
     _log_scale(by_time, _SECOND_TICKS, _duration)
-    if len(lines) <= _LABELLED_MODELS:
-        ends = [(100 * groups[-1].accuracy.value, comparison.looks[model]) for model, groups in lines.items()]
-        end_labels(by_time, [(value, look.label, look.ink) for value, look in ends])
+    ends = _ends(lines, comparison)
+    if len(ends) <= _LABELLED_MODELS:
+        end_labels(by_time, ends)
     else:
         _legend(figure, comparison)
     return figure
@@ -196,6 +196,20 @@ def _points(axes: Axes, comparison: Comparison, cost: Callable[[Group], float]) 
         else:
             axes.plot([cost(group)], [_percent(group)[0]], look.marker, color=look.color, alpha=0.3, markersize=3)
     limit_percent(axes)
+
+
+def _ends(lines: list[list[Group]], comparison: Comparison) -> list[tuple[float, str, Color]]:
+    """Height, name and colour for the end of each line, and for the best point of each model that has none.
+
+    Of several lines of one model, each is named with the recipe of its end.
+    """
+    count = Counter(line[0].model for line in lines)
+    groups = [line[-1] for line in lines]
+    groups += [group for model, group in best_by_model(comparison.groups).items() if not count[model]]
+    names = [legible(label(group, count[group.model] > 1), 34) for group in groups]
+    return [
+        (_percent(group)[0], name, comparison.looks[group.model].ink) for group, name in zip(groups, names, strict=True)
+    ]
 
 
 def _epochs(group: Group) -> int:

@@ -9,7 +9,7 @@ from jinja2 import Environment, StrictUndefined
 
 from deepnets.errors import UserError
 from deepnets.files import canonical_json, sha256_text
-from deepnets.groups import group_by_seed, has_budgets, interval_caption
+from deepnets.groups import budget_lines, group_by_seed, interval_caption
 from deepnets.published import Published, find
 from deepnets.reporting import findings, tables
 from deepnets.reporting.findings import Row
@@ -139,7 +139,7 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict:
     architectures = dict.fromkeys(group.first.architecture for group in groups)
     best = [find(study.published, "best", origin, architecture) for architecture in architectures]
     names = ["accuracy", "accuracy_vs_parameters", "accuracy_vs_time"]
-    if has_budgets((group.model, group.first.epochs) for group in groups):
+    if budget_lines(groups):
         names.append("accuracy_vs_budget")
     return {
         "name": name,
