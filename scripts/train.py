@@ -45,6 +45,10 @@ NO_CUDA = (
     "%s: on the CPU: torch cannot use the GPU (a CPU build, or the driver is too old); trainings wait for each other as"
     " if it could, unless Snakemake is told --resources gpu=0"
 )
+NO_GPU_ASKED_FOR = (
+    "%s: on the CPU: no GPU was asked for, though torch sees one; to use it, name it: CUDA_VISIBLE_DEVICES=0 (on a"
+    " cluster, set gpu: 1 in the profile)"
+)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -69,6 +73,8 @@ def main(argv: list[str] | None = None) -> None:
         train_together(args, distributed.own_rank(), keeps_memory)
         return
     log_to(args.log)
+    if not args.gpus and torch.cuda.is_available():
+        LOG.info(NO_GPU_ASKED_FOR, label(args.job["experiment"]))
     with lent(args.gpus) as gpus:
         if (args.gpus or args.processes) > 1:
             launch(args, sys.argv[1:] if argv is None else argv)
@@ -96,19 +102,17 @@ def train_together(args: argparse.Namespace, processes: Processes, keeps_memory:
     if processes.first:
         log_to(args.log)
     else:
-        log_errors_of(f"process {processes.rank + 1} of {processes.count}")
+        log_errors_of(f"process {processes.rank + 1} of {processes.count}", args.log)
     try:
         with (
             exclusive(args.output) if processes.first else contextlib.nullcontext(),
             distributed.joined(processes, cuda=args.gpus > 0),
         ):
             train(args, processes, keeps_memory)
-    except UserError:
+    except Exception as error:
         if not processes.first:  # what all have met the first says, and this one is ended before it says it again
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             time.sleep(10)
-        raise
-    except RuntimeError as error:
         if not distributed.is_lost(error):
             raise
         LOG.error("%s: lost another process (%s)", label(args.job["experiment"]), one_line(str(error)))

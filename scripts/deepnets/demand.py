@@ -36,12 +36,15 @@ COSTS = {
 UNMEASURED = Cost(*(max(getattr(cost, field.name) for cost in COSTS.values()) for field in fields(Cost)))
 
 
-def memory_mb(spec: dict, input_shape: tuple[int, int, int]) -> int:
-    """Peak memory of a training on the CPU, in MB, for an experiment's spec and its dataset's (C, H, W)."""
+def memory_mb(spec: dict, input_shape: tuple[int, int, int], on_gpu: bool = False) -> int:
+    """Peak memory of a training, in MB, for an experiment's spec and its dataset's (C, H, W).
+
+    That of the host: of a training `on_gpu`, the activations are in the GPU's, and not counted.
+    """
     cost, recipe = _cost(spec), spec["recipe"]
     images = math.ceil(recipe["batch_size"] / recipe["accumulation"])
     activations_mb = cost.kilobytes * images * _pixels(spec, input_shape) / 1000
-    return round(TORCH_MB + BYTES_PER_PARAMETER * cost.parameters + activations_mb)
+    return round(TORCH_MB + BYTES_PER_PARAMETER * cost.parameters + (0 if on_gpu else activations_mb))
 
 
 def core_seconds(spec: dict, input_shape: tuple[int, int, int], images: int) -> float:

@@ -55,11 +55,12 @@ def log_to(path: str | Path | None) -> None:
         LOG.addHandler(logging.FileHandler(path, mode="a", encoding="utf-8"))
 
 
-def log_errors_of(process: str) -> None:
-    """Send LOG's errors alone to the terminal, with the process's name: it helps another, which speaks for both."""
+def log_errors_of(process: str, path: str | Path | None) -> None:
+    """Send LOG's errors alone, with the process's name, to the same places: it helps another, which speaks for both."""
+    log_to(path)
     LOG.setLevel(logging.ERROR)
-    LOG.handlers = [logging.StreamHandler()]
-    LOG.handlers[0].setFormatter(logging.Formatter(f"{process}: %(message)s"))
+    for handler in LOG.handlers:
+        handler.setFormatter(logging.Formatter(f"{process}: %(message)s"))
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -42,7 +42,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o666 & ~_umask())  # mkstemp makes private files; results are for the whole group
-        move(temporary, path)
+        flush(temporary)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -54,11 +55,10 @@ def remove_leftovers(folder: Path) -> None:
             file.unlink()
 
 
-def move(finished: Path, path: Path) -> None:
-    """Give a finished file its final name, once its content is on the disk: a power cut leaves no half file there."""
+def flush(finished: Path) -> None:
+    """Wait until a file's content is on the disk: renamed then, it leaves no half file under its new name."""
     with open(finished, "rb") as file:
         os.fsync(file.fileno())
-    os.replace(finished, path)
 
 
 def _umask() -> int:

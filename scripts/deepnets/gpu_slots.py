@@ -25,8 +25,9 @@ BATCH_JOB = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")  # set in jobs 
 def lent(count: int) -> Iterator[list[str]]:
     """Keep `count` GPUs for this process and its children, waiting until so many are free; call before CUDA is used.
 
-    CUDA_VISIBLE_DEVICES then names them alone. Where nothing tells of GPUs, nothing is done; nor in a job to which the
-    batch system has given as many as are asked for. The context is the list of their names.
+    CUDA_VISIBLE_DEVICES then names them alone, by nvidia-smi's numbers where by numbers: CUDA's own go by speed. Where
+    nothing tells of GPUs, nothing is done; nor in a job to which the batch system has given as many as are asked for.
+    The context is the list of their names.
 
     Raises:
         UserError: there are fewer than `count`; or the locks cannot be written.
@@ -38,7 +39,7 @@ def lent(count: int) -> Iterator[list[str]]:
     if count > len(names):
         raise UserError(f"--gpus {count}: there are {len(names)} here ({', '.join(names)}); ask for fewer.")
     locks = _wait_for(count, names)
-    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(locks)
+    os.environ |= {"CUDA_VISIBLE_DEVICES": ",".join(locks), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     try:
         yield list(locks)
     finally:

@@ -1,5 +1,6 @@
 """A SLURM of the tests' own, on loopback and in a folder of its own, and studies on their way through it."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 from string import Template
 
 import pytest
+from filelock import FileLock, Timeout
 
 HERE = Path(__file__).parent
 SITE = Path("/etc/slurm")  # jobs read slurm.conf there, whatever SLURM_CONF says
@@ -40,7 +42,7 @@ class Slurm:
 
     def __init__(self, accounting: bool = False):
         self.accounting = accounting
-        self.daemons: list[subprocess.Popen] = []
+        self.ends = contextlib.ExitStack()  # what has to be done in the end, the last first, whatever goes wrong
         self.folder = Path(tempfile.mkdtemp(prefix="slurm-"))  # short: a socket's path has 107 characters at most
 
     def __call__(self, *command: str) -> str:
@@ -48,31 +50,30 @@ class Slurm:
         return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
 
     def __enter__(self) -> "Slurm":
-        try:
+        with self.ends:
+            self.ends.callback(shutil.rmtree, self.folder)
+            self.ends.callback(self._unlink)
             self._configure()
             self._start_munge()
             if self.accounting:
                 self._start_accounting()
             self._start("slurmctld", "-D", ready=["scontrol", "ping"])
             self._start("slurmd", "-D", ready=["sh", "-c", "sinfo --noheader --format=%t | grep --quiet '^idle$'"])
-        except BaseException:
-            self.__exit__()
-            raise
+            self.ends.callback(self._empty_queue)
+            self.ends = self.ends.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        try:
-            if self.daemons:
-                self("scancel", "--user", "root")
-                wait_until(lambda: not self("squeue", "--noheader"), "an empty queue", 60)
-        finally:
-            for daemon in reversed(self.daemons):
-                daemon.terminate()
-                daemon.wait(timeout=60)
-            for link in SITE.glob("*.conf"):
-                if link.is_symlink() and link.readlink().parent == self.folder:
-                    link.unlink()
-            shutil.rmtree(self.folder)
+        self.ends.close()
+
+    def _empty_queue(self) -> None:
+        self("scancel", "--user", "root")
+        wait_until(lambda: not self("squeue", "--noheader"), "an empty queue", 60)
+
+    def _unlink(self) -> None:
+        for link in SITE.glob("*.conf"):
+            if link.is_symlink() and link.readlink().parent == self.folder:
+                link.unlink()
 
     def _configure(self) -> None:
         """Write the configuration, and link it to where SLURM looks for it."""
@@ -86,7 +87,6 @@ class Slurm:
             (self.folder / name).mkdir()
         for gpu in ("gpu0", "gpu1"):
             os.mknod(self.folder / gpu, stat.S_IFCHR | 0o666, os.makedev(1, 3))
-        SITE.mkdir(exist_ok=True)
         for template in HERE.glob("*.conf"):
             file = self.folder / template.name
             file.touch(0o600 if template.name == "slurmdbd.conf" else 0o644)
@@ -124,13 +124,23 @@ class Slurm:
         log = self.folder / f"{command[0]}.output"
         with open(log, "w") as output:
             daemon = subprocess.Popen(["setpriv", "--pdeathsig", "TERM", *command], stdout=output, stderr=output)
-        self.daemons.append(daemon)
+        self.ends.callback(end, daemon)
 
         def is_up() -> bool:
             assert daemon.poll() is None, f"{command[0]} has ended: {log.read_text()[-2000:]}"
             return subprocess.run(ready, capture_output=True, timeout=60).returncode == 0
 
         wait_until(is_up, f"{command[0]} up", 60)
+
+
+def end(daemon: subprocess.Popen) -> None:
+    """End a daemon, by force where it does not within a minute."""
+    daemon.terminate()
+    try:
+        daemon.wait(timeout=60)
+    except subprocess.TimeoutExpired:
+        daemon.kill()
+        daemon.wait()
 
 
 def free_ports(count: int) -> list[int]:
@@ -142,17 +152,23 @@ def free_ports(count: int) -> list[int]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def needs_slurm() -> None:
-    """Skip every test here where no SLURM can be started, before anything is built."""
+def needs_slurm() -> Iterator[None]:
+    """Skip every test here where no SLURM can be started, before anything is built; one run of them at a time."""
     missing = [program for program in NEEDED if shutil.which(program) is None]
     if missing:
         pytest.skip(f"needs {', '.join(missing)}: as root on Debian, `make test-cluster` installs them")
     if os.geteuid() != 0:
         pytest.skip("needs to be root: SLURM's daemons start jobs for others")
-    configuration = SITE / "slurm.conf"
-    left_by_us = configuration.is_symlink() and configuration.readlink().match(f"{tempfile.gettempdir()}/slurm-*/*")
-    if os.path.lexists(configuration) and not left_by_us:
-        pytest.skip(f"this machine has a SLURM of its own: {configuration}")
+    for configuration in (SITE / template.name for template in HERE.glob("*.conf")):
+        left_by_us = configuration.is_symlink() and configuration.readlink().match(f"{tempfile.gettempdir()}/slurm-*/*")
+        if os.path.lexists(configuration) and not left_by_us:
+            pytest.skip(f"this machine has a SLURM of its own: {configuration}")
+    SITE.mkdir(exist_ok=True)
+    try:
+        with FileLock(SITE / "deepnets-test.lock", blocking=False):
+            yield
+    except Timeout:
+        pytest.skip(f"other tests on this machine have their SLURM in {SITE}")
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +195,7 @@ RECIPES = """recipes:
   long: {epochs: 50, batch_size: 8, lr: 0.02, averaging: ema, augment: {rotation: 5, random_erasing: 0.3, mixup: 0.2}}
   short: {epochs: 4, batch_size: 8}
 """
-ON_ONE_MACHINE = ("--cores", "2")
+ON_ONE_MACHINE = ("--cores", "2", "--resources", "gpu=0")  # on CPUs, as the jobs that are compared with it
 # The documented command, but that it looks after two seconds what has become of a job.
 ON_SLURM = ("--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "2")
 ONE_THREAD = ("--set-threads", "train=1", "evaluate=1")

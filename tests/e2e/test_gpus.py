@@ -55,7 +55,7 @@ def test_without_gpus_trainings_share_the_cores(train):
 
 
 def test_one_experiment_trains_in_two_processes_where_the_rule_asks_for_them(study, snakemake):
-    together = ("--set-threads", "train=2", "--set-resources", "train:processes=2")
+    together = ("--set-threads", "train=2", "--set-resources", "train:processes=2", "--resources", "gpu=0")
     done = snakemake(study, f"{TRAININGS[0]}/metrics.json", *together, cores=2)
     assert done.returncode == 0, done.stdout
     timing = json.loads((study / TRAININGS[0] / "timing.json").read_text())

@@ -118,6 +118,7 @@ def test_dataset_of_four_times_the_memory_trains_and_memory_stays_flat(checkout,
                 taken.append(anonymous_mb(training.pid))
             time.sleep(0.05)
     assert training.returncode == 0, log.read_text()
+    print(f"{max(taken):.0f} MB of its own at most, of {LIMIT / 1e6:.0f} MB")  # for docs/scaling.md: pytest -s
     third = len(taken) // 3
     assert third > 10
     assert max(taken[third:]) < 1.05 * max(taken[:third])

@@ -61,6 +61,13 @@ def test_memory_grows_with_batch_and_area_and_shrinks_with_accumulation(asked):
     assert asked(batch_size=64, accumulation=4) == asked(batch_size=16)
 
 
+def test_on_a_gpu_the_batch_takes_no_memory_of_the_host(config):
+    spec = config.experiments("paper")[0].spec
+    large = spec | {"recipe": spec["recipe"] | {"batch_size": 1000}}
+    assert memory_mb(large, (1, 28, 28), on_gpu=True) == memory_mb(spec, (1, 28, 28), on_gpu=True)
+    assert memory_mb(spec, (1, 28, 28), on_gpu=True) < memory_mb(spec, (1, 28, 28))
+
+
 def test_architecture_that_nobody_measured_asks_for_the_most(asked):
     own = {"architecture": "own"}
     assert all(asked({"architecture": name}) <= asked(own) for name in COSTS)

@@ -119,6 +119,13 @@ def test_gpu_is_the_same_by_its_number_and_by_its_uuid(gpus, hold):
         assert said() == "0"
 
 
+def test_numbers_of_gpus_are_those_of_nvidia_smi(gpus):
+    gpus(2)
+    os.environ |= {"CUDA_VISIBLE_DEVICES": "1,0", "CUDA_DEVICE_ORDER": "FASTEST_FIRST"}
+    with lent(1):
+        assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+
+
 def test_start_of_a_uuid_stands_for_the_gpu(gpus, hold):
     first, second = gpus(2)
     hold(first)

@@ -1,5 +1,6 @@
 """From raw files to arrays: every source, on tiny files, and everything that can be wrong with people's own images."""
 
+import errno
 import gzip
 import hashlib
 import io
@@ -24,6 +25,7 @@ from deepnets import datasets
 from deepnets.datasets import PARTS, fetch
 from deepnets.datasets import folder as folder_source
 from deepnets.datasets import images as image_files
+from deepnets.datasets import prepare as prepare_stage
 from deepnets.datasets.prepared import open_dataset
 from deepnets.errors import UserError
 from deepnets.files import sha256_file, write_json
@@ -98,6 +100,21 @@ def test_leftovers_of_a_killed_prepare_are_removed(tmp_path):
     leftover.touch()
     build(tmp_path, "sklearn_digits")
     assert not leftover.exists()
+
+
+def test_no_array_has_its_name_before_all_are_on_the_disk(tmp_path, monkeypatch):
+    flushed = []
+
+    def end_at_the_last(file: Path) -> None:
+        flushed.append(file.name)
+        if len(flushed) == 4:
+            raise OSError(errno.EIO, "Input/output error", str(file))
+
+    monkeypatch.setattr(prepare_stage, "flush", end_at_the_last)
+    with pytest.raises(OSError, match="Input/output error"):
+        build(tmp_path, "sklearn_digits")
+    assert flushed == [f"{part}_{kind}.npy" for part in PARTS for kind in ("images", "labels")]
+    assert_nothing_prepared(tmp_path)
 
 
 # -- torchvision's datasets, from tiny files in their formats

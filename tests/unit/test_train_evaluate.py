@@ -471,3 +471,12 @@ def test_gpu_that_torch_cannot_use_is_told(data, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(train, "train", lambda *_arguments: None)
     call(train.main, [*train_arguments(data, tmp_path), "--gpus", "1"])
     assert "digits/mobilenet_v2/quick/seed3: on the CPU: torch cannot use the GPU" in caplog.text
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_gpu_that_nobody_asked_for_is_told(data, tmp_path, monkeypatch, caplog, seen):
+    caplog.set_level("INFO")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: seen)
+    monkeypatch.setattr(train, "train", lambda *_arguments: None)
+    call(train.main, train_arguments(data, tmp_path))
+    assert ("on the CPU: no GPU was asked for, though torch sees one; to use it" in caplog.text) == seen

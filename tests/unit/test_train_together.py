@@ -57,7 +57,8 @@ def start(root, data):
         command = [sys.executable, str(root / "scripts/train.py"), "--job", json.dumps(job), "--data", str(data)]
         command += ["--output", str(folder), "--log", str(folder / "log"), "--gpus", "0"]
         command += ["--processes", str(processes), "--threads", str(processes), "--parent", str(os.getpid())]
-        started.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
+        environ = os.environ | {"CUDA_VISIBLE_DEVICES": ""}  # else a GPU would be told of, as none is asked for
+        started.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environ))
         return started[-1]
 
     yield run
@@ -155,3 +156,25 @@ def test_advice_that_all_processes_have_is_given_once(start, tmp_path):
     assert process.returncode == 2
     assert said.count("the loss is not finite in epoch 1 of 3") == 1
     assert said.splitlines()[-1].startswith(f"error: {NAME}: the loss is not finite")
+
+
+SECOND_RUNS_OUT_OF_MEMORY = """
+import os
+if os.environ.get("RANK") == "1":
+    import torch
+
+    def cross_entropy(*_, **__):
+        raise RuntimeError("CUDA out of memory.")
+
+    torch.nn.functional.cross_entropy = cross_entropy
+"""
+
+
+def test_what_one_process_alone_has_met_is_in_the_log_by_its_name(start, tmp_path, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text(SECOND_RUNS_OUT_OF_MEMORY)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    process = start(tmp_path)
+    process.communicate(timeout=120)
+    assert process.returncode == 2
+    log = (tmp_path / "log").read_text()
+    assert log.count(f"process 2 of 2: error: {NAME}: out of memory; set accumulation: 2") == 1

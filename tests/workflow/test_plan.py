@@ -96,6 +96,9 @@ def processor_seconds() -> float:
         (2, ("--resources", "gpu=0"), 0),
         (4, ("--set-resources", "train:gpu=4"), 4),
         (2, ("--set-resources", "train:gpu=4"), 2),  # as many as there are
+        # --jobs beside --cores is of this machine, but where local cores are another thing, as in a cluster's profile
+        (2, ("--jobs", "8"), 1),
+        (2, ("--jobs", "8", "--local-cores", "2"), 0),
     ],
 )
 def test_trainings_ask_for_a_gpu_each_where_there_are_any(
@@ -105,6 +108,17 @@ def test_trainings_ask_for_a_gpu_each_where_there_are_any(
     target = "results/digits/resnet50/quick/seed0/history.csv"
     planned = snakemake(clone, "--dry-run", "--printshellcmds", target, *arguments, **environment)
     assert f"--gpus {asked} --processes 1" in planned.stdout
+
+
+def test_a_training_on_a_gpu_books_no_memory_for_its_batch(clone, snakemake, fake_gpus, tmp_path):
+    environment, _uuids = fake_gpus(tmp_path, 2)
+    target = "results/digits/mobilenet_v2/quick/seed0/history.csv"
+
+    def booked(*gpus: str) -> int:
+        planned = snakemake(clone, target, "--dry-run", "--resources", "mem_mb=99999", *gpus, **environment)
+        return int(re.search(r": Train .*?\bmem_mb=(\d+)", planned.stdout, re.DOTALL)[1])
+
+    assert booked("gpu=2") == booked() < booked("gpu=0")
 
 
 def test_a_dry_run_needs_no_torch(clone, snakemake, tmp_path):

@@ -3,13 +3,16 @@
 import json
 import math
 import os
+import re
 import shlex
 
 import pytest
 
 COMMANDS = {
     "sbatch": 'echo "$@" >> "$CALLS"; wc -l < "$CALLS"',  # its number: the jobs so far
-    "squeue": 'seq -f "%.0f|FAILED" 1 "$(wc -l < "$CALLS")"',  # every one has failed
+    # Every one has failed, as soon as so many as are to run at once are there.
+    "squeue": 'jobs=$(wc -l < "$CALLS"); [ "$jobs" -ge "$AT_ONCE" ] && state=FAILED || state=RUNNING\n'
+    'seq -f "%.0f|$state" 1 "$jobs"',
     "sinfo": "echo 'main*'",
     "scontrol": "echo MinJobAge = 300 sec",
     "sacct": "exit 1",
@@ -19,20 +22,25 @@ HISTORY = "results/shapes/small/gentle/seed0/history.csv"
 
 @pytest.fixture
 def asked(study, snakemake, tmp_path):
-    """Train once more, and the options of each sbatch: `asked(*arguments) -> [{"-t": "16", ...}, ...]`."""
+    """Train once more, or so many experiments, and the options of each sbatch: `asked(*arguments, trainings=1) ->
+    [{"-t": "16", ...}, ...]`.
+    """
     (tmp_path / "bin").mkdir()
     for name, line in COMMANDS.items():
         command = tmp_path / "bin" / name
         command.write_text(f"#!/bin/sh\n{line}\n")
         command.chmod(0o755)
-    (study / HISTORY).unlink()
     calls = tmp_path / "calls"
     calls.touch()
     os.environ["PATH"] = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
     profile = ("--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "1")
 
-    def options(*arguments: str) -> list[dict[str, str]]:
-        done = snakemake(study, HISTORY, *profile, *arguments, cores=None, CALLS=str(calls))
+    def options(*arguments: str, trainings: int = 1) -> list[dict[str, str]]:
+        targets = [HISTORY.replace("seed0", f"seed{seed}") for seed in range(trainings)]
+        for target in targets:
+            (study / target).unlink(missing_ok=True)
+        environ = {"CALLS": str(calls), "AT_ONCE": str(trainings)}
+        done = snakemake(study, *targets, *profile, *arguments, cores=None, **environ)
         assert "SLURM status is: 'FAILED'" in done.stdout
         return [parsed(line) for line in calls.read_text().splitlines()]
 
@@ -60,9 +68,9 @@ def test_a_training_asks_for_cores_time_and_memory_and_for_a_signal_ahead_of_its
     assert not {"--gpus", "--gres", "--account", "-C"} & first.keys()
 
 
-def test_each_retry_asks_for_twice_as_much_and_the_last_ones_for_four_times(asked):
+def test_retries_ask_for_more_memory_and_for_no_more_time_than_their_partition_has_allowed(asked):
     calls = asked("--retries", "3")
-    assert [int(call["-t"]) for call in calls] == [16, 32, 64, 64]
+    assert [int(call["-t"]) for call in calls] == [16] * 4
     assert [round(int(call["--mem"]) / int(calls[0]["--mem"])) for call in calls] == [1, 2, 4, 4]
 
 
@@ -77,6 +85,21 @@ def test_the_limit_of_a_training_is_a_day_at_most(study, asked):
     config.write_text(config.read_text().replace("epochs: 3", "epochs: 1000000"))
     (call,) = asked("--retries", "0")
     assert call["-t"] == "1440"
+
+
+def test_a_limit_of_time_is_that_of_each_job_and_not_of_all_together(asked):
+    calls = asked("--retries", "0", "--resources", "runtime=12", trainings=2)
+    assert [call["-t"] for call in calls] == ["12", "12"]
+
+
+def test_the_block_of_a_site_does_what_it_says_when_it_is_uncommented(study, asked):
+    config, profile = study / "config.yaml", study / "profiles/slurm/config.yaml"
+    config.write_text(config.read_text().replace("epochs: 3", "epochs: 1000000"))
+    profile.write_text(re.sub(r"^# (?= *[\w-]+:)", "", profile.read_text(), flags=re.MULTILINE))
+    first, second = asked("--retries", "1")
+    assert [call["-t"] for call in (first, second)] == ["480", "480"]
+    assert [call["--mem"] for call in (first, second)] == ["8000", "16000"]
+    assert (first["--cpus-per-task"], first["--gpus"], first["-p"]) == ("8", "1", "gpu")
 
 
 def test_a_training_on_images_that_are_not_prepared_reckons_with_60000(study, asked):

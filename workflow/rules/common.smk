@@ -55,9 +55,13 @@ JOBS = Jobs(CONFIG, ROOT)
 STUDY = JOBS.study
 STUDY_DATASETS = list(dict.fromkeys(experiment.dataset for experiment in STUDY))
 
-# Whether a cluster runs the jobs: this Snakemake submits them (only then `--jobs` is set, and nothing else tells so
-# early), or it is the one that runs such a job on its node, which reads this file again.
-ON_CLUSTER = workflow.resource_settings.nodes is not None or workflow.remote_exec
+# Whether a cluster runs the jobs: this Snakemake submits them, or it is the one that runs such a job on its node, which
+# reads this file again. Nothing says so early which executor it has. But `--jobs` alone is taken for `--cores` where
+# there is no cluster; beside `--cores`, which a dry run sets to 1, it means one with the profile's `--local-cores`.
+ASKED = workflow.resource_settings
+ON_CLUSTER = workflow.remote_exec or (
+    ASKED.nodes is not None and (ASKED.cores is None or ASKED.local_cores is not None)
+)
 
 
 def spec_and_shape(experiment):
@@ -89,6 +93,10 @@ if not ON_CLUSTER and "mem_mb" not in workflow.global_resources and usable_memor
 GPUS_PER_JOB = 0 if ON_CLUSTER else 1
 if not ON_CLUSTER and "gpu" not in workflow.global_resources:
     workflow.register_resource("gpu", len(visible_gpus()))
+
+# A training on a GPU has its activations in that one's memory; on a cluster, the profile has `mem_mb` beside its `gpu`.
+GPUS = 0 if ON_CLUSTER else workflow.global_resources["gpu"]
+ON_GPU = getattr(GPUS, "value", GPUS) > 0  # a limit was a plain number in older Snakemakes
 
 # What a disk or a program has damaged is moved away, and so made again; Snakemake itself looks at times alone.
 if workflow.is_main_process:
@@ -123,6 +131,12 @@ wildcard_constraints:
     recipe="|".join(CONFIG.recipes),
     seed="0|[1-9][0-9]*",  # one way to write each, so that none is trained twice
     figure="|".join(COMPARISONS),
+
+
+# A limit of time is each job's own, like one of memory, and not shared out among all that run: in a profile,
+# `resources: {runtime: 480}` keeps each job within what its partition allows.
+resource_scopes:
+    runtime="local",
 
 
 def in_repository(path):
@@ -212,19 +226,20 @@ def growing(amount):
 @in_plain_lines
 def train_memory_mb(wildcards, attempt):
     """Memory of a training in MB, grown by attempt."""
-    return growth(attempt) * memory_mb(*spec_and_shape(JOBS.experiment(**wildcards)))
+    return growth(attempt) * memory_mb(*spec_and_shape(JOBS.experiment(**wildcards)), on_gpu=ON_GPU)
 
 
 @in_plain_lines
-def train_runtime(wildcards, threads, attempt):
-    """Time limit of a training in minutes, grown by attempt; a day at most, as a retry goes on where it ended.
+def train_runtime(wildcards, threads):
+    """Time limit of a training in minutes; a day at most.
 
-    Generous: six times the estimate, as a core without bfloat16 takes thrice as long and some are slower; each further
-    thread counts half. Starting and saving get a quarter of an hour.
+    The same at every attempt: a retry goes on where the last one ended, and one that asked for more than its partition
+    allows would wait for ever. Generous: six times the estimate, as a core without bfloat16 takes thrice as long and
+    some are slower; each further thread counts half. Starting and saving get a quarter of an hour.
     """
     spec, shape = spec_and_shape(JOBS.experiment(**wildcards))
     seconds = 6 * core_seconds(spec, shape, training_images(wildcards.dataset)) / ((1 + threads) / 2)
-    return min(growth(attempt) * (15 + math.ceil(seconds / 60)), 24 * 60)
+    return min(15 + math.ceil(seconds / 60), 24 * 60)
 
 
 def training_images(dataset):

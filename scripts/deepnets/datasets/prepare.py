@@ -15,7 +15,7 @@ from deepnets.datasets.fetch import Raw, remove_leftovers
 from deepnets.datasets.images import Contents
 from deepnets.datasets.writing import BadImagesError, write_images
 from deepnets.errors import LOG, UserError
-from deepnets.files import canonical_json, move, sha256_file, sha256_text, write_json
+from deepnets.files import canonical_json, flush, sha256_file, sha256_text, write_json
 
 SCHEMA_VERSION = 1
 
@@ -65,9 +65,11 @@ def prepare(
             "mean": mean,
             "std": std,
         }
+        for file in files:
+            flush(file)  # takes long; a kill between two renames would cost what has been moved
         output.unlink(missing_ok=True)  # an old dataset.json never stands beside new arrays
         for file in files:
-            move(file, output.with_name(file.name))
+            file.replace(output.with_name(file.name))
     write_json(output, info)
 
 
