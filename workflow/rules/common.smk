@@ -14,7 +14,7 @@ ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from deepnets.checksums import damaged
-from deepnets.demand import core_seconds, memory_mb
+from deepnets.demand import core_seconds, evaluation_memory_mb, memory_mb
 from deepnets.errors import UserError
 from deepnets.machine import usable_cores, usable_memory_mb, visible_gpus
 
@@ -213,6 +213,12 @@ def growing(amount):
 def train_memory_mb(wildcards, attempt):
     """Memory of a training in MB, grown by attempt."""
     return growth(attempt) * memory_mb(*spec_and_shape(JOBS.experiment(**wildcards)))
+
+
+@in_plain_lines
+def evaluate_memory_mb(wildcards, attempt):
+    """Memory of an evaluation in MB, grown by attempt."""
+    return growth(attempt) * evaluation_memory_mb(*spec_and_shape(JOBS.experiment(**wildcards)))
 
 
 @in_plain_lines

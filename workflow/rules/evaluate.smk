@@ -24,7 +24,7 @@ rule evaluate:
         CONDA
     threads: TRAIN_THREADS
     resources:
-        mem_mb=growing(4000),
+        mem_mb=evaluate_memory_mb,
         runtime=growing(30),
         gpu=GPUS_PER_JOB,
     params:
