@@ -22,7 +22,7 @@ rule evaluate:
     priority: BEFORE_TRAINING
     conda:
         CONDA
-    threads: TRAIN_THREADS
+    threads: train_threads
     resources:
         mem_mb=evaluate_memory_mb,
         runtime=growing(30),
