@@ -1,6 +1,7 @@
-"""What a training asks of a machine: memory and time, estimated from what was measured of each architecture.
+"""What a training and its evaluation ask of a machine: memory and time, from what was measured of each architecture.
 
-For the scheduler: estimates decide what runs side by side and in which order, and are no part of any result.
+For the scheduler: estimates decide what runs side by side, on how many cores and in which order, and are no part of any
+result.
 """
 
 import math
@@ -8,6 +9,10 @@ from dataclasses import dataclass, fields
 
 TORCH_MB = 850  # a process that has loaded torch
 BYTES_PER_PARAMETER = 16  # weight, gradient, momentum and a copy in transit, 4 bytes each
+# Of a core, for each parameter in each optimizer step: VGG-16 on the digits of docs/demo, half of whose time it is.
+NANOSECONDS_PER_PARAMETER = 2
+EVALUATION_MB = 1000  # a process that has loaded torch, and the images and labels that it reads
+EVALUATION_BATCH = 256  # as in engine.py, which loads torch
 
 
 @dataclass(frozen=True)
@@ -16,21 +21,23 @@ class Cost:
 
     parameters: in millions.
     kilobytes: memory for each pixel of each image of a batch, in float32, which takes more than bfloat16.
+    evaluation_kilobytes: the same where there is no backward pass; twice what was measured in bfloat16.
     microseconds: of a core for each pixel of an image, forward and backward, in bfloat16; float32 takes about thrice.
     least_side: px; smaller images are enlarged by the network.
     """
 
     parameters: float
     kilobytes: float
+    evaluation_kilobytes: float
     microseconds: float
     least_side: int = 1
 
 
 COSTS = {
-    "vgg16": Cost(134.3, 6, 10, least_side=32),
-    "inception_v3": Cost(21.8, 5, 9),
-    "resnet50": Cost(23.5, 10, 15),
-    "mobilenet_v2": Cost(1.8, 60, 21),
+    "vgg16": Cost(134.3, 6, 2.5, 8.5, least_side=32),
+    "inception_v3": Cost(21.8, 5, 2, 9),
+    "resnet50": Cost(23.5, 10, 4, 15),
+    "mobilenet_v2": Cost(1.8, 60, 6, 21),
 }
 # Of an architecture that nobody has measured, the most of each.
 UNMEASURED = Cost(*(max(getattr(cost, field.name) for cost in COSTS.values()) for field in fields(Cost)))
@@ -42,15 +49,26 @@ def memory_mb(spec: dict, input_shape: tuple[int, int, int], on_gpu: bool = Fals
     That of the host: of a training `on_gpu`, the activations are in the GPU's, and not counted.
     """
     cost, recipe = _cost(spec), spec["recipe"]
+    # 4 bytes more for AdamW's second moment, and for the averaged weights.
+    bytes_each = BYTES_PER_PARAMETER + 4 * (recipe["optimizer"] == "adamw") + 4 * (recipe["averaging"] != "none")
     images = math.ceil(recipe["batch_size"] / recipe["accumulation"])
     activations_mb = cost.kilobytes * images * _pixels(spec, input_shape) / 1000
-    return round(TORCH_MB + BYTES_PER_PARAMETER * cost.parameters + (0 if on_gpu else activations_mb))
+    return round(TORCH_MB + bytes_each * cost.parameters + (0 if on_gpu else activations_mb))
+
+
+def evaluation_memory_mb(spec: dict, input_shape: tuple[int, int, int]) -> int:
+    """Peak memory of an evaluation on the CPU, in MB; arguments as of `memory_mb`."""
+    cost = _cost(spec)
+    activations_mb = cost.evaluation_kilobytes * EVALUATION_BATCH * _pixels(spec, input_shape) / 1000
+    return round(EVALUATION_MB + 4 * cost.parameters + activations_mb)
 
 
 def core_seconds(spec: dict, input_shape: tuple[int, int, int], images: int) -> float:
     """Seconds that a training takes on one core with bfloat16, for a spec, (C, H, W) and number of training images."""
-    seconds_per_image = _cost(spec).microseconds * _pixels(spec, input_shape) / 1e6
-    return spec["recipe"]["epochs"] * images * seconds_per_image
+    cost, recipe = _cost(spec), spec["recipe"]
+    of_images = images * cost.microseconds * _pixels(spec, input_shape) * _share_of_full_size(recipe) / 1e6
+    of_steps = images / recipe["batch_size"] * cost.parameters * NANOSECONDS_PER_PARAMETER / 1e3
+    return recipe["epochs"] * (of_images + of_steps)
 
 
 def _cost(spec: dict) -> Cost:
@@ -64,3 +82,14 @@ def _pixels(spec: dict, input_shape: tuple[int, int, int]) -> float:
     if not model.get("stem_pool", True):
         pixels *= 4
     return pixels / math.prod(model.get("strides", ())[:3])
+
+
+def _share_of_full_size(recipe: dict) -> float:
+    """Pixels of the training images over those of the full size, where images grow in the course of the training.
+
+    As if the side grew evenly from `start` to 1: the mean of its square.
+    """
+    if recipe["progressive_resizing"] is None:
+        return 1
+    start, until = recipe["progressive_resizing"]["start"], recipe["progressive_resizing"]["until"]
+    return until * (1 + start + start**2) / 3 + (1 - until)

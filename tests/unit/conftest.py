@@ -43,6 +43,7 @@ def write_experiment(
     warnings: list[str] | None = None,
     architecture: str | None = None,
     device_name: str = "Some CPU",
+    threads: int = 2,
     flips: bool = True,
 ) -> Path:
     """Write metrics.json, history.csv and timing.json of one experiment; return its directory."""
@@ -84,7 +85,7 @@ def write_experiment(
         "device": "cpu",
         "device_name": device_name,
         "precision": "fp32",
-        "threads": 2,
+        "threads": threads,
         "deterministic": True,
         "accumulation": 1,
         "train_seconds": 0.9 * wall_seconds,

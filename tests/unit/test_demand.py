@@ -1,13 +1,27 @@
-"""What a training asks of a machine is what the trainings of docs/ were measured to take, with room."""
+"""What a training and its evaluation ask of a machine is what those of docs/ were measured to take, with room."""
 
 import csv
 
 import pytest
 
+from deepnets import engine
 from deepnets.config import load_config
-from deepnets.demand import COSTS, core_seconds, memory_mb
+from deepnets.demand import COSTS, EVALUATION_BATCH, core_seconds, evaluation_memory_mb, memory_mb
 
 RUNS = {"docs/demo": "demo", "docs/reference": "paper_jpeg"}
+# Peak memory of the evaluations in the same runs, in MiB: max_rss of logs/*/evaluate.benchmark.tsv; in bfloat16.
+EVALUATIONS = {
+    ("digits", "vgg16"): 1593,
+    ("digits", "inception_v3"): 1423,
+    ("digits", "resnet50"): 1067,
+    ("digits", "mobilenet_v2"): 925,
+    ("mnist", "vgg16"): 1639,
+    ("mnist", "inception_v3"): 1192,
+    ("mnist", "resnet50"): 1250,
+    ("mnist", "mobilenet_v2"): 949,
+    ("cifar10-jpeg", "resnet50"): 1384,
+    ("cifar10-jpeg", "mobilenet_v2"): 1528,
+}
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +47,17 @@ def test_memory_asked_for_is_enough_and_not_far_too_much(trained):
     for row, spec, shape in trained:
         share = memory_mb(spec, shape) / float(row["peak_memory_mb"])
         assert 1 <= share < 3, (row["dataset"], row["model"], share)
+
+
+def test_memory_asked_for_an_evaluation_is_enough_in_float32_too_and_not_far_too_much(trained):
+    """float32 takes up to twice the activations, which are at most half of what bfloat16 took."""
+    for row, spec, shape in trained:
+        share = evaluation_memory_mb(spec, shape) / (1.048576 * EVALUATIONS[row["dataset"], row["model"]])
+        assert 1.1 < share < 2, (row["dataset"], row["model"], share)
+
+
+def test_evaluations_are_reckoned_with_the_batches_that_they_have():
+    assert EVALUATION_BATCH == engine.EVALUATION_BATCH
 
 
 def test_estimated_time_is_third_to_twice_that_which_the_training_took(trained):
@@ -68,6 +93,25 @@ def test_on_a_gpu_the_batch_takes_no_memory_of_the_host(config):
     assert memory_mb(spec, (1, 28, 28), on_gpu=True) < memory_mb(spec, (1, 28, 28))
 
 
+@pytest.mark.parametrize(
+    ("recipe", "copies"),
+    [
+        ({"averaging": "ema"}, 1),
+        ({"averaging": "swa"}, 1),
+        ({"optimizer": "adamw"}, 1),
+        ({"optimizer": "adamw", "averaging": "ema"}, 2),
+    ],
+)
+def test_averaged_weights_and_second_moments_ask_for_a_copy_of_the_weights_each(asked, recipe, copies):
+    vgg = {"architecture": "vgg16"}
+    assert asked(vgg, **recipe) - asked(vgg) == pytest.approx(copies * 4 * 134.3, abs=2)
+
+
+def test_vgg16_with_averaged_weights_gets_what_it_was_measured_to_need(asked):
+    """3,586 MB without them, in float32 on batches of 128 images of 32 px; its weights are 537 MB."""
+    assert asked({"architecture": "vgg16"}, batch_size=128, averaging="ema") > 3586 + 537
+
+
 def test_architecture_that_nobody_measured_asks_for_the_most(asked):
     own = {"architecture": "own"}
     assert all(asked({"architecture": name}) <= asked(own) for name in COSTS)
@@ -79,3 +123,21 @@ def test_full_resolution_asks_for_more(asked):
     assert asked(resnet | {"stem_pool": False}) > asked(resnet | {"stem_pool": True})
     inception = {"architecture": "inception_v3", "strides": [1, 1, 1]}
     assert asked(inception | {"min_side": 75}) > asked(inception | {"min_side": 37})
+
+
+def test_each_optimizer_step_takes_time_by_the_number_of_parameters(config):
+    def seconds(model, batch_size):
+        spec = {e.model: e.spec for e in config.experiments("demo")}[model]
+        return core_seconds({**spec, "recipe": {**spec["recipe"], "batch_size": batch_size}}, (1, 8, 8), 1000)
+
+    def a_step(model):
+        epochs = {"vgg16": 4, "mobilenet_v2": 10}[model]
+        return (seconds(model, 10) - seconds(model, 20)) / 50 / epochs
+
+    assert a_step("vgg16") / a_step("mobilenet_v2") == pytest.approx(134.3 / 1.8)
+
+
+def test_smaller_images_at_first_take_less_time(config):
+    spec = {e.model: e.spec for e in config.experiments("paper") if e.dataset == "cifar10"}["mobilenet_v2"]
+    full = {**spec, "recipe": {**spec["recipe"], "progressive_resizing": None}}
+    assert 0.6 < core_seconds(spec, (3, 32, 32), 45_000) / core_seconds(full, (3, 32, 32), 45_000) < 0.8

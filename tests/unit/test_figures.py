@@ -279,6 +279,11 @@ def test_times_of_different_machines_are_not_passed_off_as_one(compare):
     assert figure.axes[0].get_xlabel().endswith("several machines")
 
 
+def test_times_of_different_numbers_of_threads_say_so(compare):
+    figure = comparison.accuracy_vs_time(compare(TWO[0], {**TWO[1], "threads": 1}))
+    assert figure.axes[0].get_xlabel().endswith("Some CPU, different numbers of threads")
+
+
 def test_names_beside_points_do_not_cover_each_other(compare):
     models = [{"model": f"net{i}", "accuracy": 0.97, "wall_seconds": 60 + i} for i in range(5)]
     figure = rendered(comparison.accuracy_vs_time(compare(*models)))

@@ -449,6 +449,19 @@ def test_the_commands_name_the_study_its_cores_and_its_threads(
     assert f"make setup && source .venv/bin/activate\n{command}\n" in text
 
 
+def test_the_commands_give_each_training_as_many_threads_as_it_had(experiment, write_report, cores):
+    directories = [experiment(seed=seed) for seed in range(4)]
+    for directory, threads in zip(directories, (1, 3, 2, 1), strict=True):
+        set_timing(directory, threads=threads)
+    cores(4)
+    seeds = "results/digits/resnet50/quick/seed"
+    assert re.findall(r"^snakemake .*", write_report(*directories), re.MULTILINE) == [
+        f"snakemake --cores 4 {seeds}1/metrics.json --config study=demo --set-threads train=3 evaluate=3",
+        f"snakemake --cores 4 {seeds}2/metrics.json --config study=demo --set-threads train=2 evaluate=2",
+        "snakemake --cores 4 results/report.md --config study=demo --set-threads train=1 evaluate=1",
+    ]
+
+
 def test_files_that_nobody_can_download_are_named_with_where_to_put_them(experiment, write_report):
     assert "at hand" not in write_report(experiment())
     text = write_report(experiment(), datasets={"digits": {"own_files": "packs/birds.zip"}})

@@ -160,21 +160,85 @@ def test_the_workflow_runs_from_another_folder(clone, dry_run, tmp_path):
     [
         # one experiment has all cores, but no more than there are
         *[(1, 1, 12, 16, 1), (1, 4, 12, 16, 4), (1, 16, 12, 16, 12)],
-        # several have a thread each, and more only of cores that no experiment would have
+        # several have a thread each, and more only of cores that would be idle
         *[(3, 2, 12, 16, 1), (3, 5, 12, 16, 1), (3, 6, 12, 16, 2), (3, 6, 4, 16, 1)],
         *[(6, 2, 12, 16, 1), (6, 6, 12, 16, 1), (6, 12, 12, 16, 2)],
-        # or for which there is no memory: each takes 1.6 GB
+        # for want of experiments, or of memory: each takes 1.6 GB
         *[(6, 6, 12, 4, 3), (6, 6, 12, 2, 6), (6, 6, 12, 1, 6)],
     ],
 )
-def test_threads_are_cores_divided_by_the_trainings_side_by_side(
+def test_equal_trainings_share_the_cores_and_the_memory(
     own_clone, dry_run, experiments, cores, usable_cores, memory_gb, threads
 ):
-    entry = f"{{datasets: [digits], models: [resnet50], recipe: budget1, seeds: {list(range(experiments))}}}"
-    edited(own_clone, ("study: demo", "study: own"), ("\nstudies:\n", f"\nstudies:\n  own: [{entry}]\n"))
+    own_study(
+        own_clone, f"{{datasets: [digits], models: [resnet50], recipe: budget1, seeds: {list(range(experiments))}}}"
+    )
     run = dry_run(own_clone, "--printshellcmds", cores=cores, usable_cores=usable_cores, memory_gb=memory_gb)
-    commands = re.findall(r"scripts/(train|evaluate)\.py .* --threads (\d+)", run.output)
-    assert Counter(commands) == {(stage, str(threads)): experiments for stage in ("train", "evaluate")}
+    assert threads_by_seed(run) == {str(seed): {threads} for seed in range(experiments)}
+
+
+UNEQUAL = (
+    "{datasets: [digits], models: [resnet50], recipe: budget1, seeds: [0], set: {epochs: 100}}",
+    "{datasets: [digits], models: [resnet50], recipe: budget1, seeds: [1, 2, 3]}",
+)
+
+
+@pytest.mark.parametrize(("cores", "longest"), [(1, 1), (2, 2), (4, 4)])
+def test_a_training_that_is_much_longer_than_the_others_has_more_threads(own_clone, dry_run, cores, longest):
+    own_study(own_clone, *UNEQUAL)
+    run = dry_run(own_clone, "--printshellcmds", cores=cores, usable_cores=12, memory_gb=16)
+    assert threads_by_seed(run) == {"0": {longest}, "1": {1}, "2": {1}, "3": {1}}
+
+
+def test_threads_are_those_of_the_whole_study_whatever_is_asked_for_and_there(own_clone, dry_run):
+    """So that a rerun, or a part of the study, has the same bytes."""
+    own_study(own_clone, *UNEQUAL)
+    (own_clone / "data/digits").mkdir(parents=True)
+    (own_clone / "data/digits/dataset.json").write_text('{"splits": {"train": 5}}')
+    one = [f"results/digits/resnet50/budget1/seed{seed}/metrics.json" for seed in (0, 2)]
+    run = dry_run(own_clone, "--printshellcmds", *one, cores=4, usable_cores=12, memory_gb=16)
+    assert threads_by_seed(run) == {"0": {4}, "2": {1}}
+
+
+@pytest.mark.parametrize(
+    ("limit", "memory_gb", "threads"), [("mem_mb=2000", 16, 6), ("mem=2GB", 16, 6), ("mem_mb=99999", 2, 1)]
+)
+def test_the_memory_that_is_said_goes_before_that_of_the_machine(own_clone, dry_run, limit, memory_gb, threads):
+    own_study(own_clone, "{datasets: [digits], models: [resnet50], recipe: budget1, seeds: [0, 1, 2, 3, 4, 5]}")
+    arguments = ("--printshellcmds", "--resources", limit)
+    run = dry_run(own_clone, *arguments, cores=6, usable_cores=12, memory_gb=memory_gb)
+    assert set.union(*threads_by_seed(run).values()) == {threads}
+
+
+def test_on_gpus_each_training_has_its_share_of_the_cores(own_clone, dry_run):
+    own_study(own_clone, *UNEQUAL)
+    run = dry_run(own_clone, "--printshellcmds", "--resources", "gpu=2", cores=9, usable_cores=12)
+    assert set.union(*threads_by_seed(run).values()) == {2}
+
+
+def test_an_experiment_that_the_study_does_not_list_has_all_cores(clone, dry_run):
+    target = "results/svhn/resnet50/quick/seed7/metrics.json"
+    assert threads_by_seed(dry_run(clone, "--printshellcmds", target, cores=5, usable_cores=12)) == {"7": {5}}
+
+
+def test_threads_that_are_said_go_before_those_that_are_chosen(own_clone, dry_run):
+    own_study(own_clone, *UNEQUAL)
+    said = ("--set-threads", "train=3", "evaluate=3")
+    run = dry_run(own_clone, "--printshellcmds", *said, cores=4, usable_cores=12)
+    assert set.union(*threads_by_seed(run).values()) == {3}
+
+
+def own_study(folder: Path, *entries: str) -> None:
+    """Make a study of these entries the one that is about to run."""
+    edited(folder, ("study: demo", "study: own"), ("\nstudies:\n", f"\nstudies:\n  own: [{', '.join(entries)}]\n"))
+
+
+def threads_by_seed(run) -> dict[str, set[int]]:
+    """Threads of training and evaluation, by the experiment's seed."""
+    found: dict[str, set[int]] = {}
+    for seed, threads in re.findall(r"scripts/(?:train|evaluate)\.py .*/seed(\d+) .*--threads (\d+)", run.output):
+        found.setdefault(seed, set()).add(int(threads))
+    return found
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ import shlex
 
 import pytest
 
+from deepnets.schedule import speed_up
+
 COMMANDS = {
     "sbatch": 'echo "$@" >> "$CALLS"; wc -l < "$CALLS"',  # its number: the jobs so far
     # Every one has failed, as soon as so many as are to run at once are there.
@@ -108,7 +110,8 @@ def test_a_training_on_images_that_are_not_prepared_reckons_with_60000(study, as
     info.write_text(json.dumps({**facts, "splits": {}}))
     (study / "data/shapes/.prepare.sha256").unlink()  # else it is taken for damaged, and made again
     (call,) = asked("--retries", "0")
-    seconds = 6 * 3 * 60_000 * 21e-6 * 32**2 / 2.5  # of an architecture that nobody measured, on 4 cores
+    # Of an architecture that nobody measured, on 4 cores: 3 epochs of images, and of steps on batches of 8.
+    seconds = 6 * 3 * 60_000 * (21e-6 * 32**2 + 134.3e6 * 2e-9 / 8) / speed_up(4)
     assert call["-t"] == str(15 + math.ceil(seconds / 60))
 
 

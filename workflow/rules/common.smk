@@ -14,9 +14,10 @@ ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from deepnets.checksums import damaged
-from deepnets.demand import core_seconds, memory_mb
+from deepnets.demand import core_seconds, evaluation_memory_mb, memory_mb
 from deepnets.errors import UserError
 from deepnets.machine import usable_cores, usable_memory_mb, visible_gpus
+from deepnets.schedule import Training, choose_threads, speed_up
 
 CONFIG_FILE = "config.yaml" if Path("config.yaml").exists() else str(ROOT / "config.yaml")
 OVERRIDES = [os.path.relpath(file) for file in workflow.configfiles]  # what --configfile names
@@ -63,26 +64,7 @@ ON_CLUSTER = workflow.remote_exec or (
     ASKED.nodes is not None and (ASKED.cores is None or ASKED.local_cores is not None)
 )
 
-
-def spec_and_shape(experiment):
-    """What `memory_mb` and `core_seconds` want of an experiment: its spec, and (C, H, W) of its dataset."""
-    return experiment.spec, CONFIG.datasets[experiment.dataset].input_shape
-
-
-def side_by_side():
-    """How many of the study's trainings run at once: as many as the memory holds of the largest."""
-    largest = max(memory_mb(*spec_and_shape(experiment)) for experiment in STUDY)
-    fit = usable_memory_mb() // largest if usable_memory_mb() else len(STUDY)
-    return min(len(STUDY), max(1, fit))
-
-
-# Trainings side by side use the cores better than threads of one, which wait for each other after every layer; only
-# cores that no training would have are given to the threads. A cluster's job gets as many cores as its rule has
-# threads: a number that is the same on every node, and in the job, where `cores` are the node's.
-# `--set-threads train=2 evaluate=2` overrides it.
-TRAIN_THREADS = (
-    4 if ON_CLUSTER else max(1, min(workflow.resource_settings.cores or 1, usable_cores()) // side_by_side())
-)
+CORES = min(workflow.resource_settings.cores or 1, usable_cores())  # of this machine, for this run
 
 # On one machine, no more jobs at once than its memory holds; `--resources mem_mb=...` overrides it.
 if not ON_CLUSTER and "mem_mb" not in workflow.global_resources and usable_memory_mb():
@@ -94,9 +76,14 @@ GPUS_PER_JOB = 0 if ON_CLUSTER else 1
 if not ON_CLUSTER and "gpu" not in workflow.global_resources:
     workflow.register_resource("gpu", len(visible_gpus()))
 
-# A training on a GPU has its activations in that one's memory; on a cluster, the profile has `mem_mb` beside its `gpu`.
-GPUS = 0 if ON_CLUSTER else workflow.global_resources["gpu"]
-ON_GPU = getattr(GPUS, "value", GPUS) > 0  # a limit was a plain number in older Snakemakes
+
+def limit(resource):
+    """What all jobs of this run share of a resource; None where nothing limits it."""
+    value = workflow.global_resources.get(resource)
+    return getattr(value, "value", value)  # a plain number in older Snakemakes
+
+
+ON_GPU = not ON_CLUSTER and limit("gpu") > 0
 
 # What a disk or a program has damaged is moved away, and so made again; Snakemake itself looks at times alone.
 if workflow.is_main_process:
@@ -190,8 +177,8 @@ BEFORE_TRAINING = 10**12
 
 @in_plain_lines
 def train_priority(wildcards):
-    """The longest first, so that the cores end together: core seconds, of as many images each."""
-    return round(core_seconds(*spec_and_shape(JOBS.experiment(**wildcards)), images=10_000))
+    """The longest first, so that the cores end together."""
+    return round(as_training(JOBS.experiment(**wildcards)).core_seconds)
 
 
 def prepare_processes(wildcards, threads):
@@ -203,11 +190,45 @@ def prepare_processes(wildcards, threads):
     """
     if CONFIG.datasets[wildcards.dataset].source != "folder":
         return 1  # arrays only have to be copied
-    idle = 1 if workflow.remote_exec else min(8, workflow.resource_settings.cores or 1, usable_cores())
+    idle = 1 if workflow.remote_exec else min(8, CORES)
     return max(threads, idle)
 
 
 # -- what a job asks for -----------------------------------------------------------------------------------------------
+
+
+def spec_and_shape(experiment):
+    """What the estimates want of an experiment: its spec, and (C, H, W) of its dataset."""
+    return experiment.spec, CONFIG.datasets[experiment.dataset].input_shape
+
+
+@functools.cache
+def as_training(experiment):
+    """What an experiment's training takes, as far as it is known before its data is there: the same in every run."""
+    spec, shape = spec_and_shape(experiment)
+    # Of a training on a GPU the activations are in that one's memory; on a cluster the profile has `mem_mb` beside `gpu`.
+    return Training(core_seconds(spec, shape, usual_images(experiment.dataset)), memory_mb(spec, shape, ON_GPU))
+
+
+@functools.cache
+def study_threads():
+    """Threads of each of the study's trainings, on the cores and the memory of this run."""
+    return choose_threads(map(as_training, STUDY), CORES, limit("mem_mb"))
+
+
+@in_plain_lines
+def train_threads(wildcards):
+    """Threads of a training and of its evaluation; `--set-threads train=2 evaluate=2` goes before it.
+
+    A cluster's job gets as many cores as its rule has threads: a number that is the same on every node, and in the job,
+    where `cores` are the node's. On GPUs threads shorten nothing; more than its share would keep others off theirs.
+    What the study does not list is trained for itself, on all cores.
+    """
+    if ON_CLUSTER:
+        return 4
+    if ON_GPU:
+        return max(1, CORES // len(STUDY))
+    return study_threads().get(as_training(JOBS.experiment(**wildcards)), CORES)
 
 
 def growth(attempt):
@@ -226,7 +247,13 @@ def growing(amount):
 @in_plain_lines
 def train_memory_mb(wildcards, attempt):
     """Memory of a training in MB, grown by attempt."""
-    return growth(attempt) * memory_mb(*spec_and_shape(JOBS.experiment(**wildcards)), on_gpu=ON_GPU)
+    return growth(attempt) * as_training(JOBS.experiment(**wildcards)).memory_mb
+
+
+@in_plain_lines
+def evaluate_memory_mb(wildcards, attempt):
+    """Memory of an evaluation in MB, grown by attempt."""
+    return growth(attempt) * evaluation_memory_mb(*spec_and_shape(JOBS.experiment(**wildcards)))
 
 
 @in_plain_lines
@@ -235,19 +262,24 @@ def train_runtime(wildcards, threads):
 
     The same at every attempt: a retry goes on where the last one ended, and one that asked for more than its partition
     allows would wait for ever. Generous: six times the estimate, as a core without bfloat16 takes thrice as long and
-    some are slower; each further thread counts half. Starting and saving get a quarter of an hour.
+    some are slower. Starting and saving get a quarter of an hour.
     """
     spec, shape = spec_and_shape(JOBS.experiment(**wildcards))
-    seconds = 6 * core_seconds(spec, shape, training_images(wildcards.dataset)) / ((1 + threads) / 2)
+    seconds = 6 * core_seconds(spec, shape, training_images(wildcards.dataset)) / speed_up(threads)
     return min(15 + math.ceil(seconds / 60), 24 * 60)
 
 
 def training_images(dataset):
-    """How many images a dataset trains on; as many as MNIST, 60,000, while it is not prepared."""
+    """How many images a dataset trains on; the usual number while it is not prepared."""
     try:
         return json.loads(Path(f"data/{dataset}/dataset.json").read_text(encoding="utf-8"))["splits"]["train"]
     except (OSError, ValueError, KeyError):
-        return 60_000
+        return usual_images(dataset)
+
+
+def usual_images(dataset):
+    """How many images a dataset like this trains on: as many as MNIST, but for scikit-learn's digits."""
+    return 1_437 if CONFIG.datasets[dataset].source == "sklearn_digits" else 60_000
 
 
 # -- lists of files ----------------------------------------------------------------------------------------------------

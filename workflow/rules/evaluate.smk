@@ -22,9 +22,9 @@ rule evaluate:
     priority: BEFORE_TRAINING
     conda:
         CONDA
-    threads: TRAIN_THREADS
+    threads: train_threads
     resources:
-        mem_mb=growing(4000),
+        mem_mb=evaluate_memory_mb,
         runtime=growing(30),
         gpu=GPUS_PER_JOB,
     params:

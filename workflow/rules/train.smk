@@ -54,7 +54,7 @@ rule train:
     priority: train_priority
     conda:
         CONDA
-    threads: TRAIN_THREADS
+    threads: train_threads
     resources:
         mem_mb=train_memory_mb,
         runtime=train_runtime,

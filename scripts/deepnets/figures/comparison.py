@@ -222,8 +222,10 @@ def _parameters(group: Group) -> int:
 
 def _machine(groups: list[Group]) -> str:
     timings = [result.timing for group in groups for result in group.results]
-    machines = {f"{legible(timing.name, 40)}, {timing.thread_count}" for timing in timings}
-    return machines.pop() if len(machines) == 1 else "several machines"
+    names, threads = {timing.name for timing in timings}, {timing.thread_count for timing in timings}
+    if len(names) > 1:
+        return "several machines"
+    return f"{legible(names.pop(), 40)}, {threads.pop() if len(threads) == 1 else 'different numbers of threads'}"
 
 
 def _count(value: float, _=None) -> str:

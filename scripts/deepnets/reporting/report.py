@@ -1,6 +1,7 @@
 """results/report.md: gathers what a study found, puts every number into words and tables, and renders the template."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from shlex import quote
@@ -320,21 +321,38 @@ def _is_deterministic(study: Study) -> bool:
 
 
 def _commands(study: Study) -> Markdown:
-    threads = max(result.timing.threads for result in study.results)
-    processes = max(result.timing.processes for result in study.results)
-    cores = max(threads * processes, study.environment["cores"])  # trainings side by side, each as it was
-    on_gpu = any(result.timing.device == "cuda" for result in study.results)
-    several = f" --set-resources train:{'gpu' if on_gpu else 'processes'}={processes}" if processes > 1 else ""
-    variable = "DEEPNETS_DETERMINISTIC=1 " if on_gpu and _is_deterministic(study) else ""
     commit = study.environment["git_commit"]
     return block(
         [
             *([f"git checkout {commit}"] if commit else []),
             "make setup && source .venv/bin/activate",
-            f"{variable}snakemake --cores {cores} results/report.md --config study={quote(study.name)}"
-            f" --set-threads train={threads * processes} evaluate={threads}{several}",
+            *_snakemake_commands(study),
         ]
     )
+
+
+def _snakemake_commands(study: Study) -> Iterator[str]:
+    """Commands that give each training the threads and processes that it had.
+
+    One for each number of them, the commonest last: it makes all that the others do not name.
+    """
+    alike: dict[tuple[int, int], list[Result]] = {}
+    for result in study.results:
+        alike.setdefault((result.timing.threads, result.timing.processes), []).append(result)
+    on_gpu = any(result.timing.device == "cuda" for result in study.results)
+    variable = "DEEPNETS_DETERMINISTIC=1 " if on_gpu and _is_deterministic(study) else ""
+    *others, commonest = sorted(alike, key=lambda numbers: len(alike[numbers]))
+    targets = {
+        numbers: " ".join(f"results/{'/'.join(each.directory.parts[-4:])}/metrics.json" for each in alike[numbers])
+        for numbers in others
+    }
+    for (threads, processes), files in {**targets, commonest: "results/report.md"}.items():
+        cores = max(threads * processes, study.environment["cores"])  # trainings side by side, each as it was
+        several = f" --set-resources train:{'gpu' if on_gpu else 'processes'}={processes}" if processes > 1 else ""
+        yield (
+            f"{variable}snakemake --cores {cores} {files} --config study={quote(study.name)}"
+            f" --set-threads train={threads * processes} evaluate={threads}{several}"
+        )
 
 
 def _at_hand(dataset: str, own_files: str) -> Markdown:
