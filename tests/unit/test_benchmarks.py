@@ -76,7 +76,7 @@ def test_table_says_which_aims_are_missed_and_where(measurements, way, factor, o
 
 
 @pytest.mark.parametrize(
-    ("ceiling", "told"), [(1.95, "3.22 in the mean, 2.46 for ResNet50 on mnist"), (1.0, "3.22 in")]
+    ("ceiling", "told"), [(1.95, "3.22 in the mean, 2.46 for ResNet50 on mnist"), (1.9, "3.26 in the mean times")]
 )
 def test_table_says_where_no_work_on_data_is_to_blame(measurements, ceiling, told):
     one = measurements["model"] == "resnet50"
@@ -105,7 +105,8 @@ def test_table_says_what_cores_and_bfloat16_gain(measurements):
 def test_every_figure_is_drawn_that_there_are_measurements_for(measurements, tmp_path, left_out):
     measurements = measurements[~measurements["kind"].isin(left_out)]
     speed_plots.draw_all(measurements, tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {f"bench_{kind}.png" for kind in measurements["kind"].unique()}
+    kinds = set(measurements["kind"]) - {"precision"}  # a line under the table
+    assert {path.name for path in tmp_path.iterdir()} == {f"bench_{kind}.png" for kind in kinds}
 
 
 def test_table_and_figures_come_from_what_was_measured_at_the_time_or_later(monkeypatch, tmp_path):
