@@ -6,7 +6,6 @@ cores than trainings, or where the memory holds few at a time.
 """
 
 import heapq
-import itertools
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,7 +18,7 @@ START_SECONDS = 10
 SERIAL_SHARE = 0.18
 # How much sooner a study must end for its trainings to have more than one thread: the estimates are no better.
 WORTH = 0.05
-SEARCH_STEPS = 2_000_000  # of looking for the best choice, at most: about a tenth of a second
+TRIED = 20_000  # choices at most, fewer the larger the study is: about a tenth of a second's worth
 
 
 @dataclass(frozen=True, order=True)
@@ -60,8 +59,12 @@ def choose_threads(trainings: Iterable[Training], cores: int, memory_mb: int | N
         return one_each
 
     def end_and_threads(threads: Mapping[Training, int]) -> tuple[float, int]:
+        # Snakemake starts the longest that fits. But a core that is free alone never goes to one of several threads,
+        # which may so wait for long, for one when its data is late. So the mean of the best order and of the worst.
+        order = sorted(counts, key=threads.__getitem__)
+        orders = counts, {training: counts[training] for training in order}
         total = sum(threads[training] * count for training, count in counts.items())
-        return study_seconds(counts, threads, cores, memory_mb), total
+        return sum(study_seconds(each, threads, cores, memory_mb) for each in orders) / 2, total
 
     best = min(_choices(counts, cores, memory_mb), key=end_and_threads)
     return best if end > (1 + WORTH) * end_and_threads(best)[0] else one_each
@@ -69,35 +72,37 @@ def choose_threads(trainings: Iterable[Training], cores: int, memory_mb: int | N
 
 def _choices(counts: Counter[Training], cores: int, memory_mb: int) -> Iterator[dict[Training, int]]:
     """Threads of each training, in one way after another that may be the best."""
-    seconds = {training: [training.seconds(threads) for threads in range(1, cores + 1)] for training in counts}
-    deadlines = sorted(set(itertools.chain.from_iterable(seconds.values())), reverse=True)
-    # At least so many each: what so many equal trainings can have side by side, or as many as the memory holds.
-    least = [dict.fromkeys(counts, each) for each in sorted({cores // at_once for at_once in range(1, cores + 1)})]
-    least.append({training: cores // max(1, memory_mb // training.memory_mb) for training in counts})
-    tried = max(1, SEARCH_STEPS // (counts.total() * (20 + len(counts)) * len(least)))
-    for deadline in deadlines[:: math.ceil(len(deadlines) / tried)]:
+    # Up to eight, and what so many equal trainings can have side by side.
+    numbers = sorted({*range(1, min(cores, 8) + 1), *(cores // at_once for at_once in range(1, cores + 1))})
+    seconds = {training: [(training.seconds(number), number) for number in numbers] for training in counts}
+    deadlines = sorted({time for times in seconds.values() for time, _ in times}, reverse=True)
+    # The fewest that each has: one; what it can have where the memory holds only so many of its kind; two; three; ...
+    least = [dict.fromkeys(counts, number) for number in numbers]
+    least.insert(1, {training: cores // max(1, memory_mb // training.memory_mb) for training in counts})
+
+    tried = max(4, int(TRIED / (10 + counts.total() * (1 + len(counts) / 50))))
+    least = least[: max(2, tried // len(deadlines))]
+    for deadline in deadlines[:: math.ceil(len(least) * len(deadlines) / tried)]:
         enough = {
-            training: next((threads for threads, time in enumerate(times, 1) if time <= deadline), cores)
+            training: next((number for time, number in times if time <= deadline), cores)
             for training, times in seconds.items()
         }
-        for threads in least:
-            yield {training: max(enough[training], threads[training]) for training in counts}
+        for fewest in least:
+            yield {training: max(enough[training], fewest[training]) for training in counts}
 
 
 def study_seconds(counts: Mapping[Training, int], threads: Mapping[Training, int], cores: int, memory_mb: int) -> float:
-    """Time until the last training has ended.
-
-    Whenever cores are free, Snakemake starts the longest training that fits. One of several threads can wait long, as
-    a core that is free alone goes to others; so here the ones with fewer threads go first, which is the worst case.
+    """Time until the last training has ended, where the first that fits starts whenever cores are free.
 
     Args:
-        counts: how many there are of each training.
+        counts: how many there are of each training, in the order in which they wait.
         threads: of each training.
         cores, memory_mb: of the machine; a training that takes more memory runs alone.
     """
-    waiting = dict(sorted(counts.items(), key=lambda item: (threads[item[0]], -item[0].core_seconds)))
+    waiting = dict(counts)
     running: list[tuple[float, int, int]] = []  # when so many cores and so much memory will be free again
     free_cores, free_mb, now = cores, memory_mb, 0.0
+    least_mb = min(memory_mb, *(training.memory_mb for training in counts))
     while True:
         for training in list(waiting):
             needed_mb = min(training.memory_mb, memory_mb)
@@ -109,7 +114,7 @@ def study_seconds(counts: Mapping[Training, int], threads: Mapping[Training, int
                 waiting[training] -= starting
                 if not waiting[training]:
                     del waiting[training]
-            if not free_cores:
+            if not free_cores or free_mb < least_mb:
                 break
         if not running:
             return now
