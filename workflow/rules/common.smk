@@ -220,9 +220,9 @@ def study_threads():
 def train_threads(wildcards):
     """Threads of a training and of its evaluation; `--set-threads train=2 evaluate=2` goes before it.
 
-    A cluster's job gets as many cores as its rule has threads: a number that is the same on every node, and in the job,
-    where `cores` are the node's. On GPUs threads shorten nothing; more than its share would keep others off theirs.
-    What the study does not list is trained for itself, on all cores.
+    A cluster's job gets as many cores: a number that is the same on every node, and in the job, where `cores` are the
+    node's. On GPUs threads shorten nothing; more than its share would keep others off theirs. What the study does not
+    list is trained for itself, on all cores.
     """
     if ON_CLUSTER:
         return 4
