@@ -106,8 +106,10 @@ class Processes:
         if self.count == 1:
             return network
         devices = [torch.cuda.current_device()] if device.type == "cuda" else None
-        # Its buffers are batch statistics, which are shared already.
-        return nn.parallel.DistributedDataParallel(network, device_ids=devices, broadcast_buffers=False)
+        parallel = nn.parallel.DistributedDataParallel(network, device_ids=devices)
+        # Its buffers are batch statistics, which are shared already. (As an argument, torch 2.15 warns of it.)
+        parallel.broadcast_buffers = False
+        return parallel
 
 
 ALONE = Processes()

@@ -110,13 +110,15 @@ def test_trainings_ask_for_a_gpu_each_where_there_are_any(
     assert f"--gpus {asked} --processes 1" in planned.stdout
 
 
-def test_a_training_on_a_gpu_books_no_memory_for_its_batch(clone, snakemake, fake_gpus, tmp_path):
+def test_a_training_on_a_gpu_books_no_memory_for_its_batch(own_clone, snakemake, fake_gpus, tmp_path):
     environment, _uuids = fake_gpus(tmp_path, 2)
+    rules = own_clone / "workflow/rules/train.smk"
+    rules.write_text(rules.read_text().replace('"Train {wildcards', '"Train in {resources.mem_mb} MB {wildcards', 1))
     target = "results/digits/mobilenet_v2/quick/seed0/history.csv"
 
     def booked(*gpus: str) -> int:
-        planned = snakemake(clone, target, "--dry-run", "--resources", "mem_mb=99999", *gpus, **environment)
-        return int(re.search(r": Train .*?\bmem_mb=(\d+)", planned.stdout, re.DOTALL)[1])
+        planned = snakemake(own_clone, target, "--dry-run", "--resources", "mem_mb=99999", *gpus, **environment)
+        return int(re.search(r"Train in (\d+) MB", planned.stdout)[1])
 
     assert booked("gpu=2") == booked() < booked("gpu=0")
 
