@@ -55,7 +55,7 @@ test-cluster: setup  ## Run studies through a SLURM on this machine, 15 minutes;
 chaos: setup  ## Kill a training at a hundred random moments and compare the bytes, 20 minutes; for a release
 	KILLS=100 python -m pytest tests/e2e/test_kills.py
 
-bench: setup  ## Measure the training speed beside a plain loop, half an hour, 16 GB; writes results/bench.md
+bench: setup  ## Measure the training speed beside a plain loop, half an hour, 16 GB on two cores; writes results/bench.md
 	PYTHONPATH=scripts python benchmarks/speed.py
 
 bench-scale: setup  ## Measure what the workflow costs by itself, 10 to 1,500 experiments, and large data, 30 minutes

@@ -2,14 +2,16 @@
 
     PYTHONPATH=scripts python benchmarks/speed.py --output results --rounds 6
 
-Every way is a process of its own (measure.py). Those of a pair are alive at the same time, 16 GB in all for VGG-16, and
-take turns: a round is a window of seconds for each, alone on the machine, in another order than the round before. So
-whatever else the machine does falls on all alike; ratios are taken within a round, then their median. What the plots
-of batch size and images show is measured once. Writes bench.json, bench.md and bench_*.png.
+Every way is a process of its own (measure.py). Those of a pair are alive at the same time (for VGG-16, 16 GB in all on
+two cores, and 3 GB for each further core) and take turns: a round is a window of seconds for each, alone on the
+machine, in another order than the round before. So whatever else the machine does falls on all alike; ratios are taken
+within a round, then their median. What the plots of batch size and images show is measured once. Writes bench.json,
+bench.md and bench_*.png.
 """
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -113,7 +115,10 @@ class Measurement:
     def _told(self, process: subprocess.Popen) -> dict:
         line = process.stdout.readline()
         if not line:
-            raise UserError(f"benchmarks/measure.py failed on {json.dumps(self.job)}:\n{process.stderr.read().strip()}")
+            said = process.stderr.read().strip()
+            if process.wait() == -signal.SIGKILL:
+                said = "killed, the system's way when memory runs out"
+            raise UserError(f"benchmarks/measure.py failed on {json.dumps(self.job)}:\n{said}")
         return json.loads(line)
 
 

@@ -46,8 +46,8 @@ NO_CUDA = (
     " if it could, unless Snakemake is told --resources gpu=0"
 )
 NO_GPU_ASKED_FOR = (
-    "%s: on the CPU: no GPU was asked for, though torch sees one; to use it, name it: CUDA_VISIBLE_DEVICES=0 (on a"
-    " cluster, set gpu: 1 in the profile)"
+    "%s: on the CPU: no GPU was asked for, though torch sees one; to use it, leave out --resources gpu=0, or name it"
+    " where nvidia-smi does not list it: CUDA_VISIBLE_DEVICES=0 (on a cluster, set gpu: 1 in the profile)"
 )
 
 
