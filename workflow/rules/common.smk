@@ -222,7 +222,7 @@ def train_threads(wildcards):
 
     A cluster's job gets as many cores: a number that is the same on every node, and in the job, where `cores` are the
     node's. On GPUs threads shorten nothing; more than its share would keep others off theirs. What the study does not
-    list is trained for itself, on all cores.
+    list is trained for itself, on all cores, unless the study has its like: another seed.
     """
     if ON_CLUSTER:
         return 4
