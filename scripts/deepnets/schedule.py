@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 # Of each training, whatever its threads: starting, loading, writing the results; measured in the run of docs/reference.
 START_SECONDS = 10
-# Share of a training that only one thread can do (Amdahl's law): two threads did the work of 1.62 to 1.79 trainings
-# side by side in the six pairs of docs/reference/bench.json, 1.7 on average. More than two were not measured.
+# Share of a training that only one thread can do (Amdahl's law): two threads did the work of 1.61 to 1.89 trainings
+# side by side in the six pairs of docs/reference/bench.json; 1.7 is reckoned with. More than two were not measured.
 SERIAL_SHARE = 0.18
 # How much sooner a study must end for its trainings to have more than one thread: the estimates are no better.
 WORTH = 0.05
