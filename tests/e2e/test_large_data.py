@@ -16,7 +16,10 @@ import pytest
 
 from deepnets.files import sha256_file, write_json
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif("LARGE_DATA" not in os.environ, reason="reads gigabytes, for minutes: LARGE_DATA=1 asks for it"),
+]
 
 LIMIT = 800 * 10**6  # bytes; torch and the network take 540 of them
 SIDE = 64
