@@ -139,10 +139,18 @@ def _per_job(cpu: pd.Series, jobs: pd.Series, low: int, high: int) -> str:
     return f"{1000 * (cpu[high] - cpu[low]) / (jobs[high] - jobs[low]):.1f}"
 
 
+def tens(text: str) -> int:
+    """A multiple of ten, from the command line."""
+    number = int(text)
+    if number < 10 or number % 10:
+        raise argparse.ArgumentTypeError(f"{text} is no multiple of ten")
+    return number
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("results"), help="folder for bench-scale.json and .md")
-    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="experiments; multiples of ten")
+    parser.add_argument("--sizes", type=tens, nargs="+", default=SIZES, help="experiments; multiples of ten")
     parser.add_argument("--cores", type=int, default=2, help="that Snakemake may use (default 2)")
     parser.add_argument("--keep", type=Path, help="folder to work in and leave; default: one that is removed")
     args = parser.parse_args(argv)
@@ -151,6 +159,8 @@ def main(argv: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         for size in args.sizes:
             folder = (args.keep or Path(temporary)).resolve() / str(size)
+            if folder.exists():
+                raise UserError(f"--keep: {folder} is there already; remove it, or name another folder.")
             folder.mkdir(parents=True)
             measured += scale(size, folder, args.cores)
             # after every size: who stops early keeps what is measured

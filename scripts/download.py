@@ -14,7 +14,7 @@ from pathlib import Path
 from deepnets.checksums import recorded
 from deepnets.datasets import source
 from deepnets.datasets.fetch import remove_leftovers
-from deepnets.errors import run
+from deepnets.errors import log_to, run
 from deepnets.files import write_json
 
 
@@ -24,7 +24,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--job", required=True, type=json.loads, help='JSON with "spec", what identifies the raw files')
     parser.add_argument("--mirror", help="folder or https:// address that has the files")
     parser.add_argument("--output", required=True, type=Path, help="raw.json to write")
+    parser.add_argument("--log", help="file that the terminal's lines are appended to")
     args = parser.parse_args(argv)
+    log_to(args.log)
 
     spec, folder = args.job["spec"], args.output.parent / "raw"
     remove_leftovers(folder)

@@ -46,7 +46,7 @@ def shortened(problems: list[str]) -> str:
 
 
 def log_to(path: str | Path | None) -> None:
-    """Send LOG's lines to the terminal (stderr) and, if named, to the end of a file: a resumed job's log goes on."""
+    """Send LOG's lines to the terminal (stderr) and, if named, to the end of a file."""
     logging.raiseExceptions = False  # a log on a full disk is no reason for a page about it
     LOG.setLevel(logging.INFO)
     LOG.handlers = [logging.StreamHandler()]

@@ -17,6 +17,7 @@ from deepnets.engine import Trainer
 from deepnets.errors import LOG, UserError
 from deepnets.experiment import spec_sha256
 from deepnets.files import atomic_path, remove_leftovers, write_json
+from deepnets.machine import in_batch_job
 
 WAIT_SECONDS = 60.0
 RESUME_FOLDER = ".resume"  # in the experiment's folder; no output of any rule, so that Snakemake leaves it alone
@@ -29,10 +30,11 @@ def label(names: dict) -> str:
 
 @contextlib.contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Hold an experiment's folder for this process alone, waiting a minute for another trainer to leave it.
+    """Hold an experiment's folder for this process alone, waiting for another trainer to leave it.
 
-    Snakemake's own children can outlive it, and the next start would train the same experiment beside them. The lock
-    is the kernel's, so that it ends with its process, however that dies.
+    Snakemake's own children can outlive it, and the next start would train the same experiment beside them. These end
+    within a minute. The jobs of a batch system go on to their end, so that a job waits for as long as it may run. The
+    lock is the kernel's: it ends with its process, however that dies.
 
     Raises:
         UserError: another trainer is still at it, named by its process and host; or the folder cannot be written.
@@ -44,7 +46,7 @@ def exclusive(folder: Path) -> Iterator[None]:
     except Timeout:
         LOG.warning("%s: waiting for %s, which trains here", folder, _read(owner))
         try:
-            lock.acquire(timeout=WAIT_SECONDS)
+            lock.acquire(timeout=-1 if in_batch_job() else WAIT_SECONDS)
         except Timeout:
             raise UserError(
                 f"{folder}: {_read(owner)} is still training here; wait until it has finished, or end it, "

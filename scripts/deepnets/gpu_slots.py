@@ -14,11 +14,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from deepnets.errors import LOG, UserError
-from deepnets.machine import installed_gpus, visible_gpus
+from deepnets.machine import in_batch_job, installed_gpus, visible_gpus
 
 # Where all jobs of this machine look; containers that share GPUs but not /tmp name a folder that they share.
 LOCKS = Path(os.environ.get("DEEPNETS_LOCKS", "/tmp"))
-BATCH_JOB = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")  # set in jobs of SLURM, PBS, LSF, Grid Engine
 
 
 @contextlib.contextmanager
@@ -33,7 +32,7 @@ def lent(count: int) -> Iterator[list[str]]:
         UserError: there are fewer than `count`; or the locks cannot be written.
     """
     names = visible_gpus() if count else []
-    if not names or (len(names) == count and any(variable in os.environ for variable in BATCH_JOB)):
+    if not names or (len(names) == count and in_batch_job()):
         yield names
         return
     if count > len(names):

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+BATCH_JOB = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")  # set in jobs of SLURM, PBS, LSF, Grid Engine
 CGROUP, CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 GPU_NAME = re.compile(r"\d+|(GPU|MIG)-[\w/-]+")  # a name in CUDA_VISIBLE_DEVICES: a number, or (the start of) a UUID
 
@@ -41,6 +42,11 @@ def usable_memory_mb() -> int | None:
             with contextlib.suppress(OSError, ValueError):  # no limit at this level: no file, or "max"
                 limits.append(int((CGROUPS / folder.relative_to("/") / "memory.max").read_text(encoding="utf-8")))
     return min(limits) // 10**6
+
+
+def in_batch_job() -> bool:
+    """Whether a batch system has started this process."""
+    return any(variable in os.environ for variable in BATCH_JOB)
 
 
 def visible_gpus() -> list[str]:

@@ -165,7 +165,7 @@ def needs_slurm() -> Iterator[None]:
             pytest.skip(f"this machine has a SLURM of its own: {configuration}")
     SITE.mkdir(exist_ok=True)
     try:
-        with FileLock(SITE / "deepnets-test.lock", blocking=False):
+        with FileLock(Path(tempfile.gettempdir(), "deepnets-test-slurm.lock"), blocking=False):
             yield
     except Timeout:
         pytest.skip(f"other tests on this machine have their SLURM in {SITE}")
@@ -235,13 +235,18 @@ class Run:
         """What Snakemake has printed."""
         return self.terminal.read_text()
 
-    def trainers_said(self) -> str:
-        """What the trainers have told, one after the other."""
+    def trainer_said(self) -> str:
+        """What the last trainer has told; Snakemake empties the log for each."""
         return self.log.read_text() if self.log.exists() else ""
 
-    def epochs(self) -> list[int]:
-        """The epochs that they have done."""
-        return [int(number) for number in re.findall(r"epoch (\d+)/", self.trainers_said())]
+    def epochs(self, said: str | None = None) -> list[int]:
+        """The epochs that it has done, or those that a trainer has done who said this."""
+        return [int(number) for number in re.findall(r"epoch (\d+)/", self.trainer_said() if said is None else said)]
+
+    def jobs_said(self) -> list[str]:
+        """What each of the training's jobs has told, the first one first, but of those that Snakemake saw end well."""
+        logs = (self.folder / ".snakemake/slurm_logs/rule_train").glob("*/*.log")
+        return [log.read_text() for log in sorted(logs, key=lambda log: int(log.stem))]
 
     def wait_for_epoch(self, number: int) -> None:
         """Wait until so many epochs are done."""

@@ -125,7 +125,7 @@ def test_the_demo_through_slurm_is_the_local_one_to_the_last_byte(runs, slurm, r
 def test_an_interrupted_training_goes_on_where_it_was_and_ends_with_the_same_bytes(runs, differing, name):
     run, local = runs[name].result(), runs["local"].result()
     timing = json.loads((run.result / "timing.json").read_text())
-    assert timing["resumed_from_epochs"], run.trainers_said()
+    assert timing["resumed_from_epochs"], run.trainer_said()
     assert differing(run.result, local.result) == []
 
 
@@ -145,9 +145,10 @@ def test_a_requeued_training_costs_no_retry(runs):
 
 def test_a_second_snakemake_puts_no_trainer_beside_the_one_at_work(runs, differing):
     run, local = runs["Snakemake killed"].result(), runs["local"].result()
-    assert "waiting for process" in run.trainers_said()
-    once = local.epochs()  # by the second, the last ones again: it goes on from what the first has saved
-    assert run.epochs()[: len(once)] == once, "the second begins when the first has ended, and goes on from there"
+    first, *later = run.jobs_said()
+    assert run.epochs(first) == local.epochs(), "the first goes on to its end, as if there were no other"
+    assert "waiting for process" in "".join([*later, run.trainer_said()])
+    assert set(run.epochs()) <= {local.epochs()[-1]}, "the last one goes on from what the first has saved"
     assert differing(run.result, local.result) == []
 
 
@@ -161,6 +162,7 @@ def test_trainings_on_gpus_get_one_each_and_share_none(runs):
     notes = (runs["GPUs"].result().folder / "loaded.jsonl").read_text().splitlines()
     trainers = [note for note in map(json.loads, notes) if note["arguments"][0].endswith("train.py")]
     assert len(trainers) == len(FOUR_SEEDS)
+    assert all("--gpus 1" in " ".join(trainer["arguments"]) for trainer in trainers)
     assert {trainer["gpus"] for trainer in trainers} == {"0", "1"}
     at_once = [(a, b) for a, b in combinations(trainers, 2) if a["started"] < b["ended"] and b["started"] < a["ended"]]
     assert at_once

@@ -111,11 +111,12 @@ def test_dataset_of_four_times_the_memory_trains_and_memory_stays_flat(checkout,
     job = json.dumps({"spec": spec, "experiment": names, "code": {}})
     log = tmp_path / "train.log"
     train = [sys.executable, clone / "scripts/train.py", "--job", job, "--data", data, "--output", tmp_path / "out"]
+    train += ["--log", log, "--gpus", "0"]
     with memory_group(LIMIT) as group:
         load = "import numpy, sys; numpy.load(sys.argv[1])"
         whole = run_in(group, sys.executable, "-c", load, data.with_name("train_images.npy"))
         assert whole.wait() == -signal.SIGKILL  # the limit is real: who reads the array into memory is killed
-        training, taken = run_in(group, *train, "--log", log, env={**os.environ, "OMP_NUM_THREADS": "1"}), []
+        training, taken = run_in(group, *train, env={**os.environ, "OMP_NUM_THREADS": "1"}), []
         while training.poll() is None:
             if log.exists():  # all is loaded, the first step begins
                 taken.append(anonymous_mb(training.pid))

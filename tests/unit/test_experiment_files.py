@@ -70,6 +70,18 @@ def test_second_trainer_goes_on_when_the_first_has_finished(tmp_path):
     timer.join()
 
 
+@pytest.mark.usefixtures("impatient")
+def test_job_of_a_batch_system_waits_longer(tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    first = exclusive(tmp_path)
+    first.__enter__()
+    timer = threading.Timer(1, first.__exit__, (None, None, None))
+    timer.start()
+    with exclusive(tmp_path):
+        assert (tmp_path / ".train.owner").exists()
+    timer.join()
+
+
 def test_folder_is_free_again_after_an_error(tmp_path):
     with pytest.raises(KeyError), exclusive(tmp_path):
         raise KeyError

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 import download
-from deepnets.datasets import fetch
+from deepnets.datasets import fetch, progress
 from deepnets.datasets import torchvision as torchvision_source
 from deepnets.datasets.fetch import Raw, RawFile
-from deepnets.errors import UserError
+from deepnets.errors import LOG, UserError
 
 
 def packed_images() -> bytes:
@@ -278,6 +278,21 @@ def test_manifest_lists_files_with_size_and_hash(tmp_path):
         "state": None,
     }
     assert (tmp_path / "data" / "birds" / "raw" / "birds.zip").read_bytes() == CONTENT
+
+
+def test_many_files_are_hashed_in_order_with_lines_of_progress(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(progress, "SAY_SECONDS", 0)
+    names = [f"{index}.png" for index in range(2500)]
+    for name in names:
+        (tmp_path / name).write_text(name)
+    with caplog.at_level("INFO", LOG.name):
+        files = fetch.manifest("birds", tmp_path, names)["files"]
+    assert files == [
+        {"name": name, "bytes": len(name), "sha256": hashlib.sha256(name.encode()).hexdigest()} for name in names
+    ]
+    assert [record.getMessage().partition(" files,")[0] for record in caplog.records] == [
+        f"birds: {count} of 2,500" for count in ("1,000", "2,000", "2,500")
+    ]
 
 
 def test_failed_download_leaves_no_manifest(tmp_path):

@@ -9,7 +9,7 @@ import threading
 import pytest
 from filelock import FileLock
 
-from deepnets import gpu_slots
+from deepnets import gpu_slots, machine
 from deepnets.errors import UserError
 from deepnets.gpu_slots import lent
 
@@ -29,7 +29,7 @@ def gpus(fake_gpus, tmp_path, monkeypatch):
     def put(count: int) -> list[str]:
         environment, uuids = fake_gpus(tmp_path, count)
         os.environ.update(environment)
-        for variable in gpu_slots.BATCH_JOB:
+        for variable in machine.BATCH_JOB:
             os.environ.pop(variable, None)
         monkeypatch.setattr(gpu_slots, "LOCKS", tmp_path)
         return uuids

@@ -269,7 +269,8 @@ def test_pickle_swapped_in_after_the_download_is_never_loaded(tmp_path, torchvis
     raw = tmp_path / "data" / "tiny" / "raw"
     raw.mkdir(parents=True)
     shutil.copy(tmp_path / official.filename, raw)
-    write_json(raw.parent / "raw.json", fetch.manifest(raw, [official.filename]))  # agrees, but torchvision does not
+    # The list of the files agrees, but torchvision does not.
+    write_json(raw.parent / "raw.json", fetch.manifest("tiny", raw, [official.filename]))
     with pytest.raises(UserError, match="wrong hash"):
         prepare_again(tmp_path, datasets.source("torchvision").Options(source="torchvision", name="CIFAR10"))
     assert not (tmp_path / "harm").exists()

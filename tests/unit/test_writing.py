@@ -18,7 +18,7 @@ import download
 import prepare
 from deepnets import datasets
 from deepnets.datasets import images as image_files
-from deepnets.datasets import writing
+from deepnets.datasets import progress, writing
 from deepnets.errors import LOG, UserError
 
 IMAGES = {"train": 14, "test": 6}  # of each class
@@ -195,7 +195,7 @@ def test_corrupt_images_cost_their_chunks_and_no_more(birds, tmp_path, decoded):
 
 
 def test_progress_says_how_many_and_how_fast_and_what_was_there(birds, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(writing, "_SAY_SECONDS", 0)
+    monkeypatch.setattr(progress, "SAY_SECONDS", 0)
     output = interrupted(birds, tmp_path / "again", after=20)
     with caplog.at_level("INFO", LOG.name):
         build(birds, output)

@@ -18,33 +18,41 @@ COMMANDS = {
     "sinfo": "echo 'main*'",
     "scontrol": "echo MinJobAge = 300 sec",
     "sacct": "exit 1",
+    "sacctmgr": "echo my_project",
 }
+PROFILE = ("--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "1")
 HISTORY = "results/shapes/small/gentle/seed0/history.csv"
 
 
 @pytest.fixture
-def asked(study, snakemake, tmp_path):
-    """Train once more, or so many experiments, and the options of each sbatch: `asked(*arguments, trainings=1) ->
-    [{"-t": "16", ...}, ...]`.
-    """
+def sbatch_calls(tmp_path):
+    """SLURM's commands are stand-ins, and this file has a line for each sbatch."""
     (tmp_path / "bin").mkdir()
     for name, line in COMMANDS.items():
         command = tmp_path / "bin" / name
         command.write_text(f"#!/bin/sh\n{line}\n")
         command.chmod(0o755)
+    os.environ["PATH"] = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
     calls = tmp_path / "calls"
     calls.touch()
-    os.environ["PATH"] = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    profile = ("--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "1")
+    return calls
+
+
+@pytest.fixture
+def asked(study, snakemake, sbatch_calls):
+    """Train once more, or so many experiments, and the options of each sbatch so far: `asked(*arguments, trainings=1)
+    -> [{"-t": "16", ...}, ...]`.
+    """
 
     def options(*arguments: str, trainings: int = 1) -> list[dict[str, str]]:
         targets = [HISTORY.replace("seed0", f"seed{seed}") for seed in range(trainings)]
         for target in targets:
             (study / target).unlink(missing_ok=True)
-        environ = {"CALLS": str(calls), "AT_ONCE": str(trainings)}
-        done = snakemake(study, *targets, *profile, *arguments, cores=None, **environ)
+        environ = {"CALLS": str(sbatch_calls), "AT_ONCE": str(trainings)}
+        done = snakemake(study, *targets, *PROFILE, *arguments, cores=None, **environ)
         assert "SLURM status is: 'FAILED'" in done.stdout
-        return [parsed(line) for line in calls.read_text().splitlines()]
+        assert "RuntimeWarning" not in done.stdout  # Snakemake's, of resources that it works out too early
+        return [parsed(line) for line in sbatch_calls.read_text().splitlines()]
 
     return options
 
@@ -71,9 +79,10 @@ def test_a_training_asks_for_cores_time_and_memory_and_for_a_signal_ahead_of_its
 
 
 def test_retries_ask_for_more_memory_and_for_no_more_time_than_their_partition_has_allowed(asked):
-    calls = asked("--retries", "3")
-    assert [int(call["-t"]) for call in calls] == [16] * 4
-    assert [round(int(call["--mem"]) / int(calls[0]["--mem"])) for call in calls] == [1, 2, 4, 4]
+    for attempt in ("1", "2", "6"):
+        calls = asked("--retries", "0", "--attempt", attempt)
+    assert [int(call["-t"]) for call in calls] == [16] * 3
+    assert [round(int(call["--mem"]) / int(calls[0]["--mem"])) for call in calls] == [1, 2, 4]
 
 
 def test_threads_and_a_gpu_are_asked_for_as_said(asked):
@@ -104,6 +113,14 @@ def test_the_block_of_a_site_does_what_it_says_when_it_is_uncommented(study, ask
     assert (first["--cpus-per-task"], first["--gpus"], first["-p"]) == ("8", "1", "gpu")
 
 
+def test_a_partition_an_account_and_a_constraint_of_all_jobs_are_asked_for_when_uncommented(study, asked):
+    profile = study / "profiles/slurm/config.yaml"
+    profile.write_text(re.sub(r"^  # (?=[\w-]+:)", "  ", profile.read_text(), flags=re.MULTILINE))
+    (call,) = asked("--retries", "0")
+    assert (call["-p"], call["-A"], call["-C"]) == ("batch", "my_project", "icelake")
+    assert call["--signal"] == "TERM@120"
+
+
 def test_a_training_on_images_that_are_not_prepared_reckons_with_60000(study, asked):
     info = study / "data/shapes/dataset.json"
     facts = json.loads(info.read_text())
@@ -115,8 +132,8 @@ def test_a_training_on_images_that_are_not_prepared_reckons_with_60000(study, as
     assert call["-t"] == str(15 + math.ceil(seconds / 60))
 
 
+@pytest.mark.usefixtures("sbatch_calls")
 def test_the_memory_of_the_machine_that_submits_limits_no_job(checkout, snakemake, tmp_path):
-    local = "data/digits/raw.json"
-    done = snakemake(checkout(tmp_path / "clone"), local, "--profile", "profiles/slurm", cores=None)
+    done = snakemake(checkout(tmp_path / "clone"), "data/digits/raw.json", *PROFILE, cores=None)
     assert done.returncode == 0, done.stdout
     assert '"mem_mb"' not in done.stdout

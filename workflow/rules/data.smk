@@ -27,7 +27,7 @@ rule download:
         "Download {wildcards.dataset}"
     shell:
         "exec python {input.script:q} --dataset {wildcards.dataset:q} --job {params.job:q}"
-        " {params.mirror:q} --output {output.manifest:q} > {log:q} 2>&1"
+        " {params.mirror:q} --output {output.manifest:q} --log {log:q}"
 
 
 rule prepare:

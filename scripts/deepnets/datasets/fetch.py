@@ -6,6 +6,7 @@ import shutil
 import time
 import zlib
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -16,13 +17,15 @@ import urllib3
 from tqdm import tqdm
 
 from deepnets.datasets.places import MIRROR_VARIABLE, is_secure, locate, mirror_folders
-from deepnets.errors import UserError
+from deepnets.datasets.progress import Progress
+from deepnets.errors import LOG, UserError
 from deepnets.files import atomic_path, read_json, sha256_file
 
 ATTEMPTS = 4
 BACKOFF_SECONDS = 1.0  # waits 1, 2, 4 s between the attempts
 TIMEOUT_SECONDS = (10, 60)  # to connect, between two pieces
 _PIECE = 2**20  # bytes
+_READERS = 8  # threads: of small files, most of the time is waiting for the disk
 _MAX_CONTENT = 2**32  # bytes; a small .gz that unpacks to more is no image file and is not read to its end
 
 
@@ -108,7 +111,7 @@ def _copy(source: Path, target: Path, file: RawFile) -> None:
         shutil.copyfile(source, temporary)
         if problem := file.problem(temporary):
             raise UserError(f"{source}: {problem}. Replace the file, or move it away to have it from the next place.")
-    print(f"{target}: copied from {source}")
+    LOG.info("%s: copied from %s", target, source)
 
 
 def _addresses(file: RawFile, mirror: str | None) -> list[str]:
@@ -129,7 +132,7 @@ def _download_from_any(urls: list[str], target: Path, file: RawFile, dataset: st
     for url in urls:
         try:
             _download(url, target, file)
-            print(f"{target}: downloaded from {url}")
+            LOG.info("%s: downloaded from %s", target, url)
             return
         except _DownloadError as error:
             failures.append(f"{url}: {error}")
@@ -221,15 +224,20 @@ def remove_leftovers(folder: Path) -> None:
             path.unlink()
 
 
-def manifest(folder: Path, names: Iterable[str]) -> dict:
+def manifest(dataset: str, folder: Path, names: Iterable[str]) -> dict:
     """What raw.json says: `{"files": [{"name", "bytes", "sha256"}]}`, names relative to `folder`, as ordered here."""
-    names = list(names)
-    return {
-        "files": [
-            {"name": name, "bytes": (folder / name).stat().st_size, "sha256": sha256_file(folder / name)}
-            for name in tqdm(names, desc="hashing", unit="file", disable=None)
-        ]
-    }
+
+    def describe(name: str) -> dict:
+        path = folder / name
+        return {"name": name, "bytes": path.stat().st_size, "sha256": sha256_file(path)}
+
+    names, files = list(names), []
+    progress = Progress(dataset, len(names), "files")
+    with ThreadPoolExecutor(_READERS) as pool:
+        while len(files) < len(names):  # a thousand at a time: a million that wait would fill memory
+            files += pool.map(describe, names[len(files) : len(files) + 1000])
+            progress.add(len(files) - progress.count)
+    return {"files": files}
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ def download(raw_spec: dict, dataset: str, mirror: str | None, folder: Path) -> 
             )
         try:
             files = layout(str(place), list_folder(place)).names()
-            return {**fetch.manifest(place, files), "folder": str(place)}
+            return {**fetch.manifest(dataset, place, files), "folder": str(place)}
         except OSError as error:  # a link that leads nowhere, a folder or file of somebody else
             raise UserError(f"{error.filename or place}: {error.strerror}; mend or remove it.") from None
     key = f"config.yaml: datasets.{dataset}.path is {path!r}"
@@ -115,7 +115,7 @@ def download(raw_spec: dict, dataset: str, mirror: str | None, folder: Path) -> 
     except UserError:
         (folder / file.name).unlink()
         raise
-    return fetch.manifest(folder, [file.name])
+    return fetch.manifest(dataset, folder, [file.name])
 
 
 def read(options: Options, raw):

@@ -83,7 +83,7 @@ def download(raw_spec: dict, dataset: str, mirror: str | None, folder: Path) -> 
     files = raw_files(raw_spec["name"])
     for file in files:
         fetch.fetch(file, folder, dataset, mirror)
-    return fetch.manifest(folder, [file.name for file in files])
+    return fetch.manifest(dataset, folder, [file.name for file in files])
 
 
 def raw_files(name: str) -> list:

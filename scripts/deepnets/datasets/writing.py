@@ -12,7 +12,6 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -25,10 +24,10 @@ import numpy as np
 from deepnets.datasets import images as image_files
 from deepnets.datasets.archive import DamagedArchiveError
 from deepnets.datasets.images import Chunk, Contents
-from deepnets.errors import LOG, UserError, shortened
+from deepnets.datasets.progress import Progress
+from deepnets.errors import UserError, shortened
 from deepnets.files import canonical_json, sha256_text
 
-_SAY_SECONDS = 10.0  # between two lines of progress
 _WAITING = 2  # chunks per process that are ready for it: none runs dry, and few are in memory
 
 Result = TypeVar("Result")
@@ -87,7 +86,7 @@ def write_images(
     folder.mkdir(parents=True, exist_ok=True)
     files = {part: _create(folder / f"{part}_images.npy", n, (height, width, channels)) for part, n in counts.items()}
     intensities = np.zeros((channels, 256), np.int64)
-    problems, progress = [], _Progress(dataset, sum(counts.values()))
+    problems, progress = [], Progress(dataset, sum(counts.values()), "images")
     note = folder / "chunks.txt"
     known = _read_note(note)
     tasks = ((chunk, _key(chunk)) for chunk in contents.chunks)
@@ -219,29 +218,3 @@ def _begin() -> None:
         os._exit(1)
 
     threading.Thread(target=wait_for_parent, daemon=True).start()
-
-
-class _Progress:
-    """Says now and then how many images are done, and at the end how fast it went."""
-
-    def __init__(self, dataset: str, total: int):
-        self.dataset, self.total = dataset, total
-        self.count = self.reused = 0
-        self.start = self.said = time.monotonic()
-
-    def add(self, count: int, reused: bool) -> None:
-        self.count += count
-        self.reused += count if reused else 0
-        now = time.monotonic()
-        if now - self.said > _SAY_SECONDS:
-            self.said = now
-            left = (self.total - self.count) * (now - self.start) / self.count
-            LOG.info("%s, %d:%02d left", self._so_far(now), *divmod(round(left), 60))
-
-    def end(self) -> None:
-        there = f", {self.reused:,} of them there from an interrupted run" if self.reused else ""
-        LOG.info("%s%s", self._so_far(time.monotonic()), there)
-
-    def _so_far(self, now: float) -> str:
-        rate = self.count / max(now - self.start, 1e-3)
-        return f"{self.dataset}: {self.count:,} of {self.total:,} images, {rate:,.0f} images/s"
