@@ -58,7 +58,7 @@ chaos: setup  ## Kill a training at a hundred random moments and compare the byt
 bench: setup  ## Measure the training speed beside a plain loop, half an hour, 16 GB on two cores; writes results/bench.md
 	PYTHONPATH=scripts python benchmarks/speed.py
 
-bench-scale: setup  ## Measure what the workflow costs by itself, 10 to 1,500 experiments, and large data, 30 minutes
+bench-scale: setup  ## Measure what the workflow costs by itself, 10 to 1,500 experiments, and large data, 10 minutes
 	PYTHONPATH=scripts python benchmarks/scale.py
 	PYTHONPATH=scripts python benchmarks/prepare_speed.py
 	PYTHONPATH=scripts python benchmarks/read_speed.py

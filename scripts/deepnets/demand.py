@@ -46,7 +46,8 @@ UNMEASURED = Cost(*(max(getattr(cost, field.name) for cost in COSTS.values()) fo
 def memory_mb(spec: dict, input_shape: tuple[int, int, int], on_gpu: bool = False) -> int:
     """Peak memory of a training, in MB, for an experiment's spec and its dataset's (C, H, W).
 
-    That of the host: of a training `on_gpu`, the activations are in the GPU's, and not counted.
+    That of the host: of a training `on_gpu`, the activations are in the GPU's, and not counted (an estimate: all was
+    measured on CPUs).
     """
     cost, recipe = _cost(spec), spec["recipe"]
     # 4 bytes more for AdamW's second moment, and for the averaged weights.

@@ -248,7 +248,7 @@ class Trainer:
         with bar:
             for step in range(self.progress.step, self.steps_per_epoch):
                 start = time.monotonic()
-                self.train_part.expect(order[(step + 1) * self.batch_size : (step + 2) * self.batch_size])
+                self.train_part.expect(order[step * self.batch_size : (step + 2) * self.batch_size])
                 self._step(epoch, step, order[step * self.batch_size : (step + 1) * self.batch_size])
                 self.progress.step = step + 1
                 self.progress.seconds += time.monotonic() - start

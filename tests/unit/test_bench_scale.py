@@ -22,6 +22,19 @@ def test_study_of_any_size_is_a_valid_configuration(root, tmp_path, experiments)
     assert len(load_config(tmp_path / "config.yaml").experiments()) == experiments
 
 
+@pytest.mark.parametrize("size", ["15", "0", "-10", "many"])
+def test_size_that_no_study_has_is_refused(size, capsys):
+    with pytest.raises(SystemExit):
+        scale.main(["--sizes", size])
+    assert "--sizes" in capsys.readouterr().err
+
+
+def test_folder_of_an_earlier_run_is_not_written_into(tmp_path):
+    (tmp_path / "10").mkdir()
+    with pytest.raises(UserError, match=r"--keep: .*10 is there already; remove it"):
+        scale.main(["--sizes", "10", "--keep", str(tmp_path)])
+
+
 def test_table_has_what_a_further_job_costs():
     cpu = {10: 3.0, 100: 3.9, 1000: 21.9}
     rows = [
@@ -63,6 +76,7 @@ def test_folder_of_images_is_prepared_by_any_number_of_processes(tmp_path):
 def test_reading_is_measured_each_way(tmp_path):
     read_speed.main(["--gigabytes", "0", "--output", str(tmp_path)])
     measured = json.loads((tmp_path / "bench-read.json").read_text())["measurements"]
-    assert [each["way"] for each in measured] == [read_speed.FAULTS, read_speed.AHEAD, read_speed.MEMORY]
+    ways = [read_speed.FAULTS, read_speed.ALONE, read_speed.AHEAD, read_speed.MEMORY]
+    assert [each["way"] for each in measured] == ways
     assert all(each["us_per_image"] > 0 for each in measured)
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []  # the images are gone

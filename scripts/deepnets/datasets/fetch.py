@@ -25,7 +25,7 @@ ATTEMPTS = 4
 BACKOFF_SECONDS = 1.0  # waits 1, 2, 4 s between the attempts
 TIMEOUT_SECONDS = (10, 60)  # to connect, between two pieces
 _PIECE = 2**20  # bytes
-_READERS = 8  # threads: of small files, most of the time is waiting for the disk
+_READERS, _BLOCK = 8, 25  # threads, and files that each takes at a time: where the disk is slow, they wait together
 _MAX_CONTENT = 2**32  # bytes; a small .gz that unpacks to more is no image file and is not read to its end
 
 
@@ -227,16 +227,19 @@ def remove_leftovers(folder: Path) -> None:
 def manifest(dataset: str, folder: Path, names: Iterable[str]) -> dict:
     """What raw.json says: `{"files": [{"name", "bytes", "sha256"}]}`, names relative to `folder`, as ordered here."""
 
-    def describe(name: str) -> dict:
-        path = folder / name
-        return {"name": name, "bytes": path.stat().st_size, "sha256": sha256_file(path)}
+    def describe(block: list[str]) -> list[dict]:
+        return [
+            {"name": name, "bytes": (folder / name).stat().st_size, "sha256": sha256_file(folder / name)}
+            for name in block
+        ]
 
     names, files = list(names), []
     progress = Progress(dataset, len(names), "files")
+    blocks = [names[start : start + _BLOCK] for start in range(0, len(names), _BLOCK)]
     with ThreadPoolExecutor(_READERS) as pool:
-        while len(files) < len(names):  # a thousand at a time: a million that wait would fill memory
-            files += pool.map(describe, names[len(files) : len(files) + 1000])
-            progress.add(len(files) - progress.count)
+        for described in pool.map(describe, blocks):
+            files += described
+            progress.add(len(described))
     return {"files": files}
 
 

@@ -51,16 +51,19 @@ def _load(path: Path, info: dict, name: str, dtype: str, mmap_mode: str | None =
         raise _damaged(path, name, str(error)) from None
     if array.dtype != dtype or array.shape != shape:
         raise _damaged(path, name, f"{array.dtype} {array.shape}, expected {dtype} {shape}")
-    if file.stat().st_size <= HASHED_UP_TO and sha256_file(file) != sha256:
-        raise _damaged(path, name, "its SHA-256 has changed")
+    if file.stat().st_size <= HASHED_UP_TO:
+        if sha256_file(file) != sha256:
+            raise _damaged(path, name, "its SHA-256 has changed")
+    elif mmap_mode is not None:
+        # Else the system reads up to megabytes around each image, and drops for them what the next batch needs.
+        array.base.madvise(mmap.MADV_RANDOM)
     return array
 
 
 def read_ahead(images: np.memmap, rows: np.ndarray) -> None:
     """Have the system read these images from the disk, all at once, in the background.
 
-    Left to page faults, each waits for the one before and brings its neighbours too, as if the next reads were there;
-    benchmarks/read_speed.py measures both.
+    Left to page faults, each waits for the one before; benchmarks/read_speed.py measures both.
 
     Args:
         images: uint8 (N, H, W, C), mapped.
