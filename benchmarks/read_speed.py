@@ -7,7 +7,6 @@ Images of 64x64 pixels in colour, in batches of 128, as a training takes them th
 """
 
 import argparse
-import mmap
 import os
 import re
 import tempfile
@@ -17,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from deepnets.datasets.prepared import read_ahead
+from deepnets.datasets.prepared import read_ahead, read_at_random
 from deepnets.errors import run
 from deepnets.files import write_json, write_text
 from deepnets.reporting import environment, markdown
@@ -54,12 +53,12 @@ def read(path: Path, way: str) -> dict:
         forget(path)
     images = np.load(path, mmap_mode="r")
     if way in (ALONE, AHEAD):
-        images.base.madvise(mmap.MADV_RANDOM)
+        read_at_random(images)
     batches = np.random.default_rng(1).permutation(len(images))[: BATCH * BATCHES].reshape(BATCHES, BATCH)
     before, start = bytes_read(), time.perf_counter()
     for place, rows in enumerate(batches):
-        if way == AHEAD and place + 1 < BATCHES:
-            read_ahead(images, batches[place + 1])
+        if way == AHEAD:
+            read_ahead(images, batches[place : place + 2].ravel())
         images[rows].sum()
     return {
         "way": way,

@@ -155,12 +155,14 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--keep", type=Path, help="folder to work in and leave; default: one that is removed")
     args = parser.parse_args(argv)
 
+    sizes = sorted(set(args.sizes))
+    for folder in [args.keep / str(size) for size in sizes] if args.keep else []:
+        if folder.exists():
+            raise UserError(f"--keep: {folder} is there already; remove it, or name another folder.")
     measured = []
     with tempfile.TemporaryDirectory() as temporary:
-        for size in args.sizes:
+        for size in sizes:
             folder = (args.keep or Path(temporary)).resolve() / str(size)
-            if folder.exists():
-                raise UserError(f"--keep: {folder} is there already; remove it, or name another folder.")
             folder.mkdir(parents=True)
             measured += scale(size, folder, args.cores)
             # after every size: who stops early keeps what is measured

@@ -77,6 +77,8 @@ def main(argv: list[str] | None = None) -> None:
         LOG.info(NO_GPU_ASKED_FOR, label(args.job["experiment"]))
     with lent(args.gpus) as gpus:
         if (args.gpus or args.processes) > 1:
+            with exclusive(args.output):
+                pass  # while the first process waited for it, the others would give that one up
             launch(args, sys.argv[1:] if argv is None else argv)
             return
         if gpus and not torch.cuda.is_available():

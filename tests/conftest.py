@@ -11,13 +11,17 @@ from pathlib import Path
 
 import pytest
 
+from deepnets.machine import BATCH_JOB
+
 # Before the first import of numpy or torch: tests are small, several threads only make them slower and less repeatable.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"
 os.environ["MPLBACKEND"] = "agg"
 
-# Variables by which the outside would steer the project's own commands: `make test` exports MAKEFLAGS, for one.
+# Variables by which the outside would steer the project's own commands: `make test` exports MAKEFLAGS, for one, and a
+# batch system says that it has started the tests.
 STEERING = ("DEEPNETS_", "SNAKEMAKE_", "MAKE", "MFLAGS", "TORCH_BACKEND", "CORES", "STUDY", "CUDA_VISIBLE_DEVICES")
+STEERING += BATCH_JOB
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from deepnets.augment import Augmentation, Batch
 from deepnets.checkpoint import ResumeFolder
-from deepnets.datasets.prepared import HASHED_UP_TO, read_ahead
+from deepnets.datasets.prepared import is_on_disk, read_ahead, read_at_random, read_in_order
 from deepnets.distributed import ALONE, Processes
 from deepnets.errors import UserError
 from deepnets.hardware import Hardware
@@ -64,9 +64,10 @@ class Part:
         with warnings.catch_warnings():  # a mapped file is read-only; nothing here writes to it
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")
             part = cls(torch.from_numpy(images), torch.from_numpy(labels))
-        # A file of up to that size has just been read whole, to be hashed.
-        large = isinstance(images, np.memmap) and images.nbytes > HASHED_UP_TO
-        return replace(part, on_disk=images) if large else part
+        if not is_on_disk(images):
+            return part
+        read_at_random(images)
+        return replace(part, on_disk=images)
 
     def __len__(self) -> int:
         return len(self.labels if self.rows is None else self.rows)
@@ -80,6 +81,8 @@ class Part:
         """The same part on the device where it fits in half of its free memory, else unchanged on the host."""
         if device.type == "cpu" or self.images.nbytes > torch.cuda.mem_get_info(device)[0] // 2:
             return self
+        if self.on_disk is not None:
+            read_in_order(self.on_disk)
         rows = None if self.rows is None else self.rows.to(device)
         return Part(self.images.to(device), self.labels.to(device), rows)
 
@@ -248,6 +251,7 @@ class Trainer:
         with bar:
             for step in range(self.progress.step, self.steps_per_epoch):
                 start = time.monotonic()
+                # The next batch, and this one once more: it may be the first, or has been dropped from memory since.
                 self.train_part.expect(order[step * self.batch_size : (step + 2) * self.batch_size])
                 self._step(epoch, step, order[step * self.batch_size : (step + 1) * self.batch_size])
                 self.progress.step = step + 1
@@ -367,6 +371,7 @@ class Trainer:
         """The training images in order, normalised and not augmented, in batches of the training size."""
         whole_batches = torch.arange(self.steps_per_epoch * self.batch_size)
         for batch in whole_batches.split(self.batch_size):
+            self.train_part.expect(batch)
             images, _ = self.train_part.take(batch[self.processes.share(len(batch))], self.hardware.device)
             yield _channels_last(self.augmentation.normalise(images))
 

@@ -42,16 +42,7 @@ def exclusive(folder: Path) -> Iterator[None]:
     lock, owner = FileLock(folder / ".train.lock"), folder / ".train.owner"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(blocking=False)
-    except Timeout:
-        LOG.warning("%s: waiting for %s, which trains here", folder, _read(owner))
-        try:
-            lock.acquire(timeout=-1 if in_batch_job() else WAIT_SECONDS)
-        except Timeout:
-            raise UserError(
-                f"{folder}: {_read(owner)} is still training here; wait until it has finished, or end it, "
-                "then run the same command again: it goes on from the last saved state."
-            ) from None
+        _acquire(lock, folder, owner)
     except OSError as error:
         raise UserError(
             f"{folder}: cannot write here ({error.strerror}); make it writable, then run the same command again."
@@ -63,6 +54,21 @@ def exclusive(folder: Path) -> Iterator[None]:
     finally:
         owner.unlink(missing_ok=True)
         lock.release()
+
+
+def _acquire(lock: FileLock, folder: Path, owner: Path) -> None:
+    with contextlib.suppress(Timeout):
+        lock.acquire(blocking=False)
+        return
+    LOG.warning("%s: waiting for %s, which trains here", folder, _read(owner))
+    seconds, between = (-1, 1.0) if in_batch_job() else (WAIT_SECONDS, 0.05)
+    try:
+        lock.acquire(timeout=seconds, poll_interval=between)
+    except Timeout:
+        raise UserError(
+            f"{folder}: {_read(owner)} is still training here; wait until it has finished, or end it, "
+            "then run the same command again: it goes on from the last saved state."
+        ) from None
 
 
 def _read(owner: Path) -> str:

@@ -351,15 +351,16 @@ def test_pages_to_be_read_hold_the_whole_image_and_no_further_page(on_disk):
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux says how a file is mapped")
-def test_of_a_large_file_nothing_is_read_around_an_image(prepared, monkeypatch):
-    def is_read_at_random() -> bool:
-        images, _, _ = open_dataset(prepared, "train")
-        mapped = Path("/proc/self/smaps").read_text().split(str(images.filename))[1]
-        return "rr" in mapped.partition("VmFlags:")[2].partition("\n")[0].split()
+def test_images_are_read_one_by_one_or_in_order(on_disk):
+    def flags() -> set[str]:
+        mapped = Path("/proc/self/smaps").read_text().split(str(on_disk.filename))[1]
+        return {"rr", "sr"} & set(mapped.partition("VmFlags:")[2].partition("\n")[0].split())
 
-    assert not is_read_at_random()
-    monkeypatch.setattr("deepnets.datasets.prepared.HASHED_UP_TO", 0)
-    assert is_read_at_random()
+    assert flags() == set()
+    prepared_files.read_at_random(on_disk)
+    assert flags() == {"rr"}
+    prepared_files.read_in_order(on_disk)
+    assert flags() == {"sr"}
 
 
 def test_reading_ahead_changes_nothing_but_where_the_images_are(on_disk):

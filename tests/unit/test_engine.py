@@ -441,7 +441,7 @@ def expected(tmp_path, monkeypatch) -> tuple[Part, list[int]]:
     """Images too many for memory, as the engine is to believe, and a list of the rows that are asked for ahead."""
     whole, rows = separable(), []
     np.save(tmp_path / "images.npy", whole.images.numpy())
-    monkeypatch.setattr("deepnets.engine.HASHED_UP_TO", 0)
+    monkeypatch.setattr("deepnets.datasets.prepared.HASHED_UP_TO", 0)
     monkeypatch.setattr("deepnets.engine.read_ahead", lambda images, ahead: rows.extend(ahead.tolist()))
     return Part.of_arrays(np.load(tmp_path / "images.npy", mmap_mode="r"), whole.labels.numpy()), rows
 
@@ -457,7 +457,16 @@ def test_images_on_the_disk_are_asked_for_a_step_before_they_are_taken(expected,
     on_disk = trainer(train=whole.select(torch.arange(34)), validation=whole.select(torch.arange(34, 40)), epochs=1)
     on_disk.fit(states)
     assert len(taken) == 3 + 1
-    assert all(set(batch) <= set(asked_before) for batch, asked_before in taken[1:])
+    of_training = taken[:3]
+    assert all(set(following) <= set(asked) for (_, asked), (following, _) in itertools.pairwise(of_training))
+    assert all(set(batch) <= set(asked) for batch, asked in taken)
+
+
+def test_images_on_the_disk_are_asked_for_when_batch_statistics_are_collected(expected):
+    whole, rows = expected
+    one = trainer(train=whole.select(torch.arange(34)))
+    images = [len(batch) for batch in one._clean_batches()]
+    assert rows == list(range(sum(images)))
 
 
 def test_images_on_the_disk_train_to_the_same_weights(expected, fit):

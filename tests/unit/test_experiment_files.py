@@ -71,14 +71,12 @@ def test_second_trainer_goes_on_when_the_first_has_finished(tmp_path):
 
 
 @pytest.mark.usefixtures("impatient")
-def test_job_of_a_batch_system_waits_longer(tmp_path, monkeypatch):
+def test_job_of_a_batch_system_waits_for_as_long_as_it_takes(holder, tmp_path, monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "7")
-    first = exclusive(tmp_path)
-    first.__enter__()
-    timer = threading.Timer(1, first.__exit__, (None, None, None))
+    timer = threading.Timer(1, holder.kill)
     timer.start()
-    with exclusive(tmp_path):
-        assert (tmp_path / ".train.owner").exists()
+    with exclusive(tmp_path / "seed0"):
+        assert holder.wait() == -signal.SIGKILL
     timer.join()
 
 

@@ -9,7 +9,7 @@ import threading
 import pytest
 from filelock import FileLock
 
-from deepnets import gpu_slots, machine
+from deepnets import gpu_slots
 from deepnets.errors import UserError
 from deepnets.gpu_slots import lent
 
@@ -24,13 +24,11 @@ with lent(1):
 
 @pytest.fixture
 def gpus(fake_gpus, tmp_path, monkeypatch):
-    """Put this process on a machine with so many GPUs, outside of any batch system: `gpus(2) -> UUIDs`."""
+    """Put this process on a machine with so many GPUs: `gpus(2) -> UUIDs`."""
 
     def put(count: int) -> list[str]:
         environment, uuids = fake_gpus(tmp_path, count)
         os.environ.update(environment)
-        for variable in machine.BATCH_JOB:
-            os.environ.pop(variable, None)
         monkeypatch.setattr(gpu_slots, "LOCKS", tmp_path)
         return uuids
 

@@ -51,13 +51,27 @@ def _load(path: Path, info: dict, name: str, dtype: str, mmap_mode: str | None =
         raise _damaged(path, name, str(error)) from None
     if array.dtype != dtype or array.shape != shape:
         raise _damaged(path, name, f"{array.dtype} {array.shape}, expected {dtype} {shape}")
-    if file.stat().st_size <= HASHED_UP_TO:
-        if sha256_file(file) != sha256:
-            raise _damaged(path, name, "its SHA-256 has changed")
-    elif mmap_mode is not None:
-        # Else the system reads up to megabytes around each image, and drops for them what the next batch needs.
-        array.base.madvise(mmap.MADV_RANDOM)
+    if file.stat().st_size <= HASHED_UP_TO and sha256_file(file) != sha256:
+        raise _damaged(path, name, "its SHA-256 has changed")
     return array
+
+
+def is_on_disk(images: np.ndarray) -> bool:
+    """Whether images are mapped from a file that nobody has read, as it is too large to be hashed."""
+    return isinstance(images, np.memmap) and images.offset + images.nbytes > HASHED_UP_TO
+
+
+def read_at_random(images: np.memmap) -> None:
+    """Have the system read of mapped images what is asked for and nothing around it.
+
+    Else it reads up to megabytes around each, and drops for them what the next batch needs.
+    """
+    images.base.madvise(mmap.MADV_RANDOM)
+
+
+def read_in_order(images: np.memmap) -> None:
+    """Have the system read mapped images from the first to the last, in large pieces."""
+    images.base.madvise(mmap.MADV_SEQUENTIAL)
 
 
 def read_ahead(images: np.memmap, rows: np.ndarray) -> None:

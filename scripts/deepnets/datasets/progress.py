@@ -26,7 +26,7 @@ class Progress:
         self.count += count
         self.reused += count if reused else 0
         now = time.monotonic()
-        if now - self.said > SAY_SECONDS:
+        if now - self.said > SAY_SECONDS and self.count < self.total:
             self.said = now
             left = (self.total - self.count) * (now - self.start) / self.count
             LOG.info("%s, %d:%02d left", self._so_far(now), *divmod(round(left), 60))
