@@ -14,6 +14,7 @@ import psutil
 import pytest
 from sklearn.datasets import load_digits
 
+from deepnets.experiment_files import exclusive
 from deepnets.files import sha256_file, write_json
 from deepnets.recipe import Recipe
 
@@ -148,6 +149,16 @@ def test_processes_save_and_end_when_their_launcher_is_killed(start, tmp_path):
     _gone, alive = psutil.wait_procs(both, timeout=30)
     assert not alive
     assert list((tmp_path / ".resume").glob("state-*.json"))
+
+
+def test_processes_are_started_when_the_trainer_before_them_has_ended(start, tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    with exclusive(tmp_path):
+        process = start(tmp_path, epochs=1)
+        assert f"waiting for process {os.getpid()} " in process.stderr.readline()
+        time.sleep(1)
+        assert psutil.Process(process.pid).children() == []
+    finish(process)
 
 
 def test_advice_that_all_processes_have_is_given_once(start, tmp_path):
