@@ -20,14 +20,16 @@ import torch
 
 import plain_loop
 from deepnets import models
-from deepnets.augment import Augmentation, Batch
-from deepnets.checkpoint import ResumeFolder
-from deepnets.config import load_config
-from deepnets.datasets import DatasetOptions
-from deepnets.engine import Interrupted, Part, Trainer
-from deepnets.errors import UserError, run
-from deepnets.hardware import keep_freed_memory, set_up
-from deepnets.recipe import Recipe
+from deepnets.config.loader import load_config
+from deepnets.config.recipe import Recipe
+from deepnets.data.sources import DatasetOptions
+from deepnets.data.splits import Split
+from deepnets.training.augmentation import Augmentation, Batch
+from deepnets.training.checkpoints import CheckpointDir
+from deepnets.training.device import configure_device, disable_malloc_trim
+from deepnets.training.trainer import Interrupted, Trainer
+from deepnets.utils.command_line import run
+from deepnets.utils.errors import UserError
 
 WAYS = ("plain", "ours", "ceiling")
 # At first in a window, steps are not measured, but one at least: caches are cold, and batches wait that the plain
@@ -98,7 +100,7 @@ class ConstantBatch(Trainer):
         return self.batch
 
 
-class NoStates(ResumeFolder):
+class NoStates(CheckpointDir):
     """Keeps nothing: saving is measured where it belongs, in a real training."""
 
     def __init__(self):
@@ -143,13 +145,13 @@ class Job:
     def trainer(self, kind: type[Trainer], threads: int) -> Trainer:
         """Our trainer, as scripts/train.py sets it up on a CPU; it validates on one image."""
         network, channels = self.network(), self.options.input_shape[0]
-        hardware = set_up(network, "cpu", self.recipe.precision, threads)
+        hardware = configure_device(network, "cpu", self.recipe.precision, threads)
         mean_and_std = [0.5] * channels, [0.25] * channels
         return kind(
             network.to(memory_format=torch.channels_last),
             self.recipe,
-            Part.of_arrays(self.pixels, self.labels),
-            Part.of_arrays(self.pixels[:1], self.labels[:1]),
+            Split.of_arrays(self.pixels, self.labels),
+            Split.of_arrays(self.pixels[:1], self.labels[:1]),
             Augmentation(self.recipe.augment, self.options.flips, *mean_and_std, hardware.device),
             0,
             hardware,
@@ -188,10 +190,10 @@ def measure(
     batch = job.recipe.batch_size
     if way == "plain":
         network = job.network()
-        hardware = set_up(network, "cpu", "fp32", threads)
+        hardware = configure_device(network, "cpu", "fp32", threads)
         torch.use_deterministic_algorithms(False)  # torch's default
     else:
-        keep_freed_memory()
+        disable_malloc_trim()
         trainer = job.trainer(ConstantBatch if way == "ceiling" else Trainer, threads)
         hardware = trainer.hardware
 

@@ -16,7 +16,7 @@ from torchvision import transforms
 from torchvision.datasets import VisionDataset
 from torchvision.models import VGG
 
-from deepnets.recipe import Recipe
+from deepnets.config.recipe import Recipe
 
 WORKERS = 2
 VGG_SIDE = 32  # px; what torchvision's VGG needs at least

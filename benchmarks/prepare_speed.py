@@ -19,11 +19,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from deepnets import datasets
-from deepnets.errors import run
-from deepnets.files import write_json, write_text
-from deepnets.machine import usable_cores
+from deepnets.data import sources as datasets
 from deepnets.reporting import environment, markdown
+from deepnets.utils.command_line import run
+from deepnets.utils.files import write_json, write_text
+from deepnets.utils.machine import usable_cores
 from scale import ROOT, measure
 
 CLASSES, SIDE, SIZE = 10, 96, 64

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from deepnets.datasets.prepared import read_ahead, read_at_random
-from deepnets.errors import run
-from deepnets.files import write_json, write_text
+from deepnets.data.arrays import read_ahead, read_at_random
 from deepnets.reporting import environment, markdown
+from deepnets.utils.command_line import run
+from deepnets.utils.files import write_json, write_text
 from scale import ROOT
 
 SIDE, BATCH, BATCHES = 64, 128, 60

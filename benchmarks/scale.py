@@ -20,11 +20,12 @@ from pathlib import Path
 import pandas as pd
 
 import scale_study
-from deepnets.config import load_config
-from deepnets.errors import UserError, run
-from deepnets.files import write_json, write_text
-from deepnets.jobs import Jobs
+from deepnets.config.loader import load_config
+from deepnets.planning.jobs import Jobs
 from deepnets.reporting import environment, markdown
+from deepnets.utils.command_line import run
+from deepnets.utils.errors import UserError
+from deepnets.utils.files import write_json, write_text
 
 BENCHMARKS = Path(__file__).resolve().parent
 ROOT = BENCHMARKS.parent

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from deepnets.checksums import recorded
-from deepnets.config import Config
-from deepnets.config import file as config_file
-from deepnets.datasets import PARTS
-from deepnets.experiment import Experiment, spec_sha256
-from deepnets.files import read_json, write_json, write_text
+from deepnets.config import yaml_reader
+from deepnets.config.experiment import Experiment, spec_sha256
+from deepnets.config.schema import Config
+from deepnets.data.sources import SPLITS
+from deepnets.utils.checksums import recorded
+from deepnets.utils.files import read_json, write_json, write_text
 
 NAME = "scale"
 MODELS, SEEDS = ("mobilenet_v2", "resnet50"), 5
@@ -31,7 +31,7 @@ def configure(path: Path, experiments: int) -> None:
         for recipe in recipes
     ]
     sweep = {"study": NAME, "recipes": recipes, "studies": {NAME: entries}}
-    write_json(path, config_file.merge(config_file.read(path).content, sweep))  # JSON is YAML
+    write_json(path, yaml_reader.merge(yaml_reader.read(path).content, sweep))  # JSON is YAML
 
 
 def checkout(root: Path, folder: Path) -> None:
@@ -46,7 +46,7 @@ def checkout(root: Path, folder: Path) -> None:
 def make_ready(config: Config, root: Path, ready: Path) -> None:
     """Write what the jobs of the study would make, for stand_in.py: `ready`/{stage}/{folder of the outputs}/."""
     data = ready / "prepare/data/digits"
-    for name in (f"{part}_{kind}.npy" for part in PARTS for kind in ("images", "labels")):
+    for name in (f"{part}_{kind}.npy" for part in SPLITS for kind in ("images", "labels")):
         write_text(data / name, name)
     write_text(data / "dataset.json", "{}")
     rng = np.random.default_rng(0)

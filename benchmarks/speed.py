@@ -22,12 +22,13 @@ from pathlib import Path
 import pandas as pd
 
 import speed_plots
-from deepnets.config import load_config
-from deepnets.errors import UserError, run
-from deepnets.experiment import Experiment
-from deepnets.files import read_json, write_json, write_text
-from deepnets.machine import usable_cores
+from deepnets.config.experiment import Experiment
+from deepnets.config.loader import load_config
 from deepnets.reporting import environment
+from deepnets.utils.command_line import run
+from deepnets.utils.errors import UserError
+from deepnets.utils.files import read_json, write_json, write_text
+from deepnets.utils.machine import usable_cores
 from speed_table import table
 
 BENCHMARKS = Path(__file__).resolve().parent

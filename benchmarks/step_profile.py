@@ -16,10 +16,10 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from deepnets.engine import Interrupted, Trainer
-from deepnets.errors import run
-from deepnets.hardware import Hardware, keep_freed_memory
 from deepnets.reporting import markdown
+from deepnets.training.device import Device, disable_malloc_trim
+from deepnets.training.trainer import Interrupted, Trainer
+from deepnets.utils.command_line import run
 from measure import Job, NoStates
 
 WARM_UP, STEPS = 3, 5
@@ -68,7 +68,7 @@ def convolution_flops(trainer: Trainer) -> int:
     return sum(flops for operator, flops in counter.get_flop_counts()["Global"].items() if "conv" in str(operator))
 
 
-def matrix_flops_per_second(hardware: Hardware) -> float:
+def matrix_flops_per_second(hardware: Device) -> float:
     """What a square matrix product reaches in the trainer's precision: the fastest of ten."""
     dtype = torch.bfloat16 if hardware.precision == "bf16" else torch.float32
     left, right = (torch.randn(MATRIX, MATRIX).to(dtype) for _ in range(2))
@@ -86,7 +86,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("model")
     args = parser.parse_args(argv)
 
-    keep_freed_memory()
+    disable_malloc_trim()
     job = Job.of(args.dataset, args.model, images=8192, epochs=1, progressive_resizing=None)
     trainer = job.trainer(Trainer, threads=1)
     spent = step_milliseconds(trainer)

@@ -11,7 +11,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from deepnets.errors import UserError, run
+from deepnets.utils.command_line import run
+from deepnets.utils.errors import UserError
 
 PIP_AUDIT = (
     *(sys.executable, "-m", "uv", "tool", "run", "--quiet", "pip-audit==2.10.1"),

@@ -11,11 +11,12 @@ import argparse
 import json
 from pathlib import Path
 
-from deepnets.checksums import recorded
-from deepnets.datasets import source
-from deepnets.datasets.fetch import remove_leftovers
-from deepnets.errors import log_to, run
-from deepnets.files import write_json
+from deepnets.data.download import remove_leftovers
+from deepnets.data.sources import source
+from deepnets.utils.checksums import recorded
+from deepnets.utils.command_line import run
+from deepnets.utils.files import write_json
+from deepnets.utils.logging import log_to
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -14,19 +14,23 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from deepnets import metrics, models
-from deepnets.augment import Augmentation
-from deepnets.checkpoint import save_tensors
-from deepnets.checksums import recorded, verify
-from deepnets.datasets.prepared import open_dataset, split_train_validation
-from deepnets.engine import Part, predict
-from deepnets.errors import LOG, UserError, log_to, run
-from deepnets.experiment import spec_sha256
-from deepnets.experiment_files import RESUME_FOLDER, label, load_model_file
-from deepnets.files import read_json, remove_leftovers, write_json
-from deepnets.gpu_slots import lent
-from deepnets.hardware import keep_freed_memory, set_up
-from deepnets.recipe import Recipe
+from deepnets import models
+from deepnets.config.experiment import spec_sha256
+from deepnets.config.recipe import Recipe
+from deepnets.data.arrays import open_dataset
+from deepnets.data.splits import Split, split_train_validation
+from deepnets.evaluation import metrics
+from deepnets.training.augmentation import Augmentation
+from deepnets.training.device import configure_device, disable_malloc_trim
+from deepnets.training.experiment_dir import RESUME_FOLDER, label, load_model_file
+from deepnets.training.gpu_locks import acquire_gpus
+from deepnets.training.inference import predict
+from deepnets.utils.checksums import recorded, verify
+from deepnets.utils.command_line import run
+from deepnets.utils.errors import UserError
+from deepnets.utils.files import read_json, remove_leftovers, write_json
+from deepnets.utils.logging import LOG, log_to
+from deepnets.utils.tensors import save_tensors
 
 SCHEMA_VERSION = 1
 # Enough for a half-width of 0.8 points at 90 %; all of MNIST would cost a third of an epoch's training.
@@ -48,8 +52,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     log_to(args.log)
-    keep_freed_memory()
-    with lent(args.gpus):
+    disable_malloc_trim()
+    with acquire_gpus(args.gpus):
         evaluate(args)
 
 
@@ -58,7 +62,7 @@ def evaluate(args: argparse.Namespace) -> None:
     recipe = Recipe(**spec["recipe"])
     remove_leftovers(args.output)
     model, facts = trained_network(args.output / "model.safetensors", spec)
-    hardware = set_up(model, "auto" if args.gpus else "cpu", recipe.precision, args.threads)
+    hardware = configure_device(model, "auto" if args.gpus else "cpu", recipe.precision, args.threads)
     model = model.to(hardware.device, memory_format=torch.channels_last)
     augmentation = Augmentation(recipe.augment, False, facts["mean"], facts["std"], hardware.device)
 
@@ -117,10 +121,10 @@ def trained_network(path: Path, spec: dict) -> tuple[torch.nn.Module, dict]:
     return model, facts
 
 
-def open_parts(data: str, validation_fraction: float, seed: int) -> tuple[dict[str, Part], int]:
+def open_parts(data: str, validation_fraction: float, seed: int) -> tuple[dict[str, Split], int]:
     """The parts to evaluate, by name, and how many images were trained on; of many, "train" is a fixed sample."""
     images, labels, info = open_dataset(data, "train")
-    whole = Part.of_arrays(images, labels)
+    whole = Split.of_arrays(images, labels)
     train_rows, validation_rows = split_train_validation(labels, validation_fraction, seed, info)
     train_size = len(train_rows)
     if train_size > TRAIN_IMAGES:
@@ -129,7 +133,7 @@ def open_parts(data: str, validation_fraction: float, seed: int) -> tuple[dict[s
     parts = {
         "train": whole.select(torch.from_numpy(train_rows)),
         "validation": whole.select(torch.from_numpy(validation_rows)),
-        "test": Part.of_arrays(test_images, test_labels),
+        "test": Split.of_arrays(test_images, test_labels),
     }
     return parts, train_size
 

@@ -9,13 +9,13 @@ import argparse
 import json
 from pathlib import Path
 
-from deepnets.checksums import recorded
-from deepnets.errors import run
+from deepnets.comparison.aggregate import group_seeds
+from deepnets.comparison.published import read_published, references
+from deepnets.evaluation.results import Result, read_metrics, read_timing
 from deepnets.figures.comparison import FIGURES, Comparison
 from deepnets.figures.style import look, save
-from deepnets.groups import group_by_seed
-from deepnets.published import read_published, references
-from deepnets.results import Result, read_metrics, read_timing
+from deepnets.utils.checksums import recorded
+from deepnets.utils.command_line import run
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
     ]
     comparison = Comparison(
         dataset=spec["dataset"],
-        groups=group_by_seed(results),
+        groups=group_seeds(results),
         looks={model: look(model, index) for model, index in spec["models"].items()},
         published=references(
             read_published(args.published),

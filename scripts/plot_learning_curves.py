@@ -8,11 +8,11 @@ import argparse
 import json
 from pathlib import Path
 
-from deepnets.checksums import recorded
-from deepnets.errors import run
+from deepnets.evaluation.results import read_history
 from deepnets.figures.learning_curves import learning_curves
 from deepnets.figures.style import look, save, title
-from deepnets.results import read_history
+from deepnets.utils.checksums import recorded
+from deepnets.utils.command_line import run
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:

@@ -11,9 +11,10 @@ import argparse
 import json
 from pathlib import Path
 
-from deepnets.checksums import recorded
-from deepnets.datasets.prepare import prepare
-from deepnets.errors import log_to, run
+from deepnets.data.prepare import prepare
+from deepnets.utils.checksums import recorded
+from deepnets.utils.command_line import run
+from deepnets.utils.logging import log_to
 
 
 def main(argv: list[str] | None = None) -> None:

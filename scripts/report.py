@@ -11,14 +11,14 @@ import argparse
 import json
 from pathlib import Path
 
-from deepnets.errors import run
-from deepnets.files import write_json, write_text
-from deepnets.published import read_published
+from deepnets.comparison.published import read_published
+from deepnets.evaluation.results import read_result
 from deepnets.reporting.environment import describe
 from deepnets.reporting.job_times import job_times
 from deepnets.reporting.report import Study, render
 from deepnets.reporting.tables import metrics_csv
-from deepnets.results import read_result
+from deepnets.utils.command_line import run
+from deepnets.utils.files import write_json, write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 

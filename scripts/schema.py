@@ -9,8 +9,8 @@ import json
 import sys
 from pathlib import Path
 
-from deepnets.errors import run
-from deepnets.files import write_text
+from deepnets.utils.command_line import run
+from deepnets.utils.files import write_text
 
 SCHEMA = Path(__file__).parent.parent / "workflow" / "schemas" / "config.schema.json"
 
@@ -22,7 +22,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=SCHEMA, help="the schema file (default: %(default)s)")
     args = parser.parse_args(argv)
 
-    from deepnets.config import json_schema  # here, so that `run` words what is wrong with a network of one's own
+    from deepnets.config.schema import (
+        json_schema,  # here, so that `run` words what is wrong with a network of one's own
+    )
 
     text = json.dumps(json_schema(), indent=2) + "\n"
     if not args.check:

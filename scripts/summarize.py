@@ -8,10 +8,10 @@ import argparse
 import json
 from pathlib import Path
 
-from deepnets.checksums import recorded
-from deepnets.errors import run
-from deepnets.files import write_json, write_text
-from deepnets.summary import summarize
+from deepnets.evaluation.network_summary import summarize
+from deepnets.utils.checksums import recorded
+from deepnets.utils.command_line import run
+from deepnets.utils.files import write_json, write_text
 
 
 def parse_args(argv=None) -> argparse.Namespace:

@@ -19,27 +19,25 @@ from pathlib import Path
 
 import torch
 
-from deepnets import distributed, models
-from deepnets.augment import Augmentation
-from deepnets.checkpoint import ResumeFolder
-from deepnets.datasets.prepared import open_dataset, split_train_validation
-from deepnets.distributed import ALONE, INTERRUPTED_EXIT_CODE, LOST_EXIT_CODE, Processes
-from deepnets.engine import INITIALISATION, Interrupted, Part, Trainer, derived_seed
-from deepnets.errors import (
-    LOG,
-    UserError,
-    is_failed_compilation,
-    is_out_of_memory,
-    log_errors_of,
-    log_to,
-    one_line,
-    run,
-)
-from deepnets.experiment_files import RESUME_FOLDER, exclusive, label, write_results
-from deepnets.files import canonical_json, sha256_text
-from deepnets.gpu_slots import lent
-from deepnets.hardware import keep_freed_memory, set_up
-from deepnets.recipe import Recipe
+from deepnets import models
+from deepnets.config.recipe import Recipe
+from deepnets.data.arrays import open_dataset
+from deepnets.data.splits import Split, split_train_validation
+from deepnets.training import distributed
+from deepnets.training.augmentation import Augmentation
+from deepnets.training.checkpoints import CheckpointDir
+from deepnets.training.device import configure_device, disable_malloc_trim
+from deepnets.training.distributed import ALONE, INTERRUPTED_EXIT_CODE, LOST_EXIT_CODE, Processes
+from deepnets.training.experiment_dir import RESUME_FOLDER, exclusive, label, write_results
+from deepnets.training.gpu_locks import acquire_gpus
+from deepnets.training.seeds import INITIALISATION, derived_seed
+from deepnets.training.trainer import Interrupted, Trainer
+from deepnets.utils.command_line import run
+from deepnets.utils.errors import UserError
+from deepnets.utils.failures import is_failed_compilation, is_out_of_memory
+from deepnets.utils.files import canonical_json, sha256_text
+from deepnets.utils.logging import LOG, log_errors_of, log_to
+from deepnets.utils.text import one_line
 
 NO_CUDA = (
     "%s: on the CPU: torch cannot use the GPU (a CPU build, or the driver is too old); trainings wait for each other as"
@@ -68,14 +66,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
-    keeps_memory = keep_freed_memory()
+    keeps_memory = disable_malloc_trim()
     if distributed.launched():
         train_together(args, distributed.own_rank(), keeps_memory)
         return
     log_to(args.log)
     if not args.gpus and torch.cuda.is_available():
         LOG.info(NO_GPU_ASKED_FOR, label(args.job["experiment"]))
-    with lent(args.gpus) as gpus:
+    with acquire_gpus(args.gpus) as gpus:
         if (args.gpus or args.processes) > 1:
             with exclusive(args.output):
                 pass  # while the first process waited for it, the others would give that one up
@@ -127,13 +125,13 @@ def train(args: argparse.Namespace, processes: Processes, keeps_memory: bool) ->
     images, labels, info = open_dataset(args.data, "train")
     # What a state may be resumed for: the same settings, code, data and torch. Device and threads are not of it.
     key = {"spec": spec, "code": args.job["code"], "data": info["arrays"], "torch": torch.__version__}
-    states = ResumeFolder(
+    states = CheckpointDir(
         args.output / RESUME_FOLDER, sha256_text(canonical_json(key)), lambda line: LOG.warning("%s: %s", name, line)
     )
     epochs, should_stop = recipe.epochs, stop_asked(args.parent)
     while True:
-        trainer = build_trainer(args, recipe, Part.of_arrays(images, labels), info, processes)
-        part, hardware = trainer.train_part, trainer.hardware
+        trainer = build_trainer(args, recipe, Split.of_arrays(images, labels), info, processes)
+        part, hardware = trainer.train_split, trainer.hardware
         threads = "1 thread" if hardware.threads == 1 else f"{hardware.threads} threads"
         each = f" in each of {processes.count} processes" if processes.count > 1 else ""
         LOG.info("%s: %d images, %s, %s%s", name, len(part), hardware.precision, threads, each)
@@ -185,21 +183,21 @@ def smaller_parts(recipe: Recipe, trainer: Trainer, name: str) -> Recipe:
     return recipe.model_copy(update={"accumulation": parts})
 
 
-def build_trainer(args: argparse.Namespace, recipe: Recipe, whole: Part, info: dict, processes: Processes) -> Trainer:
+def build_trainer(args: argparse.Namespace, recipe: Recipe, whole: Split, info: dict, processes: Processes) -> Trainer:
     """A trainer with a freshly initialised network, and the data split into training and validation."""
     spec = args.job["spec"]
     torch.manual_seed(derived_seed(spec["seed"], INITIALISATION))
     model = models.build(spec["model"], len(info["classes"]), info["input_shape"][0])
     device, threads = "auto" if args.gpus else "cpu", max(1, args.threads // processes.count)
-    hardware = set_up(model, device, recipe.precision, threads)
+    hardware = configure_device(model, device, recipe.precision, threads)
     model = model.to(hardware.device, memory_format=torch.channels_last)
     rows = split_train_validation(whole.labels.numpy(), recipe.validation, spec["seed"], info)
     whole = whole.to(hardware.device)
-    train_part, validation_part = (whole.select(torch.from_numpy(of_part)) for of_part in rows)
+    train_split, validation_split = (whole.select(torch.from_numpy(of_part)) for of_part in rows)
     augmentation = Augmentation(
         recipe.augment, spec["dataset"]["horizontal_flip"], info["mean"], info["std"], hardware.device
     )
-    return Trainer(model, recipe, train_part, validation_part, augmentation, spec["seed"], hardware, processes)
+    return Trainer(model, recipe, train_split, validation_split, augmentation, spec["seed"], hardware, processes)
 
 
 def stop_asked(parent: int | None) -> Callable[[], bool]:

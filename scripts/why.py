@@ -11,8 +11,9 @@ from collections import defaultdict
 from importlib import metadata
 from pathlib import Path
 
-from deepnets.errors import UserError, run
-from deepnets.files import read_json
+from deepnets.utils.command_line import run
+from deepnets.utils.errors import UserError
+from deepnets.utils.files import read_json
 
 NAMED = 3  # jobs of one reason that are named; of more, their number
 
@@ -22,9 +23,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--study", help="a study of config.yaml (default: the one that it names)")
     args = parser.parse_args(argv)
 
-    from deepnets.config import load_config  # here, so that `run` words what is wrong with a network of one's own
-    from deepnets.jobs import Jobs
-    from deepnets.staleness import reasons
+    from deepnets.config.loader import (
+        load_config,  # here, so that `run` words what is wrong with a network of one's own
+    )
+    from deepnets.planning.jobs import Jobs
+    from deepnets.planning.staleness import reasons
 
     config = load_config("config.yaml", {"study": args.study} if args.study else {})
     jobs = Jobs(config, Path(__file__).resolve().parent.parent)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deepnets.machine import BATCH_JOB
+from deepnets.utils.machine import BATCH_JOB
 
 # Before the first import of numpy or torch: tests are small, several threads only make them slower and less repeatable.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):

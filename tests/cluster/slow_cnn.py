@@ -3,7 +3,7 @@
 import time
 
 from deepnets.models import small_cnn
-from deepnets.settings import NonNegativeNumber
+from deepnets.utils.option_types import NonNegativeNumber
 
 MIN_IMAGE_SIZE = small_cnn.MIN_IMAGE_SIZE
 

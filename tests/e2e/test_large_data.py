@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 import pytest
 
-from deepnets.files import sha256_file, write_json
+from deepnets.utils.files import sha256_file, write_json
 
 pytestmark = pytest.mark.slow
 
@@ -25,12 +25,12 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 MEAN_COLOUR = """
 from torch import nn
-from deepnets.settings import Settings
+from deepnets.utils.option_types import StrictModel
 
 MIN_IMAGE_SIZE = 1
 
 
-class Options(Settings):
+class Options(StrictModel):
     pass
 
 

@@ -1,11 +1,11 @@
 """An architecture that trains in no time: one convolution, the mean of its maps, one linear layer."""
 
-from deepnets.settings import PositiveInt, Settings
+from deepnets.utils.option_types import PositiveInt, StrictModel
 
 MIN_IMAGE_SIZE = 4
 
 
-class Options(Settings):
+class Options(StrictModel):
     """What config.yaml may say of a small_cnn."""
 
     channels: PositiveInt = 8

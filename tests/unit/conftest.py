@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from deepnets.files import canonical_json, sha256_text, write_json
-from deepnets.results import HISTORY_COLUMNS
+from deepnets.evaluation.results import HISTORY_COLUMNS
+from deepnets.utils.files import canonical_json, sha256_text, write_json
 
 ARCHITECTURES = {  # parameters, size in MB
     "vgg16": (134_308_810, 541.73),

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from deepnets.datasets import archive
-from deepnets.errors import UserError
+from deepnets.data import archive
+from deepnets.utils.errors import UserError
 
 FILES = {"train/a/1.png": b"one", "test/a/2.png": b"two"}
 

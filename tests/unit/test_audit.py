@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 import audit
-from deepnets.errors import UserError
+from deepnets.utils.errors import UserError
 
 CLEAN = {"name": "numpy", "version": "2.4.6", "vulns": []}
 UNKNOWN = {"name": "own", "skip_reason": "not found"}

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from deepnets.augment import (
+from deepnets.config.recipe import Augment
+from deepnets.training.augmentation import (
     Augmentation,
     affine_by,
     box_mask,
@@ -21,7 +22,6 @@ from deepnets.augment import (
     mix_with_neighbour,
     paste_from_neighbour,
 )
-from deepnets.recipe import Augment
 
 CPU = torch.device("cpu")
 EVERYTHING = {"crop_padding": 2, "rotation": 20, "scale": 0.2, "translate": 0.1, "shear": 10}

@@ -11,8 +11,8 @@ import prepare_speed
 import read_speed
 import scale
 import scale_study
-from deepnets.config import load_config
-from deepnets.errors import UserError
+from deepnets.config.loader import load_config
+from deepnets.utils.errors import UserError
 
 
 @pytest.mark.parametrize("experiments", [10, 300])

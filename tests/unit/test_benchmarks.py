@@ -14,9 +14,10 @@ import speed
 import speed_plots
 import speed_table
 import step_profile
-from deepnets.config import load_config
-from deepnets.engine import Part, Trainer
-from deepnets.errors import UserError
+from deepnets.config.loader import load_config
+from deepnets.data.splits import Split
+from deepnets.training.trainer import Trainer
+from deepnets.utils.errors import UserError
 
 PAIRS = [("mnist", "mobilenet_v2"), ("mnist", "resnet50")]
 MACHINE = {"cores": 2, "cpu": "a CPU"}
@@ -207,16 +208,16 @@ def measured(monkeypatch, root, tmp_path):
     """Measure an epoch of six steps: `measured("ours", "mnist") -> (result, batches taken, inputs, precisions)`."""
     shutil.copy(root / "config.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(measure, "keep_freed_memory", lambda: None)  # for this whole process, tests and all
+    monkeypatch.setattr(measure, "disable_malloc_trim", lambda: None)  # for this whole process, tests and all
     taken, inputs, precisions = [], [], []
-    take, forward = Part.take, MobileNetV2.forward
+    take, forward = Split.take, MobileNetV2.forward
 
     def watched(self, images):
         inputs.append(images)
         precisions.append("bf16" if torch.is_autocast_enabled("cpu") else str(images.dtype))
         return forward(self, images)
 
-    monkeypatch.setattr(Part, "take", lambda *arguments: taken.append(arguments) or take(*arguments))
+    monkeypatch.setattr(Split, "take", lambda *arguments: taken.append(arguments) or take(*arguments))
     monkeypatch.setattr(MobileNetV2, "forward", watched)
 
     def run(way, dataset, **changes):

@@ -9,10 +9,11 @@ import pytest
 import safetensors.torch
 import torch
 
-from deepnets import checkpoint
-from deepnets.checkpoint import ResumeFolder, load_tensors, save_tensors
-from deepnets.errors import UserError
-from deepnets.files import canonical_json
+from deepnets.training import checkpoints as checkpoint
+from deepnets.training.checkpoints import CheckpointDir
+from deepnets.utils.errors import UserError
+from deepnets.utils.files import canonical_json
+from deepnets.utils.tensors import load_tensors, save_tensors
 
 METADATA = {letter: letter * 9 for letter in "zyxwvutsrq"}
 PROGRESS = {"epoch": 2, "history": [{"b": 0.1, "a": 1e-17}], "none": None}
@@ -107,12 +108,12 @@ def said() -> list[str]:
 
 
 @pytest.fixture
-def states(tmp_path, said) -> ResumeFolder:
-    return ResumeFolder(tmp_path / ".resume", "key", said.append)
+def states(tmp_path, said) -> CheckpointDir:
+    return CheckpointDir(tmp_path / ".resume", "key", said.append)
 
 
 @pytest.fixture
-def two(states) -> ResumeFolder:
+def two(states) -> CheckpointDir:
     """States at steps 9 and 10, whose weights are their steps."""
     states.save(9, tensors(9), PROGRESS | {"step": 9})
     states.save(10, tensors(10), PROGRESS | {"step": 10})
@@ -132,7 +133,7 @@ def full_disk(monkeypatch):
     return fill
 
 
-def step_loaded(states: ResumeFolder) -> int | None:
+def step_loaded(states: CheckpointDir) -> int | None:
     found = states.load()
     if found is None:
         return None
@@ -140,7 +141,7 @@ def step_loaded(states: ResumeFolder) -> int | None:
     return found[1]["step"]
 
 
-def file_names(states: ResumeFolder) -> list[str]:
+def file_names(states: CheckpointDir) -> list[str]:
     return sorted(path.name for path in states.folder.iterdir())
 
 
@@ -201,7 +202,7 @@ def test_no_single_flipped_bit_goes_unnoticed(two):
 
 
 def test_state_of_another_configuration_is_refused(two, said):
-    stranger = ResumeFolder(two.folder, "another key", said.append)
+    stranger = CheckpointDir(two.folder, "another key", said.append)
     assert stranger.load() is None
     assert len(said) == 2
     assert "written by another configuration" in said[0]
@@ -209,7 +210,7 @@ def test_state_of_another_configuration_is_refused(two, said):
 
 def test_states_of_another_configuration_do_not_crowd_out_new_ones(two, said):
     """A training that was stopped late, then changed, starts at small steps again."""
-    changed = ResumeFolder(two.folder, "another key", said.append)
+    changed = CheckpointDir(two.folder, "another key", said.append)
     for step in (1, 2, 3):
         changed.save(step, tensors(step), {"step": step})
         assert step_loaded(changed) == step
@@ -246,7 +247,7 @@ def test_killed_save_leaves_the_old_states(two, said, monkeypatch, function):
 
 def test_folder_that_cannot_be_made_is_said_and_survived(tmp_path, said):
     (tmp_path / "file").touch()
-    states = ResumeFolder(tmp_path / "file" / ".resume", "key", said.append)
+    states = CheckpointDir(tmp_path / "file" / ".resume", "key", said.append)
     states.save(1, tensors(), PROGRESS)
     assert "could not save" in said[0]
     assert states.load() is None

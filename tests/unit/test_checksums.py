@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deepnets.checksums import damaged, recorded
+from deepnets.utils.checksums import damaged, recorded
 
 LATER = 10**9  # nanoseconds
 
@@ -41,7 +41,7 @@ def test_touched_file_is_whole_and_read_only_once(folder, monkeypatch):
     past = (folder / "one.bin").stat().st_mtime_ns - LATER
     os.utime(folder / ".job.sha256", ns=(past, past))
     assert list(damaged(folder)) == []
-    monkeypatch.setattr("deepnets.checksums.sha256_file", lambda _path: pytest.fail("read again"))
+    monkeypatch.setattr("deepnets.utils.checksums.sha256_file", lambda _path: pytest.fail("read again"))
     assert list(damaged(folder)) == []
 
 

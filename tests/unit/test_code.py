@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from deepnets import datasets, models
-from deepnets.code import digests, import_closure
-from deepnets.errors import UserError
+from deepnets import models
+from deepnets.data import sources as datasets
+from deepnets.planning.code_digest import digests, import_closure
+from deepnets.utils.errors import UserError
 
 FILES = {
     "scripts/train.py": "from deepnets import engine\nimport torch\n",
@@ -176,7 +177,7 @@ def module_name(path):
 
 
 PLUG_INS = {f"deepnets.models.{name}" for name in models.available()}
-PLUG_INS |= {f"deepnets.datasets.{name}" for name in datasets.available()}
+PLUG_INS |= {f"deepnets.data.sources.{name}" for name in datasets.available()}
 
 
 def test_closure_of_each_real_script_is_what_python_loads(root):
@@ -206,4 +207,4 @@ def test_only_the_two_registries_import_by_a_computed_name(root):
     computed = {
         path.relative_to(root / "scripts").as_posix() for path in library if "import_module(" in path.read_text()
     }
-    assert computed == {"deepnets/models/__init__.py", "deepnets/datasets/__init__.py"}
+    assert computed == {"deepnets/models/__init__.py", "deepnets/data/sources/__init__.py"}

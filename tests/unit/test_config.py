@@ -1,7 +1,7 @@
 """config.yaml: what is accepted, what it becomes, and the words for everything that is refused."""
 
 import copy
-import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -10,16 +10,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deepnets import config as config_module
-from deepnets import models
-from deepnets.config import load_config
-from deepnets.config.file import read
-from deepnets.config.wording import shown
-from deepnets.errors import UserError
-from deepnets.files import canonical_json
-from deepnets.groups import budget_lines
-from deepnets.jobs import Jobs
-from deepnets.recipe import Recipe
+from deepnets.comparison.aggregate import budget_lines
+from deepnets.config.loader import load_config
+from deepnets.config.messages import shown
+from deepnets.config.recipe import Recipe
+from deepnets.config.yaml_reader import read
+from deepnets.planning.jobs import Jobs
+from deepnets.utils.errors import UserError
+from deepnets.utils.files import canonical_json
 
 ROOT = Path(__file__).parents[2]
 
@@ -633,22 +631,22 @@ def test_names_of_64_characters_are_accepted(tmp_path):
 def test_an_architecture_is_valid_as_soon_as_its_module_exists(tmp_path, monkeypatch):
     (tmp_path / "tiny_net.py").write_text(
         "from pydantic import Field\n"
-        "from deepnets.settings import PositiveInt, Settings\n"
+        "from deepnets.utils.option_types import PositiveInt, StrictModel\n"
         "MIN_IMAGE_SIZE = 1\n"
-        "class Options(Settings):\n"
+        "class Options(StrictModel):\n"
         "    width: PositiveInt = Field(8, description='Channels.')\n"
         "def build(num_classes, in_channels, options): ...\n"
     )
-    monkeypatch.setattr(models, "__path__", [*models.__path__, str(tmp_path)])
-    monkeypatch.delitem(sys.modules, "deepnets.models.tiny_net", raising=False)
-    fresh = importlib.util.module_from_spec(
-        spec := importlib.util.spec_from_file_location("fresh", config_module.__file__)
-    )
-    spec.loader.exec_module(fresh)
     path = write(tmp_path, changed({"models/tiny": {"architecture": "tiny_net", "on": {"mnist": {"width": 4}}}}))
-    config = fresh.load_config(path)
-    assert config.models["tiny"].spec("mnist", config.datasets["mnist"]) == {"architecture": "tiny_net", "width": 4}
-    assert "tiny_net_model" in fresh.json_schema()["$defs"]
+    code = (  # in a process of its own: the schema is made when it is imported
+        "import sys; from deepnets import models; models.__path__.append(sys.argv[1])\n"
+        "from deepnets.config.loader import load_config; from deepnets.config.schema import json_schema\n"
+        "config = load_config(sys.argv[2]); assert 'tiny_net_model' in json_schema()['$defs']\n"
+        "print(config.models['tiny'].spec('mnist', config.datasets['mnist']))"
+    )
+    environ = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
+    done = subprocess.run([sys.executable, "-c", code, tmp_path, path], env=environ, capture_output=True, text=True)
+    assert done.stdout.strip() == str({"architecture": "tiny_net", "width": 4}), done.stderr
 
 
 # --- the project's own config.yaml ---
@@ -717,7 +715,7 @@ def test_no_study_trains_vgg16_at_a_learning_rate_at_which_it_diverges():
 
 def test_checking_a_configuration_imports_neither_torch_nor_image_libraries():
     code = (
-        "import sys; from deepnets.config import load_config; load_config(sys.argv[1]);"
+        "import sys; from deepnets.config.loader import load_config; load_config(sys.argv[1]);"
         "print(*{'torch', 'torchvision', 'sklearn', 'PIL', 'matplotlib'} & set(sys.modules))"
     )
     done = subprocess.run(

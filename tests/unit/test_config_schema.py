@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from deepnets import datasets, models
-from deepnets.config import json_schema, load_config
-from deepnets.config.file import merge, read
-from deepnets.errors import UserError
+from deepnets import models
+from deepnets.config.loader import load_config
+from deepnets.config.schema import json_schema
+from deepnets.config.yaml_reader import merge, read
+from deepnets.data import sources as datasets
+from deepnets.utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.json"

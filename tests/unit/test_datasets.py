@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from deepnets import datasets
-from deepnets.datasets import prepared as prepared_files
-from deepnets.datasets.prepared import open_dataset, split_train_validation
-from deepnets.errors import UserError
-from deepnets.files import sha256_file
+from deepnets.data import arrays as prepared_files
+from deepnets.data import sources as datasets
+from deepnets.data.arrays import open_dataset
+from deepnets.data.splits import split_train_validation
+from deepnets.utils.errors import UserError
+from deepnets.utils.files import sha256_file
 
 
 def options(source: str, **keys) -> datasets.DatasetOptions:
@@ -35,9 +36,9 @@ def test_every_source_offers_what_the_stages_call():
 
 def test_options_are_checked_without_heavy_imports():
     heavy = "{'torch', 'torchvision', 'sklearn', 'scipy', 'PIL', 'requests', 'tqdm'}"
-    sources = "from deepnets import datasets; [datasets.source(name) for name in datasets.available()]"
+    sources = "from deepnets.data import sources as datasets; [datasets.source(name) for name in datasets.available()]"
     code = f"import sys; {sources}; assert not {heavy} & sys.modules.keys()"
-    scripts = Path(datasets.__file__).parents[2]
+    scripts = Path(datasets.__file__).parents[3]
     subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(scripts)}, check=True)
 
 
@@ -221,9 +222,9 @@ def test_state_is_left_out_where_the_spec_has_the_hash(tmp_path):
 def test_state_is_taken_without_heavy_imports(birds):
     heavy = "{'torch', 'sklearn', 'PIL', 'requests', 'tqdm'}"
     made = f"folder.Options(source='folder', path={str(birds)!r}, classes=2, size=8)"
-    taken = f"from deepnets.datasets import folder; assert {made}.local_state('birds')"
+    taken = f"from deepnets.data.sources import folder; assert {made}.local_state('birds')"
     code = f"import sys; {taken}; assert not {heavy} & sys.modules.keys()"
-    scripts = Path(datasets.__file__).parents[2]
+    scripts = Path(datasets.__file__).parents[3]
     subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(scripts)}, check=True)
 
 
@@ -318,7 +319,7 @@ def test_flipped_bit_is_found(prepared, kind):
 
 
 def test_huge_array_is_not_read_whole_to_be_hashed(prepared, monkeypatch):
-    monkeypatch.setattr("deepnets.datasets.prepared.HASHED_UP_TO", 200)
+    monkeypatch.setattr("deepnets.data.arrays.HASHED_UP_TO", 200)
     flip_bit(prepared.parent / "train_images.npy")  # 128 bytes of header, 96 of images
     open_dataset(prepared, "train")
 

@@ -4,9 +4,9 @@ import csv
 
 import pytest
 
-from deepnets import engine
-from deepnets.config import load_config
-from deepnets.demand import COSTS, EVALUATION_BATCH, core_seconds, evaluation_memory_mb, memory_mb
+from deepnets.config.loader import load_config
+from deepnets.planning.estimates import COSTS, EVALUATION_BATCH, core_seconds, evaluation_memory_mb, memory_mb
+from deepnets.training import inference
 
 RUNS = {"docs/demo": "demo", "docs/reference": "paper_jpeg"}
 # Peak memory of the evaluations in the same runs, in MiB: max_rss of logs/*/evaluate.benchmark.tsv; in bfloat16.
@@ -57,7 +57,7 @@ def test_memory_asked_for_an_evaluation_is_enough_in_float32_too_and_not_far_too
 
 
 def test_evaluations_are_reckoned_with_the_batches_that_they_have():
-    assert EVALUATION_BATCH == engine.EVALUATION_BATCH
+    assert EVALUATION_BATCH == inference.EVALUATION_BATCH
 
 
 def test_estimated_time_is_third_to_twice_that_which_the_training_took(trained):

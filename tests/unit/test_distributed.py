@@ -15,8 +15,8 @@ import torch.distributed as dist
 from safetensors.torch import load_file
 from torch import nn
 
-from deepnets import distributed
-from deepnets.distributed import LOST_EXIT_CODE, Processes
+from deepnets.training import distributed
+from deepnets.training.distributed import LOST_EXIT_CODE, Processes
 
 CPU = torch.device("cpu")
 
@@ -104,8 +104,9 @@ def test_cause_is_what_came_first_and_was_not_caused(failures, cause):
 
 LAUNCHER = """
 import os, sys
-from deepnets.distributed import launch
-from deepnets.errors import log_to, run
+from deepnets.training.distributed import launch
+from deepnets.utils.command_line import run
+from deepnets.utils.logging import log_to
 log_to(None)
 run(lambda: launch(2, sys.argv[1:], os.getppid()))
 """

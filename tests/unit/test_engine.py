@@ -14,17 +14,20 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from deepnets.augment import Augmentation, Batch
-from deepnets.checkpoint import ResumeFolder
-from deepnets.distributed import Processes
-from deepnets.engine import ORDER, Interrupted, Part, Trainer, _loss, derived_seed, predict
-from deepnets.errors import UserError
-from deepnets.hardware import Hardware
-from deepnets.optimization import learning_rate, parameter_groups
-from deepnets.recipe import Recipe
+from deepnets.config.recipe import Recipe
+from deepnets.data.splits import Split
+from deepnets.training.augmentation import Augmentation, Batch
+from deepnets.training.checkpoints import CheckpointDir
+from deepnets.training.device import Device
+from deepnets.training.distributed import Processes
+from deepnets.training.inference import predict
+from deepnets.training.optim import learning_rate, parameter_groups
+from deepnets.training.seeds import ORDER, derived_seed
+from deepnets.training.trainer import Interrupted, Trainer, _loss
+from deepnets.utils.errors import UserError
 
 CPU = torch.device("cpu")
-HARDWARE = Hardware(CPU, "fp32", threads=1, deterministic=True)
+HARDWARE = Device(CPU, "fp32", threads=1, deterministic=True)
 MEAN, STD = 0.4, 0.3
 TIMES = {"seconds", "images_per_second"}
 
@@ -35,7 +38,7 @@ def network(norm: bool = True, dropout: float = 0.0, seed: int = 0) -> nn.Module
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 3))
 
 
-def separable(n: int = 40, seed: int = 0) -> Part:
+def separable(n: int = 40, seed: int = 0) -> Split:
     """Noisy images of 6x6, each class bright in a corner of its own."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(3, size=n)
@@ -43,10 +46,10 @@ def separable(n: int = 40, seed: int = 0) -> Part:
     for image, label in zip(images, labels, strict=True):
         row, column = divmod(int(label), 2)
         image[3 * row : 3 * row + 3, 3 * column : 3 * column + 3] += 80
-    return Part(torch.from_numpy(images), torch.from_numpy(labels))
+    return Split(torch.from_numpy(images), torch.from_numpy(labels))
 
 
-def trainer(model: nn.Module | None = None, train: Part | None = None, validation: Part | None = None, **recipe):
+def trainer(model: nn.Module | None = None, train: Split | None = None, validation: Split | None = None, **recipe):
     recipe = Recipe(**{"epochs": 3, "batch_size": 10, "lr": 0.1, **recipe})
     augmentation = Augmentation(recipe.augment, False, [MEAN], [STD], CPU)
     whole = separable()
@@ -69,8 +72,8 @@ class After:
 
 
 @pytest.fixture
-def states(tmp_path) -> ResumeFolder:
-    return ResumeFolder(tmp_path / "resume", "key", lambda line: None)
+def states(tmp_path) -> CheckpointDir:
+    return CheckpointDir(tmp_path / "resume", "key", lambda line: None)
 
 
 @pytest.fixture
@@ -82,7 +85,7 @@ def fit(tmp_path):
     count = itertools.count()
 
     def run(make, stops=(), error=None):
-        states = ResumeFolder(tmp_path / str(next(count)), "key", lambda line: None)
+        states = CheckpointDir(tmp_path / str(next(count)), "key", lambda line: None)
         for steps in stops:
             with pytest.raises(error or Interrupted):
                 make().fit(states, should_stop=After(steps, error))
@@ -252,7 +255,7 @@ def test_interrupted_training_goes_on_where_it_stopped(states):
 
 def test_resumed_training_says_so(tmp_path):
     said = []
-    states = ResumeFolder(tmp_path, "key", said.append)
+    states = CheckpointDir(tmp_path, "key", said.append)
     with pytest.raises(Interrupted):
         trainer().fit(states, should_stop=After(4))
     trainer().fit(states)
@@ -267,7 +270,7 @@ def test_state_is_saved_after_an_epoch(states):
 
 
 def test_kill_after_the_last_epoch_costs_no_step(states, monkeypatch):
-    monkeypatch.setattr("deepnets.engine.SAVE_SHARE", math.inf)  # save after every epoch, however short
+    monkeypatch.setattr("deepnets.training.trainer.SAVE_SHARE", math.inf)  # save after every epoch, however short
     weights = trainer().fit(states).state_dict()
     again = trainer()
     monkeypatch.setattr(again, "_step", lambda *_: pytest.fail("a step was done again"))
@@ -281,8 +284,10 @@ def test_saving_takes_its_share_and_no_more(monkeypatch):
         clock.now += 1e-6
         return clock.now
 
-    monkeypatch.setattr("deepnets.engine.time", SimpleNamespace(monotonic=monotonic))
-    monkeypatch.setattr("deepnets.engine.SAVED_BYTES_PER_SECOND", 1000.0)  # about a second each, as it turns out
+    monkeypatch.setattr("deepnets.training.trainer.time", SimpleNamespace(monotonic=monotonic))
+    monkeypatch.setattr(
+        "deepnets.training.trainer.SAVED_BYTES_PER_SECOND", 1000.0
+    )  # about a second each, as it turns out
 
     class Slow:
         seconds_of_last_save, saves = 0.0, 0
@@ -301,8 +306,8 @@ def test_saving_takes_its_share_and_no_more(monkeypatch):
 
 
 def test_long_epoch_is_saved_on_the_way(states, monkeypatch):
-    monkeypatch.setattr("deepnets.engine.SAVE_SECONDS", -1.0)
-    monkeypatch.setattr("deepnets.engine.SAVE_SHARE", math.inf)
+    monkeypatch.setattr("deepnets.training.trainer.SAVE_SECONDS", -1.0)
+    monkeypatch.setattr("deepnets.training.trainer.SAVE_SHARE", math.inf)
     with pytest.raises(KeyboardInterrupt):
         trainer().fit(states, should_stop=After(3, KeyboardInterrupt))
     _tensors, progress = states.load()
@@ -321,7 +326,7 @@ def test_optimizer_state_is_resumed_on_the_parameters_device(states):
 # -- at the edges ----------------------------------------------------------------------------------------------------
 
 
-def taken(trainer: Trainer, states: ResumeFolder, monkeypatch) -> list[list[int]]:
+def taken(trainer: Trainer, states: CheckpointDir, monkeypatch) -> list[list[int]]:
     """Train, and return which images each step took."""
     batches, step = [], trainer._step
     monkeypatch.setattr(trainer, "_step", lambda *args: (batches.append(args[2].tolist()), step(*args)))
@@ -370,7 +375,7 @@ def test_history_of_a_network_that_stands_still_equals_a_plain_evaluation(states
     still = trainer(model, train=part, validation=separable(25, seed=1), lr=1e-30, epochs=1, weight_decay=0)
     still.fit(states)
     row = still.progress.history[0]
-    for name, part in (("train", still.train_part), ("val", still.validation_part)):
+    for name, part in (("train", still.train_split), ("val", still.validation_split)):
         logits = model((part.images.permute(0, 3, 1, 2) / 255 - MEAN) / STD)
         assert row[f"{name}_loss"] == pytest.approx(F.cross_entropy(logits, part.labels).item(), rel=1e-5)
         assert row[f"{name}_accuracy"] == pytest.approx((logits.argmax(1) == part.labels).double().mean().item())
@@ -437,20 +442,20 @@ def test_images_on_the_host_arrive_whole_on_a_gpu():
 
 
 @pytest.fixture
-def expected(tmp_path, monkeypatch) -> tuple[Part, list[int]]:
+def expected(tmp_path, monkeypatch) -> tuple[Split, list[int]]:
     """Images too many for memory, as the engine is to believe, and a list of the rows that are asked for ahead."""
     whole, rows = separable(), []
     np.save(tmp_path / "images.npy", whole.images.numpy())
-    monkeypatch.setattr("deepnets.datasets.prepared.HASHED_UP_TO", 0)
-    monkeypatch.setattr("deepnets.engine.read_ahead", lambda images, ahead: rows.extend(ahead.tolist()))
-    return Part.of_arrays(np.load(tmp_path / "images.npy", mmap_mode="r"), whole.labels.numpy()), rows
+    monkeypatch.setattr("deepnets.data.arrays.HASHED_UP_TO", 0)
+    monkeypatch.setattr("deepnets.data.splits.read_ahead", lambda images, ahead: rows.extend(ahead.tolist()))
+    return Split.of_arrays(np.load(tmp_path / "images.npy", mmap_mode="r"), whole.labels.numpy()), rows
 
 
 def test_images_on_the_disk_are_asked_for_a_step_before_they_are_taken(expected, states, monkeypatch):
     whole, rows = expected
-    taken, take = [], Part.take
+    taken, take = [], Split.take
     monkeypatch.setattr(
-        Part,
+        Split,
         "take",
         lambda part, index, *more: [taken.append((part.rows[index].tolist(), [*rows])), take(part, index, *more)][1],
     )
@@ -477,7 +482,7 @@ def test_images_on_the_disk_train_to_the_same_weights(expected, fit):
 
 def test_images_in_memory_are_not_asked_for(monkeypatch, tmp_path):
     np.save(tmp_path / "images.npy", np.zeros((4, 6, 6, 1), np.uint8))
-    assert Part.of_arrays(np.load(tmp_path / "images.npy", mmap_mode="r"), np.zeros(4, np.int64)).on_disk is None
+    assert Split.of_arrays(np.load(tmp_path / "images.npy", mmap_mode="r"), np.zeros(4, np.int64)).on_disk is None
 
 
 def test_order_of_an_epoch_is_uniform_over_all_images(monkeypatch):
@@ -497,8 +502,8 @@ def test_averaged_network_is_the_result_and_the_one_validated(states):
     averaging = trainer(model, averaging="ema", averaging_decay=0.9)
     result = averaging.fit(states)
     assert not torch.equal(result[0].weight, model[0].weight)
-    logits = predict(result, averaging.validation_part, averaging.augmentation, HARDWARE)
-    loss = F.cross_entropy(logits.double(), averaging.validation_part.all_labels()).item()
+    logits = predict(result, averaging.validation_split, averaging.augmentation, HARDWARE)
+    loss = F.cross_entropy(logits.double(), averaging.validation_split.all_labels()).item()
     assert averaging.progress.history[-1]["val_loss"] == loss
 
 
@@ -541,7 +546,7 @@ def test_diverged_training_keeps_the_states_from_before(states, monkeypatch):
         trainer().fit(states, should_stop=After(4))
     before = sorted(path.name for path in states.folder.iterdir())
     diverging = trainer()
-    monkeypatch.setattr("deepnets.engine._loss", lambda logits, *_: logits.sum() * math.nan)
+    monkeypatch.setattr("deepnets.training.trainer._loss", lambda logits, *_: logits.sum() * math.nan)
     monkeypatch.setattr(diverging, "_count", lambda logits, labels: diverging.loss_sum.fill_(math.nan))
     with pytest.raises(UserError, match="not finite in epoch 2"):
         diverging.fit(states, should_stop=After(1))
@@ -552,7 +557,7 @@ def test_state_that_cannot_be_saved_does_not_stop_the_training(tmp_path):
     (tmp_path / "file").touch()
     said = []
     full = trainer()
-    full.fit(ResumeFolder(tmp_path / "file" / "states", "key", said.append))
+    full.fit(CheckpointDir(tmp_path / "file" / "states", "key", said.append))
     assert len(full.progress.history) == 3
     assert "could not save the state" in said[0]
 
@@ -587,7 +592,7 @@ def test_steps_of_an_epoch_on_a_gpu_never_wait_for_it(averaging):
         progressive_resizing={"start": 0.5},
         augment=augment,
     )
-    hardware = Hardware(gpu, "bf16", threads=1, deterministic=False)
+    hardware = Device(gpu, "bf16", threads=1, deterministic=False)
     model, part = network().to(gpu, memory_format=torch.channels_last), separable().to(gpu)
     augmentation = Augmentation(recipe.augment, False, [MEAN], [STD], gpu)
     steps = Trainer(model, recipe, part, part, augmentation, 7, hardware)._steps(0)

@@ -9,7 +9,10 @@ import sys
 import pytest
 import torch
 
-from deepnets.errors import LOG, UserError, is_failed_compilation, log_to, run
+from deepnets.utils.command_line import run
+from deepnets.utils.errors import UserError
+from deepnets.utils.failures import is_failed_compilation
+from deepnets.utils.logging import LOG, log_to
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +83,7 @@ def test_log_goes_on_where_an_interrupted_job_left_it(tmp_path):
 
 COMPILE = """
 import torch
-from deepnets.errors import is_failed_compilation
+from deepnets.utils.failures import is_failed_compilation
 network = torch.compile(torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.ReLU()))
 try:
     network(torch.ones(2, 4))

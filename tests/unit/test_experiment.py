@@ -5,7 +5,7 @@ import hashlib
 
 import pytest
 
-from deepnets.experiment import Experiment, spec_sha256
+from deepnets.config.experiment import Experiment, spec_sha256
 
 EXPERIMENT = Experiment("mnist", "resnet50", "quick", 3, {"recipe": {"lr": 0.1, "epochs": 2}, "seed": 3})
 

@@ -11,15 +11,15 @@ import threading
 import pytest
 import torch
 
-from deepnets import experiment_files
-from deepnets.checkpoint import save_tensors
-from deepnets.errors import UserError
-from deepnets.experiment_files import exclusive, load_model_file
+from deepnets.training import experiment_dir as experiment_files
+from deepnets.training.experiment_dir import exclusive, load_model_file
+from deepnets.utils.errors import UserError
+from deepnets.utils.tensors import save_tensors
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from deepnets.experiment_files import exclusive
+from deepnets.training.experiment_dir import exclusive
 with exclusive(Path(sys.argv[1])):
     print("holding", flush=True)
     time.sleep(60)

@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 
 import download
-from deepnets.datasets import fetch, progress
-from deepnets.datasets import torchvision as torchvision_source
-from deepnets.datasets.fetch import Raw, RawFile
-from deepnets.errors import LOG, UserError
+from deepnets.data import download as fetch
+from deepnets.data import progress, raw_files
+from deepnets.data.raw_files import Raw, RawFile
+from deepnets.data.sources import torchvision as torchvision_source
+from deepnets.utils.errors import UserError
+from deepnets.utils.logging import LOG
 
 
 def packed_images() -> bytes:
@@ -255,7 +257,7 @@ def test_damaged_gz_is_refused(content, tmp_path):
 
 @pytest.mark.parametrize("name", ["MNIST", "FashionMNIST", "KMNIST", "CIFAR10", "CIFAR100", "SVHN"])
 def test_official_files_have_hashes_and_https_addresses(name):
-    files = torchvision_source.raw_files(name)
+    files = torchvision_source.official_files(name)
     assert len(files) == {"CIFAR10": 1, "CIFAR100": 1, "SVHN": 2}.get(name, 4)
     assert all(file.urls and len(file.md5) == 32 for file in files)
     assert all(url.startswith("https://") and url.endswith(file.name) for file in files for url in file.urls)
@@ -286,7 +288,7 @@ def test_many_files_are_hashed_in_order_with_lines_of_progress(tmp_path, monkeyp
     for name in names:
         (tmp_path / name).write_text(name)
     with caplog.at_level("INFO", LOG.name):
-        files = fetch.manifest("birds", tmp_path, names)["files"]
+        files = raw_files.manifest("birds", tmp_path, names)["files"]
     assert files == [
         {"name": name, "bytes": len(name), "sha256": hashlib.sha256(name.encode()).hexdigest()} for name in names
     ]

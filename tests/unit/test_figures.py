@@ -15,13 +15,13 @@ from matplotlib.figure import Figure
 import plot_comparison
 import plot_confusion_matrix
 import plot_learning_curves
-from deepnets.errors import UserError
+from deepnets.comparison.aggregate import group_seeds
+from deepnets.evaluation.results import DISPLAY_NAMES, read_history, read_result
 from deepnets.figures import comparison, style
 from deepnets.figures.comparison import FIGURES, Comparison
 from deepnets.figures.confusion_matrix import confusion_matrix
 from deepnets.figures.learning_curves import learning_curves
-from deepnets.groups import group_by_seed
-from deepnets.results import DISPLAY_NAMES, read_history, read_result
+from deepnets.utils.errors import UserError
 
 HOSTILE = ["猫", "$5 $x^2$", "a" * 200, "<script>|x", "line\nbreak", "🐶", "Ελλάδα", "", "_x_", "\\"]
 
@@ -107,7 +107,7 @@ def test_the_same_figure_gives_the_same_bytes_in_every_process(tmp_path, root, e
     paths = [tmp_path / f"{run}.{suffix}" for run in range(2)]
     code = (
         "import sys; from deepnets.figures import style; from deepnets.figures.learning_curves import learning_curves\n"
-        "from deepnets.results import read_history\n"
+        "from deepnets.evaluation.results import read_history\n"
         "style.save(learning_curves(read_history(sys.argv[1]), style.look('vgg16', 0), 'title'), sys.argv[2])"
     )
     for seed, path in enumerate(paths):
@@ -218,7 +218,7 @@ def compare(experiment):
     """A Comparison of experiments given as keyword arguments."""
 
     def make(*options, published=None):
-        groups = group_by_seed(read_result(experiment(**each)) for each in options)
+        groups = group_seeds(read_result(experiment(**each)) for each in options)
         looks = {group.model: style.look(group.model, index) for index, group in enumerate(groups)}
         return Comparison("digits", groups, looks, published or {})
 

@@ -14,9 +14,9 @@ import pytest
 import torch
 from torch import nn
 
-from deepnets import hardware
-from deepnets.hardware import Hardware, keep_freed_memory, set_up
-from deepnets.machine import usable_cores
+from deepnets.training import device as hardware
+from deepnets.training.device import Device, configure_device, disable_malloc_trim
+from deepnets.utils.machine import usable_cores
 
 CPU = torch.device("cpu")
 DENSE = nn.Conv2d(4, 4, 3)
@@ -35,18 +35,18 @@ def torch_as_it_was():
 
 def test_auto_is_the_cpu_where_there_is_no_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert set_up(DENSE, "auto", "fp32", 1) == Hardware(CPU, "fp32", 1, deterministic=True)
+    assert configure_device(DENSE, "auto", "fp32", 1) == Device(CPU, "fp32", 1, deterministic=True)
 
 
 def test_cpu_is_deterministic_and_fills_no_memory_in_vain():
-    set_up(DENSE, "cpu", "fp32", 1)
+    configure_device(DENSE, "cpu", "fp32", 1)
     assert torch.are_deterministic_algorithms_enabled()
     assert not torch.utils.deterministic.fill_uninitialized_memory
 
 
 def test_threads_are_cut_to_the_cores_that_may_be_used(monkeypatch):
     monkeypatch.setattr(hardware, "usable_cores", lambda: 1)
-    assert set_up(DENSE, "cpu", "fp32", 64).threads == torch.get_num_threads() == 1
+    assert configure_device(DENSE, "cpu", "fp32", 64).threads == torch.get_num_threads() == 1
 
 
 def test_usable_cores_are_those_of_this_process(monkeypatch):
@@ -63,7 +63,7 @@ CPUINFO = Path("/proc/cpuinfo")
 def test_auto_is_bf16_exactly_where_the_processor_multiplies_it():
     instructions = set(re.search(r"^(?:flags|Features)\s*:(.*)", CPUINFO.read_text(), re.MULTILINE)[1].split())
     native = bool(instructions & {"avx512_bf16", "amx_bf16"})
-    assert set_up(DENSE, "cpu", "auto", 1).precision == ("bf16" if native else "fp32")
+    assert configure_device(DENSE, "cpu", "auto", 1).precision == ("bf16" if native else "fp32")
 
 
 @pytest.mark.parametrize(
@@ -79,12 +79,12 @@ def test_auto_is_bf16_exactly_where_the_processor_multiplies_it():
 def test_cpu_takes_bf16_where_it_is_native(monkeypatch, instructions, has_onednn, precision):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions)
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: has_onednn)
-    assert set_up(DENSE, "cpu", "auto", 1).precision == precision
+    assert configure_device(DENSE, "cpu", "auto", 1).precision == precision
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_recipes_precision_wins_over_the_rule(precision):
-    assert set_up(DENSE, "cpu", precision, 1).precision == precision  # one of them is not what the rule takes
+    assert configure_device(DENSE, "cpu", precision, 1).precision == precision  # one of them is not what the rule takes
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_depthwise_convolutions_with_slow_bf16_kernels_compute_in_float32(stride
     model = nn.Sequential(nn.Conv2d(4, 4, 3, stride=stride, padding=1, groups=4))
     images, names = torch.rand(2, 4, side, side), list(model.state_dict())
     expected = model(images)
-    with set_up(model, "cpu", "bf16", 1).autocast():
+    with configure_device(model, "cpu", "bf16", 1).autocast():
         output = model(images)
     assert output.dtype == dtype
     torch.testing.assert_close(output.float(), expected, rtol=0.02, atol=0.02)
@@ -103,7 +103,7 @@ def test_depthwise_convolutions_with_slow_bf16_kernels_compute_in_float32(stride
 
 def test_copy_of_a_model_with_depthwise_convolutions_has_weights_of_its_own():
     model = nn.Sequential(nn.Conv2d(4, 4, 3, stride=2, groups=4))
-    hardware = set_up(model, "cpu", "bf16", 1)
+    hardware = configure_device(model, "cpu", "bf16", 1)
     twin = copy.deepcopy(model)
     nn.init.zeros_(model[0].weight)
     nn.init.zeros_(model[0].bias)
@@ -113,13 +113,13 @@ def test_copy_of_a_model_with_depthwise_convolutions_has_weights_of_its_own():
 
 @pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
 def test_forward_pass_runs_in_the_precision(precision, dtype):
-    with Hardware(CPU, precision, 1, True).autocast():
+    with Device(CPU, precision, 1, True).autocast():
         assert DENSE(torch.zeros(1, 4, 5, 5)).dtype == dtype
     assert DENSE.weight.dtype == torch.float32
 
 
 def test_description_is_json_with_what_timing_json_promises():
-    described = Hardware(CPU, "fp32", 2, True).describe()
+    described = Device(CPU, "fp32", 2, True).describe()
     assert {"device", "device_name", "precision", "threads", "versions"} <= described.keys()
     assert (described["device"], described["threads"]) == ("cpu", 2)
     assert described["versions"]["torch"] == torch.__version__
@@ -129,7 +129,7 @@ def test_description_is_json_with_what_timing_json_promises():
 
 
 def test_peak_memory_counts_what_was_allocated():
-    hardware = Hardware(CPU, "fp32", 1, True)
+    hardware = Device(CPU, "fp32", 1, True)
     hardware.synchronize()  # nothing to wait for on a CPU
     more = hardware.peak_memory_mb() + 200  # a peak never falls: enough that it must rise
     torch.ones(round(more * 1e6 / 4))
@@ -138,14 +138,14 @@ def test_peak_memory_counts_what_was_allocated():
 
 FAULTS_OF_100_MB = """
 import resource, torch
-from deepnets.hardware import keep_freed_memory
+from deepnets.training.device import disable_malloc_trim
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     torch.ones(25_000_000)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-assert keep_freed_memory()
+assert disable_malloc_trim()
 print(min(faults() for _ in range(10)))  # the first rounds find no room
 """
 
@@ -164,10 +164,10 @@ def test_keeping_memory_is_left_alone_where_the_library_is_not_glibc(monkeypatch
         raise OSError("libc.so.6: cannot open shared object file")
 
     monkeypatch.setattr(hardware.ctypes, "CDLL", missing)
-    assert not keep_freed_memory()
+    assert not disable_malloc_trim()
 
 
 def test_memory_is_not_said_to_be_kept_where_glibc_refuses(monkeypatch):
     refusing = SimpleNamespace(mallopt=lambda option, value: 0)
     monkeypatch.setattr(hardware.ctypes, "CDLL", lambda name: refusing)
-    assert not keep_freed_memory()
+    assert not disable_malloc_trim()

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from deepnets import machine
+from deepnets.utils import machine
 
 GB = 10**9
 

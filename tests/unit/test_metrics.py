@@ -8,7 +8,7 @@ import pytest
 from scipy.special import logsumexp
 from sklearn.metrics import f1_score, precision_score, recall_score
 
-from deepnets.metrics import basic_metrics, detailed_metrics, expected_calibration_error, warnings
+from deepnets.evaluation.metrics import basic_metrics, detailed_metrics, expected_calibration_error, warnings
 
 CLASSES = ["a", "b", "c"]
 LABELS = np.array([0, 0, 0, 1, 1, 2])

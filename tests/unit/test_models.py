@@ -12,9 +12,9 @@ from torch import nn
 from torchvision.models import VGG, inception_v3, mobilenet_v2, resnet50, vgg16_bn
 
 from deepnets import models
-from deepnets.errors import UserError
 from deepnets.models import _resize, _stem
 from deepnets.models._vgg16 import _RepeatedInputLinear
+from deepnets.utils.errors import UserError
 
 ARCHITECTURES = models.available()
 CIFAR_STRIDES = [1, 1, 1, 2, 2]
@@ -56,9 +56,9 @@ def test_unknown_architecture_is_answered_with_the_nearest_name():
 
 
 OWN = """
-from deepnets.settings import PositiveInt, Settings
+from deepnets.utils.option_types import PositiveInt, StrictModel
 MIN_IMAGE_SIZE = 4
-class Options(Settings):
+class Options(StrictModel):
     width: PositiveInt = 8
 def build(num_classes, in_channels, options): ...
 """
@@ -97,8 +97,8 @@ def test_a_file_that_python_cannot_import_is_no_architecture(own_module, name):
         ("= 4", "= 4; import no_such_package", ":3: ModuleNotFoundError: No module named 'no_such_package'"),
         ("= 4", "= 4; raise SystemExit", ":3: SystemExit: "),
         ("width: PositiveInt = 8", "width = 8", ":4: PydanticUserError: A non-annotated attribute was detected"),
-        ("Options(Settings)", "Options", r": has no class Options\(Settings\)"),
-        ("Options", "Option", r": has no class Options\(Settings\)"),
+        ("Options(StrictModel)", "Options", r": has no class Options\(StrictModel\)"),
+        ("Options", "Option", r": has no class Options\(StrictModel\)"),
         ("= 8", "= 0", r": Options.width has no valid default \(Input should be greater than 0\)"),
         (" = 8", "", r": Options.width has no valid default \(Field required\)"),
         ("width", "architecture", ": Options.architecture is a name that every model uses"),

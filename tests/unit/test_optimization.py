@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from deepnets.optimization import build_average, build_optimizer, learning_rate, parameter_groups
-from deepnets.recipe import Recipe
+from deepnets.config.recipe import Recipe
+from deepnets.training.optim import build_average, build_optimizer, learning_rate, parameter_groups
 
 SCHEDULES = pytest.mark.parametrize("schedule", ["one_cycle", "cosine", "linear"])
 

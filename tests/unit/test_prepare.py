@@ -21,14 +21,15 @@ from sklearn.datasets import load_digits
 
 import download
 import prepare
-from deepnets import datasets
-from deepnets.datasets import PARTS, fetch
-from deepnets.datasets import folder as folder_source
-from deepnets.datasets import images as image_files
-from deepnets.datasets import prepare as prepare_stage
-from deepnets.datasets.prepared import open_dataset
-from deepnets.errors import UserError
-from deepnets.files import sha256_file, write_json
+from deepnets.data import decode as image_files
+from deepnets.data import prepare as prepare_stage
+from deepnets.data import raw_files
+from deepnets.data import sources as datasets
+from deepnets.data.arrays import open_dataset
+from deepnets.data.sources import SPLITS
+from deepnets.data.sources import folder as folder_source
+from deepnets.utils.errors import UserError
+from deepnets.utils.files import sha256_file, write_json
 
 
 def build(tmp_path: Path, source: str, mirror: Path | None = None, **keys) -> Path:
@@ -60,7 +61,7 @@ def assert_nothing_prepared(tmp_path: Path) -> None:
 
 def test_digits_are_prepared_whole(tmp_path):
     dataset = build(tmp_path, "sklearn_digits")
-    (train, train_labels, info), (test, test_labels, _) = (open_dataset(dataset, part) for part in PARTS)
+    (train, train_labels, info), (test, test_labels, _) = (open_dataset(dataset, part) for part in SPLITS)
     assert info["splits"] == {"train": 1437, "test": 360}
     assert info["input_shape"] == [1, 8, 8]
     assert info["classes"] == list("0123456789")
@@ -113,7 +114,7 @@ def test_no_array_has_its_name_before_all_are_on_the_disk(tmp_path, monkeypatch)
     monkeypatch.setattr(prepare_stage, "flush", end_at_the_last)
     with pytest.raises(OSError, match="Input/output error"):
         build(tmp_path, "sklearn_digits")
-    assert flushed == [f"{part}_{kind}.npy" for part in PARTS for kind in ("images", "labels")]
+    assert flushed == [f"{part}_{kind}.npy" for part in SPLITS for kind in ("images", "labels")]
     assert_nothing_prepared(tmp_path)
 
 
@@ -178,7 +179,7 @@ def test_raw_file_that_changed_after_the_download_is_named(tmp_path, tiny_mnist)
 def test_svhn_calls_its_class_ten_zero(tmp_path, monkeypatch, torchvision_datasets):
     images = random_images(32, 32, 3, 10)
     split_list = {}
-    for part in PARTS:
+    for part in SPLITS:
         file = tmp_path / f"{part}_32x32.mat"
         scipy.io.savemat(file, {"X": images, "y": np.arange(1, 11, dtype=np.uint8)[:, np.newaxis]})
         split_list[part] = ["https://example.invalid", file.name, md5(file)]
@@ -270,7 +271,7 @@ def test_pickle_swapped_in_after_the_download_is_never_loaded(tmp_path, torchvis
     raw.mkdir(parents=True)
     shutil.copy(tmp_path / official.filename, raw)
     # The list of the files agrees, but torchvision does not.
-    write_json(raw.parent / "raw.json", fetch.manifest("tiny", raw, [official.filename]))
+    write_json(raw.parent / "raw.json", raw_files.manifest("tiny", raw, [official.filename]))
     with pytest.raises(UserError, match="wrong hash"):
         prepare_again(tmp_path, datasets.source("torchvision").Options(source="torchvision", name="CIFAR10"))
     assert not (tmp_path / "harm").exists()
@@ -591,7 +592,7 @@ def test_full_disk_while_writing_leaves_no_array(tmp_path, monkeypatch):
         def write(self, data):
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("deepnets.datasets.writing.open", FullDisk, raising=False)
+    monkeypatch.setattr("deepnets.data.array_writer.open", FullDisk, raising=False)
     with pytest.raises(OSError, match="No space left on device"):
         build_birds(tmp_path, BIRDS)
     assert_nothing_prepared(tmp_path)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from deepnets.errors import UserError
-from deepnets.published import find, read_published, references
+from deepnets.comparison.published import find, read_published, references
+from deepnets.utils.errors import UserError
 
 HEADER = (
     "dataset,model,kind,test_accuracy,size_mb,trainable_parameters,train_loss,test_loss,train_accuracy,precision,"

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from deepnets.recipe import Augment, ProgressiveResizing, Recipe, RecipeValues
+from deepnets.config.recipe import Augment, ProgressiveResizing, Recipe, RecipeValues
 
 ALLOWED = {
     "epochs": [1, 500],
@@ -93,7 +93,7 @@ def test_a_recipe_survives_its_own_json():
 @pytest.mark.parametrize("settings", [Recipe, Augment, ProgressiveResizing])
 def test_every_key_says_what_it_does(settings):
     for name, field in settings.model_fields.items():
-        assert field.description, f"add a description to {settings.__name__}.{name} in scripts/deepnets/recipe.py"
+        assert field.description, f"add a description to {settings.__name__}.{name} in scripts/deepnets/config/recipe.py"
         assert field.description.endswith(".")
 
 

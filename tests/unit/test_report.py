@@ -12,9 +12,9 @@ from urllib.parse import unquote
 import pytest
 
 import report
-from deepnets.errors import UserError
 from deepnets.reporting.environment import describe, git_state
 from deepnets.reporting.job_times import JobTime, from_first_to_last, job_times
+from deepnets.utils.errors import UserError
 
 HOSTILE = ["a|b", "<script>alert(1)</script>", "`x`", "line\nbreak", "猫 🐶", "[x](y)", "*b*", "$x$", "_e_", "9"]
 MNIST = {"dataset": "mnist", "n_test": 10_000, "accuracy": 0.9921}

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from deepnets.config import load_config
-from deepnets.demand import core_seconds, memory_mb
-from deepnets.schedule import Training, choose_threads, speed_up, study_seconds
+from deepnets.config.loader import load_config
+from deepnets.planning.estimates import core_seconds, memory_mb
+from deepnets.planning.threads import Training, choose_threads, speed_up, study_seconds
 
 # Like the study paper: ResNet50 and MobileNetV2 on CIFAR-10, Inception V3, ResNet50, VGG-16 and MobileNetV2 on MNIST.
 PAPER = [Training(seconds, 2000) for seconds in (2270, 1280, 1140, 740, 660, 140)]

@@ -8,7 +8,7 @@ import torchinfo
 
 import summarize as script
 from deepnets import models
-from deepnets.summary import summarize
+from deepnets.evaluation.network_summary import summarize
 
 DIGITS_JOB = json.dumps(
     {"spec": {"model": {"architecture": "mobilenet_v2"}, "input_shape": [1, 28, 28], "num_classes": 10}}

@@ -27,12 +27,14 @@ from torchvision.models import MobileNetV2
 
 import evaluate
 import train
-from deepnets import experiment_files
-from deepnets.distributed import Processes
-from deepnets.engine import Trainer
-from deepnets.errors import LOG, UserError, run
-from deepnets.files import canonical_json, sha256_file, sha256_text, write_json
-from deepnets.recipe import Recipe
+from deepnets.config.recipe import Recipe
+from deepnets.training import experiment_dir as experiment_files
+from deepnets.training.distributed import Processes
+from deepnets.training.trainer import Trainer
+from deepnets.utils.command_line import run
+from deepnets.utils.errors import UserError
+from deepnets.utils.files import canonical_json, sha256_file, sha256_text, write_json
+from deepnets.utils.logging import LOG
 
 EPOCHS = 6
 SPEC = {
@@ -396,7 +398,7 @@ def test_full_disk_at_the_end_is_one_line_and_costs_no_training(data, tmp_path, 
         raise OSError(28, "No space left on device")
 
     short = JOB | {"spec": SPEC | {"recipe": SPEC["recipe"] | {"epochs": 2}}}
-    monkeypatch.setattr("deepnets.engine.SAVE_SHARE", math.inf)  # save after every epoch, however short
+    monkeypatch.setattr("deepnets.training.trainer.SAVE_SHARE", math.inf)  # save after every epoch, however short
     with monkeypatch.context() as patch:
         patch.setattr(experiment_files, "save_tensors", full)
         line = last_words(train, train_arguments(data, tmp_path, short), caplog)
@@ -452,7 +454,7 @@ def test_of_several_processes_none_halves_its_batches_alone(data, tmp_path, monk
         raise MemoryError
 
     hardware = SimpleNamespace(precision="fp32", threads=1)
-    trainer = SimpleNamespace(fit=full, train_part=[], hardware=hardware, accumulation=2)
+    trainer = SimpleNamespace(fit=full, train_split=[], hardware=hardware, accumulation=2)
     monkeypatch.setattr(train, "build_trainer", lambda *_arguments: trainer)
     with pytest.raises(UserError, match="out of memory; set accumulation: 4 in the recipe"):
         call(train.train, train.parse_args(train_arguments(data, tmp_path)), Processes(0, 2), False)
@@ -467,7 +469,7 @@ def test_more_gpus_than_torch_sees_are_refused(data, tmp_path, monkeypatch):
 
 def test_gpu_that_torch_cannot_use_is_told(data, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(train, "lent", lambda count: contextlib.nullcontext(["GPU-1"]))
+    monkeypatch.setattr(train, "acquire_gpus", lambda count: contextlib.nullcontext(["GPU-1"]))
     monkeypatch.setattr(train, "train", lambda *_arguments: None)
     call(train.main, [*train_arguments(data, tmp_path), "--gpus", "1"])
     assert "digits/mobilenet_v2/quick/seed3: on the CPU: torch cannot use the GPU" in caplog.text

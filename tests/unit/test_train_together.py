@@ -14,9 +14,9 @@ import psutil
 import pytest
 from sklearn.datasets import load_digits
 
-from deepnets.experiment_files import exclusive
-from deepnets.files import sha256_file, write_json
-from deepnets.recipe import Recipe
+from deepnets.config.recipe import Recipe
+from deepnets.training.experiment_dir import exclusive
+from deepnets.utils.files import sha256_file, write_json
 
 pytestmark = pytest.mark.slow
 

@@ -16,10 +16,12 @@ from PIL import Image
 
 import download
 import prepare
-from deepnets import datasets
-from deepnets.datasets import images as image_files
-from deepnets.datasets import progress, writing
-from deepnets.errors import LOG, UserError
+from deepnets.data import array_writer as writing
+from deepnets.data import decode as image_files
+from deepnets.data import progress
+from deepnets.data import sources as datasets
+from deepnets.utils.errors import UserError
+from deepnets.utils.logging import LOG
 
 IMAGES = {"train": 14, "test": 6}  # of each class
 
@@ -117,7 +119,7 @@ def test_stopped_anywhere_it_goes_on_to_the_same_bytes(birds, undisturbed, tmp_p
 def test_killed_with_its_processes_it_goes_on_to_the_same_bytes(birds, undisturbed, tmp_path, root):
     output = tmp_path / "again"
     code = (
-        "import time; from deepnets.datasets import images, writing; images.CHUNK = 4; key = writing._key\n"
+        "import time; from deepnets.data import array_writer as writing, decode; decode.CHUNK = 4; key = writing._key\n"
         "writing._key = lambda chunk: [time.sleep(0.2), key(chunk)][1]\n"  # so that there is time for a kill
         "import prepare, sys; prepare.main(sys.argv[1:])"
     )

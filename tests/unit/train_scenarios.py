@@ -16,13 +16,14 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from deepnets.augment import Augmentation
-from deepnets.checkpoint import ResumeFolder
-from deepnets.distributed import ALONE, Processes, joined, launched, own_rank
-from deepnets.engine import Interrupted, Part, Trainer
-from deepnets.errors import UserError
-from deepnets.hardware import Hardware
-from deepnets.recipe import Recipe
+from deepnets.config.recipe import Recipe
+from deepnets.data.splits import Split
+from deepnets.training.augmentation import Augmentation
+from deepnets.training.checkpoints import CheckpointDir
+from deepnets.training.device import Device
+from deepnets.training.distributed import ALONE, Processes, joined, launched, own_rank
+from deepnets.training.trainer import Interrupted, Trainer
+from deepnets.utils.errors import UserError
 
 CPU = torch.device("cpu")
 
@@ -56,7 +57,7 @@ def train(scenario: dict, folder: Path, processes: Processes) -> dict:
         scenario.get("dropout", 0.0),
         scenario.get("validation", 7),
     )
-    states = ResumeFolder(folder / "states", "key", lambda line: None)
+    states = CheckpointDir(folder / "states", "key", lambda line: None)
     if not processes.first:
         states.save = refuse_to_write
     stop_after, stopped_rank = scenario.get("stop_after"), scenario.get("stopped_rank", 0)
@@ -82,7 +83,7 @@ def refuse_to_write(*_arguments) -> None:
 def build(processes: Processes, recipe: dict, norm: bool, dropout: float, validation: int) -> Trainer:
     recipe = Recipe(**{"epochs": 3, "batch_size": 11, "lr": 0.1, **recipe})
     augmentation = Augmentation(recipe.augment, True, [0.4], [0.3], CPU)
-    whole, hardware = separable(34 + validation), Hardware(CPU, recipe.precision, 1, True)
+    whole, hardware = separable(34 + validation), Device(CPU, recipe.precision, 1, True)
     parts = whole.select(torch.arange(34)), whole.select(torch.arange(34, 34 + validation))
     return Trainer(network(norm, dropout), recipe, *parts, augmentation, 7, hardware, processes)
 
@@ -93,7 +94,7 @@ def network(norm: bool, dropout: float) -> nn.Module:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 3))
 
 
-def separable(n: int) -> Part:
+def separable(n: int) -> Split:
     """Noisy images of 6x6, each class bright in a corner of its own."""
     rng = np.random.default_rng(0)
     labels = rng.integers(3, size=n)
@@ -101,7 +102,7 @@ def separable(n: int) -> Part:
     for image, label in zip(images, labels, strict=True):
         row, column = divmod(int(label), 2)
         image[3 * row : 3 * row + 3, 3 * column : 3 * column + 3] += 80
-    return Part(torch.from_numpy(images), torch.from_numpy(labels))
+    return Split(torch.from_numpy(images), torch.from_numpy(labels))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from deepnets.code import digests
+from deepnets.planning.code_digest import digests
 
 pytestmark = pytest.mark.slow  # whoever comes first builds the study: a minute on one core
 
@@ -64,4 +64,4 @@ def test_only_stages_that_compute_load_torch(processes):
 def test_plots_and_report_name_no_code_of_training(jobs):
     for rule, inputs, _ in jobs:
         if rule.startswith("plot") or rule == "report":
-            assert not {"scripts/deepnets/engine.py", "scripts/deepnets/augment.py"} & set(inputs), rule
+            assert not {"scripts/deepnets/training/trainer.py", "scripts/deepnets/training/augmentation.py"} & set(inputs), rule

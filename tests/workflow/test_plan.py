@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from deepnets.config import load_config
+from deepnets.config.loader import load_config
 from deepnets.figures.comparison import FIGURES
-from deepnets.machine import usable_memory_mb
+from deepnets.utils.machine import usable_memory_mb
 
 STATS = re.compile(r"^(\w+) +(\d+)$", re.MULTILINE)
 
@@ -408,7 +408,7 @@ def test_broken_yaml_is_said_with_its_line(own_clone, dry_run):
 
 
 def test_code_that_is_not_python_is_said_with_its_line(own_clone, dry_run):
-    with open(own_clone / "scripts/deepnets/engine.py", "a") as file:
+    with open(own_clone / "scripts/deepnets/training/trainer.py", "a") as file:
         file.write("def broken(:\n")
     assert re.search(r"^.*engine\.py:\d+: not valid Python", dry_run(own_clone).output, re.MULTILINE)
 

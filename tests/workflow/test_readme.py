@@ -9,9 +9,9 @@ import subprocess
 import pytest
 import yaml
 
-from deepnets.config import load_config
-from deepnets.errors import UserError
-from deepnets.results import display_name
+from deepnets.config.loader import load_config
+from deepnets.evaluation.results import display_name
+from deepnets.utils.errors import UserError
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import shlex
 
 import pytest
 
-from deepnets.schedule import speed_up
+from deepnets.planning.threads import speed_up
 
 COMMANDS = {
     "sbatch": 'echo "$@" >> "$CALLS"; wc -l < "$CALLS"',  # its number: the jobs so far

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deepnets.staleness import differences
+from deepnets.planning.staleness import differences
 
 GENTLE = "results/shapes/small/gentle/seed0"
 
@@ -45,9 +45,9 @@ def test_changed_setting_is_named_with_both_values(study):
 
 @pytest.mark.slow
 def test_changed_code_is_named_once_for_all_its_jobs(study):
-    edit(study / "scripts/deepnets/metrics.py", "import", "NEW = True\nimport")
+    edit(study / "scripts/deepnets/evaluation/metrics.py", "import", "NEW = True\nimport")
     lines = why(study).splitlines()
-    assert lines[0] == "evaluate: scripts/deepnets/metrics.py changed"
+    assert lines[0] == "evaluate: scripts/deepnets/evaluation/metrics.py changed"
     assert len(lines) == 4
 
 

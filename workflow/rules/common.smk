@@ -13,19 +13,20 @@ from pathlib import Path
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from deepnets.checksums import damaged
-from deepnets.demand import core_seconds, evaluation_memory_mb, memory_mb
-from deepnets.errors import UserError
-from deepnets.machine import usable_cores, usable_memory_mb, visible_gpus
-from deepnets.schedule import Training, choose_threads, speed_up
+from deepnets.utils.checksums import damaged
+from deepnets.planning.estimates import core_seconds, evaluation_memory_mb, memory_mb
+from deepnets.utils.errors import UserError
+from deepnets.utils.machine import usable_cores, usable_memory_mb, visible_gpus
+from deepnets.planning.threads import Training, choose_threads, speed_up
 
 CONFIG_FILE = "config.yaml" if Path("config.yaml").exists() else str(ROOT / "config.yaml")
 OVERRIDES = [os.path.relpath(file) for file in workflow.configfiles]  # what --configfile names
 if workflow.config_settings.config or not OVERRIDES:
     OVERRIDES.append("--config")
 try:
-    from deepnets.config import load_config  # imports every architecture, people's own too
-    from deepnets.jobs import COMPARISONS, EXPERIMENT, Jobs
+    from deepnets.config.loader import load_config  # imports every architecture, people's own too
+    from deepnets.planning.jobs import Jobs
+    from deepnets.planning.paths import COMPARISONS, EXPERIMENT
 
     CONFIG = load_config(CONFIG_FILE, config, overrides_from=" or ".join(OVERRIDES))
 except UserError as error:

@@ -13,9 +13,8 @@ from matplotlib.text import Annotation
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.transforms import Bbox
 
-from deepnets.figures.style import QUIET, Color, Look, applied, end_labels, legible, limit_percent
-from deepnets.groups import (
-    Group,
+from deepnets.comparison.aggregate import (
+    SeedGroup,
     best_by_model,
     budget_lines,
     interval_caption,
@@ -24,6 +23,7 @@ from deepnets.groups import (
     ranked,
     several_recipes,
 )
+from deepnets.figures.style import MUTED, Color, Look, applied, end_labels, legible, limit_percent
 
 _ROWS = 80  # more rows fit no page: the best are shown and the title says so
 _LABELLED_MODELS = 12  # more names than that crowd the points and move to a legend
@@ -31,7 +31,7 @@ _COLOURED_MODELS = 24  # more looks cannot be told apart: the best few keep thei
 _FULL_POINTS = 40  # of more, only each model's best is drawn in full, the others faint and without interval
 _TICK_INCHES = 0.6  # room for "20 million"
 _HOLLOW_MARKERS = ("o", "D")
-_FAINT = {"color": QUIET, "alpha": 0.3, "linewidth": 0.6, "markersize": 3}
+_FAINT = {"color": MUTED, "alpha": 0.3, "linewidth": 0.6, "markersize": 3}
 
 _DECADES = [10**power for power in range(2, 11)]
 _PARAMETER_TICKS = [digit * decade for decade in _DECADES for digit in (1, 2, 5)]
@@ -53,7 +53,7 @@ class Comparison:
     """
 
     dataset: str
-    groups: list[Group]
+    groups: list[SeedGroup]
     looks: dict[str, Look]
     published: dict[str, dict[str, float]] = field(default_factory=dict)
 
@@ -153,16 +153,16 @@ def _figure(
     title = f"{title}: {legible(comparison.dataset, 40)}"
     figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
     axes = figure.subplots(1, columns, sharey=True, squeeze=False)[0].tolist()
-    axes[0].set_title(interval_caption(comparison.groups), fontsize=8, fontweight="normal", color=QUIET)
+    axes[0].set_title(interval_caption(comparison.groups), fontsize=8, fontweight="normal", color=MUTED)
     return figure, axes
 
 
-def _percent(group: Group) -> tuple[float, float, float]:
+def _percent(group: SeedGroup) -> tuple[float, float, float]:
     estimate = group.accuracy
     return 100 * estimate.value, 100 * estimate.low, 100 * estimate.high
 
 
-def _point(axes: Axes, group: Group, look: Look, place: float, horizontal: bool = False) -> None:
+def _point(axes: Axes, group: SeedGroup, look: Look, place: float, horizontal: bool = False) -> None:
     value, low, high = _percent(group)
     error = [[value - low], [high - value]]
     x, y, errors = (value, place, {"xerr": error}) if horizontal else (place, value, {"yerr": error})
@@ -172,18 +172,18 @@ def _point(axes: Axes, group: Group, look: Look, place: float, horizontal: bool 
         axes.plot(seeds, [place + 0.25] * len(seeds), "|", color=look.color, markersize=4)
 
 
-def _published(figure: Figure, axes: Axes, groups: list[Group], published: dict[str, dict[str, float]]) -> None:
+def _published(figure: Figure, axes: Axes, groups: list[SeedGroup], published: dict[str, dict[str, float]]) -> None:
     places: dict[str, list[tuple[float, int]]] = {}
     for row, group in enumerate(groups):
         for kind, accuracy in published.get(group.model, {}).items():
             places.setdefault(kind, []).append((accuracy, row))
     for (kind, points), marker in zip(places.items(), _HOLLOW_MARKERS, strict=False):
-        axes.plot(*zip(*points, strict=True), marker, markerfacecolor="none", color=QUIET, markersize=7, label=kind)
+        axes.plot(*zip(*points, strict=True), marker, markerfacecolor="none", color=MUTED, markersize=7, label=kind)
     if places:
         figure.legend(loc="outside lower left", ncols=2)
 
 
-def _points(axes: Axes, comparison: Comparison, cost: Callable[[Group], float]) -> None:
+def _points(axes: Axes, comparison: Comparison, cost: Callable[[SeedGroup], float]) -> None:
     axes.set_ylabel("Test accuracy (%)")
     axes.label_outer(remove_inner_ticks=False)
     best = best_by_model(comparison.groups)
@@ -198,7 +198,7 @@ def _points(axes: Axes, comparison: Comparison, cost: Callable[[Group], float]) 
     limit_percent(axes)
 
 
-def _ends(lines: list[list[Group]], comparison: Comparison) -> list[tuple[float, str, Color]]:
+def _ends(lines: list[list[SeedGroup]], comparison: Comparison) -> list[tuple[float, str, Color]]:
     """Height, name and colour for the end of each line, and for the best point of each model that has none.
 
     Of several lines of one model, each is named with the recipe of its end.
@@ -212,15 +212,15 @@ def _ends(lines: list[list[Group]], comparison: Comparison) -> list[tuple[float,
     ]
 
 
-def _epochs(group: Group) -> int:
+def _epochs(group: SeedGroup) -> int:
     return group.first.epochs
 
 
-def _parameters(group: Group) -> int:
+def _parameters(group: SeedGroup) -> int:
     return group.first.metrics.model.trainable_parameters
 
 
-def _machine(groups: list[Group]) -> str:
+def _machine(groups: list[SeedGroup]) -> str:
     timings = [result.timing for group in groups for result in group.results]
     names, threads = {timing.name for timing in timings}, {timing.thread_count for timing in timings}
     if len(names) > 1:
@@ -276,7 +276,7 @@ def _with_room(ticks: list[float], apart: float) -> list[float]:
     return shown
 
 
-def _name_points(figure: Figure, axes: Axes, comparison: Comparison, cost: Callable[[Group], float]) -> None:
+def _name_points(figure: Figure, axes: Axes, comparison: Comparison, cost: Callable[[SeedGroup], float]) -> None:
     """Write each model's name beside its best point, on the first side where it covers neither point nor name."""
     best = best_by_model(comparison.groups)
     if len(best) > _LABELLED_MODELS:

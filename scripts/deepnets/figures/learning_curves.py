@@ -6,8 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from deepnets.figures.style import QUIET, Look, applied, end_labels, limit_percent
-from deepnets.results import History
+from deepnets.evaluation.results import History
+from deepnets.figures.style import MUTED, Look, applied, end_labels, limit_percent
 
 _MARKED_EPOCHS = 20  # up to so many epochs each one is marked: the curve of a single epoch is else invisible
 _LOG_RATIO = 30  # a loss that falls further than this is drawn on a log scale, or its tail is a flat line
@@ -36,7 +36,7 @@ def learning_curves(history: History, look: Look, title: str) -> Figure:
     _write_last(loss, history["train_loss"][-1], history["val_loss"][-1], look, "{:.4g}")
 
     lr.set_ylabel("Learning\nrate")
-    lr.plot(history["epoch"], history["lr"], color=QUIET, linewidth=1.2, marker="." if _few(history["lr"]) else None)
+    lr.plot(history["epoch"], history["lr"], color=MUTED, linewidth=1.2, marker="." if _few(history["lr"]) else None)
     lr.set_ylim(bottom=0)
     lr.set_xlabel("Epoch")
     lr.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -51,7 +51,7 @@ def _few(values: list[float]) -> bool:
 def _draw(axes: Axes, train: list[float], validation: list[float], look: Look) -> None:
     epochs = range(1, len(train) + 1)
     marker = look.marker if _few(train) else None
-    axes.plot(epochs, train, color=QUIET, dashes=(4, 2), linewidth=1.4, marker=marker, markersize=3, label="training")
+    axes.plot(epochs, train, color=MUTED, dashes=(4, 2), linewidth=1.4, marker=marker, markersize=3, label="training")
     axes.plot(epochs, validation, color=look.color, marker=marker, label="validation")
 
 
@@ -68,5 +68,5 @@ def _write_last(axes: Axes, train: float, validation: float, look: Look, number:
     def written(value: float) -> str:
         return number.format(value) if math.isfinite(value) else "not finite"
 
-    names = [(train, "training", QUIET), (validation, "validation", look.ink)]
+    names = [(train, "training", MUTED), (validation, "validation", look.ink)]
     end_labels(axes, [(value, f"{name}\n{written(value)}", color) for value, name, color in names], gap=0.24)

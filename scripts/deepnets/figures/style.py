@@ -11,13 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from deepnets.files import atomic_path
-from deepnets.results import display_name
+from deepnets.evaluation.results import display_name
+from deepnets.utils.files import atomic_path
 
 Color = str | tuple[float, float, float]
 
 INK = "#222222"
-QUIET = "#6b6b6b"
+MUTED = "#6b6b6b"
 GRID = "#e3e3e3"
 
 # DejaVu Sans comes with matplotlib; the others draw what it cannot, where a machine has them.
@@ -46,7 +46,7 @@ RC = {
     "axes.titlelocation": "left",
     "axes.labelsize": 9,
     "axes.labelcolor": INK,
-    "axes.edgecolor": QUIET,
+    "axes.edgecolor": MUTED,
     "axes.linewidth": 0.8,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -54,8 +54,8 @@ RC = {
     "axes.grid": True,
     "grid.color": GRID,
     "grid.linewidth": 0.8,
-    "xtick.color": QUIET,
-    "ytick.color": QUIET,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
     "xtick.labelsize": 8.5,

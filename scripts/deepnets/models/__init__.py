@@ -1,7 +1,7 @@
 """The registry of architectures: one module of this folder per architecture, named as config.yaml names it.
 
 Every module offers
-    Options           the architecture's settings (deepnets.settings.Settings; every field has a default)
+    Options           the architecture's settings (deepnets.settings.StrictModel; every field has a default)
     MIN_IMAGE_SIZE    the smallest image side in pixels that it accepts
     build(num_classes, in_channels, options) -> torch.nn.Module
 and imports torch inside its functions only, so that config.yaml is checked without loading torch.
@@ -16,8 +16,9 @@ from types import ModuleType
 
 from pydantic import ValidationError
 
-from deepnets.errors import UserError, nearest, one_line
-from deepnets.settings import Settings
+from deepnets.utils.errors import UserError
+from deepnets.utils.option_types import StrictModel
+from deepnets.utils.text import nearest, one_line
 
 _TAKEN = {"architecture", "on", "spec"}  # what every model of config.yaml has, whatever its options
 
@@ -59,8 +60,8 @@ def _place(error: BaseException, file: str) -> str:
 
 def _mistakes(module: ModuleType) -> Iterator[str]:
     options = getattr(module, "Options", None)
-    if not (isinstance(options, type) and issubclass(options, Settings)):
-        yield "has no class Options(Settings), with Settings from deepnets.settings"
+    if not (isinstance(options, type) and issubclass(options, StrictModel)):
+        yield "has no class Options(StrictModel), with StrictModel from deepnets.settings"
     else:
         for name in sorted(_TAKEN & options.model_fields.keys()):
             yield f"Options.{name} is a name that every model uses; give it another"

@@ -9,13 +9,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from deepnets.settings import Number, PositiveInt, Settings
+from deepnets.utils.option_types import Number, PositiveInt, StrictModel
 
 MIN_IMAGE_SIZE = 8  # px; the network resizes what is under `min_side`, and under 8 there is nothing left to recognise
 SMALLEST_SIDE = 37  # px; (37 - 2 - 3) // 2 + 1 = 17, (17 - 2 - 3) // 2 + 1 = 7, then two reductions: 3, 1
 
 
-class Options(Settings):
+class Options(StrictModel):
     """What config.yaml may say of an inception_v3."""
 
     dropout: Number = Field(0.5, ge=0, lt=1, description="Share of the last features dropped in training.")

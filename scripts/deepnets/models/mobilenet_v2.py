@@ -9,14 +9,14 @@ from typing import Literal
 
 from pydantic import Field
 
-from deepnets.settings import Number, Settings
+from deepnets.utils.option_types import Number, StrictModel
 
 MIN_IMAGE_SIZE = 8  # px; padded convolutions take any size, but under 8 px the strides have nothing to halve
 STRIDED_BLOCKS = (2, 4, 7, 14)  # of network.features, whose first convolution is strided too
 LINEAR_STD = 0.01  # torchvision's for this network's classifier
 
 
-class Options(Settings):
+class Options(StrictModel):
     """What config.yaml may say of a mobilenet_v2."""
 
     strides: list[Literal[1, 2]] = Field(

@@ -6,12 +6,12 @@ Departs from torchvision in the stem, for small images: a 3x3 convolution at str
 
 from pydantic import Field
 
-from deepnets.settings import Flag, Settings
+from deepnets.utils.option_types import Flag, StrictModel
 
 MIN_IMAGE_SIZE = 8  # px; padded convolutions take any size, but under 8 px the stages' strides have nothing to halve
 
 
-class Options(Settings):
+class Options(StrictModel):
     """What config.yaml may say of a resnet50."""
 
     stem_pool: Flag = Field(

@@ -7,12 +7,12 @@ is resized bilinearly to 32 px, because five poolings leave nothing of a smaller
 
 from pydantic import Field
 
-from deepnets.settings import Number, Settings
+from deepnets.utils.option_types import Number, StrictModel
 
 MIN_IMAGE_SIZE = 8  # px; the network resizes what is under 32, and under 8 there is nothing left to recognise
 
 
-class Options(Settings):
+class Options(StrictModel):
     """What config.yaml may say of a vgg16."""
 
     dropout: Number = Field(0.5, ge=0, lt=1, description="Share of the two hidden layers' units dropped in training.")

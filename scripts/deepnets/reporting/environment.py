@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from deepnets.machine import cpu_name, output_of, usable_cores, usable_memory_mb
+from deepnets.utils.machine import cpu_name, output_of, usable_cores, usable_memory_mb
 
 # What a result can depend on; a user's own pictures beside them do not make a checkout modified.
 _CODE = ("Snakefile", "config.yaml", "pyproject.toml", "requirements.txt", "profiles", "scripts", "workflow")

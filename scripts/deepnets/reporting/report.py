@@ -8,15 +8,16 @@ from shlex import quote
 
 from jinja2 import Environment, StrictUndefined
 
-from deepnets.errors import UserError
-from deepnets.files import canonical_json, sha256_text
-from deepnets.groups import budget_lines, group_by_seed, interval_caption
-from deepnets.published import Published, find
-from deepnets.reporting import findings, tables
-from deepnets.reporting.findings import Row
+from deepnets.comparison.aggregate import budget_lines, group_seeds, interval_caption
+from deepnets.comparison.published import Published, find
+from deepnets.evaluation.results import Result, SplitMetrics, display_name
+from deepnets.reporting import headline as findings
+from deepnets.reporting import tables
+from deepnets.reporting.headline import Row
 from deepnets.reporting.job_times import JobTime, by_stage, from_first_to_last
 from deepnets.reporting.markdown import Markdown, block, bold, code, enumerate_words, escape, image, link, table
-from deepnets.results import Result, Split, display_name
+from deepnets.utils.errors import UserError
+from deepnets.utils.files import canonical_json, sha256_text
 
 _WARNINGS_SHOWN = 20
 # Up to so many experiments are shown with their figures; of more, a line each keeps the page readable and under the
@@ -94,7 +95,7 @@ def _context(study: Study) -> dict:
 
 def _rows(study: Study) -> dict[str, list[Row]]:
     rows: dict[str, list[Row]] = {}
-    for group in group_by_seed(study.results):
+    for group in group_seeds(study.results):
         dataset = group.first.dataset
         origin = study.datasets[dataset]["variant_of"] or dataset
         published = find(study.published, "study", origin, group.first.architecture)
@@ -291,7 +292,7 @@ def _provenance(study: Study) -> Markdown:
     memory = [f"{about['memory_gb']:g} GB"] if about["memory_gb"] else []
     rows = [
         ["Commit", commit],
-        ["Settings", Markdown(f"{code(_settings_hash(study))} (SHA-256 of all experiments' specs)")],
+        ["StrictModel", Markdown(f"{code(_settings_hash(study))} (SHA-256 of all experiments' specs)")],
         ["Trained on", Markdown("<br>".join(escape(line) for line in trained))],
         ["Report made on", ", ".join([about["cpu"], f"{about['cores']} cores", *memory, *about["gpus"]])],
         ["System", about["platform"]],
@@ -311,7 +312,7 @@ def _settings_hash(study: Study) -> str:
     return sha256_text(canonical_json(sorted(result.metrics.spec_sha256 for result in study.results)))
 
 
-def _part_size(part: Split) -> str:
+def _part_size(part: SplitMetrics) -> str:
     sampled = part.of is not None and part.of > part.n
     return f"{part.n:,} (a fixed random sample of {part.of:,})" if sampled else f"{part.n:,}"
 

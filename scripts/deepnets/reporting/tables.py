@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from deepnets.files import canonical_json
-from deepnets.groups import best_by_model, label, ranked, several_recipes
-from deepnets.reporting.findings import Row
+from deepnets.comparison.aggregate import best_by_model, label, ranked, several_recipes
+from deepnets.evaluation.results import Result, Timing, display_name
+from deepnets.reporting.headline import Row
 from deepnets.reporting.job_times import StageTime
 from deepnets.reporting.markdown import Markdown, bold, code, enumerate_words, table
-from deepnets.results import Result, Timing, display_name
+from deepnets.utils.files import canonical_json
 
 MISSING = "–"
 _NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -156,7 +156,7 @@ def recipes(results: list[Result]) -> tuple[str, Markdown | None, int]:
 
 
 _OFF = ("none", "no", "0", "0.0")
-# Settings that do something only beside one value of another.
+# StrictModel that do something only beside one value of another.
 _ONLY_WITH = {
     "momentum": ("optimizer", "sgd"),
     "averaging_decay": ("averaging", "ema"),

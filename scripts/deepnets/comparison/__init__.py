@@ -1,0 +1,1 @@
+"""Over experiments: seeds together, ranking, published results."""

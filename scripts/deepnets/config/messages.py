@@ -1,0 +1,153 @@
+"""What is wrong with a configuration, in words: key path, rule, value received, way out; one line per problem."""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from deepnets.utils.text import nearest, one_line
+
+# The keys and indices that lead to a value: ("studies", "paper", 1, "seeds").
+Path = tuple[str | int, ...]
+
+# Names become folders, so they are plain ones.
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+NAME_RULE = "names have letters, digits, _ and -, start with a letter or digit and are 64 characters long at most"
+
+# pydantic's error types, in words; what is not here falls back on the description of the key.
+_RULES = {
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "list_type": "must be a list, like [a, b]",
+    "dict_type": "must have keys and values, like {{key: value}}",
+    "model_type": "must have keys and values, like {{key: value}}",
+    "model_attributes_type": "must have keys and values, like {{key: value}}",
+    "greater_than": "must be above {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than": "must be below {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "too_short": "must have {min_length} or more entries",
+    "too_long": "must have {max_length} or fewer entries",
+    "string_too_short": "must not be empty",
+}
+
+
+class Problem(NamedTuple):
+    """One thing to mend, and where."""
+
+    path: Path
+    text: str
+
+    def __str__(self) -> str:
+        return one_line(f"{key_path(self.path)}: {self.text}")  # names that have line breaks are among the problems
+
+
+def key_path(path: Path) -> str:
+    """A path as people write it: studies.paper[1].seeds; keys that are no plain names are quoted."""
+    text = ""
+    for key in path:
+        plain = isinstance(key, str) and key.isascii() and key.replace("_", "").replace("-", "").isalnum()
+        text += f".{key}" if plain else f"[{shown(key)}]"
+    return text.removeprefix(".")
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it: on one line, shortened, in YAML's words where Python's are others."""
+    if value is None:
+        return "nothing"
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def unknown(what: str, name: Any, known: Iterable[str]) -> str:
+    """The text for a name that is not among the known ones."""
+    return f"unknown {what} (got {shown(name)}); {nearest(name, known)}"
+
+
+def explain(error: ValidationError, schema: dict) -> list[Problem]:
+    """The problems that pydantic found, in our words.
+
+    Args:
+        error: from validating a configuration.
+        schema: the JSON schema of the configuration; it knows which keys and values there could have been.
+    """
+    return [_problem(detail, schema) for detail in error.errors(include_url=False)]
+
+
+def _problem(detail: dict, schema: dict) -> Problem:
+    path, expected, siblings = _locate(detail["loc"], schema)
+    kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
+    got = f"(got {shown(value)})"
+    if detail["loc"][-1:] == ("[key]",):
+        return Problem(path, f"not a valid name {got}; {NAME_RULE}")
+    if kind == "extra_forbidden":
+        return Problem(path, f"unknown key {got}; {nearest(path[-1], siblings)}")
+    if kind == "missing":
+        return Problem(path, f"missing; add it: {expected.get('description', 'it has no default')}")
+    if kind.startswith("union_tag"):
+        return _tag_problem(path, expected, value)
+    if kind == "literal_error":
+        choices = expected.get("enum", [expected.get("const")])
+        return Problem(path, f"must be {' or '.join(map(repr, choices))} {got}")
+    if kind == "value_error":
+        return Problem(path, str(context["error"]))
+    if kind in _RULES:
+        return Problem(path, f"{_RULES[kind].format(**context)} {got}{_way_out(kind, value)}")
+    return Problem(path, f"does not fit {got}; expected: {expected.get('description', 'another kind of value')}")
+
+
+def _tag_problem(path: Path, expected: dict, value: Any) -> Problem:
+    """The key that says what kind of entry this is (`architecture`, `source`) is missing or names none."""
+    key, kinds = expected["discriminator"]["propertyName"], expected["discriminator"]["mapping"]
+    if key not in value:
+        return Problem((*path, key), f"missing; one of {', '.join(kinds)}")
+    return Problem((*path, key), unknown(key, value[key], kinds))
+
+
+def _way_out(kind: str, value: Any) -> str:
+    if kind == "too_short" and not value:
+        return "; add one"
+    if kind in ("int_type", "float_type", "bool_type") and isinstance(value, str):
+        return "; write it without quotes" if value.replace(".", "", 1).isdigit() or value in ("true", "false") else ""
+    return "; put it in quotes" if kind == "string_type" and isinstance(value, bool | int | float) else ""
+
+
+def _locate(location: tuple, schema: dict) -> tuple[Path, dict, list[str]]:
+    """Translate pydantic's location of an error.
+
+    Returns:
+        the key path, without the marks that pydantic adds for the branches of a union and for keys;
+        the schema of what should have been there, {} if nothing should; and the keys that are allowed beside it.
+    """
+    path, node, siblings = [], schema, []
+    for part in location:
+        node = _resolve(node, schema)
+        if part == "[key]":
+            continue
+        if "discriminator" in node:  # part is the kind of entry, not a key of it
+            node = {"$ref": node["discriminator"]["mapping"][part]}
+            continue
+        path.append(part)
+        siblings = list(node.get("properties", {}))
+        node = node.get("properties", {}).get(part) or _any_child(node)
+    return tuple(path), _resolve(node, schema), siblings
+
+
+def _any_child(node: dict) -> dict:
+    """The schema that all entries of a list, or of a table whose keys are names, have in common."""
+    tables = [*node.get("patternProperties", {}).values(), node.get("additionalProperties"), node.get("items")]
+    return next((table for table in tables if isinstance(table, dict)), {})
+
+
+def _resolve(node: dict, schema: dict) -> dict:
+    """Follow a reference, and leave out null where it is the only alternative; keep the description beside them."""
+    alternatives = [branch for branch in node.get("anyOf", []) if branch.get("type") != "null"]
+    if len(alternatives) == 1:
+        node = {**alternatives[0], **node}
+    if "$ref" in node:
+        target = schema["$defs"][node["$ref"].removeprefix("#/$defs/")]
+        node = {**_resolve(target, schema), **{key: value for key, value in node.items() if key != "$ref"}}
+    return node

@@ -1,0 +1,1 @@
+"""From a source's raw files to arrays: sources, download, decoding, arrays, splits."""

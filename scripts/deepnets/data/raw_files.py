@@ -1,0 +1,139 @@
+"""Raw files as they lie on the disk: the hashes that they are known by, and raw.json, which lists them."""
+
+import gzip
+import hashlib
+import zlib
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from deepnets.data.progress import Progress
+from deepnets.utils.errors import UserError
+from deepnets.utils.files import read_json, sha256_file
+
+_PIECE = 2**20  # bytes
+_READERS, _BLOCK = 8, 25  # threads, and files that each takes at a time: where the disk is slow, they wait together
+_MAX_CONTENT = 2**32  # bytes; a small .gz that unpacks to more is no image file and is not read to its end
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """A file to have in data/<dataset>/raw/, where it may come from, and the hashes that it is known by.
+
+    It is right when one of the given hashes agrees: `md5` and `sha256` are of the file itself, `content_md5` of what a
+    .gz unpacks to (whoever packs the same content again gets other bytes). Without a hash any content is right.
+    """
+
+    name: str
+    urls: tuple[str, ...] = ()
+    path: str | None = None  # a file of the user's own, tried before every mirror
+    md5: str | None = None
+    sha256: str | None = None
+    content_md5: str | None = None
+
+    @property
+    def has_hash(self) -> bool:
+        return any((self.md5, self.sha256, self.content_md5))
+
+    def is_in(self, folder: Path) -> bool:
+        """Whether `folder` has it: a file of its name that is right by its hash."""
+        path = folder / self.name
+        return self.has_hash and path.is_file() and self.problem(path) is None
+
+    def problem(self, path: Path) -> str | None:
+        """What is wrong with the content of `path`, with expected and found hashes; None when it is right."""
+        expected = {"md5": self.md5, "sha256": self.sha256, "md5 of the unpacked content": self.content_md5}
+        expected = {kind: digest for kind, digest in expected.items() if digest}
+        found = {}
+        for kind, digest in expected.items():
+            found[kind] = _HASHES[kind](path)
+            if found[kind] == digest:
+                return None
+        differences = [f"{kind} is {found[kind]}, expected {digest}" for kind, digest in expected.items()]
+        return f"wrong hash: {'; '.join(differences)}" if differences else None
+
+
+def _md5(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _content_md5(path: Path) -> str:
+    digest, size = hashlib.md5(usedforsecurity=False), 0
+    try:
+        with gzip.open(path) as file:
+            while (piece := file.read(_PIECE)) and size <= _MAX_CONTENT:
+                digest.update(piece)
+                size += len(piece)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        return f"unknown ({error})"
+    return digest.hexdigest()
+
+
+_HASHES = {"md5": _md5, "sha256": sha256_file, "md5 of the unpacked content": _content_md5}
+
+
+def manifest(dataset: str, folder: Path, names: Iterable[str]) -> dict:
+    """What raw.json says: `{"files": [{"name", "bytes", "sha256"}]}`, names relative to `folder`, as ordered here."""
+
+    def describe(block: list[str]) -> list[dict]:
+        return [
+            {"name": name, "bytes": (folder / name).stat().st_size, "sha256": sha256_file(folder / name)}
+            for name in block
+        ]
+
+    names, files = list(names), []
+    progress = Progress(dataset, len(names), "files")
+    blocks = [names[start : start + _BLOCK] for start in range(0, len(names), _BLOCK)]
+    with ThreadPoolExecutor(_READERS) as pool:
+        for described in pool.map(describe, blocks):
+            files += described
+            progress.add(len(described))
+    return {"files": files}
+
+
+@dataclass(frozen=True)
+class Raw:
+    """What raw.json lists, for the prepare stage.
+
+    `folder` holds the files: data/<dataset>/raw, or the user's own folder of images, which is read in place.
+    """
+
+    manifest: Path
+    folder: Path
+    in_place: bool
+    sha256: dict[str, str]  # by file name, relative to `folder`
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Raw":
+        """Read raw.json.
+
+        Raises:
+            UserError: it is missing or damaged.
+        """
+        path, info = Path(path), read_json(path)
+        try:
+            hashes = {file["name"]: file["sha256"] for file in info["files"]}
+            folder = Path(info.get("folder", path.parent / "raw"))
+        except (AttributeError, KeyError, TypeError):
+            raise UserError(f"{path}: damaged; delete it and run the same command again.") from None
+        return cls(path, folder, "folder" in info, hashes)
+
+    def changed(self, name: str) -> UserError:
+        """The error that says that a file is no longer what raw.json lists."""
+        return UserError(
+            f"{self.folder / name}: not the file that {self.manifest} lists; delete {self.manifest} and run the same"
+            " command again."
+        )
+
+    def verified(self, name: str) -> Path:
+        """Path of a raw file whose content is what raw.json lists.
+
+        Raises:
+            UserError: the file is missing or has changed.
+        """
+        path = self.folder / name
+        if name not in self.sha256 or not path.is_file() or sha256_file(path) != self.sha256[name]:
+            raise self.changed(name)
+        return path

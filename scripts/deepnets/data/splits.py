@@ -1,0 +1,115 @@
+"""A split of a dataset as training and evaluation read it, and how validation is drawn from the training images."""
+
+import warnings
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deepnets.data.arrays import is_on_disk, read_ahead, read_at_random, read_in_order
+from deepnets.utils.errors import UserError
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images and labels of one part of a dataset.
+
+    images: uint8 (M, H, W, C), possibly memory-mapped. labels: int64 (M,). rows: int64 (N,), which of the M belong to
+    this part; None for all. All three are on one device. on_disk: the images, where they are so many that their file is
+    not in memory; None where it is, or where the images are on a device.
+    """
+
+    images: Tensor
+    labels: Tensor
+    rows: Tensor | None = None
+    on_disk: np.memmap | None = None
+
+    @classmethod
+    def of_arrays(cls, images: np.ndarray, labels: np.ndarray) -> "Split":
+        """All rows of two arrays, which are shared and not copied."""
+        with warnings.catch_warnings():  # a mapped file is read-only; nothing here writes to it
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+            part = cls(torch.from_numpy(images), torch.from_numpy(labels))
+        if not is_on_disk(images):
+            return part
+        read_at_random(images)
+        return replace(part, on_disk=images)
+
+    def __len__(self) -> int:
+        return len(self.labels if self.rows is None else self.rows)
+
+    @property
+    def side(self) -> int:
+        """Image side in pixels."""
+        return self.images.shape[1]
+
+    def to(self, device: torch.device) -> "Split":
+        """The same part on the device where it fits in half of its free memory, else unchanged on the host."""
+        if device.type == "cpu" or self.images.nbytes > torch.cuda.mem_get_info(device)[0] // 2:
+            return self
+        if self.on_disk is not None:
+            read_in_order(self.on_disk)
+        rows = None if self.rows is None else self.rows.to(device)
+        return Split(self.images.to(device), self.labels.to(device), rows)
+
+    def select(self, rows: Tensor) -> "Split":
+        """The part made of these rows, int64 (N,), of all images; nothing is copied."""
+        return replace(self, rows=rows.to(self.labels.device))
+
+    def expect(self, index: Tensor) -> None:
+        """Tell the disk of images that will soon be taken, by `index` as there; it reads them in the meantime."""
+        if self.on_disk is not None:
+            read_ahead(self.on_disk, (index if self.rows is None else self.rows[index]).numpy())
+
+    def take(self, index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Images (n, C, H, W) and labels (n,) at `index`, int64 (n,) in 0..N-1, on `device`.
+
+        A part on a GPU gives them without waiting for it, where `index` is there too. Of a part on the host the rows
+        are gathered there, while the GPU works, and pinned: from other memory the copy may wait for the steps before.
+        """
+        index = index.to(self.labels.device)
+        rows = index if self.rows is None else self.rows[index]
+        images, labels = self.images[rows], self.labels[rows]
+        if device.type == "cuda" and images.device.type == "cpu":
+            images, labels = images.pin_memory(), labels.pin_memory()
+        return images.to(device, non_blocking=True).permute(0, 3, 1, 2), labels.to(device, non_blocking=True)
+
+    def all_labels(self) -> Tensor:
+        """Labels of the part, int64 (N,), on the CPU."""
+        return (self.labels if self.rows is None else self.labels[self.rows]).cpu()
+
+
+def split_train_validation(labels: np.ndarray, fraction: float, seed: int, info: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Draw a validation part from the training part, stratified by class.
+
+    Args:
+        labels: int64 (N,).
+        fraction: share of the validation part, in (0, 0.5].
+        seed: the same labels, fraction and seed give the same split.
+        info: the content of dataset.json; errors name the dataset and the class as it does.
+
+    Returns:
+        Indices of the training and of the validation images, int64, each in ascending order.
+
+    Raises:
+        UserError: a class has a single image, or there are too few images for every class to be in both parts.
+    """
+    from sklearn.model_selection import train_test_split
+
+    classes, counts = np.unique(labels, return_counts=True)
+    if counts.min() < 2:
+        raise UserError(
+            f"datasets.{info['dataset']}: class {info['classes'][classes[counts.argmin()]]!r} has one training image;"
+            " validation needs a second. Add images or remove the class."
+        )
+    try:
+        train, validation = train_test_split(
+            np.arange(len(labels)), test_size=fraction, random_state=seed, stratify=labels
+        )
+    except ValueError as error:  # scikit-learn's words name the sizes and the number of classes
+        raise UserError(
+            f"datasets.{info['dataset']}: a validation part of {fraction:g} cannot be drawn from {len(labels)} training"
+            f" images: {error} Change the recipe's `validation`, or add images."
+        ) from None
+    return np.sort(train), np.sort(validation)

@@ -1,0 +1,283 @@
+"""What a finished experiment left behind, read with care: metrics.json, timing.json and history.csv."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import (
+    BaseModel,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from deepnets.utils.errors import UserError
+from deepnets.utils.files import read_json
+
+HISTORY_COLUMNS = (
+    "epoch",
+    "lr",
+    "train_loss",
+    "train_accuracy",
+    "val_loss",
+    "val_accuracy",
+    "seconds",
+    "images_per_second",
+)
+# The architectures' names as their papers write them; any other model is called what config.yaml calls it.
+DISPLAY_NAMES = {
+    "vgg16": "VGG-16",
+    "inception_v3": "Inception V3",
+    "resnet50": "ResNet50",
+    "mobilenet_v2": "MobileNetV2",
+}
+
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Loss = float | None  # None: not finite, which JSON cannot say
+History = dict[str, list[float]]
+
+
+def display_name(model: str) -> str:
+    """The name of a model for readers: `resnet50` is ResNet50, a user's own `my_net` stays my_net."""
+    return DISPLAY_NAMES.get(model, model)
+
+
+class Names(BaseModel):
+    """What identifies an experiment among others."""
+
+    dataset: str
+    model: str
+    recipe: str
+    seed: int
+
+
+class SplitMetrics(BaseModel):
+    """Figures of one part of the data; the accuracy is a fraction. `of`: size of the part that `n` is a sample of."""
+
+    n: PositiveInt
+    of: PositiveInt | None = None
+    loss: Loss
+    accuracy: Fraction
+
+
+class ClassFigures(BaseModel):
+    """One row of metrics.json's `test.per_class`: figures of one class, `n` its number of test images."""
+
+    name: str = Field(alias="class")
+    n: NonNegativeInt
+    precision: Fraction
+    recall: Fraction
+    f1: Fraction
+
+
+class TestMetrics(SplitMetrics):
+    """Figures of the test part; `confusion_matrix[i][j]` counts images of true class i taken for class j."""
+
+    precision_macro: Fraction
+    recall_macro: Fraction
+    f1_macro: Fraction
+    accuracy_ci95: tuple[Fraction, Fraction]
+    ece: Fraction
+    per_class: list[ClassFigures]
+    confusion_matrix: list[list[NonNegativeInt]]
+
+
+class Network(BaseModel):
+    """Size of the network: counts, and megabytes (10^6 bytes) as torchinfo estimates them at batch size 1."""
+
+    parameters: PositiveInt
+    trainable_parameters: PositiveInt
+    mult_adds: NonNegativeInt
+    size_mb: NonNegativeFloat
+    weights_mb: NonNegativeFloat
+    input_size: list[int]
+
+
+class Metrics(BaseModel):
+    """metrics.json."""
+
+    schema_version: Literal[1]
+    experiment: Names
+    spec: dict[str, Any]
+    spec_sha256: str
+    train: SplitMetrics
+    validation: SplitMetrics
+    test: TestMetrics
+    classes: list[str]
+    model: Network
+    warnings: list[str]
+
+    @field_validator("spec")
+    @classmethod
+    def _has_what_is_read(cls, spec: dict[str, Any]) -> dict[str, Any]:
+        try:
+            spec["dataset"]["horizontal_flip"], spec["model"]["architecture"], spec["recipe"]["epochs"]
+        except (KeyError, TypeError):
+            raise ValueError("must have dataset.horizontal_flip, model.architecture and recipe.epochs") from None
+        return spec
+
+    @model_validator(mode="after")
+    def _one_row_and_column_per_class(self):
+        rows = self.test.confusion_matrix
+        if any(len(row) != len(self.classes) for row in [rows, self.test.per_class, *rows]):
+            raise ValueError(f"test.confusion_matrix and test.per_class must have {len(self.classes)} classes")
+        return self
+
+
+class Timing(BaseModel):
+    """timing.json: all that may differ between two runs that compute the same thing; memory in 10^6 bytes."""
+
+    device: str
+    device_name: str | None = None
+    precision: str
+    threads: PositiveInt
+    processes: PositiveInt = 1
+    deterministic: bool = False  # a file that does not say so promises nothing
+    accumulation: PositiveInt = 1
+    train_seconds: NonNegativeFloat  # of the steps alone
+    wall_seconds: NonNegativeFloat
+    images_per_second: NonNegativeFloat
+    peak_memory_mb: NonNegativeFloat | None = None
+    resumed_from_epochs: list[Annotated[float, Field(ge=0)]] = []
+    versions: dict[str, str] = {}
+
+    @property
+    def name(self) -> str:
+        """What the training ran on: the processor's name, else its kind."""
+        return self.device_name or self.device
+
+    @property
+    def thread_count(self) -> str:
+        """The CPU threads, in words, and in how many processes."""
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        return threads if self.processes == 1 else f"{threads} in each of {self.processes} processes"
+
+
+Content = TypeVar("Content", bound=BaseModel)
+
+
+def _read(path: str | Path, content: type[Content]) -> Content:
+    try:
+        return content.model_validate(read_json(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        problem = f"{place}: {first['msg']}" if place else first["msg"]
+        raise UserError(f"{path}: damaged ({problem}); delete it and run the same command again.") from None
+
+
+def read_metrics(path: str | Path) -> Metrics:
+    """Read metrics.json.
+
+    Raises:
+        UserError: missing, not JSON, or not what evaluate writes; the message names file, key and way out.
+    """
+    return _read(path, Metrics)
+
+
+def read_timing(path: str | Path) -> Timing:
+    """Read timing.json.
+
+    Raises:
+        UserError: missing, not JSON, or not what train writes; the message names file, key and way out.
+    """
+    return _read(path, Timing)
+
+
+def read_history(path: str | Path) -> History:
+    """Read history.csv as one list per column, a value per epoch; a loss that was not finite is nan or inf.
+
+    Raises:
+        UserError: missing, empty, a column or cell missing, not numbers, or epochs that do not count 1, 2, 3, ...
+    """
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file, strict=True))
+        history = {column: [float(row[column]) for row in rows] for column in HISTORY_COLUMNS}
+    except FileNotFoundError:
+        raise UserError(f"{path}: the file is missing; run the same command again to rebuild it.") from None
+    except KeyError as error:
+        raise UserError(f"{path}: damaged, no column {error}; delete it and run the same command again.") from None
+    except (UnicodeDecodeError, csv.Error, TypeError, ValueError) as error:
+        raise UserError(f"{path}: damaged ({error}); delete it and run the same command again.") from None
+    if not rows or history["epoch"] != list(range(1, len(rows) + 1)):
+        raise UserError(
+            f"{path}: damaged, its epochs must count 1, 2, 3, ... without a gap; "
+            "delete it and run the same command again."
+        )
+    return history
+
+
+@dataclass(frozen=True)
+class Result:
+    """One finished experiment; `history` is None where a figure has no use for it."""
+
+    directory: Path
+    metrics: Metrics
+    timing: Timing
+    history: History | None = None
+
+    @property
+    def dataset(self) -> str:
+        return self.metrics.experiment.dataset
+
+    @property
+    def model(self) -> str:
+        return self.metrics.experiment.model
+
+    @property
+    def recipe(self) -> str:
+        return self.metrics.experiment.recipe
+
+    @property
+    def seed(self) -> int:
+        return self.metrics.experiment.seed
+
+    @property
+    def architecture(self) -> str:
+        return self.metrics.spec["model"]["architecture"]
+
+    @property
+    def epochs(self) -> int:
+        return self.metrics.spec["recipe"]["epochs"]
+
+    @property
+    def accumulation(self) -> int:
+        """Parts in which the recipe has each batch computed."""
+        return self.metrics.spec["recipe"].get("accumulation", 1)
+
+    @property
+    def was_split(self) -> bool:
+        """Whether memory ran out in the training, and batches were computed in more parts than the recipe says."""
+        return self.timing.accumulation > self.accumulation
+
+    @property
+    def warnings(self) -> list[str]:
+        """Those of metrics.json, and what timing.json has to add."""
+        split = (
+            f"memory ran out, so each batch was computed in {self.timing.accumulation} parts, not {self.accumulation}:"
+            " batch normalisation saw each part alone, and where there is more memory the figures differ"
+        )
+        return [*self.metrics.warnings, *([split] if self.was_split else [])]
+
+
+def read_result(directory: str | Path) -> Result:
+    """Read all three files of one experiment's directory, `.../{dataset}/{model}/{recipe}/seed{seed}`.
+
+    Raises:
+        UserError: a file is missing or damaged, or metrics.json is that of another experiment.
+    """
+    directory = Path(directory)
+    metrics = read_metrics(directory / "metrics.json")
+    names = metrics.experiment
+    if directory.parts[-4:] != (names.dataset, names.model, names.recipe, f"seed{names.seed}"):
+        raise UserError(
+            f"{directory / 'metrics.json'}: belongs to another experiment ({names.dataset}/{names.model}/"
+            f"{names.recipe}/seed{names.seed}); delete it and run the same command again."
+        )
+    return Result(directory, metrics, read_timing(directory / "timing.json"), read_history(directory / "history.csv"))

@@ -1,0 +1,154 @@
+"""Which code a result depends on: a script's import closure, and a digest per file that sees code, not text.
+
+A step runs again when its code changes, and only then. Its code is what its script imports from this folder, directly
+or not; of each file counts the syntax tree, so that comments, docstrings and formatting cost nobody a training.
+
+Reading costs about 20 ms per 1000 lines, once per file and process.
+"""
+
+import ast
+import functools
+import hashlib
+import importlib.util
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from deepnets.utils.errors import UserError
+
+SCRIPTS = "scripts"  # where scripts find their modules, below the repository's root
+
+
+class Source(NamedTuple):
+    """What a Python file says: the modules that it imports, relative names with leading dots, and its digest."""
+
+    imports: frozenset[str]
+    digest: str
+
+
+def import_closure(script: str | Path, root: str | Path, extra: Sequence[str] = ()) -> list[Path]:
+    """Files of this repository that a script runs: itself and every module below scripts/ that it can import.
+
+    Imports inside functions count, and so do the `__init__.py` of the packages on the way.
+
+    Args:
+        script: the script, relative to `root`.
+        root: the repository's root.
+        extra: names of modules that are imported by a computed name ("deepnets.models.resnet50"), which no reader of
+            the code can see; their closures are added.
+
+    Returns:
+        Paths relative to `root`, sorted.
+
+    Raises:
+        UserError: one of the files is not valid Python; the message names it and the line.
+        ModuleNotFoundError: a module of `extra` is not below scripts/.
+    """
+    root = Path(root)
+    scripts = root / SCRIPTS
+    found: set[Path] = set()
+    waiting = [root / script]
+    for module in extra:
+        waiting += _existing(scripts, module)
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            package = ".".join(path.parent.relative_to(scripts).parts)
+            for name in read_source(path).imports:
+                waiting += _module_files(scripts, importlib.util.resolve_name(name, package))
+    return sorted(path.relative_to(root) for path in found)
+
+
+def digests(paths: Iterable[str | Path], root: str | Path = ".") -> dict[str, str]:
+    """Digest of each file: of its syntax tree if it is Python, else of its bytes.
+
+    The same on every supported Python, unaffected by comments, docstrings and formatting.
+
+    Args:
+        paths: files, relative to `root`.
+        root: the repository's root.
+
+    Returns:
+        16 hexadecimal digits by path as given, in POSIX spelling, sorted by path.
+
+    Raises:
+        UserError: a Python file is not valid Python; the message names it and the line.
+    """
+    return {path.as_posix(): _digest(Path(root) / path) for path in sorted(map(Path, paths))}
+
+
+def read_source(path: Path) -> Source:
+    """Imports and digest of a Python file; read again only when its time or size have changed."""
+    status = path.stat()
+    return _read_source(path, status.st_mtime_ns, status.st_size)
+
+
+@functools.cache
+def _read_source(path: Path, _mtime_ns: int, _size: int) -> Source:
+    try:
+        tree = ast.parse(path.read_bytes())
+    except SyntaxError as error:
+        raise UserError(f"{path}:{error.lineno or 1}: not valid Python ({error.msg}); mend it and run again.") from None
+    return Source(frozenset(_imported_names(tree)), _short_hash(repr(_essence(tree)).encode()))
+
+
+def _imported_names(tree: ast.AST) -> Iterator[str]:
+    """Every name that an import statement anywhere in the tree may take for a module; many are only attributes."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            origin = "." * node.level + (node.module or "")
+            yield origin
+            separator = "" if origin.endswith(".") else "."
+            yield from (f"{origin}{separator}{alias.name}" for alias in node.names if alias.name != "*")
+
+
+def _module_files(scripts: Path, name: str) -> list[Path]:
+    """Files that importing `name` runs: its packages' `__init__.py` and its own, as far as they are below `scripts`."""
+    files = []
+    place = scripts
+    for part in name.split("."):
+        place = place / part
+        files += [file for file in (place / "__init__.py", place.with_suffix(".py")) if file.is_file()][:1]
+    return files
+
+
+def _existing(scripts: Path, name: str) -> list[Path]:
+    files = _module_files(scripts, name)
+    if len(files) != len(name.split(".")):
+        raise ModuleNotFoundError(f"No module named {name!r} below {scripts}.")
+    return files
+
+
+def _digest(path: Path) -> str:
+    return read_source(path).digest if path.suffix == ".py" else _short_hash(path.read_bytes())
+
+
+def _short_hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _essence(node: Any) -> Any:
+    """The part of a syntax tree that runs, as nested lists: no positions, docstrings, `pass` or empty fields.
+
+    Neither ast.dump nor ast.unparse would do: their output for the same code differs from one Python to the next.
+    """
+    if isinstance(node, list):
+        return [_essence(item) for item in node if not _is_inert(item)]
+    if isinstance(node, ast.JoinedStr):  # Python 3.12.0 and 3.12.1 end some format specifications with an empty text
+        node = ast.JoinedStr([part for part in node.values if not _is_empty_text(part)])
+    if isinstance(node, ast.AST):
+        fields = [(name, value) for name, value in ast.iter_fields(node) if name not in ("ctx", "kind")]
+        return [type(node).__name__, *((name, _essence(value)) for name, value in fields if value not in (None, []))]
+    return repr(node)
+
+
+def _is_inert(node: Any) -> bool:
+    """A statement that does nothing: a docstring or any other bare constant, `pass`."""
+    return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+
+
+def _is_empty_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and node.value == ""

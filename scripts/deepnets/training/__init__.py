@@ -1,0 +1,1 @@
+"""The training loop and what it stands on: augmentation, optimizer, checkpoints, device, several processes."""

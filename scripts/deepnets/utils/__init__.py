@@ -1,0 +1,1 @@
+"""What every room uses: files, checksums, errors, logging, the machine."""

@@ -1,0 +1,60 @@
+"""Tensors on disk: safetensors, never pickle; a file is whole or it is not there."""
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from deepnets.utils.errors import UserError
+from deepnets.utils.files import atomic_path, canonical_json
+
+
+def save_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
+    """Write tensors and JSON-able metadata as one safetensors file, atomically; same content, same bytes.
+
+    Metadata values are stored as strings: strings as they are, everything else as canonical JSON.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written.
+    """
+    texts = {key: value if isinstance(value, str) else canonical_json(value) for key, value in metadata.items()}
+    with atomic_path(path) as temporary:
+        try:
+            safetensors.torch.save_file({name: t.contiguous() for name, t in tensors.items()}, temporary, texts)
+        except safetensors.SafetensorError as error:  # a full disk reaches it as a text
+            number = re.search(r"os error (\d+)", str(error))
+            if number is None:
+                raise
+            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
+        _sort_metadata(temporary)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Put a safetensors file's metadata in order: safetensors writes it in the random order of a Rust hash map."""
+    with open(path, "r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header = {"__metadata__": dict(sorted(header.pop("__metadata__").items())), **header}
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        file.seek(8)
+        file.write(text.ljust(length))
+
+
+def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read a safetensors file: its tensors, on the CPU, and its metadata.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except FileNotFoundError:
+        raise UserError(f"{path}: the file is missing; run the same command again to rebuild it.") from None
+    except (safetensors.SafetensorError, OSError) as error:
+        raise UserError(f"{path}: damaged ({error}); delete it and run the same command again.") from None
