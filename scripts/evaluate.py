@@ -66,7 +66,7 @@ def evaluate(args: argparse.Namespace) -> None:
     model = model.to(hardware.device, memory_format=torch.channels_last)
     augmentation = Augmentation(recipe.augment, False, facts["mean"], facts["std"], hardware.device)
 
-    parts, train_size = open_parts(args.data, recipe.validation, spec["seed"])
+    parts, train_size = open_parts(args.data, recipe.validation_fraction, spec["seed"])
     logits = {name: predict(model, part, augmentation, hardware).numpy() for name, part in parts.items()}
     labels = {name: part.all_labels().numpy() for name, part in parts.items()}
     figures = {name: metrics.basic_metrics(logits[name], labels[name]) for name in ("train", "validation")}

@@ -191,7 +191,7 @@ def build_trainer(args: argparse.Namespace, recipe: Recipe, whole: Split, info: 
     device, threads = "auto" if args.gpus else "cpu", max(1, args.threads // processes.count)
     hardware = configure_device(model, device, recipe.precision, threads)
     model = model.to(hardware.device, memory_format=torch.channels_last)
-    rows = split_train_validation(whole.labels.numpy(), recipe.validation, spec["seed"], info)
+    rows = split_train_validation(whole.labels.numpy(), recipe.validation_fraction, spec["seed"], info)
     whole = whole.to(hardware.device)
     train_split, validation_split = (whole.select(torch.from_numpy(of_part)) for of_part in rows)
     augmentation = Augmentation(

@@ -192,7 +192,8 @@ def slurm_with_accounting() -> Iterator[Slurm]:
 
 # 50 epochs of 1.8 s. All that a state holds: averaged weights, batch norm, several sources of randomness.
 RECIPES = """recipes:
-  long: {epochs: 50, batch_size: 8, lr: 0.02, averaging: ema, augment: {rotation: 5, random_erasing: 0.3, mixup: 0.2}}
+  long: {epochs: 50, batch_size: 8, lr: 0.02, weight_averaging: ema,
+    augment: {rotation: 5, random_erasing: 0.3, mixup: 0.2}}
   short: {epochs: 4, batch_size: 8}
 """
 ON_ONE_MACHINE = ("--cores", "2", "--resources", "gpu=0")  # on CPUs, as the jobs that are compared with it

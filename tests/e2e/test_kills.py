@@ -22,7 +22,7 @@ KILLS = int(os.environ.get("KILLS", "20"))
 EXPERIMENT = "results/shapes/mobilenet_v2/long/seed0"
 # Everything that a state holds: averaged weights, dropout, batch norm, several sources of randomness.
 LONG = (
-    "recipes:\n  long: {epochs: 30, batch_size: 8, lr: 0.02, averaging: ema,"
+    "recipes:\n  long: {epochs: 30, batch_size: 8, lr: 0.02, weight_averaging: ema,"
     " augment: {rotation: 5, crop_padding: 1, random_erasing: 0.3, mixup: 0.2}}\n"
 )
 COMMAND = [sys.executable, "-m", "snakemake", "--cores", "1", f"{EXPERIMENT}/metrics.json"]

@@ -194,8 +194,18 @@ REFUSALS = {
         {"recipes/long/augment/random_erasing": 1.5},
         ["recipes.long.augment.random_erasing: must be at most 1 (got 1.5)"],
     ),
-    "no validation": ({"recipes/quick/validation": 0}, ["recipes.quick.validation: must be above 0 (got 0)"]),
-    "all validation": ({"recipes/quick/validation": 0.6}, ["validation: must be at most 0.5 (got 0.6)"]),
+    "old name of a key": (
+        {"recipes/quick/averaging": "ema"},
+        ["recipes.quick.averaging: is now called 'weight_averaging' (got 'ema'); rename the key"],
+    ),
+    "no validation": (
+        {"recipes/quick/validation_fraction": 0},
+        ["recipes.quick.validation_fraction: must be above 0 (got 0)"],
+    ),
+    "all validation": (
+        {"recipes/quick/validation_fraction": 0.6},
+        ["validation_fraction: must be at most 0.5 (got 0.6)"],
+    ),
     "negative seed": ({"studies/paper/0/seeds": [-1]}, ["studies.paper[0].seeds[0]: must be at least 0 (got -1)"]),
     "unknown word": ({"recipes/quick/optimizer": "adam"}, ["optimizer: must be 'sgd' or 'adamw' (got 'adam')"]),
     "two channels": ({"datasets/mnist/channels": 2}, ["datasets.mnist.channels: must be 1 or 3 (got 2)"]),

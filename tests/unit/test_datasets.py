@@ -399,5 +399,7 @@ def test_class_with_one_image_cannot_be_split():
 
 
 def test_validation_part_smaller_than_the_classes_is_refused():
-    with pytest.raises(UserError, match=r"datasets\.birds: .*0\.1 cannot .* 20 training images.*recipe's `validation`"):
+    with pytest.raises(
+        UserError, match=r"datasets\.birds: .*0\.1 cannot .* 20 training images.*recipe's `validation_fraction`"
+    ):
         split_train_validation(np.arange(20) % 10, 0.1, 0, INFO)

@@ -96,10 +96,10 @@ def test_on_a_gpu_the_batch_takes_no_memory_of_the_host(config):
 @pytest.mark.parametrize(
     ("recipe", "copies"),
     [
-        ({"averaging": "ema"}, 1),
-        ({"averaging": "swa"}, 1),
+        ({"weight_averaging": "ema"}, 1),
+        ({"weight_averaging": "swa"}, 1),
         ({"optimizer": "adamw"}, 1),
-        ({"optimizer": "adamw", "averaging": "ema"}, 2),
+        ({"optimizer": "adamw", "weight_averaging": "ema"}, 2),
     ],
 )
 def test_averaged_weights_and_second_moments_ask_for_a_copy_of_the_weights_each(asked, recipe, copies):
@@ -109,7 +109,7 @@ def test_averaged_weights_and_second_moments_ask_for_a_copy_of_the_weights_each(
 
 def test_vgg16_with_averaged_weights_gets_what_it_was_measured_to_need(asked):
     """3,586 MB without them, in float32 on batches of 128 images of 32 px; its weights are 537 MB."""
-    assert asked({"architecture": "vgg16"}, batch_size=128, averaging="ema") > 3586 + 537
+    assert asked({"architecture": "vgg16"}, batch_size=128, weight_averaging="ema") > 3586 + 537
 
 
 def test_architecture_that_nobody_measured_asks_for_the_most(asked):

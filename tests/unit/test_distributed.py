@@ -216,15 +216,15 @@ SAME = {
     "adamw": {"recipe": {"optimizer": "adamw", "lr": 0.01}},
     "smoothed, clipped": {"recipe": {"label_smoothing": 0.1, "clip_norm": 0.1}},
     "accumulated": {"recipe": {"batch_size": 10, "accumulation": 5}},
-    "averaged": {"recipe": {"averaging": "ema", "averaging_decay": 0.8}},
+    "averaged": {"recipe": {"weight_averaging": "ema", "ema_decay": 0.8}},
     "augmented": {"recipe": {"augment": {"crop_padding": 1, "rotation": 10, "random_erasing": 0.5, "cutout": 2}}},
     "mixup": {"recipe": {"augment": {"mixup": 1, "crop_padding": 1}}},
     "cutmix": {"recipe": {"augment": {"cutmix": 1, "rotation": 10}, "batch_size": 10, "accumulation": 2}},
     "resized": {"recipe": {"progressive_resizing": {"start": 0.7, "until": 0.6}}},
     "one image to validate on": {"validation": 1},
     "batch norm": {"norm": True},
-    "batch norm, averaged": {"norm": True, "recipe": {"averaging": "ema", "averaging_decay": 0.8}},
-    "batch norm, averaged at the end": {"norm": True, "recipe": {"averaging": "swa", "averaging_start": 0.4}},
+    "batch norm, averaged": {"norm": True, "recipe": {"weight_averaging": "ema", "ema_decay": 0.8}},
+    "batch norm, averaged at the end": {"norm": True, "recipe": {"weight_averaging": "swa", "averaging_start": 0.4}},
 }
 # Of these, each number of processes makes its own.
 OTHER = {
@@ -233,7 +233,7 @@ OTHER = {
     "bfloat16": {"norm": True, "recipe": {"precision": "bf16"}},
 }
 DIVERGING = {"diverging": {"recipe": {"lr": 1e30, "warmup": 0}}}
-EVERYTHING = {"norm": True, "recipe": {"averaging": "ema", "augment": {"mixup": 0.3}}}
+EVERYTHING = {"norm": True, "recipe": {"weight_averaging": "ema", "augment": {"mixup": 0.3}}}
 STOPPED = EVERYTHING | {"stop_after": 4, "stopped_rank": 1}
 
 

@@ -149,7 +149,7 @@ def test_a_separable_problem_is_learned(states):
 
 
 def test_two_trainings_are_bitwise_identical(fit):
-    recipe = {"augment": {"crop_padding": 1, "mixup": 0.5, "cutout": 2}, "averaging": "ema"}
+    recipe = {"augment": {"crop_padding": 1, "mixup": 0.5, "cutout": 2}, "weight_averaging": "ema"}
     one, two = (fit(lambda: trainer(network(dropout=0.3), **recipe)) for _ in range(2))
     assert same(one, two)
 
@@ -210,8 +210,8 @@ VARIANTS = {
     "sgd": {},
     "no-momentum": {"momentum": 0},
     "adamw": {"optimizer": "adamw", "lr": 0.01},
-    "ema": {"averaging": "ema", "averaging_decay": 0.8},
-    "swa": {"averaging": "swa", "averaging_start": 0.4},
+    "ema": {"weight_averaging": "ema", "ema_decay": 0.8},
+    "swa": {"weight_averaging": "swa", "averaging_start": 0.4},
     "augmented": {"augment": {"crop_padding": 1, "rotation": 10, "random_erasing": 0.5, "mixup": 1, "cutmix": 1}},
     "accumulated": {"accumulation": 2, "clip_norm": 0.5},
     "resized": {"progressive_resizing": {"start": 0.7, "until": 0.6}},
@@ -230,7 +230,7 @@ def test_training_stopped_at_any_step_ends_with_the_same_bits(fit, recipe):
 
 def test_training_stopped_at_every_step_ends_with_the_same_bits(fit):
     def make():
-        return trainer(network(dropout=0.3), averaging="ema", augment={"mixup": 0.3})
+        return trainer(network(dropout=0.3), weight_averaging="ema", augment={"mixup": 0.3})
 
     assert same(fit(make, [1] * 9), fit(make))
 
@@ -349,12 +349,16 @@ def test_batch_larger_than_the_data_is_all_of_the_data(states, monkeypatch):
 
 def test_validation_images_have_no_influence_on_the_weights(states):
     rest = separable().images[34:]
-    plain = trainer(averaging="swa", averaging_start=0.4).fit(states).state_dict()
+    plain = trainer(weight_averaging="swa", averaging_start=0.4).fit(states).state_dict()
     forget(states)
     poisoned = separable()
     poisoned.images[34:], poisoned.labels[34:] = 255 - rest, 0
     train, validation = poisoned.select(torch.arange(34)), poisoned.select(torch.arange(34, 40))
-    again = trainer(train=train, validation=validation, averaging="swa", averaging_start=0.4).fit(states).state_dict()
+    again = (
+        trainer(train=train, validation=validation, weight_averaging="swa", averaging_start=0.4)
+        .fit(states)
+        .state_dict()
+    )
     assert all(torch.equal(tensor, again[name]) for name, tensor in plain.items())
 
 
@@ -499,7 +503,7 @@ def test_order_of_an_epoch_is_uniform_over_all_images(monkeypatch):
 
 def test_averaged_network_is_the_result_and_the_one_validated(states):
     model = network()
-    averaging = trainer(model, averaging="ema", averaging_decay=0.9)
+    averaging = trainer(model, weight_averaging="ema", ema_decay=0.9)
     result = averaging.fit(states)
     assert not torch.equal(result[0].weight, model[0].weight)
     logits = predict(result, averaging.validation_split, averaging.augmentation, HARDWARE)
@@ -508,7 +512,7 @@ def test_averaged_network_is_the_result_and_the_one_validated(states):
 
 
 def test_swa_averages_the_end_of_training_and_estimates_batch_statistics_anew(states):
-    averaging = trainer(averaging="swa", averaging_start=0.5, train=separable(30), epochs=2)
+    averaging = trainer(weight_averaging="swa", averaging_start=0.5, train=separable(30), epochs=2)
     weights = []
     step = averaging._step
     averaging._step = lambda *args: (step(*args), weights.append(averaging.model[0].weight.detach().clone()))
@@ -586,7 +590,7 @@ def test_steps_of_an_epoch_on_a_gpu_never_wait_for_it(averaging):
     recipe = Recipe(
         epochs=1,
         batch_size=4,
-        averaging=averaging,
+        weight_averaging=averaging,
         averaging_start=0,
         clip_norm=1,
         progressive_resizing={"start": 0.5},

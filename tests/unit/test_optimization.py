@@ -170,13 +170,13 @@ def average_of(recipe: Recipe, values: list[float]) -> nn.BatchNorm1d:
 
 
 def test_moving_average_equals_a_hand_computation():
-    average = average_of(Recipe(averaging="ema", averaging_decay=0.8), [1.0, 2.0, 5.0])
+    average = average_of(Recipe(weight_averaging="ema", ema_decay=0.8), [1.0, 2.0, 5.0])
     assert average.weight.item() == pytest.approx(0.8 * (0.8 * 1 + 0.2 * 2) + 0.2 * 5)
     assert average.running_mean.item() == pytest.approx(average.weight.item())  # statistics move along
 
 
 def test_stochastic_weight_average_is_the_mean():
-    assert average_of(Recipe(averaging="swa"), [1.0, 2.0, 6.0]).weight.item() == pytest.approx(3.0)
+    assert average_of(Recipe(weight_averaging="swa"), [1.0, 2.0, 6.0]).weight.item() == pytest.approx(3.0)
 
 
 def test_no_average_where_the_recipe_asks_for_none(model):

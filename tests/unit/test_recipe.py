@@ -16,10 +16,10 @@ ALLOWED = {
     "warmup": [0, 0.99],
     "label_smoothing": [0, 0.99],
     "clip_norm": [None, 0.1, "1e-1"],
-    "averaging": ["none", "ema", "swa"],
-    "averaging_decay": [0.001, 0.9999],
+    "weight_averaging": ["none", "ema", "swa"],
+    "ema_decay": [0.001, 0.9999],
     "averaging_start": [0, 0.99],
-    "validation": [0.01, 0.5],
+    "validation_fraction": [0.01, 0.5],
     "precision": ["auto", "fp32", "bf16"],
     "compile": [True, False],
     "progressive_resizing": [None, {}, {"start": 1, "until": 0.99}],
@@ -36,9 +36,9 @@ REFUSED = {
     "warmup": [-0.1, 1],
     "label_smoothing": [-0.1, 1],
     "clip_norm": [0, -1, "none"],
-    "averaging_decay": [0, 1],
+    "ema_decay": [0, 1],
     "averaging_start": [-0.1, 1],
-    "validation": [0, 0.51, 1],
+    "validation_fraction": [0, 0.51, 1],
     "compile": [0, "yes"],
     "progressive_resizing": [{"start": 0}, {"start": 1.1}, {"until": 0}, {"until": 1}, True],
     "augment": [
@@ -93,7 +93,9 @@ def test_a_recipe_survives_its_own_json():
 @pytest.mark.parametrize("settings", [Recipe, Augment, ProgressiveResizing])
 def test_every_key_says_what_it_does(settings):
     for name, field in settings.model_fields.items():
-        assert field.description, f"add a description to {settings.__name__}.{name} in scripts/deepnets/config/recipe.py"
+        assert field.description, (
+            f"add a description to {settings.__name__}.{name} in scripts/deepnets/config/recipe.py"
+        )
         assert field.description.endswith(".")
 
 

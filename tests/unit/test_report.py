@@ -253,17 +253,17 @@ def test_what_is_off_in_one_recipe_is_told_by_its_settings_in_another(experiment
 @pytest.mark.parametrize(
     ("chosen", "told"),
     [
-        ({"averaging": "none"}, "momentum 0.9"),
-        ({"averaging": "ema"}, "averaging ema, averaging_decay 0.99, momentum 0.9"),
-        ({"averaging": "swa"}, "averaging swa, averaging_start 0.75, momentum 0.9"),
-        ({"averaging": "none", "optimizer": "adamw"}, ""),
+        ({"weight_averaging": "none"}, "momentum 0.9"),
+        ({"weight_averaging": "ema"}, "ema_decay 0.99, momentum 0.9, weight_averaging ema"),
+        ({"weight_averaging": "swa"}, "averaging_start 0.75, momentum 0.9, weight_averaging swa"),
+        ({"weight_averaging": "none", "optimizer": "adamw"}, ""),
     ],
 )
 def test_settings_that_do_nothing_are_left_out(experiment, write_report, chosen, told):
     directory = experiment()
-    set_recipe(directory, averaging_decay=0.99, averaging_start=0.75, momentum=0.9, **chosen)
+    set_recipe(directory, ema_decay=0.99, averaging_start=0.75, momentum=0.9, **chosen)
     line = write_report(directory).split("One recipe for all experiments:\n")[1].split("; off")[0]
-    names = ("averaging", "averaging_decay", "averaging_start", "momentum")
+    names = ("weight_averaging", "ema_decay", "averaging_start", "momentum")
     assert ", ".join(part for part in sorted(line.split(", ")) if part.split()[0] in names) == told
 
 

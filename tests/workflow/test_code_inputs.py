@@ -64,4 +64,6 @@ def test_only_stages_that_compute_load_torch(processes):
 def test_plots_and_report_name_no_code_of_training(jobs):
     for rule, inputs, _ in jobs:
         if rule.startswith("plot") or rule == "report":
-            assert not {"scripts/deepnets/training/trainer.py", "scripts/deepnets/training/augmentation.py"} & set(inputs), rule
+            assert not {"scripts/deepnets/training/trainer.py", "scripts/deepnets/training/augmentation.py"} & set(
+                inputs
+            ), rule

@@ -34,6 +34,13 @@ _RULES = {
     "string_too_short": "must not be empty",
 }
 
+# Keys that older configurations have, and what they are called now.
+_RENAMED_KEYS = {
+    "validation": "validation_fraction",
+    "averaging": "weight_averaging",
+    "averaging_decay": "ema_decay",
+}
+
 
 class Problem(NamedTuple):
     """One thing to mend, and where."""
@@ -84,6 +91,8 @@ def _problem(detail: dict, schema: dict) -> Problem:
     if detail["loc"][-1:] == ("[key]",):
         return Problem(path, f"not a valid name {got}; {NAME_RULE}")
     if kind == "extra_forbidden":
+        if new_name := _RENAMED_KEYS.get(path[-1]):
+            return Problem(path, f"is now called {new_name!r} {got}; rename the key")
         return Problem(path, f"unknown key {got}; {nearest(path[-1], siblings)}")
     if kind == "missing":
         return Problem(path, f"missing; add it: {expected.get('description', 'it has no default')}")

@@ -75,14 +75,14 @@ class RecipeValues(StrictModel):
     clip_norm: PositiveNumber | None = Field(
         None, description="Gradients are scaled down to this norm where they are longer; null never does."
     )
-    averaging: Literal["none", "ema", "swa"] = Field(
+    weight_averaging: Literal["none", "ema", "swa"] = Field(
         "none",
         description="Evaluate averaged weights: ema is a moving average, swa the mean over the end of training,"
         " whose validation figures of single epochs are those before its batch statistics are estimated anew.",
     )
-    averaging_decay: Number = Field(0.99, gt=0, lt=1, description="Share of the old average kept in each step (ema).")
+    ema_decay: Number = Field(0.99, gt=0, lt=1, description="Share of the old average kept in each step (ema).")
     averaging_start: Number = Field(0.75, ge=0, lt=1, description="Fraction of the steps after which swa starts.")
-    validation: Number = Field(
+    validation_fraction: Number = Field(
         0.1, gt=0, le=0.5, description="Fraction of the training part held out, stratified by class, to validate on."
     )
     augment: Augment = Field(default_factory=Augment, description="Random changes to the training images.")

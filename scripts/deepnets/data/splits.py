@@ -110,6 +110,6 @@ def split_train_validation(labels: np.ndarray, fraction: float, seed: int, info:
     except ValueError as error:  # scikit-learn's words name the sizes and the number of classes
         raise UserError(
             f"datasets.{info['dataset']}: a validation part of {fraction:g} cannot be drawn from {len(labels)} training"
-            f" images: {error} Change the recipe's `validation`, or add images."
+            f" images: {error} Change the recipe's `validation_fraction`, or add images."
         ) from None
     return np.sort(train), np.sort(validation)

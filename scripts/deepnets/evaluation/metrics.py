@@ -95,6 +95,6 @@ def warnings(train: dict, validation: dict, validation_labels: NDArray[np.int64]
     if not above_chance:
         found.append(
             f"too few images to tell: {accuracy:.1%} on {images} validation images may be luck, as always naming the"
-            f" commonest class gets {majority:.1%}; add images, or hold out more of them by the recipe's validation"
+            f" commonest class gets {majority:.1%}; add images, or raise the recipe's validation_fraction"
         )
     return found

@@ -51,7 +51,7 @@ def memory_mb(spec: dict, input_shape: tuple[int, int, int], on_gpu: bool = Fals
     """
     cost, recipe = _cost(spec), spec["recipe"]
     # 4 bytes more for AdamW's second moment, and for the averaged weights.
-    bytes_each = BYTES_PER_PARAMETER + 4 * (recipe["optimizer"] == "adamw") + 4 * (recipe["averaging"] != "none")
+    bytes_each = BYTES_PER_PARAMETER + 4 * (recipe["optimizer"] == "adamw") + 4 * (recipe["weight_averaging"] != "none")
     images = math.ceil(recipe["batch_size"] / recipe["accumulation"])
     activations_mb = cost.kilobytes * images * _pixels(spec, input_shape) / 1000
     return round(TORCH_MB + bytes_each * cost.parameters + (0 if on_gpu else activations_mb))

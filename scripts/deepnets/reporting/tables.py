@@ -159,8 +159,8 @@ _OFF = ("none", "no", "0", "0.0")
 # StrictModel that do something only beside one value of another.
 _ONLY_WITH = {
     "momentum": ("optimizer", "sgd"),
-    "averaging_decay": ("averaging", "ema"),
-    "averaging_start": ("averaging", "swa"),
+    "ema_decay": ("weight_averaging", "ema"),
+    "averaging_start": ("weight_averaging", "swa"),
 }
 
 

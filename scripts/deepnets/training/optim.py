@@ -1,4 +1,4 @@
-"""Optimizer, learning-rate schedule and weight averaging: what a recipe's words mean."""
+"""Optimizer, learning-rate schedule and weight weight_averaging: what a recipe's words mean."""
 
 import math
 
@@ -58,12 +58,12 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 def build_average(model: nn.Module, recipe: Recipe) -> AveragedModel | None:
     """The running average of the weights that the recipe asks for, or None.
 
-    `ema`: exponential, with `averaging_decay`, batch-norm statistics averaged along. `swa`: equal weights from
+    `ema`: exponential, with `ema_decay`, batch-norm statistics averaged along. `swa`: equal weights from
     `averaging_start` on (Izmailov et al. 2018, arXiv 1803.05407); its batch-norm statistics are estimated at the end.
     """
-    if recipe.averaging == "ema":
-        return _Average(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.averaging_decay), use_buffers=True)
-    return _Average(model, multi_avg_fn=get_swa_multi_avg_fn()) if recipe.averaging == "swa" else None
+    if recipe.weight_averaging == "ema":
+        return _Average(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay), use_buffers=True)
+    return _Average(model, multi_avg_fn=get_swa_multi_avg_fn()) if recipe.weight_averaging == "swa" else None
 
 
 class _Average(AveragedModel):

@@ -213,7 +213,7 @@ class Trainer:
         return round(full * max(resizing.start, quarters / 4))
 
     def _averages_at(self, step: int) -> bool:
-        start = self.recipe.averaging_start if self.recipe.averaging == "swa" else 0.0
+        start = self.recipe.averaging_start if self.recipe.weight_averaging == "swa" else 0.0
         return step >= start * self.total_steps
 
     def _count(self, logits: Tensor, labels: Tensor) -> None:
@@ -265,7 +265,7 @@ class Trainer:
     def _final_network(self) -> nn.Module:
         """The network of the result; a stochastic weight average gets its batch-norm statistics first."""
         network = self._best_network()
-        if self.recipe.averaging == "swa" and network is not self.model:
+        if self.recipe.weight_averaging == "swa" and network is not self.model:
             # Dropout is on in this pass too.
             torch.manual_seed(derived_seed(self.seed, self.recipe.epochs, DROPOUT) + self.processes.rank)
             with self.hardware.autocast():
