@@ -51,7 +51,7 @@ def make_ready(config: Config, root: Path, ready: Path) -> None:
     write_text(data / "dataset.json", "{}")
     rng = np.random.default_rng(0)
     for experiment in config.experiments(NAME):
-        _write_results(experiment, root / "docs/demo/digits" / experiment.model / "quick/seed0", ready, rng)
+        _write_results(experiment, root / "docs/runs/demo/digits" / experiment.model / "quick/seed0", ready, rng)
 
 
 def _write_results(experiment: Experiment, like: Path, ready: Path, rng: np.random.Generator) -> None:

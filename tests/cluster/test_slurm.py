@@ -56,7 +56,7 @@ def snakemake_killed(run):
 
 
 def snakemake_killed_and_jobs_cancelled(run):
-    """With what profiles/README.md says to do then."""
+    """With what docs/cluster.md says to do then."""
     run.kill()
     run.slurm("scancel", "--name", re.search(r"SLURM run ID: (\S+)", run.said())[1])
     run.start("--unlock")

@@ -8,7 +8,7 @@ from deepnets.config.loader import load_config
 from deepnets.planning.estimates import COSTS, EVALUATION_BATCH, core_seconds, evaluation_memory_mb, memory_mb
 from deepnets.training import inference
 
-RUNS = {"docs/demo": "demo", "docs/reference": "paper_jpeg"}
+RUNS = {"docs/runs/demo": "demo", "docs/runs/reference": "paper_jpeg"}
 # Peak memory of the evaluations in the same runs, in MiB: max_rss of logs/*/evaluate.benchmark.tsv; in bfloat16.
 EVALUATIONS = {
     ("digits", "vgg16"): 1539,

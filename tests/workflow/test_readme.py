@@ -63,7 +63,7 @@ def test_error_message_is_the_one_that_a_typo_gets(readme, root):
 
 
 def test_results_are_those_of_the_committed_run(readme, root):
-    rows = sorted(read_csv(root / "docs/demo/metrics.csv"), key=lambda row: -float(row["test_accuracy"]))
+    rows = sorted(read_csv(root / "docs/runs/demo/metrics.csv"), key=lambda row: -float(row["test_accuracy"]))
     assert table(readme, "model") == [
         f"| {display_name(row['model'])} | {int(row['trainable_parameters']):,} | {row['epochs']}"
         f" | {float(row['wall_seconds']):.0f} s | {percent(row, '')} % ({percent(row, '_ci95_low')} to"
@@ -75,7 +75,7 @@ def test_results_are_those_of_the_committed_run(readme, root):
 def test_results_of_the_published_study_are_those_of_the_committed_run(readme, root):
     published = read_csv(root / "workflow/published.csv")
     published = {(row["dataset"], row["model"]): row for row in published if row["kind"] == "study"}
-    rows = read_csv(root / "docs/reference/metrics.csv")
+    rows = read_csv(root / "docs/runs/reference/metrics.csv")
     assert len(rows) == 6
     for row in rows:
         row["published"] = published[row["dataset"].removesuffix("-jpeg"), row["architecture"]]["test_accuracy"]

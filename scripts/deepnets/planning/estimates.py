@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 
 TORCH_MB = 850  # a process that has loaded torch
 BYTES_PER_PARAMETER = 16  # weight, gradient, momentum and a copy in transit, 4 bytes each
-# Of a core, for each parameter in each optimizer step: VGG-16 on the digits of docs/demo, half of whose time it is.
+# Of a core, for each parameter in each optimizer step: VGG-16 on the digits of docs/runs/demo, half of its time.
 NANOSECONDS_PER_PARAMETER = 2
 EVALUATION_MB = 1000  # a process that has loaded torch, and the images and labels that it reads
 EVALUATION_BATCH = 256  # as in engine.py, which loads torch
@@ -17,7 +17,7 @@ EVALUATION_BATCH = 256  # as in engine.py, which loads torch
 
 @dataclass(frozen=True)
 class Cost:
-    """What an architecture costs on a CPU; measured by `make bench` and in the run of docs/reference.
+    """What an architecture costs on a CPU; measured by `make bench` and in the run of docs/runs/reference.
 
     parameters: in millions.
     kilobytes: memory for each pixel of each image of a batch, in float32, which takes more than bfloat16.
