@@ -2,12 +2,15 @@
 
 import copy
 import itertools
+from typing import get_args
 
 import pytest
 import torch
 from torch import nn
 
-from deepnets.config.recipe import Recipe
+from deepnets.config.optimizers import OPTIMIZERS
+from deepnets.config.recipe import Recipe, RecipeValues
+from deepnets.training import optim
 from deepnets.training.optim import build_average, build_optimizer, learning_rate, parameter_groups
 
 SCHEDULES = pytest.mark.parametrize("schedule", ["one_cycle", "cosine", "linear"])
@@ -121,6 +124,25 @@ def test_norms_and_biases_do_not_decay(model):
 def test_frozen_parameters_are_left_out(model):
     model[0].requires_grad_(False)
     assert sum(len(group["params"]) for group in parameter_groups(model, 0.1)) == 4
+
+
+def test_each_declared_optimizer_has_a_builder_and_the_recipe_accepts_no_other():
+    accepted = get_args(RecipeValues.model_fields["optimizer"].annotation)
+    assert set(optim._BUILDERS) == set(OPTIMIZERS) == set(accepted)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_declared_optimizer_state_is_what_a_step_allocates(model, name):
+    optimizer = build_optimizer(model, Recipe(optimizer=name))
+    step(model, optimizer)
+    moments = [tensor for state in optimizer.state.values() for tensor in state.values() if tensor.ndim]
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    assert sum(tensor.nbytes for tensor in moments) == OPTIMIZERS[name].state_bytes * parameters
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_options_of_an_optimizer_are_recipe_options(name):
+    assert set(OPTIMIZERS[name].options) <= RecipeValues.model_fields.keys()
 
 
 def test_sgd_has_the_recipes_nesterov_momentum(model):

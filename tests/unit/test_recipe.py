@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from deepnets.config.recipe import Augment, ProgressiveResizing, Recipe, RecipeValues
+from deepnets.config.recipe import Augment, ProgressiveResizing, Recipe, RecipeValues, idle_options
 
 ALLOWED = {
     "epochs": [1, 500],
@@ -103,3 +103,16 @@ def test_every_key_says_what_it_does(settings):
 def test_parts_of_one_image_are_refused_because_batch_normalisation_needs_two(values):
     with pytest.raises(ValidationError, match="batch normalisation has no variance over one"):
         Recipe(**values)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "idle"),
+    [
+        ({}, {"ema_decay", "averaging_start"}),
+        ({"optimizer": "adamw"}, {"momentum", "ema_decay", "averaging_start"}),
+        ({"weight_averaging": "ema"}, {"averaging_start"}),
+        ({"weight_averaging": "swa"}, {"ema_decay"}),
+    ],
+)
+def test_options_without_effect_are_known_by_the_values_of_the_others(recipe, idle):
+    assert idle_options(Recipe(**recipe).model_dump()) == idle

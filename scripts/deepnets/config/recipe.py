@@ -1,9 +1,12 @@
 """What a recipe of config.yaml may say: the settings of one training run, their defaults, units and effects."""
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from deepnets.config import optimizers
+from deepnets.config.optimizers import OPTIMIZERS
 from deepnets.utils.option_types import (
     Flag,
     NonNegativeInt,
@@ -15,13 +18,19 @@ from deepnets.utils.option_types import (
     StrictModel,
 )
 
+if TYPE_CHECKING:
+    OptimizerName = str  # type checkers cannot read a Literal that is computed
+else:
+    OptimizerName = Literal[tuple(OPTIMIZERS)]
+
 
 class Augment(StrictModel):
-    """Random changes to the training images, drawn anew for every image and epoch; 0 or false switches one off."""
+    """Random changes to the training images, drawn for every image in every epoch; 0 or false switches one off."""
 
     crop_padding: NonNegativeInt = Field(
         0,
-        description="Pixels of black frame from which the image is cropped at random: shifts by up to so many pixels.",
+        description="Width in pixels of a black frame; the image is cropped at random from the framed image, so it"
+        " shifts by at most this number of pixels.",
     )
     horizontal_flip: Flag = Field(
         True, description="Mirror half of the images left to right; only where the dataset allows it, so never digits."
@@ -29,10 +38,10 @@ class Augment(StrictModel):
     rotation: Number = Field(0.0, ge=0, le=180, description="Largest rotation in degrees, to either side.")
     scale: Number = Field(0.0, ge=0, lt=1, description="Largest relative change of size; 0.1 is from 90 % to 110 %.")
     translate: Number = Field(
-        0.0, ge=0, lt=1, description="Largest shift as a fraction of the side, in each direction."
+        0.0, ge=0, lt=1, description="Largest shift as a fraction of the image size, in each direction."
     )
     shear: Number = Field(0.0, ge=0, lt=90, description="Largest shear in degrees, to either side.")
-    cutout: NonNegativeInt = Field(0, description="Side in pixels of a square blanked at a random place.")
+    cutout: NonNegativeInt = Field(0, description="Side in pixels of a square that is blanked at a random position.")
     random_erasing: Probability = Field(0.0, description="Probability that a box of random size is blanked.")
     mixup: NonNegativeNumber = Field(
         0.0, description="Alpha of mixup, the blending of two images and their labels; 0.2 is mild, 1 is strong."
@@ -43,14 +52,14 @@ class Augment(StrictModel):
 
 
 class ProgressiveResizing(StrictModel):
-    """Small images first, which cost less, growing to full size in the course of training."""
+    """Train on small images first, which cost less; they grow to full size during training."""
 
-    start: Number = Field(0.5, gt=0, le=1, description="Side at the start, as a fraction of the full side.")
-    until: Number = Field(0.7, gt=0, lt=1, description="Fraction of the training after which images have full size.")
+    start: Number = Field(0.5, gt=0, le=1, description="Image size at the start, as a fraction of the full size.")
+    until: Number = Field(0.7, gt=0, lt=1, description="Fraction of the steps after which images have full size.")
 
 
 class RecipeValues(StrictModel):
-    """Recipe values, each checked by itself: what `set:` may hold, where the others come from the recipe."""
+    """Recipe values, each checked by itself. `set:` holds some of them; the others come from the recipe."""
 
     epochs: PositiveInt = Field(8, description="Passes over the training images; the schedule ends with the last one.")
     batch_size: PositiveInt = Field(
@@ -58,10 +67,10 @@ class RecipeValues(StrictModel):
     )
     accumulation: PositiveInt = Field(
         1,
-        description="Parts in which a batch is computed: less memory, the same steps, but batch normalisation over"
-        " each part alone. Must divide batch_size.",
+        description="Number of micro-batches in which a batch is computed: less memory, the same steps, but batch"
+        " normalisation over each micro-batch alone. Must divide batch_size.",
     )
-    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="sgd has Nesterov momentum; adamw wants a lower lr.")
+    optimizer: OptimizerName = Field("sgd", description=optimizers.DESCRIPTION)
     lr: PositiveNumber = Field(0.05, description="Highest learning rate of the schedule.")
     momentum: Number = Field(0.9, ge=0, lt=1, description="Momentum of sgd; adamw keeps its own betas.")
     weight_decay: NonNegativeNumber = Field(
@@ -71,31 +80,36 @@ class RecipeValues(StrictModel):
         "one_cycle", description="Shape of the learning rate over the steps, after the warm-up; all end at zero."
     )
     warmup: Number = Field(0.2, ge=0, lt=1, description="Fraction of the steps in which the learning rate rises.")
-    label_smoothing: Number = Field(0.0, ge=0, lt=1, description="Share of the target spread evenly over all classes.")
+    label_smoothing: Number = Field(
+        0.0, ge=0, lt=1, description="Fraction of the target that is spread evenly over all classes."
+    )
     clip_norm: PositiveNumber | None = Field(
-        None, description="Gradients are scaled down to this norm where they are longer; null never does."
+        None, description="Gradients with a larger norm are scaled down to this norm; null never scales."
     )
     weight_averaging: Literal["none", "ema", "swa"] = Field(
         "none",
-        description="Evaluate averaged weights: ema is a moving average, swa the mean over the end of training,"
-        " whose validation figures of single epochs are those before its batch statistics are estimated anew.",
+        description="Evaluate averaged weights: ema is a moving average, swa the mean over the end of training. With"
+        " swa, the validation metrics of single epochs are measured before its batch statistics are re-estimated.",
     )
-    ema_decay: Number = Field(0.99, gt=0, lt=1, description="Share of the old average kept in each step (ema).")
+    ema_decay: Number = Field(0.99, gt=0, lt=1, description="Fraction of the old average that each step keeps (ema).")
     averaging_start: Number = Field(0.75, ge=0, lt=1, description="Fraction of the steps after which swa starts.")
     validation_fraction: Number = Field(
-        0.1, gt=0, le=0.5, description="Fraction of the training part held out, stratified by class, to validate on."
+        0.1, gt=0, le=0.5, description="Fraction of the training images held out for validation, stratified by class."
     )
-    augment: Augment = Field(default_factory=Augment, description="Random changes to the training images.")
+    augment: Augment = Field(
+        default_factory=Augment,  # type: ignore[arg-type]  # mypy does not see the defaults of Augment's fields
+        description="Random changes to the training images.",
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto",
         description="Arithmetic of the network; auto is bf16 where the device multiplies bfloat16 natively, else fp32."
-        " In bf16 the weights stay float32, and so does, on a CPU, a depthwise convolution that strides or is larger"
-        " than its map.",
+        " In bf16 the weights stay float32. On a CPU, depthwise convolutions with a stride, or larger than their map,"
+        " stay float32 too.",
     )
     compile: Flag = Field(
         False,
-        description="Compile the network with torch.compile, which needs a C++ compiler: a minute to start; helps"
-        " MobileNetV2 a little on a CPU.",
+        description="Compile the network with torch.compile, which needs a C++ compiler and takes a minute at the"
+        " start; MobileNetV2 becomes a little faster on a CPU.",
     )
     progressive_resizing: ProgressiveResizing | None = Field(
         None, description="Train on smaller images first; null trains at full size throughout."
@@ -103,7 +117,7 @@ class RecipeValues(StrictModel):
 
 
 class Recipe(RecipeValues):
-    """How to train: everything about a run that is neither data, model nor seed."""
+    """How to train: every setting of a run except data, model and seed."""
 
     @model_validator(mode="after")
     def _batches_have_statistics(self) -> Self:
@@ -114,7 +128,20 @@ class Recipe(RecipeValues):
             )
         if self.batch_size // self.accumulation < 2:
             raise ValueError(
-                f"batch_size {self.batch_size} in {self.accumulation} part(s) leaves one image, and batch normalisation"
-                " has no variance over one; make it 2 or more images a part"
+                f"batch_size {self.batch_size} with accumulation {self.accumulation} has micro-batches of one image,"
+                " and batch normalisation has no variance over one; choose 2 or more images per micro-batch"
             )
         return self
+
+
+# Options that count only where another option has a certain value: option -> (other option, its value).
+_COUNTS_ONLY_WITH = {
+    **{option: ("optimizer", name) for name, optimizer in OPTIMIZERS.items() for option in optimizer.options},
+    "ema_decay": ("weight_averaging", "ema"),
+    "averaging_start": ("weight_averaging", "swa"),
+}
+
+
+def idle_options(recipe: Mapping[str, Any]) -> set[str]:
+    """Names of the options that have no effect in this recipe, given the values of its other options."""
+    return {name for name, (other, value) in _COUNTS_ONLY_WITH.items() if recipe.get(other) != value}

@@ -7,8 +7,10 @@ result.
 import math
 from dataclasses import dataclass, fields
 
+from deepnets.config.optimizers import OPTIMIZERS
+
 TORCH_MB = 850  # a process that has loaded torch
-BYTES_PER_PARAMETER = 16  # weight, gradient, momentum and a copy in transit, 4 bytes each
+BYTES_PER_PARAMETER = 12  # weight, gradient and a copy in transit, 4 bytes each; the optimizer's state is added
 # Of a core, for each parameter in each optimizer step: VGG-16 on the digits of docs/runs/demo, half of its time.
 NANOSECONDS_PER_PARAMETER = 2
 EVALUATION_MB = 1000  # a process that has loaded torch, and the images and labels that it reads
@@ -50,8 +52,8 @@ def memory_mb(spec: dict, input_shape: tuple[int, int, int], on_gpu: bool = Fals
     measured on CPUs).
     """
     cost, recipe = _cost(spec), spec["recipe"]
-    # 4 bytes more for AdamW's second moment, and for the averaged weights.
-    bytes_each = BYTES_PER_PARAMETER + 4 * (recipe["optimizer"] == "adamw") + 4 * (recipe["weight_averaging"] != "none")
+    average_bytes = 4 * (recipe["weight_averaging"] != "none")
+    bytes_each = BYTES_PER_PARAMETER + OPTIMIZERS[recipe["optimizer"]].state_bytes + average_bytes
     images = math.ceil(recipe["batch_size"] / recipe["accumulation"])
     activations_mb = cost.kilobytes * images * _pixels(spec, input_shape) / 1000
     return round(TORCH_MB + bytes_each * cost.parameters + (0 if on_gpu else activations_mb))

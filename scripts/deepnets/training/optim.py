@@ -1,4 +1,4 @@
-"""Optimizer, learning-rate schedule and weight weight_averaging: what a recipe's words mean."""
+"""Optimizer, learning-rate schedule and weight averaging of a recipe."""
 
 import math
 
@@ -12,7 +12,7 @@ ONE_CYCLE_START = 1 / 25  # of the peak; the default of torch's OneCycleLR
 
 
 def learning_rate(step: int, total_steps: int, recipe: Recipe) -> float:
-    """Learning rate of a step, a pure function, so that nothing of the schedule needs saving.
+    """Learning rate of a step; a pure function, so the schedule has no state to save.
 
     Args:
         step: 0 for the first optimizer step; at `total_steps` every schedule has reached 0.
@@ -48,11 +48,19 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
 
 
 def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum, or AdamW; fused, so that a step reads and writes each parameter once."""
-    groups = parameter_groups(model, recipe.weight_decay)
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0, fused=True)
+    """The recipe's optimizer; fused, so that a step reads and writes each parameter once."""
+    return _BUILDERS[recipe.optimizer](parameter_groups(model, recipe.weight_decay), recipe)
+
+
+def _sgd(groups: list[dict], recipe: Recipe) -> torch.optim.Optimizer:
+    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0, fused=True)
+
+
+def _adamw(groups: list[dict], recipe: Recipe) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=recipe.lr, fused=True)
+
+
+_BUILDERS = {"sgd": _sgd, "adamw": _adamw}  # by the names of deepnets.config.optimizers
 
 
 def build_average(model: nn.Module, recipe: Recipe) -> AveragedModel | None:
@@ -67,9 +75,10 @@ def build_average(model: nn.Module, recipe: Recipe) -> AveragedModel | None:
 
 
 class _Average(AveragedModel):
-    """torch's average without its wait: torch copies the counter to the GPU at every step, here it stays on the host.
+    """torch's AveragedModel without a GPU stall: torch copies the counter to the GPU at every step, here it stays on
+    the host.
 
-    The weights of the first step are copied; of buffers that are not averaged, the newest are kept.
+    The first update copies the weights. Buffers that are not averaged are copied from the newest network.
     """
 
     @torch.no_grad()
@@ -82,6 +91,6 @@ class _Average(AveragedModel):
                 new.append(theirs)
             else:
                 mine.copy_(theirs)
-        if averaged:
+        if averaged and self.multi_avg_fn is not None:
             self.multi_avg_fn(averaged, new, int(self.n_averaged))
         self.n_averaged += 1
