@@ -9,7 +9,7 @@ from deepnets.config import yaml_reader
 from deepnets.config.experiment import Experiment, spec_sha256
 from deepnets.config.schema import Config
 from deepnets.data.sources import SPLITS
-from deepnets.utils.checksums import recorded
+from deepnets.utils.checksums import record_checksums
 from deepnets.utils.files import read_json, write_json, write_text
 
 NAME = "scale"
@@ -58,7 +58,7 @@ def _write_results(experiment: Experiment, like: Path, ready: Path, rng: np.rand
     """Results like those of a training of the demo, with another accuracy: best at a middling learning rate."""
     train, evaluate = (ready / stage / experiment.directory for stage in ("train", "evaluate"))
     files = [train / name for name in ("history.csv", "timing.json", "model.safetensors")]
-    with recorded("train", *files):
+    with record_checksums("train", *files):
         write_text(files[0], (like / "history.csv").read_text())
         timing = read_json(like / "timing.json")
         write_json(files[1], timing | {"wall_seconds": round(timing["wall_seconds"] * rng.uniform(0.8, 1.2), 3)})
@@ -72,6 +72,6 @@ def _write_results(experiment: Experiment, like: Path, ready: Path, rng: np.rand
         "spec": experiment.spec,
         "spec_sha256": spec_sha256(experiment.spec),
     }
-    with recorded("evaluate", evaluate / "metrics.json", evaluate / "predictions.safetensors"):
+    with record_checksums("evaluate", evaluate / "metrics.json", evaluate / "predictions.safetensors"):
         write_json(evaluate / "metrics.json", metrics | identity)
         write_text(evaluate / "predictions.safetensors", "logits")

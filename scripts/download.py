@@ -13,7 +13,7 @@ from pathlib import Path
 
 from deepnets.data.download import remove_leftovers
 from deepnets.data.sources import source
-from deepnets.utils.checksums import recorded
+from deepnets.utils.checksums import record_checksums
 from deepnets.utils.command_line import run
 from deepnets.utils.files import write_json
 from deepnets.utils.logging import log_to
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> None:
     remove_leftovers(folder)
     args.output.unlink(missing_ok=True)  # an old list never stands beside new files
     raw = source(spec["source"]).download(spec, args.dataset, args.mirror, folder)
-    with recorded("download", args.output):
+    with record_checksums("download", args.output):
         write_json(args.output, {**raw, "state": args.job.get("state")})
 
 

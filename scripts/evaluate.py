@@ -25,7 +25,7 @@ from deepnets.training.device import configure_device, disable_malloc_trim
 from deepnets.training.experiment_dir import RESUME_FOLDER, label, load_model_file
 from deepnets.training.gpu_locks import acquire_gpus
 from deepnets.training.inference import predict
-from deepnets.utils.checksums import recorded, verify
+from deepnets.utils.checksums import record_checksums, verify
 from deepnets.utils.command_line import run
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import read_json, remove_leftovers, write_json
@@ -74,7 +74,7 @@ def evaluate(args: argparse.Namespace) -> None:
     test = metrics.detailed_metrics(logits["test"], labels["test"], facts["classes"])
     warnings = metrics.warnings(**figures, validation_labels=labels["validation"], epochs=recipe.epochs)
     predictions, metrics_file = args.output / "predictions.safetensors", args.output / "metrics.json"
-    with recorded("evaluate", predictions, metrics_file):
+    with record_checksums("evaluate", predictions, metrics_file):
         save_tensors(
             predictions,
             {

@@ -14,7 +14,7 @@ from deepnets.comparison.published import read_published, references
 from deepnets.evaluation.results import Result, read_metrics, read_timing
 from deepnets.figures.comparison import FIGURES, Comparison
 from deepnets.figures.style import look, save
-from deepnets.utils.checksums import recorded
+from deepnets.utils.checksums import record_checksums
 from deepnets.utils.command_line import run
 
 
@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> None:
             {result.model: result.architecture for result in results},
         ),
     )
-    with recorded(args.figure, args.png):
+    with record_checksums(args.figure, args.png):
         save(FIGURES[args.figure](comparison), args.png)
 
 

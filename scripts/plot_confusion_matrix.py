@@ -11,7 +11,7 @@ from pathlib import Path
 from deepnets.evaluation.results import read_metrics
 from deepnets.figures.confusion_matrix import confusion_matrix
 from deepnets.figures.style import save, title
-from deepnets.utils.checksums import recorded
+from deepnets.utils.checksums import record_checksums
 from deepnets.utils.command_line import run
 
 
@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> None:
     interval = f"95 % interval {100 * low:.2f} to {100 * high:.2f}"
     found = f"test accuracy {100 * test.accuracy:.2f} % ({interval}, {test.n:,} images)"
     figure = confusion_matrix(test.confusion_matrix, metrics.classes, title(args.job["experiment"], found))
-    with recorded("confusion_matrix", args.png, args.svg):
+    with record_checksums("confusion_matrix", args.png, args.svg):
         save(figure, args.png)
         save(figure, args.svg)
 

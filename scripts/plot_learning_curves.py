@@ -11,7 +11,7 @@ from pathlib import Path
 from deepnets.evaluation.results import read_history
 from deepnets.figures.learning_curves import learning_curves
 from deepnets.figures.style import look, save, title
-from deepnets.utils.checksums import recorded
+from deepnets.utils.checksums import record_checksums
 from deepnets.utils.command_line import run
 
 
@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> None:
     names = args.job["experiment"]
     color = args.job["spec"]["models"][names["model"]]
     figure = learning_curves(read_history(args.history), look(names["model"], color), title(names))
-    with recorded("learning_curves", args.png, args.svg):
+    with record_checksums("learning_curves", args.png, args.svg):
         save(figure, args.png)
         save(figure, args.svg)
 

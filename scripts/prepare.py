@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 
 from deepnets.data.prepare import prepare
-from deepnets.utils.checksums import recorded
+from deepnets.utils.checksums import record_checksums
 from deepnets.utils.command_line import run
 from deepnets.utils.logging import log_to
 
@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> None:
     log_to(args.log)
 
     arrays = (f"{part}_{kind}.npy" for part in ("train", "test") for kind in ("images", "labels"))
-    with recorded("prepare", args.output, *map(args.output.with_name, arrays)):
+    with record_checksums("prepare", args.output, *map(args.output.with_name, arrays)):
         prepare(args.dataset, args.job["spec"], args.raw, args.output, args.processes, args.job.get("code"))
 
 

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from deepnets.evaluation.network_summary import summarize
-from deepnets.utils.checksums import recorded
+from deepnets.utils.checksums import record_checksums
 from deepnets.utils.command_line import run
 from deepnets.utils.files import write_json, write_text
 
@@ -28,7 +28,7 @@ def main(argv=None) -> None:
     args = parse_args(argv)
     spec = args.job["spec"]
     figures, table = summarize(spec["model"], spec["input_shape"], spec["num_classes"])
-    with recorded("summarize", args.text, args.json):
+    with record_checksums("summarize", args.text, args.json):
         write_text(args.text, table)
         write_json(args.json, figures)
 

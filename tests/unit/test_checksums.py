@@ -1,4 +1,4 @@
-"""A file that is no longer what was written is told from one that was only touched or copied."""
+"""A corrupted file is found; one that was only touched or copied is not reported."""
 
 import os
 import shutil
@@ -7,15 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from deepnets.utils.checksums import damaged, recorded
+from deepnets.utils.checksums import find_corrupted, record_checksums, verify
+from deepnets.utils.errors import UserError
 
 LATER = 10**9  # nanoseconds
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
+    """A folder with two files of the job `job` and their checksums."""
     one, two = tmp_path / "one.bin", tmp_path / "two words.csv"
-    with recorded("job", one, two):
+    with record_checksums("job", one, two):
         one.write_bytes(bytes(1000))
         two.write_text("a,b\n")
     return tmp_path
@@ -23,41 +25,74 @@ def folder(tmp_path: Path) -> Path:
 
 def write_later(file: Path, content: bytes) -> None:
     file.write_bytes(content)
-    note = file.with_name(".job.sha256").stat().st_mtime_ns
-    os.utime(file, ns=(note + LATER, note + LATER))
+    recorded = file.with_name(".job.sha256").stat().st_mtime_ns
+    os.utime(file, ns=(recorded + LATER, recorded + LATER))
 
 
-def test_files_as_they_were_written_are_whole(folder):
-    assert list(damaged(folder)) == []
+def make_files_newer(folder: Path) -> None:
+    past = (folder / "one.bin").stat().st_mtime_ns - LATER
+    os.utime(folder / ".job.sha256", ns=(past, past))
+
+
+def refuse_to_read(monkeypatch) -> None:
+    monkeypatch.setattr("deepnets.utils.checksums.sha256_file", lambda _path: pytest.fail("a file is read"))
+
+
+def test_files_as_they_were_written_are_intact_and_are_not_read(folder, monkeypatch):
+    refuse_to_read(monkeypatch)
+    assert find_corrupted(folder) == []
 
 
 @pytest.mark.parametrize("content", [b"", bytes(999), bytes(999) + b"\1"])
-def test_emptied_truncated_or_flipped_file_is_damaged(folder, content):
+@pytest.mark.parametrize("remember", [False, True])
+def test_emptied_truncated_or_flipped_file_is_found_each_time(folder, content, remember):
     write_later(folder / "one.bin", content)
-    assert list(damaged(folder)) == [folder / "one.bin"]
+    for _ in range(2):
+        assert find_corrupted(folder, remember=remember) == [folder / "one.bin"]
 
 
-def test_touched_file_is_whole_and_read_only_once(folder, monkeypatch):
-    past = (folder / "one.bin").stat().st_mtime_ns - LATER
-    os.utime(folder / ".job.sha256", ns=(past, past))
-    assert list(damaged(folder)) == []
-    monkeypatch.setattr("deepnets.utils.checksums.sha256_file", lambda _path: pytest.fail("read again"))
-    assert list(damaged(folder)) == []
+def test_touched_file_is_intact_and_if_remembered_read_only_once(folder, monkeypatch):
+    make_files_newer(folder)
+    assert find_corrupted(folder, remember=True) == []
+    refuse_to_read(monkeypatch)
+    assert find_corrupted(folder, remember=True) == []
+
+
+def test_looking_for_corrupted_files_changes_nothing_on_the_disk(folder):
+    make_files_newer(folder)
+    before = {
+        path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (folder, *folder.iterdir()) if path.is_file()
+    }
+    assert find_corrupted(folder) == []
+    write_later(folder / "one.bin", b"")
+    before[folder / "one.bin"] = b"", (folder / "one.bin").stat().st_mtime_ns
+    assert find_corrupted(folder) == [folder / "one.bin"]
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()} == before
 
 
 def test_copied_folder_is_whole(folder, tmp_path_factory):
     copy = shutil.copytree(folder, tmp_path_factory.mktemp("copy") / "folder", copy_function=shutil.copyfile)
-    assert list(damaged(copy)) == []
+    assert find_corrupted(copy) == []
 
 
-def test_missing_file_is_not_damaged(folder):
+def test_missing_file_is_not_corrupted(folder):
     (folder / "one.bin").unlink()
-    assert list(damaged(folder)) == []
+    assert find_corrupted(folder) == []
 
 
-def test_job_that_is_killed_while_it_writes_leaves_no_note(folder):
+def test_verify_finds_corruption_that_keeps_the_modification_time(folder):
+    file = folder / "one.bin"
+    verify(file)
+    times = file.stat().st_atime_ns, file.stat().st_mtime_ns
+    file.write_bytes(bytes(999) + b"\1")
+    os.utime(file, ns=times)
+    with pytest.raises(UserError, match=r"one\.bin: damaged, its checksum has changed; delete it"):
+        verify(file)
+
+
+def test_job_that_is_killed_while_it_writes_leaves_no_checksum_file(folder):
     def killed() -> None:
-        with recorded("job", folder / "one.bin"):
+        with record_checksums("job", folder / "one.bin"):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -65,12 +100,12 @@ def test_job_that_is_killed_while_it_writes_leaves_no_note(folder):
     assert not (folder / ".job.sha256").exists()
 
 
-@pytest.mark.parametrize("note", [b"\xff", b"", b"short\n"])
-def test_damaged_note_accuses_nobody(folder, note):
-    (folder / ".job.sha256").write_bytes(note)
-    assert list(damaged(folder)) == []
+@pytest.mark.parametrize("content", [b"\xff", b"", b"short\n"])
+def test_unreadable_checksum_file_reports_no_corruption(folder, content):
+    (folder / ".job.sha256").write_bytes(content)
+    assert find_corrupted(folder) == []
 
 
 @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="needs sha256sum")
-def test_note_is_what_sha256sum_reads(folder):
+def test_sha256sum_reads_a_checksum_file(folder):
     assert subprocess.run(["sha256sum", "--check", "--strict", ".job.sha256"], cwd=folder).returncode == 0

@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from deepnets.utils.checksums import damaged
+from deepnets.utils.checksums import find_corrupted
 from deepnets.planning.estimates import core_seconds, evaluation_memory_mb, memory_mb
 from deepnets.utils.errors import UserError
 from deepnets.utils.machine import usable_cores, usable_memory_mb, visible_gpus
@@ -90,7 +90,7 @@ ON_GPU = not ON_CLUSTER and limit("gpu") > 0
 if workflow.is_main_process:
     for folder in sorted({Path(job.outputs[0]).parent for job in JOBS.of_study()}):
         try:
-            for file in damaged(folder):
+            for file in find_corrupted(folder, remember=True):
                 aside = file.replace(file.with_name(f"{file.name}.damaged"))
                 print(
                     f"{file}: damaged, not what was written there; moved to {aside}, to be made again", file=sys.stderr

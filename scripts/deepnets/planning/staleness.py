@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deepnets.planning.jobs import Job, Jobs
-from deepnets.utils.checksums import damaged
+from deepnets.utils.checksums import find_corrupted
 
 METADATA = Path(".snakemake/metadata")
 
@@ -39,7 +39,7 @@ def _reason(job: Job, jobs: Jobs, old: dict | None) -> str | None:
         return f"{MISSING}: not made yet"
     if missing:
         return f"{MISSING}: {', '.join(missing)}"
-    wrong = [str(file) for file in damaged(Path(job.outputs[0]).parent) if str(file) in job.outputs]
+    wrong = [str(file) for file in find_corrupted(Path(job.outputs[0]).parent) if str(file) in job.outputs]
     if wrong:
         return f"damaged: {', '.join(wrong)}"
     new = json.loads(jobs.text(job.stage, job.names))

@@ -13,7 +13,7 @@ from torch import nn
 
 from deepnets.config.experiment import spec_sha256
 from deepnets.training.trainer import Trainer
-from deepnets.utils.checksums import recorded
+from deepnets.utils.checksums import record_checksums
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import atomic_path, remove_leftovers, write_json
 from deepnets.utils.logging import LOG
@@ -97,7 +97,7 @@ def write_results(
     """
     history, timing, model = (folder / name for name in ("history.csv", "timing.json", "model.safetensors"))
     try:
-        with recorded("train", history, timing, model):
+        with record_checksums("train", history, timing, model):
             _write_history(history, trainer.progress.history)
             write_json(timing, _timing(trainer, keeps_memory))
             facts = {key: info[key] for key in ("classes", "input_shape", "mean", "std")}

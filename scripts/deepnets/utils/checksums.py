@@ -1,6 +1,7 @@
-"""Checksums of finished files: they tell a damaged file from the one that was written.
+"""Checksums of finished files, to tell a corrupted file from one that was only touched or copied.
 
-The files of one job stand in `.<job>.sha256` beside them, in the format of sha256sum: `sha256sum -c .train.sha256`.
+The checksums of the files that one job wrote are in `.<job>.sha256` in the same folder, in the format of sha256sum:
+`sha256sum -c .train.sha256`.
 """
 
 import contextlib
@@ -13,49 +14,64 @@ from deepnets.utils.files import sha256_file, write_text
 
 
 @contextlib.contextmanager
-def recorded(job: str, *files: Path) -> Iterator[None]:
-    """Note the checksums of the files that a job writes inside, all in one folder; while it writes, there are none."""
-    note = files[0].with_name(f".{job}.sha256")
-    note.unlink(missing_ok=True)
-    yield
-    write_text(note, "".join(f"{sha256_file(file)}  {file.name}\n" for file in files))
+def record_checksums(job: str, *files: Path) -> Iterator[None]:
+    """Record the checksums of the files that a job writes inside the `with` block.
 
+    While the job writes there is no checksum file, so that a killed job leaves none beside half-written results.
 
-def damaged(folder: str | Path) -> Iterator[Path]:
-    """Files of a folder that are not what their checksums say.
-
-    Only files that are younger than the note are read, so that looking after a large study costs nothing. Damage that
-    leaves a file's time as it was, as a failing disk does, is found by `verify`, where the file is used. Files that are
-    missing are not damaged.
+    Args:
+        job: names the checksum file, `.<job>.sha256`.
+        files: the files to be written, all in one folder.
     """
-    for note in sorted(Path(folder).glob(".*.sha256")):
-        younger = [(checksum, file) for checksum, file in _lines(note) if file.is_file() and _time(file) > _time(note)]
-        wrong = [file for checksum, file in younger if sha256_file(file) != checksum]
-        yield from wrong
-        if younger and not wrong:  # touched or copied: not to be read again next time
+    checksum_file = files[0].with_name(f".{job}.sha256")
+    checksum_file.unlink(missing_ok=True)
+    yield
+    write_text(checksum_file, "".join(f"{sha256_file(file)}  {file.name}\n" for file in files))
+
+
+def find_corrupted(folder: str | Path, *, remember: bool = False) -> list[Path]:
+    """Find the files in a folder whose content differs from their recorded checksum.
+
+    Only files newer than their checksum file are read, so that checking a large study is cheap. Corruption that keeps a
+    file's modification time, as on a failing disk, is found by `verify` where the file is used. Missing files are not
+    reported.
+
+    Args:
+        folder: the folder with the checksum files.
+        remember: touch a checksum file after its newer files turned out intact, so that the next call does not read
+            them again. False: change nothing on the disk.
+    """
+    corrupted = []
+    for checksum_file in sorted(Path(folder).glob(".*.sha256")):
+        newer = [(checksum, file) for checksum, file in _read(checksum_file) if _is_newer(file, checksum_file)]
+        wrong = [file for checksum, file in newer if sha256_file(file) != checksum]
+        corrupted += wrong
+        if remember and newer and not wrong:
             with contextlib.suppress(OSError):
-                os.utime(note)
+                os.utime(checksum_file)
+    return corrupted
 
 
 def verify(file: Path) -> None:
-    """Compare a file with the checksum that was noted for it, if one was.
+    """Compare a file with its recorded checksum, if there is one.
 
     Raises:
-        UserError: it is not the file that was written.
+        UserError: the file differs from the one that was written.
     """
-    for note in file.parent.glob(".*.sha256"):
-        for checksum, noted in _lines(note):
-            if noted == file and file.exists() and sha256_file(file) != checksum:
-                raise UserError(f"{file}: damaged, not what was written; delete it and run the same command again.")
+    for checksum_file in file.parent.glob(".*.sha256"):
+        for checksum, recorded in _read(checksum_file):
+            if recorded == file and file.exists() and sha256_file(file) != checksum:
+                raise UserError(f"{file}: damaged, its checksum has changed; delete it.")
 
 
-def _lines(note: Path) -> list[tuple[str, Path]]:
+def _read(checksum_file: Path) -> list[tuple[str, Path]]:
+    """The lines of a checksum file as (checksum, path); none if it cannot be read."""
     try:
-        lines = note.read_text(encoding="utf-8").splitlines()
+        lines = checksum_file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         return []
-    return [(line[:64], note.with_name(line[66:])) for line in lines if len(line) > 66]
+    return [(line[:64], checksum_file.with_name(line[66:])) for line in lines if len(line) > 66]
 
 
-def _time(file: Path) -> int:
-    return file.stat().st_mtime_ns
+def _is_newer(file: Path, checksum_file: Path) -> bool:
+    return file.is_file() and file.stat().st_mtime_ns > checksum_file.stat().st_mtime_ns
