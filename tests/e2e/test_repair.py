@@ -98,6 +98,6 @@ def test_damage_that_no_checksum_tells_is_named_by_the_job_that_meets_it(study, 
     delete(study / EXPERIMENT / ".train.sha256", study / METRICS)
     message = fail(METRICS)
     assert f"error: {EXPERIMENT}/model.safetensors: damaged" in message
-    assert "delete it and run the same command again" in message
+    assert "Then run the same command again" in message
     delete(weights)
     assert build(METRICS).is_file()

@@ -73,13 +73,13 @@ def test_damaged_file_is_one_clear_line(tmp_path, damage):
     path = tmp_path / "model.safetensors"
     save_tensors(path, tensors(), METADATA)
     path.write_bytes(damage(path.read_bytes()))
-    message = r"^.*model\.safetensors: damaged .*; delete it and run the same command again\.$"
+    message = r"^.*model\.safetensors: damaged .*; delete it\.$"
     with pytest.raises(UserError, match=message):
         load_tensors(path)
 
 
 def test_missing_file_says_how_to_rebuild_it(tmp_path):
-    with pytest.raises(UserError, match=r"no\.safetensors: the file is missing; run the same command again"):
+    with pytest.raises(UserError, match=r"no\.safetensors: the file is missing"):
         load_tensors(tmp_path / "no.safetensors")
 
 

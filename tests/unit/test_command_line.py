@@ -1,32 +1,21 @@
-"""How a script ends: a line for what the user can mend, a traceback for a defect."""
+"""How a script ends: plain lines for what the user can fix, a traceback for an internal error."""
 
 import errno
-import logging
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
 
-from deepnets.utils.command_line import run
+from deepnets.utils.command_line import argument_parser, run
 from deepnets.utils.errors import UserError
-from deepnets.utils.failures import is_failed_compilation
-from deepnets.utils.logging import LOG, log_to
+from deepnets.utils.files import write_text
+
+RUN_AGAIN = "Then run the same command again."
 
 
-@pytest.fixture(autouse=True)
-def fresh_log():
-    """Log handlers as they were, whatever a test has set."""
-    handlers = LOG.handlers
-    yield
-    for handler in LOG.handlers:
-        handler.close()
-    LOG.handlers = handlers
+def end(error: BaseException) -> object:
+    """The exit code of a script whose `main` raises this error."""
 
-
-def end(error):
-    def main():
+    def main() -> None:
         raise error
 
     with pytest.raises(SystemExit) as end:
@@ -36,14 +25,40 @@ def end(error):
 
 def test_user_error_is_its_own_words_and_exit_code_2(caplog):
     assert end(UserError("a.json: damaged; delete it.")) == 2
-    assert caplog.messages == ["error: a.json: damaged; delete it."]
+    assert caplog.messages == ["error: a.json: damaged; delete it.", RUN_AGAIN]
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS])
-def test_full_disk_and_forbidden_folder_are_a_line_that_names_the_file(caplog, number):
+def test_many_problems_end_with_the_advice_once(caplog):
+    end(UserError("config.yaml: study: missing\nconfig.yaml: models: missing"))
+    assert caplog.text.count(RUN_AGAIN) == 1
+    assert caplog.messages[-1] == RUN_AGAIN
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, "free some disk space"),
+        (errno.EFBIG, "free some disk space"),
+        (errno.EACCES, "change its permissions"),
+        (errno.EROFS, "change its permissions"),
+    ],
+)
+def test_full_disk_and_forbidden_folder_are_a_line_that_names_the_file(caplog, number, advice):
     assert end(OSError(number, "cannot", "results/x.csv")) == 2
-    assert caplog.messages[0].startswith("error: results/x.csv: cannot; free some space")
+    assert caplog.messages == [f"error: results/x.csv: cannot; {advice}.", RUN_AGAIN]
     assert caplog.records[0].exc_info is None
+
+
+def test_disk_that_is_full_in_the_middle_of_a_write_is_a_line_that_names_the_file(caplog, tmp_path, monkeypatch):
+    def full(*_args, **_options):
+        raise OSError(errno.ENOSPC, "No space left on device")  # from `write`, which knows no name
+
+    monkeypatch.setattr("pathlib.Path.write_text", full)
+    with pytest.raises(OSError, match="No space left") as error:
+        write_text(tmp_path / "report.md", "words")
+    assert list(tmp_path.iterdir()) == []
+    end(error.value)
+    assert caplog.messages[0] == f"error: {tmp_path}/report.md: No space left on device; free some disk space."
 
 
 @pytest.mark.parametrize(
@@ -55,50 +70,36 @@ def test_full_disk_and_forbidden_folder_are_a_line_that_names_the_file(caplog, n
         OSError(errno.ENOMEM, "Cannot allocate memory"),
     ],
 )
-def test_out_of_memory_is_a_line_with_the_way_out(caplog, error):
+def test_out_of_memory_is_a_line_that_says_what_to_do(caplog, error):
     assert end(error) == 2
-    assert caplog.messages[0].startswith("error: out of memory; ")
-    assert "run less side by side (--cores)" in caplog.messages[0]
+    assert caplog.messages == ["error: out of memory; run fewer jobs at a time (a smaller --cores).", RUN_AGAIN]
     assert caplog.records[0].exc_info is None
 
 
-def test_torchs_own_words_are_known_as_out_of_memory(caplog):
+def test_torchs_own_words_are_recognised_as_out_of_memory(caplog):
     with pytest.raises(RuntimeError) as refusal:
         torch.empty(10**15)
     assert end(refusal.value) == 2
 
 
-def test_defect_keeps_its_traceback_and_exit_code_1(caplog):
+def test_interrupted_script_ends_as_the_shell_expects(caplog):
+    assert end(KeyboardInterrupt()) == 130
+    assert caplog.messages == ["interrupted; run the same command again to continue"]
+
+
+def test_internal_error_keeps_its_traceback_and_exit_code_1(caplog):
     assert end(KeyError("oops")) == 1
+    assert caplog.messages == ["internal error, please report it:"]
     assert caplog.records[0].exc_info[0] is KeyError
 
 
-def test_log_goes_on_where_an_interrupted_job_left_it(tmp_path):
-    for line in ("first", "second"):
-        log_to(tmp_path / "logs/train.log")
-        LOG.log(logging.INFO, line)
-        LOG.handlers[1].close()
-    assert (tmp_path / "logs/train.log").read_text() == "first\nsecond\n"
+def test_help_of_a_script_is_its_docstring_as_it_is_written(capsys):
+    with pytest.raises(SystemExit):
+        argument_parser("Draw it.\n\n    python draw.py --log FILE").parse_args(["--help"])
+    assert "Draw it.\n\n    python draw.py --log FILE\n" in capsys.readouterr().out
 
 
-COMPILE = """
-import torch
-from deepnets.utils.failures import is_failed_compilation
-network = torch.compile(torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.ReLU()))
-try:
-    network(torch.ones(2, 4))
-except Exception as error:
-    print(is_failed_compilation(error))
-"""
-
-
-def test_missing_compiler_is_a_failed_compilation(root, tmp_path):
-    own = {"CXX": "no-such-compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(root / "scripts")}
-    command = [sys.executable, "-c", COMPILE]
-    assert subprocess.run(command, env=os.environ | own, stdout=subprocess.PIPE, text=True).stdout == "True\n"
-
-
-def test_other_errors_of_torch_are_no_failed_compilation():
-    with pytest.raises(RuntimeError) as caught:
-        torch.ones(2) @ torch.ones(3)
-    assert not is_failed_compilation(caught.value)
+def test_every_job_has_a_log_and_a_tool_may_have_none():
+    assert argument_parser("A job.").parse_args(["--log", "a.log"]).log == "a.log"
+    with pytest.raises(SystemExit):
+        argument_parser("A tool.", log=False).parse_args(["--log", "a.log"])

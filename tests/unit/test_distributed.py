@@ -172,7 +172,7 @@ def test_killed_process_is_named_with_its_signal_and_the_others_are_ended(start,
     assert is_gone(other, 5)
     assert process.communicate()[1] == (
         "error: process 2 of 2 was ended by SIGKILL (the system's way when memory runs out), and the others stopped;"
-        " run the same command again: it goes on from the last saved state.\n"
+        " run the same command again: it goes on from the last saved state.\nThen run the same command again.\n"
     )
     assert process.returncode == 2
 

@@ -1,5 +1,6 @@
-"""How a script ends: a user's mistake as plain lines and exit code 2, a defect as a traceback and 1."""
+"""How every script starts and ends: its options, and what it prints after an error."""
 
+import argparse
 import errno
 import signal
 import sys
@@ -10,27 +11,54 @@ from deepnets.utils.failures import is_out_of_memory
 from deepnets.utils.logging import LOG
 
 USER_ERROR_EXIT_CODE = 2
+INTERNAL_ERROR_EXIT_CODE = 1
 
-_FULL_OR_FORBIDDEN = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
+_FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def argument_parser(docstring: str | None, *, log: bool = True) -> argparse.ArgumentParser:
+    """Return the parser that all scripts start from.
+
+    Args:
+        docstring: the script's own, `__doc__`; `--help` shows it as it is written.
+        log: add the option `--log`, the file that `deepnets.utils.logging.log_to` takes.
+    """
+    parser = argparse.ArgumentParser(description=docstring, formatter_class=argparse.RawDescriptionHelpFormatter)
+    if log:
+        parser.add_argument("--log", metavar="FILE", help="append all messages to this file too")
+    return parser
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call a script's `main`; end what a user can mend as plain lines and exit code 2, a defect as traceback and 1."""
+    """Call a script's `main` and end the process by how it went.
+
+    Exit codes: 2 after an error that the user can fix, reported in plain lines; 1 after any other exception, reported
+    with its traceback; 130 after Ctrl-C.
+    """
     try:
         main()
-    except UserError as error:
-        LOG.error("error: %s", error)
-        sys.exit(USER_ERROR_EXIT_CODE)
     except KeyboardInterrupt:
-        LOG.error("interrupted; run the same command again")
+        LOG.error("interrupted; run the same command again to continue")
         sys.exit(128 + signal.SIGINT)
     except Exception as error:
-        if is_out_of_memory(error):
-            LOG.error("error: out of memory; run less side by side (--cores), then the same command again.")
-            sys.exit(USER_ERROR_EXIT_CODE)
-        if isinstance(error, OSError) and error.errno in _FULL_OR_FORBIDDEN:
-            way_out = "free some space, or change its permissions, then run the same command again"
-            LOG.error("error: %s: %s; %s.", error.filename or "a file", error.strerror, way_out)
-            sys.exit(USER_ERROR_EXIT_CODE)
-        LOG.exception("a defect of this program, not of your data or settings:")
-        sys.exit(1)
+        message = _user_message(error)
+        if message is None:
+            LOG.exception("internal error, please report it:")
+            sys.exit(INTERNAL_ERROR_EXIT_CODE)
+        LOG.error("error: %s", message)
+        LOG.warning("Then run the same command again.")  # a warning: of several processes, only the first logs it
+        sys.exit(USER_ERROR_EXIT_CODE)
+
+
+def _user_message(error: Exception) -> str | None:
+    """What is wrong and what to do; None if the user cannot fix it."""
+    if isinstance(error, UserError):
+        return str(error)
+    if is_out_of_memory(error):
+        return "out of memory; run fewer jobs at a time (a smaller --cores)."
+    if isinstance(error, OSError) and error.errno in _FULL_DISK:
+        return f"{error.filename or 'a file'}: {error.strerror}; free some disk space."
+    if isinstance(error, OSError) and error.errno in _FORBIDDEN:
+        return f"{error.filename or 'a file'}: {error.strerror}; change its permissions."
+    return None

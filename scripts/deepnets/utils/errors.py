@@ -1,8 +1,8 @@
-"""The one exception for what a user can fix."""
+"""The exception for everything that a user can fix."""
 
 
 class UserError(Exception):
-    """Something the user can fix: bad configuration, missing or damaged data, an impossible request.
+    """An error that the user can fix: a wrong configuration, missing or corrupted data, an impossible request.
 
-    The message has one line per problem; each names the file, the key, the value and the way out.
+    The message has one line per problem: the file, the key, the value, and what to do.
     """

@@ -1,4 +1,4 @@
-"""Failures that torch and the system report only in words."""
+"""Recognise failures of torch and the system that have no exception class of their own."""
 
 import re
 
@@ -6,12 +6,20 @@ _OUT_OF_MEMORY = re.compile("(cannot|can't) allocate memory|out of memory", re.I
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out, on the host or on a GPU; torch, which is not for import here, tells it in words only."""
-    told = isinstance(error, RuntimeError | OSError) and _OUT_OF_MEMORY.search(str(error))
-    return isinstance(error, MemoryError) or bool(told)
+    """Whether memory ran out, on the host or on a GPU.
+
+    torch is not imported here, because Snakemake reads the configuration without it; so its errors are recognised by
+    their text.
+    """
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError | OSError) and _OUT_OF_MEMORY.search(str(error)) is not None
+    )
 
 
 def is_failed_compilation(error: Exception) -> bool:
-    """Whether torch.compile gave up: on the network, or for want of a C++ compiler. Known by where it is defined."""
+    """Whether torch.compile failed: it could not compile the network, or there is no C++ compiler.
+
+    The error's classes are recognised by the modules that define them.
+    """
     modules = [kind.__module__ for kind in type(error).__mro__]
     return any(module.startswith(("torch._dynamo.", "torch._inductor.")) for module in modules)

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: atomic writes, checksums, canonical JSON."""
+"""Atomic writes, so that a file is either complete or absent; SHA-256 digests and canonical JSON."""
 
 import contextlib
 import hashlib
@@ -13,26 +13,34 @@ from deepnets.utils.errors import UserError
 
 
 def canonical_json(value: Any) -> str:
-    """One text per value: sorted keys, no spaces, ASCII only, NaN refused; what is hashed and compared."""
+    """Return the one JSON text of a value, for hashing and comparing: sorted keys, no spaces, ASCII only.
+
+    Raises:
+        ValueError: the value contains NaN or an infinity.
+    """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def sha256_text(text: str) -> str:
-    """Hexadecimal SHA-256 of a text's UTF-8 bytes."""
+    """Return the hexadecimal SHA-256 of a text's UTF-8 bytes."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def sha256_file(path: str | Path) -> str:
-    """Hexadecimal SHA-256 of a file's bytes, read in pieces."""
+    """Return the hexadecimal SHA-256 of a file's bytes; a large file is not read into memory at once."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it is flushed to disk and renamed to `path`, else removed.
+    """Yield a temporary path in the folder of `path`; on success, flush it to disk and rename it to `path`.
 
-    The temporary name keeps the suffix of `path`, because several writers choose the format by it.
+    The temporary name keeps the suffix of `path`, because several writers choose the format by it. After an exception
+    the temporary file is removed.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written; `filename` is `path`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,20 +52,27 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~_umask())  # mkstemp makes private files; results are for the whole group
         flush(temporary)
         temporary.replace(path)
+    except OSError as error:
+        if error.filename in (None, name, temporary):  # writing to an open file names none
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files that killed writers have left in a folder; call it where nobody writes."""
-    for file in folder.glob(".*-????????.*"):
+    """Remove the temporary files of `atomic_path` that killed processes left in a folder.
+
+    Call it only where no other process writes.
+    """
+    for file in folder.glob(".*-????????*"):
         with contextlib.suppress(OSError):
             file.unlink()
 
 
-def flush(finished: Path) -> None:
-    """Wait until a file's content is on the disk: renamed then, it leaves no half file under its new name."""
-    with open(finished, "rb") as file:
+def flush(path: Path) -> None:
+    """Wait until a file's content is on the disk; then a rename cannot leave an incomplete file under the new name."""
+    with open(path, "rb") as file:
         os.fsync(file.fileno())
 
 
@@ -74,7 +89,11 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write readable JSON atomically: two-space indent, keys in the given order, a final newline; NaN is refused."""
+    """Write readable JSON atomically: two-space indent, keys in the given order, a final newline.
+
+    Raises:
+        ValueError: the value contains NaN or an infinity.
+    """
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
@@ -82,11 +101,11 @@ def read_json(path: str | Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        UserError: the file is missing or not JSON; the message names it and the way out.
+        UserError: the file is missing or is not JSON.
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path}: the file is missing; run the same command again to rebuild it.") from None
+        raise UserError(f"{path}: the file is missing; the next run rebuilds it.") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path}: damaged, not JSON ({error}); delete it and run the same command again.") from None
+        raise UserError(f"{path}: damaged, not JSON ({error}); delete it.") from None

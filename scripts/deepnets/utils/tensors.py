@@ -1,4 +1,4 @@
-"""Tensors on disk: safetensors, never pickle; a file is whole or it is not there."""
+"""Tensors on disk, in safetensors files and never as pickle; a file is either complete or absent."""
 
 import json
 import os
@@ -15,9 +15,12 @@ from deepnets.utils.files import atomic_path, canonical_json
 
 
 def save_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
-    """Write tensors and JSON-able metadata as one safetensors file, atomically; same content, same bytes.
+    """Write tensors and metadata atomically as one safetensors file; the same content gives the same bytes.
 
-    Metadata values are stored as strings: strings as they are, everything else as canonical JSON.
+    Args:
+        path: the file.
+        tensors: by name.
+        metadata: strings are stored as they are, all other values as canonical JSON.
 
     Raises:
         OSError: the disk is full, or the folder cannot be written.
@@ -26,7 +29,7 @@ def save_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict[st
     with atomic_path(path) as temporary:
         try:
             safetensors.torch.save_file({name: t.contiguous() for name, t in tensors.items()}, temporary, texts)
-        except safetensors.SafetensorError as error:  # a full disk reaches it as a text
+        except safetensors.SafetensorError as error:  # a full disk is reported only in its text
             number = re.search(r"os error (\d+)", str(error))
             if number is None:
                 raise
@@ -35,7 +38,7 @@ def save_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict[st
 
 
 def _sort_metadata(path: Path) -> None:
-    """Put a safetensors file's metadata in order: safetensors writes it in the random order of a Rust hash map."""
+    """Sort a safetensors file's metadata, which safetensors writes in the random order of a Rust hash map."""
     with open(path, "r+b") as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length))
@@ -46,7 +49,7 @@ def _sort_metadata(path: Path) -> None:
 
 
 def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read a safetensors file: its tensors, on the CPU, and its metadata.
+    """Return the tensors of a safetensors file, on the CPU, and its metadata.
 
     Raises:
         UserError: the file is missing or damaged.
@@ -55,6 +58,6 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safetensors.safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except FileNotFoundError:
-        raise UserError(f"{path}: the file is missing; run the same command again to rebuild it.") from None
+        raise UserError(f"{path}: the file is missing; the next run rebuilds it.") from None
     except (safetensors.SafetensorError, OSError) as error:
-        raise UserError(f"{path}: damaged ({error}); delete it and run the same command again.") from None
+        raise UserError(f"{path}: damaged ({error}); delete it.") from None
