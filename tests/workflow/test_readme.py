@@ -1,6 +1,7 @@
-"""What README.md promises: its commands run, its example configuration is valid, its error message is the real one."""
+"""What README.md and docs/ promise: commands run, examples are valid, the error message is the real one."""
 
 import csv
+import itertools
 import re
 import shlex
 import shutil
@@ -13,58 +14,115 @@ from deepnets.config.loader import load_config
 from deepnets.evaluation.results import display_name
 from deepnets.utils.errors import UserError
 
+PAGES = ("README.md", "CONTRIBUTING.md", "config/README.md", "docs/configuration.md", "docs/how-to/*.md")
+NOTHING_TO_PLAN = {"--report", "--unlock"}  # tests/e2e writes a report
+
 
 @pytest.fixture(scope="module")
 def readme(root):
     return (root / "README.md").read_text(encoding="utf-8")
 
 
-def commands(readme, program):
-    """Command lines of README.md that call a program, from code blocks and from the text."""
-    lines = re.findall(r"^```bash\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
-    found = [line for block in lines for line in block.splitlines()] + re.findall(r"`([^`\n]+)`", readme)
-    return sorted({line for line in found if re.match(rf"(\w+=\S+ )*{program} ", line)})
+def commands(root, program, pages=PAGES):
+    """Command lines of the pages that call a program, without its name; from code blocks and from the text."""
+    texts = [file.read_text(encoding="utf-8") for page in pages for file in sorted(root.glob(page))]
+    blocks = [block for text in texts for block in re.findall(r"^```bash\n(.*?)^```", text, re.MULTILINE | re.DOTALL)]
+    lines = [line for block in blocks for line in block.splitlines()]
+    lines += [line for text in texts for line in re.findall(r"`([^`\n]+)`", text)]
+    calls = {re.fullmatch(rf"(?:\w+=\S+ )*(?:\.venv/bin/)?{program} (.*)", line) for line in lines}
+    return sorted(call[1] for call in calls if call)
+
+
+def test_readme_has_at_most_130_lines_and_two_commands_to_start(readme):
+    assert len(readme.splitlines()) <= 130
+    start = re.search(r"^## Two commands\n\n```bash\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)[1]
+    assert len(start.splitlines()) == 2
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
-def test_every_make_command_has_a_target_whose_scripts_exist(readme, root):
+def test_every_make_command_has_a_target_whose_scripts_exist(root):
     scripts = set()
-    for command in commands(readme, "make"):
-        only_printed = command.replace("make ", "make --dry-run ", 1)
-        done = subprocess.run(["env", *shlex.split(only_printed)], cwd=root, capture_output=True, text=True)
+    for arguments in commands(root, "make"):
+        only_printed = ["make", "--dry-run", *shlex.split(arguments)]
+        done = subprocess.run(only_printed, cwd=root, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         scripts |= set(re.findall(r"\S+\.py\b", done.stdout))
     assert {"scripts/why.py", "benchmarks/speed.py"} <= scripts
     assert not [script for script in scripts if not (root / script).is_file()]
 
 
-def test_every_snakemake_command_makes_a_plan(readme, checkout, snakemake, tmp_path):
+def test_every_snakemake_command_makes_a_plan(root, checkout, snakemake, tmp_path):
     folder = checkout(tmp_path / "clone")
-    found = [shlex.split(command)[1:] for command in commands(readme, "snakemake")]
-    assert len(found) >= 3
-    for arguments in found:
-        if "--report" not in arguments:  # it has nothing to plan: tests/e2e writes one
-            cores = [value for value in arguments if value.isdigit()]
-            plain = [value for value in arguments if value not in ("--cores", "-n", *cores)]
-            planned = snakemake(folder, "--dry-run", *plain)
-            assert planned.returncode == 0, planned.stdout
+    (tmp_path / "study").mkdir()
+    found = commands(root, "snakemake")
+    assert len(found) >= 8
+    for command in found:
+        moved = command.replace("/home/me/deeper-networks", str(folder)).replace("/scratch/study", f"{tmp_path}/study")
+        arguments = shlex.split(re.sub(r"(?:^| )(?:-n|--cores \d+)(?= )", "", moved))
+        if not NOTHING_TO_PLAN & set(arguments):
+            planned = snakemake(folder, "--dry-run", *arguments)
+            assert planned.returncode == 0, f"{command}\n{planned.stdout}"
 
 
-def test_example_of_own_images_is_a_valid_configuration(readme, root):
-    example = yaml.safe_load(re.search(r"```yaml\n(.*?)```", readme, re.DOTALL)[1])
-    assert load_config(root / "config.yaml", example).datasets["birds"].num_classes == 12
+def test_every_script_by_hand_is_there_and_its_name_is_in_the_configuration(root):
+    config = load_config(root / "config.yaml", {})
+    experiments = {experiment.directory.removeprefix("results/") for experiment in config.experiments()}
+    names = {"prepare": set(config.datasets), "train": experiments, "evaluate": experiments, "report": {"demo"}}
+    found = [call for call in commands(root, "python") if call.startswith("scripts/")]
+    assert len(found) >= 4
+    for call in found:
+        script, name = call.split()
+        assert (root / script).is_file()
+        assert name in names[script.removeprefix("scripts/").removesuffix(".py")], call
 
 
-def test_error_message_is_the_one_that_a_typo_gets(readme, root):
-    promised = re.search(r"^config\.yaml: .*$", readme, re.MULTILINE)[0]
+@pytest.mark.parametrize("page", ["README.md", "config/README.md", "docs/how-to/own-images.md"])
+def test_example_of_own_images_is_a_valid_configuration(root, page):
+    text = (root / page).read_text(encoding="utf-8")
+    example = yaml.safe_load(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
+    config = load_config(root / "config.yaml", example)
+    assert config.datasets["birds"].num_classes == 12
+    if "study" in example:
+        assert len(config.experiments()) == 6
+
+
+def test_error_message_is_the_one_that_a_typo_gets(root):
+    page = (root / "docs/configuration.md").read_text(encoding="utf-8")
+    promised = re.search(r"^config\.yaml: .*$", page, re.MULTILINE)[0]
     with pytest.raises(UserError) as error:
         load_config(root / "config.yaml", {"recipes": {"quick": {"epohs": 3}}})
     assert promised.removeprefix("config.yaml: ") in str(error.value)
 
 
-def test_results_are_those_of_the_committed_run(readme, root):
+def test_every_study_of_the_configuration_is_described(root):
+    page = (root / "docs/configuration.md").read_text(encoding="utf-8")
+    described = [row.split("`")[1] for row in table(page, "study")]
+    assert set(described) == set(load_config(root / "config.yaml", {}).studies)
+
+
+def test_rule_graph_is_that_of_the_workflow(readme, checkout, snakemake, tmp_path):
+    folder = checkout(tmp_path / "clone")
+    graph = snakemake(folder, "results/report.md", "--rulegraph", "dot").stdout
+    rules = dict(re.findall(r'^\s*(\d+)\[label = "(\w+)"', graph, re.MULTILINE))
+    edges = {(rules[start], rules[end]) for start, end in re.findall(r"^\s*(\d+) -> (\d+)", graph, re.MULTILINE)}
+    assert len(edges) > 10, graph
+    assert mermaid_edges(readme) == edges
+
+
+def mermaid_edges(text):
+    """(from, to) of each arrow in the first Mermaid picture of a page."""
+    edges = set()
+    for line in re.search(r"```mermaid\n(.*?)```", text, re.DOTALL)[1].splitlines()[1:]:
+        groups = [group.split(" & ") for group in line.strip().split(" --> ")]
+        for starts, ends in itertools.pairwise(groups):
+            edges |= {(start, end) for start in starts for end in ends}
+    return edges
+
+
+def test_results_of_the_demo_are_those_of_the_committed_run(root):
+    page = (root / "docs/runs/demo/README.md").read_text(encoding="utf-8")
     rows = sorted(read_csv(root / "docs/runs/demo/metrics.csv"), key=lambda row: -float(row["test_accuracy"]))
-    assert table(readme, "model") == [
+    assert table(page, "model") == [
         f"| {display_name(row['model'])} | {int(row['trainable_parameters']):,} | {row['epochs']}"
         f" | {float(row['wall_seconds']):.0f} s | {percent(row, '')} % ({percent(row, '_ci95_low')} to"
         f" {percent(row, '_ci95_high')}) |"
@@ -88,34 +146,24 @@ def test_results_of_the_published_study_are_those_of_the_committed_run(readme, r
     ]
 
 
+def test_parameters_of_the_networks_are_those_of_the_committed_run(readme, root):
+    counts = {}
+    for row in read_csv(root / "docs/runs/reference/metrics.csv"):  # MNIST's rows come first
+        counts.setdefault(display_name(row["model"]), []).append(f"{int(row['trainable_parameters']):,}")
+    stated = [re.match(r"\| ([^|]+) \| ([^|]+) \|", row).groups() for row in table(readme, "network")]
+    assert dict(stated) == {network: ", ".join(numbers) for network, numbers in counts.items()}
+
+
 def read_csv(path):
     with open(path, newline="") as file:
         return list(csv.DictReader(file))
 
 
-def table(readme, first_column):
+def table(page, first_column):
     """Rows of the table whose first column has this heading."""
-    found = re.search(rf"^\| {first_column} \|.*\n\|-.*\n((?:\|.*\n)+)", readme, re.MULTILINE)
+    found = re.search(rf"^\| {first_column} \|.*\n\|-.*\n((?:\|.*\n)+)", page, re.MULTILINE)
     return found[1].splitlines()
 
 
 def percent(row, bound):
     return f"{100 * float(row[f'test_accuracy{bound}']):.2f}"
-
-
-def test_every_path_of_the_directory_tree_exists(readme, root):
-    tree = re.search(r"## Where things are\n\n```text\n(.*?)```", readme, re.DOTALL)[1]
-    folder = ""
-    for line in tree.splitlines():
-        names = re.match(r"( *)((?:\S+ )*?\S+)(?:  |$)", line)
-        inside = bool(names[1])
-        for name in names[2].split():
-            assert (root / (folder if inside else "") / name).exists(), line
-        folder = folder if inside else names[2]
-
-
-def test_every_test_that_a_guarantee_names_exists(root):
-    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (root / "docs/guarantees.md").read_text(encoding="utf-8"))
-    assert len(named) > 20
-    for file, name in named:
-        assert re.search(rf"^def {name}\(", (root / file).read_text(encoding="utf-8"), re.MULTILINE), f"{file}::{name}"
