@@ -6,8 +6,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from deepnets.evaluation.results import display_name
 from deepnets.figures.style import applied, look, save
+from deepnets.models import display_name
 
 WAYS = {
     "plain": ("plain loop", "#888888"),

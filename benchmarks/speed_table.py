@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import gmean
 
-from deepnets.evaluation.results import display_name
+from deepnets.models import display_name
 from deepnets.reporting import markdown
 
 # What ours aims at: times as fast as the plain loop, in the geometric mean over all pairs and in each; share of the

@@ -13,6 +13,7 @@ from torchvision.models import VGG, inception_v3, mobilenet_v2, resnet50, vgg16_
 
 from deepnets import models
 from deepnets.models import _resize, _stem
+from deepnets.models._about import About, Cost
 from deepnets.models._vgg16 import _RepeatedInputLinear
 from deepnets.utils.errors import UserError
 
@@ -83,6 +84,25 @@ def test_a_module_of_ones_own_is_an_architecture(own_module):
     assert models.architecture("my_net").Options().width == 8
 
 
+def test_a_module_may_leave_out_its_name_look_and_cost(own_module):
+    own_module(OWN)
+    assert models.about("my_net") == About()
+    assert models.display_name("my_net") == "my_net"
+
+
+def test_a_module_declares_its_name_look_and_cost(own_module):
+    about = "from deepnets.models._about import About, Cost\n"
+    about += "ABOUT = About('My Net', color='#000000', marker='o', cost=Cost(1, 2, 3, 4))\n"
+    own_module(OWN + about)
+    assert models.display_name("my_net") == "My Net"
+    assert models.about("my_net").color == "#000000"
+    assert models.cost("my_net") == Cost(1, 2, 3, 4)
+
+
+def test_the_cost_of_a_network_that_was_not_measured_is_the_largest_of_each_value():
+    assert models.cost("no_such_network") == Cost(134.3, 60, 6, 21, enlarged_to=32)
+
+
 @pytest.mark.parametrize("name", ["my-net", "my_net (copy)", "2_nets", "_my_net"])
 def test_a_file_that_python_cannot_import_is_no_architecture(own_module, name):
     own_module("broken(", name)
@@ -104,6 +124,7 @@ def test_a_file_that_python_cannot_import_is_no_architecture(own_module, name):
         ("width", "architecture", ": Options.architecture is a name that every model uses"),
         ("MIN_IMAGE_SIZE = 4", "", r": MIN_IMAGE_SIZE must be a whole number of pixels above 0 \(got None\)"),
         ("= 4", "= 4.5", r": MIN_IMAGE_SIZE must be a whole number of pixels above 0 \(got 4.5\)"),
+        ("def build", "ABOUT = 'My Net'\ndef build", r": ABOUT must be an About\(...\)"),
         ("def build", "def built", r": has no function build\(num_classes, in_channels, options\)"),
     ],
 )
@@ -116,7 +137,7 @@ def test_a_mistake_in_a_module_of_ones_own_is_one_line_with_its_file(own_module,
 def test_options_are_read_without_loading_torch():
     code = (
         "import sys; from deepnets import models\n"
-        "for name in models.available(): module = models.architecture(name); module.Options(); module.MIN_IMAGE_SIZE\n"
+        "for name in models.available(): module = models.architecture(name); module.Options(); models.cost(name)\n"
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": SCRIPTS}, check=False).returncode == 0

@@ -13,7 +13,8 @@ from deepnets.comparison.aggregate import (
     mean_over_seeds,
     several_recipes,
 )
-from deepnets.evaluation.results import display_name, read_history, read_metrics, read_result, read_timing
+from deepnets.evaluation.results import read_history, read_metrics, read_result, read_timing
+from deepnets.models import display_name
 from deepnets.utils.errors import UserError
 
 

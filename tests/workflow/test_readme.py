@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from deepnets.config.loader import load_config
-from deepnets.evaluation.results import display_name
+from deepnets.models import display_name
 from deepnets.utils.errors import UserError
 
 PAGES = ("README.md", "CONTRIBUTING.md", "config/README.md", "docs/configuration.md", "docs/how-to/*.md")

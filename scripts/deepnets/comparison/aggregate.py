@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
 
-from deepnets.evaluation.results import Result, display_name
+from deepnets.evaluation.results import Result
+from deepnets.models import display_name
 from deepnets.utils.files import canonical_json
 
 Training = TypeVar("Training")  # an Experiment or a SeedGroup: what has a `model` and a `spec`

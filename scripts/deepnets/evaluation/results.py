@@ -29,22 +29,10 @@ HISTORY_COLUMNS = (
     "seconds",
     "images_per_second",
 )
-# The architectures' names as their papers write them; any other model is called what config.yaml calls it.
-DISPLAY_NAMES = {
-    "vgg16": "VGG-16",
-    "inception_v3": "Inception V3",
-    "resnet50": "ResNet50",
-    "mobilenet_v2": "MobileNetV2",
-}
 
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Loss = float | None  # None: not finite, which JSON cannot say
 History = dict[str, list[float]]
-
-
-def display_name(model: str) -> str:
-    """The name of a model for readers: `resnet50` is ResNet50, a user's own `my_net` stays my_net."""
-    return DISPLAY_NAMES.get(model, model)
 
 
 class Names(BaseModel):

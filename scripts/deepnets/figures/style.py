@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from deepnets.evaluation.results import display_name
+from deepnets.models import about, display_name
+from deepnets.models._about import LineStyle
 from deepnets.utils.files import atomic_path
 
 Color = str | tuple[float, float, float]
@@ -79,7 +80,7 @@ class Look:
     label: str
     color: str
     marker: str
-    linestyle: str | tuple[float, tuple[float, ...]]
+    linestyle: LineStyle
 
     @property
     def ink(self) -> Color:
@@ -88,29 +89,22 @@ class Look:
         return 0.62 * red, 0.62 * green, 0.62 * blue
 
 
-# Lengths on and off in line widths.
-_LINESTYLES = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1)))
-# Colours that stay apart for every kind of colour vision and, by lightness alone, in grey print (tests check both).
-_ARCHITECTURES = {
-    "vgg16": ("#004488", "s", _LINESTYLES[1]),
-    "resnet50": ("#CC3311", "o", _LINESTYLES[0]),
-    "inception_v3": ("#009E73", "^", _LINESTYLES[2]),
-    "mobilenet_v2": ("#E69F00", "D", _LINESTYLES[3]),
-}
-# 6 colours, 7 markers and 5 dashes without a common factor: 210 models before one look comes twice.
+# 6 colours, 7 markers and 5 line styles without a common factor: 210 models before a look comes twice. The colours are
+# apart from those that the four networks declare.
 _COLORS = ("#AA4499", "#56B4E9", "#882255", "#999933", "#225555", "#CC79A7")
 _MARKERS = ("v", "P", "X", "<", "p", ">", "h")
+_LINESTYLES: tuple[LineStyle, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1)))
 
 
 def look(model: str, index: int) -> Look:
-    """The look of a model; `index` (0, 1, ...) picks it for all but the four architectures, whose looks are fixed."""
-    fixed = _ARCHITECTURES.get(model)
-    color, marker, linestyle = fixed or (
-        _COLORS[index % len(_COLORS)],
-        _MARKERS[index % len(_MARKERS)],
-        _LINESTYLES[index % len(_LINESTYLES)],
+    """The look that a network declares in its module; `index` (0, 1, ...) chooses the look of every other model."""
+    declared = about(model)
+    return Look(
+        legible(display_name(model), 28),
+        declared.color or _COLORS[index % len(_COLORS)],
+        declared.marker or _MARKERS[index % len(_MARKERS)],
+        declared.linestyle or _LINESTYLES[index % len(_LINESTYLES)],
     )
-    return Look(legible(display_name(model), 28), color, marker, linestyle)
 
 
 @functools.cache

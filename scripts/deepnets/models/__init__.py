@@ -1,21 +1,29 @@
 """The registry of architectures: one module of this folder per architecture, named as config.yaml names it.
 
-Every module offers
-    Options           the architecture's settings (deepnets.settings.StrictModel; every field has a default)
-    MIN_IMAGE_SIZE    the smallest image side in pixels that it accepts
+Every module has
+    Options           the architecture's options (a deepnets.utils.option_types.StrictModel; every field has a default)
+    MIN_IMAGE_SIZE    the smallest height and width of an image in pixels that it accepts
     build(num_classes, in_channels, options) -> torch.nn.Module
-and imports torch inside its functions only, so that config.yaml is checked without loading torch.
+and may have
+    ABOUT             its name for readers, its look in figures and its cost (deepnets.models._about.About); assigned
+                      once, because a change of it trains nothing again: it is no part of the code that a result
+                      depends on.
+It imports torch inside its functions only, so that config.yaml is checked without loading torch. The names of helper
+modules start with an underscore.
 """
 
+import functools
 import importlib
 import importlib.util
 import pkgutil
 import traceback
 from collections.abc import Iterator
+from dataclasses import fields
 from types import ModuleType
 
 from pydantic import ValidationError
 
+from deepnets.models._about import About, Cost
 from deepnets.utils.errors import UserError
 from deepnets.utils.option_types import StrictModel
 from deepnets.utils.text import nearest, one_line
@@ -24,7 +32,7 @@ _TAKEN = {"architecture", "on", "spec"}  # what every model of config.yaml has, 
 
 
 def available() -> list[str]:
-    """Names of all architectures, sorted; helpers (_name) and files that Python cannot import are none."""
+    """Names of all architectures, sorted, without helpers (_name) and files that Python cannot import."""
     names = (module.name for module in pkgutil.iter_modules(__path__))
     return sorted(name for name in names if name.isidentifier() and not name.startswith("_"))
 
@@ -75,6 +83,37 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
         yield f"MIN_IMAGE_SIZE must be a whole number of pixels above 0 (got {least!r:.60})"
     if not callable(getattr(module, "build", None)):
         yield "has no function build(num_classes, in_channels, options)"
+    if not isinstance(getattr(module, "ABOUT", About()), About):
+        yield "ABOUT must be an About(...), with About from deepnets.models._about"
+
+
+def about(name: str) -> About:
+    """What an architecture's module declares as ABOUT; the defaults if `name` is no architecture's.
+
+    Raises:
+        UserError: the module is broken.
+    """
+    return getattr(architecture(name), "ABOUT", About()) if name in available() else About()
+
+
+def display_name(model: str) -> str:
+    """The name of a model for readers: `resnet50` is ResNet50, a user's own `my_net` stays my_net.
+
+    Args:
+        model: the name in config.yaml.
+    """
+    return about(model).display_name or model
+
+
+def cost(name: str) -> Cost:
+    """The cost of an architecture; the largest of each value if it was not measured."""
+    return about(name).cost or _largest_cost()
+
+
+@functools.cache
+def _largest_cost() -> Cost:
+    costs = [measured for measured in (about(name).cost for name in available()) if measured]
+    return Cost(*(max(getattr(measured, field.name) for measured in costs) for field in fields(Cost)))
 
 
 def build(spec: dict, num_classes: int, in_channels: int):

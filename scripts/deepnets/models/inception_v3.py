@@ -9,10 +9,18 @@ from typing import Annotated
 
 from pydantic import Field
 
+from deepnets.models._about import About, Cost
 from deepnets.utils.option_types import Number, PositiveInt, StrictModel
 
 MIN_IMAGE_SIZE = 8  # px; the network resizes what is under `min_side`, and under 8 there is nothing left to recognise
 SMALLEST_SIDE = 37  # px; (37 - 2 - 3) // 2 + 1 = 17, (17 - 2 - 3) // 2 + 1 = 7, then two reductions: 3, 1
+ABOUT = About(
+    display_name="Inception V3",
+    color="#009E73",
+    marker="^",
+    linestyle=(0, (1.5, 1)),
+    cost=Cost(parameters=21.8, kilobytes=5, evaluation_kilobytes=2, microseconds=9),
+)
 
 
 class Options(StrictModel):

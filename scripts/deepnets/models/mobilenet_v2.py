@@ -9,11 +9,19 @@ from typing import Literal
 
 from pydantic import Field
 
+from deepnets.models._about import About, Cost
 from deepnets.utils.option_types import Number, StrictModel
 
 MIN_IMAGE_SIZE = 8  # px; padded convolutions take any size, but under 8 px the strides have nothing to halve
 STRIDED_BLOCKS = (2, 4, 7, 14)  # of network.features, whose first convolution is strided too
 LINEAR_STD = 0.01  # torchvision's for this network's classifier
+ABOUT = About(
+    display_name="MobileNetV2",
+    color="#E69F00",
+    marker="D",
+    linestyle=(0, (6, 1.5, 1.2, 1.5)),
+    cost=Cost(parameters=1.8, kilobytes=60, evaluation_kilobytes=6, microseconds=21),
+)
 
 
 class Options(StrictModel):

@@ -6,9 +6,17 @@ Departs from torchvision in the stem, for small images: a 3x3 convolution at str
 
 from pydantic import Field
 
+from deepnets.models._about import About, Cost
 from deepnets.utils.option_types import Flag, StrictModel
 
 MIN_IMAGE_SIZE = 8  # px; padded convolutions take any size, but under 8 px the stages' strides have nothing to halve
+ABOUT = About(
+    display_name="ResNet50",
+    color="#CC3311",
+    marker="o",
+    linestyle="-",
+    cost=Cost(parameters=23.5, kilobytes=10, evaluation_kilobytes=4, microseconds=15),
+)
 
 
 class Options(StrictModel):

@@ -5,9 +5,10 @@ result.
 """
 
 import math
-from dataclasses import dataclass, fields
 
+from deepnets import models
 from deepnets.config.optimizers import OPTIMIZERS
+from deepnets.models._about import Cost
 
 TORCH_MB = 850  # a process that has loaded torch
 BYTES_PER_PARAMETER = 12  # weight, gradient and a copy in transit, 4 bytes each; the optimizer's state is added
@@ -15,34 +16,6 @@ BYTES_PER_PARAMETER = 12  # weight, gradient and a copy in transit, 4 bytes each
 NANOSECONDS_PER_PARAMETER = 2
 EVALUATION_MB = 1000  # a process that has loaded torch, and the images and labels that it reads
 EVALUATION_BATCH = 256  # as in engine.py, which loads torch
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What an architecture costs on a CPU; measured by `make bench` and in the run of docs/runs/reference.
-
-    parameters: in millions.
-    kilobytes: memory for each pixel of each image of a batch, in float32, which takes more than bfloat16.
-    evaluation_kilobytes: the same where there is no backward pass; twice what was measured in bfloat16.
-    microseconds: of a core for each pixel of an image, forward and backward, in bfloat16; float32 takes about thrice.
-    least_side: px; smaller images are enlarged by the network.
-    """
-
-    parameters: float
-    kilobytes: float
-    evaluation_kilobytes: float
-    microseconds: float
-    least_side: int = 1
-
-
-COSTS = {
-    "vgg16": Cost(134.3, 6, 2.5, 8.5, least_side=32),
-    "inception_v3": Cost(21.8, 5, 2, 9),
-    "resnet50": Cost(23.5, 10, 4, 15),
-    "mobilenet_v2": Cost(1.8, 60, 6, 21),
-}
-# Of an architecture that nobody has measured, the most of each.
-UNMEASURED = Cost(*(max(getattr(cost, field.name) for cost in COSTS.values()) for field in fields(Cost)))
 
 
 def memory_mb(spec: dict, input_shape: tuple[int, int, int], on_gpu: bool = False) -> int:
@@ -75,13 +48,13 @@ def core_seconds(spec: dict, input_shape: tuple[int, int, int], images: int) -> 
 
 
 def _cost(spec: dict) -> Cost:
-    return COSTS.get(spec["model"]["architecture"], UNMEASURED)
+    return models.cost(spec["model"]["architecture"])
 
 
 def _pixels(spec: dict, input_shape: tuple[int, int, int]) -> float:
     """Pixels of an image at the resolution of the network's larger maps, to which its cost is in proportion."""
     model = spec["model"]
-    pixels = max(input_shape[1], model.get("min_side", 1), _cost(spec).least_side) ** 2
+    pixels = max(input_shape[1], model.get("min_side", 1), _cost(spec).enlarged_to) ** 2
     if not model.get("stem_pool", True):
         pixels *= 4
     return pixels / math.prod(model.get("strides", ())[:3])

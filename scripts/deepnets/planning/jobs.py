@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
+from deepnets import models
 from deepnets.comparison.aggregate import budget_lines
 from deepnets.config.experiment import Experiment
 from deepnets.config.schema import Config
@@ -114,7 +115,15 @@ class Jobs:
             return (f"deepnets.data.sources.{self.config.datasets[names['dataset']].source}",)
         if stage in ("summarize", "train", "evaluate"):
             return (f"deepnets.models.{self.config.models[names['model']].architecture}",)
-        return ()
+        # A model that has an architecture's name is called and drawn as that architecture's module says.
+        return tuple(f"deepnets.models.{model}" for model in self._shown(names) if model in models.available())
+
+    def _shown(self, names: Mapping[str, str]) -> list[str]:
+        """The models in a figure or in the report."""
+        if "model" in names:
+            return [names["model"]]
+        dataset = names.get("dataset")
+        return sorted({each.model for each in self.study if dataset in (None, each.dataset)})
 
     @cache  # noqa: B019 - there is one Jobs in a process, and it lives as long
     def _closure(self, stage: str, plugins: tuple[str, ...]) -> list[Path]:
@@ -165,7 +174,7 @@ class Jobs:
 
     def _figure_spec(self, model: str, **_names: str) -> dict:
         """What a figure of one experiment depends on besides the figures in it."""
-        return {"models": self._places([model])}
+        return {"models": self._places([model]), "looks": _looks([model])}
 
     def _comparison_spec(self, dataset: str, **_names: str) -> dict:
         """What a comparison on one dataset depends on besides the figures in it."""
@@ -175,6 +184,7 @@ class Jobs:
             "experiments": [experiment.directory for experiment in compared],
             "variant_of": self.config.datasets[dataset].variant_of,
             "models": self._places(experiment.model for experiment in compared),
+            "looks": _looks(experiment.model for experiment in compared),
         }
 
     def _report_spec(self) -> dict:
@@ -187,16 +197,23 @@ class Jobs:
                 name: {"variant_of": dataset.variant_of, "note": dataset.note, "own_files": dataset.own_files}
                 for name, dataset in datasets.items()
             },
+            "names": {each.model: models.display_name(each.model) for each in self.study},
         }
 
     def _file_digests(self, *paths: str) -> dict[str, str]:
         """What a job reads that is neither settings nor code nor another job's result."""
         return {path: sha256_file(self.root / path) for path in paths}
 
-    def _places(self, models: Iterable[str]) -> dict[str, int]:
+    def _places(self, names: Iterable[str]) -> dict[str, int]:
         """Place of each model in config.yaml, which decides its colour: one added at the end recolours no other."""
-        return {name: self._place[name] for name in models}
+        return {name: self._place[name] for name in names}
 
     @cached_property
     def _place(self) -> dict[str, int]:
         return {name: place for place, name in enumerate(self.config.models)}
+
+
+def _looks(names: Iterable[str]) -> dict[str, list]:
+    """What the networks' modules declare of their look, which the digests of their code leave out."""
+    declared = {name: models.about(name) for name in names}
+    return {name: [each.display_name, each.color, each.marker, each.linestyle] for name, each in declared.items()}

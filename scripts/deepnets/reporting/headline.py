@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from deepnets.comparison.aggregate import Estimate, SeedGroup, label, ranked, several_recipes
 from deepnets.comparison.published import Published
-from deepnets.evaluation.results import display_name
+from deepnets.models import display_name
 from deepnets.reporting.markdown import enumerate_words
 
 _NAMED = 6  # longer lists are counted, not read

@@ -10,7 +10,8 @@ from jinja2 import Environment, StrictUndefined
 
 from deepnets.comparison.aggregate import budget_lines, group_seeds, interval_caption
 from deepnets.comparison.published import Published, find
-from deepnets.evaluation.results import Result, SplitMetrics, display_name
+from deepnets.evaluation.results import Result, SplitMetrics
+from deepnets.models import display_name
 from deepnets.reporting import headline as findings
 from deepnets.reporting import tables
 from deepnets.reporting.headline import Row

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from deepnets.comparison.aggregate import best_by_model, label, ranked, several_recipes
-from deepnets.evaluation.results import Result, Timing, display_name
+from deepnets.evaluation.results import Result, Timing
+from deepnets.models import display_name
 from deepnets.reporting.headline import Row
 from deepnets.reporting.job_times import StageTime
 from deepnets.reporting.markdown import Markdown, bold, code, enumerate_words, table

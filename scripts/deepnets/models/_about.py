@@ -1,0 +1,45 @@
+"""What a network's module declares about itself as ABOUT: its name for readers, its look in figures and its cost."""
+
+from dataclasses import dataclass
+
+LineStyle = str | tuple[float, tuple[float, ...]]  # as matplotlib takes it; lengths on and off in line widths
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a network costs on a CPU, as measured by `make bench` and in the run of docs/runs/reference.
+
+    Attributes:
+        parameters: in millions.
+        kilobytes: memory for each pixel of each image of a batch, in float32, which takes more than bfloat16.
+        evaluation_kilobytes: the same without a backward pass; twice the value measured in bfloat16.
+        microseconds: time of one core for each pixel of an image, forward and backward, in bfloat16; float32 takes
+            about three times as long.
+        enlarged_to: in pixels; the network enlarges smaller images to this size.
+    """
+
+    parameters: float
+    kilobytes: float
+    evaluation_kilobytes: float
+    microseconds: float
+    enlarged_to: int = 1
+
+
+@dataclass(frozen=True)
+class About:
+    """How readers see a network, and what it costs. Nothing here changes a result.
+
+    Attributes:
+        display_name: the network's name as its paper writes it; by default the module's name.
+        color: "#rrggbb", together with `marker` and `linestyle`; by default the look depends on the network's position
+            in config.yaml.
+        marker: as matplotlib takes it.
+        linestyle: as matplotlib takes it.
+        cost: by default each value is the largest one among the measured networks.
+    """
+
+    display_name: str | None = None
+    color: str | None = None
+    marker: str | None = None
+    linestyle: LineStyle | None = None
+    cost: Cost | None = None
