@@ -67,9 +67,10 @@ def test_every_snakemake_command_makes_a_plan(root, checkout, snakemake, tmp_pat
 def test_every_script_by_hand_is_there_and_its_name_is_in_the_configuration(root):
     config = load_config(root / "config.yaml", {})
     experiments = {experiment.directory.removeprefix("results/") for experiment in config.experiments()}
-    names = {"prepare": set(config.datasets), "train": experiments, "evaluate": experiments, "report": {"demo"}}
+    names = {"train": experiments, "evaluate": experiments, "report": set(config.studies)}
+    names |= {"download": set(config.datasets), "prepare": set(config.datasets)}
     found = [call for call in commands(root, "python") if call.startswith("scripts/")]
-    assert len(found) >= 4
+    assert len(found) >= 5
     for call in found:
         script, name = call.split()
         assert (root / script).is_file()
