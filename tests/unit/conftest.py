@@ -1,6 +1,7 @@
 """A study that nobody trained: the files of finished experiments, with plausible figures that hang together."""
 
 import csv
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+import report
 from deepnets.evaluation.results import HISTORY_COLUMNS
 from deepnets.utils.files import canonical_json, sha256_text, write_json
 
@@ -152,3 +154,38 @@ def _write_history(path: Path, rng: np.random.Generator, accuracy: float, epochs
 def experiment(tmp_path: Path) -> Callable[..., Path]:
     """Write one finished experiment below tmp_path/results: `experiment(model="vgg16", seed=1) -> its directory`."""
     return lambda *args, **kwargs: write_experiment(tmp_path / "results", *args, **kwargs)
+
+
+@pytest.fixture
+def report_arguments(tmp_path: Path, root: Path) -> Callable[..., list[str]]:
+    """The command line that writes the report of experiments, given by their directories, below tmp_path/results."""
+
+    def arguments(*directories, study="demo", datasets=None, benchmarks=None, template=None):
+        nothing = {"variant_of": None, "note": None, "own_files": None}
+        described = {directory.parts[-4]: nothing for directory in directories}
+        described |= {name: nothing | values for name, values in (datasets or {}).items()}
+        spec = {"study": study, "datasets": described, "experiments": [*map(str, directories)]}
+        given = ["--job", json.dumps({"spec": spec, "code": {}})]
+        given += ["--published", str(root / "workflow/published.csv")]
+        given += ["--template", str(template or root / "workflow/templates/report.md.j2")]
+        given += ["--benchmarks", str(benchmarks)] if benchmarks else []
+        for option, name in (
+            ("output", "report.md"),
+            ("metrics-csv", "metrics.csv"),
+            ("environment", "environment.json"),
+        ):
+            given += [f"--{option}", str(tmp_path / "results" / name)]
+        return given
+
+    return arguments
+
+
+@pytest.fixture
+def write_report(tmp_path: Path, report_arguments: Callable[..., list[str]]) -> Callable[..., str]:
+    """Write the report of experiments given by their directories; return its text."""
+
+    def write(*directories, **options):
+        report.main(report_arguments(*directories, **options))
+        return (tmp_path / "results/report.md").read_text(encoding="utf-8")
+
+    return write

@@ -1,21 +1,24 @@
-"""Published figures to stand beside ours, from workflow/published.csv."""
+"""Published results of the same networks, read from workflow/published.csv."""
 
 import csv
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from deepnets.utils.errors import UserError
 from deepnets.utils.option_types import StrictModel
 
 
 class Published(StrictModel):
-    """One published row; accuracies in percent as printed, None where the source does not say.
+    """One published row; accuracies in percent as printed, None for what the source does not report.
 
-    kind: "study" is a row of the study this project reproduces; "best" a best result from scratch found elsewhere.
-    model: the architecture, as config.yaml's `architecture:` names it.
-    size_mb: torchinfo's estimated total size at batch size 1.
+    Attributes:
+        kind: "study" for a row of the study that this project reproduces, "best" for a best result elsewhere of a
+            network trained from scratch.
+        model: the architecture, as `architecture:` in config.yaml names it.
+        size_mb: torchinfo's estimated total size at batch size 1.
+        test_precision_macro, test_recall_macro: fractions; like all metrics here they have the names of metrics.csv.
     """
 
     dataset: str
@@ -27,34 +30,40 @@ class Published(StrictModel):
     train_loss: float | None
     test_loss: float | None
     train_accuracy: float | None
-    precision: float | None
-    recall: float | None
+    test_precision_macro: float | None = Field(alias="precision")
+    test_recall_macro: float | None = Field(alias="recall")
     epochs: int | None
     source: str
 
 
 def read_published(path: str | Path) -> list[Published]:
-    """Read the table.
+    """Read the table of published results.
 
     Raises:
-        UserError: the file is missing, or a row is not as described above; the message names the line.
+        UserError: the file is missing, or a row does not fit `Published`; the message names the line.
     """
     try:
         with open(path, encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file, strict=True)
-            return [Published(**{key: cell or None for key, cell in row.items()}) for row in reader]
+            return [_published(row) for row in reader]
     except FileNotFoundError:
         raise UserError(f"{path}: the file is missing; restore it with: git checkout {path}") from None
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{path}, line {reader.line_num}: {place}: {first['msg']} (got {first['input']!r}).") from None
-    except (TypeError, csv.Error) as error:
-        raise UserError(f"{path}, line {reader.line_num}: not as many cells as the header ({error}).") from None
+        key = ".".join(map(str, first["loc"]))
+        raise UserError(f"{path}, line {reader.line_num}: {key}: {first['msg']} (got {first['input']!r}).") from None
+    except csv.Error as error:
+        raise UserError(f"{path}, line {reader.line_num}: {error}.") from None
+
+
+def _published(row: dict[str | Any, str | Any]) -> Published:
+    if None in row:
+        raise csv.Error("not as many cells as the header, but more")
+    return Published.model_validate({key: cell or None for key, cell in row.items()})
 
 
 def find(rows: list[Published], kind: str, dataset: str, architecture: str) -> Published | None:
-    """The published row of a pair, of several the one with the highest test accuracy; None where there is none."""
+    """Return the published row of a dataset and network with the highest test accuracy, None if there is no row."""
     matching = [row for row in rows if (row.kind, row.dataset, row.model) == (kind, dataset, architecture)]
     return max(matching, key=lambda row: row.test_accuracy, default=None)
 
@@ -62,9 +71,11 @@ def find(rows: list[Published], kind: str, dataset: str, architecture: str) -> P
 def references(
     rows: list[Published], dataset: str, variant_of: str | None, architectures: dict[str, str]
 ) -> dict[str, dict[str, float]]:
-    """Published test accuracies in percent for a figure of one dataset: {model: {what the legend calls it: accuracy}}.
+    """Return published test accuracies for a figure of one dataset: {model: {name in the legend: percent}}.
 
     Args:
+        rows: the published table.
+        variant_of: the published dataset that `dataset` stands for, None if it stands for itself.
         architectures: the architecture of each model, by the model's name.
     """
     on = f" (on {variant_of})" if variant_of else ""

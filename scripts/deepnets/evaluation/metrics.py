@@ -1,4 +1,11 @@
-"""From logits to numbers. `accuracy`, `*_macro`: fractions, higher is better; `loss`, `ece`: lower is better."""
+"""Every metric is declared here once, in `METRICS`; metrics.json, the report's table and metrics.csv follow it.
+
+To add a metric, write its function of logits and labels and add an entry to `METRICS`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,58 +16,87 @@ from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, precisio
 ECE_BINS = 15
 UNDER_TRAINED_BELOW = 0.75  # accuracy on the training images themselves
 
+Logits = NDArray[np.float32]  # (N, C)
+Labels = NDArray[np.int64]  # (N,), each in 0..C-1
+SplitName = Literal["train", "validation", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
-def basic_metrics(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> dict:
-    """Size, loss and accuracy of one part.
 
-    Args:
-        logits: (N, C). labels: (N,), each in 0..C-1.
+@dataclass(frozen=True)
+class Metric:
+    """One number about a trained network on one split of the data.
 
-    Returns:
-        `n`; `loss`, the mean cross-entropy in nats; `accuracy`, a fraction.
-
-    Raises:
-        ValueError: the shapes disagree, or the part is empty.
+    Attributes:
+        name: key in metrics.json; the column of metrics.csv is `{split}_{name}`.
+        title: header in the report's table; the split's name precedes it where the table shows several splits.
+        compute: the value from logits and labels.
+        direction: whether a higher or a lower value is better.
+        unit: "fraction" (0 to 1) or "nats" (a loss, which is null in metrics.json if it is not finite).
+        splits: the splits it is computed for.
+        columns: the splits that have a column in the report's table, from left to right.
+        scale: what the table multiplies the value by, 100 for percent.
+        format: how the table prints the value. `published_format` and `difference_format` are for a published value
+            and for the difference from it; the default is `format`.
+        interval: the 95 % interval of the value on the test split, `{name}_ci95` in metrics.json.
     """
-    if len(logits) != len(labels) or not len(labels):
-        raise ValueError(f"{len(logits)} rows of logits for {len(labels)} labels")
+
+    name: str
+    title: str
+    compute: Callable[[Logits, Labels], float]
+    direction: Literal["higher", "lower"] = "higher"
+    unit: Literal["fraction", "nats"] = "fraction"
+    splits: tuple[SplitName, ...] = ("test",)
+    columns: tuple[SplitName, ...] = ("test",)
+    scale: int = 1
+    format: str = ".3f"
+    published_format: str | None = None
+    difference_format: str | None = None
+    interval: Callable[[Logits, Labels], list[float]] | None = None
+
+    @property
+    def interval_name(self) -> str:
+        """Key of the interval in metrics.json."""
+        return f"{self.name}_ci95"
+
+    def column_title(self, split: SplitName) -> str:
+        """Header of the metric's column for `split` in the report's table."""
+        return f"{split.capitalize()} {self.title}" if len(self.columns) > 1 else self.title
+
+
+def loss(logits: Logits, labels: Labels) -> float:
+    """Mean cross-entropy in nats."""
     probabilities = softmax(logits.astype(np.float64), axis=1)
-    return {
-        "n": len(labels),
-        "loss": float(log_loss(labels, probabilities, labels=np.arange(logits.shape[1]))),
-        "accuracy": float(accuracy_score(labels, logits.argmax(1))),
-    }
+    return float(log_loss(labels, probabilities, labels=np.arange(logits.shape[1])))
 
 
-def detailed_metrics(logits: NDArray[np.float32], labels: NDArray[np.int64], classes: list[str]) -> dict:
-    """`basic_metrics`, and what the report shows of the test part.
+def accuracy(logits: Logits, labels: Labels) -> float:
+    """Fraction of images whose highest logit is that of the true class."""
+    return float(accuracy_score(labels, logits.argmax(1)))
 
-    Returns:
-        Also `precision_macro`, `recall_macro`, `f1_macro` (unweighted means over the classes, 0 for a class that was
-        never predicted); `accuracy_ci95`, Wilson's interval; `ece`; `per_class`; and `confusion_matrix`, whose row i
-        and column j count the images of class i that were taken for class j.
-    """
-    predicted, numbers = logits.argmax(1), np.arange(len(classes))
-    precision, recall, f1, support = precision_recall_fscore_support(
-        labels, predicted, labels=numbers, average=None, zero_division=0.0
-    )
-    correct = int((predicted == labels).sum())
+
+def wilson_interval(logits: Logits, labels: Labels) -> list[float]:
+    """Wilson's 95 % interval of the accuracy, [low, high]."""
+    correct = int((logits.argmax(1) == labels).sum())
     interval = binomtest(correct, len(labels)).proportion_ci(0.95, method="wilson")
-    return basic_metrics(logits, labels) | {
-        "precision_macro": float(precision.mean()),
-        "recall_macro": float(recall.mean()),
-        "f1_macro": float(f1.mean()),
-        "accuracy_ci95": [float(interval.low), float(interval.high)],
-        "ece": expected_calibration_error(logits, labels),
-        "per_class": [
-            {"class": name, "n": int(n), "precision": float(p), "recall": float(r), "f1": float(f)}
-            for name, n, p, r, f in zip(classes, support, precision, recall, f1, strict=True)
-        ],
-        "confusion_matrix": confusion_matrix(labels, predicted, labels=numbers).tolist(),
-    }
+    return [float(interval.low), float(interval.high)]
 
 
-def expected_calibration_error(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+def precision_macro(logits: Logits, labels: Labels) -> float:
+    """Unweighted mean of the classes' precisions; a class that is never predicted has 0."""
+    return float(_scores_by_class(logits, labels)[0].mean())
+
+
+def recall_macro(logits: Logits, labels: Labels) -> float:
+    """Unweighted mean of the classes' recalls; a class without images has 0."""
+    return float(_scores_by_class(logits, labels)[1].mean())
+
+
+def f1_macro(logits: Logits, labels: Labels) -> float:
+    """Unweighted mean of the classes' F1 scores."""
+    return float(_scores_by_class(logits, labels)[2].mean())
+
+
+def expected_calibration_error(logits: Logits, labels: Labels) -> float:
     """Mean gap between confidence and accuracy over 15 equal bins of confidence, weighted by their sizes: 0 to 1.
 
     Guo et al. 2017, 'On Calibration of Modern Neural Networks', arXiv 1706.04599, equation 3.
@@ -72,13 +108,104 @@ def expected_calibration_error(logits: NDArray[np.float32], labels: NDArray[np.i
     return float(np.abs(gaps).sum() / len(labels))
 
 
-def warnings(train: dict, validation: dict, validation_labels: NDArray[np.int64], epochs: int) -> list[str]:
-    """What a reader must know before believing the figures: sentences, with advice; none for a healthy training."""
+# In the order of metrics.json, of metrics.csv and of the report's table.
+METRICS: tuple[Metric, ...] = (
+    Metric(
+        "loss",
+        "loss",
+        loss,
+        direction="lower",
+        unit="nats",
+        splits=SPLITS,
+        columns=("train", "test"),
+        format=".4g",
+        difference_format=".4f",
+    ),
+    Metric(
+        "accuracy",
+        "acc. (%)",
+        accuracy,
+        splits=SPLITS,
+        columns=("train", "test"),
+        scale=100,
+        format=".2f",
+        interval=wilson_interval,
+    ),
+    Metric("precision_macro", "Precision", precision_macro, published_format=".2f", difference_format=".2f"),
+    Metric("recall_macro", "Recall", recall_macro, published_format=".2f", difference_format=".2f"),
+    Metric("f1_macro", "F1", f1_macro, columns=()),
+    Metric("ece", "Calibration error", expected_calibration_error, direction="lower", columns=()),
+)
+
+
+def of_split(split: SplitName) -> list[Metric]:
+    """The metrics that are computed for a split."""
+    return [metric for metric in METRICS if split in metric.splits]
+
+
+def basic_metrics(logits: Logits, labels: Labels, split: SplitName = "train") -> dict[str, Any]:
+    """Compute every metric of one split.
+
+    Args:
+        logits: (N, C). labels: (N,), each in 0..C-1.
+        split: which metrics to compute.
+
+    Returns:
+        `n`, the number of images, and each metric by its name.
+
+    Raises:
+        ValueError: the shapes disagree, or the split is empty.
+    """
+    if len(logits) != len(labels) or not len(labels):
+        raise ValueError(f"{len(logits)} rows of logits for {len(labels)} labels")
+    return {"n": len(labels)} | {metric.name: metric.compute(logits, labels) for metric in of_split(split)}
+
+
+def detailed_metrics(logits: Logits, labels: Labels, classes: list[str]) -> dict[str, Any]:
+    """Compute every metric of the test split, with intervals and with what has a row for each class.
+
+    Returns:
+        `basic_metrics` of the test split; the interval of each metric that has one; `per_class`, a row for each class
+        (a score without a denominator is 0); and `confusion_matrix`, whose row i and column j count the images of
+        class i that were predicted as class j.
+    """
+    values = basic_metrics(logits, labels, "test")
+    intervals = {
+        metric.interval_name: metric.interval(logits, labels) for metric in of_split("test") if metric.interval
+    }
+    rows = zip(classes, *_scores_by_class(logits, labels), strict=True)
+    return (
+        values
+        | intervals
+        | {
+            "per_class": [
+                {"class": name, "n": int(n), "precision": float(p), "recall": float(r), "f1": float(f)}
+                for name, p, r, f, n in rows
+            ],
+            "confusion_matrix": confusion_matrix(labels, logits.argmax(1), labels=np.arange(len(classes))).tolist(),
+        }
+    )
+
+
+def _scores_by_class(logits: Logits, labels: Labels) -> tuple[NDArray[Any], ...]:
+    """Precision, recall, F1 and number of images of each class; a score without a denominator is 0."""
+    classes = np.arange(logits.shape[1])
+    return precision_recall_fscore_support(labels, logits.argmax(1), labels=classes, average=None, zero_division=0.0)
+
+
+def warnings(train: dict[str, Any], validation: dict[str, Any], validation_labels: Labels, epochs: int) -> list[str]:
+    """Return sentences of warning with advice, which a reader needs to judge the numbers; no sentence if all is well.
+
+    Args:
+        train, validation: `basic_metrics` of these splits.
+        validation_labels: (N,), each in 0..C-1.
+        epochs: the recipe's number of epochs.
+    """
     accuracy, images = validation["accuracy"], validation["n"]
     correct, commonest = round(accuracy * images), int(np.bincount(validation_labels).max())
     majority = commonest / len(validation_labels)
     above_chance = binomtest(correct, images, majority, alternative="greater").pvalue < 0.01
-    # Not to be shown above chance is no proof of being at chance: that takes images enough to rule out a real gain.
+    # Few images can hide a real gain: only a validation split that is large enough to rule one out shows a failure.
     gain = majority + (1 - majority) / 4
     far_from_gain = binomtest(correct, images, gain, alternative="less").pvalue < 0.01
     if correct < images and not above_chance and (correct <= commonest or far_from_gain):

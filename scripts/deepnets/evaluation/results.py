@@ -3,19 +3,23 @@
 import csv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
     Field,
+    GetPydanticSchema,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveInt,
     ValidationError,
+    create_model,
     field_validator,
     model_validator,
 )
 
+from deepnets.evaluation import metrics
+from deepnets.evaluation.metrics import SplitName
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import read_json
 
@@ -45,16 +49,18 @@ class Names(BaseModel):
 
 
 class SplitMetrics(BaseModel):
-    """Figures of one part of the data; the accuracy is a fraction. `of`: size of the part that `n` is a sample of."""
+    """`n` images of one split, their metrics as attributes, and `of`, the size of the split if `n` is a sample."""
 
     n: PositiveInt
     of: PositiveInt | None = None
-    loss: Loss
-    accuracy: Fraction
+
+    if TYPE_CHECKING:  # the registry of metrics declares them, see `_declared_for`
+
+        def __getattr__(self, metric: str) -> Any: ...
 
 
-class ClassFigures(BaseModel):
-    """One row of metrics.json's `test.per_class`: figures of one class, `n` its number of test images."""
+class ClassMetrics(BaseModel):
+    """One row of metrics.json's `test.per_class`: metrics of one class, `n` its number of test images."""
 
     name: str = Field(alias="class")
     n: NonNegativeInt
@@ -64,15 +70,21 @@ class ClassFigures(BaseModel):
 
 
 class TestMetrics(SplitMetrics):
-    """Figures of the test part; `confusion_matrix[i][j]` counts images of true class i taken for class j."""
+    """Metrics of the test split; `confusion_matrix[i][j]` counts images of class i that were predicted as class j."""
 
-    precision_macro: Fraction
-    recall_macro: Fraction
-    f1_macro: Fraction
-    accuracy_ci95: tuple[Fraction, Fraction]
-    ece: Fraction
-    per_class: list[ClassFigures]
+    per_class: list[ClassMetrics]
     confusion_matrix: list[list[NonNegativeInt]]
+
+
+def _declared_for(split: SplitName) -> GetPydanticSchema:
+    """Add a field for each metric that the registry declares for `split`, and for its interval on the test split."""
+    fields: dict[str, Any] = {}
+    for metric in metrics.of_split(split):
+        value = Fraction if metric.unit == "fraction" else Loss
+        fields[metric.name] = (value, ...)
+        if split == "test" and metric.interval:
+            fields[metric.interval_name] = (tuple[value, value], ...)
+    return GetPydanticSchema(lambda base, schema_of: schema_of(create_model(base.__name__, __base__=base, **fields)))
 
 
 class Network(BaseModel):
@@ -93,9 +105,9 @@ class Metrics(BaseModel):
     experiment: Names
     spec: dict[str, Any]
     spec_sha256: str
-    train: SplitMetrics
-    validation: SplitMetrics
-    test: TestMetrics
+    train: Annotated[SplitMetrics, _declared_for("train")]
+    validation: Annotated[SplitMetrics, _declared_for("validation")]
+    test: Annotated[TestMetrics, _declared_for("test")]
     classes: list[str]
     model: Network
     warnings: list[str]

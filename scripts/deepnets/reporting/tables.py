@@ -1,14 +1,18 @@
-"""The report's tables and metrics.csv: figures of results, formatted for readers."""
+"""The report's tables and metrics.csv: the numbers of results, formatted for readers."""
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
 from deepnets.comparison.aggregate import best_by_model, label, ranked, several_recipes
-from deepnets.evaluation.results import Result, Timing
+from deepnets.comparison.published import Published
+from deepnets.evaluation import metrics
+from deepnets.evaluation.metrics import Metric, SplitName
+from deepnets.evaluation.results import Result, SplitMetrics, Timing
 from deepnets.models import display_name
 from deepnets.reporting.headline import Row
 from deepnets.reporting.job_times import StageTime
@@ -33,37 +37,46 @@ def duration(seconds: float) -> str:
     return text.replace(" ", _NO_BREAK)
 
 
-# -- this run beside the published figures ----------------------------------------------------------------------------
+# -- each network's runs and its published row ------------------------------------------------------------------------
 
 
-class Column(NamedTuple):
-    """A column of the published table.
+@dataclass(frozen=True)
+class Column:
+    """A column of the comparison table.
 
-    key: its name in workflow/published.csv. path: ours, from a Result, to be multiplied by `scale`.
-    ours, published, difference: formats of our figure, of the published one, and of how far they are apart.
+    name: the attribute of a published row that it is compared with; None is shown where that has no such attribute.
+    value: this project's value, of one experiment. scale: what that is multiplied by.
+    format, published_format, difference_format: of this value, of the published one and of their difference.
     """
 
     title: str
-    key: str
-    path: str
-    scale: int
-    ours: str
-    published: str
-    difference: str
+    name: str
+    value: Callable[[Result], float | None]
+    format: str
+    published_format: str
+    difference_format: str
+    scale: int = 1
 
 
-COLUMNS = (
-    Column("Size (MB)", "size_mb", "metrics.model.size_mb", 1, ".2f", ".2f", ".2f"),
-    Column(
-        "Trainable parameters", "trainable_parameters", "metrics.model.trainable_parameters", 1, ",.0f", ",.0f", ",.0f"
-    ),
-    Column("Train loss", "train_loss", "metrics.train.loss", 1, ".4g", ".4g", ".4f"),
-    Column("Test loss", "test_loss", "metrics.test.loss", 1, ".4g", ".4g", ".4f"),
-    Column("Train acc. (%)", "train_accuracy", "metrics.train.accuracy", 100, ".2f", ".2f", ".2f"),
-    Column("Test acc. (%)", "test_accuracy", "metrics.test.accuracy", 100, ".2f", ".2f", ".2f"),
-    Column("Precision", "precision", "metrics.test.precision_macro", 1, ".3f", ".2f", ".2f"),
-    Column("Recall", "recall", "metrics.test.recall_macro", 1, ".3f", ".2f", ".2f"),
-)
+def columns() -> list[Column]:
+    """The size of the network, then each metric that the registry gives a column."""
+    sizes = [("Size (MB)", "size_mb", ".2f"), ("Trainable parameters", "trainable_parameters", ",.0f")]
+    return [
+        *(Column(title, name, attrgetter(f"metrics.model.{name}"), *[written] * 3) for title, name, written in sizes),
+        *(_metric_column(metric, split) for metric in metrics.METRICS for split in metric.columns),
+    ]
+
+
+def _metric_column(metric: Metric, split: SplitName) -> Column:
+    return Column(
+        metric.column_title(split),
+        f"{split}_{metric.name}",
+        attrgetter(f"metrics.{split}.{metric.name}"),
+        metric.format,
+        metric.published_format or metric.format,
+        metric.difference_format or metric.format,
+        metric.scale,
+    )
 
 
 def comparison_table(rows: list[Row]) -> Markdown:
@@ -73,20 +86,26 @@ def comparison_table(rows: list[Row]) -> Markdown:
     """
     groups = [row.group for row in rows]
     best, with_recipe, shown = max(group.accuracy.value for group in groups), several_recipes(groups), _telling(rows)
-    lines = []
+    shown_columns, lines = columns(), []
     for architecture in dict.fromkeys(row.group.first.architecture for row in shown):
         same = [row for row in shown if row.group.first.architecture == architecture]
         for row in same:
             seeds = f", {len(row.group.results)} seeds" if len(row.group.results) > 1 else ""
             name = bold(label(row.group, with_recipe) + seeds)
-            lines.append([name, *(_our_cell(row, column, best) for column in COLUMNS)])
-        if same[0].published is None:
+            lines.append([name, *(_our_cell(row, column, best) for column in shown_columns)])
+        published = same[0].published
+        if published is None:
             continue
-        lines.append([f"{display_name(architecture)}, published", *(_published_cell(same[0], c) for c in COLUMNS)])
+        lines.append(
+            [
+                f"{display_name(architecture)}, published",
+                *(_published_cell(published, column) for column in shown_columns),
+            ]
+        )
         for row in same if len(same) <= _DIFFERENCES else [max(same, key=lambda row: row.group.accuracy.value)]:
             name = "difference" if len(same) == 1 else f"difference, {label(row.group, with_recipe)}"
-            lines.append([name, *(_difference_cell(row, column) for column in COLUMNS)])
-    return table(["Model", *(column.title for column in COLUMNS)], lines, numbers_from=1)
+            lines.append([name, *(_difference_cell(row, published, column) for column in shown_columns)])
+    return table(["Model", *(column.title for column in shown_columns)], lines, numbers_from=1)
 
 
 def _telling(rows: list[Row]) -> list[Row]:
@@ -98,33 +117,33 @@ def _telling(rows: list[Row]) -> list[Row]:
 
 
 def _ours(row: Row, column: Column) -> float | None:
-    value = row.group.mean(attrgetter(column.path))
+    value = row.group.mean(column.value)
     return None if value is None else column.scale * value
 
 
 def _our_cell(row: Row, column: Column, best: float) -> str:
     value = _ours(row, column)
-    text = MISSING if value is None else format(value, column.ours)
-    if column.key != "test_accuracy":
+    text = MISSING if value is None else format(value, column.format)
+    if column.name != "test_accuracy":
         return text
     accuracy = row.group.accuracy
     interval = f"({100 * accuracy.low:.2f} to {100 * accuracy.high:.2f})".replace(" ", _NO_BREAK)
     return Markdown(f"{bold(text) if accuracy.value == best else text}<br>{interval}")
 
 
-def _published_cell(row: Row, column: Column) -> str:
-    value = getattr(row.published, column.key)
-    return MISSING if value is None else format(value, column.published)
+def _published_cell(published: Published, column: Column) -> str:
+    value = getattr(published, column.name, None)
+    return MISSING if value is None else format(value, column.published_format)
 
 
-def _difference_cell(row: Row, column: Column) -> str:
-    ours, published = _ours(row, column), getattr(row.published, column.key)
-    if ours is None or published is None:
+def _difference_cell(row: Row, published: Published, column: Column) -> str:
+    ours, theirs = _ours(row, column), getattr(published, column.name, None)
+    if ours is None or theirs is None:
         return MISSING
-    text = format(abs(ours - published), column.difference)
+    text = format(abs(ours - theirs), column.difference_format)
     if not text.strip("0.,"):
         return "0"
-    return f"{'+' if ours > published else '−'}{text}"
+    return f"{'+' if ours > theirs else '−'}{text}"
 
 
 # -- recipes ----------------------------------------------------------------------------------------------------------
@@ -270,32 +289,22 @@ def metrics_csv(results: Iterable[Result]) -> str:
 
 
 def _metrics_row(result: Result) -> dict[str, Any]:
-    metrics, timing = result.metrics, result.timing
-    low, high = metrics.test.accuracy_ci95
+    content, timing = result.metrics, result.timing
     return {
-        **metrics.experiment.model_dump(),
+        **content.experiment.model_dump(),
         "architecture": result.architecture,
         "epochs": result.epochs,
-        "parameters": metrics.model.parameters,
-        "trainable_parameters": metrics.model.trainable_parameters,
-        "mult_adds": metrics.model.mult_adds,
-        "size_mb": metrics.model.size_mb,
-        "train_images": metrics.train.of or metrics.train.n,
-        "train_images_evaluated": metrics.train.n,
-        "train_loss": metrics.train.loss,
-        "train_accuracy": metrics.train.accuracy,
-        "validation_images": metrics.validation.n,
-        "validation_loss": metrics.validation.loss,
-        "validation_accuracy": metrics.validation.accuracy,
-        "test_images": metrics.test.n,
-        "test_loss": metrics.test.loss,
-        "test_accuracy": metrics.test.accuracy,
-        "test_accuracy_ci95_low": low,
-        "test_accuracy_ci95_high": high,
-        "test_precision_macro": metrics.test.precision_macro,
-        "test_recall_macro": metrics.test.recall_macro,
-        "test_f1_macro": metrics.test.f1_macro,
-        "test_ece": metrics.test.ece,
+        "parameters": content.model.parameters,
+        "trainable_parameters": content.model.trainable_parameters,
+        "mult_adds": content.model.mult_adds,
+        "size_mb": content.model.size_mb,
+        "train_images": content.train.of or content.train.n,
+        "train_images_evaluated": content.train.n,
+        **_split_cells("train", content.train),
+        "validation_images": content.validation.n,
+        **_split_cells("validation", content.validation),
+        "test_images": content.test.n,
+        **_split_cells("test", content.test),
         "wall_seconds": timing.wall_seconds,
         "images_per_second": timing.images_per_second,
         "peak_memory_mb": timing.peak_memory_mb,
@@ -306,5 +315,16 @@ def _metrics_row(result: Result) -> dict[str, Any]:
         "accumulation": timing.accumulation,
         "torch": timing.versions.get("torch"),
         "warnings": len(result.warnings),
-        "spec_sha256": metrics.spec_sha256,
+        "spec_sha256": content.spec_sha256,
     }
+
+
+def _split_cells(split: SplitName, values: SplitMetrics) -> dict[str, float | None]:
+    """Each metric of one split as `{split}_{name}`, followed by the bounds of its interval if it has one."""
+    cells: dict[str, float | None] = {}
+    for metric in metrics.of_split(split):
+        cells[f"{split}_{metric.name}"] = getattr(values, metric.name)
+        if split == "test" and metric.interval:
+            low, high = getattr(values, metric.interval_name)
+            cells |= {f"{split}_{metric.interval_name}_low": low, f"{split}_{metric.interval_name}_high": high}
+    return cells

@@ -1,0 +1,36 @@
+"""Helpers for tests of the report: change an experiment's files, read a page."""
+
+import json
+from html import unescape
+from pathlib import Path
+
+MNIST = {"dataset": "mnist", "n_test": 10_000, "accuracy": 0.9921}
+
+
+def set_timing(directory: Path, **values) -> None:
+    """Change values of an experiment's timing.json."""
+    timing = json.loads((directory / "timing.json").read_text())
+    (directory / "timing.json").write_text(json.dumps(timing | values))
+
+
+def set_recipe(directory: Path, **values) -> None:
+    """Change values of the recipe in an experiment's metrics.json."""
+    metrics = json.loads((directory / "metrics.json").read_text())
+    metrics["spec"]["recipe"] |= values
+    (directory / "metrics.json").write_text(json.dumps(metrics))
+
+
+def tables(text: str) -> list[list[list[str]]]:
+    """Every table of a page, as lists of rows of cells."""
+    found: list[list[list[str]]] = [[]]
+    for line in text.splitlines():
+        if line.startswith("|"):
+            found[-1].append([cell.strip() for cell in line.strip("|").split("|")])
+        elif found[-1]:
+            found.append([])
+    return [table for table in found if table]
+
+
+def summary(text: str) -> str:
+    """The first paragraph of a page, as plain text."""
+    return unescape(text.split("\n\n")[1])

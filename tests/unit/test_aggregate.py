@@ -1,0 +1,77 @@
+"""Experiments that differ only in their seed: means, intervals, labels and budgets."""
+
+import pytest
+from scipy import stats
+
+from deepnets.comparison.aggregate import (
+    budget_lines,
+    group_seeds,
+    interval_caption,
+    label,
+    mean_over_seeds,
+    several_recipes,
+)
+from deepnets.evaluation.results import read_result
+
+
+def test_seeds_of_one_experiment_are_one_group_in_the_order_of_the_study(experiment):
+    results = [
+        read_result(experiment(model=model, seed=seed)) for seed in (0, 1) for model in ("vgg16", "mobilenet_v2")
+    ]
+    groups = group_seeds(results)
+    assert [(group.model, len(group.results)) for group in groups] == [("vgg16", 2), ("mobilenet_v2", 2)]
+
+
+def test_other_recipe_values_under_the_same_name_are_another_group(experiment):
+    results = [read_result(experiment(seed=0, epochs=2)), read_result(experiment(seed=1, epochs=4))]
+    assert len(group_seeds(results)) == 2
+
+
+def test_one_run_has_the_interval_of_its_test_part(experiment):
+    result = read_result(experiment(accuracy=0.95))
+    (group,) = group_seeds([result])
+    assert (group.accuracy.low, group.accuracy.high) == result.metrics.test.accuracy_ci95
+    assert interval_caption([group]) == "360 test images, one run each; 95 % interval of the test part (Wilson)"
+
+
+def test_several_seeds_have_students_interval_of_their_mean():
+    accuracies = [0.90, 0.92, 0.91, 0.93]
+    estimate = mean_over_seeds(accuracies)
+    low, high = stats.t.interval(0.95, 3, loc=0.915, scale=stats.sem(accuracies))
+    assert (estimate.value, estimate.low, estimate.high) == pytest.approx((0.915, low, high))
+
+
+def test_an_interval_over_seeds_ends_where_accuracies_do():
+    estimate = mean_over_seeds([0.99, 1.0])
+    assert (estimate.high, estimate.low > 0.9) == (1.0, True)
+
+
+def test_a_caption_says_what_is_averaged_and_what_is_not(experiment):
+    several = [read_result(experiment(model="vgg16", seed=seed)) for seed in range(3)]
+    one = [read_result(experiment(model="resnet50"))]
+    assert "mean of 3 seeds; 95 % interval over the seeds" in interval_caption(group_seeds(several))
+    both = interval_caption(group_seeds(several + one))
+    assert "mean of up to 3 seeds" in both
+    assert "single runs: interval of the test part" in both
+
+
+def test_a_recipe_is_named_only_where_there_are_several(experiment):
+    quick, paper = (group_seeds([read_result(experiment(recipe=name))])[0] for name in ("quick", "paper"))
+    assert label(quick, several_recipes([quick])) == "ResNet50"
+    assert label(quick, several_recipes([quick, paper])) == "ResNet50 (quick)"
+
+
+def test_budgets_are_trainings_of_one_model_that_differ_in_their_epochs_alone(experiment):
+    options = [
+        {"recipe": "b4", "epochs": 4},
+        {"recipe": "b1", "epochs": 1},
+        {"recipe": "other_lr", "epochs": 2, "lr": 0.1},
+        {"recipe": "other_model", "epochs": 2, "model": "vgg16"},
+    ]
+    groups = group_seeds(read_result(experiment(**each)) for each in options)
+    assert [[group.first.recipe for group in line] for line in budget_lines(groups)] == [["b1", "b4"]]
+
+
+def test_seeds_and_names_of_one_recipe_are_no_budgets(experiment):
+    options = [{"seed": 1}, {"seed": 2}, {"recipe": "same"}]
+    assert budget_lines(group_seeds(read_result(experiment(**each)) for each in options)) == []

@@ -1,0 +1,78 @@
+"""The time that the jobs of a study took, by stage and as shares."""
+
+import os
+from html import unescape
+
+from report_pages import set_timing, tables
+
+from deepnets.reporting.job_times import JobTime, from_first_to_last, job_times
+
+
+def write_benchmark(folder, stage, seconds, ended=1_000_000):
+    """Write a job's benchmark file as Snakemake does when the job ends, in seconds since 1970."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{stage}.benchmark.tsv"
+    file.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:01:00\tNA\n")
+    os.utime(file, (ended, ended))
+
+
+def test_time_by_stage_is_that_of_the_studys_own_jobs(experiment, write_report, tmp_path):
+    directory = experiment()
+    own, other = (tmp_path / "logs/digits/resnet50/quick" / seed for seed in ("seed0", "seed1"))
+    for folder, stage, seconds in (
+        *((own, "train", 90), (own, "evaluate", 6), (other, "train", 1000)),
+        *((tmp_path / "logs/digits", "prepare", 2), (tmp_path / "logs/mnist", "prepare", 1000)),
+        *((tmp_path / f"logs/digits/comparison/{figure}", "plot_comparison", 1) for figure in ("one", "two")),
+    ):
+        write_benchmark(folder, stage, seconds)
+    (own / "plot.benchmark.tsv").write_text("damaged")
+    table = next(t for t in tables(write_report(directory, benchmarks=tmp_path / "logs")) if t[0][0] == "Stage")
+    assert [[unescape(cell) for cell in row[1:]] for row in table[2:]] == [
+        ["1", "1 min 30 s".replace(" ", "\xa0"), "90.0 %"],
+        ["1", "6.0\xa0s", "6.0 %"],
+        ["2", "2.0\xa0s", "2.0 %"],
+        ["1", "2.0\xa0s", "2.0 %"],
+    ]
+
+
+def test_time_of_all_jobs_is_that_of_steps_between_and_around(experiment, write_report, tmp_path):
+    directory, logs = experiment(), tmp_path / "logs/digits/resnet50/quick/seed0"
+    set_timing(directory, train_seconds=60, wall_seconds=68)
+    write_benchmark(logs, "train", 70)
+    write_benchmark(logs, "evaluate", 10)
+    text = write_report(directory, benchmarks=tmp_path / "logs")
+    assert "Of the time of all jobs, 75.0 % were steps of training, 10.0 % validation and saved states" in text
+    assert "15.0 % all that is around training" in text
+
+
+def test_share_of_the_steps_is_not_told_where_a_training_is_measured_by_halves(experiment, write_report, tmp_path):
+    one, two = experiment(seed=0), experiment(seed=1)
+    for seed in (0, 1):
+        write_benchmark(tmp_path / f"logs/digits/resnet50/quick/seed{seed}", "train", 70)
+    assert "were steps" in write_report(one, two, benchmarks=tmp_path / "logs")
+    set_timing(one, resumed_from_epochs=[1.5])  # its benchmark file tells of the time after that
+    assert "were steps" not in write_report(one, two, benchmarks=tmp_path / "logs")
+    set_timing(one, resumed_from_epochs=[])
+    (tmp_path / "logs/digits/resnet50/quick/seed1/train.benchmark.tsv").unlink()
+    assert "were steps" not in write_report(one, two, benchmarks=tmp_path / "logs")
+
+
+def test_wall_time_is_from_the_first_start_to_the_last_end(experiment, write_report, tmp_path):
+    directory, logs = experiment(), tmp_path / "logs/digits/resnet50/quick/seed0"
+    write_benchmark(logs, "train", 100, ended=1100)
+    write_benchmark(logs, "evaluate", 10, ended=1130)
+    text = write_report(directory, benchmarks=tmp_path / "logs").replace("\xa0", " ")
+    passed = "From the start of the first job to the end of the last 2 min 10 s passed"
+    assert f"{passed}, 20.0 s of it without a job at work" in text
+    write_benchmark(logs, "evaluate", 30, ended=1130)
+    assert f"{passed}.\n" in write_report(directory, benchmarks=tmp_path / "logs").replace("\xa0", " ")
+
+
+def test_jobs_side_by_side_count_once_towards_the_wall_time():
+    jobs = [JobTime("train", ended, seconds) for ended, seconds in ((100, 100), (90, 50), (160, 30), (150, 10))]
+    assert from_first_to_last(jobs) == (160, 30)
+
+
+def test_without_benchmarks_there_is_no_table_by_stage(experiment, write_report, tmp_path):
+    assert "Snakemake's benchmark files" not in write_report(experiment(), benchmarks=tmp_path / "nothing")
+    assert job_times(tmp_path / "nothing", [("digits", "resnet50", "quick", "seed0")]) == []

@@ -1,0 +1,66 @@
+"""A report of hundreds of experiments is still a page that code hosts show."""
+
+import time
+
+import pytest
+from report_pages import tables
+
+
+def test_a_thousand_experiments_are_still_a_page_that_code_hosts_render(experiment, write_report):
+    directories = [
+        experiment(f"set{dataset}", f"net{model}", recipe, seed, accuracy=0.8 + model / 100, epochs=2)
+        for dataset in range(10)
+        for model in range(10)
+        for recipe in ("quick", "long")
+        for seed in range(5)
+    ]
+    start = time.monotonic()
+    text = write_report(*directories)
+    assert time.monotonic() - start < 60
+    assert len(text.encode()) < 512_000
+    assert text.count("<details") == 11
+    assert len(tables(text)[0]) == 2 + 20
+
+
+@pytest.fixture
+def sweep(experiment, write_report):
+    """The report of 3 networks with 100 recipes each, one after the other more accurate."""
+    return write_report(
+        *(
+            experiment("mnist", model, f"lr{place:02}", accuracy=0.5 + 0.15 * number + place / 1000, epochs=1 + place)
+            for number, model in enumerate(("vgg16", "resnet50", "my_net"))
+            for place in range(100)
+        )
+    )
+
+
+def test_of_many_runs_the_table_has_each_networks_best_and_the_best_of_the_others(sweep):
+    names = [row[0].strip("*") for row in tables(sweep)[0][2:]]
+    runs = [name for name in names if name.endswith(")") and not name.startswith("difference")]
+    assert [name for name in runs if "my_net" not in name] == ["VGG-16 (lr99)", "ResNet50 (lr99)"]
+    assert len(runs) == 40
+    assert "ResNet50, published" in names
+    assert "[metrics.csv](metrics.csv) has 260 more." in sweep
+
+
+def test_of_many_runs_of_a_network_the_best_is_compared_with_the_published_row(sweep):
+    names = [row[0] for row in tables(sweep)[0][2:]]
+    assert [name for name in names if name.startswith("difference")] == ["difference", "difference, my_net (lr99)"]
+
+
+def test_of_many_experiments_the_most_accurate_are_listed(sweep):
+    rows = next(table for table in tables(sweep) if table[0][-1] == "Test acc. (%)" and "Seed" in table[0])[2:]
+    assert len(rows) == 200
+    assert [row[0] for row in rows if row[0] == "VGG-16"] == []
+    assert "<summary>300 experiments on mnist: the most accurate 200</summary>" in sweep
+    assert "The other 100 are in [metrics.csv](metrics.csv)." in sweep
+
+
+def test_many_recipes_and_trainings_are_told_in_short(sweep):
+    recipes = next(table for table in tables(sweep) if table[0][0] == "Recipe")
+    assert len(recipes) == 2 + 100
+    costs = next(table for table in tables(sweep) if "Trainings" in table[0])
+    assert [row[1:4] for row in costs[2:]] == [
+        [name, "cpu, 2 threads, fp32", "100"] for name in ("VGG-16", "ResNet50", "my_net")
+    ]
+    assert costs[2][4:6] == ["1 h 40 min".replace(" ", "\xa0"), "1 min 00 s".replace(" ", "\xa0")]

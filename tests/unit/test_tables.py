@@ -1,0 +1,138 @@
+"""The report's tables of results and recipes, and metrics.csv."""
+
+import csv
+import json
+
+import pytest
+from report_pages import MNIST, set_recipe, tables
+
+
+def test_a_run_stands_over_its_published_row_and_the_difference(experiment, write_report):
+    table = tables(write_report(experiment(**MNIST, model="mobilenet_v2")))[0]
+    header, _, run, published, difference = table
+    assert header == [
+        *("Model", "Size (MB)", "Trainable parameters", "Train loss", "Test loss"),
+        *("Train acc. (%)", "Test acc. (%)", "Precision", "Recall"),
+    ]
+    assert run[:4] == ["**MobileNetV2**", "9.11", "1,814,346", "0.01447"]
+    assert run[6].replace("\N{NO-BREAK SPACE}", " ") == "**99.21**<br>(99.02 to 99.37)"
+    assert published == [
+        *("MobileNetV2, published", "9.11", "1,814,346", "0.04369", "0.09918", "98.61", "94.06", "0.94", "0.94")
+    ]
+    assert difference == ["difference", "0", "0", "−0.0292", "−0.0710", "+0.97", "+5.15", "+0.05", "+0.05"]
+
+
+def test_a_pair_that_nobody_published_has_its_row_only(experiment, write_report):
+    assert len(tables(write_report(experiment(dataset="digits")))[0]) == 3
+
+
+def test_a_variant_is_compared_with_what_it_stands_for_and_says_so(experiment, write_report):
+    about = {"cifar10-jpeg": {"variant_of": "cifar10", "note": "JPEG copy, harder."}}
+    text = write_report(experiment(dataset="cifar10-jpeg", accuracy=0.7), datasets=about)
+    assert "It stands in for cifar10: published figures are for cifar10 itself.\nNote: JPEG copy, harder." in text
+    assert tables(text)[0][3][:2] == ["ResNet50, published", "108.61"]
+    assert tables(text)[0][4][6] == "−3.58"
+
+
+def test_a_model_of_another_name_is_compared_by_its_architecture(experiment, write_report):
+    text = write_report(experiment(**MNIST, model="resnet50_full", architecture="resnet50"))
+    assert [row[0] for row in tables(text)[0][2:]] == ["**resnet50_full**", "ResNet50, published", "difference"]
+
+
+def test_runs_of_one_architecture_stand_together_over_one_published_row(experiment, write_report):
+    recipes = [experiment(**MNIST, model=model, recipe=recipe) for recipe in "ab" for model in ("vgg16", "resnet50")]
+    assert [row[0] for row in tables(write_report(*recipes))[0][2:7]] == [
+        *("**VGG-16 (a)**", "**VGG-16 (b)**", "VGG-16, published", "difference, VGG-16 (a)", "difference, VGG-16 (b)")
+    ]
+
+
+def test_seeds_are_one_row_with_the_mean_of_every_figure(experiment, write_report):
+    text = write_report(*(experiment(seed=seed, accuracy=0.9 + seed / 10, n_test=1000) for seed in (0, 1)))
+    row = tables(text)[0][2]
+    assert row[0] == "**ResNet50, 2 seeds**"
+    assert row[4] == f"{(0.24 + 0.01) / 2:.4g}"
+    assert row[6].startswith("**95.00**<br>(")
+    assert "mean of 2 seeds; 95 % interval over the seeds (Student's t)." in text
+
+
+def test_a_loss_that_was_not_finite_is_a_dash(experiment, write_report):
+    directory = experiment(**MNIST)
+    metrics = json.loads((directory / "metrics.json").read_text())
+    metrics["test"]["loss"] = None
+    (directory / "metrics.json").write_text(json.dumps(metrics))
+    assert [row[4] for row in tables(write_report(directory))[0][2:]] == ["–", "0.03467", "–"]
+
+
+def test_recipes_are_told_by_what_differs(experiment, write_report):
+    text = write_report(experiment(recipe="short", epochs=1), experiment(recipe="long", epochs=9))
+    assert tables(text)[1] == [
+        ["Recipe", "Used for", "epochs"],
+        ["---", "---", "---:"],
+        ["short", "ResNet50 on digits", "1"],
+        ["long", "ResNet50 on digits", "9"],
+    ]
+    assert "All of them:\nbatch_size 64, optimizer sgd, lr 0.05, augment.rotation 10.0" in text
+    assert "off: clip_norm, augment.mixup." in text
+
+
+def test_one_recipe_needs_no_table(experiment, write_report):
+    assert "One recipe for all experiments:\nepochs 8, batch_size 64" in write_report(experiment())
+
+
+def test_a_setting_is_told_as_it_took_effect(experiment, write_report):
+    text = write_report(experiment(flips=False), experiment("photos", flips=True))
+    assert tables(text)[2][0][2:] == ["augment.horizontal_flip"]
+    assert [row[2] for row in tables(text)[2][2:]] == ["no", "yes"]
+
+
+def test_what_is_off_in_one_recipe_is_told_by_its_settings_in_another(experiment, write_report):
+    directories = experiment(recipe="plain"), experiment(recipe="growing")
+    for directory, resizing in zip(directories, (None, {"start": 0.5, "until": 0.8}), strict=True):
+        set_recipe(directory, progressive_resizing=resizing)
+    table = tables(write_report(*directories))[1]
+    assert [row[2:] for row in table if row[0] != "---"] == [
+        ["progressive_resizing.start", "progressive_resizing.until"],
+        ["–", "–"],
+        ["0.5", "0.8"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "told"),
+    [
+        ({"weight_averaging": "none"}, "momentum 0.9"),
+        ({"weight_averaging": "ema"}, "ema_decay 0.99, momentum 0.9, weight_averaging ema"),
+        ({"weight_averaging": "swa"}, "averaging_start 0.75, momentum 0.9, weight_averaging swa"),
+        ({"weight_averaging": "none", "optimizer": "adamw"}, ""),
+    ],
+)
+def test_settings_that_do_nothing_are_left_out(experiment, write_report, chosen, told):
+    directory = experiment()
+    set_recipe(directory, ema_decay=0.99, averaging_start=0.75, momentum=0.9, **chosen)
+    line = write_report(directory).split("One recipe for all experiments:\n")[1].split("; off")[0]
+    names = ("weight_averaging", "ema_decay", "averaging_start", "momentum")
+    assert ", ".join(part for part in sorted(line.split(", ")) if part.split()[0] in names) == told
+
+
+def test_metrics_csv_has_one_row_per_experiment(experiment, write_report, tmp_path):
+    write_report(experiment(seed=0, accuracy=0.9), experiment(seed=1, model="vgg16", warnings=["w"]))
+    first, second = csv.DictReader((tmp_path / "results/metrics.csv").read_text().splitlines())
+    assert (first["dataset"], first["model"], first["recipe"], first["seed"]) == ("digits", "resnet50", "quick", "0")
+    assert (float(first["test_accuracy"]), first["epochs"], first["threads"]) == (0.9, "8", "2")
+    assert first["accumulation"] == "1"
+    assert float(first["test_accuracy_ci95_low"]) < 0.9 < float(first["test_accuracy_ci95_high"])
+    assert (second["architecture"], second["parameters"], second["warnings"]) == ("vgg16", "134308810", "1")
+    assert len(first["spec_sha256"]) == 64
+
+
+def test_metrics_csv_tells_the_images_trained_on_from_the_sample_evaluated(experiment, write_report, tmp_path):
+    sampled, whole = experiment(seed=0), experiment(seed=1)
+    metrics = json.loads((sampled / "metrics.json").read_text())
+    metrics["train"] |= {"n": 10000, "of": 54000}
+    (sampled / "metrics.json").write_text(json.dumps(metrics))
+    write_report(sampled, whole)
+    rows = csv.DictReader((tmp_path / "results/metrics.csv").read_text().splitlines())
+    assert [(row["train_images"], row["train_images_evaluated"]) for row in rows] == [
+        ("54000", "10000"),
+        ("1293", "1293"),
+    ]
