@@ -1,9 +1,9 @@
-"""Look the pinned packages up among the known vulnerabilities; a part of `make lint`.
+"""Look up the known vulnerabilities of the pinned packages; `make lint` runs it.
 
     python scripts/audit.py
 
-pip-audit does it (uv fetches it, outside .venv) and asks PyPI's advisories. A vulnerability is an error; where nothing
-can be looked up, without internet for one, that is said and is none.
+It runs pip-audit (uv downloads it, outside .venv), which asks PyPI's advisories. A vulnerability is an error. If
+nothing can be looked up, for example without internet, the script prints that and ends without an error.
 """
 
 import json
@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from deepnets.utils.command_line import run
+from deepnets.utils.command_line import argument_parser, run
 from deepnets.utils.errors import UserError
 
 PIP_AUDIT = (
@@ -21,7 +21,8 @@ PIP_AUDIT = (
 )
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
+    argument_parser(__doc__, log=False).parse_args(argv)
     try:
         done = subprocess.run(PIP_AUDIT, capture_output=True, text=True, timeout=120)
     except subprocess.TimeoutExpired:
@@ -30,25 +31,23 @@ def main() -> None:
     try:
         packages = json.loads(done.stdout)["dependencies"]
     except (ValueError, KeyError, TypeError):
-        last_line = (done.stderr.strip() or "pip-audit said nothing").splitlines()[-1]
+        last_line = (done.stderr.strip() or "pip-audit printed nothing").splitlines()[-1]
         print(f"requirements.txt: not audited ({last_line[:200]})")
         return
     found = list(vulnerabilities(packages))
     if found:
         raise UserError("\n".join(found))
-    looked_up = sum("vulns" in package for package in packages)  # the others, PyPI does not know
+    looked_up = sum("vulns" in package for package in packages)  # PyPI does not know the others
     print(f"requirements.txt: {looked_up} of {len(packages)} packages looked up, no known vulnerability")
 
 
 def vulnerabilities(packages: list[dict]) -> Iterator[str]:
-    """A line for every vulnerability of pip-audit's list of packages, with the way out."""
+    """Yield a line for every vulnerability in pip-audit's list of packages: what it is and what to do."""
     for package in packages:
         for found in package.get("vulns", ()):
             fixed = " or ".join(found["fix_versions"])
-            way_out = (
-                f"raise it to {fixed} in pyproject.toml, then make requirements" if fixed else "no version mends it"
-            )
-            yield f"requirements.txt: {package['name']} {package['version']}: {found['id']}; {way_out}"
+            hint = f"raise it to {fixed} in pyproject.toml, then make requirements" if fixed else "no version fixes it"
+            yield f"requirements.txt: {package['name']} {package['version']}: {found['id']}; {hint}"
 
 
 if __name__ == "__main__":

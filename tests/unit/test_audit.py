@@ -1,4 +1,4 @@
-"""What `make lint` says of the pinned packages' known vulnerabilities."""
+"""How `make lint` reports the known vulnerabilities of the pinned packages."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ HOLES = [{"id": "CVE-2026-1", "fix_versions": ["13.0.1", "14.0.0"]}, {"id": "CVE
 
 @pytest.fixture
 def answer(monkeypatch):
-    """Let pip-audit answer this."""
+    """Have pip-audit answer with a given text."""
 
     def answers(stdout: str, stderr: str = "") -> None:
         done = subprocess.CompletedProcess([], 1, stdout, stderr)
@@ -24,25 +24,25 @@ def answer(monkeypatch):
     return answers
 
 
-def test_every_vulnerability_is_a_line_with_its_way_out(answer):
+def test_every_vulnerability_is_a_line_that_says_what_to_do(answer):
     answer(json.dumps({"dependencies": [CLEAN, {"name": "pillow", "version": "13.0.0", "vulns": HOLES}, UNKNOWN]}))
     with pytest.raises(UserError) as error:
-        audit.main()
+        audit.main([])
     assert str(error.value).splitlines() == [
         "requirements.txt: pillow 13.0.0: CVE-2026-1; raise it to 13.0.1 or 14.0.0 in pyproject.toml, then"
         " make requirements",
-        "requirements.txt: pillow 13.0.0: CVE-2026-2; no version mends it",
+        "requirements.txt: pillow 13.0.0: CVE-2026-2; no version fixes it",
     ]
 
 
 def test_packages_that_could_not_be_looked_up_are_counted(answer, capsys):
     answer(json.dumps({"dependencies": [CLEAN, UNKNOWN]}))
-    audit.main()
+    audit.main([])
     assert capsys.readouterr().out == "requirements.txt: 1 of 2 packages looked up, no known vulnerability\n"
 
 
 @pytest.mark.parametrize("stdout", ["", "[]", "{}"])
-def test_no_network_is_said_and_no_error(answer, capsys, stdout):
+def test_missing_network_is_reported_and_is_not_an_error(answer, capsys, stdout):
     answer(stdout, "Traceback\nConnectionError: no route\n")
-    audit.main()
+    audit.main([])
     assert capsys.readouterr().out == "requirements.txt: not audited (ConnectionError: no route)\n"

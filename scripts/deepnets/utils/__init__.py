@@ -1,1 +1,1 @@
-"""What every room uses: files, checksums, errors, logging, the machine."""
+"""What every other room uses: files, checksums, errors, logging, the machine."""

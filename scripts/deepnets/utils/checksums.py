@@ -17,7 +17,7 @@ from deepnets.utils.files import sha256_file, write_text
 def record_checksums(job: str, *files: Path) -> Iterator[None]:
     """Record the checksums of the files that a job writes inside the `with` block.
 
-    While the job writes there is no checksum file, so that a killed job leaves none beside half-written results.
+    While the job writes there is no checksum file, so that a killed job leaves none next to half-written results.
 
     Args:
         job: names the checksum file, `.<job>.sha256`.

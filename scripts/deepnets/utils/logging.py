@@ -1,4 +1,4 @@
-"""The project's log lines: to the terminal and, for a job, to its log file."""
+"""The project's logger, which writes to the terminal and, in a job, to the job's log file."""
 
 import logging
 from pathlib import Path
@@ -7,8 +7,8 @@ LOG = logging.getLogger("deepnets")
 
 
 def log_to(path: str | Path | None) -> None:
-    """Send LOG's lines to the terminal (stderr) and, if named, to the end of a file."""
-    logging.raiseExceptions = False  # a log on a full disk is no reason for a page about it
+    """Send LOG's messages to the terminal (stderr) and, if a path is given, to the end of that file."""
+    logging.raiseExceptions = False  # a log on a full disk must not print tracebacks
     LOG.setLevel(logging.INFO)
     LOG.handlers = [logging.StreamHandler()]
     if path is not None:
@@ -17,7 +17,7 @@ def log_to(path: str | Path | None) -> None:
 
 
 def log_errors_of(process: str, path: str | Path | None) -> None:
-    """Send LOG's errors alone, with the process's name, to the same places: it helps another, which speaks for both."""
+    """Send only LOG's errors there, each after the name of this process; another process logs everything else."""
     log_to(path)
     LOG.setLevel(logging.ERROR)
     for handler in LOG.handlers:

@@ -1,4 +1,4 @@
-"""The machine that this process runs on, as far as the standard library and nvidia-smi can tell."""
+"""The machine that this process runs on, according to the standard library and nvidia-smi."""
 
 import contextlib
 import itertools
@@ -11,11 +11,11 @@ from pathlib import Path
 
 BATCH_JOB = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")  # set in jobs of SLURM, PBS, LSF, Grid Engine
 CGROUP, CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
-GPU_NAME = re.compile(r"\d+|(GPU|MIG)-[\w/-]+")  # a name in CUDA_VISIBLE_DEVICES: a number, or (the start of) a UUID
+GPU_NAME = re.compile(r"\d+|(GPU|MIG)-[\w/-]+")  # in CUDA_VISIBLE_DEVICES: a number, or (the start of) a UUID
 
 
 def cpu_name() -> str:
-    """The processor's model name, as the kernel gives it."""
+    """Return the processor's model name, as the kernel reports it."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:
             return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
@@ -24,13 +24,14 @@ def cpu_name() -> str:
 
 
 def usable_cores() -> int:
-    """CPU cores that this process may run on (a container or a batch system may allow fewer than the machine has)."""
+    """Return how many CPU cores this process may use; a container or a batch system may allow only some of them."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def usable_memory_mb() -> int | None:
-    """Memory in MB (10^6 bytes) that this process may use: the machine's, or less where its control group (a
-    container's, a batch job's) has a limit; None where the system does not say.
+    """Return the memory in MB (10^6 bytes) that this process may use; None if it is unknown.
+
+    It is the machine's memory, or less if the process's control group (of a container or a batch job) has a limit.
     """
     try:
         limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
@@ -50,9 +51,9 @@ def in_batch_job() -> bool:
 
 
 def visible_gpus() -> list[str]:
-    """Names of the NVIDIA GPUs that this process may use, as CUDA_VISIBLE_DEVICES gives them; else all UUIDs.
+    """Return the NVIDIA GPUs that this process may use, as named in CUDA_VISIBLE_DEVICES; if it is not set, all UUIDs.
 
-    As CUDA does, it stops reading that variable at the first name of no GPU: "", "-1", "NoDevFiles".
+    Like CUDA, stop reading the variable at the first name that is not a GPU's: "", "-1", "NoDevFiles".
     """
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is None:
@@ -61,12 +62,12 @@ def visible_gpus() -> list[str]:
 
 
 def installed_gpus() -> list[str]:
-    """UUIDs of the machine's NVIDIA GPUs, in the order of their numbers; empty where nvidia-smi knows of none."""
+    """Return the UUIDs of the machine's NVIDIA GPUs, in the order of their numbers; empty without nvidia-smi."""
     return re.findall(r"^GPU \d+: .*\(UUID: (\S+)\)$", output_of("nvidia-smi", "-L") or "", re.MULTILINE)
 
 
 def output_of(*command: str) -> str | None:
-    """What a command prints; None where it is missing, fails or hangs."""
+    """Return what a command prints; None if it is missing, fails or takes more than 30 seconds."""
     if shutil.which(command[0]) is None:
         return None
     try:

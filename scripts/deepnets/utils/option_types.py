@@ -1,11 +1,11 @@
-"""The base of everything that config.yaml may say, and the number types it is made of."""
+"""The types of the options in config.yaml: numbers, flags and the base class of all tables."""
 
 import re
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-# YAML 1.1 reads 1e-3 (no dot) as a string, and users write it: accept what any other language calls a number.
+# YAML 1.1 reads 1e-3 (without a dot) as text. Users write it, so it is accepted as a number.
 _EXPONENT_NUMBER = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
 
@@ -17,7 +17,7 @@ def _exponent_string_to_float(value: Any) -> Any:
 
 _AcceptExponent = BeforeValidator(_exponent_string_to_float)
 
-# Bounds stand before the validator: behind it, pydantic would leave them out of the JSON schema.
+# The bounds come before the validator: after it, pydantic would leave them out of the JSON schema.
 Number = Annotated[float, Field(strict=True), _AcceptExponent]
 PositiveNumber = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False), _AcceptExponent]
 NonNegativeNumber = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False), _AcceptExponent]
@@ -28,6 +28,6 @@ Flag = Annotated[bool, Field(strict=True)]
 
 
 class StrictModel(BaseModel):
-    """A table of settings: immutable, and an unknown key is an error, never silence."""
+    """A table of options: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)

@@ -1,13 +1,13 @@
-"""Words of messages: the nearest known name, one line, a long list cut short."""
+"""Text for messages: the nearest known name, escaped line breaks, long lists cut short."""
 
 import difflib
 from collections.abc import Iterable
 
-_MOST_PROBLEMS = 20  # lines of one message
+_MAX_LINES = 20  # of one message
 
 
 def nearest(name: object, known: Iterable[str]) -> str:
-    """The way out for a wrong name: the known one that it resembles, or else all of them."""
+    """Return a hint for a wrong name: the known name that it resembles, else all known names."""
     by_lower_case = {other.lower(): other for other in known}
     close = difflib.get_close_matches(str(name).lower(), by_lower_case, n=1)
     if close:
@@ -16,11 +16,11 @@ def nearest(name: object, known: Iterable[str]) -> str:
 
 
 def one_line(text: str) -> str:
-    """A text with line breaks and all else that cannot be printed written as Python does, like \\n."""
+    r"""Return a text with line breaks and other unprintable characters escaped, as in \n."""
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 def shortened(problems: list[str]) -> str:
-    """One message of many lines: the first of them, and how many more there are."""
-    rest = len(problems) - _MOST_PROBLEMS
-    return "\n".join(problems[:_MOST_PROBLEMS] + ([f"... and {rest} more."] if rest > 0 else []))
+    """Return problems as one message: the first 20, a line each, and how many more there are."""
+    rest = len(problems) - _MAX_LINES
+    return "\n".join(problems[:_MAX_LINES] + ([f"... and {rest} more."] if rest > 0 else []))
