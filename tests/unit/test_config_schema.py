@@ -1,4 +1,4 @@
-"""workflow/schemas/config.schema.json: up to date, complete, and of one mind with config.py."""
+"""workflow/schemas/config.schema.json: up to date, complete, and in agreement with the checks of config.yaml."""
 
 import importlib.util
 import json
@@ -20,7 +20,7 @@ from deepnets.utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.json"
-MEND = "run: python scripts/schema.py"
+COMMAND = "run: python scripts/schema.py"
 
 # Keywords of JSON Schema 2020-12, and OpenAPI's discriminator; validators ignore any other.
 KEYWORDS = {
@@ -33,7 +33,7 @@ KEYWORDS = {
 
 
 def nodes(node: dict, path: str = "config") -> Iterator[tuple[str, dict]]:
-    """Every schema inside a schema, with the way to it."""
+    """Every schema inside a schema, with the path to it."""
     yield path, node
     for table in ("$defs", "properties", "patternProperties"):
         for key, child in node.get(table, {}).items():
@@ -59,7 +59,7 @@ def script():
 
 
 def test_the_schema_file_is_up_to_date():
-    assert json.loads(SCHEMA.read_text()) == json_schema(), MEND
+    assert json.loads(SCHEMA.read_text()) == json_schema(), COMMAND
 
 
 def test_the_script_writes_what_it_then_finds_up_to_date(script, tmp_path):
@@ -69,18 +69,18 @@ def test_the_script_writes_what_it_then_finds_up_to_date(script, tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, "{}\n"])
-def test_check_refuses_an_outdated_file_with_the_command_that_mends_it(script, tmp_path, content):
+def test_check_refuses_an_outdated_file_with_the_command_that_updates_it(script, tmp_path, content):
     path = tmp_path / "schema.json"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(SystemExit, match=MEND) as ended:
+    with pytest.raises(SystemExit, match=COMMAND) as ended:
         script.main(["--check", "--output", str(path)])
     assert isinstance(ended.value.code, str)  # Python prints it and exits with 1
     assert path.exists() == (content is not None)
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
-def test_make_schema_writes_what_a_network_of_ones_own_adds(checkout, tmp_path):
+def test_make_schema_adds_a_custom_architecture(checkout, tmp_path):
     folder = checkout(tmp_path / "clone")
     (folder / ".venv").symlink_to(sys.prefix)
     shutil.copy(ROOT / "tests/study/small_cnn.py", folder / "scripts/deepnets/models/my_net.py")
@@ -141,7 +141,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("path", REFUSED)
-def test_schema_and_config_py_refuse_the_same(path):
+def test_schema_and_workflow_refuse_the_same(path):
     change = REFUSED[path]
     for key in reversed(path.split("/")):
         change = {key: change}

@@ -1,1 +1,1 @@
-"""What config.yaml may say, and every mistake in it, reported before anything runs."""
+"""The keys and values of config.yaml, and the checks that report every mistake in it before anything runs."""

@@ -1,35 +1,36 @@
-"""The unit of every study: one model trained on one dataset by one recipe from one seed."""
+"""An experiment, the unit of every study: one model trained on one dataset by one recipe from one seed."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from deepnets.utils.files import canonical_json, sha256_text
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """Names for people and paths, and the `spec` that says everything the names stand for.
+    """An experiment's names in config.yaml, and the `spec` that they stand for.
 
     spec: JSON-able `{"dataset": {...}, "model": {"architecture": ..., ...}, "recipe": {...}, "seed": int}` with every
-    default resolved; experiments of equal specs compute the same thing, whatever their names.
+    default resolved. Experiments with equal specs compute the same thing, whatever their names.
     """
 
     dataset: str
     model: str
     recipe: str
     seed: int
-    spec: dict = field(hash=False)
+    spec: dict[str, Any] = field(hash=False)
 
     @property
-    def names(self) -> dict:
-        """The names and the seed, as metrics.json and the report show them."""
+    def names(self) -> dict[str, str | int]:
+        """The names and the seed, as in metrics.json and the report."""
         return {"dataset": self.dataset, "model": self.model, "recipe": self.recipe, "seed": self.seed}
 
     @property
     def directory(self) -> str:
-        """Where its results are, from the working directory."""
+        """The folder of its results, relative to the working directory."""
         return f"results/{self.dataset}/{self.model}/{self.recipe}/seed{self.seed}"
 
 
 def spec_sha256(spec: dict) -> str:
-    """Hexadecimal SHA-256 of a spec's canonical JSON: equal where experiments compute the same thing."""
+    """Return the hexadecimal SHA-256 of a spec's canonical JSON; it identifies what an experiment computes."""
     return sha256_text(canonical_json(spec))

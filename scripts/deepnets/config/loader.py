@@ -1,4 +1,4 @@
-"""Reading config.yaml: defaults, overrides, and every mistake in it reported at once."""
+"""Read config.yaml with defaults and overrides, and report all its mistakes at once."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -7,10 +7,11 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from deepnets.config import yaml_reader
-from deepnets.config.messages import Problem, explain
+from deepnets.config.experiment import Experiment
+from deepnets.config.messages import KeyPath, Problem, explain
 from deepnets.config.recipe import Recipe
 from deepnets.config.schema import AnyDataset, AnyModel, Config, Entry, experiments_of, json_schema, recipe_of
-from deepnets.config.validation import Parts, cross_check
+from deepnets.config.validation import EntryKey, ValidEntries, check_across
 from deepnets.config.yaml_reader import merge
 from deepnets.utils.errors import UserError
 
@@ -22,57 +23,58 @@ def load_config(
 
     Args:
         path: the YAML file.
-        overrides: what Snakemake's --config and --configfile say; mappings are merged into the file's at every level.
-        overrides_from: where they are from, for messages.
+        overrides: the values of Snakemake's --config and --configfile; they are merged into the file's at every level.
+        overrides_from: how messages name the source of the overrides.
 
     Raises:
-        UserError: with all problems, a line each: file, key path, what is wrong, the value received, the way out.
+        UserError: with all problems, a line each: file, key path, what is wrong, the value, and what to do.
     """
     file = yaml_reader.read(path)
     overrides = yaml_reader.with_text_keys(overrides or {})
     document = merge(file.content, overrides)
     lines = [f"{path}: {line}" for line in file.duplicate_keys]
     for problem in _problems(document):
-        place = overrides_from if _is_overridden(problem.path, file.content, overrides) else path
-        lines.append(f"{place}: {problem}")
+        source = overrides_from if _is_overridden(problem.path, file.content, overrides) else path
+        lines.append(f"{source}: {problem}")
     if lines:
         raise UserError("\n".join(lines))
     return Config.model_validate(document)
 
 
 def _problems(document: dict) -> Iterator[Problem]:
-    """First what is wrong within single entries, then what is wrong between those that are right."""
+    """Errors within entries first, then errors across valid entries."""
     try:
         Config.model_validate(document)
     except ValidationError as error:
         yield from explain(error, json_schema())
-    parts = Parts(_healthy(AnyDataset, document.get("datasets")), _healthy(AnyModel, document.get("models")), {})
-    recipes = _healthy(Recipe, document.get("recipes"))
-    for place, entry, set_is_healthy in _healthy_entries(document.get("studies")):
+    datasets, models = _valid(AnyDataset, document.get("datasets")), _valid(AnyModel, document.get("models"))
+    recipes = _valid(Recipe, document.get("recipes"))
+    experiments: dict[EntryKey, list[Experiment]] = {}
+    for key, entry, set_is_valid in _valid_entries(document.get("studies")):
         recipe = None
-        if set_is_healthy and entry.recipe in recipes:
+        if set_is_valid and entry.recipe in recipes:
             try:
                 recipe = recipe_of(entry, recipes)
             except ValidationError as error:
-                path = ("studies", *place, "set")
+                path: KeyPath = ("studies", *key, "set")
                 yield from (Problem(path, str(detail["ctx"]["error"])) for detail in error.errors())
-        parts.experiments[place] = list(experiments_of(entry, parts.datasets, parts.models, recipe))
-    yield from cross_check(document, parts)
+        experiments[key] = list(experiments_of(entry, datasets, models, recipe))
+    yield from check_across(document, ValidEntries(datasets, models, experiments))
 
 
-def _healthy(kind: Any, entries: Any) -> dict[str, Any]:
-    """Those entries of a section that are right in themselves."""
-    adapter, healthy = TypeAdapter(kind), {}
+def _valid(kind: Any, entries: Any) -> dict[Any, Any]:
+    """The entries of a section that have no errors of their own."""
+    adapter, valid = TypeAdapter(kind), {}
     for key, entry in entries.items() if isinstance(entries, dict) else ():
         try:
-            healthy[key] = adapter.validate_python(entry)
+            valid[key] = adapter.validate_python(entry)
         except ValidationError:
             continue
-    return healthy
+    return valid
 
 
-def _healthy_entries(studies: Any) -> Iterator[tuple[tuple[str, int], Entry, bool]]:
-    """Those entries of all studies that are right but for `set:`, with study and index; and whether that is right."""
+def _valid_entries(studies: Any) -> Iterator[tuple[EntryKey, Entry, bool]]:
+    """The entries of all studies that have no errors outside `set:`, and whether `set:` has none either."""
     for study, entries in studies.items() if isinstance(studies, dict) else ():
         numbered = dict(enumerate(entries)) if isinstance(entries, list) else {}
         without_set = {
@@ -80,13 +82,13 @@ def _healthy_entries(studies: Any) -> Iterator[tuple[tuple[str, int], Entry, boo
             for index, entry in numbered.items()
             if isinstance(entry, dict)
         }
-        whole = _healthy(Entry, numbered)
-        for index, entry in _healthy(Entry, without_set).items():
-            yield (study, index), whole.get(index, entry), index in whole
+        with_set = _valid(Entry, numbered)
+        for index, entry in _valid(Entry, without_set).items():
+            yield (study, index), with_set.get(index, entry), index in with_set
 
 
-def _is_overridden(path: tuple, file: Any, overrides: Any) -> bool:
-    """Whether the value at a key path, or what is missing there, is the overrides' doing and not the file's."""
+def _is_overridden(path: KeyPath, file: Any, overrides: Any) -> bool:
+    """Whether the value at a key path, or the lack of one, comes from the overrides and not from the file."""
     for key in path:
         if not isinstance(overrides, dict) or key not in overrides:
             break

@@ -1,6 +1,6 @@
-"""What is wrong with a configuration, in words: key path, rule, value received, way out; one line per problem."""
+"""Explain what is wrong with a configuration: key path, rule, value and what to do, one line per problem."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -8,13 +8,13 @@ from pydantic import ValidationError
 from deepnets.utils.text import nearest, one_line
 
 # The keys and indices that lead to a value: ("studies", "paper", 1, "seeds").
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 
-# Names become folders, so they are plain ones.
+# Names become folders, so only simple ones are allowed.
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 NAME_RULE = "names have letters, digits, _ and -, start with a letter or digit and are 64 characters long at most"
 
-# pydantic's error types, in words; what is not here falls back on the description of the key.
+# A rule for each of pydantic's error types. For all others, messages show the description of the key.
 _RULES = {
     "int_type": "must be a whole number",
     "float_type": "must be a number",
@@ -34,8 +34,8 @@ _RULES = {
     "string_too_short": "must not be empty",
 }
 
-# Keys that older configurations have, and what they are called now.
-_RENAMED_KEYS = {
+# Recipe keys of older configurations, and their names now.
+_RENAMED_RECIPE_KEYS = {
     "validation": "validation_fraction",
     "averaging": "weight_averaging",
     "averaging_decay": "ema_decay",
@@ -43,17 +43,17 @@ _RENAMED_KEYS = {
 
 
 class Problem(NamedTuple):
-    """One thing to mend, and where."""
+    """One mistake: its key path, and the text of the message."""
 
-    path: Path
+    path: KeyPath
     text: str
 
     def __str__(self) -> str:
-        return one_line(f"{key_path(self.path)}: {self.text}")  # names that have line breaks are among the problems
+        return one_line(f"{format_path(self.path)}: {self.text}")  # a wrong name may contain line breaks
 
 
-def key_path(path: Path) -> str:
-    """A path as people write it: studies.paper[1].seeds; keys that are no plain names are quoted."""
+def format_path(path: KeyPath) -> str:
+    """Return a key path as text: studies.paper[1].seeds. Keys that are not simple names are quoted."""
     text = ""
     for key in path:
         plain = isinstance(key, str) and key.isascii() and key.replace("_", "").replace("-", "").isalnum()
@@ -62,7 +62,7 @@ def key_path(path: Path) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as a message shows it: on one line, shortened, in YAML's words where Python's are others."""
+    """Return a value as messages show it: on one line, at most 60 characters, true and false as in YAML."""
     if value is None:
         return "nothing"
     text = str(value).lower() if isinstance(value, bool) else repr(value)
@@ -70,29 +70,29 @@ def shown(value: Any) -> str:
 
 
 def unknown(what: str, name: Any, known: Iterable[str]) -> str:
-    """The text for a name that is not among the known ones."""
+    """Return the message for a name that is not one of the known names."""
     return f"unknown {what} (got {shown(name)}); {nearest(name, known)}"
 
 
 def explain(error: ValidationError, schema: dict) -> list[Problem]:
-    """The problems that pydantic found, in our words.
+    """Explain the errors that pydantic found.
 
     Args:
         error: from validating a configuration.
-        schema: the JSON schema of the configuration; it knows which keys and values there could have been.
+        schema: the JSON schema of the configuration, with the keys and values that are allowed.
     """
     return [_problem(detail, schema) for detail in error.errors(include_url=False)]
 
 
-def _problem(detail: dict, schema: dict) -> Problem:
+def _problem(detail: Mapping[str, Any], schema: dict) -> Problem:
     path, expected, siblings = _locate(detail["loc"], schema)
     kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
     got = f"(got {shown(value)})"
     if detail["loc"][-1:] == ("[key]",):
         return Problem(path, f"not a valid name {got}; {NAME_RULE}")
     if kind == "extra_forbidden":
-        if new_name := _RENAMED_KEYS.get(path[-1]):
-            return Problem(path, f"is now called {new_name!r} {got}; rename the key")
+        if _is_recipe_key(path) and path[-1] in _RENAMED_RECIPE_KEYS:
+            return Problem(path, f"is now called {_RENAMED_RECIPE_KEYS[path[-1]]!r} {got}; rename the key")
         return Problem(path, f"unknown key {got}; {nearest(path[-1], siblings)}")
     if kind == "missing":
         return Problem(path, f"missing; add it: {expected.get('description', 'it has no default')}")
@@ -104,19 +104,24 @@ def _problem(detail: dict, schema: dict) -> Problem:
     if kind == "value_error":
         return Problem(path, str(context["error"]))
     if kind in _RULES:
-        return Problem(path, f"{_RULES[kind].format(**context)} {got}{_way_out(kind, value)}")
+        return Problem(path, f"{_RULES[kind].format(**context)} {got}{_hint(kind, value)}")
     return Problem(path, f"does not fit {got}; expected: {expected.get('description', 'another kind of value')}")
 
 
-def _tag_problem(path: Path, expected: dict, value: Any) -> Problem:
-    """The key that says what kind of entry this is (`architecture`, `source`) is missing or names none."""
+def _is_recipe_key(path: KeyPath) -> bool:
+    """Whether a path leads to a key of a recipe, in `recipes:` or in a study entry's `set:`."""
+    return (path[0] == "recipes" and len(path) == 3) or (path[0] == "studies" and path[3:-1] == ("set",))
+
+
+def _tag_problem(path: KeyPath, expected: dict, value: Any) -> Problem:
+    """The key for the kind of entry (`architecture`, `source`) is missing, or its value is unknown."""
     key, kinds = expected["discriminator"]["propertyName"], expected["discriminator"]["mapping"]
     if key not in value:
         return Problem((*path, key), f"missing; one of {', '.join(kinds)}")
     return Problem((*path, key), unknown(key, value[key], kinds))
 
 
-def _way_out(kind: str, value: Any) -> str:
+def _hint(kind: str, value: Any) -> str:
     if kind == "too_short" and not value:
         return "; add one"
     if kind in ("int_type", "float_type", "bool_type") and isinstance(value, str):
@@ -124,35 +129,36 @@ def _way_out(kind: str, value: Any) -> str:
     return "; put it in quotes" if kind == "string_type" and isinstance(value, bool | int | float) else ""
 
 
-def _locate(location: tuple, schema: dict) -> tuple[Path, dict, list[str]]:
+def _locate(location: tuple, schema: dict) -> tuple[KeyPath, dict, list[str]]:
     """Translate pydantic's location of an error.
 
     Returns:
-        the key path, without the marks that pydantic adds for the branches of a union and for keys;
-        the schema of what should have been there, {} if nothing should; and the keys that are allowed beside it.
+        the key path, without the marks that pydantic adds for the branches of a union and for keys; the schema of the
+        value that is expected there, {} if there should be none; and all keys that are allowed in the same table.
     """
-    path, node, siblings = [], schema, []
-    for part in location:
+    path: list[str | int] = []
+    node, siblings = schema, []
+    for key in location:
         node = _resolve(node, schema)
-        if part == "[key]":
+        if key == "[key]":
             continue
-        if "discriminator" in node:  # part is the kind of entry, not a key of it
-            node = {"$ref": node["discriminator"]["mapping"][part]}
+        if "discriminator" in node:  # here pydantic names the kind of entry, which is not a key
+            node = {"$ref": node["discriminator"]["mapping"][key]}
             continue
-        path.append(part)
+        path.append(key)
         siblings = list(node.get("properties", {}))
-        node = node.get("properties", {}).get(part) or _any_child(node)
+        node = node.get("properties", {}).get(key) or _any_child(node)
     return tuple(path), _resolve(node, schema), siblings
 
 
 def _any_child(node: dict) -> dict:
-    """The schema that all entries of a list, or of a table whose keys are names, have in common."""
+    """The common schema of the entries of a list, or of a table whose keys are names."""
     tables = [*node.get("patternProperties", {}).values(), node.get("additionalProperties"), node.get("items")]
     return next((table for table in tables if isinstance(table, dict)), {})
 
 
 def _resolve(node: dict, schema: dict) -> dict:
-    """Follow a reference, and leave out null where it is the only alternative; keep the description beside them."""
+    """Follow references, and drop `null` if it is the only alternative; keep the node's own description."""
     alternatives = [branch for branch in node.get("anyOf", []) if branch.get("type") != "null"]
     if len(alternatives) == 1:
         node = {**alternatives[0], **node}

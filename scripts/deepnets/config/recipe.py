@@ -96,10 +96,7 @@ class RecipeValues(StrictModel):
     validation_fraction: Number = Field(
         0.1, gt=0, le=0.5, description="Fraction of the training images held out for validation, stratified by class."
     )
-    augment: Augment = Field(
-        default_factory=Augment,  # type: ignore[arg-type]  # mypy does not see the defaults of Augment's fields
-        description="Random changes to the training images.",
-    )
+    augment: Augment = Field(default_factory=Augment, description="Random changes to the training images.")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto",
         description="Arithmetic of the network; auto is bf16 where the device multiplies bfloat16 natively, else fp32."

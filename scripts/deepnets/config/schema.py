@@ -1,4 +1,4 @@
-"""What config.yaml may say.
+"""The keys and values that config.yaml may have.
 
 One definition, `Config`, gives the defaults, the checks and the JSON schema (workflow/schemas/config.schema.json).
 Nothing here imports torch: Snakemake reads the configuration before every job.
@@ -7,7 +7,8 @@ Nothing here imports torch: Snakemake reads the configuration before every job.
 from collections.abc import Iterator, Mapping
 from functools import cache, reduce
 from operator import or_
-from typing import Annotated, Any, Literal
+from types import GenericAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, create_model
 from pydantic.json_schema import GenerateJsonSchema
@@ -16,7 +17,7 @@ from deepnets import models
 from deepnets.config.experiment import Experiment
 from deepnets.config.messages import NAME_PATTERN, unknown
 from deepnets.config.recipe import Recipe, RecipeValues
-from deepnets.config.validation import SECTIONS, Parts, check_pairs
+from deepnets.config.validation import SECTIONS, ValidEntries, check_sizes
 from deepnets.config.yaml_reader import merge
 from deepnets.data import sources as datasets
 from deepnets.data.sources import DatasetOptions
@@ -24,50 +25,56 @@ from deepnets.utils.errors import UserError
 from deepnets.utils.option_types import StrictModel
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
-MAX_SEED = 2**32 - 1  # what NumPy's generators take
+MAX_SEED = 2**32 - 1  # the largest seed of NumPy's generators
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED, strict=True)]
 
 
 class Model(StrictModel):
-    """A network of one's own naming; each architecture adds its options."""
+    """A model of config.yaml: an architecture with its options. Each architecture adds its own keys."""
 
     architecture: str
     on: dict[str, StrictModel] = Field(default_factory=dict)
 
     def spec(self, dataset_name: str, dataset: DatasetOptions) -> dict:
-        """What identifies the network on a dataset: `{"architecture": ..., **options}`, every default resolved.
+        """Return what identifies the network on a dataset: `{"architecture": ..., **options}`, all defaults resolved.
 
-        `on:` counts for the dataset that it names and, where that one is not named, for its variants.
+        Options of `on:` hold for the dataset that it names, and for a variant of it that `on:` does not name itself.
         """
         spec = {"architecture": self.architecture, **self.model_dump(mode="json", exclude={"architecture", "on"})}
         for name in (dataset_name, dataset.variant_of):
-            if name in self.on:
+            if name is not None and name in self.on:
                 return merge(spec, self.on[name].model_dump(mode="json", exclude_unset=True))
         return spec
 
 
 def _model_class(architecture: str) -> type[Model]:
-    """The settings of one architecture's models: its own options, beside the keys that all models have."""
+    """Return the class of one architecture's models: the architecture's options and the keys that all models have."""
     options = models.architecture(architecture).Options
-    on = Field(default_factory=dict, description="Options that differ by dataset: a dataset's name -> its options.")
-    name = Field(description="Which network, by the name of its module in scripts/deepnets/models.")
-    return create_model(
-        f"{architecture}_model",
-        __base__=(Model, options),
-        __doc__=options.__doc__,
-        architecture=(Literal[architecture], name),
-        on=(dict[str, options], on),
-    )
+    keys: dict[str, Any] = {
+        "architecture": (
+            Literal[architecture],
+            Field(description="Which network: the name of its module in scripts/deepnets/models."),
+        ),
+        "on": (
+            GenericAlias(dict, (str, options)),
+            Field(default_factory=dict, description="Options that differ by dataset: the dataset's name -> options."),
+        ),
+    }
+    return create_model(f"{architecture}_model", __base__=(Model, options), __doc__=options.__doc__, **keys)
 
 
-_dataset_classes = (datasets.source(name).Options for name in datasets.available())
-_model_classes = (_model_class(name) for name in models.available())
-AnyDataset = Annotated[reduce(or_, _dataset_classes), Field(discriminator="source")]
-AnyModel = Annotated[reduce(or_, _model_classes), Field(discriminator="architecture")]
+if TYPE_CHECKING:  # type checkers cannot read unions that are computed
+    AnyDataset = DatasetOptions
+    AnyModel = Model
+else:
+    _dataset_classes = (datasets.source(name).Options for name in datasets.available())
+    _model_classes = (_model_class(name) for name in models.available())
+    AnyDataset = Annotated[reduce(or_, _dataset_classes), Field(discriminator="source")]
+    AnyModel = Annotated[reduce(or_, _model_classes), Field(discriminator="architecture")]
 
 
 class Entry(StrictModel):
-    """Experiments of a study: every listed dataset with every listed model and every seed, by one recipe."""
+    """Experiments of a study: every listed dataset with every listed model and every seed, trained by one recipe."""
 
     datasets: list[str] = Field(min_length=1, description="Names of datasets.")
     models: list[str] = Field(min_length=1, description="Names of models.")
@@ -81,18 +88,22 @@ class Entry(StrictModel):
 class Config(StrictModel):
     """The configuration of the workflow: config.yaml."""
 
-    study: str = Field(description="Name of the study that results/report.md is about.")
-    datasets: dict[Name, AnyDataset] = Field(min_length=1, description="Images: a name of your own -> their source.")
-    models: dict[Name, AnyModel] = Field(
-        min_length=1, description="Networks: a name of your own -> an architecture and its options."
+    study: str = Field(description="Name of the study that results/report.md reports.")
+    datasets: dict[Name, AnyDataset] = Field(
+        min_length=1, description="Images: a name that you choose -> their source."
     )
-    recipes: dict[Name, Recipe] = Field(min_length=1, description="Ways to train: a name of your own -> settings.")
+    models: dict[Name, AnyModel] = Field(
+        min_length=1, description="Networks: a name that you choose -> an architecture and its options."
+    )
+    recipes: dict[Name, Recipe] = Field(
+        min_length=1, description="Ways to train: a name that you choose -> training options."
+    )
     studies: dict[Name, Annotated[list[Entry], Field(min_length=1)]] = Field(
-        min_length=1, description="What to compare: a name of your own -> a list of experiments."
+        min_length=1, description="What to compare: a name that you choose -> a list of experiments."
     )
 
     def experiments(self, study: str | None = None) -> list[Experiment]:
-        """The experiments of a study (of `self.study` by default), in the order of the file.
+        """Return the experiments of a study (`self.study` by default), in the order of the file.
 
         Raises:
             UserError: there is no such study.
@@ -100,13 +111,13 @@ class Config(StrictModel):
         study = self.study if study is None else study
         if study not in self.studies:
             raise UserError(unknown("study", study, self.studies))
-        found = []
+        found: list[Experiment] = []
         for entry in self.studies[study]:
             found += experiments_of(entry, self.datasets, self.models, recipe_of(entry, self.recipes))
         return found
 
     def experiment(self, dataset: str, model: str, recipe: str, seed: int) -> Experiment:
-        """An experiment by its names, with the recipe as it stands, whether or not a study lists it.
+        """Return an experiment by its names, whether or not a study lists it; its recipe is as in `recipes:`.
 
         Raises:
             UserError: one of the names is unknown, the seed is out of range, or the images are too small for the model
@@ -119,22 +130,22 @@ class Config(StrictModel):
             raise UserError(f"seed must be from 0 to {MAX_SEED} (got {seed})")
         entry = Entry(datasets=[dataset], models=[model], recipe=recipe, seeds=[seed])
         (found,) = experiments_of(entry, self.datasets, self.models, self.recipes[recipe])
-        in_no_study = Parts(self.datasets, self.models, {("", 0): [found]})
-        if lines := [f"config.yaml: {problem}" for problem in check_pairs({}, in_no_study)]:
+        in_no_study = ValidEntries(self.datasets, self.models, {("", 0): [found]})
+        if lines := [f"config.yaml: {problem}" for problem in check_sizes({}, in_no_study)]:
             raise UserError("\n".join(lines))
         return found
 
 
 @cache
 def json_schema() -> dict:
-    """The JSON schema (draft 2020-12) of config.yaml, for editors and for those who generate configurations."""
+    """Return the JSON schema (draft 2020-12) of config.yaml, for editors and programs that write configurations."""
     schema = Config.model_json_schema(schema_generator=_SchemaGenerator)
-    comment = "A validator whose reader is of YAML 1.1 sees 1e-3 as text and refuses it; the workflow takes the number."
+    comment = "A validator that reads YAML 1.1 takes 1e-3 for text and refuses it; the workflow reads it as a number."
     return {"$schema": GenerateJsonSchema.schema_dialect, "$comment": comment, "title": "config.yaml", **schema}
 
 
 class _SchemaGenerator(GenerateJsonSchema):
-    """pydantic's schema without its titles, which only repeat the keys, and closed where keys are names."""
+    """pydantic's schema without titles, which only repeat the keys, and with no other keys where keys are names."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
@@ -148,14 +159,14 @@ class _SchemaGenerator(GenerateJsonSchema):
 
 
 def recipe_of(entry: Entry, recipes: Mapping[str, Recipe]) -> Recipe:
-    """The recipe of an entry, with the values that it sets itself."""
+    """Return the recipe of an entry, with the values of its `set:`."""
     return Recipe(**merge(recipes[entry.recipe].model_dump(), entry.set.model_dump(exclude_unset=True)))
 
 
 def experiments_of(
     entry: Entry, datasets: Mapping[str, DatasetOptions], models: Mapping[str, Model], recipe: Recipe | None
 ) -> Iterator[Experiment]:
-    """The experiments of an entry, without those whose dataset or model is not there; no recipe has an empty spec."""
+    """Yield the experiments of an entry whose dataset and model are given; without a recipe, its spec is {}."""
     recipe_spec = recipe.model_dump(mode="json") if recipe else {}
     for dataset_name in (name for name in dict.fromkeys(entry.datasets) if name in datasets):
         dataset = datasets[dataset_name]

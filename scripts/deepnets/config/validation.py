@@ -1,42 +1,51 @@
-"""Checks that no entry of config.yaml can make alone: names that meet, references, pairs and shared result folders."""
+"""Checks across the entries of config.yaml: names, references, image sizes and shared results folders."""
 
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import reduce
 from itertools import chain, product
 from operator import getitem
-from typing import Any, NamedTuple
+from typing import Any, Protocol
 
 from deepnets import models
 from deepnets.config.experiment import Experiment
-from deepnets.config.messages import NAME_PATTERN, NAME_RULE, Path, Problem, key_path, shown, unknown
+from deepnets.config.messages import NAME_PATTERN, NAME_RULE, KeyPath, Problem, format_path, shown, unknown
 from deepnets.data.sources import DatasetOptions
-from deepnets.utils.option_types import StrictModel
 
 # Sections of named entries, and what one of their entries is called.
 SECTIONS = {"datasets": "dataset", "models": "model", "recipes": "recipe", "studies": "study"}
 RESERVED_MODEL_NAMES = {"comparison": "results/<dataset>/comparison is where the figures that compare the models are"}
 
+# A study's name and the index of one of its entries.
+EntryKey = tuple[str, int]
 
-class Parts(NamedTuple):
-    """What is right in itself; the rest has been reported and causes no further problems here.
 
-    experiments: by the study and the index of the entry that asks for them. The recipe in their spec is {} where the
-        entry's recipe or `set:` is not right: which folder they have is known, their recipe's values are not.
+class _Model(Protocol):
+    @property
+    def architecture(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class ValidEntries:
+    """The entries without errors of their own. Only these are checked against each other.
+
+    experiments: by study and index of the entry that lists them. If the entry's recipe or `set:` has an error, the
+        recipe in their spec is {}: their results folder is known, their recipe's values are not.
     """
 
-    datasets: dict[str, DatasetOptions]
-    models: dict[str, StrictModel]
-    experiments: dict[tuple[str, int], list[Experiment]]
+    datasets: Mapping[str, DatasetOptions]
+    models: Mapping[str, _Model]
+    experiments: Mapping[EntryKey, list[Experiment]]
 
 
-def cross_check(document: dict, parts: Parts) -> Iterator[Problem]:
-    """All problems between the entries of a configuration.
+def check_across(document: dict, valid: ValidEntries) -> Iterator[Problem]:
+    """Find all problems between the entries of a configuration.
 
     Args:
-        document: the configuration as read, whatever is in it: all names count here, those of broken entries too.
-        parts: its healthy entries.
+        document: the configuration as it was read. Names of entries with errors count too: they may be referred to.
+        valid: its entries without errors.
     """
     names = {section: _table(document.get(section)) for section in SECTIONS}
     entries = {
@@ -44,21 +53,25 @@ def cross_check(document: dict, parts: Parts) -> Iterator[Problem]:
         for study, study_entries in _table(document.get("studies")).items()
         for index, entry in enumerate(_list(study_entries))
     }
-    yield from _check_names(names, parts)
+    yield from _check_names(names, valid)
     for path, section, name in _references(document, entries):
         published = _published(document) if path[0] == "models" else []
         if isinstance(name, str) and names[section] and name not in names[section] and name not in published:
             yield Problem(path, unknown(SECTIONS[section], name, [*names[section], *published]))
     yield from _check_repeats(entries)
-    yield from check_pairs(document, parts)
-    yield from _check_results(parts)
+    yield from check_sizes(document, valid)
+    yield from _check_results(valid)
 
 
-def check_pairs(document: dict, parts: Parts) -> Iterator[Problem]:
-    """Where images are too small for the network or the recipe that an experiment has for them; as `cross_check`."""
-    yield from _check_sizes(parts)
-    yield from _check_resizing(document, parts)
-    yield from _check_augment(document, parts)
+def check_sizes(document: dict, valid: ValidEntries) -> Iterator[Problem]:
+    """Find the experiments whose images are too small for their network or recipe.
+
+    Args:
+        document, valid: as for `check_across`.
+    """
+    yield from _check_networks(valid)
+    yield from _check_resizing(document, valid)
+    yield from _check_augment(document, valid)
 
 
 def _table(value: Any) -> dict:
@@ -69,9 +82,9 @@ def _list(value: Any) -> list:
     return value if isinstance(value, list) else []
 
 
-def _check_names(names: Mapping[str, dict], parts: Parts) -> Iterator[Problem]:
+def _check_names(names: Mapping[str, dict], valid: ValidEntries) -> Iterator[Problem]:
     for section, section_names in names.items():
-        first = {}
+        first: dict[str, str] = {}
         for name in section_names:
             other = first.setdefault(name.lower(), name)
             if other != name:
@@ -80,105 +93,114 @@ def _check_names(names: Mapping[str, dict], parts: Parts) -> Iterator[Problem]:
                 )
     for name in names.get("models", []):
         if name.lower() in RESERVED_MODEL_NAMES:
-            yield Problem(("models", name), f"not a free name: {RESERVED_MODEL_NAMES[name.lower()]}; choose another")
-    for name, dataset in parts.datasets.items():
-        # Any plain name will do: the published dataset need not be one of this file.
+            yield Problem(("models", name), f"a reserved name: {RESERVED_MODEL_NAMES[name.lower()]}; choose another")
+    for name, dataset in valid.datasets.items():
+        # The name need not be in this file: the published dataset may be none of its datasets.
         if dataset.variant_of is not None and not re.fullmatch(NAME_PATTERN, dataset.variant_of):
             yield Problem(
                 ("datasets", name, "variant_of"), f"not a valid name (got {shown(dataset.variant_of)}); {NAME_RULE}"
             )
 
 
-def _references(document: dict, entries: dict[tuple[str, int], dict]) -> Iterator[tuple[Path, str, Any]]:
-    """Every place that names an entry of a section: its path, the section, the name there."""
+def _references(document: dict, entries: Mapping[EntryKey, dict]) -> Iterator[tuple[KeyPath, str, Any]]:
+    """Yield every reference to a named entry: the key path of the reference, the section, and the name."""
     yield ("study",), "studies", document.get("study")
-    for model, settings in _table(document.get("models")).items():
-        for dataset in _table(_table(settings).get("on")):
+    for model, options in _table(document.get("models")).items():
+        for dataset in _table(_table(options).get("on")):
             yield ("models", model, "on", dataset), "datasets", dataset
-    for place, entry in entries.items():
+    for key, entry in entries.items():
         for section in ("datasets", "models"):
             for index, name in enumerate(_list(entry.get(section))):
-                yield ("studies", *place, section, index), section, name
-        yield ("studies", *place, "recipe"), "recipes", entry.get("recipe")
+                yield ("studies", *key, section, index), section, name
+        yield ("studies", *key, "recipe"), "recipes", entry.get("recipe")
 
 
 def _published(document: dict) -> list[str]:
-    """The names of published datasets, which `on:` may give too: its options then count for their variants."""
+    """The published datasets that some dataset is a variant of; `on:` may name them, for their variants."""
     variants = [_table(dataset).get("variant_of") for dataset in _table(document.get("datasets")).values()]
     return [name for name in variants if isinstance(name, str)]
 
 
-def _check_repeats(entries: dict[tuple[str, int], dict]) -> Iterator[Problem]:
-    for place, entry in entries.items():
+def _check_repeats(entries: Mapping[EntryKey, dict]) -> Iterator[Problem]:
+    for entry_key, entry in entries.items():
         for key in ("datasets", "models", "seeds"):
             values = Counter(value for value in _list(entry.get(key)) if isinstance(value, str | int))
             for value, count in values.items():
                 if count > 1:
-                    yield Problem(("studies", *place, key), f"{shown(value)} is there {count} times; list it once")
+                    yield Problem(("studies", *entry_key, key), f"{shown(value)} is listed {count} times; list it once")
 
 
-def _check_sizes(parts: Parts) -> Iterator[Problem]:
-    needs = defaultdict(dict)  # dataset -> model -> smallest side in pixels, where the images are smaller
-    experiments = chain.from_iterable(parts.experiments.values())
+def _check_networks(valid: ValidEntries) -> Iterator[Problem]:
+    too_small: dict[str, dict[str, int]] = defaultdict(dict)  # dataset -> model -> the model's minimum in pixels
+    experiments = chain.from_iterable(valid.experiments.values())
     for dataset, model in dict.fromkeys((experiment.dataset, experiment.model) for experiment in experiments):
-        _, height, width = parts.datasets[dataset].input_shape
-        least = models.architecture(parts.models[model].architecture).MIN_IMAGE_SIZE
-        if min(height, width) < least:
-            needs[dataset][model] = least
-    for dataset, by_model in needs.items():
-        _, height, width = parts.datasets[dataset].input_shape
+        _, height, width = valid.datasets[dataset].input_shape
+        minimum = _minimum_size(valid.models[model].architecture)
+        if min(height, width) < minimum:
+            too_small[dataset][model] = minimum
+    for dataset, minimums in too_small.items():
+        _, height, width = valid.datasets[dataset].input_shape
         yield Problem(
             ("datasets", dataset, "size"),
-            f"images too small for {', '.join(by_model)} (got {height}x{width} pixels);"
-            f" set size to {max(by_model.values())} or more",
+            f"images too small for {', '.join(minimums)} (got {height}x{width} pixels);"
+            f" set size to {max(minimums.values())} or more",
         )
 
 
-def _check_resizing(document: dict, parts: Parts) -> Iterator[Problem]:
-    too_small = defaultdict(set)  # (path, start, least side) -> the pairs that it starts with images too small
-    for place, experiments in parts.experiments.items():
+def _check_resizing(document: dict, valid: ValidEntries) -> Iterator[Problem]:
+    too_small: dict[tuple[KeyPath, float, int], set[str]] = defaultdict(set)  # (path, start, minimum) -> pairs
+    for key, experiments in valid.experiments.items():
         for experiment in experiments:
             resizing = experiment.spec["recipe"].get("progressive_resizing")
-            least = models.architecture(experiment.spec["model"]["architecture"]).MIN_IMAGE_SIZE
-            side = parts.datasets[experiment.dataset].input_shape[-1]
-            if resizing and round(side * resizing["start"]) < least <= side:
-                path = _place_to_mend(document, place, experiment.recipe, "progressive_resizing", "start")
-                too_small[path, resizing["start"], least].add(f"{experiment.model} on {experiment.dataset}")
-    for (path, start, least), pairs in too_small.items():
+            minimum = _minimum_size(experiment.spec["model"]["architecture"])
+            image_size = valid.datasets[experiment.dataset].input_shape[-1]
+            if resizing and round(image_size * resizing["start"]) < minimum <= image_size:
+                path = _where_to_change(document, key, experiment.recipe, "progressive_resizing", "start")
+                too_small[path, resizing["start"], minimum].add(f"{experiment.model} on {experiment.dataset}")
+    for (path, start, minimum), pairs in too_small.items():
         yield Problem(
-            path, f"images under {least} pixels at the start for {', '.join(sorted(pairs))} (got {start}); raise it"
+            path, f"images under {minimum} pixels at the start for {', '.join(sorted(pairs))} (got {start}); raise it"
         )
 
 
-def _check_augment(document: dict, parts: Parts) -> Iterator[Problem]:
-    too_large = defaultdict(dict)  # (path, value) -> dataset -> smallest side in pixels, where the value reaches it
-    for place, experiments in parts.experiments.items():
+def _check_augment(document: dict, valid: ValidEntries) -> Iterator[Problem]:
+    too_large: dict[tuple[KeyPath, int], dict[str, int]] = defaultdict(dict)  # (path, value) -> dataset -> image size
+    for entry_key, experiments in valid.experiments.items():
         for experiment, key in product(experiments, ("crop_padding", "cutout")):
-            value = experiment.spec["recipe"].get("augment", {}).get(key, 0)  # a broken recipe's spec is empty
-            least = models.architecture(experiment.spec["model"]["architecture"]).MIN_IMAGE_SIZE
-            side = max(least, parts.datasets[experiment.dataset].input_shape[-1])  # as it is, or will have to be
-            if value >= side:
-                path = _place_to_mend(document, place, experiment.recipe, "augment", key)
-                too_large[path, value][experiment.dataset] = side
-    for (path, value), sides in too_large.items():
+            value = experiment.spec["recipe"].get("augment", {}).get(key, 0)  # a recipe with errors has an empty spec
+            minimum = _minimum_size(experiment.spec["model"]["architecture"])
+            # images below the network's minimum are another problem, after which they have at least that size
+            image_size = max(minimum, valid.datasets[experiment.dataset].input_shape[-1])
+            if value >= image_size:
+                path = _where_to_change(document, entry_key, experiment.recipe, "augment", key)
+                too_large[path, value][experiment.dataset] = image_size
+    for (path, value), image_sizes in too_large.items():
         yield Problem(
             path,
-            f"must be smaller than the images of {', '.join(sides)} (got {value} pixels);"
-            f" set it below {min(sides.values())}",
+            f"must be smaller than the images of {', '.join(image_sizes)} (got {value} pixels);"
+            f" set it below {min(image_sizes.values())}",
         )
 
 
-def _place_to_mend(document: dict, place: tuple[str, int], recipe: str, *keys: str) -> Path:
-    """Where a recipe value of an entry is to be mended: in its `set:`, or in the recipe, whichever says it.
+def _minimum_size(architecture: str) -> int:
+    return models.architecture(architecture).MIN_IMAGE_SIZE
 
-    A default, which neither says, belongs where the table around it is.
+
+def _where_to_change(document: dict, entry_key: EntryKey, recipe: str, *keys: str) -> KeyPath:
+    """The key path where the user should change a recipe value of an entry: in its `set:` or in the recipe.
+
+    It is the one that gives the value. If neither does, because it is a default, it is the one that gives the nearest
+    table around the value, else the recipe.
     """
-    homes = (("studies", *place, "set"), ("recipes", recipe))
-    said = (home for end in range(len(keys), 0, -1) for home in homes if _has(document, (*home, *keys[:end])))
-    return (*next(said, homes[-1]), *keys)
+    candidates: tuple[KeyPath, ...] = (("studies", *entry_key, "set"), ("recipes", recipe))
+    for end in range(len(keys), 0, -1):
+        for candidate in candidates:
+            if _has(document, (*candidate, *keys[:end])):
+                return (*candidate, *keys)
+    return (*candidates[-1], *keys)
 
 
-def _has(document: dict, path: Path) -> bool:
+def _has(document: dict, path: KeyPath) -> bool:
     try:
         reduce(getitem, path, document)
     except (KeyError, IndexError, TypeError):
@@ -186,29 +208,29 @@ def _has(document: dict, path: Path) -> bool:
     return True
 
 
-def _check_results(parts: Parts) -> Iterator[Problem]:
-    """One results folder belongs to one spec, and to one entry within a study; studies may share experiments."""
-    first: dict[str, tuple[tuple[str, int], Experiment]] = {}
+def _check_results(valid: ValidEntries) -> Iterator[Problem]:
+    """Check that experiments of one results folder have one spec, and that a study lists an experiment only once."""
+    first: dict[str, tuple[EntryKey, Experiment]] = {}
     shared = defaultdict(list)
-    for place, experiments in parts.experiments.items():
+    for key, experiments in valid.experiments.items():
         for experiment in experiments:
-            other_place, other = first.setdefault(experiment.directory, (place, experiment))
+            other_key, other = first.setdefault(experiment.directory, (key, experiment))
             differences = _differences(other.spec["recipe"], experiment.spec["recipe"])
-            if differences or (place != other_place and place[0] == other_place[0]):
-                shared[place, other_place, differences].append(experiment.directory)
-    for (place, other_place, differences), folders in shared.items():
+            if differences or (key != other_key and key[0] == other_key[0]):
+                shared[key, other_key, differences].append(experiment.directory)
+    for (key, other_key, differences), folders in shared.items():
         more = f" and {len(folders) - 1} more" if len(folders) > 1 else ""
-        where = f"{folders[0]}{more} also belongs to {key_path(('studies', *other_place))}"
+        where = f"{folders[0]}{more} also belongs to {format_path(('studies', *other_key))}"
         if differences:
             text = f"{where}, with other values ({differences}); give one of the two a recipe of its own"
         else:
             text = f"{where}; list each experiment once in a study"
-        yield Problem(("studies", *place), text)
+        yield Problem(("studies", *key), text)
 
 
 def _differences(first: dict, second: dict, prefix: str = "") -> str:
-    """'epochs 8 there, 4 here' for every leaf that both tables have and in which they differ."""
-    found = []
+    """'epochs 8 there, 4 here' for every value that both tables have and in which they differ."""
+    found: list[str] = []
     for key in (key for key in first if key in second):
         if isinstance(first[key], dict) and isinstance(second[key], dict):
             found += filter(None, [_differences(first[key], second[key], f"{prefix}{key}.")])

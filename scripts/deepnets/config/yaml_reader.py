@@ -1,4 +1,4 @@
-"""From YAML text to plain mappings, before anyone asks what they mean."""
+"""Read YAML text into plain mappings; what they mean is checked elsewhere."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ from deepnets.utils.errors import UserError
 
 
 class ConfigFile(NamedTuple):
-    """A YAML file's top-level mapping, and a line for each key that is there twice (`content` has the last one)."""
+    """A YAML file's top-level mapping, and a message for each duplicate key (`content` has its last value)."""
 
     content: dict
     duplicate_keys: list[str]
@@ -32,7 +32,9 @@ def read(path: str | Path) -> ConfigFile:
         raise UserError(f"{path}: cannot be read as UTF-8 text ({error})") from None
     content, duplicate_keys = _parse(text, path)
     if content is None:
-        raise UserError(f"{path}: the file is empty; it must say study, datasets, models, recipes and studies")
+        raise UserError(
+            f"{path}: the file is empty; it must have the keys study, datasets, models, recipes and studies"
+        )
     if not isinstance(content, dict):
         raise UserError(f"{path}: the top level must be keys with values, like `study: demo` (got {content!r:.60})")
     return ConfigFile(content, duplicate_keys)
@@ -44,8 +46,9 @@ def _parse(text: str, path: str | Path) -> tuple[Any, list[str]]:
         return loader.get_single_data(), loader.duplicate_keys
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        said = ", ".join(part for part in (error.context, error.problem) if part)
-        raise UserError(f"{path}: line {mark.line + 1}, column {mark.column + 1}: broken YAML: {said}") from None
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        reason = ", ".join(text for text in (error.context, error.problem) if text)
+        raise UserError(f"{path}: {where}broken YAML: {reason}") from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise UserError(
@@ -58,19 +61,19 @@ def _parse(text: str, path: str | Path) -> tuple[Any, list[str]]:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader that also reports duplicate keys and takes every key as the text that stands in the file.
+    """PyYAML's safe loader that also finds duplicate keys and reads every key as text.
 
-    YAML 1.1 reads the keys `on` and `1` as true and one; here keys are names.
+    YAML 1.1 would read the keys `on` and `1` as true and one; here keys are names.
     """
 
     def __init__(self, text: str):
         super().__init__(text)
         self.duplicate_keys: list[str] = []
 
-    def compose_mapping_node(self, anchor):
-        # Here a mapping still is as written; later, `<<` adds the merged keys, which may be there twice.
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        # At this point the mapping is as written. Later, `<<` adds the merged keys, which may repeat others.
         node = super().compose_mapping_node(anchor)
-        first_lines = {}
+        first_lines: dict[str, int] = {}
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 continue
@@ -78,7 +81,7 @@ class _Loader(yaml.SafeLoader):
             if key.value in first_lines:
                 self.duplicate_keys.append(
                     f"line {line}: the key {key.value!r} is there twice, first in line {first_lines[key.value]};"
-                    " delete one of the two"
+                    " delete one of them"
                 )
             first_lines.setdefault(key.value, line)
             if key.tag != "tag:yaml.org,2002:merge":
@@ -87,7 +90,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def with_text_keys(value: Any) -> Any:
-    """A copy in which all keys are text, for mappings that another YAML 1.1 reader has read: there, `on` is true."""
+    """Return a copy with all keys as text, for mappings from another YAML 1.1 reader, which reads `on` as true."""
     if isinstance(value, Mapping):
         return {"on" if key is True else str(key): with_text_keys(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -96,7 +99,7 @@ def with_text_keys(value: Any) -> Any:
 
 
 def merge(base: Mapping, changes: Mapping) -> dict:
-    """`base` with `changes`: mappings are merged at every level, all other values (lists too) are replaced."""
+    """Return `base` with `changes`: mappings are merged at every level, all other values (lists too) are replaced."""
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)
