@@ -1,4 +1,4 @@
-"""Write the report of a study, its table of all metrics, and the description of where it was made.
+"""Write the report of a study, its table of all metrics, and a description of the machine and versions.
 
     python scripts/report.py \\
         --job '{"spec": {"study": "demo", "experiments": ["results/digits/vgg16/quick/seed0"],
@@ -11,19 +11,12 @@ import argparse
 import json
 from pathlib import Path
 
-from deepnets.comparison.published import read_published
-from deepnets.evaluation.results import read_result
-from deepnets.reporting.environment import describe
-from deepnets.reporting.job_times import job_times
-from deepnets.reporting.report import Study, render
-from deepnets.reporting.tables import metrics_csv
+from deepnets.reporting.report import write_report
 from deepnets.utils.command_line import run
-from deepnets.utils.files import write_json, write_text
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Return the values of the command line, with `job` decoded."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--job",
@@ -31,9 +24,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         required=True,
         help="JSON: spec.study, spec.experiments (folders, in the report's order) and spec.datasets",
     )
-    parser.add_argument("--published", required=True, help="table of published figures (CSV)")
+    parser.add_argument("--published", required=True, help="table of published results (CSV)")
     parser.add_argument("--template", required=True, help="the report's Jinja2 template")
-    parser.add_argument("--benchmarks", help="folder of Snakemake's benchmark files; left out: no time by stage")
+    parser.add_argument(
+        "--benchmarks", help="folder of Snakemake's benchmark files; without it the report has no time by stage"
+    )
     parser.add_argument(
         "--output", type=Path, required=True, help="report to write; figures are linked from its folder"
     )
@@ -43,24 +38,17 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Write the report that the job describes."""
     args = parse_args(argv)
-    spec = args.job["spec"]
-    results = [read_result(folder) for folder in spec["experiments"]]
-    environment = describe(ROOT)
-    names = [result.directory.parts[-4:] for result in results]
-    study = Study(
-        name=spec["study"],
-        results=results,
-        datasets=spec["datasets"],
-        published=read_published(args.published),
-        jobs=job_times(args.benchmarks, names) if args.benchmarks else [],
-        environment=environment,
-        folder=args.output.parent,
+    write_report(
+        args.job["spec"],
+        args.published,
+        args.template,
+        args.benchmarks,
+        args.output,
+        args.metrics_csv,
+        args.environment,
     )
-    report = render(study, args.template)
-    write_json(args.environment, environment)
-    write_text(args.metrics_csv, metrics_csv(results))
-    write_text(args.output, report)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
 """Experiments that differ only in their seed: means, intervals, labels and budgets."""
 
+from types import SimpleNamespace
+
 import pytest
 from scipy import stats
 
 from deepnets.comparison.aggregate import (
+    SeedGroup,
     budget_lines,
+    group_name,
     group_seeds,
     interval_caption,
-    label,
     mean_over_seeds,
     several_recipes,
 )
@@ -27,11 +30,11 @@ def test_other_recipe_values_under_the_same_name_are_another_group(experiment):
     assert len(group_seeds(results)) == 2
 
 
-def test_one_run_has_the_interval_of_its_test_part(experiment):
+def test_one_run_has_the_interval_over_its_test_images(experiment):
     result = read_result(experiment(accuracy=0.95))
     (group,) = group_seeds([result])
     assert (group.accuracy.low, group.accuracy.high) == result.metrics.test.accuracy_ci95
-    assert interval_caption([group]) == "360 test images, one run each; 95 % interval of the test part (Wilson)"
+    assert interval_caption([group]) == "360 test images, one run each; 95 % interval over the test images (Wilson)"
 
 
 def test_several_seeds_have_students_interval_of_their_mean():
@@ -41,9 +44,21 @@ def test_several_seeds_have_students_interval_of_their_mean():
     assert (estimate.value, estimate.low, estimate.high) == pytest.approx((0.915, low, high))
 
 
-def test_an_interval_over_seeds_ends_where_accuracies_do():
+def test_an_interval_over_seeds_ends_at_one():
     estimate = mean_over_seeds([0.99, 1.0])
     assert (estimate.high, estimate.low > 0.9) == (1.0, True)
+
+
+def test_an_interval_over_seeds_starts_at_zero():
+    estimate = mean_over_seeds([0.01, 0.2])
+    assert (estimate.low, estimate.high > 0.9) == (0.0, True)
+
+
+def test_the_mean_of_a_value_is_unknown_if_that_of_one_seed_is():
+    losses = {0: 1.0, 1: None, 2: 3.0}
+    group = SeedGroup(tuple(SimpleNamespace(seed=seed) for seed in losses))
+    assert group.mean(lambda result: losses[result.seed]) is None
+    assert group.mean(lambda result: float(result.seed)) == 1.0
 
 
 def test_a_caption_says_what_is_averaged_and_what_is_not(experiment):
@@ -52,16 +67,16 @@ def test_a_caption_says_what_is_averaged_and_what_is_not(experiment):
     assert "mean of 3 seeds; 95 % interval over the seeds" in interval_caption(group_seeds(several))
     both = interval_caption(group_seeds(several + one))
     assert "mean of up to 3 seeds" in both
-    assert "single runs: interval of the test part" in both
+    assert "single runs: interval over the test images" in both
 
 
 def test_a_recipe_is_named_only_where_there_are_several(experiment):
     quick, paper = (group_seeds([read_result(experiment(recipe=name))])[0] for name in ("quick", "paper"))
-    assert label(quick, several_recipes([quick])) == "ResNet50"
-    assert label(quick, several_recipes([quick, paper])) == "ResNet50 (quick)"
+    assert group_name(quick, several_recipes([quick])) == "ResNet50"
+    assert group_name(quick, several_recipes([quick, paper])) == "ResNet50 (quick)"
 
 
-def test_budgets_are_trainings_of_one_model_that_differ_in_their_epochs_alone(experiment):
+def test_budgets_are_runs_of_one_model_that_differ_only_in_their_epochs(experiment):
     options = [
         {"recipe": "b4", "epochs": 4},
         {"recipe": "b1", "epochs": 1},

@@ -3,12 +3,12 @@
 from report_pages import MNIST, summary
 
 
-def test_one_model_on_one_dataset_is_told_in_the_singular(experiment, write_report):
+def test_one_model_on_one_dataset_is_described_in_the_singular(experiment, write_report):
     text = summary(write_report(experiment(accuracy=0.9)))
     assert text == (
-        "The study demo asks how well ResNet50 classifies digits when trained from scratch, with one seed. "
         "On digits, ResNet50 reached 90.00 % test accuracy (95 % interval 86.47 to 92.69 %). "
-        "The reproduced study has no figure for any of these pairs to compare with."
+        "The study demo asks how well ResNet50 classifies digits when trained from scratch, with one seed. "
+        "The reproduced study has no published number for any of these pairs of network and dataset."
     )
 
 
@@ -28,10 +28,10 @@ def test_overlapping_intervals_leave_the_order_open(experiment, write_report):
     text = summary(write_report(*(experiment(model=model, accuracy=value) for model, value in models.items())))
     assert "which of 3 networks (VGG-16, ResNet50 and MobileNetV2)" in text
     assert "ResNet50 was ahead with 95.00 %" in text
-    assert "its interval overlaps that of VGG-16: the order is open." in text
+    assert "its interval overlaps that of VGG-16, so the order is open." in text
 
 
-def test_all_published_accuracies_exceeded_is_said_with_how_many_are_clear(experiment, write_report):
+def test_the_number_of_published_accuracies_that_are_clearly_exceeded_is_reported(experiment, write_report):
     clear, close = (
         experiment(**MNIST, model="mobilenet_v2"),
         experiment(**{**MNIST, "accuracy": 0.9865}, model="resnet50"),
@@ -59,7 +59,7 @@ def test_an_equal_accuracy_is_not_above(experiment, write_report):
     assert text.endswith("accuracy of ResNet50 on mnist is not above the published 98.61 %.")
 
 
-def test_several_seeds_and_recipes_are_said(experiment, write_report):
+def test_several_seeds_and_recipes_are_counted(experiment, write_report):
     directories = [experiment(recipe=recipe, seed=seed, accuracy=0.9) for recipe in ("a", "b") for seed in (0, 1)]
     assert "with 2 recipes and 2 seeds each." in summary(write_report(*directories))
 

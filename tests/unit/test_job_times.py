@@ -16,7 +16,7 @@ def write_benchmark(folder, stage, seconds, ended=1_000_000):
     os.utime(file, (ended, ended))
 
 
-def test_time_by_stage_is_that_of_the_studys_own_jobs(experiment, write_report, tmp_path):
+def test_time_by_stage_counts_the_jobs_of_the_study_only(experiment, write_report, tmp_path):
     directory = experiment()
     own, other = (tmp_path / "logs/digits/resnet50/quick" / seed for seed in ("seed0", "seed1"))
     for folder, stage, seconds in (
@@ -35,26 +35,26 @@ def test_time_by_stage_is_that_of_the_studys_own_jobs(experiment, write_report, 
     ]
 
 
-def test_time_of_all_jobs_is_that_of_steps_between_and_around(experiment, write_report, tmp_path):
+def test_the_time_of_all_jobs_is_divided_into_steps_between_and_around(experiment, write_report, tmp_path):
     directory, logs = experiment(), tmp_path / "logs/digits/resnet50/quick/seed0"
     set_timing(directory, train_seconds=60, wall_seconds=68)
     write_benchmark(logs, "train", 70)
     write_benchmark(logs, "evaluate", 10)
     text = write_report(directory, benchmarks=tmp_path / "logs")
-    assert "Of the time of all jobs, 75.0 % were steps of training, 10.0 % validation and saved states" in text
-    assert "15.0 % all that is around training" in text
+    assert "Training steps took 75.0 % of the total job time, validation and checkpoints between them 10.0 %" in text
+    assert "around training 15.0 %: data" in text
 
 
-def test_share_of_the_steps_is_not_told_where_a_training_is_measured_by_halves(experiment, write_report, tmp_path):
+def test_the_share_of_steps_is_left_out_if_a_training_run_was_not_measured_in_full(experiment, write_report, tmp_path):
     one, two = experiment(seed=0), experiment(seed=1)
     for seed in (0, 1):
         write_benchmark(tmp_path / f"logs/digits/resnet50/quick/seed{seed}", "train", 70)
-    assert "were steps" in write_report(one, two, benchmarks=tmp_path / "logs")
-    set_timing(one, resumed_from_epochs=[1.5])  # its benchmark file tells of the time after that
-    assert "were steps" not in write_report(one, two, benchmarks=tmp_path / "logs")
+    assert "Training steps took" in write_report(one, two, benchmarks=tmp_path / "logs")
+    set_timing(one, resumed_from_epochs=[1.5])  # its benchmark file has only the time after that
+    assert "Training steps took" not in write_report(one, two, benchmarks=tmp_path / "logs")
     set_timing(one, resumed_from_epochs=[])
     (tmp_path / "logs/digits/resnet50/quick/seed1/train.benchmark.tsv").unlink()
-    assert "were steps" not in write_report(one, two, benchmarks=tmp_path / "logs")
+    assert "Training steps took" not in write_report(one, two, benchmarks=tmp_path / "logs")
 
 
 def test_wall_time_is_from_the_first_start_to_the_last_end(experiment, write_report, tmp_path):
@@ -62,13 +62,13 @@ def test_wall_time_is_from_the_first_start_to_the_last_end(experiment, write_rep
     write_benchmark(logs, "train", 100, ended=1100)
     write_benchmark(logs, "evaluate", 10, ended=1130)
     text = write_report(directory, benchmarks=tmp_path / "logs").replace("\xa0", " ")
-    passed = "From the start of the first job to the end of the last 2 min 10 s passed"
-    assert f"{passed}, 20.0 s of it without a job at work" in text
+    passed = "The jobs took 2 min 10 s from the start of the first to the end of the last"
+    assert f"{passed}; for 20.0 s of that time no job was running" in text
     write_benchmark(logs, "evaluate", 30, ended=1130)
     assert f"{passed}.\n" in write_report(directory, benchmarks=tmp_path / "logs").replace("\xa0", " ")
 
 
-def test_jobs_side_by_side_count_once_towards_the_wall_time():
+def test_jobs_that_run_at_the_same_time_count_once_in_the_wall_time():
     jobs = [JobTime("train", ended, seconds) for ended, seconds in ((100, 100), (90, 50), (160, 30), (150, 10))]
     assert from_first_to_last(jobs) == (160, 30)
 

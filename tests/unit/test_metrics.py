@@ -12,7 +12,7 @@ from deepnets.evaluation.metrics import basic_metrics, detailed_metrics, expecte
 
 CLASSES = ["a", "b", "c"]
 LABELS = np.array([0, 0, 0, 1, 1, 2])
-TAKEN_FOR = np.array([0, 0, 1, 1, 2, 2])
+PREDICTED = np.array([0, 0, 1, 1, 2, 2])
 
 
 def logits_of(predicted: np.ndarray, n_classes: int = 3, margin: float = 1.0) -> np.ndarray:
@@ -37,7 +37,7 @@ def random_example() -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_confusion_matrix_has_true_classes_in_rows():
-    assert detailed_metrics(logits_of(TAKEN_FOR), LABELS, CLASSES)["confusion_matrix"] == [
+    assert detailed_metrics(logits_of(PREDICTED), LABELS, CLASSES)["confusion_matrix"] == [
         [2, 1, 0],
         [0, 1, 1],
         [0, 0, 1],
@@ -45,25 +45,25 @@ def test_confusion_matrix_has_true_classes_in_rows():
 
 
 def test_precision_recall_and_f1_of_each_class():
-    per_class = detailed_metrics(logits_of(TAKEN_FOR), LABELS, CLASSES)["per_class"]
+    per_class = detailed_metrics(logits_of(PREDICTED), LABELS, CLASSES)["per_class"]
     assert [(row["class"], row["n"]) for row in per_class] == [("a", 3), ("b", 2), ("c", 1)]
     assert [row["precision"] for row in per_class] == [1, 0.5, 0.5]
     assert [row["recall"] for row in per_class] == pytest.approx([2 / 3, 0.5, 1])
     assert [row["f1"] for row in per_class] == pytest.approx([0.8, 0.5, 2 / 3])
 
 
-def test_macro_figures_are_unweighted_means_over_the_classes():
-    figures = detailed_metrics(logits_of(TAKEN_FOR), LABELS, CLASSES)
-    assert figures["precision_macro"] == pytest.approx((1 + 0.5 + 0.5) / 3)
-    assert figures["recall_macro"] == pytest.approx((2 / 3 + 0.5 + 1) / 3)
-    assert figures["f1_macro"] == pytest.approx((0.8 + 0.5 + 2 / 3) / 3)
+def test_macro_scores_are_unweighted_means_over_the_classes():
+    values = detailed_metrics(logits_of(PREDICTED), LABELS, CLASSES)
+    assert values["precision_macro"] == pytest.approx((1 + 0.5 + 0.5) / 3)
+    assert values["recall_macro"] == pytest.approx((2 / 3 + 0.5 + 1) / 3)
+    assert values["f1_macro"] == pytest.approx((0.8 + 0.5 + 2 / 3) / 3)
 
 
 def test_loss_and_accuracy_of_six_images():
-    figures = basic_metrics(logits_of(TAKEN_FOR, margin=math.log(2)), LABELS)
-    assert figures["n"] == 6
-    assert figures["accuracy"] == pytest.approx(4 / 6)
-    assert figures["loss"] == pytest.approx((4 * math.log(2) + 2 * math.log(4)) / 6)  # probabilities 1/2, 1/4, 1/4
+    values = basic_metrics(logits_of(PREDICTED, margin=math.log(2)), LABELS)
+    assert values["n"] == 6
+    assert values["accuracy"] == pytest.approx(4 / 6)
+    assert values["loss"] == pytest.approx((4 * math.log(2) + 2 * math.log(4)) / 6)  # probabilities 1/2, 1/4, 1/4
 
 
 def test_calibration_error_is_the_gap_between_confidence_and_accuracy():
@@ -105,21 +105,21 @@ def test_interval_of_a_known_case():
 
 
 def test_accuracy_is_the_trace_of_the_confusion_matrix(random_example):
-    figures = detailed_metrics(*random_example, list("abcdefg"))
-    matrix = np.array(figures["confusion_matrix"])
-    assert matrix.trace() / matrix.sum() == pytest.approx(figures["accuracy"], abs=1e-15)
-    assert [row["n"] for row in figures["per_class"]] == matrix.sum(axis=1).tolist()
+    values = detailed_metrics(*random_example, list("abcdefg"))
+    matrix = np.array(values["confusion_matrix"])
+    assert matrix.trace() / matrix.sum() == pytest.approx(values["accuracy"], abs=1e-15)
+    assert [row["n"] for row in values["per_class"]] == matrix.sum(axis=1).tolist()
 
 
-def test_figures_equal_a_recomputation(random_example):
+def test_values_equal_a_recomputation(random_example):
     logits, labels = random_example
-    figures, predicted = detailed_metrics(logits, labels, list("abcdefg")), logits.argmax(1)
+    values, predicted = detailed_metrics(logits, labels, list("abcdefg")), logits.argmax(1)
     for name, score in (("precision", precision_score), ("recall", recall_score), ("f1", f1_score)):
-        assert figures[f"{name}_macro"] == pytest.approx(score(labels, predicted, average="macro"), abs=1e-12)
-        assert [row[name] for row in figures["per_class"]] == pytest.approx(score(labels, predicted, average=None))
+        assert values[f"{name}_macro"] == pytest.approx(score(labels, predicted, average="macro"), abs=1e-12)
+        assert [row[name] for row in values["per_class"]] == pytest.approx(score(labels, predicted, average=None))
     wide = logits.astype(np.float64)
     loss = (logsumexp(wide, axis=1) - wide[np.arange(500), labels]).mean()
-    assert figures["loss"] == pytest.approx(loss, abs=1e-12)
+    assert values["loss"] == pytest.approx(loss, abs=1e-12)
 
 
 def test_calibration_error_equals_a_loop_over_bins(random_example):
@@ -138,17 +138,17 @@ def test_calibration_error_equals_a_loop_over_bins(random_example):
 
 
 def test_class_that_is_never_predicted_has_zeros_and_no_nan():
-    figures = detailed_metrics(logits_of(np.zeros(6, int)), LABELS, CLASSES)
-    assert [row["precision"] for row in figures["per_class"]] == [0.5, 0, 0]
-    assert [row["f1"] for row in figures["per_class"]][1:] == [0, 0]
-    assert json.dumps(figures, allow_nan=False)
+    values = detailed_metrics(logits_of(np.zeros(6, int)), LABELS, CLASSES)
+    assert [row["precision"] for row in values["per_class"]] == [0.5, 0, 0]
+    assert [row["f1"] for row in values["per_class"]][1:] == [0, 0]
+    assert json.dumps(values, allow_nan=False)
 
 
 def test_class_without_images_keeps_its_row():
-    figures = detailed_metrics(logits_of(np.array([0, 2])), np.array([0, 0]), CLASSES)
-    assert figures["confusion_matrix"] == [[1, 0, 1], [0, 0, 0], [0, 0, 0]]
-    assert [row["n"] for row in figures["per_class"]] == [2, 0, 0]
-    assert json.dumps(figures, allow_nan=False)
+    values = detailed_metrics(logits_of(np.array([0, 2])), np.array([0, 0]), CLASSES)
+    assert values["confusion_matrix"] == [[1, 0, 1], [0, 0, 0], [0, 0, 0]]
+    assert [row["n"] for row in values["per_class"]] == [2, 0, 0]
+    assert json.dumps(values, allow_nan=False)
 
 
 def test_extreme_logits_have_a_finite_loss():
@@ -164,7 +164,7 @@ def test_logits_that_do_not_fit_their_labels_are_refused(rows, labels):
 # -- warnings --------------------------------------------------------------------------------------------------------
 
 
-def part(accuracy: float, n: int = 1000) -> dict:
+def split(accuracy: float, n: int = 1000) -> dict:
     return {"n": n, "loss": 1.0, "accuracy": accuracy}
 
 
@@ -173,42 +173,48 @@ TEN_CLASSES = np.arange(1000) % 10
 
 @pytest.mark.parametrize("accuracy", [0.0, 0.1, 0.11])
 def test_chance_is_called_did_not_learn_with_advice(accuracy):
-    (warning,) = warnings(part(0.1), part(accuracy), TEN_CLASSES, epochs=3)
+    (warning,) = warnings(split(0.1), split(accuracy), TEN_CLASSES, epochs=3)
     assert warning.startswith(f"did not learn: {accuracy:.1%} on validation")
     assert "try a tenth of the lr" in warning
 
 
 def test_chance_is_the_commonest_class():
     mostly_one = (np.arange(1000) % 10 == 0).astype(int)  # 90 % are of class 0
-    assert warnings(part(0.9), part(0.9), mostly_one, epochs=3)[0].startswith("did not learn")
-    assert warnings(part(0.95), part(0.95), mostly_one, epochs=3) == []
+    assert warnings(split(0.9), split(0.9), mostly_one, epochs=3)[0].startswith("did not learn")
+    assert warnings(split(0.95), split(0.95), mostly_one, epochs=3) == []
 
 
 @pytest.mark.parametrize("counts", [(2, 2), (3, 3), (27, 3), (30, 0)])
 def test_a_perfect_model_on_few_images_is_not_said_to_have_failed(counts):
     labels = np.repeat([0, 1], counts)
-    (warning,) = warnings(part(1.0), part(1.0, n=len(labels)), labels, epochs=3)
+    (warning,) = warnings(split(1.0), split(1.0, n=len(labels)), labels, epochs=3)
     assert warning.startswith(f"too few images to tell: 100.0% on {len(labels)} validation images")
 
 
 @pytest.mark.parametrize(("accuracy", "n"), [(0.6, 10), (0.7, 30)])
 def test_a_gain_on_few_images_is_neither_luck_nor_learning(accuracy, n):
-    (warning,) = warnings(part(0.9), part(accuracy, n=n), np.arange(n) % 2, epochs=3)
+    (warning,) = warnings(split(0.9), split(accuracy, n=n), np.arange(n) % 2, epochs=3)
     assert warning.startswith("too few images to tell")
 
 
 @pytest.mark.parametrize("n", [150, 1000])
 def test_images_enough_to_show_a_gain_make_its_absence_a_failure(n):
-    (warning,) = warnings(part(0.12), part(0.12, n=n), np.arange(n) % 10, epochs=3)
+    (warning,) = warnings(split(0.12), split(0.12, n=n), np.arange(n) % 10, epochs=3)
     assert warning.startswith("did not learn: 12.0% on validation is not clearly above")
 
 
 def test_training_images_not_known_by_heart_are_called_under_trained():
-    (warning,) = warnings(part(0.6), part(0.58), TEN_CLASSES, epochs=4)
+    (warning,) = warnings(split(0.6), split(0.58), TEN_CLASSES, epochs=4)
     assert warning.startswith("under-trained: 60.0% on its own training images after 4 epochs")
     assert "try 8 epochs or more" in warning
 
 
+@pytest.mark.parametrize("accuracy", [0.70, 0.74, 0.7499])
+def test_less_than_three_quarters_of_the_training_images_is_under_trained(accuracy):
+    (warning,) = warnings(split(accuracy), split(accuracy), TEN_CLASSES, epochs=4)
+    assert warning.startswith("under-trained")
+
+
 @pytest.mark.parametrize("accuracy", [0.75, 0.98, 1.0])
 def test_healthy_training_has_no_warnings(accuracy):
-    assert warnings(part(accuracy), part(accuracy), TEN_CLASSES, epochs=4) == []
+    assert warnings(split(accuracy), split(accuracy), TEN_CLASSES, epochs=4) == []

@@ -1,4 +1,4 @@
-"""The table of published figures."""
+"""The table of published results."""
 
 import pytest
 
@@ -64,7 +64,7 @@ def test_references_of_a_variant_say_whose_they_are(rows):
     }
 
 
-def test_a_dataset_of_its_own_has_no_references(rows):
+def test_a_dataset_without_published_rows_has_no_references(rows):
     assert references(rows, "digits", None, {"resnet50": "resnet50"}) == {}
 
 
@@ -84,6 +84,6 @@ def test_a_damaged_row_is_named(tmp_path, line, message):
         read_published(path)
 
 
-def test_a_missing_table_is_named_with_the_way_out(tmp_path):
+def test_a_missing_table_is_named_with_the_remedy(tmp_path):
     with pytest.raises(UserError, match=r"published\.csv: the file is missing; restore it"):
         read_published(tmp_path / "published.csv")

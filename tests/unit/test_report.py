@@ -8,6 +8,7 @@ from urllib.parse import unquote
 import pytest
 from report_pages import MNIST, set_timing, tables
 
+from deepnets.reporting.report import first_sentence
 from deepnets.utils.errors import UserError
 
 HOSTILE = ["a|b", "<script>alert(1)</script>", "`x`", "line\nbreak", "猫 🐶", "[x](y)", "*b*", "$x$", "_e_", "9"]
@@ -87,30 +88,32 @@ def test_a_template_that_asks_for_what_is_not_there_is_a_defect(experiment, writ
         write_report(experiment(), template=template)
 
 
-def test_the_experiment_is_told_with_its_commonest_confusion(experiment, write_report):
+def test_an_experiment_has_its_most_frequent_errors(experiment, write_report):
     directory = experiment(classes=["cat", "dog"], n_test=100, accuracy=0.9)
     metrics = json.loads((directory / "metrics.json").read_text())
     metrics["test"]["confusion_matrix"] = [[43, 7], [3, 47]]
     (directory / "metrics.json").write_text(json.dumps(metrics))
     text = write_report(directory)
     assert "<details><summary>ResNet50 on digits, recipe quick, seed 0: 90.00 %</summary>" in text
-    assert "Most often taken:\ncat for dog (7 of 50),\ndog for cat (3 of 50)." in text
+    assert "Most frequent errors:\ncat predicted as dog: 7 of 50,\ndog predicted as cat: 3 of 50." in text
 
 
-def test_accuracies_of_the_curves_are_told_from_those_of_the_tables(experiment, write_report):
+def test_the_difference_between_accuracies_of_curves_and_tables_is_explained(experiment, write_report):
     experiments = write_report(experiment()).split("## Experiments\n\n")[1]
-    assert experiments.startswith("The curves' training accuracy is the mean over an epoch, on augmented images, while")
+    assert experiments.startswith(
+        "In the learning curves, training accuracy is the mean over an epoch, on augmented images"
+    )
 
 
-def test_figures_of_a_sample_say_so(experiment, write_report):
+def test_numbers_over_a_sample_are_marked(experiment, write_report):
     directory = experiment()
     metrics = json.loads((directory / "metrics.json").read_text())
     metrics["train"] |= {"n": 10000, "of": 54000}
     (directory / "metrics.json").write_text(json.dumps(metrics))
-    assert "Figures are over 10,000 (a fixed random sample of 54,000) training," in write_report(directory)
+    assert "Evaluated on 10,000 (a fixed random sample of 54,000) training," in write_report(directory)
 
 
-def test_a_training_that_was_resumed_within_an_epoch_is_reported(experiment, write_report):
+def test_a_training_run_that_was_resumed_within_an_epoch_is_reported(experiment, write_report):
     directory = experiment()
     set_timing(directory, resumed_from_epochs=[1.25])
     assert "1.25" in write_report(directory)
@@ -131,6 +134,24 @@ def test_a_damaged_file_stops_the_report_and_leaves_the_old_one(experiment, writ
     assert (tmp_path / "results/report.md").read_text() == before
 
 
-def test_a_missing_template_is_named_with_the_way_out(experiment, write_report, tmp_path):
+def test_a_missing_template_is_named_with_the_remedy(experiment, write_report, tmp_path):
     with pytest.raises(UserError, match=r"none\.j2: the file is missing; restore it with: git checkout"):
         write_report(experiment(), template=tmp_path / "none.j2")
+
+
+def test_the_first_sentence_of_a_report_is_its_answer_in_plain_text(experiment, write_report):
+    text = write_report(experiment(dataset="my_digits|1", accuracy=0.9))
+    sentence = "On my_digits|1, ResNet50 reached 90.00 % test accuracy (95 % interval 86.47 to 92.69 %)."
+    assert first_sentence(text) == sentence
+
+
+@pytest.mark.parametrize(
+    ("page", "sentence"),
+    [
+        ("# A title\n\n**Bold** and <code>code</code>\nin [v1.5](x.md). Then more.\n", "Bold and code in v1.5."),
+        ("# A title\n\nNo stop at all\n\nNext paragraph.", "No stop at all"),
+        ("# A title\n", ""),
+    ],
+)
+def test_the_first_sentence_has_no_marks_of_markdown(page, sentence):
+    assert first_sentence(page) == sentence

@@ -56,10 +56,10 @@ def test_of_many_experiments_the_most_accurate_are_listed(sweep):
     assert "The other 100 are in [metrics.csv](metrics.csv)." in sweep
 
 
-def test_many_recipes_and_trainings_are_told_in_short(sweep):
+def test_many_recipes_and_training_runs_are_summarised(sweep):
     recipes = next(table for table in tables(sweep) if table[0][0] == "Recipe")
     assert len(recipes) == 2 + 100
-    costs = next(table for table in tables(sweep) if "Trainings" in table[0])
+    costs = next(table for table in tables(sweep) if "Training runs" in table[0])
     assert [row[1:4] for row in costs[2:]] == [
         [name, "cpu, 2 threads, fp32", "100"] for name in ("VGG-16", "ResNet50", "my_net")
     ]

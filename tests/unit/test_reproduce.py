@@ -5,7 +5,7 @@ import re
 import pytest
 from report_pages import set_timing
 
-import report
+from deepnets.reporting import report
 from deepnets.reporting.environment import describe
 
 
@@ -15,20 +15,20 @@ def cores(monkeypatch):
     return lambda count: monkeypatch.setattr(report, "describe", lambda root: describe(root) | {"cores": count})
 
 
-@pytest.mark.parametrize(("on_machine", "threads", "told"), [(2, 1, 2), (2, 2, 2), (1, 2, 2), (16, 4, 16)])
+@pytest.mark.parametrize(("on_machine", "threads", "expected"), [(2, 1, 2), (2, 2, 2), (1, 2, 2), (16, 4, 16)])
 def test_the_commands_name_the_study_its_cores_and_its_threads(
-    experiment, write_report, cores, on_machine, threads, told
+    experiment, write_report, cores, on_machine, threads, expected
 ):
     directory = experiment()
     set_timing(directory, threads=threads)
     cores(on_machine)
     text = write_report(directory, study="paper")
-    command = f"snakemake --cores {told} results/report.md --config study=paper"
+    command = f"snakemake --cores {expected} results/report.md --config study=paper"
     command += f" --set-threads train={threads} evaluate={threads}"
     assert f"make setup && source .venv/bin/activate\n{command}\n" in text
 
 
-def test_the_commands_give_each_training_as_many_threads_as_it_had(experiment, write_report, cores):
+def test_the_commands_give_each_training_run_the_threads_that_it_had(experiment, write_report, cores):
     directories = [experiment(seed=seed) for seed in range(4)]
     for directory, threads in zip(directories, (1, 3, 2, 1), strict=True):
         set_timing(directory, threads=threads)
@@ -41,25 +41,23 @@ def test_the_commands_give_each_training_as_many_threads_as_it_had(experiment, w
     ]
 
 
-def test_files_that_nobody_can_download_are_named_with_where_to_put_them(experiment, write_report):
-    assert "at hand" not in write_report(experiment())
+def test_files_that_cannot_be_downloaded_are_named_with_their_place(experiment, write_report):
+    assert "cannot be downloaded" not in write_report(experiment())
     text = write_report(experiment(), datasets={"digits": {"own_files": "packs/birds.zip"}})
     assert (
-        "digits is not downloaded: <code>packs/birds.zip</code> has to be at hand, in the clone or in a folder that "
-        "<code>DEEPNETS_MIRROR=folder</code> before the command names." in text
+        "digits cannot be downloaded: put <code>packs/birds.zip</code> in the clone, or in a folder that you name with "
+        "<code>DEEPNETS_MIRROR=folder</code> before the command." in text
     )
 
 
 @pytest.mark.parametrize("path", ["/home/me/birds.zip", "~/birds.zip"])
 def test_the_folders_of_this_machine_stay_out_of_the_report(experiment, write_report, path):
     text = write_report(experiment(), datasets={"digits": {"own_files": path}})
-    assert (
-        "<code>birds.zip</code> has to be at hand, where <code>datasets.digits.path</code> of config.yaml says" in text
-    )
+    assert "put <code>birds.zip</code> at the path in <code>datasets.digits.path</code> of config.yaml." in text
     assert path not in text
 
 
-def test_the_commands_ask_for_as_many_processes_as_a_training_had(experiment, write_report):
+def test_the_commands_ask_for_the_processes_that_a_training_run_had(experiment, write_report):
     directory = experiment()
     set_timing(directory, processes=2)
     text = write_report(directory)
@@ -68,9 +66,9 @@ def test_the_commands_ask_for_as_many_processes_as_a_training_had(experiment, wr
     assert "2 threads in each of 2 processes" in text
 
 
-def test_the_same_figures_are_promised_only_where_all_trainings_were_deterministic(experiment, write_report):
+def test_the_same_numbers_are_promised_only_if_all_training_was_deterministic(experiment, write_report):
     directories = experiment(seed=0), experiment(seed=1)
-    promise = "the same figures to the last digit."
+    promise = "the same numbers to the last digit."
     assert promise in write_report(*directories)
     set_timing(directories[1], device="cuda", deterministic=False)
     text = write_report(*directories)
@@ -78,13 +76,13 @@ def test_the_same_figures_are_promised_only_where_all_trainings_were_determinist
     assert "<code>DEEPNETS_DETERMINISTIC=1</code> before the command" in text
 
 
-def test_the_same_figures_are_not_promised_where_batches_were_split_for_memory(experiment, write_report):
+def test_the_same_numbers_are_not_promised_if_batches_were_split_for_memory(experiment, write_report):
     directories = experiment(seed=0), experiment(seed=1)
     set_timing(directories[1], accumulation=4)
     text = write_report(*directories)
     assert "to the last digit" not in text
     assert "> - **ResNet50 on digits, recipe quick, seed 1**: memory ran out" in text[: text.index("## Results")]
-    assert "cpu, 2 threads, fp32, batches in 4 parts" in text
+    assert "cpu, 2 threads, fp32, 4 micro-batches per batch" in text
     assert "DETERMINISTIC" not in text
 
 

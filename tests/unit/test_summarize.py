@@ -26,41 +26,41 @@ DIGITS_JOB = json.dumps(
     ],
 )
 def test_size_is_the_published_one(model, input_shape, size_mb):
-    figures, _table = summarize(model, input_shape, num_classes=10)
-    assert figures["size_mb"] == pytest.approx(size_mb, abs=0.0005)
+    counted, _table = summarize(model, input_shape, num_classes=10)
+    assert counted["size_mb"] == pytest.approx(size_mb, abs=0.0005)
 
 
-def test_figures_are_those_of_a_network_with_weights():
-    figures, table = summarize({"architecture": "mobilenet_v2"}, (1, 28, 28), num_classes=10)
+def test_counts_are_those_of_a_network_with_weights():
+    counted, table = summarize({"architecture": "mobilenet_v2"}, (1, 28, 28), num_classes=10)
     network = models.build({"architecture": "mobilenet_v2"}, num_classes=10, in_channels=1)
     counts = torchinfo.summary(network, (1, 1, 28, 28), device="cpu", verbose=0)
-    assert figures["mult_adds"] == counts.total_mult_adds
+    assert counted["mult_adds"] == counts.total_mult_adds
     assert table == f"{counts}\n"
 
 
-def test_vgg16_is_charged_for_all_multiplications_of_its_first_linear_layer():
-    figures, _table = summarize({"architecture": "vgg16"}, (1, 32, 32), num_classes=10)
+def test_all_multiplications_of_the_first_linear_layer_of_vgg16_count():
+    counted, _table = summarize({"architecture": "vgg16"}, (1, 32, 32), num_classes=10)
     assert (
-        figures["mult_adds"] > 25_088 * 4096 + 300_000_000
+        counted["mult_adds"] > 25_088 * 4096 + 300_000_000
     )  # the linear layer, and at least as much as the features take
 
 
 def test_weights_are_four_bytes_a_parameter():
-    figures, _table = summarize({"architecture": "resnet50"}, (1, 28, 28), num_classes=10)
-    assert figures["weights_mb"] == pytest.approx(4 * figures["parameters"] / 1e6)
+    counted, _table = summarize({"architecture": "resnet50"}, (1, 28, 28), num_classes=10)
+    assert counted["weights_mb"] == pytest.approx(4 * counted["parameters"] / 1e6)
 
 
-def test_default_device_is_left_alone():
+def test_default_device_is_unchanged():
     summarize({"architecture": "mobilenet_v2"}, (1, 8, 8), num_classes=10)
     assert torch.empty(1).device.type == "cpu"
 
 
-def test_script_writes_figures_and_table(tmp_path):
+def test_script_writes_counts_and_table(tmp_path):
     script.main(["--job", DIGITS_JOB, "--json", f"{tmp_path}/new/s.json", "--text", f"{tmp_path}/new/s.txt"])
-    figures = json.loads((tmp_path / "new" / "s.json").read_text())
-    assert list(figures) == ["parameters", "trainable_parameters", "mult_adds", "size_mb", "weights_mb", "input_size"]
-    assert figures["parameters"] == figures["trainable_parameters"] == 1_814_346
-    assert figures["input_size"] == [1, 1, 28, 28]
+    counted = json.loads((tmp_path / "new" / "s.json").read_text())
+    assert list(counted) == ["parameters", "trainable_parameters", "mult_adds", "size_mb", "weights_mb", "input_size"]
+    assert counted["parameters"] == counted["trainable_parameters"] == 1_814_346
+    assert counted["input_size"] == [1, 1, 28, 28]
     assert "Estimated Total Size (MB): 9.11" in (tmp_path / "new" / "s.txt").read_text()
 
 

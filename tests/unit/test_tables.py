@@ -7,7 +7,7 @@ import pytest
 from report_pages import MNIST, set_recipe, tables
 
 
-def test_a_run_stands_over_its_published_row_and_the_difference(experiment, write_report):
+def test_a_run_is_followed_by_its_published_row_and_the_difference(experiment, write_report):
     table = tables(write_report(experiment(**MNIST, model="mobilenet_v2")))[0]
     header, _, run, published, difference = table
     assert header == [
@@ -26,10 +26,13 @@ def test_a_pair_that_nobody_published_has_its_row_only(experiment, write_report)
     assert len(tables(write_report(experiment(dataset="digits")))[0]) == 3
 
 
-def test_a_variant_is_compared_with_what_it_stands_for_and_says_so(experiment, write_report):
+def test_a_variant_is_compared_with_the_dataset_that_it_stands_for(experiment, write_report):
     about = {"cifar10-jpeg": {"variant_of": "cifar10", "note": "JPEG copy, harder."}}
     text = write_report(experiment(dataset="cifar10-jpeg", accuracy=0.7), datasets=about)
-    assert "It stands in for cifar10: published figures are for cifar10 itself.\nNote: JPEG copy, harder." in text
+    assert (
+        "This dataset stands for cifar10: the published numbers are for cifar10 itself.\nNote: JPEG copy, harder."
+        in text
+    )
     assert tables(text)[0][3][:2] == ["ResNet50, published", "108.61"]
     assert tables(text)[0][4][6] == "−3.58"
 
@@ -46,7 +49,7 @@ def test_runs_of_one_architecture_stand_together_over_one_published_row(experime
     ]
 
 
-def test_seeds_are_one_row_with_the_mean_of_every_figure(experiment, write_report):
+def test_seeds_are_one_row_with_the_mean_of_every_number(experiment, write_report):
     text = write_report(*(experiment(seed=seed, accuracy=0.9 + seed / 10, n_test=1000) for seed in (0, 1)))
     row = tables(text)[0][2]
     assert row[0] == "**ResNet50, 2 seeds**"
@@ -63,7 +66,7 @@ def test_a_loss_that_was_not_finite_is_a_dash(experiment, write_report):
     assert [row[4] for row in tables(write_report(directory))[0][2:]] == ["–", "0.03467", "–"]
 
 
-def test_recipes_are_told_by_what_differs(experiment, write_report):
+def test_recipes_are_described_by_what_differs(experiment, write_report):
     text = write_report(experiment(recipe="short", epochs=1), experiment(recipe="long", epochs=9))
     assert tables(text)[1] == [
         ["Recipe", "Used for", "epochs"],
@@ -71,7 +74,7 @@ def test_recipes_are_told_by_what_differs(experiment, write_report):
         ["short", "ResNet50 on digits", "1"],
         ["long", "ResNet50 on digits", "9"],
     ]
-    assert "All of them:\nbatch_size 64, optimizer sgd, lr 0.05, augment.rotation 10.0" in text
+    assert "Common to all recipes:\nbatch_size 64, optimizer sgd, lr 0.05, augment.rotation 10.0" in text
     assert "off: clip_norm, augment.mixup." in text
 
 
@@ -79,13 +82,13 @@ def test_one_recipe_needs_no_table(experiment, write_report):
     assert "One recipe for all experiments:\nepochs 8, batch_size 64" in write_report(experiment())
 
 
-def test_a_setting_is_told_as_it_took_effect(experiment, write_report):
+def test_an_option_is_shown_as_it_took_effect(experiment, write_report):
     text = write_report(experiment(flips=False), experiment("photos", flips=True))
     assert tables(text)[2][0][2:] == ["augment.horizontal_flip"]
     assert [row[2] for row in tables(text)[2][2:]] == ["no", "yes"]
 
 
-def test_what_is_off_in_one_recipe_is_told_by_its_settings_in_another(experiment, write_report):
+def test_an_option_that_is_off_in_one_recipe_is_described_by_its_options_in_another(experiment, write_report):
     directories = experiment(recipe="plain"), experiment(recipe="growing")
     for directory, resizing in zip(directories, (None, {"start": 0.5, "until": 0.8}), strict=True):
         set_recipe(directory, progressive_resizing=resizing)
@@ -98,7 +101,7 @@ def test_what_is_off_in_one_recipe_is_told_by_its_settings_in_another(experiment
 
 
 @pytest.mark.parametrize(
-    ("chosen", "told"),
+    ("chosen", "shown"),
     [
         ({"weight_averaging": "none"}, "momentum 0.9"),
         ({"weight_averaging": "ema"}, "ema_decay 0.99, momentum 0.9, weight_averaging ema"),
@@ -106,12 +109,12 @@ def test_what_is_off_in_one_recipe_is_told_by_its_settings_in_another(experiment
         ({"weight_averaging": "none", "optimizer": "adamw"}, ""),
     ],
 )
-def test_settings_that_do_nothing_are_left_out(experiment, write_report, chosen, told):
+def test_options_without_effect_are_left_out(experiment, write_report, chosen, shown):
     directory = experiment()
     set_recipe(directory, ema_decay=0.99, averaging_start=0.75, momentum=0.9, **chosen)
     line = write_report(directory).split("One recipe for all experiments:\n")[1].split("; off")[0]
     names = ("weight_averaging", "ema_decay", "averaging_start", "momentum")
-    assert ", ".join(part for part in sorted(line.split(", ")) if part.split()[0] in names) == told
+    assert ", ".join(part for part in sorted(line.split(", ")) if part.split()[0] in names) == shown
 
 
 def test_metrics_csv_has_one_row_per_experiment(experiment, write_report, tmp_path):
@@ -125,7 +128,7 @@ def test_metrics_csv_has_one_row_per_experiment(experiment, write_report, tmp_pa
     assert len(first["spec_sha256"]) == 64
 
 
-def test_metrics_csv_tells_the_images_trained_on_from_the_sample_evaluated(experiment, write_report, tmp_path):
+def test_metrics_csv_separates_the_images_trained_on_from_the_sample_evaluated(experiment, write_report, tmp_path):
     sampled, whole = experiment(seed=0), experiment(seed=1)
     metrics = json.loads((sampled / "metrics.json").read_text())
     metrics["train"] |= {"n": 10000, "of": 54000}

@@ -1,18 +1,25 @@
-"""What a network is before it is trained: its parameters, work and memory, as torchinfo counts them."""
+"""Count the parameters, operations and memory of a network with torchinfo, before it is trained."""
+
+from pathlib import Path
+from typing import Any
 
 import torch
 import torchinfo
 
 from deepnets import models
+from deepnets.utils.checksums import record_checksums
+from deepnets.utils.files import write_json, write_text
 
 MEGABYTE = 1e6  # bytes; torchinfo's megabytes are decimal
 
 
-def summarize(model_spec: dict, input_shape: tuple[int, int, int], num_classes: int) -> tuple[dict, str]:
+def summarize(
+    model_spec: dict[str, Any], input_shape: tuple[int, int, int], num_classes: int
+) -> tuple[dict[str, Any], str]:
     """Count a network at batch size 1, in single precision.
 
-    The network is built without memory (torch's meta device): the counts are the same, and the 134 million weights
-    of a VGG-16 need not be drawn.
+    The network is built on torch's meta device, without memory for its weights: the counts are the same, and the
+    134 million weights of a VGG-16 are not initialised.
 
     Args:
         model_spec: {"architecture": ..., **options}.
@@ -20,7 +27,7 @@ def summarize(model_spec: dict, input_shape: tuple[int, int, int], num_classes: 
         num_classes: length of the logits.
 
     Returns:
-        The figures of summary.json and torchinfo's table. `size_mb` is torchinfo's estimated total size (input, forward
+        The content of summary.json and torchinfo's table. `size_mb` is torchinfo's estimated total size (input, forward
         and backward pass, parameters), `weights_mb` the parameters alone, both in 10^6 bytes.
     """
     with torch.device("meta"):
@@ -28,7 +35,7 @@ def summarize(model_spec: dict, input_shape: tuple[int, int, int], num_classes: 
     input_size = [1, *input_shape]
     counts = torchinfo.summary(network, input_size, device="meta", mode="eval", verbose=0)
     total_bytes = counts.total_input + counts.total_output_bytes + counts.total_param_bytes
-    figures = {
+    counted = {
         "parameters": counts.total_params,
         "trainable_parameters": counts.trainable_params,
         "mult_adds": counts.total_mult_adds,
@@ -36,4 +43,12 @@ def summarize(model_spec: dict, input_shape: tuple[int, int, int], num_classes: 
         "weights_mb": counts.total_param_bytes / MEGABYTE,
         "input_size": input_size,
     }
-    return figures, f"{counts}\n"
+    return counted, f"{counts}\n"
+
+
+def write_summary(spec: dict[str, Any], json_file: Path, text_file: Path) -> None:
+    """Write summary.json and summary.txt of the network in `spec`: its model, input_shape and num_classes."""
+    counted, table = summarize(spec["model"], spec["input_shape"], spec["num_classes"])
+    with record_checksums("summarize", text_file, json_file):
+        write_text(text_file, table)
+        write_json(json_file, counted)

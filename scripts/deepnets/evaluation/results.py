@@ -1,9 +1,9 @@
-"""What a finished experiment left behind, read with care: metrics.json, timing.json and history.csv."""
+"""Read and check the files of a finished experiment: metrics.json, timing.json and history.csv."""
 
 import csv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -40,7 +40,7 @@ History = dict[str, list[float]]
 
 
 class Names(BaseModel):
-    """What identifies an experiment among others."""
+    """The names and the seed that identify an experiment."""
 
     dataset: str
     model: str
@@ -116,28 +116,29 @@ class Metrics(BaseModel):
     @classmethod
     def _has_what_is_read(cls, spec: dict[str, Any]) -> dict[str, Any]:
         try:
-            spec["dataset"]["horizontal_flip"], spec["model"]["architecture"], spec["recipe"]["epochs"]
+            _ = spec["dataset"]["horizontal_flip"], spec["model"]["architecture"], spec["recipe"]["epochs"]
         except (KeyError, TypeError):
             raise ValueError("must have dataset.horizontal_flip, model.architecture and recipe.epochs") from None
         return spec
 
     @model_validator(mode="after")
-    def _one_row_and_column_per_class(self):
-        rows = self.test.confusion_matrix
-        if any(len(row) != len(self.classes) for row in [rows, self.test.per_class, *rows]):
+    def _one_row_and_column_per_class(self) -> Self:
+        matrix = self.test.confusion_matrix
+        lengths = {len(matrix), len(self.test.per_class), *map(len, matrix)}
+        if lengths != {len(self.classes)}:
             raise ValueError(f"test.confusion_matrix and test.per_class must have {len(self.classes)} classes")
         return self
 
 
 class Timing(BaseModel):
-    """timing.json: all that may differ between two runs that compute the same thing; memory in 10^6 bytes."""
+    """timing.json: everything that may differ between two runs of the same computation; memory in 10^6 bytes."""
 
     device: str
     device_name: str | None = None
     precision: str
     threads: PositiveInt
     processes: PositiveInt = 1
-    deterministic: bool = False  # a file that does not say so promises nothing
+    deterministic: bool = False  # a file without this key makes no promise
     accumulation: PositiveInt = 1
     train_seconds: NonNegativeFloat  # of the steps alone
     wall_seconds: NonNegativeFloat
@@ -148,12 +149,12 @@ class Timing(BaseModel):
 
     @property
     def name(self) -> str:
-        """What the training ran on: the processor's name, else its kind."""
+        """The name of the processor, or its kind if the name is unknown."""
         return self.device_name or self.device
 
     @property
     def thread_count(self) -> str:
-        """The CPU threads, in words, and in how many processes."""
+        """The number of CPU threads and of processes, in words."""
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
         return threads if self.processes == 1 else f"{threads} in each of {self.processes} processes"
 
@@ -166,16 +167,16 @@ def _read(path: str | Path, content: type[Content]) -> Content:
         return content.model_validate(read_json(path))
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        problem = f"{place}: {first['msg']}" if place else first["msg"]
-        raise UserError(f"{path}: damaged ({problem}); delete it and run the same command again.") from None
+        key = ".".join(map(str, first["loc"]))
+        problem = f"{key}: {first['msg']}" if key else first["msg"]
+        raise UserError(f"{path}: damaged ({problem}); delete it.") from None
 
 
 def read_metrics(path: str | Path) -> Metrics:
     """Read metrics.json.
 
     Raises:
-        UserError: missing, not JSON, or not what evaluate writes; the message names file, key and way out.
+        UserError: missing, not JSON, or not as evaluate writes it; the message names file, key and remedy.
     """
     return _read(path, Metrics)
 
@@ -184,7 +185,7 @@ def read_timing(path: str | Path) -> Timing:
     """Read timing.json.
 
     Raises:
-        UserError: missing, not JSON, or not what train writes; the message names file, key and way out.
+        UserError: missing, not JSON, or not as train writes it; the message names file, key and remedy.
     """
     return _read(path, Timing)
 
@@ -200,22 +201,19 @@ def read_history(path: str | Path) -> History:
             rows = list(csv.DictReader(file, strict=True))
         history = {column: [float(row[column]) for row in rows] for column in HISTORY_COLUMNS}
     except FileNotFoundError:
-        raise UserError(f"{path}: the file is missing; run the same command again to rebuild it.") from None
+        raise UserError(f"{path}: the file is missing; the next run rebuilds it.") from None
     except KeyError as error:
-        raise UserError(f"{path}: damaged, no column {error}; delete it and run the same command again.") from None
+        raise UserError(f"{path}: damaged, no column {error}; delete it.") from None
     except (UnicodeDecodeError, csv.Error, TypeError, ValueError) as error:
-        raise UserError(f"{path}: damaged ({error}); delete it and run the same command again.") from None
+        raise UserError(f"{path}: damaged ({error}); delete it.") from None
     if not rows or history["epoch"] != list(range(1, len(rows) + 1)):
-        raise UserError(
-            f"{path}: damaged, its epochs must count 1, 2, 3, ... without a gap; "
-            "delete it and run the same command again."
-        )
+        raise UserError(f"{path}: damaged, its epochs must count 1, 2, 3, ... without a gap; delete it.")
     return history
 
 
 @dataclass(frozen=True)
 class Result:
-    """One finished experiment; `history` is None where a figure has no use for it."""
+    """One finished experiment; `history` is None if it was not read."""
 
     directory: Path
     metrics: Metrics
@@ -248,20 +246,21 @@ class Result:
 
     @property
     def accumulation(self) -> int:
-        """Parts in which the recipe has each batch computed."""
+        """Number of micro-batches per batch in the recipe."""
         return self.metrics.spec["recipe"].get("accumulation", 1)
 
     @property
     def was_split(self) -> bool:
-        """Whether memory ran out in the training, and batches were computed in more parts than the recipe says."""
+        """Whether memory ran out in training, so that a batch had more micro-batches than in the recipe."""
         return self.timing.accumulation > self.accumulation
 
     @property
     def warnings(self) -> list[str]:
-        """Those of metrics.json, and what timing.json has to add."""
+        """The warnings of metrics.json, and one about memory if timing.json shows it."""
         split = (
-            f"memory ran out, so each batch was computed in {self.timing.accumulation} parts, not {self.accumulation}:"
-            " batch normalisation saw each part alone, and where there is more memory the figures differ"
+            f"memory ran out, so each batch was computed in {self.timing.accumulation} micro-batches instead of"
+            f" {self.accumulation}: batch normalisation saw each micro-batch alone, and a machine with more memory"
+            " gives different numbers"
         )
         return [*self.metrics.warnings, *([split] if self.was_split else [])]
 
@@ -278,6 +277,6 @@ def read_result(directory: str | Path) -> Result:
     if directory.parts[-4:] != (names.dataset, names.model, names.recipe, f"seed{names.seed}"):
         raise UserError(
             f"{directory / 'metrics.json'}: belongs to another experiment ({names.dataset}/{names.model}/"
-            f"{names.recipe}/seed{names.seed}); delete it and run the same command again."
+            f"{names.recipe}/seed{names.seed}); delete it."
         )
     return Result(directory, metrics, read_timing(directory / "timing.json"), read_history(directory / "history.csv"))

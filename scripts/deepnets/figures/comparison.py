@@ -17,8 +17,8 @@ from deepnets.comparison.aggregate import (
     SeedGroup,
     best_by_model,
     budget_lines,
+    group_name,
     interval_caption,
-    label,
     mean_wall_seconds,
     ranked,
     several_recipes,
@@ -86,7 +86,7 @@ def accuracy(comparison: Comparison) -> Figure:
         )
     _published(figure, axes, shown, comparison.published)
     with_recipe = several_recipes(comparison.groups)
-    names = [legible(label(group, with_recipe), 34) for group in shown]
+    names = [legible(group_name(group, with_recipe), 34) for group in shown]
     axes.set_yticks(range(len(shown)), names, fontsize=6.5 if many else 9)
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
@@ -206,7 +206,7 @@ def _ends(lines: list[list[SeedGroup]], comparison: Comparison) -> list[tuple[fl
     count = Counter(line[0].model for line in lines)
     groups = [line[-1] for line in lines]
     groups += [group for model, group in best_by_model(comparison.groups).items() if not count[model]]
-    names = [legible(label(group, count[group.model] > 1), 34) for group in groups]
+    names = [legible(group_name(group, count[group.model] > 1), 34) for group in groups]
     return [
         (_percent(group)[0], name, comparison.looks[group.model].ink) for group, name in zip(groups, names, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""Where a report was made: versions, machine and commit, for results/environment.json."""
+"""Describe where a report was made: versions, machine and commit, for results/environment.json."""
 
 import platform
 import re
@@ -6,17 +6,18 @@ import tomllib
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from deepnets.utils.machine import cpu_name, output_of, usable_cores, usable_memory_mb
 
-# What a result can depend on; a user's own pictures beside them do not make a checkout modified.
+# Files that a result can depend on; a user's images next to them do not make a checkout modified.
 _CODE = ("Snakefile", "config.yaml", "pyproject.toml", "requirements.txt", "profiles", "scripts", "workflow")
 
 
-def describe(root: str | Path) -> dict:
-    """Versions, machine and commit of the repository at `root`; the only entry that differs by itself is `generated`.
+def describe(root: str | Path) -> dict[str, Any]:
+    """Return versions, machine and commit of the repository at `root`; only `generated` changes from call to call.
 
-    Values that this machine does not know are None; packages that are not installed are left out.
+    Values that are not known on this machine are None; packages that are not installed are left out.
     """
     commit, modified = git_state(root)
     memory = usable_memory_mb()
@@ -35,9 +36,9 @@ def describe(root: str | Path) -> dict:
 
 
 def package_versions(root: str | Path) -> dict[str, str]:
-    """Versions of what pyproject.toml names as dependencies, read without importing any of them."""
+    """Return the versions of the dependencies in pyproject.toml without importing any of them."""
     project = tomllib.loads((Path(root) / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    names = [re.match(r"[\w.-]+", requirement)[0] for requirement in project["dependencies"]]
+    names = [re.split(r"[^\w.-]", requirement, maxsplit=1)[0] for requirement in project["dependencies"]]
     versions = {}
     for name in sorted(names):
         try:
@@ -48,14 +49,14 @@ def package_versions(root: str | Path) -> dict[str, str]:
 
 
 def gpus() -> list[str]:
-    """Name and driver of each NVIDIA GPU, as nvidia-smi tells; empty where there is none."""
+    """Return the name and driver of each NVIDIA GPU from nvidia-smi, an empty list without a GPU."""
     return (output_of("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader") or "").splitlines()
 
 
 def git_state(root: str | Path) -> tuple[str | None, bool | None]:
-    """The commit checked out at `root`, and whether its code or configuration has been changed since.
+    """Return the commit checked out at `root`, and whether its code or configuration has uncommitted changes.
 
-    (None, None) where `root` is not the top of a git checkout, as after unpacking an archive.
+    (None, None) if `root` is not the top of a git checkout, as after unpacking an archive.
     """
     git = ("git", "--no-optional-locks", "-C", str(root))
     top = output_of(*git, "rev-parse", "--show-toplevel")

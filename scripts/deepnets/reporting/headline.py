@@ -1,8 +1,8 @@
-"""What was asked and what was found, in three sentences made from the numbers."""
+"""The report's opening in three sentences made from the numbers: the result, the question, the published study."""
 
 from dataclasses import dataclass
 
-from deepnets.comparison.aggregate import Estimate, SeedGroup, label, ranked, several_recipes
+from deepnets.comparison.aggregate import Estimate, SeedGroup, group_name, ranked, several_recipes
 from deepnets.comparison.published import Published
 from deepnets.models import display_name
 from deepnets.reporting.markdown import enumerate_words
@@ -12,60 +12,61 @@ _NAMED = 6  # longer lists are counted, not read
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a dataset's table: a group, and the row of the reproduced study for its network, if any."""
+    """One run of a dataset's table, and the row of the reproduced study for its network, if there is one."""
 
     group: SeedGroup
     published: Published | None
 
 
-def asked(study: str, rows: dict[str, list[Row]]) -> str:
-    """The first sentence. `rows`: by dataset, in the order of the study, as for the other two."""
+def question(study: str, rows: dict[str, list[Row]]) -> str:
+    """Return the sentence about what the study asks. `rows`: by dataset, in the order of the study."""
     groups = [row.group for dataset in rows.values() for row in dataset]
     models = list(dict.fromkeys(display_name(group.model) for group in groups))
     recipes = {group.first.recipe for group in groups}
     datasets = _named(list(rows), "datasets")
     if len(models) == 1:
-        question = f"how well {models[0]} classifies {datasets}"
+        asked = f"how well {models[0]} classifies {datasets}"
     elif 2 < len(models) <= _NAMED:
-        question = f"which of {len(models)} networks ({enumerate_words(models)}) classifies {datasets} best"
+        asked = f"which of {len(models)} networks ({enumerate_words(models)}) classifies {datasets} best"
     else:
-        question = f"which of {_named(models, 'networks')} classifies {datasets} best"
+        asked = f"which of {_named(models, 'networks')} classifies {datasets} best"
     how = [f"{len(recipes)} recipes"] if len(recipes) > 1 else []
     conditions = enumerate_words([*how, _seeds(groups)])
-    return f"The study {study} asks {question} when trained from scratch, with {conditions}."
+    return f"The study {study} asks {asked} when trained from scratch, with {conditions}."
 
 
-def found(rows: dict[str, list[Row]]) -> str:
-    """The second sentence: the best model of each dataset, and whether the order of the first is settled."""
-    parts = [_best(dataset, [row.group for row in part]) for dataset, part in list(rows.items())[:_NAMED]]
-    left = len(rows) - len(parts)
+def result(rows: dict[str, list[Row]]) -> str:
+    """Return the sentence about the best network of each dataset; it reports an order that is open."""
+    clauses = [_best(dataset, [row.group for row in runs]) for dataset, runs in list(rows.items())[:_NAMED]]
+    left = len(rows) - len(clauses)
     if left:
-        parts.append(f"the tables below have the other {left}" if left > 1 else "the last table below has the other")
-    sentence = "; ".join(parts)
+        clauses.append(f"the tables below have the other {left}" if left > 1 else "the last table below has the other")
+    sentence = "; ".join(clauses)
     return f"{sentence[0].upper()}{sentence[1:]}."
 
 
 def against_published(rows: dict[str, list[Row]]) -> str:
-    """The third sentence: how many accuracies of the reproduced study are exceeded, and by which the interval does."""
-    pairs: dict[tuple[str, str], list[Row]] = {}
-    for dataset, part in rows.items():
-        for row in part:
+    """Return the sentence about the published accuracies: how many are exceeded, and by how many intervals."""
+    pairs: dict[tuple[str, str], list[_Compared]] = {}
+    for dataset, runs in rows.items():
+        for row in runs:
             if row.published:
-                pairs.setdefault((dataset, row.published.model), []).append(row)
+                compared = _Compared(row.group.accuracy, row.published.test_accuracy)
+                pairs.setdefault((dataset, row.published.model), []).append(compared)
     if not pairs:
-        return "The reproduced study has no figure for any of these pairs to compare with."
-    best = {pair: max(tried, key=lambda row: row.group.accuracy.value) for pair, tried in pairs.items()}
-    above = [row for row in best.values() if _margin(row) > 0]
-    clear = sum(100 * row.group.accuracy.low > row.published.test_accuracy for row in above)
-    of = " of the best run" if any(len(tried) > 1 for tried in pairs.values()) else ""
+        return "The reproduced study has no published number for any of these pairs of network and dataset."
+    best = {pair: max(runs, key=lambda run: run.ours.value) for pair, runs in pairs.items()}
+    above = [run for run in best.values() if run.is_above]
+    clear = sum(run.is_clearly_above for run in above)
+    of = " of the best run" if any(len(runs) > 1 for runs in pairs.values()) else ""
     if len(pairs) == 1:
-        [((dataset, model), row)] = best.items()
-        side = "above" if above else "not above"
+        [((dataset, model), run)] = best.items()
+        relation = "above" if above else "not above"
         return (
-            f"The test accuracy{of} of {display_name(model)} on {dataset} is {side} the published "
-            f"{row.published.test_accuracy:.2f} %{_clearly(clear, len(above))}."
+            f"The test accuracy{of} of {display_name(model)} on {dataset} is {relation} the published "
+            f"{run.published:.2f} %{_clearly(clear, len(above))}."
         )
-    below = [f"{display_name(model)} on {dataset}" for (dataset, model), row in best.items() if _margin(row) <= 0]
+    below = [f"{display_name(model)} on {dataset}" for (dataset, model), run in best.items() if not run.is_above]
     if not below:
         count, exceptions = "both" if len(pairs) == 2 else f"all {len(pairs)}", ""
     else:
@@ -77,29 +78,41 @@ def against_published(rows: dict[str, list[Row]]) -> str:
     )
 
 
+@dataclass(frozen=True)
+class _Compared:
+    """The accuracy of a run (a fraction with its interval) and the published one in percent."""
+
+    ours: Estimate
+    published: float
+
+    @property
+    def is_above(self) -> bool:
+        # Compared as printed: a published 98.93 is not exceeded by 98.9301.
+        return round(100 * self.ours.value, 2) > self.published
+
+    @property
+    def is_clearly_above(self) -> bool:
+        return 100 * self.ours.low > self.published
+
+
 def interval_text(estimate: Estimate) -> str:
-    """An interval in percent: "96.79 to 99.41 %"."""
+    """Return an interval in percent: "96.79 to 99.41 %"."""
     return f"{100 * estimate.low:.2f} to {100 * estimate.high:.2f} %"
 
 
 def _best(dataset: str, groups: list[SeedGroup]) -> str:
     best, *others = ranked(groups)
     with_recipe = several_recipes(groups)
-    name, estimate = label(best, with_recipe), best.accuracy
+    name, estimate = group_name(best, with_recipe), best.accuracy
     reached = f"{100 * estimate.value:.2f} % test accuracy (95 % interval {interval_text(estimate)})"
     if len(groups) == 1:
         return f"on {dataset}, {name} reached {reached}"
     rivals = [group for group in others if group.accuracy.high >= estimate.low]
     if not rivals:
         return f"on {dataset}, {name} was best with {reached}"
-    names = _named([label(group, with_recipe) for group in rivals], "others")
+    names = _named([group_name(group, with_recipe) for group in rivals], "others")
     overlap = f"that of {names}" if len(rivals) == 1 else f"those of {names}"
-    return f"on {dataset}, {name} was ahead with {reached}, but its interval overlaps {overlap}: the order is open"
-
-
-def _margin(row: Row) -> float:
-    # Printed digits decide: a published 98.93 is not beaten by 98.9301.
-    return round(100 * row.group.accuracy.value, 2) - row.published.test_accuracy
+    return f"on {dataset}, {name} was ahead with {reached}, but its interval overlaps {overlap}, so the order is open"
 
 
 def _clearly(clear: int, above: int) -> str:

@@ -1,4 +1,4 @@
-"""How long the workflow's jobs took, from Snakemake's benchmark files."""
+"""The time that the workflow's jobs took, read from Snakemake's benchmark files."""
 
 import csv
 from collections.abc import Iterable
@@ -62,7 +62,7 @@ def _seconds(path: Path) -> float | None:
 
 
 def by_stage(jobs: Iterable[JobTime]) -> list[StageTime]:
-    """The wall times of each stage's jobs summed, longest stage first."""
+    """Sum the wall times of the jobs of each stage, the longest stage first."""
     found: dict[str, list[float]] = {}
     for job in jobs:
         found.setdefault(job.stage, []).append(job.seconds)
@@ -71,9 +71,9 @@ def by_stage(jobs: Iterable[JobTime]) -> list[StageTime]:
 
 
 def from_first_to_last(jobs: Iterable[JobTime]) -> tuple[float, float]:
-    """Seconds from the first job's start to the last one's end, and how many of them no job was at work.
+    """Return the seconds from the first start to the last end, and the seconds of these in which no job was running.
 
-    The second is next to nothing within one run of Snakemake; it is what passed between several.
+    The second number is close to zero within one run of Snakemake; it is the time between several runs.
     """
     in_order = sorted(jobs, key=lambda job: job.started)
     idle, ended = 0.0, in_order[0].started

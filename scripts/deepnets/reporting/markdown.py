@@ -1,4 +1,4 @@
-"""Markdown that no name can break: everything is escaped unless it says that it is Markdown already."""
+"""Write Markdown that no name can break: everything is escaped except text of the type `Markdown`."""
 
 import html
 import re
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from urllib.parse import quote
 
-# Character references never open a table cell, a tag, a link, emphasis, code or math, in Markdown and HTML alike.
+# A character reference never starts a table cell, a tag, a link, emphasis, code or math, in Markdown and in HTML.
 _SPECIAL = re.compile(r"[&<>\"|`*\[\]\\~$]|(?<![^\W_])_|_(?![^\W_])")
 
 _BREAKS = re.compile(r"[^\S\N{NO-BREAK SPACE}]+")
@@ -17,9 +17,9 @@ class Markdown(str):
 
 
 def escape(value: object) -> Markdown:
-    """Any value as text on one line that Markdown shows as it is; Markdown is left alone.
+    """Return a value as one line of text that Markdown shows unchanged; text of the type `Markdown` is kept.
 
-    An underscore between letters or digits means nothing and stays, so that `my_net` is readable in the source too.
+    An underscore between letters or digits has no meaning in Markdown and is kept, so that `my_net` stays readable.
     """
     if isinstance(value, Markdown):
         return value
@@ -28,28 +28,28 @@ def escape(value: object) -> Markdown:
 
 
 def code(value: object) -> Markdown:
-    """Inline code; by tag, because backticks show character references as they are written."""
+    """Return inline code with a tag, because character references between backticks are not decoded."""
     return Markdown(f"<code>{escape(value)}</code>")
 
 
 def bold(value: object) -> Markdown:
-    """Bold text."""
+    """Return bold text."""
     return Markdown(f"**{escape(value)}**")
 
 
 def link(text: object, target: str | PurePath) -> Markdown:
-    """A link to a file, relative to the document."""
+    """Return a link to a file, relative to the document."""
     return Markdown(f"[{escape(text)}]({quote(PurePath(target).as_posix())})")
 
 
 def image(description: object, target: str | PurePath, width: str) -> Markdown:
-    """An image file, relative to the document, `width` wide ("49%"): Markdown's own images know no width."""
+    """Return an image `width` wide ("49%"), relative to the document; images in plain Markdown have no width."""
     source = html.escape(quote(PurePath(target).as_posix()))
     return Markdown(f'<img src="{source}" alt="{escape(description)}" width="{width}">')
 
 
 def table(header: Sequence[object], rows: Sequence[Sequence[object]], numbers_from: int) -> Markdown:
-    """A table whose columns from number `numbers_from` (counted from 0) on are aligned right.
+    """Return a table; columns from index `numbers_from` on are aligned right.
 
     Raises:
         ValueError: a row has more or fewer cells than the header.
@@ -64,7 +64,7 @@ def table(header: Sequence[object], rows: Sequence[Sequence[object]], numbers_fr
 
 
 def block(lines: Sequence[str]) -> Markdown:
-    """A block of shell commands, fenced by more backticks than it holds."""
+    """Return a block of shell commands; its fence has more backticks than any line of it."""
     text = "\n".join(lines)
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
@@ -72,5 +72,5 @@ def block(lines: Sequence[str]) -> Markdown:
 
 
 def enumerate_words(words: Sequence[str]) -> str:
-    """Words as a sentence lists them: "a", "a and b", "a, b and c"."""
+    """List words as in a sentence: "a", "a and b", "a, b and c"."""
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]

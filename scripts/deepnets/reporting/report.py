@@ -1,56 +1,38 @@
-"""results/report.md: gathers what a study found, puts every number into words and tables, and renders the template."""
+"""Write results/report.md: put the results of a study into words and tables, and render the template."""
 
+import html
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+import re
 from pathlib import Path, PurePosixPath
-from shlex import quote
+from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
 from deepnets.comparison.aggregate import budget_lines, group_seeds, interval_caption
-from deepnets.comparison.published import Published, find
-from deepnets.evaluation.results import Result, SplitMetrics
+from deepnets.comparison.published import Published, find, read_published
+from deepnets.evaluation.results import Result, SplitMetrics, read_result
 from deepnets.models import display_name
-from deepnets.reporting import headline as findings
-from deepnets.reporting import tables
+from deepnets.reporting import headline, tables
+from deepnets.reporting.environment import describe
 from deepnets.reporting.headline import Row
-from deepnets.reporting.job_times import JobTime, by_stage, from_first_to_last
-from deepnets.reporting.markdown import Markdown, block, bold, code, enumerate_words, escape, image, link, table
+from deepnets.reporting.job_times import by_stage, from_first_to_last, job_times
+from deepnets.reporting.markdown import Markdown, bold, enumerate_words, escape, image, link, table
+from deepnets.reporting.reproduce import commands, files_needed, is_deterministic, provenance
+from deepnets.reporting.study import Study
 from deepnets.utils.errors import UserError
-from deepnets.utils.files import canonical_json, sha256_text
+from deepnets.utils.files import write_json, write_text
 
+_REPOSITORY = Path(__file__).resolve().parents[3]
 _WARNINGS_SHOWN = 20
-# Up to so many experiments are shown with their figures; of more, a line each keeps the page readable and under the
-# 512 KB that code hosts render.
+# Up to this many experiments are shown with figures. If there are more, each is one line, so that the page stays
+# readable and below the 512 KB that code hosts show.
 _EXPERIMENTS_IN_FULL = 40
-_EXPERIMENT_ROWS = 20  # of each dataset, at least, however many datasets there are
+_EXPERIMENT_ROWS = 20  # shown of each dataset at least, for any number of datasets
 _CONFUSIONS_SHOWN = 3
 
 
-@dataclass(frozen=True)
-class Study:
-    """All that a report is made of.
-
-    results: experiments in the order of the study.
-    datasets: by name, {"variant_of": name of the published dataset it stands for or None, "note": sentence or None,
-        "own_files": folder or archive of the user's own that it is made from or None}.
-    jobs: what the study's jobs took; empty where nothing was measured.
-    environment: as deepnets.reporting.environment.describe gives it.
-    folder: where report.md will be; links start there.
-    """
-
-    name: str
-    results: list[Result]
-    datasets: dict[str, dict]
-    published: list[Published]
-    jobs: list[JobTime]
-    environment: dict
-    folder: Path
-
-
 def render(study: Study, template: str | Path) -> str:
-    """The report as Markdown for a code host.
+    """Return the report as Markdown for a code host.
 
     Raises:
         UserError: the template is missing.
@@ -65,14 +47,60 @@ def render(study: Study, template: str | Path) -> str:
     return environment.from_string(source).render(_context(study))
 
 
-def _context(study: Study) -> dict:
+def first_sentence(markdown: str) -> str:
+    """Return the first sentence after the title of a report, as plain text on one line."""
+    paragraph = next((block for block in markdown.split("\n\n") if block.strip() and not block.startswith("#")), "")
+    without_links = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", " ".join(paragraph.split()))
+    text = html.unescape(re.sub(r"<[^>]*>|\*\*|`", "", without_links))
+    return re.split(r"(?<=[.!?])\s", text, maxsplit=1)[0]
+
+
+def write_report(
+    spec: dict[str, Any],
+    published: str,
+    template: str,
+    benchmarks: str | None,
+    output: Path,
+    metrics_csv: str,
+    environment: str,
+) -> None:
+    """Read a study's results and write its report, metrics.csv and environment.json.
+
+    Args:
+        spec: the study's name, the folders of its experiments in the order of the report, and its datasets as in
+            `Study`.
+        published: table of published results.
+        benchmarks: folder of Snakemake's benchmark files; None leaves out the time by stage.
+        output, metrics_csv, environment: the files to write.
+
+    Raises:
+        UserError: a file is missing or damaged; then nothing is written.
+    """
+    results = [read_result(folder) for folder in spec["experiments"]]
+    names = [result.directory.parts[-4:] for result in results]
+    study = Study(
+        name=spec["study"],
+        results=results,
+        datasets=spec["datasets"],
+        published=read_published(published),
+        jobs=job_times(benchmarks, names) if benchmarks else [],
+        environment=describe(_REPOSITORY),
+        folder=output.parent,
+    )
+    report = render(study, template)
+    write_json(environment, study.environment)
+    write_text(metrics_csv, tables.metrics_csv(results))
+    write_text(output, report)
+
+
+def _context(study: Study) -> dict[str, Any]:
     results = study.results
     rows = _rows(study)
     recipe_line, recipe_table, recipes_left_out = tables.recipes(results)
     return {
         "study": study.name,
         "title": _title(rows),
-        "sentences": [findings.asked(study.name, rows), findings.found(rows), findings.against_published(rows)],
+        "sentences": [headline.result(rows), headline.question(study.name, rows), headline.against_published(rows)],
         "warnings": _warnings(study),
         "datasets": [_dataset(study, name, rows[name]) for name in rows],
         "experiments": [_experiments(study, name, max(_EXPERIMENT_ROWS, tables.ROWS // len(rows))) for name in rows],
@@ -83,13 +111,15 @@ def _context(study: Study) -> dict:
         "cost_table": tables.cost_table(results),
         "cost_of_each": len(results) <= tables.ROWS,
         "cost": _cost(study) if study.jobs else None,
-        "provenance": _provenance(study),
+        "provenance": provenance(study),
         "modified": study.environment["git_modified"],
-        "commands": _commands(study),
+        "commands": commands(study),
         "own_files": [
-            _at_hand(name, about["own_files"]) for name, about in study.datasets.items() if about["own_files"]
+            files_needed(name, metadata["own_files"])
+            for name, metadata in study.datasets.items()
+            if metadata["own_files"]
         ],
-        "deterministic": _is_deterministic(study),
+        "deterministic": is_deterministic(study),
         "split": any(result.was_split for result in results),
     }
 
@@ -105,7 +135,7 @@ def _rows(study: Study) -> dict[str, list[Row]]:
 
 
 def _title(rows: dict[str, list[Row]]) -> str:
-    models = list(dict.fromkeys(display_name(row.group.model) for part in rows.values() for row in part))
+    models = list(dict.fromkeys(display_name(row.group.model) for runs in rows.values() for row in runs))
     datasets = list(rows) if len(rows) <= 3 else [f"{len(rows)} datasets"]
     networks = models[0] if len(models) == 1 else f"{len(models)} networks"
     return f"{networks} on {enumerate_words(datasets)}"
@@ -127,18 +157,22 @@ def _warnings(study: Study) -> list[Markdown]:
             escape(f"The experiments were trained with different versions of torch: {enumerate_words(versions)}.")
         )
     left = len(lines) - _WARNINGS_SHOWN
-    more = [escape(f"And {left} more; each experiment's metrics.json has its own.")] if left > 0 else []
+    more = (
+        [escape(f"There are {left} more warnings; the metrics.json of each experiment has its own.")]
+        if left > 0
+        else []
+    )
     return lines[:_WARNINGS_SHOWN] + more
 
 
 # -- one dataset ------------------------------------------------------------------------------------------------------
 
 
-def _dataset(study: Study, name: str, rows: list[Row]) -> dict:
+def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
     groups = [row.group for row in rows]
     metrics = groups[0].first.metrics
-    about = study.datasets[name]
-    origin = about["variant_of"] or name
+    metadata = study.datasets[name]
+    origin = metadata["variant_of"] or name
     architectures = dict.fromkeys(group.first.architecture for group in groups)
     best = [find(study.published, "best", origin, architecture) for architecture in architectures]
     names = ["accuracy", "accuracy_vs_parameters", "accuracy_vs_time"]
@@ -148,16 +182,22 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict:
         "name": name,
         "classes": len(metrics.classes),
         "pixels": " x ".join(map(str, metrics.model.input_size[1:])),
-        "parts": [_part_size(part) for part in (metrics.train, metrics.validation, metrics.test)],
-        "variant_of": about["variant_of"],
-        "note": about["note"],
+        "sizes": [_split_size(split) for split in (metrics.train, metrics.validation, metrics.test)],
+        "variant_of": metadata["variant_of"],
+        "note": metadata["note"],
         "table": tables.comparison_table(rows),
         "left_out": max(0, len(rows) - tables.RUNS),
         "intervals": interval_caption(groups),
+        "directions": tables.directions(),
         "sources": sorted({row.published.source for row in rows if row.published}),
         "best": [_best_published(row) for row in best if row],
         "figures": [_comparison_figure(name, figure) for figure in names],
     }
+
+
+def _split_size(split: SplitMetrics) -> str:
+    sampled = split.of is not None and split.of > split.n
+    return f"{split.n:,} (a fixed random sample of {split.of:,})" if sampled else f"{split.n:,}"
 
 
 def _best_published(row: Published) -> str:
@@ -181,7 +221,7 @@ def _comparison_figure(dataset: str, figure: str) -> Markdown:
 # -- one experiment ---------------------------------------------------------------------------------------------------
 
 
-def _experiments(study: Study, dataset: str, most: int) -> dict:
+def _experiments(study: Study, dataset: str, most: int) -> dict[str, Any]:
     results = [result for result in study.results if result.dataset == dataset]
     in_full = len(study.results) <= _EXPERIMENTS_IN_FULL
     shown = results
@@ -200,9 +240,8 @@ def _folder(study: Study, result: Result) -> PurePosixPath:
     return PurePosixPath(Path(os.path.relpath(result.directory, study.folder)).as_posix())
 
 
-def _experiment(study: Study, result: Result) -> dict:
+def _experiment(study: Study, result: Result) -> dict[str, Any]:
     folder, test, timing = _folder(study, result), result.metrics.test, result.timing
-    seconds = result.history["seconds"]
     return {
         "name": _named(result),
         "accuracy": f"{100 * test.accuracy:.2f}",
@@ -210,7 +249,7 @@ def _experiment(study: Study, result: Result) -> dict:
         "validation": f"{100 * result.metrics.validation.accuracy:.2f}",
         "f1": f"{test.f1_macro:.3f}",
         "ece": f"{test.ece:.3f}",
-        "epochs": "1 epoch" if len(seconds) == 1 else f"{len(seconds)} epochs",
+        "epochs": "1 epoch" if result.epochs == 1 else f"{result.epochs} epochs",
         "time": tables.duration(timing.wall_seconds),
         "warnings": result.warnings,
         "confusions": _confusions(result),
@@ -223,7 +262,7 @@ def _experiment(study: Study, result: Result) -> dict:
 
 
 def _confusions(result: Result) -> list[str]:
-    """The most frequent confusions, as "8 for 3 (5 of 35)": true class first."""
+    """Return the most frequent errors, as "3 predicted as 8: 5 of 35"; 35 images are of class 3."""
     matrix, classes = result.metrics.test.confusion_matrix, result.metrics.classes
     found = [
         (count, true, predicted)
@@ -233,7 +272,7 @@ def _confusions(result: Result) -> list[str]:
     ]
     found.sort(key=lambda confusion: (-confusion[0], *confusion[1:]))
     return [
-        f"{classes[true]} for {classes[predicted]} ({count} of {sum(matrix[true])})"
+        f"{classes[true]} predicted as {classes[predicted]}: {count} of {sum(matrix[true])}"
         for count, true, predicted in found[:_CONFUSIONS_SHOWN]
     ]
 
@@ -253,10 +292,10 @@ def _experiment_table(study: Study, results: list[Result]) -> Markdown:
     return table(["Model", "Recipe", "Files", "Warnings", "Seed", "Test acc. (%)"], lines, numbers_from=4)
 
 
-# -- what it took -----------------------------------------------------------------------------------------------------
+# -- cost --------------------------------------------------------------------------------------------------------------
 
 
-def _cost(study: Study) -> dict:
+def _cost(study: Study) -> dict[str, Any]:
     passed, idle = from_first_to_last(study.jobs)
     return {
         "passed": tables.duration(passed),
@@ -266,102 +305,16 @@ def _cost(study: Study) -> dict:
     }
 
 
-def _shares(study: Study) -> dict | None:
-    """Where the jobs' time went, in percent: steps of training, validation and saves between them, all around training.
+def _shares(study: Study) -> dict[str, str] | None:
+    """Return the shares of the jobs' time in percent: training steps, validation and saves between them, the rest.
 
-    Not known where a training was measured by halves: its benchmark file is gone, or tells of its last run alone.
+    None if a training run was not measured in full: its benchmark file is missing, or holds only the last of its runs.
     """
     measured = sum(job.stage == "train" for job in study.jobs)
     if measured < len(study.results) or any(result.timing.resumed_from_epochs for result in study.results):
         return None
     total = sum(job.seconds for job in study.jobs)
     steps = sum(result.timing.train_seconds for result in study.results)
-    trainings = sum(result.timing.wall_seconds for result in study.results)
-    seconds = {"steps": steps, "between": trainings - steps, "around": total - trainings}
-    return {name: f"{100 * part / total:.1f}" for name, part in seconds.items()}
-
-
-# -- where it comes from ----------------------------------------------------------------------------------------------
-
-
-def _provenance(study: Study) -> Markdown:
-    about = study.environment
-    trained = list(dict.fromkeys(_trained_on(result) for result in study.results))
-    commit = code(about["git_commit"]) if about["git_commit"] else "not known: not a git checkout"
-    if about["git_modified"]:
-        commit = Markdown(f"{commit}, with changes that are not committed")
-    memory = [f"{about['memory_gb']:g} GB"] if about["memory_gb"] else []
-    rows = [
-        ["Commit", commit],
-        ["StrictModel", Markdown(f"{code(_settings_hash(study))} (SHA-256 of all experiments' specs)")],
-        ["Trained on", Markdown("<br>".join(escape(line) for line in trained))],
-        ["Report made on", ", ".join([about["cpu"], f"{about['cores']} cores", *memory, *about["gpus"]])],
-        ["System", about["platform"]],
-        ["Python", about["python"]],
-        ["Packages", ", ".join(f"{name} {version}" for name, version in about["packages"].items())],
-    ]
-    return table(["", ""], rows, numbers_from=2)
-
-
-def _trained_on(result: Result) -> str:
-    timing = result.timing
-    versions = [f"{name} {version}" for name, version in sorted(timing.versions.items())]
-    return ", ".join([timing.name, timing.thread_count, timing.precision, *versions])
-
-
-def _settings_hash(study: Study) -> str:
-    return sha256_text(canonical_json(sorted(result.metrics.spec_sha256 for result in study.results)))
-
-
-def _part_size(part: SplitMetrics) -> str:
-    sampled = part.of is not None and part.of > part.n
-    return f"{part.n:,} (a fixed random sample of {part.of:,})" if sampled else f"{part.n:,}"
-
-
-def _is_deterministic(study: Study) -> bool:
-    return all(result.timing.deterministic for result in study.results)
-
-
-def _commands(study: Study) -> Markdown:
-    commit = study.environment["git_commit"]
-    return block(
-        [
-            *([f"git checkout {commit}"] if commit else []),
-            "make setup && source .venv/bin/activate",
-            *_snakemake_commands(study),
-        ]
-    )
-
-
-def _snakemake_commands(study: Study) -> Iterator[str]:
-    """Commands that give each training the threads and processes that it had.
-
-    One for each number of them, the commonest last: it makes all that the others do not name.
-    """
-    alike: dict[tuple[int, int], list[Result]] = {}
-    for result in study.results:
-        alike.setdefault((result.timing.threads, result.timing.processes), []).append(result)
-    on_gpu = any(result.timing.device == "cuda" for result in study.results)
-    variable = "DEEPNETS_DETERMINISTIC=1 " if on_gpu and _is_deterministic(study) else ""
-    *others, commonest = sorted(alike, key=lambda numbers: len(alike[numbers]))
-    targets = {
-        numbers: " ".join(f"results/{'/'.join(each.directory.parts[-4:])}/metrics.json" for each in alike[numbers])
-        for numbers in others
-    }
-    for (threads, processes), files in {**targets, commonest: "results/report.md"}.items():
-        cores = max(threads * processes, study.environment["cores"])  # trainings side by side, each as it was
-        several = f" --set-resources train:{'gpu' if on_gpu else 'processes'}={processes}" if processes > 1 else ""
-        yield (
-            f"{variable}snakemake --cores {cores} {files} --config study={quote(study.name)}"
-            f" --set-threads train={threads * processes} evaluate={threads}{several}"
-        )
-
-
-def _at_hand(dataset: str, own_files: str) -> Markdown:
-    """Where the images of a dataset have to be that nobody can download."""
-    if own_files.startswith(("/", "~")):  # the folders of this machine are no part of a page that others read
-        name, place = PurePosixPath(own_files).name, f"where {code(f'datasets.{dataset}.path')} of config.yaml says"
-    else:
-        variable = code("DEEPNETS_MIRROR=folder")
-        name, place = own_files, f"in the clone or in a folder that {variable} before the command names"
-    return Markdown(f"{escape(dataset)} is not downloaded: {code(name)} has to be at hand, {place}.")
+    training = sum(result.timing.wall_seconds for result in study.results)
+    seconds = {"steps": steps, "between": training - steps, "around": total - training}
+    return {name: f"{100 * share / total:.1f}" for name, share in seconds.items()}

@@ -8,8 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from deepnets.comparison.aggregate import best_by_model, label, ranked, several_recipes
+from deepnets.comparison.aggregate import best_by_model, group_name, ranked, several_recipes
 from deepnets.comparison.published import Published
+from deepnets.config.recipe import idle_options
 from deepnets.evaluation import metrics
 from deepnets.evaluation.metrics import Metric, SplitName
 from deepnets.evaluation.results import Result, SplitMetrics, Timing
@@ -21,14 +22,14 @@ from deepnets.utils.files import canonical_json
 
 MISSING = "–"
 _NO_BREAK = "\N{NO-BREAK SPACE}"
-_USERS_NAMED = 4  # models that use a recipe; more are counted
-RUNS = 40  # of a dataset in the comparison table: a page that is read, where metrics.csv has the rest
-_DIFFERENCES = 5  # runs of one architecture whose difference from the published row is shown; of more, the best's
-ROWS = 200  # of the tables that are looked things up in; a thousand would pass the size that code hosts render
+_USERS_NAMED = 4  # models that use a recipe; if there are more, only their number is shown
+RUNS = 40  # runs of a dataset in the comparison table, which people read from top to bottom; metrics.csv has the rest
+_DIFFERENCES = 5  # runs of one architecture that get a row of differences each; if there are more, only the best does
+ROWS = 200  # rows of the reference tables; with a thousand rows, code hosts would not show the page
 
 
 def duration(seconds: float) -> str:
-    """A time in the unit that suits it: "4.2 s", "3 min 05 s", "2 h 10 min"; its spaces do not break."""
+    """Return a time in a suitable unit with no-break spaces: "4.2 s", "3 min 05 s", "2 h 10 min"."""
     minutes, rest = divmod(round(seconds), 60)
     if seconds < 59.95:
         text = f"{seconds:.1f} s"
@@ -67,6 +68,17 @@ def columns() -> list[Column]:
     ]
 
 
+def directions() -> str:
+    """Return the sentence that says for which columns a lower or a higher value is better."""
+    lower = [
+        metric.column_title(split)
+        for metric in metrics.METRICS
+        for split in metric.columns
+        if metric.direction == "lower"
+    ]
+    return f"Lower is better for {enumerate_words(lower)}, higher for the other metrics."
+
+
 def _metric_column(metric: Metric, split: SplitName) -> Column:
     return Column(
         metric.column_title(split),
@@ -80,18 +92,18 @@ def _metric_column(metric: Metric, split: SplitName) -> Column:
 
 
 def comparison_table(rows: list[Row]) -> Markdown:
-    """One dataset: each network's runs, right under them its published row, and how far the runs are from it.
+    """Return the table of one dataset: the runs of each network, its published row, and their differences from it.
 
-    Of more than RUNS runs it has each network's best and the best of the others.
+    If there are more than RUNS runs, the table has the best of each network and the best of the others.
     """
     groups = [row.group for row in rows]
-    best, with_recipe, shown = max(group.accuracy.value for group in groups), several_recipes(groups), _telling(rows)
+    best, with_recipe, shown = max(group.accuracy.value for group in groups), several_recipes(groups), _shown(rows)
     shown_columns, lines = columns(), []
     for architecture in dict.fromkeys(row.group.first.architecture for row in shown):
         same = [row for row in shown if row.group.first.architecture == architecture]
         for row in same:
             seeds = f", {len(row.group.results)} seeds" if len(row.group.results) > 1 else ""
-            name = bold(label(row.group, with_recipe) + seeds)
+            name = bold(group_name(row.group, with_recipe) + seeds)
             lines.append([name, *(_our_cell(row, column, best) for column in shown_columns)])
         published = same[0].published
         if published is None:
@@ -103,13 +115,13 @@ def comparison_table(rows: list[Row]) -> Markdown:
             ]
         )
         for row in same if len(same) <= _DIFFERENCES else [max(same, key=lambda row: row.group.accuracy.value)]:
-            name = "difference" if len(same) == 1 else f"difference, {label(row.group, with_recipe)}"
+            name = "difference" if len(same) == 1 else f"difference, {group_name(row.group, with_recipe)}"
             lines.append([name, *(_difference_cell(row, published, column) for column in shown_columns)])
     return table(["Model", *(column.title for column in shown_columns)], lines, numbers_from=1)
 
 
-def _telling(rows: list[Row]) -> list[Row]:
-    """Those that the table shows, in their order."""
+def _shown(rows: list[Row]) -> list[Row]:
+    """Return the runs that the table shows, in their order."""
     groups = [row.group for row in rows]
     order = dict.fromkeys(id(group) for group in [*ranked(best_by_model(groups).values()), *ranked(groups)])
     shown = set(list(order)[:RUNS])
@@ -150,15 +162,18 @@ def _difference_cell(row: Row, published: Published, column: Column) -> str:
 
 
 def recipes(results: list[Result]) -> tuple[str, Markdown | None, int]:
-    """What all recipes have in common, as one line; a table of what differs, None where nothing does; and how many
-    recipes the table leaves out.
+    """Describe the recipes of a study.
+
+    Returns:
+        What all recipes have in common, as one line; a table of what differs, None if nothing does; and the number of
+        recipes that the table leaves out.
     """
     variants: dict[tuple[str, str], list[Result]] = {}
     for result in results:
         variants.setdefault((result.recipe, canonical_json(_in_effect(result))), []).append(result)
     flat = [_in_effect(users[0]) for users in variants.values()]
     names = list(dict.fromkeys(name for recipe in flat for name in recipe))
-    # What is off in one recipe and has settings of its own in another is told by those.
+    # An option that is off in one recipe and has options of its own in another is described by these options.
     settings = [name for name in names if not any(other.startswith(f"{name}.") for other in names)]
     differing = [name for name in settings if len({str(recipe.get(name)) for recipe in flat}) > 1]
     common = {name: flat[0][name] for name in settings if name not in differing}
@@ -176,21 +191,15 @@ def recipes(results: list[Result]) -> tuple[str, Markdown | None, int]:
 
 
 _OFF = ("none", "no", "0", "0.0")
-# StrictModel that do something only beside one value of another.
-_ONLY_WITH = {
-    "momentum": ("optimizer", "sgd"),
-    "ema_decay": ("weight_averaging", "ema"),
-    "averaging_start": ("weight_averaging", "swa"),
-}
 
 
 def _in_effect(result: Result) -> dict[str, str]:
-    """The settings that a training followed: mirrored only where the dataset allows it, and none that does nothing."""
+    """Return the options that had an effect; images are mirrored only if the dataset allows it."""
     spec = result.metrics.spec
     flat = _flatten(spec["recipe"])
     if not spec["dataset"]["horizontal_flip"]:
         flat["augment.horizontal_flip"] = "no"
-    idle = {name for name, (other, value) in _ONLY_WITH.items() if flat.get(other) != value}
+    idle = idle_options(flat)
     return {name: value for name, value in flat.items() if name not in idle}
 
 
@@ -220,7 +229,7 @@ def _counted(names: list[str]) -> str:
 
 
 def cost_table(results: list[Result]) -> Markdown:
-    """What each training took, and on what; of more than ROWS trainings, what each network's took together."""
+    """Return the time, device and memory of each training run; of each network if there are more than ROWS runs."""
     if len(results) > ROWS:
         return _cost_by_network(results)
     header = ["Dataset", "Model", "Recipe", "Seed", "On", "Resumed after epoch"]
@@ -233,31 +242,31 @@ def _cost_by_network(results: list[Result]) -> Markdown:
     for result in results:
         networks.setdefault((result.dataset, result.model), []).append(result)
     lines = []
-    for (dataset, model), trainings in networks.items():
-        timings = [training.timing for training in trainings]
+    for (dataset, model), runs in networks.items():
+        timings = [run.timing for run in runs]
         on = {_machine(timing) for timing in timings}
         seconds, memory = [t.wall_seconds for t in timings], [t.peak_memory_mb or 0 for t in timings]
         lines.append(
             [
-                *(dataset, display_name(model), on.pop() if len(on) == 1 else "several", len(trainings)),
+                *(dataset, display_name(model), on.pop() if len(on) == 1 else "several", len(runs)),
                 *(duration(sum(seconds)), duration(max(seconds))),
                 f"{statistics.median(t.images_per_second for t in timings):,.0f}",
                 f"{max(memory):,.0f}" if max(memory) else MISSING,
             ]
         )
-    numbers = ["Trainings", "Wall time", "The longest", "Images/s (median)", "Peak memory (MB, most)"]
+    numbers = ["Training runs", "Wall time", "Longest run", "Images/s (median)", "Peak memory (MB, highest)"]
     return table(["Dataset", "Model", "On", *numbers], lines[:ROWS], numbers_from=3)
 
 
 def _cost_line(result: Result) -> list[object]:
     timing = result.timing
-    parts = f", batches in {timing.accumulation} parts" if timing.accumulation > 1 else ""
+    split = f", {timing.accumulation} micro-batches per batch" if timing.accumulation > 1 else ""
     return [
         result.dataset,
         display_name(result.model),
         result.recipe,
         result.seed,
-        f"{_machine(timing)}{parts}",
+        f"{_machine(timing)}{split}",
         ", ".join(map(str, timing.resumed_from_epochs)) or MISSING,
         duration(timing.wall_seconds),
         f"{timing.images_per_second:,.0f}",
@@ -270,7 +279,7 @@ def _machine(timing: Timing) -> str:
 
 
 def stage_table(stages: list[StageTime]) -> Markdown:
-    """Wall time of all jobs by stage, with each stage's share."""
+    """Return the wall time of all jobs by stage, with the share of each stage."""
     total = sum(stage.seconds for stage in stages)
     rows = [
         [code(stage.stage), stage.jobs, duration(stage.seconds), f"{stage.seconds / total:.1%}".replace("%", " %")]
@@ -283,8 +292,8 @@ def stage_table(stages: list[StageTime]) -> Markdown:
 
 
 def metrics_csv(results: Iterable[Result]) -> str:
-    """One row per experiment with every figure that is a single number; fractions, seconds, MB; empty where unknown."""
-    # As objects: a column of whole numbers with a gap stays whole numbers.
+    """Return one row per experiment with every single number: fractions, seconds, MB; unknown values are empty."""
+    # With dtype object, a column of whole numbers keeps whole numbers if a value is missing.
     return pd.DataFrame([_metrics_row(result) for result in results], dtype=object).to_csv(index=False)
 
 

@@ -1,0 +1,92 @@
+"""Describe where a study's numbers come from and how to reproduce them."""
+
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from shlex import quote
+
+from deepnets.evaluation.results import Result
+from deepnets.reporting.markdown import Markdown, block, code, escape, table
+from deepnets.reporting.study import Study
+from deepnets.utils.files import canonical_json, sha256_text
+
+
+def provenance(study: Study) -> Markdown:
+    """Return the table of commit, settings, machines and versions."""
+    made_on = study.environment
+    trained = list(dict.fromkeys(_trained_on(result) for result in study.results))
+    commit = code(made_on["git_commit"]) if made_on["git_commit"] else "unknown: this is not a git checkout"
+    if made_on["git_modified"]:
+        commit = Markdown(f"{commit}, with changes that are not committed")
+    memory = [f"{made_on['memory_gb']:g} GB"] if made_on["memory_gb"] else []
+    rows = [
+        ["Commit", commit],
+        ["Settings", Markdown(f"{code(_settings_hash(study))} (SHA-256 of all experiments' specs)")],
+        ["Trained on", Markdown("<br>".join(escape(line) for line in trained))],
+        ["Report made on", ", ".join([made_on["cpu"], f"{made_on['cores']} cores", *memory, *made_on["gpus"]])],
+        ["System", made_on["platform"]],
+        ["Python", made_on["python"]],
+        ["Packages", ", ".join(f"{name} {version}" for name, version in made_on["packages"].items())],
+    ]
+    return table(["", ""], rows, numbers_from=2)
+
+
+def _trained_on(result: Result) -> str:
+    timing = result.timing
+    versions = [f"{name} {version}" for name, version in sorted(timing.versions.items())]
+    return ", ".join([timing.name, timing.thread_count, timing.precision, *versions])
+
+
+def _settings_hash(study: Study) -> str:
+    return sha256_text(canonical_json(sorted(result.metrics.spec_sha256 for result in study.results)))
+
+
+def is_deterministic(study: Study) -> bool:
+    """Return whether all training runs gave the same numbers to the last digit every time."""
+    return all(result.timing.deterministic for result in study.results)
+
+
+def commands(study: Study) -> Markdown:
+    """Return the block of commands that reproduces the study."""
+    commit = study.environment["git_commit"]
+    return block(
+        [
+            *([f"git checkout {commit}"] if commit else []),
+            "make setup && source .venv/bin/activate",
+            *_snakemake_commands(study),
+        ]
+    )
+
+
+def _snakemake_commands(study: Study) -> Iterator[str]:
+    """Yield commands that run each training with the threads and processes that it had.
+
+    There is one command for each combination; the most frequent comes last, because it builds everything that the
+    others do not name.
+    """
+    alike: dict[tuple[int, int], list[Result]] = {}
+    for result in study.results:
+        alike.setdefault((result.timing.threads, result.timing.processes), []).append(result)
+    on_gpu = any(result.timing.device == "cuda" for result in study.results)
+    variable = "DEEPNETS_DETERMINISTIC=1 " if on_gpu and is_deterministic(study) else ""
+    *others, commonest = sorted(alike, key=lambda numbers: len(alike[numbers]))
+    targets = {
+        numbers: " ".join(f"results/{'/'.join(each.directory.parts[-4:])}/metrics.json" for each in alike[numbers])
+        for numbers in others
+    }
+    for (threads, processes), files in {**targets, commonest: "results/report.md"}.items():
+        cores = max(threads * processes, study.environment["cores"])  # for several training runs at once
+        several = f" --set-resources train:{'gpu' if on_gpu else 'processes'}={processes}" if processes > 1 else ""
+        yield (
+            f"{variable}snakemake --cores {cores} {files} --config study={quote(study.name)}"
+            f" --set-threads train={threads * processes} evaluate={threads}{several}"
+        )
+
+
+def files_needed(dataset: str, own_files: str) -> Markdown:
+    """Return the sentence about where to put the images of a dataset that cannot be downloaded."""
+    if own_files.startswith(("/", "~")):  # a page for others must not show the folders of this machine
+        name, where = PurePosixPath(own_files).name, f"at the path in {code(f'datasets.{dataset}.path')} of config.yaml"
+    else:
+        variable = code("DEEPNETS_MIRROR=folder")
+        name, where = own_files, f"in the clone, or in a folder that you name with {variable} before the command"
+    return Markdown(f"{escape(dataset)} cannot be downloaded: put {code(name)} {where}.")

@@ -1,0 +1,31 @@
+"""A study's results and everything else that its report is made from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deepnets.comparison.published import Published
+from deepnets.evaluation.results import Result
+from deepnets.reporting.job_times import JobTime
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything that a report is made from.
+
+    Attributes:
+        results: experiments in the order of the study.
+        datasets: by name, {"variant_of": name of the published dataset that it stands for or None, "note": sentence
+            or None, "own_files": the user's folder or archive that it is made from or None}.
+        jobs: the times of the study's jobs; empty if nothing was measured.
+        environment: from deepnets.reporting.environment.describe.
+        folder: the folder of report.md; links are relative to it.
+    """
+
+    name: str
+    results: list[Result]
+    datasets: dict[str, dict[str, str | None]]
+    published: list[Published]
+    jobs: list[JobTime]
+    environment: dict[str, Any]
+    folder: Path
