@@ -235,7 +235,7 @@ def test_accuracy_is_ranked_with_its_interval_written_out(compare):
     assert [label.get_text() for label in axes.get_yticklabels()] == ["MobileNetV2", "VGG-16"]
     assert axes.get_xlabel() == "Test accuracy (%)"
     assert "80.00  [75.56, 83.81]" in texts(axes)
-    assert "one run each; 95 % interval of the test part (Wilson)" in axes.get_title("left")
+    assert "one run each; 95 % interval over the test images (Wilson)" in axes.get_title("left")
 
 
 def test_single_seeds_are_shown_beside_their_mean(compare):

@@ -69,7 +69,8 @@ class SeedGroup:
         if len(self.results) > 1:
             return mean_over_seeds([result.metrics.test.accuracy for result in self.results])
         test = self.first.metrics.test
-        return Estimate(test.accuracy, *test.accuracy_ci95, seeds=1)
+        low, high = test.accuracy_ci95
+        return Estimate(test.accuracy, low, high, seeds=1)
 
     def mean(self, value: Callable[[Result], float | None]) -> float | None:
         """Return the mean of a value over the seeds, None if the value of any seed is None."""

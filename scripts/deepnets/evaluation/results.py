@@ -80,7 +80,7 @@ def _declared_for(split: SplitName) -> GetPydanticSchema:
     """Add a field for each metric that the registry declares for `split`, and for its interval on the test split."""
     fields: dict[str, Any] = {}
     for metric in metrics.of_split(split):
-        value = Fraction if metric.unit == "fraction" else Loss
+        value: Any = Fraction if metric.unit == "fraction" else Loss
         fields[metric.name] = (value, ...)
         if split == "test" and metric.interval:
             fields[metric.interval_name] = (tuple[value, value], ...)

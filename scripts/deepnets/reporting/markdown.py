@@ -55,7 +55,7 @@ def table(header: Sequence[object], rows: Sequence[Sequence[object]], numbers_fr
         ValueError: a row has more or fewer cells than the header.
     """
     rule = ["---" if column < numbers_from else "---:" for column in range(len(header))]
-    lines = [[escape(cell) for cell in header], rule]
+    lines: list[list[str]] = [[escape(cell) for cell in header], rule]
     for row in rows:
         if len(row) != len(header):
             raise ValueError(f"{len(row)} cells in a table of {len(header)} columns: {row}")

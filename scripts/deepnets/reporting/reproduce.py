@@ -58,7 +58,7 @@ def commands(study: Study) -> Markdown:
 
 
 def _snakemake_commands(study: Study) -> Iterator[str]:
-    """Yield commands that run each training with the threads and processes that it had.
+    """Yield commands that give each training run the threads and processes that it had.
 
     There is one command for each combination; the most frequent comes last, because it builds everything that the
     others do not name.

@@ -63,7 +63,10 @@ def columns() -> list[Column]:
     """The size of the network, then each metric that the registry gives a column."""
     sizes = [("Size (MB)", "size_mb", ".2f"), ("Trainable parameters", "trainable_parameters", ",.0f")]
     return [
-        *(Column(title, name, attrgetter(f"metrics.model.{name}"), *[written] * 3) for title, name, written in sizes),
+        *(
+            Column(title, name, attrgetter(f"metrics.model.{name}"), written, written, written)
+            for title, name, written in sizes
+        ),
         *(_metric_column(metric, split) for metric in metrics.METRICS for split in metric.columns),
     ]
 
@@ -98,7 +101,8 @@ def comparison_table(rows: list[Row]) -> Markdown:
     """
     groups = [row.group for row in rows]
     best, with_recipe, shown = max(group.accuracy.value for group in groups), several_recipes(groups), _shown(rows)
-    shown_columns, lines = columns(), []
+    shown_columns = columns()
+    lines: list[list[str]] = []
     for architecture in dict.fromkeys(row.group.first.architecture for row in shown):
         same = [row for row in shown if row.group.first.architecture == architecture]
         for row in same:
@@ -115,8 +119,8 @@ def comparison_table(rows: list[Row]) -> Markdown:
             ]
         )
         for row in same if len(same) <= _DIFFERENCES else [max(same, key=lambda row: row.group.accuracy.value)]:
-            name = "difference" if len(same) == 1 else f"difference, {group_name(row.group, with_recipe)}"
-            lines.append([name, *(_difference_cell(row, published, column) for column in shown_columns)])
+            of = "difference" if len(same) == 1 else f"difference, {group_name(row.group, with_recipe)}"
+            lines.append([of, *(_difference_cell(row, published, column) for column in shown_columns)])
     return table(["Model", *(column.title for column in shown_columns)], lines, numbers_from=1)
 
 
