@@ -1,9 +1,10 @@
-"""How fast random batches of images come from a disk, by how they are asked for; a part of `make bench-scale`.
+"""Measure how fast random batches of images are read from a disk, in four ways: a part of `make bench-scale`.
 
     PYTHONPATH=scripts python benchmarks/read_speed.py --output results --gigabytes 3
 
-Images of 64x64 pixels in colour, in batches of 128, as a training takes them that does nothing else. The file lies in
---output; before each measurement but the last, nothing of it is in memory. Writes bench-read.json and bench-read.md.
+The images are 64x64 pixels in colour, read in batches of 128 like those of a training run, without any computation.
+The file is in --output; before each measurement but the last, nothing of it is in memory. Writes bench-read.json and
+bench-read.md.
 """
 
 import argparse

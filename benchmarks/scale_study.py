@@ -1,4 +1,4 @@
-"""A study of any size that nobody trained: its configuration, and the results that its trainings might have had."""
+"""A study of any size without training: its configuration, and made-up results of its training runs."""
 
 import shutil
 from pathlib import Path
@@ -55,7 +55,7 @@ def make_ready(config: Config, root: Path, ready: Path) -> None:
 
 
 def _write_results(experiment: Experiment, like: Path, ready: Path, rng: np.random.Generator) -> None:
-    """Results like those of a training of the demo, with another accuracy: best at a middling learning rate."""
+    """Write results like the demo's, with another accuracy: best at a middling learning rate."""
     train, evaluate = (ready / stage / experiment.directory for stage in ("train", "evaluate"))
     files = [train / name for name in ("history.csv", "timing.json", "model.safetensors")]
     with record_checksums("train", *files):

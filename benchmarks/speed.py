@@ -1,12 +1,12 @@
-"""Our training beside the loop that most people write, and beside its own ceiling: `make bench`.
+"""Compare our training with the loop that most people write, and with its own ceiling: `make bench`.
 
     PYTHONPATH=scripts python benchmarks/speed.py --output results --rounds 6
 
-Every way is a process of its own (measure.py). Those of a pair are alive at the same time (for VGG-16, 16 GB in all on
-two cores, and 3 GB for each further core) and take turns: a round is a window of seconds for each, alone on the
-machine, in another order than the round before. So whatever else the machine does falls on all alike; ratios are taken
-within a round, then their median. What the plots of batch size and images show is measured once. Writes bench.json,
-bench.md and bench_*.png.
+Each variant runs in its own process (measure.py). The processes of a pair live at the same time (for VGG-16, 16 GB in
+all on two cores, and 3 GB for each further core) and take turns: in a round each has some seconds alone on the
+machine, in another order than in the round before. So other load on the machine affects all variants equally; ratios
+are taken within a round, then their median. The plots of batch size and number of images are measured once. Writes
+bench.json, bench.md and bench_*.png.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def compared(dataset: str, model: str, cores: int) -> list[dict]:
 
 
 def explored(pairs: list[tuple[str, str]], cores: int) -> list[dict]:
-    """What is shown beside the pairs: one thread alone, float32, batch sizes, number of images."""
+    """Jobs measured in addition to the pairs: one thread alone, float32, batch sizes, number of images."""
     jobs = [
         {"kind": kind, "dataset": dataset, "model": model, "way": "ours", **change}
         for kind, change in (("threads", {"threads": 1}), ("precision", {"threads": cores, "precision": "fp32"}))
@@ -171,7 +171,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=Path("results"), help="folder for bench.json and the rest")
     parser.add_argument("--rounds", type=positive, default=6, help="how often the pairs are measured (default 6)")
     parser.add_argument("--seconds", type=float, default=4.0, help="of a window, at least (default 4)")
-    parser.add_argument("--measured", action="store_true", help="only write table and figures anew from bench.json")
+    parser.add_argument("--measured", action="store_true", help="only write table and figures again, from bench.json")
     args = parser.parse_args(argv)
 
     if not args.measured:

@@ -79,7 +79,7 @@ def table(measurements: pd.DataFrame, environment: dict) -> str:
 
 
 def side_by_side(measurements: pd.DataFrame) -> pd.Series:
-    """How much faster trainings with a thread each, side by side, are than one with all threads: per (dataset, model).
+    """Speed-up of training runs side by side, a thread each, over one with all threads, by (dataset, model).
 
     Medians over the rounds of the ratio within a round; empty where there is one core.
     """
@@ -95,7 +95,7 @@ def _cores(measurements: pd.DataFrame) -> str:
     if gain.empty:
         return ""
     return (
-        "Trainings side by side, a thread each, take"
+        "Training runs side by side, a thread each, take"
         f" {gain.min():.2f} to {gain.max():.2f} times as many images in a second as one with all threads"
         f" (geometric mean {gmean(gain):.2f}). "
     )
@@ -136,7 +136,7 @@ def _aims(by_pair: pd.api.typing.DataFrameGroupBy) -> str:
     outcome = f"missed: {', '.join(missed)}" if missed else "met"
     why = (
         f" Without any work on data, ours would be {', '.join(without_data)} times as fast as the plain loop: the rest"
-        " is the network's arithmetic, of which docs/speed.md says where it goes."
+        " is the network's arithmetic; docs/speed.md has its shares."
     )
     return (
         f"The aims, {MEAN_SPEEDUP:g} times the plain loop in the geometric mean, {LEAST_SPEEDUP:g} times in each and"
