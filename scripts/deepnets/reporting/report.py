@@ -10,7 +10,8 @@ from jinja2 import Environment, StrictUndefined
 
 from deepnets.comparison.aggregate import budget_lines, group_seeds, interval_caption
 from deepnets.comparison.published import Published, find, read_published
-from deepnets.evaluation.results import Result, SplitMetrics, read_result
+from deepnets.evaluation.results import Result, read_result
+from deepnets.evaluation.schemas import SplitMetrics
 from deepnets.models import display_name
 from deepnets.reporting import headline, tables
 from deepnets.reporting.environment import describe

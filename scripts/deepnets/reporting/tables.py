@@ -13,7 +13,8 @@ from deepnets.comparison.published import Published
 from deepnets.config.recipe import idle_options
 from deepnets.evaluation import metrics
 from deepnets.evaluation.metrics import Metric, SplitName
-from deepnets.evaluation.results import Result, SplitMetrics, Timing
+from deepnets.evaluation.results import Result
+from deepnets.evaluation.schemas import SplitMetrics, Timing
 from deepnets.models import display_name
 from deepnets.reporting.headline import Row
 from deepnets.reporting.job_times import StageTime

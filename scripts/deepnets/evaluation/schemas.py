@@ -1,0 +1,141 @@
+"""The content of metrics.json and timing.json, as pydantic checks it."""
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    Field,
+    GetPydanticSchema,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    create_model,
+    field_validator,
+    model_validator,
+)
+
+from deepnets.evaluation import metrics
+from deepnets.evaluation.metrics import SplitName
+
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Loss = float | None  # None: not finite, which JSON cannot say
+
+
+class Names(BaseModel):
+    """The names and the seed that identify an experiment."""
+
+    dataset: str
+    model: str
+    recipe: str
+    seed: int
+
+
+class SplitMetrics(BaseModel):
+    """`n` images of one split, their metrics as attributes, and `of`, the size of the split if `n` is a sample."""
+
+    n: PositiveInt
+    of: PositiveInt | None = None
+
+    if TYPE_CHECKING:  # the registry of metrics declares them, see `_declared_for`
+
+        def __getattr__(self, metric: str) -> Any: ...
+
+
+class ClassMetrics(BaseModel):
+    """One row of metrics.json's `test.per_class`: metrics of one class, `n` its number of test images."""
+
+    name: str = Field(alias="class")
+    n: NonNegativeInt
+    precision: Fraction
+    recall: Fraction
+    f1: Fraction
+
+
+class TestMetrics(SplitMetrics):
+    """Metrics of the test split; `confusion_matrix[i][j]` counts images of class i that were predicted as class j."""
+
+    per_class: list[ClassMetrics]
+    confusion_matrix: list[list[NonNegativeInt]]
+
+
+def _declared_for(split: SplitName) -> GetPydanticSchema:
+    """Add a field for each metric that the registry declares for `split`, and for its interval on the test split."""
+    fields: dict[str, Any] = {}
+    for metric in metrics.of_split(split):
+        value: Any = Fraction if metric.unit == "fraction" else Loss
+        fields[metric.name] = (value, ...)
+        if split == "test" and metric.interval:
+            fields[metric.interval_name] = (tuple[value, value], ...)
+    return GetPydanticSchema(lambda base, schema_of: schema_of(create_model(base.__name__, __base__=base, **fields)))
+
+
+class Network(BaseModel):
+    """Size of the network: counts, and megabytes (10^6 bytes) as torchinfo estimates them at batch size 1."""
+
+    parameters: PositiveInt
+    trainable_parameters: PositiveInt
+    mult_adds: NonNegativeInt
+    size_mb: NonNegativeFloat
+    weights_mb: NonNegativeFloat
+    input_size: list[int]
+
+
+class Metrics(BaseModel):
+    """metrics.json."""
+
+    schema_version: Literal[1]
+    experiment: Names
+    spec: dict[str, Any]
+    spec_sha256: str
+    train: Annotated[SplitMetrics, _declared_for("train")]
+    validation: Annotated[SplitMetrics, _declared_for("validation")]
+    test: Annotated[TestMetrics, _declared_for("test")]
+    classes: list[str]
+    model: Network
+    warnings: list[str]
+
+    @field_validator("spec")
+    @classmethod
+    def _has_what_is_read(cls, spec: dict[str, Any]) -> dict[str, Any]:
+        try:
+            _ = spec["dataset"]["horizontal_flip"], spec["model"]["architecture"], spec["recipe"]["epochs"]
+        except (KeyError, TypeError):
+            raise ValueError("must have dataset.horizontal_flip, model.architecture and recipe.epochs") from None
+        return spec
+
+    @model_validator(mode="after")
+    def _one_row_and_column_per_class(self) -> Self:
+        matrix = self.test.confusion_matrix
+        lengths = {len(matrix), len(self.test.per_class), *map(len, matrix)}
+        if lengths != {len(self.classes)}:
+            raise ValueError(f"test.confusion_matrix and test.per_class must have {len(self.classes)} classes")
+        return self
+
+
+class Timing(BaseModel):
+    """timing.json: everything that may differ between two runs of the same computation; memory in 10^6 bytes."""
+
+    device: str
+    device_name: str | None = None
+    precision: str
+    threads: PositiveInt
+    processes: PositiveInt = 1
+    deterministic: bool = False  # a file without this key makes no promise
+    accumulation: PositiveInt = 1
+    train_seconds: NonNegativeFloat  # of the steps alone
+    wall_seconds: NonNegativeFloat
+    images_per_second: NonNegativeFloat
+    peak_memory_mb: NonNegativeFloat | None = None
+    resumed_from_epochs: list[Annotated[float, Field(ge=0)]] = []
+    versions: dict[str, str] = {}
+
+    @property
+    def name(self) -> str:
+        """The name of the processor, or its kind if the name is unknown."""
+        return self.device_name or self.device
+
+    @property
+    def thread_count(self) -> str:
+        """The number of CPU threads and of processes, in words."""
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        return threads if self.processes == 1 else f"{threads} in each of {self.processes} processes"
