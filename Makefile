@@ -20,7 +20,7 @@ unexport PYTHONPATH PYTHONHOME
 export UV_HTTP_TIMEOUT ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report why test test-cluster chaos bench bench-scale lint schema requirements clean distclean
+.PHONY: help setup report why test test-all test-cluster chaos bench bench-scale lint schema requirements clean distclean
 
 help:  ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -45,15 +45,18 @@ report: setup  ## Run the study and write results/report.md (CORES=4, STUDY=demo
 why: setup  ## Say why what is stale is stale: which setting or file changed, from what to what
 	@python scripts/why.py $(if $(STUDY),--study '$(STUDY)')
 
-test: setup  ## Run the tests
-	python -m pytest
+test: setup  ## Run the tests in parallel, 8 minutes on two cores
+	python -m pytest -n auto --dist worksteal
 
-test-cluster: setup  ## Run studies through a SLURM on this machine, 15 minutes; as root on Debian it is installed
+test-all: setup  ## Run all tests but those of the cluster: also random kills, data larger than memory; 20 minutes
+	python -m pytest -n auto --dist worksteal --full
+
+test-cluster: setup  ## Run studies through SLURM on this machine, 15 minutes; as root on Debian it installs SLURM
 	tests/cluster/install.sh
 	python -m pytest tests/cluster
 
-chaos: setup  ## Kill a training at a hundred random moments and compare the bytes, 20 minutes; for a release
-	KILLS=100 python -m pytest tests/e2e/test_kills.py
+chaos: setup  ## Kill a training run at 100 random moments and compare the bytes, 20 minutes; before a release
+	KILLS=100 python -m pytest --full tests/e2e/test_kills.py
 
 bench: setup  ## Measure the training speed beside a plain loop, half an hour, 16 GB on two cores; writes results/bench.md
 	PYTHONPATH=scripts python benchmarks/speed.py

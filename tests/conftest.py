@@ -1,4 +1,4 @@
-"""What every test may rely on: one thread, a clean environment, a way to call Snakemake, and a finished study."""
+"""The base of every test: one thread, a clean environment, a call of Snakemake, and a finished study."""
 
 import os
 import shutil
@@ -10,35 +10,57 @@ from csv import DictReader
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
-from deepnets.utils.machine import BATCH_JOB
+from deepnets.utils.machine import BATCH_JOB, usable_cores, usable_memory_mb
 
 # Before the first import of numpy or torch: tests are small, several threads only make them slower and less repeatable.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"
 os.environ["MPLBACKEND"] = "agg"
 
-# Variables by which the outside would steer the project's own commands: `make test` exports MAKEFLAGS, for one, and a
-# batch system says that it has started the tests.
+# These variables would change what the project's commands do: `make test` exports MAKEFLAGS, for example, and a batch
+# system sets its own in every job.
 STEERING = ("DEEPNETS_", "SNAKEMAKE_", "MAKE", "MFLAGS", "TORCH_BACKEND", "CORES", "STUDY", "CUDA_VISIBLE_DEVICES")
 STEERING += BATCH_JOB
 
 
+WORKER_MB = 3000  # memory for each pytest worker, with the jobs that its tests start
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let `pytest --full` run the tests that are marked so."""
+    parser.addoption("--full", action="store_true", help="also run the tests marked full, as `make test-all` does")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests marked full, but with --full."""
+    if not config.getoption("full"):
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("full")])
+        items[:] = [item for item in items if not item.get_closest_marker("full")]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Return the number of workers of `pytest -n auto`: one for each core that tests may use, if memory is enough."""
+    return max(1, min(usable_cores(), (usable_memory_mb() or WORKER_MB) // WORKER_MB))
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
-    """The repository's root, to be read and never written."""
+    """Return the repository's root. Tests read it and never write to it."""
     return Path(__file__).resolve().parent.parent
 
 
 def clean(environ: Mapping[str, str]) -> dict[str, str]:
-    """An environment without what would steer a test, where a shell line calls the Python that runs the tests."""
+    """Remove the variables that would change a test; shell lines then call the Python that runs the tests."""
     kept = {name: value for name, value in environ.items() if not name.startswith(STEERING)}
     return {**kept, "PATH": os.pathsep.join([str(Path(sys.executable).parent), environ.get("PATH", os.defpath)])}
 
 
 @pytest.fixture(autouse=True)
 def clean_environ() -> Iterator[None]:
-    """Keep os.environ as it is for the next test, and free of what would steer this one."""
+    """Give each test a clean os.environ, and restore the old one afterwards."""
     before = dict(os.environ)
     replace_environ(clean(before))
     yield
@@ -52,7 +74,7 @@ def replace_environ(environ: Mapping[str, str]) -> None:
 
 @pytest.fixture(scope="session")
 def snakemake() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Call Snakemake in a folder: `snakemake(folder, "--dry-run", "all")`, output and errors together in `.stdout`."""
+    """Call Snakemake in a folder: `snakemake(folder, "--dry-run", "all")`. Its `.stdout` also holds the errors."""
 
     def call(folder: Path, *arguments: str, cores: int | None = 1, **environ: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -70,7 +92,7 @@ def snakemake() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 @pytest.fixture(scope="session")
 def fake_gpus() -> Callable[[Path, int], tuple[dict[str, str], list[str]]]:
-    """A machine with GPUs, as far as anyone asks without torch: `fake_gpus(folder, 2) -> environment, UUIDs`."""
+    """Fake the GPUs that nvidia-smi lists (torch sees none of them): `fake_gpus(folder, 2) -> environment, UUIDs`."""
 
     def make(folder: Path, count: int) -> tuple[dict[str, str], list[str]]:
         uuids = [f"GPU-{uuid.uuid4()}" for _ in range(count)]
@@ -85,17 +107,17 @@ def fake_gpus() -> Callable[[Path, int], tuple[dict[str, str], list[str]]]:
     return make
 
 
-# -- a study of the tests' own, built once -----------------------------------------------------------------------------
+# -- the study of tests/study, built once for all tests ----------------------------------------------------------------
 
 CHECKOUT = ("Makefile", "Snakefile", "config.yaml", "pyproject.toml", "requirements.txt", "environment.yml")
 CHECKOUT_FOLDERS = ("profiles", "scripts", "workflow")
-# Class names that a shell, HTML, Markdown or Matplotlib would take for more than a name.
+# Class names that mean something to a shell, to HTML, to Markdown or to Matplotlib.
 CLASSES = ("a;touch x", "$(touch x)", "<script>", "a|b", r"$\frac$ ünïcödé")
 
 
 @pytest.fixture(scope="session")
 def checkout(root: Path) -> Callable[[Path], Path]:
-    """Copy what a clone would have into a folder, without results: `checkout(folder) -> folder`."""
+    """Copy the files of a clone into a folder, without results: `checkout(folder) -> folder`."""
 
     def copy(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
@@ -110,7 +132,7 @@ def checkout(root: Path) -> Callable[[Path], Path]:
 
 @pytest.fixture(scope="session")
 def new_study(root: Path, checkout) -> Callable[[Path], Path]:
-    """Make the study of tests/study in a folder, nothing built: `new_study(folder) -> folder`."""
+    """Set up the study of tests/study in a folder and build nothing: `new_study(folder) -> folder`."""
 
     def make(folder: Path) -> Path:
         checkout(folder)
@@ -124,17 +146,28 @@ def new_study(root: Path, checkout) -> Callable[[Path], Path]:
 
 @pytest.fixture(scope="session")
 def finished_study(root: Path, new_study, snakemake, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The study of tests/study, built to its report; to be read and copied, never written."""
-    folder = new_study(tmp_path_factory.mktemp("finished") / "study")
-    threads = ("--set-threads", "prepare=1", "train=1", "evaluate=1")  # so that two jobs run at once
-    done = snakemake(folder, *threads, cores=2, PYTHONPATH=str(root / "tests/study/trace"))
-    assert done.returncode == 0, done.stdout
+    """Build the study of tests/study up to its report. Tests read and copy it; they never write to it.
+
+    It takes half a minute. The first worker that needs it builds it; the others wait for it.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent  # it holds the folders of all workers
+    folder, built = shared / "finished_study", shared / "finished_study.built"
+    with FileLock(shared / "finished_study.lock"):
+        if not built.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # left by a worker that failed
+            new_study(folder)
+            threads = ("--set-threads", "prepare=1", "train=1", "evaluate=1")  # so that two jobs run at once
+            done = snakemake(folder, *threads, cores=2, PYTHONPATH=str(root / "tests/study/trace"))
+            assert done.returncode == 0, done.stdout
+            built.touch()
     return folder
 
 
 @pytest.fixture
 def study(finished_study: Path, tmp_path: Path) -> Iterator[Path]:
-    """A copy of the finished study, with its times and Snakemake's records, to be changed at will."""
+    """Copy the finished study, with its file times and Snakemake's records. A test may change the copy."""
     folder = shutil.copytree(finished_study, tmp_path / "study", symlinks=True)
     yield folder
     shutil.rmtree(folder)
@@ -142,7 +175,7 @@ def study(finished_study: Path, tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def differing() -> Callable[[Path, Path], list[str]]:
-    """Which results differ between two folders of an experiment, times aside: `differing(folder, other) -> names`."""
+    """Compare the results of two experiment folders, without times: `differing(folder, other) -> file names`."""
 
     def rows(folder: Path) -> list[dict]:
         with open(folder / "history.csv", newline="", encoding="utf-8") as file:
@@ -158,14 +191,14 @@ def differing() -> Callable[[Path, Path], list[str]]:
 
 
 def draw_shapes(folder: Path) -> None:
-    """Draw a dataset of five classes, each brighter than the one before."""
+    """Draw a dataset of five classes; each class is brighter than the previous one."""
     import numpy as np
     from PIL import Image
 
     rng = np.random.default_rng(0)
     for label, name in enumerate(CLASSES):
-        for part, count in (("train", 16), ("test", 4)):
-            (folder / part / name).mkdir(parents=True)
+        for split, count in (("train", 16), ("test", 4)):
+            (folder / split / name).mkdir(parents=True)
             for index in range(count):
                 image = rng.integers(40 * label, 40 * label + 60, (16, 16), dtype=np.uint8)
-                Image.fromarray(image).save(folder / part / name / f"{index}.png")
+                Image.fromarray(image).save(folder / split / name / f"{index}.png")

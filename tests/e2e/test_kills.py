@@ -1,6 +1,6 @@
-"""Killed anywhere, again and again: the same command goes on, and the bytes in the end are those of a calm run.
+"""Killed at any moment, the same command resumes, and the final bytes are those of an undisturbed run.
 
-`make chaos` does it a hundred times.
+`make test` kills once, `make test-all` 20 times at random moments, `make chaos` 100 times.
 """
 
 import json
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 KILLS = int(os.environ.get("KILLS", "20"))
 EXPERIMENT = "results/shapes/mobilenet_v2/long/seed0"
-# Everything that a state holds: averaged weights, dropout, batch norm, several sources of randomness.
+# Uses everything that a saved state holds: averaged weights, dropout, batch norm, several sources of randomness.
 LONG = (
     "recipes:\n  long: {epochs: 30, batch_size: 8, lr: 0.02, weight_averaging: ema,"
     " augment: {rotation: 5, crop_padding: 1, random_erasing: 0.3, mixup: 0.2}}\n"
@@ -30,7 +30,7 @@ COMMAND = [sys.executable, "-m", "snakemake", "--cores", "1", f"{EXPERIMENT}/met
 
 @pytest.fixture
 def calm(study: Path, tmp_path: Path) -> tuple[Path, Path]:
-    """A study before its only training, and another in which nothing has disturbed it."""
+    """Return a study before its only training run, and a copy in which that run was not disturbed."""
     config = study / "config.yaml"
     config.write_text(config.read_text().replace("recipes:\n", LONG))
     undisturbed = shutil.copytree(study, tmp_path / "undisturbed", symlinks=True)
@@ -57,23 +57,23 @@ def trainers(process: subprocess.Popen) -> list[psutil.Process]:
 
 
 def strike(process: subprocess.Popen, victim: str, number: signal.Signals) -> None:
-    """Send a signal to the trainer (where none is at work, to Snakemake), to Snakemake, or to all of them."""
-    at_work = trainers(process)
+    """Send a signal to the trainer (to Snakemake if no trainer runs), to Snakemake, or to all of them."""
+    running = trainers(process)
     try:
         if victim == "group":
             os.killpg(process.pid, number)
-        elif victim == "trainer" and at_work:
-            at_work[0].send_signal(number)
+        elif victim == "trainer" and running:
+            running[0].send_signal(number)
         else:
             process.send_signal(number)
     except (ProcessLookupError, psutil.NoSuchProcess):  # it has just finished
         pass
     process.wait(timeout=120)
-    psutil.wait_procs(at_work, timeout=120)
+    psutil.wait_procs(running, timeout=120)
 
 
 def wait_for_training(process: subprocess.Popen, folder: Path) -> None:
-    """Wait until the trainer is past its imports: it then says whose the experiment's folder is."""
+    """Wait until the trainer has imported everything: it then writes the owner of the experiment's folder."""
     owner = folder / EXPERIMENT / ".train.owner"
     while process.poll() is None:
         if owner.exists() and any(f"process {trainer.pid} " in owner.read_text() for trainer in trainers(process)):
@@ -82,11 +82,24 @@ def wait_for_training(process: subprocess.Popen, folder: Path) -> None:
 
 
 def newest_state(folder: Path) -> int:
-    """Step of the newest saved state; 0 where there is none."""
+    """Return the step of the newest saved state, 0 without any."""
     states = (folder / EXPERIMENT / ".resume").glob("state-*.json")
     return max((int(state.stem.removeprefix("state-")) for state in states), default=0)
 
 
+def test_killed_training_run_resumes_and_ends_with_the_same_bytes(calm, differing):
+    folder, undisturbed = calm
+    process = start(folder)
+    while not newest_state(folder):
+        assert process.poll() is None, (folder / "terminal.log").read_text()
+        time.sleep(0.02)
+    strike(process, "group", signal.SIGKILL)
+    finish(folder)
+    assert times_resumed(folder) == 1
+    assert differing(folder / EXPERIMENT, undisturbed / EXPERIMENT) == []
+
+
+@pytest.mark.full
 def test_kills_at_random_moments_change_no_byte_and_lose_no_saved_state(calm, differing):
     folder, undisturbed = calm
     draw = random.Random(KILLS)
@@ -101,7 +114,7 @@ def test_kills_at_random_moments_change_no_byte_and_lose_no_saved_state(calm, di
         number = draw.choice((signal.SIGKILL, signal.SIGTERM, signal.SIGINT))
         strike(process, victim, number)
         kills.append(f"{victim} {number.name}")
-        if (folder / EXPERIMENT / "metrics.json").exists():  # it was through: compare, and again from the start
+        if (folder / EXPERIMENT / "metrics.json").exists():  # it had finished: compare, and start again
             assert differing(folder / EXPERIMENT, undisturbed / EXPERIMENT) == [], kills
             resumed += times_resumed(folder)
             shutil.rmtree(folder / EXPERIMENT)
@@ -110,11 +123,11 @@ def test_kills_at_random_moments_change_no_byte_and_lose_no_saved_state(calm, di
     finish(folder)
     assert differing(folder / EXPERIMENT, undisturbed / EXPERIMENT) == [], kills
     resumed += times_resumed(folder)
-    assert resumed >= KILLS // 5  # else the kills have missed the trainings
+    assert resumed >= KILLS // 5  # else the kills have missed the training runs
 
 
 def times_resumed(folder: Path) -> int:
-    """How often the training was resumed, each time further on; what it leaves beside its results is known."""
+    """Return how often the run was resumed, each time at a later step; check that it leaves no unknown files."""
     resumed = json.loads((folder / EXPERIMENT / "timing.json").read_text())["resumed_from_epochs"]
     assert resumed == sorted(resumed)
     hidden = {path.name for path in (folder / EXPERIMENT).glob(".*")}

@@ -1,4 +1,4 @@
-"""A dataset four times as large as the memory that there is: it trains, and memory stays flat."""
+"""A dataset four times as large as memory trains, and memory stays flat."""
 
 import contextlib
 import json
@@ -16,7 +16,7 @@ import pytest
 
 from deepnets.utils.files import sha256_file, write_json
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.full]
 
 LIMIT = 800 * 10**6  # bytes; torch and the network take 520 of them
 SIDE = 64
@@ -34,14 +34,14 @@ class Options(StrictModel):
     pass
 
 
-def build(num_classes, in_channels, options):  # little work, so that reading the images is most of it
+def build(num_classes, in_channels, options):  # little computation, so that reading the images takes most of the time
     return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(in_channels, num_classes))
 """
 
 
 @contextlib.contextmanager
 def memory_group(limit: int) -> Iterator[Path]:
-    """A control group of processes that share so many bytes, without swap; skips the test where none can be had."""
+    """Make a control group whose processes share `limit` bytes, without swap; skip the test if that is impossible."""
     versions = ((CGROUPS / "memory", "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"),
                 (CGROUPS, "memory.max", "memory.swap.max"))  # fmt: skip
     for parent, most, most_with_swap in versions:
@@ -68,7 +68,7 @@ def run_in(group: Path, *command: object, **settings) -> subprocess.Popen:
 
 
 def anonymous_mb(pid: int) -> float:
-    """Memory of a process that no file stands for, and that so cannot be given back, in MB."""
+    """Return the anonymous memory of a process in MB: no file holds it, so the kernel cannot drop it."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith("RssAnon:"):
@@ -77,7 +77,7 @@ def anonymous_mb(pid: int) -> float:
 
 
 def prepared(folder: Path) -> Path:
-    """The dataset.json of as many black images: a file of holes, which fills memory as it is read, and no disk."""
+    """Prepare black images in a sparse file, which fills memory when it is read, and no disk; return dataset.json."""
     shapes = {"train_images.npy": (np.uint8, (IMAGES, SIDE, SIDE, 3)), "train_labels.npy": (np.int64, (IMAGES,))}
     arrays = {}
     for name, (dtype, shape) in shapes.items():
@@ -112,14 +112,14 @@ def test_dataset_of_four_times_the_memory_trains_and_memory_stays_flat(checkout,
     with memory_group(LIMIT) as group:
         load = "import numpy, sys; numpy.load(sys.argv[1])"
         whole = run_in(group, sys.executable, "-c", load, data.with_name("train_images.npy"))
-        assert whole.wait() == -signal.SIGKILL  # the limit is real: who reads the array into memory is killed
+        assert whole.wait() == -signal.SIGKILL  # the limit works: reading the array into memory is killed
         training, taken = run_in(group, *train, env={**os.environ, "OMP_NUM_THREADS": "1"}), []
         while training.poll() is None:
             if log.exists():  # all is loaded, the first step begins
                 taken.append(anonymous_mb(training.pid))
             time.sleep(0.05)
     assert training.returncode == 0, log.read_text()
-    print(f"{max(taken):.0f} MB of its own at most, of {LIMIT / 1e6:.0f} MB")  # for docs/scaling.md: pytest -s
+    print(f"{max(taken):.0f} MB of anonymous memory at most, of {LIMIT / 1e6:.0f} MB")  # for docs/scaling.md: pytest -s
     third = len(taken) // 3
     assert third > 10
     assert max(taken[third:]) < 1.05 * max(taken[:third])

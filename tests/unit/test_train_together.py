@@ -18,7 +18,7 @@ from deepnets.config.recipe import Recipe
 from deepnets.training.experiment_dir import exclusive
 from deepnets.utils.files import sha256_file, write_json
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.full]
 
 CLASSES = [str(digit) for digit in range(10)]
 NAME = "digits/a/b/seed0"
