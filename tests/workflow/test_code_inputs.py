@@ -1,4 +1,4 @@
-"""Each job names all the code that it runs: in its inputs, in the digests of its param, and nothing else."""
+"""The inputs of a job and the digests of its param name all the code that it runs, and nothing else."""
 
 import json
 import shlex
@@ -7,14 +7,14 @@ import pytest
 
 from deepnets.planning.code_digest import digests
 
-pytestmark = pytest.mark.slow  # whoever comes first builds the study: a minute on one core
+pytestmark = pytest.mark.slow  # needs the finished study, which takes half a minute to build
 
 TORCH_STAGES = {"summarize", "train", "evaluate"}
 
 
 @pytest.fixture(scope="module")
 def processes(finished_study):
-    """Of each script that the finished study ran: its stage, the code its job names, the modules it had loaded."""
+    """Return stage, code that the job names and loaded modules of each script that the finished study ran."""
     found = []
     for line in (finished_study / "loaded.jsonl").read_text().splitlines():
         process = json.loads(line)
@@ -27,7 +27,7 @@ def processes(finished_study):
 
 @pytest.fixture(scope="module")
 def jobs(finished_study, snakemake):
-    """Inputs and job of each output of the finished study, as Snakemake's summary has them."""
+    """Return rule, inputs and job of each output of the finished study, from Snakemake's summary."""
     lines = snakemake(finished_study, "--detailed-summary").stdout.splitlines()
     start = next(index for index, line in enumerate(lines) if line.startswith("output_file\t"))
     names = lines[start].split("\t")

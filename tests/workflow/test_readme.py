@@ -51,7 +51,7 @@ def test_every_make_command_has_a_target_whose_scripts_exist(root):
     assert not [script for script in scripts if not (root / script).is_file()]
 
 
-def test_every_snakemake_command_makes_a_plan(root, checkout, snakemake, tmp_path):
+def test_every_snakemake_command_makes_a_plan(root, checkout, dry_run, tmp_path):
     folder = checkout(tmp_path / "clone")
     (tmp_path / "study").mkdir()
     found = commands(root, "snakemake")
@@ -60,8 +60,8 @@ def test_every_snakemake_command_makes_a_plan(root, checkout, snakemake, tmp_pat
         moved = command.replace("/home/me/deeper-networks", str(folder)).replace("/scratch/study", f"{tmp_path}/study")
         arguments = shlex.split(re.sub(r"(?:^| )(?:-n|--cores \d+)(?= )", "", moved))
         if not NOTHING_TO_PLAN & set(arguments):
-            planned = snakemake(folder, "--dry-run", *arguments)
-            assert planned.returncode == 0, f"{command}\n{planned.stdout}"
+            planned = dry_run(folder, *arguments)
+            assert planned.returncode == 0, f"{command}\n{planned.output}"
 
 
 def test_every_script_by_hand_is_there_and_its_name_is_in_the_configuration(root):

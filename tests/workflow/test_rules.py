@@ -1,4 +1,4 @@
-"""What every rule file holds to, whatever the configuration."""
+"""Every rule file keeps the project's conventions, whatever the configuration."""
 
 import re
 import subprocess
@@ -13,7 +13,7 @@ HEAVY = {"prepare", "train", "evaluate"}
 
 @pytest.fixture(scope="module")
 def rules(root):
-    """Directives of each rule but `all`, with their text: {"train": {"input": "...", ...}}."""
+    """Return the directives of each rule but `all`, with their text: {"train": {"input": "...", ...}}."""
     found = {}
     for path in (root / "workflow/rules").glob("*.smk"):
         for name, body in re.findall(r"^rule (\w+):\n((?: .*\n|\n)+)", path.read_text() + "\n", re.MULTILINE):
@@ -44,7 +44,7 @@ def test_every_job_is_timed_but_the_report_which_sums_the_times(rules):
 
 
 def test_preparing_waits_for_one_free_core_alone(rules):
-    """For two at once it would wait until no job of one thread is left."""
+    """If it asked for two, it would wait until all jobs of one thread are done."""
     assert rules["prepare"]["threads"].strip() == "1"
 
 

@@ -1,4 +1,4 @@
-"""What `--profile profiles/slurm` asks SLURM for, by commands that stand in for it; tests/cluster has a real one."""
+"""`--profile profiles/slurm` asks SLURM for the right resources; stubs replace SLURM, which tests/cluster runs."""
 
 import json
 import math
@@ -11,8 +11,8 @@ import pytest
 from deepnets.planning.threads import speed_up
 
 COMMANDS = {
-    "sbatch": 'echo "$@" >> "$CALLS"; wc -l < "$CALLS"',  # its number: the jobs so far
-    # Every one has failed, as soon as so many as are to run at once are there.
+    "sbatch": 'echo "$@" >> "$CALLS"; wc -l < "$CALLS"',  # the job's number: that of jobs until now
+    # All jobs have failed as soon as $AT_ONCE of them are submitted.
     "squeue": 'jobs=$(wc -l < "$CALLS"); [ "$jobs" -ge "$AT_ONCE" ] && state=FAILED || state=RUNNING\n'
     'seq -f "%.0f|$state" 1 "$jobs"',
     "sinfo": "echo 'main*'",
@@ -26,7 +26,7 @@ HISTORY = "results/shapes/small/gentle/seed0/history.csv"
 
 @pytest.fixture
 def sbatch_calls(tmp_path):
-    """SLURM's commands are stand-ins, and this file has a line for each sbatch."""
+    """Replace SLURM's commands by stubs; return the file that gets a line for each sbatch."""
     (tmp_path / "bin").mkdir()
     for name, line in COMMANDS.items():
         command = tmp_path / "bin" / name
@@ -39,26 +39,27 @@ def sbatch_calls(tmp_path):
 
 
 @pytest.fixture
-def asked(study, snakemake, sbatch_calls):
-    """Train once more, or so many experiments, and the options of each sbatch so far: `asked(*arguments, trainings=1)
+def asked(study, fork_server, sbatch_calls):
+    """Start a training job, or `jobs` of them; return the options of each sbatch until now: `asked(*arguments, jobs=1)
     -> [{"-t": "16", ...}, ...]`.
     """
 
-    def options(*arguments: str, trainings: int = 1) -> list[dict[str, str]]:
-        targets = [HISTORY.replace("seed0", f"seed{seed}") for seed in range(trainings)]
+    def options(*arguments: str, jobs: int = 1) -> list[dict[str, str]]:
+        targets = [HISTORY.replace("seed0", f"seed{seed}") for seed in range(jobs)]
         for target in targets:
             (study / target).unlink(missing_ok=True)
-        environ = {"CALLS": str(sbatch_calls), "AT_ONCE": str(trainings)}
-        done = snakemake(study, *targets, *PROFILE, *arguments, cores=None, **environ)
-        assert "SLURM status is: 'FAILED'" in done.stdout
-        assert "RuntimeWarning" not in done.stdout  # Snakemake's, of resources that it works out too early
+        environ = {"CALLS": str(sbatch_calls), "AT_ONCE": str(jobs)}
+        # After a failed job the executor would sleep for another 11 seconds.
+        done = fork_server(study, *targets, *PROFILE, *arguments, longest_sleep=0.1, **environ)
+        assert "SLURM status is: 'FAILED'" in done.output
+        assert "RuntimeWarning" not in done.output  # Snakemake warns when it evaluates resources too early
         return [parsed(line) for line in sbatch_calls.read_text().splitlines()]
 
     return options
 
 
 def parsed(line: str) -> dict[str, str]:
-    """Options of a command line with their values, given after a blank or an equals sign."""
+    """Return the options of a command line with their values, which follow a space or an equals sign."""
     words = shlex.split(line.partition("--wrap")[0])
     found = {}
     for word, following in zip(words, [*words[1:], "-"], strict=True):
@@ -70,7 +71,7 @@ def parsed(line: str) -> dict[str, str]:
 
 def test_a_training_asks_for_cores_time_and_memory_and_for_a_signal_ahead_of_its_limit(asked):
     (first,) = asked("--retries", "0")
-    # 4 cores; a quarter of an hour, and a minute for 3 epochs of 80 images; an architecture that nobody measured
+    # 4 cores; 15 minutes, and one for 3 epochs of 80 images; an architecture without measurements
     assert (first["--cpus-per-task"], first["-t"]) == ("4", "16")
     assert 3000 < int(first["--mem"]) < 4000
     assert first["--signal"] == "TERM@120"
@@ -99,7 +100,7 @@ def test_the_limit_of_a_training_is_a_day_at_most(study, asked):
 
 
 def test_a_limit_of_time_is_that_of_each_job_and_not_of_all_together(asked):
-    calls = asked("--retries", "0", "--resources", "runtime=12", trainings=2)
+    calls = asked("--retries", "0", "--resources", "runtime=12", jobs=2)
     assert [call["-t"] for call in calls] == ["12", "12"]
 
 
@@ -121,13 +122,13 @@ def test_a_partition_an_account_and_a_constraint_of_all_jobs_are_asked_for_when_
     assert call["--signal"] == "TERM@120"
 
 
-def test_a_training_on_images_that_are_not_prepared_reckons_with_60000(study, asked):
+def test_a_training_on_images_that_are_not_prepared_counts_with_60000(study, asked):
     info = study / "data/shapes/dataset.json"
     facts = json.loads(info.read_text())
     info.write_text(json.dumps({**facts, "splits": {}}))
-    (study / "data/shapes/.prepare.sha256").unlink()  # else it is taken for damaged, and made again
+    (study / "data/shapes/.prepare.sha256").unlink()  # else the file counts as damaged and is rebuilt
     (call,) = asked("--retries", "0")
-    # Of an architecture that nobody measured, on 4 cores: 3 epochs of images, and of steps on batches of 8.
+    # An architecture without measurements on 4 cores: 3 epochs of images, and of steps with batches of 8.
     seconds = 6 * 3 * 60_000 * (21e-6 * 32**2 + 134.3e6 * 2e-9 / 8) / speed_up(4)
     assert call["-t"] == str(15 + math.ceil(seconds / 60))
 

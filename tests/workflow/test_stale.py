@@ -1,25 +1,23 @@
-"""Exactly the stale jobs: what Snakemake plans after an edit of the finished study of tests/study, and nothing else.
+"""After an edit of the finished study of tests/study, Snakemake plans exactly the stale jobs.
 
 Each row is an edit and the jobs, by their messages, that `snakemake --dry-run` then plans.
 """
 
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-pytestmark = pytest.mark.slow  # whoever comes first builds the study: a minute on one core
+pytestmark = pytest.mark.slow  # needs the finished study, which takes half a minute to build
 
 Edit = Callable[[Path], None]
 
 
 class Named(NamedTuple):
-    """An experiment as messages name it."""
+    """An experiment, with the name that messages give it."""
 
     model: str
     recipe: str = "brief"
@@ -34,7 +32,7 @@ MOBILENET, SMALL, GENTLE = Named("mobilenet_v2"), Named("small"), Named("small",
 ALL = (MOBILENET, SMALL, GENTLE)
 FIGURES = ("accuracy", "accuracy_vs_parameters", "accuracy_vs_time")
 
-# -- the jobs that an edit makes stale, with all that comes after them -------------------------------------------------
+# -- the jobs that an edit makes stale, with all jobs that depend on them ----------------------------------------------
 
 NOTHING = frozenset()
 REPORT = frozenset({"Write the report of the study"})
@@ -77,7 +75,7 @@ def downloaded(dataset: str) -> frozenset[str]:
 
 
 def replace(name: str, old: str, new: str) -> Edit:
-    """Replace a text that stands once in a file."""
+    """Replace a text that occurs once in a file."""
 
     def edit(folder: Path) -> None:
         text = (folder / name).read_text(encoding="utf-8")
@@ -104,7 +102,7 @@ def append(name: str, text: str) -> Edit:
 
 
 def changed_module(name: str) -> Edit:
-    """Give a module a statement more."""
+    """Add a statement to a module."""
     return append(f"scripts/deepnets/{name}.py", "\nNEW = True\n")
 
 
@@ -259,14 +257,14 @@ EDITS = {
     "the environment's file": (append("environment.yml", "# newer\n"), NOTHING),
     "comments and docstrings everywhere": (comment_everywhere, NOTHING),
     "the same code, cloned again": (clone_again, NOTHING),
-    # People's own images.
+    # The images of the user.
     "an image less": (delete("shapes/train/a|b/3.png"), downloaded("shapes") | trained(*ALL)),
     "an image of another size": (append("shapes/train/a|b/3.png", "."), downloaded("shapes") | trained(*ALL)),
-    "a file beside the images": (append("shapes/README", "Five greys."), NOTHING),
+    "another file in the folder of images": (append("shapes/README", "Five greys."), NOTHING),
     "the images moved away": (move_away("shapes"), NOTHING),
     # Files.
     "every file touched": (touch("**/*"), NOTHING),
-    "the clock a year back while trainings wrote": (shift_clock("results/**/seed0/*", -365), NOTHING),
+    "the clock a year back while results were written": (shift_clock("results/**/seed0/*", -365), NOTHING),
     "the clock a day ahead while arrays were written": (shift_clock("data/**/*", 1), NOTHING),
     "a checkpoint over 1 MB touched": (touch("results/shapes/mobilenet_v2/**/model.safetensors"), NOTHING),
     "a checkpoint deleted": (delete("results/shapes/mobilenet_v2/brief/seed0/model.safetensors"), trained(MOBILENET)),
@@ -296,12 +294,12 @@ EDITS = {
 
 
 @pytest.mark.parametrize(("edit", "stale"), EDITS.values(), ids=EDITS)
-def test_an_edit_makes_stale_exactly(study, dry_run, edit, stale):
+def test_an_edit_makes_stale_exactly(study, dry_run, run_why, edit, stale):
     edit(study)
-    reasons = subprocess.run([sys.executable, "scripts/why.py"], cwd=study, capture_output=True, text=True)
-    assert reasons.returncode == 0, reasons.stderr
+    reasons = run_why(study)
+    assert reasons.returncode == 0, reasons.output
     assert dry_run(study).jobs == stale
-    assert ("nothing is stale" not in reasons.stdout) == bool(stale), reasons.stdout
+    assert ("nothing is stale" not in reasons.output) == bool(stale), reasons.output
 
 
 def test_arrays_that_are_made_first_train_only_what_is_new(study, dry_run, snakemake):
@@ -309,7 +307,7 @@ def test_arrays_that_are_made_first_train_only_what_is_new(study, dry_run, snake
     config("[mobilenet_v2, small]", "[mobilenet_v2, small, new]")(study)
     config("small_cnn}", "small_cnn}\n  new: {architecture: small_cnn}")(study)
     planned = dry_run(study)
-    assert planned.jobs > trained(*ALL)  # as Snakemake would have it, so the way out is said
+    assert planned.jobs > trained(*ALL)  # as Snakemake would have it, so a hint is printed
     assert "Make them first: snakemake --cores 2 data/shapes/dataset.json" in planned.output
     assert snakemake(study, "data/shapes/dataset.json").returncode == 0
     assert dry_run(study).jobs == trained(Named("new")) | summarized("new")

@@ -1,4 +1,4 @@
-"""`make why` names what changed, from what to what, for the jobs where the change begins."""
+"""`make why` names each change with its old and new value, at the jobs where it begins."""
 
 import json
 import subprocess
@@ -55,9 +55,9 @@ def test_changed_code_is_named_once_for_all_its_jobs(study):
 def test_missing_file_and_one_never_made_are_told_apart(study):
     (study / GENTLE / "metrics.json").unlink()
     edit(study / "config.yaml", "seeds: [0], set", "seeds: [0, 1], set")
-    told = why(study)
-    assert f"evaluate: missing: {GENTLE}/metrics.json\n" in told
-    assert "train: missing: not made yet\n    results/shapes/small/gentle/seed1/model.safetensors\n" in told
+    output = why(study)
+    assert f"evaluate: missing: {GENTLE}/metrics.json\n" in output
+    assert "train: missing: not made yet\n    results/shapes/small/gentle/seed1/model.safetensors\n" in output
 
 
 @pytest.mark.slow
