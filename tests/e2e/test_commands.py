@@ -1,4 +1,4 @@
-"""The commands around a study, on a finished one: again, after a kill, the summary, the one-page report."""
+"""Commands on a finished study: a second run, a run after a kill, the summary, the one-page report."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ import pytest
 
 @pytest.fixture
 def make_report(study):
-    """`make report` in the study's folder, with the tests' own environment, however it was made."""
+    """Call `make report` in the study's folder, with the environment that runs the tests."""
     if shutil.which("make") is None:
         pytest.skip("needs make")
     (study / ".venv").symlink_to(sys.prefix)
@@ -23,7 +23,7 @@ def make_report(study):
 
 @pytest.fixture
 def working(study):
-    """A plain Snakemake in the middle of its work, stopped there: process and locks stay until it is killed."""
+    """Stop a plain Snakemake while it runs a job: process and locks stay until it is killed."""
     shutil.rmtree(study / "results/shapes/comparison")
     command = [sys.executable, "-m", "snakemake", "--cores", "1"]
     process = subprocess.Popen(command, cwd=study, stderr=subprocess.DEVNULL, start_new_session=True)

@@ -1,4 +1,4 @@
-"""Break something, run: the failure names it. Do what it says, run again: all is well."""
+"""A failure names the broken file. After the fix that its message gives, the next run succeeds."""
 
 import os
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow  # whoever comes first builds the study: a minute on one core
+pytestmark = pytest.mark.slow  # needs the finished study, which takes half a minute to build
 
 EXPERIMENT = "results/shapes/small/gentle/seed0"
 METRICS = f"{EXPERIMENT}/metrics.json"
@@ -14,7 +14,7 @@ METRICS = f"{EXPERIMENT}/metrics.json"
 
 @pytest.fixture
 def fail(study, snakemake) -> Callable[[str], str]:
-    """Run to a target that cannot be made; what the terminal says."""
+    """Run to a target that cannot be built; return the output."""
 
     def run(target: str) -> str:
         done = snakemake(study, target)
@@ -39,7 +39,7 @@ def build(study, snakemake, terminal) -> Callable[..., Path]:
 
 @pytest.fixture
 def terminal() -> list[str]:
-    """What each build has said."""
+    """Return the list that gets the output of each build."""
     return []
 
 
@@ -85,7 +85,7 @@ def test_flipped_bit_is_named_and_the_file_made_again_to_the_last_byte(study, fi
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    build("results/report.md", "all")
+    build(*{METRICS, f"{EXPERIMENT}/{name}"})  # metrics.json is built last
     assert f"{EXPERIMENT}/{name}: damaged, not what was written there" in terminal[-1]
     assert (file.parent / f"{name}.damaged").read_bytes() == content
     for made in ("model.safetensors", "predictions.safetensors", "metrics.json"):
