@@ -1,4 +1,4 @@
-"""A SLURM of the tests' own, on loopback and in a folder of its own, and studies on their way through it."""
+"""Start a SLURM on loopback, with all its files in one folder, and run studies through it."""
 
 import contextlib
 import os
@@ -30,7 +30,7 @@ AccountingStorageTRES=gres/gpu"""
 
 
 def wait_until(happened: Callable[[], object], what: str, seconds: float = 240) -> None:
-    """Look again and again until something has happened; fail where it does not."""
+    """Poll until something has happened; fail if it does not."""
     end = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < end, f"not within {seconds} s: {what}"
@@ -42,11 +42,11 @@ class Slurm:
 
     def __init__(self, accounting: bool = False):
         self.accounting = accounting
-        self.ends = contextlib.ExitStack()  # what has to be done in the end, the last first, whatever goes wrong
+        self.ends = contextlib.ExitStack()  # the cleanup, in reverse order, also after an error
         self.folder = Path(tempfile.mkdtemp(prefix="slurm-"))  # short: a socket's path has 107 characters at most
 
     def __call__(self, *command: str) -> str:
-        """What one of SLURM's own commands prints."""
+        """Call one of SLURM's commands and return its output."""
         return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
 
     def __enter__(self) -> "Slurm":
@@ -76,7 +76,7 @@ class Slurm:
                 link.unlink()
 
     def _configure(self) -> None:
-        """Write the configuration, and link it to where SLURM looks for it."""
+        """Write the configuration, and link to it from where SLURM looks for it."""
         daemons = ("slurmctld", "slurmd", "slurmdbd", "mariadb")
         words = dict(zip((f"{daemon}_port" for daemon in daemons), free_ports(len(daemons)), strict=True))
         words |= {"folder": self.folder, "host": socket.gethostname().partition(".")[0]}
@@ -109,7 +109,7 @@ class Slurm:
         options = ["--no-defaults", "--user=root", f"--datadir={data}"]
         self("mariadb-install-db", *options, "--skip-test-db", "--auth-root-authentication-method=normal")
         options += [f"--socket={mysql_socket}", f"--port={self.words['mariadb_port']}", "--bind-address=127.0.0.1"]
-        options += ["--skip-log-bin", "--innodb-lock-wait-timeout=900"]  # slurmdbd asks for the second
+        options += ["--skip-log-bin", "--innodb-lock-wait-timeout=900"]  # slurmdbd requires the second
         client = [f"--socket={mysql_socket}"]
         self._start("mariadbd", *options, ready=["mariadb-admin", "--no-defaults", *client, "ping"])
         for host in ("127.0.0.1", "localhost"):
@@ -120,7 +120,7 @@ class Slurm:
         self("sacctmgr", "--immediate", "add", "cluster", "test")
 
     def _start(self, *command: str, ready: list[str]) -> None:
-        """Start a daemon that ends with this process, however it ends, and wait until a command says that it is up."""
+        """Start a daemon that ends with this process, and wait until the command `ready` reports that it is up."""
         log = self.folder / f"{command[0]}.output"
         with open(log, "w") as output:
             daemon = subprocess.Popen(["setpriv", "--pdeathsig", "TERM", *command], stdout=output, stderr=output)
@@ -134,7 +134,7 @@ class Slurm:
 
 
 def end(daemon: subprocess.Popen) -> None:
-    """End a daemon, by force where it does not within a minute."""
+    """End a daemon; kill it after a minute."""
     daemon.terminate()
     try:
         daemon.wait(timeout=60)
@@ -153,7 +153,7 @@ def free_ports(count: int) -> list[int]:
 
 @pytest.fixture(scope="session", autouse=True)
 def needs_slurm() -> Iterator[None]:
-    """Skip every test here where no SLURM can be started, before anything is built; one run of them at a time."""
+    """Skip these tests where SLURM cannot be started, before anything is built; one test run at a time uses SLURM."""
     missing = [program for program in NEEDED if shutil.which(program) is None]
     if missing:
         pytest.skip(f"needs {', '.join(missing)}: as root on Debian, `make test-cluster` installs them")
@@ -162,25 +162,25 @@ def needs_slurm() -> Iterator[None]:
     for configuration in (SITE / template.name for template in HERE.glob("*.conf")):
         left_by_us = configuration.is_symlink() and configuration.readlink().match(f"{tempfile.gettempdir()}/slurm-*/*")
         if os.path.lexists(configuration) and not left_by_us:
-            pytest.skip(f"this machine has a SLURM of its own: {configuration}")
+            pytest.skip(f"this machine has its own SLURM: {configuration}")
     SITE.mkdir(exist_ok=True)
     try:
         with FileLock(Path(tempfile.gettempdir(), "deepnets-test-slurm.lock"), blocking=False):
             yield
     except Timeout:
-        pytest.skip(f"other tests on this machine have their SLURM in {SITE}")
+        pytest.skip(f"another test run on this machine has its SLURM in {SITE}")
 
 
 @pytest.fixture(scope="module")
 def slurm() -> Iterator[Slurm]:
-    """A SLURM without accounting."""
+    """Start a SLURM without accounting."""
     with Slurm() as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def slurm_with_accounting() -> Iterator[Slurm]:
-    """A SLURM whose jobs are kept in a database."""
+    """Start a SLURM that keeps its jobs in a database."""
     missing = [program for program in NEEDED_FOR_ACCOUNTING if shutil.which(program) is None]
     if missing:
         pytest.skip(f"needs {', '.join(missing)}: as root on Debian, `make test-cluster` installs them")
@@ -190,20 +190,20 @@ def slurm_with_accounting() -> Iterator[Slurm]:
 
 # -- studies -----------------------------------------------------------------------------------------------------------
 
-# 50 epochs of 1.8 s. All that a state holds: averaged weights, batch norm, several sources of randomness.
+# 50 epochs of 1.8 s, with everything that a saved state holds: averaged weights, batch norm, random augmentation.
 RECIPES = """recipes:
   long: {epochs: 50, batch_size: 8, lr: 0.02, weight_averaging: ema,
     augment: {rotation: 5, random_erasing: 0.3, mixup: 0.2}}
   short: {epochs: 4, batch_size: 8}
 """
-ON_ONE_MACHINE = ("--cores", "2", "--resources", "gpu=0")  # on CPUs, as the jobs that are compared with it
-# The documented command, but that it looks after two seconds what has become of a job.
+ON_ONE_MACHINE = ("--cores", "2", "--resources", "gpu=0")  # on CPUs, like the jobs that are compared with it
+# The documented command, except that it checks jobs after two seconds.
 ON_SLURM = ("--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "2")
 ONE_THREAD = ("--set-threads", "train=1", "evaluate=1")
 
 
 class Run:
-    """A study on its way to a target, in a folder of its own; what is said of a trainer is of the target's."""
+    """A run of Snakemake in a study's folder, up to a target; methods on the trainer are about the target's trainer."""
 
     def __init__(self, slurm: Slurm, folder: Path, target: str, *arguments: str, local: bool = False, **environ: str):
         self.slurm, self.folder, self.terminal = slurm, folder, folder / "terminal.log"
@@ -211,50 +211,50 @@ class Run:
         self.log = folder / "logs" / self.result.relative_to(folder / "results") / "train.log"
         profile = ON_ONE_MACHINE if local else ON_SLURM
         self.command = [sys.executable, "-m", "snakemake", target, *arguments, *profile, *ONE_THREAD]
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where shell lines find `python`
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # shell lines find `python` there
         self.environ = {**os.environ, "PATH": path, **environ}
         self.start()
 
     def start(self, *arguments: str) -> None:
-        """Start Snakemake; again, where it was killed."""
+        """Start Snakemake, the first time or after a kill."""
         with open(self.terminal, "a") as terminal:
             self.process = subprocess.Popen(
                 [*self.command, *arguments], cwd=self.folder, env=self.environ, stdout=terminal, stderr=terminal
             )
 
     def kill(self) -> None:
-        """Kill Snakemake and nothing else: its jobs go on."""
+        """Kill Snakemake alone: its jobs continue."""
         self.process.kill()
         self.process.wait()
 
     def finish(self) -> "Run":
-        """Wait until Snakemake has ended, and assert that it is content."""
+        """Wait until Snakemake has ended, and assert that it has succeeded."""
         assert self.process.wait(timeout=900) == 0, self.said()
         return self
 
     def said(self) -> str:
-        """What Snakemake has printed."""
+        """Return what Snakemake has printed."""
         return self.terminal.read_text()
 
     def trainer_said(self) -> str:
-        """What the last trainer has told; Snakemake empties the log for each."""
+        """Return the log of the last trainer; Snakemake empties it for each."""
         return self.log.read_text() if self.log.exists() else ""
 
     def epochs(self, said: str | None = None) -> list[int]:
-        """The epochs that it has done, or those that a trainer has done who said this."""
+        """Return the finished epochs in this log (default: the log of the last trainer)."""
         return [int(number) for number in re.findall(r"epoch (\d+)/", self.trainer_said() if said is None else said)]
 
     def jobs_said(self) -> list[str]:
-        """What each of the training's jobs has told, the first one first, but of those that Snakemake saw end well."""
+        """Return the log of each training job in order, without the jobs that Snakemake saw succeed."""
         logs = (self.folder / ".snakemake/slurm_logs/rule_train").glob("*/*.log")
         return [log.read_text() for log in sorted(logs, key=lambda log: int(log.stem))]
 
     def wait_for_epoch(self, number: int) -> None:
-        """Wait until so many epochs are done."""
+        """Wait until this epoch is done."""
         self.wait_until(lambda: number in self.epochs(), f"epoch {number}")
 
     def wait_until(self, happened: Callable[[], object], what: str) -> None:
-        """Wait until something has happened while Snakemake is at work."""
+        """Wait until something has happened while Snakemake runs."""
 
         def has_happened() -> object:
             assert self.process.poll() is None, self.said()
@@ -263,20 +263,20 @@ class Run:
         wait_until(has_happened, what)
 
     def job(self, rule: str, state: str, show: str = "%A") -> str:
-        """SLURM's number of the job of a rule, or what else squeue shows of it; empty where none is in that state."""
+        """Return SLURM's number of a rule's job in this state, or another field of squeue; empty without such a job."""
         listed = self.slurm("squeue", "--noheader", f"--states={state}", f"--format=%Z|%k|{show}").splitlines()
         return next((line.split("|")[2] for line in listed if line.startswith(f"{self.folder}|rule_{rule}_")), "")
 
 
 @pytest.fixture(scope="session")
 def run_study() -> type[Run]:
-    """Start Snakemake in a study's folder: `run_study(slurm, folder, target) -> Run`; without SLURM if `local=True`."""
+    """Start Snakemake in a study's folder: `run_study(slurm, folder, target, local=False) -> Run`; local: no SLURM."""
     return Run
 
 
 @pytest.fixture(scope="session")
 def slow_study(root: Path, new_study, snakemake, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
-    """Make a study of a slow network, its images prepared and nothing trained: `slow_study() -> folder`."""
+    """Make a study of a slow network, with prepared images and nothing trained: `slow_study() -> folder`."""
     prepared = new_study(tmp_path_factory.mktemp("prepared") / "study")
     shutil.copy2(root / "tests/cluster/slow_cnn.py", prepared / "scripts/deepnets/models")
     config = prepared / "config.yaml"
@@ -289,7 +289,7 @@ def slow_study(root: Path, new_study, snakemake, tmp_path_factory: pytest.TempPa
 
 @pytest.fixture(scope="session")
 def short_demo(checkout, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
-    """Make the demo of a clone, nothing built, with an epoch for each of its networks: `short_demo() -> folder`."""
+    """Make a clone whose demo trains each network for one epoch, with nothing built: `short_demo() -> folder`."""
 
     def make() -> Path:
         folder = checkout(tmp_path_factory.mktemp("demo") / "study")

@@ -1,4 +1,4 @@
-"""small_cnn, taking its time: a training that lasts without using a core, so that many can be disturbed at once."""
+"""small_cnn with pauses: a training run lasts long without using a core, so that tests can disturb many at once."""
 
 import time
 
@@ -9,7 +9,7 @@ MIN_IMAGE_SIZE = small_cnn.MIN_IMAGE_SIZE
 
 
 class Options(small_cnn.Options):
-    """What config.yaml may say of a slow_cnn: seconds of each step of its training as well."""
+    """The options of a slow_cnn in config.yaml: those of small_cnn, and the seconds of each training step."""
 
     seconds: NonNegativeNumber = 0.2
 

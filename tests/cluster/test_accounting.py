@@ -1,4 +1,4 @@
-"""The documented command where SLURM keeps accounts, and sacct could be asked."""
+"""The documented command works where SLURM keeps accounts, so that sacct is available."""
 
 import json
 

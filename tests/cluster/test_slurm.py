@@ -1,6 +1,6 @@
-"""Studies through a real SLURM: the bytes of a run on one machine, however the jobs are disturbed.
+"""Studies through a real SLURM give the bytes of a run on one machine, however the jobs are disturbed.
 
-All are on their way at once; each test waits for its own.
+All studies run at once; each test waits for its own.
 """
 
 import json
@@ -17,11 +17,11 @@ NETWORKS = ("vgg16", "inception_v3", "resnet50", "mobilenet_v2")
 DEMO = [f"results/digits/{network}/quick/seed0" for network in NETWORKS]
 
 
-# -- what happens to a training ----------------------------------------------------------------------------------------
+# -- disturbances of a training run ------------------------------------------------------------------------------------
 
 
 def left_alone(run):
-    """Nothing happens to it but what it was asked for with."""
+    """Nothing happens to it except through its options."""
 
 
 def cancelled(run):
@@ -33,12 +33,12 @@ def requeued(run):
 
 
 def preempted(run):
-    """By a job of another partition that needs its memory."""
+    """A job of another partition needs its memory."""
     run.slurm("sbatch", "--partition=main", "--mem=120000", "--output=/dev/null", "--wrap=sleep 5")
 
 
 def drained(run):
-    """Its node takes no new job until the training is done and its evaluation waits."""
+    """Its node takes no new job until the training job is done and its evaluation waits."""
     node = run.slurm("hostname", "--short")
     run.slurm("scontrol", "update", f"nodename={node}", "state=drain", "reason=test")
     try:
@@ -56,7 +56,7 @@ def snakemake_killed(run):
 
 
 def snakemake_killed_and_jobs_cancelled(run):
-    """With what docs/cluster.md says to do then."""
+    """The user then does what docs/cluster.md says."""
     run.kill()
     run.slurm("scancel", "--name", re.search(r"SLURM run ID: (\S+)", run.said())[1])
     run.start("--unlock")
@@ -65,15 +65,15 @@ def snakemake_killed_and_jobs_cancelled(run):
 
 
 def asking(*resources):
-    """Snakemake's option for resources other than those that the rules and the profile ask for."""
+    """Return Snakemake's option for other resources than those of the rules and the profile."""
     return "--set-resources", *resources
 
 
-# What happens to a training, and the target and options that it is asked for with.
+# A disturbance of a training run, its target, and its options.
 INTERRUPTED = {
-    # Three minutes: the profile has TERM come half a minute to a minute after the start.
+    # Three minutes: with the profile, TERM comes half a minute to a minute after the start.
     "near its time limit": (left_alone, LONG, *asking("train:runtime=3*attempt")),
-    # SLURM looks every half a minute, and the training would take a minute and a half.
+    # SLURM checks every 30 seconds, and the training run would take 90.
     "past its time limit": (left_alone, LONG, *asking("train:runtime=attempt", "train:slurm_extra='--nice=0'")),
     "cancelled": (cancelled, LONG),
     "requeued": (requeued, LONG),
@@ -85,15 +85,15 @@ CASES = INTERRUPTED | {"Snakemake killed": (snakemake_killed, LONG), "drained": 
 
 @pytest.fixture(scope="module")
 def runs(root, slurm, run_study, slow_study, short_demo) -> Iterator[dict[str, Future]]:
-    """The studies on their way: `runs["drained"].result()` waits for one of them, and asserts that it ends well."""
+    """Start all studies: `runs["drained"].result()` waits for one of them, and asserts that it succeeds."""
     running, ends = [], {}
 
     def start(name, disturb, *arguments, **options):
         run = run_study(slurm, *arguments, **options)
         running.append(run)
-        at_work = pool.submit(lambda: run.wait_for_epoch(1) if name in CASES else None)
-        wait([at_work])  # one after the other, so that each is at its training soon
-        ends[name] = pool.submit(lambda: [at_work.result(), disturb(run), run.finish()][-1])
+        training = pool.submit(lambda: run.wait_for_epoch(1) if name in CASES else None)
+        wait([training])  # one after the other, so that each trains soon
+        ends[name] = pool.submit(lambda: [training.result(), disturb(run), run.finish()][-1])
 
     with ThreadPoolExecutor(20) as pool:
         try:
@@ -109,7 +109,7 @@ def runs(root, slurm, run_study, slow_study, short_demo) -> Iterator[dict[str, F
                 run.kill()
 
 
-# -- what comes of it --------------------------------------------------------------------------------------------------
+# -- the results -------------------------------------------------------------------------------------------------------
 
 
 def test_the_demo_through_slurm_is_the_local_one_to_the_last_byte(runs, slurm, run_study, short_demo, differing):
@@ -146,9 +146,9 @@ def test_a_requeued_training_costs_no_retry(runs):
 def test_a_second_snakemake_puts_no_trainer_beside_the_one_at_work(runs, differing):
     run, local = runs["Snakemake killed"].result(), runs["local"].result()
     first, *later = run.jobs_said()
-    assert run.epochs(first) == local.epochs(), "the first goes on to its end, as if there were no other"
+    assert run.epochs(first) == local.epochs(), "the first continues to its end, as if there were no other"
     assert "waiting for process" in "".join([*later, run.trainer_said()])
-    assert set(run.epochs()) <= {local.epochs()[-1]}, "the last one goes on from what the first has saved"
+    assert set(run.epochs()) <= {local.epochs()[-1]}, "the last one continues from the state that the first has saved"
     assert differing(run.result, local.result) == []
 
 
