@@ -251,7 +251,7 @@ def _experiment(study: Study, result: Result) -> dict[str, Any]:
         "f1": f"{test.f1_macro:.3f}",
         "ece": f"{test.ece:.3f}",
         "epochs": "1 epoch" if result.epochs == 1 else f"{result.epochs} epochs",
-        "time": tables.duration(timing.wall_seconds),
+        "time": tables.format_duration(timing.wall_seconds),
         "warnings": result.warnings,
         "confusions": _confusions(result),
         "figures": [
@@ -299,8 +299,8 @@ def _experiment_table(study: Study, results: list[Result]) -> Markdown:
 def _cost(study: Study) -> dict[str, Any]:
     passed, idle = from_first_to_last(study.jobs)
     return {
-        "passed": tables.duration(passed),
-        "idle": tables.duration(idle) if idle >= 1 else None,
+        "passed": tables.format_duration(passed),
+        "idle": tables.format_duration(idle) if idle >= 1 else None,
         "shares": _shares(study),
         "table": tables.stage_table(by_stage(study.jobs)),
     }

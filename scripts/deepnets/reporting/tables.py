@@ -29,7 +29,7 @@ _DIFFERENCES = 5  # runs of one architecture that get a row of differences each;
 ROWS = 200  # rows of the reference tables; with a thousand rows, code hosts would not show the page
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return a time in a suitable unit with no-break spaces: "4.2 s", "3 min 05 s", "2 h 10 min"."""
     minutes, rest = divmod(round(seconds), 60)
     if seconds < 59.95:
@@ -254,7 +254,7 @@ def _cost_by_network(results: list[Result]) -> Markdown:
         lines.append(
             [
                 *(dataset, display_name(model), on.pop() if len(on) == 1 else "several", len(runs)),
-                *(duration(sum(seconds)), duration(max(seconds))),
+                *(format_duration(sum(seconds)), format_duration(max(seconds))),
                 f"{statistics.median(t.images_per_second for t in timings):,.0f}",
                 f"{max(memory):,.0f}" if max(memory) else MISSING,
             ]
@@ -273,7 +273,7 @@ def _cost_line(result: Result) -> list[object]:
         result.seed,
         f"{_machine(timing)}{split}",
         ", ".join(map(str, timing.resumed_from_epochs)) or MISSING,
-        duration(timing.wall_seconds),
+        format_duration(timing.wall_seconds),
         f"{timing.images_per_second:,.0f}",
         MISSING if timing.peak_memory_mb is None else f"{timing.peak_memory_mb:,.0f}",
     ]
@@ -287,7 +287,12 @@ def stage_table(stages: list[StageTime]) -> Markdown:
     """Return the wall time of all jobs by stage, with the share of each stage."""
     total = sum(stage.seconds for stage in stages)
     rows = [
-        [code(stage.stage), stage.jobs, duration(stage.seconds), f"{stage.seconds / total:.1%}".replace("%", " %")]
+        [
+            code(stage.stage),
+            stage.jobs,
+            format_duration(stage.seconds),
+            f"{stage.seconds / total:.1%}".replace("%", " %"),
+        ]
         for stage in stages
     ]
     return table(["Stage", "Jobs", "Wall time", "Share"], rows, numbers_from=1)
