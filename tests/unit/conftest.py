@@ -1,4 +1,4 @@
-"""A study that nobody trained: the files of finished experiments, with plausible figures that hang together."""
+"""A study without training: write the files of finished experiments with plausible, consistent numbers."""
 
 import csv
 import json
@@ -78,7 +78,7 @@ def write_experiment(
             },
             "train": {"n": 1293, "loss": 0.01447, "accuracy": 0.9958},
             "validation": {"n": 144, "loss": 0.05, "accuracy": accuracy},
-            "test": _test_figures(rng, accuracy, n_test, classes),
+            "test": _test_metrics(rng, accuracy, n_test, classes),
             "warnings": warnings or [],
         },
     )
@@ -101,7 +101,7 @@ def write_experiment(
     return directory
 
 
-def _test_figures(rng: np.random.Generator, accuracy: float, n: int, classes: list[str]) -> dict:
+def _test_metrics(rng: np.random.Generator, accuracy: float, n: int, classes: list[str]) -> dict:
     true = np.arange(n) % len(classes)
     predicted = true.copy()
     wrong = rng.permutation(n)[: n - round(accuracy * n)]

@@ -46,9 +46,10 @@ def format_duration(seconds: float) -> str:
 class Column:
     """A column of the comparison table.
 
-    name: the attribute of a published row that it is compared with; None is shown where that has no such attribute.
-    value: this project's value, of one experiment. scale: what that is multiplied by.
-    format, published_format, difference_format: of this value, of the published one and of their difference.
+    Attributes:
+        name: the attribute of a published row to compare with; a dash is shown if the row has no such attribute.
+        value: this project's value of one experiment, to be multiplied by `scale`.
+        format, published_format, difference_format: for this value, the published one and their difference.
     """
 
     title: str
