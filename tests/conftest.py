@@ -84,7 +84,7 @@ def snakemake() -> Callable[..., subprocess.CompletedProcess[str]]:
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=240,
+            timeout=600,  # seconds; a busy machine takes minutes for the study
         )
 
     return call
