@@ -145,16 +145,16 @@ class Job:
     def trainer(self, kind: type[Trainer], threads: int) -> Trainer:
         """Our trainer, as scripts/train.py sets it up on a CPU; it validates on one image."""
         network, channels = self.network(), self.options.input_shape[0]
-        hardware = configure_device(network, "cpu", self.recipe.precision, threads)
+        device = configure_device(network, "cpu", self.recipe.precision, threads)
         mean_and_std = [0.5] * channels, [0.25] * channels
         return kind(
             network.to(memory_format=torch.channels_last),
             self.recipe,
             Split.of_arrays(self.pixels, self.labels),
             Split.of_arrays(self.pixels[:1], self.labels[:1]),
-            Augmentation(self.recipe.augment, self.options.flips, *mean_and_std, hardware.device),
+            Augmentation(self.recipe.augment, self.options.flips, *mean_and_std, device.device),
             0,
-            hardware,
+            device,
         )
 
 
@@ -190,16 +190,16 @@ def measure(
     batch = job.recipe.batch_size
     if way == "plain":
         network = job.network()
-        hardware = configure_device(network, "cpu", "fp32", threads)
+        device = configure_device(network, "cpu", "fp32", threads)
         torch.use_deterministic_algorithms(False)  # torch's default
     else:
         disable_malloc_trim()
         trainer = job.trainer(ConstantBatch if way == "ceiling" else Trainer, threads)
-        hardware = trainer.hardware
+        device = trainer.device
 
     def tell_of(seconds: float, steps: int) -> None:
         result = {"ms_per_image": 1e3 * seconds / batch, "steps": steps, "batch": batch}
-        tell(result | {"peak_memory_mb": round(hardware.peak_memory_mb()), "precision": hardware.precision})
+        tell(result | {"peak_memory_mb": round(device.peak_memory_mb()), "precision": device.precision})
 
     clock = Epoch(orders, tell_of, images // batch) if epoch else Windows(orders, tell_of)
     if not clock.open():

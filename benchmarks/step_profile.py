@@ -68,9 +68,9 @@ def convolution_flops(trainer: Trainer) -> int:
     return sum(flops for operator, flops in counter.get_flop_counts()["Global"].items() if "conv" in str(operator))
 
 
-def matrix_flops_per_second(hardware: Device) -> float:
+def matrix_flops_per_second(device: Device) -> float:
     """What a square matrix product reaches in the trainer's precision: the fastest of ten."""
-    dtype = torch.bfloat16 if hardware.precision == "bf16" else torch.float32
+    dtype = torch.bfloat16 if device.precision == "bf16" else torch.float32
     left, right = (torch.randn(MATRIX, MATRIX).to(dtype) for _ in range(2))
     seconds = []
     for _ in range(10):
@@ -91,13 +91,13 @@ def main(argv: list[str] | None = None) -> None:
     trainer = job.trainer(Trainer, threads=1)
     spent = step_milliseconds(trainer)
     flops = convolution_flops(trainer) / (spent["convolution"] / 1e3)
-    most = matrix_flops_per_second(trainer.hardware)
+    most = matrix_flops_per_second(trainer.device)
 
     rows = [[kind, f"{ms:.0f}", f"{100 * ms / spent.sum():.1f} %"] for kind, ms in spent.items()]
     rows.append(["the step", f"{spent.sum():.0f}", "100.0 %"])
     print(markdown.table(["work", "ms a step", "share"], rows, 1))
     print(
-        f"\n{args.model} on {args.dataset}, {job.recipe.batch_size} images a step, {trainer.hardware.precision}:"
+        f"\n{args.model} on {args.dataset}, {job.recipe.batch_size} images a step, {trainer.device.precision}:"
         f" {spent.sum() / job.recipe.batch_size:.2f} ms an image. Its convolutions run at {flops / 1e9:.0f} GFLOP/s,"
         f" {100 * flops / most:.0f} % of a {MATRIX}x{MATRIX} matrix product's {most / 1e9:.0f} GFLOP/s."
     )

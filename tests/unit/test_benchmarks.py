@@ -210,14 +210,14 @@ def measured(monkeypatch, root, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(measure, "disable_malloc_trim", lambda: None)  # for this whole process, tests and all
     taken, inputs, precisions = [], [], []
-    take, forward = Split.take, MobileNetV2.forward
+    take, forward = Split.get_batch, MobileNetV2.forward
 
     def watched(self, images):
         inputs.append(images)
         precisions.append("bf16" if torch.is_autocast_enabled("cpu") else str(images.dtype))
         return forward(self, images)
 
-    monkeypatch.setattr(Split, "take", lambda *arguments: taken.append(arguments) or take(*arguments))
+    monkeypatch.setattr(Split, "get_batch", lambda *arguments: taken.append(arguments) or take(*arguments))
     monkeypatch.setattr(MobileNetV2, "forward", watched)
 
     def run(way, dataset, **changes):

@@ -15,8 +15,9 @@ import torch.distributed as dist
 from safetensors.torch import load_file
 from torch import nn
 
-from deepnets.training import distributed
-from deepnets.training.distributed import LOST_EXIT_CODE, Processes
+from deepnets.training import distributed, launch
+from deepnets.training.distributed import ProcessGroup
+from deepnets.training.launch import LOST_EXIT_CODE
 
 CPU = torch.device("cpu")
 
@@ -25,16 +26,16 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize(("n", "count"), [(10, 1), (10, 2), (11, 2), (3, 4), (0, 2), (100, 7)])
 def test_shares_are_equal_to_one_and_together_the_whole(n, count):
-    shares = [range(n)[Processes(rank, count).share(n)] for rank in range(count)]
+    shares = [range(n)[ProcessGroup(rank, count).shard(n)] for rank in range(count)]
     assert [number for share in shares for number in share] == list(range(n))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
 def test_process_that_is_alone_talks_to_nobody():
-    alone, model = Processes(), nn.BatchNorm2d(2)
-    assert (alone.any(False), alone.any(True), alone.agree(3), alone.first) == (False, True, True, True)
-    assert alone.with_shared_statistics(model, CPU) is model
-    assert alone.averaging(model, CPU) is model
+    alone, model = ProcessGroup(), nn.BatchNorm2d(2)
+    assert (alone.any(False), alone.any(True), alone.all_equal(3), alone.is_main) == (False, True, True, True)
+    assert alone.sync_batch_norm(model, CPU) is model
+    assert alone.wrap_ddp(model, CPU) is model
     assert not dist.is_initialized()
 
 
@@ -49,7 +50,7 @@ def silent(monkeypatch):
 def test_shared_batch_norm_is_torchs_own(options):
     torch.manual_seed(0)
     own, shared = nn.BatchNorm2d(3, **options), nn.BatchNorm2d(3, **options)
-    Processes(0, 2).with_shared_statistics(nn.Sequential(shared), CPU)
+    ProcessGroup(0, 2).sync_batch_norm(nn.Sequential(shared), CPU)
     images = [(5 * torch.randn(4, 3, 5, 5) + 100).requires_grad_() for _ in range(2)]
     images[1].data.copy_(images[0].data)
     weights = torch.randn(4, 3, 5, 5)
@@ -66,7 +67,7 @@ def test_shared_batch_norm_is_torchs_own(options):
 @pytest.mark.usefixtures("silent")
 def test_shared_batch_norm_takes_vectors_and_bfloat16():
     norm = nn.Sequential(nn.BatchNorm1d(3))
-    Processes(0, 2).with_shared_statistics(norm, CPU)
+    ProcessGroup(0, 2).sync_batch_norm(norm, CPU)
     output = norm(torch.tensor([[0.0, 1, 2], [2, 3, 4]], dtype=torch.bfloat16))
     assert output.dtype == torch.bfloat16
     torch.testing.assert_close(output.float(), torch.tensor([[-1.0] * 3, [1.0] * 3]), rtol=0.01, atol=0.01)
@@ -83,7 +84,7 @@ def test_shared_batch_norm_takes_vectors_and_bfloat16():
 )
 def test_loss_of_another_process_is_told_from_a_defect(monkeypatch, message, lost):
     monkeypatch.setattr(dist, "is_initialized", lambda: True)
-    assert distributed.is_lost(RuntimeError(message)) == lost
+    assert distributed.is_connection_lost(RuntimeError(message)) == lost
 
 
 @pytest.mark.parametrize(
@@ -97,14 +98,14 @@ def test_loss_of_another_process_is_told_from_a_defect(monkeypatch, message, los
 )
 def test_cause_is_what_came_first_and_was_not_caused(failures, cause):
     notes = {rank: SimpleNamespace(exitcode=code, timestamp=time) for rank, (code, time) in enumerate(failures)}
-    assert distributed._cause(notes)[0] == cause
+    assert launch._cause(notes)[0] == cause
 
 
 # -- starting and watching them ----------------------------------------------------------------------------------------
 
 LAUNCHER = """
 import os, sys
-from deepnets.training.distributed import launch
+from deepnets.training.launch import launch
 from deepnets.utils.command_line import run
 from deepnets.utils.logging import log_to
 log_to(None)
@@ -171,8 +172,8 @@ def test_killed_process_is_named_with_its_signal_and_the_others_are_ended(start,
     os.kill(pid(tmp_path, 1), signal.SIGKILL)
     assert is_gone(other, 5)
     assert process.communicate()[1] == (
-        "error: process 2 of 2 was ended by SIGKILL (the system's way when memory runs out), and the others stopped;"
-        " run the same command again: it goes on from the last saved state.\nThen run the same command again.\n"
+        "error: process 2 of 2 was ended by SIGKILL (usually because memory ran out), and the others stopped;"
+        " the next run continues from the last saved state.\nThen run the same command again.\n"
     )
     assert process.returncode == 2
 

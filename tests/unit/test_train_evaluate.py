@@ -28,8 +28,9 @@ from torchvision.models import MobileNetV2
 import evaluate
 import train
 from deepnets.config.recipe import Recipe
-from deepnets.training import experiment_dir as experiment_files
-from deepnets.training.distributed import Processes
+from deepnets.evaluation import evaluate as evaluation
+from deepnets.training import experiment, experiment_dir, launch
+from deepnets.training.distributed import ProcessGroup
 from deepnets.training.trainer import Trainer
 from deepnets.utils.command_line import run
 from deepnets.utils.errors import UserError
@@ -244,7 +245,7 @@ def test_evaluation_sees_the_validation_images_of_the_training(finished):
 
 
 def test_large_training_part_is_measured_on_a_fixed_sample(data, copy, monkeypatch):
-    monkeypatch.setattr(evaluate, "TRAIN_IMAGES", 20)
+    monkeypatch.setattr(evaluation, "TRAIN_IMAGES", 20)
     call(evaluate.main, evaluate_arguments(data, copy))
     once = (copy / "metrics.json").read_bytes()
     call(evaluate.main, evaluate_arguments(data, copy))
@@ -284,7 +285,7 @@ def test_terminated_training_saves_says_so_and_goes_on_to_the_same_bytes(root, f
         lines += process.stderr
     assert process.returncode == 75
     assert all(line.startswith("digits/mobilenet_v2/quick/seed3: ") for line in lines)  # no warning of any library
-    assert "interrupted; run the same command again" in lines[-1]
+    assert "interrupted; the same command continues" in lines[-1]
     assert not (tmp_path / "model.safetensors").exists()
     assert result(finish(data, tmp_path)) == result(finished)
     (resumed,) = timing(tmp_path)["resumed_from_epochs"]
@@ -398,9 +399,9 @@ def test_full_disk_at_the_end_is_one_line_and_costs_no_training(data, tmp_path, 
         raise OSError(28, "No space left on device")
 
     short = JOB | {"spec": SPEC | {"recipe": SPEC["recipe"] | {"epochs": 2}}}
-    monkeypatch.setattr("deepnets.training.trainer.SAVE_SHARE", math.inf)  # save after every epoch, however short
+    monkeypatch.setattr("deepnets.training.checkpoints.SAVE_SHARE", math.inf)  # save after every epoch, however short
     with monkeypatch.context() as patch:
-        patch.setattr(experiment_files, "save_tensors", full)
+        patch.setattr(experiment_dir, "save_tensors", full)
         line = last_words(train, train_arguments(data, tmp_path, short), caplog)
     assert "cannot write the results (No space left on device); free some disk space" in line
     call(train.main, train_arguments(data, tmp_path, short))
@@ -437,7 +438,7 @@ def test_batches_are_halved_until_they_fit_and_timing_says_so(data, tmp_path, mo
     gentle = JOB | {"spec": SPEC | {"recipe": SPEC["recipe"] | {"lr": 1e-3}}}  # batch norm over four images is rough
     call(train.main, train_arguments(data, tmp_path, gentle))
     assert (timing(tmp_path)["batch_size"], timing(tmp_path)["accumulation"]) == (16, 4)
-    assert "out of memory; going on from the last saved state with each batch of 16 in 4 parts" in caplog.text
+    assert "out of memory; continuing from the last saved state with each batch of 16 in 4 micro-batches" in caplog.text
 
 
 def test_batches_that_cannot_be_halved_any_more_end_in_a_line(data, tmp_path, monkeypatch, caplog):
@@ -453,24 +454,28 @@ def test_of_several_processes_none_halves_its_batches_alone(data, tmp_path, monk
     def full(*_arguments):
         raise MemoryError
 
-    hardware = SimpleNamespace(precision="fp32", threads=1)
-    trainer = SimpleNamespace(fit=full, train_split=[], hardware=hardware, accumulation=2)
-    monkeypatch.setattr(train, "build_trainer", lambda *_arguments: trainer)
+    device, group = SimpleNamespace(precision="fp32", threads=1), ProcessGroup(0, 2)
+    recipe = Recipe(**SPEC["recipe"])
+    trainer = SimpleNamespace(fit=full, train_split=[], device=device, group=group, accumulation=2, recipe=recipe)
+    monkeypatch.setattr(experiment, "_build_trainer", lambda *_arguments: trainer)
+    monkeypatch.setattr(launch, "is_launched", lambda: True)
+    monkeypatch.setattr(launch, "process_group", lambda: group)
+    monkeypatch.setattr(experiment, "connected", lambda *_arguments, **_options: contextlib.nullcontext())
     with pytest.raises(UserError, match="out of memory; set accumulation: 4 in the recipe"):
-        call(train.train, train.parse_args(train_arguments(data, tmp_path)), Processes(0, 2), False)
+        call(train.main, train_arguments(data, tmp_path))
 
 
 def test_more_gpus_than_torch_sees_are_refused(data, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    arguments = [*train_arguments(data, tmp_path), "--gpus", "4"]
+    monkeypatch.setattr(experiment, "acquire_gpus", lambda count: contextlib.nullcontext(["GPU-1"]))
     with pytest.raises(UserError, match="--gpus 4: torch sees 1 here; ask for fewer"):
-        train.launch(train.parse_args(arguments), arguments)
+        call(train.main, [*train_arguments(data, tmp_path), "--gpus", "4"])
 
 
 def test_gpu_that_torch_cannot_use_is_told(data, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(train, "acquire_gpus", lambda count: contextlib.nullcontext(["GPU-1"]))
-    monkeypatch.setattr(train, "train", lambda *_arguments: None)
+    monkeypatch.setattr(experiment, "acquire_gpus", lambda count: contextlib.nullcontext(["GPU-1"]))
+    monkeypatch.setattr(experiment, "_train", lambda *_arguments: None)
     call(train.main, [*train_arguments(data, tmp_path), "--gpus", "1"])
     assert "digits/mobilenet_v2/quick/seed3: on the CPU: torch cannot use the GPU" in caplog.text
 
@@ -479,6 +484,6 @@ def test_gpu_that_torch_cannot_use_is_told(data, tmp_path, monkeypatch, caplog):
 def test_gpu_that_nobody_asked_for_is_told(data, tmp_path, monkeypatch, caplog, seen):
     caplog.set_level("INFO")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: seen)
-    monkeypatch.setattr(train, "train", lambda *_arguments: None)
+    monkeypatch.setattr(experiment, "_train", lambda *_arguments: None)
     call(train.main, train_arguments(data, tmp_path))
-    assert ("on the CPU: no GPU was asked for, though torch sees one; to use it" in caplog.text) == seen
+    assert ("on the CPU: no GPU was requested, though torch sees one; to use it" in caplog.text) == seen

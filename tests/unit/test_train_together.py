@@ -102,6 +102,7 @@ def timing(folder: Path) -> dict:
 def test_two_processes_teach_resnet50_the_digits_as_well_as_one_and_say_it_once(start, tmp_path):
     for count in (1, 2):
         lines = finish(start(tmp_path / str(count), count, "resnet50", epochs=5)).splitlines()
+        lines = [line for line in lines if ", step " not in line]  # of slow epochs
         assert [line.split(":")[0] for line in lines] == [NAME] * 6  # one line to begin with, and one for each epoch
     one, two = (history(tmp_path / count) for count in "12")
     assert two[0]["train_loss"] == pytest.approx(one[0]["train_loss"], rel=0.05)
@@ -134,7 +135,7 @@ def test_terminated_training_is_saved_and_goes_on_with_any_number_of_processes(s
     os.kill(process.pid if victim == "launcher" else workers(process)[1].pid, signal.SIGTERM)
     said = process.communicate(timeout=60)[1]
     assert process.returncode == 75
-    assert said.splitlines()[-1].startswith(f"{NAME}: interrupted; run the same command again")
+    assert said.splitlines()[-1].startswith(f"{NAME}: interrupted; the same command continues")
     assert "Traceback" not in said
     assert "resumed at epoch 1." in finish(start(tmp_path, 1, epochs=4))
     assert len(history(tmp_path)) == 4

@@ -21,7 +21,8 @@ from deepnets.data.splits import Split
 from deepnets.training.augmentation import Augmentation
 from deepnets.training.checkpoints import CheckpointDir
 from deepnets.training.device import Device
-from deepnets.training.distributed import ALONE, Processes, joined, launched, own_rank
+from deepnets.training.distributed import SINGLE_PROCESS, ProcessGroup, connected
+from deepnets.training.launch import is_launched, process_group
 from deepnets.training.trainer import Interrupted, Trainer
 from deepnets.utils.errors import UserError
 
@@ -32,42 +33,44 @@ def main() -> None:
     scenarios, folder = json.loads(sys.argv[1]), Path(sys.argv[2])
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    if not launched():
-        train_all(scenarios, folder, ALONE)
+    if not is_launched():
+        train_all(scenarios, folder, SINGLE_PROCESS)
         return
-    processes = own_rank()
-    with joined(processes, cuda=False):
-        train_all(scenarios, folder, processes)
+    group = process_group()
+    with connected(group, cuda=False):
+        train_all(scenarios, folder, group)
 
 
-def train_all(scenarios: dict, folder: Path, processes: Processes) -> None:
+def train_all(scenarios: dict, folder: Path, group: ProcessGroup) -> None:
     for name, scenario in scenarios.items():
         out = folder / name
         out.mkdir(parents=True, exist_ok=True)
-        processes.wait()
-        (out / f"{processes.rank}.json").write_text(json.dumps(train(scenario, out, processes)))
+        group.barrier()
+        (out / f"{group.rank}.json").write_text(json.dumps(train(scenario, out, group)))
 
 
-def train(scenario: dict, folder: Path, processes: Processes) -> dict:
+def train(scenario: dict, folder: Path, group: ProcessGroup) -> dict:
     """Train, and say how it ended and where it then stood."""
     trainer = build(
-        processes,
+        group,
         scenario.get("recipe", {}),
         scenario.get("norm", False),
         scenario.get("dropout", 0.0),
         scenario.get("validation", 7),
     )
-    states = CheckpointDir(folder / "states", "key", lambda line: None)
-    if not processes.first:
-        states.save = refuse_to_write
+    checkpoints = CheckpointDir(folder / "states", "key", lambda line: None)
+    if not group.is_main:
+        checkpoints.save = refuse_to_write
     stop_after, stopped_rank = scenario.get("stop_after"), scenario.get("stopped_rank", 0)
     asked = iter(range(1, 1000))
     said, ended = [], "finished"
     try:
-        network = trainer.fit(states, said.append, lambda: next(asked) == stop_after and processes.rank == stopped_rank)
+        network = trainer.fit(
+            checkpoints, said.append, lambda: next(asked) == stop_after and group.rank == stopped_rank
+        )
         save_file(
             {name: tensor.contiguous() for name, tensor in network.state_dict().items()},
-            folder / f"{processes.rank}.safetensors",
+            folder / f"{group.rank}.safetensors",
         )
     except Interrupted:
         ended = "interrupted"
@@ -80,12 +83,12 @@ def refuse_to_write(*_arguments) -> None:
     raise AssertionError("only the first process writes")
 
 
-def build(processes: Processes, recipe: dict, norm: bool, dropout: float, validation: int) -> Trainer:
+def build(group: ProcessGroup, recipe: dict, norm: bool, dropout: float, validation: int) -> Trainer:
     recipe = Recipe(**{"epochs": 3, "batch_size": 11, "lr": 0.1, **recipe})
     augmentation = Augmentation(recipe.augment, True, [0.4], [0.3], CPU)
-    whole, hardware = separable(34 + validation), Device(CPU, recipe.precision, 1, True)
-    parts = whole.select(torch.arange(34)), whole.select(torch.arange(34, 34 + validation))
-    return Trainer(network(norm, dropout), recipe, *parts, augmentation, 7, hardware, processes)
+    whole, device = separable(34 + validation), Device(CPU, recipe.precision, 1, True)
+    splits = whole.subset(torch.arange(34)), whole.subset(torch.arange(34, 34 + validation))
+    return Trainer(network(norm, dropout), recipe, *splits, augmentation, 7, device, group)
 
 
 def network(norm: bool, dropout: float) -> nn.Module:

@@ -1,4 +1,4 @@
-"""A split of a dataset as training and evaluation read it, and how validation is drawn from the training images."""
+"""A split of a dataset as training and evaluation read it, and how the validation split is drawn."""
 
 import warnings
 from dataclasses import dataclass, replace
@@ -13,11 +13,11 @@ from deepnets.utils.errors import UserError
 
 @dataclass(frozen=True)
 class Split:
-    """Images and labels of one part of a dataset.
+    """Images and labels of one split of a dataset.
 
-    images: uint8 (M, H, W, C), possibly memory-mapped. labels: int64 (M,). rows: int64 (N,), which of the M belong to
-    this part; None for all. All three are on one device. on_disk: the images, where they are so many that their file is
-    not in memory; None where it is, or where the images are on a device.
+    images: uint8 (M, H, W, C), possibly memory-mapped. labels: int64 (M,). rows: int64 (N,), the indices of the images
+    that belong to this split; None for all. All three are on one device. on_disk: the mapped images if their file is
+    too large to be read into memory; None if it is in memory, or if the images are on a GPU.
     """
 
     images: Tensor
@@ -27,25 +27,25 @@ class Split:
 
     @classmethod
     def of_arrays(cls, images: np.ndarray, labels: np.ndarray) -> "Split":
-        """All rows of two arrays, which are shared and not copied."""
+        """All rows of two arrays; they are shared, not copied."""
         with warnings.catch_warnings():  # a mapped file is read-only; nothing here writes to it
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-            part = cls(torch.from_numpy(images), torch.from_numpy(labels))
-        if not is_on_disk(images):
-            return part
+            split = cls(torch.from_numpy(images), torch.from_numpy(labels))
+        if not (isinstance(images, np.memmap) and is_on_disk(images)):
+            return split
         read_at_random(images)
-        return replace(part, on_disk=images)
+        return replace(split, on_disk=images)
 
     def __len__(self) -> int:
         return len(self.labels if self.rows is None else self.rows)
 
     @property
-    def side(self) -> int:
-        """Image side in pixels."""
+    def image_size(self) -> int:
+        """Height and width of the images in pixels."""
         return self.images.shape[1]
 
     def to(self, device: torch.device) -> "Split":
-        """The same part on the device where it fits in half of its free memory, else unchanged on the host."""
+        """The same split on the device if it fits in half of the free memory there; else unchanged on the host."""
         if device.type == "cpu" or self.images.nbytes > torch.cuda.mem_get_info(device)[0] // 2:
             return self
         if self.on_disk is not None:
@@ -53,20 +53,20 @@ class Split:
         rows = None if self.rows is None else self.rows.to(device)
         return Split(self.images.to(device), self.labels.to(device), rows)
 
-    def select(self, rows: Tensor) -> "Split":
-        """The part made of these rows, int64 (N,), of all images; nothing is copied."""
+    def subset(self, rows: Tensor) -> "Split":
+        """The split with these rows, int64 (N,), of all images; nothing is copied."""
         return replace(self, rows=rows.to(self.labels.device))
 
-    def expect(self, index: Tensor) -> None:
-        """Tell the disk of images that will soon be taken, by `index` as there; it reads them in the meantime."""
+    def prefetch(self, index: Tensor) -> None:
+        """Prefetch the images at `index`, int64 (n,) in 0..N-1: the system reads them from the disk meanwhile."""
         if self.on_disk is not None:
             read_ahead(self.on_disk, (index if self.rows is None else self.rows[index]).numpy())
 
-    def take(self, index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+    def get_batch(self, index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
         """Images (n, C, H, W) and labels (n,) at `index`, int64 (n,) in 0..N-1, on `device`.
 
-        A part on a GPU gives them without waiting for it, where `index` is there too. Of a part on the host the rows
-        are gathered there, while the GPU works, and pinned: from other memory the copy may wait for the steps before.
+        If the split and `index` are on a GPU, this does not wait for the GPU. If the split is on the host, the rows are
+        gathered there while the GPU works, in pinned memory: a copy from other memory may wait for earlier steps.
         """
         index = index.to(self.labels.device)
         rows = index if self.rows is None else self.rows[index]
@@ -76,40 +76,40 @@ class Split:
         return images.to(device, non_blocking=True).permute(0, 3, 1, 2), labels.to(device, non_blocking=True)
 
     def all_labels(self) -> Tensor:
-        """Labels of the part, int64 (N,), on the CPU."""
+        """Labels of the split, int64 (N,), on the CPU."""
         return (self.labels if self.rows is None else self.labels[self.rows]).cpu()
 
 
 def split_train_validation(labels: np.ndarray, fraction: float, seed: int, info: dict) -> tuple[np.ndarray, np.ndarray]:
-    """Draw a validation part from the training part, stratified by class.
+    """Divide the training images into a training and a validation split, stratified by class.
 
     Args:
         labels: int64 (N,).
-        fraction: share of the validation part, in (0, 0.5].
+        fraction: fraction of the images that go to the validation split, in (0, 0.5].
         seed: the same labels, fraction and seed give the same split.
-        info: the content of dataset.json; errors name the dataset and the class as it does.
+        info: the content of dataset.json; errors use its names of the dataset and the classes.
 
     Returns:
         Indices of the training and of the validation images, int64, each in ascending order.
 
     Raises:
-        UserError: a class has a single image, or there are too few images for every class to be in both parts.
+        UserError: a class has a single image, or there are too few images for every class to be in both splits.
     """
     from sklearn.model_selection import train_test_split
 
     classes, counts = np.unique(labels, return_counts=True)
     if counts.min() < 2:
         raise UserError(
-            f"datasets.{info['dataset']}: class {info['classes'][classes[counts.argmin()]]!r} has one training image;"
-            " validation needs a second. Add images or remove the class."
+            f"datasets.{info['dataset']}: class {info['classes'][classes[counts.argmin()]]!r} has one training image,"
+            " but needs two: one for validation. Add images or remove the class."
         )
     try:
         train, validation = train_test_split(
             np.arange(len(labels)), test_size=fraction, random_state=seed, stratify=labels
         )
-    except ValueError as error:  # scikit-learn's words name the sizes and the number of classes
+    except ValueError as error:  # scikit-learn's message has the sizes and the number of classes
         raise UserError(
-            f"datasets.{info['dataset']}: a validation part of {fraction:g} cannot be drawn from {len(labels)} training"
-            f" images: {error} Change the recipe's `validation_fraction`, or add images."
+            f"datasets.{info['dataset']}: a validation split of {fraction:g} cannot be drawn from {len(labels)}"
+            f" training images: {error} Change the recipe's `validation_fraction`, or add images."
         ) from None
     return np.sort(train), np.sort(validation)

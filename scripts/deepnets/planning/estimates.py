@@ -15,7 +15,7 @@ BYTES_PER_PARAMETER = 12  # weight, gradient and a copy in transit, 4 bytes each
 # Of a core, for each parameter in each optimizer step: VGG-16 on the digits of docs/runs/demo, half of its time.
 NANOSECONDS_PER_PARAMETER = 2
 EVALUATION_MB = 1000  # a process that has loaded torch, and the images and labels that it reads
-EVALUATION_BATCH = 256  # as in engine.py, which loads torch
+EVALUATION_BATCH = 256  # as in training/inference.py, which loads torch
 
 
 def memory_mb(spec: dict, input_shape: tuple[int, int, int], on_gpu: bool = False) -> int:

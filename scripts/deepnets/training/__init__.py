@@ -1,1 +1,1 @@
-"""The training loop and what it stands on: augmentation, optimizer, checkpoints, device, several processes."""
+"""The training loop and its parts: augmentation, optimizer, checkpoints, device, several processes."""

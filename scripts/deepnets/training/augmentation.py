@@ -1,9 +1,9 @@
-"""Batched augmentation, on whatever device the batch is on: draw the randomness for a whole batch, then apply it.
+"""Batched augmentation, on the device of the batch: draw the random numbers for a whole batch, then apply them.
 
-Each `draw_*` takes a generator and returns tensors with one entry per image; each deed (`crop_at`, `flip_where`, ...)
-is a plain function of images and draws, tested on hand-made draws against a slow per-image loop. `Augmentation` puts
+Each `draw_*` takes a generator and returns tensors with one entry per image. Each transform (`crop_at`, `flip_where`,
+...) is a plain function of images and draws; the tests compare it with a slow loop over images. `Augmentation` applies
 them in this order: crop and flip (exact, on uint8) -> affine (on floats, outside is black) -> normalise ->
-cutout and random erasing (the hole holds 0, the dataset's mean) -> mixup or cutmix.
+cutout and random erasing (the box is filled with 0, the dataset's mean) -> mixup or cutmix.
 """
 
 import math
@@ -25,7 +25,7 @@ def draw_offsets(n: int, padding: int, generator: torch.Generator) -> Tensor:
 def crop_at(images: Tensor, offsets: Tensor, padding: int) -> Tensor:
     """Shift each image of (N, C, H, W) inside a black frame `padding` pixels wide; same shape, dtype and device.
 
-    One gather over flat pixel positions serves the whole batch; a loop over crops would cost a kernel per image.
+    One gather over pixel positions crops the whole batch; a loop over crops would need a kernel per image.
     """
     n, _, height, width = images.shape
     padded = F.pad(images.permute(0, 2, 3, 1), (0, 0, padding, padding, padding, padding))  # (N, H+2p, W+2p, C)
@@ -57,7 +57,7 @@ def draw_affine(n: int, augment: Augment, generator: torch.Generator) -> Tensor:
 
     angle, shear = uniform(math.radians(augment.rotation)), uniform(math.radians(augment.shear)).tan()
     zoom = 1 / (1 + uniform(augment.scale))  # from output to input: a larger object reads from a smaller area
-    # translate is a fraction of the side, and the side is 2 long in these coordinates
+    # translate is a fraction of the image size, which is 2 in these coordinates
     shift_x, shift_y = uniform(2 * augment.translate), uniform(2 * augment.translate)
     cos, sin = angle.cos() * zoom, angle.sin() * zoom
     row_x = torch.stack([cos, cos * shear - sin, shift_x], dim=1)
@@ -71,16 +71,16 @@ def affine_by(images: Tensor, matrices: Tensor) -> Tensor:
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def draw_boxes(n: int, heights: Tensor, widths: Tensor, side: tuple[int, int], generator: torch.Generator) -> Tensor:
+def draw_boxes(n: int, heights: Tensor, widths: Tensor, size: tuple[int, int], generator: torch.Generator) -> Tensor:
     """Boxes for `erase_boxes`: int64 (n, 4) as top, bottom, left, right; the centre is uniform over the image.
 
     Args:
         n: number of images.
         heights, widths: int64 (n,), pixels before clipping at the border.
-        side: the images' height and width in pixels.
+        size: the images' height and width in pixels.
         generator: source of randomness, on the images' device.
     """
-    height, width = side
+    height, width = size
     centre_y = torch.randint(height, (n,), generator=generator, device=generator.device)
     centre_x = torch.randint(width, (n,), generator=generator, device=generator.device)
     top, left = centre_y - heights // 2, centre_x - widths // 2
@@ -101,24 +101,24 @@ def box_mask(boxes: Tensor, height: int, width: int) -> Tensor:
 
 
 def erase_boxes(images: Tensor, boxes: Tensor) -> Tensor:
-    """Fill each image's box with 0, which is the dataset's mean once images are normalised."""
+    """Fill each image's box with 0, the dataset's mean after normalisation."""
     return images.masked_fill(box_mask(boxes, *images.shape[-2:]), 0)
 
 
-def draw_erasing(n: int, probability: float, side: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """Boxes of random erasing (Zhong et al. 2020, arXiv 1708.04896): int64 (n, 4), empty where the coin says no.
+def draw_erasing(n: int, probability: float, size: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """Boxes of random erasing (Zhong et al. 2020, arXiv 1708.04896): int64 (n, 4), empty where the image is not erased.
 
-    Area uniform in 2 %..33 % of the image, aspect ratio log-uniform in 0.3..3.3, as torchvision's RandomErasing has
-    them; where that draws again until the box lies inside the image, here it is cut at the border.
+    Area uniform in 2 %..33 % of the image, aspect ratio log-uniform in 0.3..3.3, as in torchvision's RandomErasing.
+    torchvision repeats the draw until the box lies inside the image; here the box is clipped at the border.
     """
-    height, width = side
+    height, width = size
     area = torch.empty(n, device=generator.device).uniform_(0.02, 0.33, generator=generator) * height * width
     log_ratio = math.log(3.3)
     ratio = torch.empty(n, device=generator.device).uniform_(-log_ratio, log_ratio, generator=generator).exp()
     coins = draw_coins(n, probability, generator)
     heights = (area * ratio).sqrt().round().long().clamp(1, height) * coins
     widths = (area / ratio).sqrt().round().long().clamp(1, width) * coins
-    return draw_boxes(n, heights, widths, side, generator)
+    return draw_boxes(n, heights, widths, size, generator)
 
 
 def mix_with_neighbour(images: Tensor, weight: float) -> Tensor:
@@ -130,7 +130,7 @@ def mix_with_neighbour(images: Tensor, weight: float) -> Tensor:
 
 
 def paste_from_neighbour(images: Tensor, boxes: Tensor) -> Tensor:
-    """CutMix (Yun et al. 2019, arXiv 1905.04899): each image's box is taken from the previous image of the batch."""
+    """CutMix (Yun et al. 2019, arXiv 1905.04899): each image's box is copied from the previous image of the batch."""
     return torch.where(box_mask(boxes, *images.shape[-2:]), images.roll(1, 0), images)
 
 
@@ -139,7 +139,7 @@ class Batch:
     """Augmented images with the labels to learn.
 
     images: float (N, C, H, W). labels: int64 (N,). other_labels: the labels mixed in, or None.
-    weight: share of `labels` in the loss, float (N,), or None; the rest is `other_labels`'s.
+    weight: weight of `labels` in the loss, float (N,), or None; `other_labels` have 1 - weight.
     """
 
     images: Tensor
@@ -155,7 +155,7 @@ class Augmentation:
         augment: ranges and probabilities.
         may_flip: whether the dataset allows mirrored images (never for digits or letters).
         mean, std: float (C,), in fractions of 255.
-        device: where the batches are.
+        device: the device of the batches.
     """
 
     def __init__(self, augment: Augment, may_flip: bool, mean: list[float], std: list[float], device: torch.device):
@@ -167,12 +167,12 @@ class Augmentation:
         self.offset = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=device)[:, None, None]
 
     def normalise(self, images: Tensor) -> Tensor:
-        """uint8 (N, C, H, W) to float32 of zero mean and unit variance per channel over the training part."""
+        """uint8 (N, C, H, W) to float32 with zero mean and unit variance per channel over the training split."""
         return torch.addcmul(self.offset, images.float(), self.scale)
 
     def __call__(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Batch:
-        """Augment uint8 images (N, C, H, W) with int64 labels (N,); the inputs are left untouched."""
-        augment, n, side = self.augment, len(images), (images.shape[-2], images.shape[-1])
+        """Augment uint8 images (N, C, H, W) with int64 labels (N,); the inputs are not changed."""
+        augment, n, image_size = self.augment, len(images), (images.shape[-2], images.shape[-1])
         if augment.crop_padding:
             images = crop_at(images, draw_offsets(n, augment.crop_padding, generator), augment.crop_padding)
         if self.flips:
@@ -183,19 +183,18 @@ class Augmentation:
         else:
             images = self.normalise(images)
         if augment.cutout:
-            size = torch.full((n,), augment.cutout, device=images.device)
-            images = erase_boxes(images, draw_boxes(n, size, size, side, generator))
+            sides = torch.full((n,), augment.cutout, device=images.device)
+            images = erase_boxes(images, draw_boxes(n, sides, sides, image_size, generator))
         if augment.random_erasing:
-            images = erase_boxes(images, draw_erasing(n, augment.random_erasing, side, generator))
+            images = erase_boxes(images, draw_erasing(n, augment.random_erasing, image_size, generator))
         return self._mix(images, labels, generator)
 
     def _mix(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Batch:
-        """Mixup, cutmix, or either with equal chance where the recipe asks for both."""
+        """Apply mixup or cutmix; if the recipe has both, one of them with equal probability."""
         augment = self.augment
         if not (augment.mixup or augment.cutmix):
             return Batch(images, labels)
-        # One choice and one weight per batch, as in both papers; drawn on the host, because reading a draw back from
-        # a GPU would stall the epoch.
+        # One choice and one weight per batch, as in both papers; drawn on the host, as reading from a GPU would stall.
         host = np.random.default_rng(generator.initial_seed())
         if augment.cutmix and (not augment.mixup or host.random() < 0.5):
             area = 1 - host.beta(augment.cutmix, augment.cutmix)

@@ -1,4 +1,4 @@
-"""Weights and resume states on disk: safetensors, never pickle; a file is whole or it is not there."""
+"""Checkpoints to resume from: safetensors, never pickle; a file is complete or absent."""
 
 import contextlib
 import json
@@ -15,30 +15,33 @@ from deepnets.utils.files import sha256_file, write_json
 from deepnets.utils.tensors import load_tensors, save_tensors
 
 RESUME_FORMAT = 1
+SAVE_SHARE = 0.02  # largest fraction of the training time that saving may take
+SAVE_SECONDS = 180.0  # within a long epoch, the least time between two saves
+SAVED_BYTES_PER_SECOND = 3e8  # with checksum and flush, on an ordinary disk: an estimate for the first save
 
 
 class CheckpointDir:
-    """The resume states of one training: the newest two, each checked before it is believed.
+    """The checkpoints of one training run: the newest two, each verified before it is used.
 
-    A state is `state-<step>.safetensors`, all that is saved, and, written last, `state-<step>.json` with its checksum:
-    without the second file the first does not count. The folder is no output of any rule, so that Snakemake leaves it
-    alone.
+    A checkpoint is `state-<step>.safetensors`, which holds everything, and `state-<step>.json` with its checksum. The
+    second file is written last; without it the first is ignored. No rule declares the folder as an output, so
+    Snakemake leaves it alone.
 
     Args:
-        folder: where the states are; made at the first save.
-        key: hash of the spec and the code; a state with another key is never loaded.
-        say: takes one line for the user.
+        folder: where the checkpoints are; created by the first save.
+        key: hash of the spec and the code; a checkpoint with another key is never loaded.
+        log: takes one line for the user.
     """
 
-    def __init__(self, folder: str | Path, key: str, say: Callable[[str], None]):
-        self.folder, self.key, self.say = Path(folder), key, say
+    def __init__(self, folder: str | Path, key: str, log: Callable[[str], None]):
+        self.folder, self.key, self.log = Path(folder), key, log
         self.seconds_of_last_save = 0.0
 
     def save(self, step: int, tensors: dict[str, Tensor], progress: dict) -> None:
-        """Save a state and drop all but the two newest; a full disk costs the new state only, never an old one.
+        """Save a checkpoint and remove all but the two newest; a full disk never costs an older one.
 
         Args:
-            step: optimizer steps done; names the state and orders it.
+            step: optimizer steps done; names and orders the checkpoint.
             tensors: everything that is a tensor.
             progress: everything else, JSON-able.
         """
@@ -48,12 +51,12 @@ class CheckpointDir:
             save_tensors(weights, tensors, {"progress": json.dumps(progress, allow_nan=False)})  # rows keep their order
             write_json(marker, {"format": RESUME_FORMAT, "key": self.key, "sha256": sha256_file(weights)})
         except OSError as error:
-            self.say(f"warning: {weights}: could not save the state to resume from ({error}).")
-        self._sweep(step)
+            self.log(f"warning: {weights}: could not save the state to resume from ({error}).")
+        self._remove_old(step)
         self.seconds_of_last_save = time.monotonic() - start
 
     def load(self) -> tuple[dict[str, Tensor], dict] | None:
-        """The newest state that is whole and of this key, as (tensors, progress), or None where there is none."""
+        """The newest complete checkpoint with this key, as (tensors, progress); None if there is none."""
         for step in self._steps():
             weights, marker = self._files(step)
             try:
@@ -65,25 +68,48 @@ class CheckpointDir:
                 tensors, metadata = load_tensors(weights)
                 return tensors, json.loads(metadata["progress"])
             except (OSError, ValueError, KeyError, TypeError, UserError) as error:
-                self.say(f"warning: {weights}: cannot resume from it ({error}); trying the one before.")
+                self.log(f"warning: {weights}: cannot resume from it ({error}); trying the one before.")
         return None
 
-    def _sweep(self, step: int) -> None:
-        """Remove all but the two newest states up to `step`, and what a killed or failed save has left.
+    def _remove_old(self, step: int) -> None:
+        """Remove all but the two newest checkpoints up to `step`, and leftovers of a killed or failed save.
 
-        A later state is damaged or of another configuration, else the training had gone on from it.
+        A later checkpoint is damaged or of another configuration; otherwise training would have resumed from it.
         """
         newest = [number for number in self._steps() if number <= step][:2]
         keep = {file for number in newest for file in self._files(number)}
         files = self.folder.iterdir() if self.folder.is_dir() else []
-        for file in sorted(set(files) - keep):  # "json" sorts first: a state without its marker does not count
-            with contextlib.suppress(OSError):  # what cannot be removed costs space, nothing else
+        for file in sorted(set(files) - keep):  # "json" sorts first: without its marker a checkpoint is ignored
+            with contextlib.suppress(OSError):  # a file that cannot be removed costs space, nothing else
                 file.unlink()
 
     def _files(self, step: int) -> tuple[Path, Path]:
         return self.folder / f"state-{step}.safetensors", self.folder / f"state-{step}.json"
 
     def _steps(self) -> list[int]:
-        """Steps of all states with a marker, newest first, by number and not by name."""
+        """Steps of all checkpoints with a marker, newest first, by number and not by name."""
         names = os.listdir(self.folder) if self.folder.is_dir() else []
         return sorted((int(m[1]) for m in map(re.compile(r"state-(\d+)\.json").fullmatch, names) if m), reverse=True)
+
+
+class SaveTimer:
+    """When the next checkpoint is due, so that saving takes at most SAVE_SHARE of the time.
+
+    Args:
+        checkpoints: knows how long the last save took.
+        weight_bytes: bytes of all weights, to estimate the time of the first save.
+    """
+
+    def __init__(self, checkpoints: CheckpointDir, weight_bytes: int):
+        self.checkpoints = checkpoints
+        self.first_save_seconds = 2 * weight_bytes / SAVED_BYTES_PER_SECOND  # weights and momentum
+        self.restart()
+
+    def restart(self) -> None:
+        """Count the time from now."""
+        self.last_save = time.monotonic()
+
+    def is_due(self, within_epoch: bool = False) -> bool:
+        """Whether it is time to save; within an epoch, at most every SAVE_SECONDS."""
+        interval = (self.checkpoints.seconds_of_last_save or self.first_save_seconds) / SAVE_SHARE
+        return time.monotonic() - self.last_save > (max(SAVE_SECONDS, interval) if within_epoch else interval)

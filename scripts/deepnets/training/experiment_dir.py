@@ -1,4 +1,4 @@
-"""The files of a trained experiment: who may write them, and what is in them."""
+"""The folder of an experiment: the lock that keeps other trainers out, and the files that training writes."""
 
 import contextlib
 import csv
@@ -21,33 +21,31 @@ from deepnets.utils.machine import in_batch_job
 from deepnets.utils.tensors import load_tensors, save_tensors
 
 WAIT_SECONDS = 60.0
-RESUME_FOLDER = ".resume"  # in the experiment's folder; no output of any rule, so that Snakemake leaves it alone
+RESUME_FOLDER = ".resume"  # in the experiment's folder; no rule declares it as an output, so Snakemake leaves it alone
 
 
-def label(names: dict) -> str:
-    """An experiment for the terminal: digits/resnet50/quick/seed0."""
+def experiment_name(names: dict) -> str:
+    """The name of an experiment in messages: digits/resnet50/quick/seed0."""
     return "{dataset}/{model}/{recipe}/seed{seed}".format(**names)
 
 
 @contextlib.contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Hold an experiment's folder for this process alone, waiting for another trainer to leave it.
+    """Lock an experiment's folder for this process, and wait for another trainer to finish.
 
-    Snakemake's own children can outlive it, and the next start would train the same experiment beside them. These end
-    within a minute. The jobs of a batch system go on to their end, so that a job waits for as long as it may run. The
-    lock is the kernel's: it ends with its process, however that dies.
+    Snakemake's child processes can outlive it, and the next start would train the same experiment at the same time.
+    Such a child ends within a minute. The jobs of a batch system run to their end, so a batch job waits as long as it
+    may run. The kernel releases the lock when its process ends, however it ends.
 
     Raises:
-        UserError: another trainer is still at it, named by its process and host; or the folder cannot be written.
+        UserError: another trainer still runs, the message has its process and host; or the folder cannot be written.
     """
     lock, owner = FileLock(folder / ".train.lock"), folder / ".train.owner"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _acquire(lock, folder, owner)
     except OSError as error:
-        raise UserError(
-            f"{folder}: cannot write here ({error.strerror}); make it writable, then run the same command again."
-        ) from None
+        raise UserError(f"{folder}: cannot write here ({error.strerror}); make the folder writable.") from None
     try:
         remove_leftovers(folder)
         owner.write_text(f"process {os.getpid()} on {platform.node()}")
@@ -67,8 +65,8 @@ def _acquire(lock: FileLock, folder: Path, owner: Path) -> None:
         lock.acquire(timeout=seconds, poll_interval=between)
     except Timeout:
         raise UserError(
-            f"{folder}: {_read(owner)} is still training here; wait until it has finished, or end it, "
-            "then run the same command again: it goes on from the last saved state."
+            f"{folder}: {_read(owner)} is still training here; wait until it has finished, or end it: "
+            "the next run continues from the last saved state."
         ) from None
 
 
@@ -87,10 +85,10 @@ def write_results(
     Args:
         folder: the experiment's folder.
         network: the trained network.
-        trainer: knows how the training went.
+        trainer: the trainer after `fit`.
         spec: the experiment's spec.
-        info: the dataset's facts, from dataset.json.
-        keeps_memory: what `hardware.disable_malloc_trim` returned.
+        info: the content of dataset.json.
+        keeps_memory: the return value of `device.disable_malloc_trim`.
 
     Raises:
         UserError: a file cannot be written (full disk, read-only folder).
@@ -100,12 +98,13 @@ def write_results(
         with record_checksums("train", history, timing, model):
             _write_history(history, trainer.progress.history)
             write_json(timing, _timing(trainer, keeps_memory))
-            facts = {key: info[key] for key in ("classes", "input_shape", "mean", "std")}
-            save_tensors(model, dict(network.state_dict()), {"spec": spec, "spec_sha256": spec_sha256(spec), **facts})
+            of_dataset = {key: info[key] for key in ("classes", "input_shape", "mean", "std")}
+            metadata = {"spec": spec, "spec_sha256": spec_sha256(spec), **of_dataset}
+            save_tensors(model, dict(network.state_dict()), metadata)
     except OSError as error:
         raise UserError(
             f"{error.filename or folder}: cannot write the results ({error.strerror}); free some disk space or make "
-            "the folder writable, then run the same command again: it goes on from the last saved state."
+            "the folder writable: the next run continues from the last saved state."
         ) from None
 
 
@@ -117,37 +116,37 @@ def _write_history(path: Path, rows: list[dict]) -> None:
 
 
 def _timing(trainer: Trainer, keeps_memory: bool) -> dict:
-    """What timing.json says: all that may differ between two runs that compute the same thing."""
-    progress, recipe, hardware = trainer.progress, trainer.recipe, trainer.hardware
+    """The content of timing.json: everything that may differ between two runs that compute the same thing."""
+    progress, recipe, device = trainer.progress, trainer.recipe, trainer.device
     seconds = sum(row["seconds"] for row in progress.history)
     images = trainer.steps_per_epoch * trainer.batch_size * recipe.epochs
     return {
-        **hardware.describe(),
-        # Nothing chooses these two: no network was measured slower with them. Precision is chosen, by device and layer,
-        # as bfloat16 is slower in some; threads are, by how many trainings share the cores.
+        **device.describe(),
+        # Always these two: no network was measured slower with them. The precision depends on the device and the layer,
+        # as some are slower in bfloat16; the threads depend on how many training runs share the cores.
         "memory_format": "channels_last",
         "allocator": "keeps freed memory" if keeps_memory else "default",
-        "processes": trainer.processes.count,
+        "processes": trainer.group.world_size,
         "epochs": recipe.epochs,
         "batch_size": trainer.batch_size,
         "accumulation": trainer.accumulation,
         "train_seconds": round(seconds, 3),
         "wall_seconds": round(progress.wall_seconds, 3),
         "images_per_second": round(images / seconds, 1),
-        "peak_memory_mb": round(hardware.peak_memory_mb(), 1),
+        "peak_memory_mb": round(device.peak_memory_mb(), 1),
         "resumed_from_epochs": progress.resumed_from,
     }
 
 
 def load_model_file(path: str | Path) -> tuple[dict, dict]:
-    """The weights of model.safetensors by name, and its metadata with every value decoded.
+    """The weights of model.safetensors by name, and its metadata with every value decoded from JSON.
 
     Raises:
-        UserError: the file is missing, damaged or of another program.
+        UserError: the file is missing, damaged or not written by this program.
     """
     tensors, metadata = load_tensors(path)
     try:
         decoded = {key: value if key == "spec_sha256" else json.loads(value) for key, value in metadata.items()}
     except ValueError:
-        raise UserError(f"{path}: not a model of this program; delete it and run the same command again.") from None
+        raise UserError(f"{path}: not a model of this program; delete it.") from None
     return tensors, decoded

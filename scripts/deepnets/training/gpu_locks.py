@@ -1,7 +1,7 @@
-"""GPUs lent by lock file: each to one job at a time, whoever has started the job.
+"""Locks on GPUs: each GPU is used by one job at a time, whoever started the job.
 
-Within one Snakemake its resource `gpu` keeps jobs apart; the locks do it for two of them, or two users, on one machine,
-and say which GPU is whose. They are the kernel's, and so end with their process, however that dies.
+Within one Snakemake the resource `gpu` keeps jobs apart. The locks do that for several Snakemakes or users on one
+machine, and decide which job uses which GPU. The kernel releases a lock when its process ends, however it ends.
 """
 
 import contextlib
@@ -17,20 +17,22 @@ from deepnets.utils.errors import UserError
 from deepnets.utils.logging import LOG
 from deepnets.utils.machine import in_batch_job, installed_gpus, visible_gpus
 
-# Where all jobs of this machine look; containers that share GPUs but not /tmp name a folder that they share.
+# All jobs of this machine use this folder; containers that share GPUs but not /tmp need a folder that they share.
 LOCKS = Path(os.environ.get("DEEPNETS_LOCKS", "/tmp"))
 
 
 @contextlib.contextmanager
 def acquire_gpus(count: int) -> Iterator[list[str]]:
-    """Keep `count` GPUs for this process and its children, waiting until so many are free; call before CUDA is used.
+    """Lock `count` GPUs for this process and its children, and wait until they are free; call before CUDA is used.
 
-    CUDA_VISIBLE_DEVICES then names them alone, by nvidia-smi's numbers where by numbers: CUDA's own go by speed. Where
-    nothing tells of GPUs, nothing is done; nor in a job to which the batch system has given as many as are asked for.
-    The context is the list of their names.
+    CUDA_VISIBLE_DEVICES is set to these GPUs. Numbers are those of nvidia-smi, as CUDA's own follow the speed. Without
+    GPUs nothing is done, and neither in a job that got exactly `count` GPUs from the batch system.
+
+    Yields:
+        The names of the GPUs.
 
     Raises:
-        UserError: there are fewer than `count`; or the locks cannot be written.
+        UserError: there are fewer than `count` GPUs, or the locks cannot be written.
     """
     names = visible_gpus() if count else []
     if not names or (len(names) == count and in_batch_job()):
@@ -51,16 +53,16 @@ def _wait_for(count: int, names: list[str]) -> dict[str, FileLock]:
     uuids = installed_gpus()
     files = {name: LOCKS / f"deepnets-gpu-{_identity(name, uuids).replace('/', '-')}.lock" for name in names}
     waited = False
-    while len(locks := _take(count, files)) < count:
+    while len(locks := _try_to_lock(count, files)) < count:
         if not waited:
-            LOG.info("waiting for a GPU: all that are here are lent (%s)", ", ".join(map(str, files.values())))
+            LOG.info("waiting for a GPU: all are in use (%s)", ", ".join(map(str, files.values())))
             waited = True
-        time.sleep(random.uniform(0.5, 1.5))  # two that each took what the other needs do not meet for ever
+        time.sleep(random.uniform(0.5, 1.5))  # random, so that two jobs that need the same GPUs do not collide forever
     return locks
 
 
-def _take(count: int, files: dict[str, Path]) -> dict[str, FileLock]:
-    """The locks of the first `count` GPUs that are free; of fewer, none."""
+def _try_to_lock(count: int, files: dict[str, Path]) -> dict[str, FileLock]:
+    """The locks of the first `count` GPUs that are free; empty if fewer are free."""
     locks = {}
     for name, file in files.items():
         locks[name] = FileLock(file, mode=0o666)  # for every user
@@ -70,8 +72,8 @@ def _take(count: int, files: dict[str, Path]) -> dict[str, FileLock]:
             del locks[name]
         except OSError as error:
             raise UserError(
-                f"{file}: cannot lock a GPU here ({error.strerror}); make it writable for all, or set DEEPNETS_LOCKS to"
-                " a folder that is."
+                f"{file}: cannot lock a GPU here ({error.strerror}); make the folder writable for all users, or set"
+                " DEEPNETS_LOCKS to a folder that is."
             ) from None
         if len(locks) == count:
             return locks
@@ -85,7 +87,7 @@ def _release(locks: dict[str, FileLock]) -> None:
 
 
 def _identity(name: str, uuids: list[str]) -> str:
-    """The UUID behind a name, which is a number or the start of a UUID; the name itself where nobody knows."""
+    """The UUID of a GPU whose name is a number or the start of a UUID; the name itself if the UUID is unknown."""
     if name.isdigit():
         return uuids[int(name)] if int(name) < len(uuids) else name
     return next((uuid for uuid in uuids if uuid.startswith(name)), name)

@@ -6,25 +6,33 @@ from torch import Tensor, nn
 from deepnets.data.splits import Split
 from deepnets.training.augmentation import Augmentation
 from deepnets.training.device import Device
-from deepnets.training.distributed import ALONE, Processes
+from deepnets.training.distributed import SINGLE_PROCESS, ProcessGroup
 
 EVALUATION_BATCH = 256
 
 
 def predict(
-    model: nn.Module, part: Split, augmentation: Augmentation, hardware: Device, processes: Processes = ALONE
+    model: nn.Module, split: Split, augmentation: Augmentation, device: Device, group: ProcessGroup = SINGLE_PROCESS
 ) -> Tensor:
-    """Logits of every image, without augmentation: float32 (N, num_classes), on the CPU, in the order of the part."""
+    """Logits of every image: float32 (N, num_classes), on the CPU, in the order of the split.
+
+    Args:
+        model: the network, already on the device; it is switched to evaluation.
+        split: the N images.
+        augmentation: only its normalisation is used.
+        device: device and precision.
+        group: the processes that share the work; each gets all logits.
+    """
     model.eval()
     logits = []
-    with torch.inference_mode(), hardware.autocast():
-        for index in torch.arange(len(part))[processes.share(len(part))].split(EVALUATION_BATCH):
-            part.expect(index)
-            images, _ = part.take(index, hardware.device)
+    with torch.inference_mode(), device.autocast():
+        for index in torch.arange(len(split))[group.shard(len(split))].split(EVALUATION_BATCH):
+            split.prefetch(index)
+            images, _ = split.get_batch(index, device.device)
             logits.append(model(channels_last(augmentation.normalise(images))).float())
-    return processes.whole(torch.cat(logits).cpu(), len(part))
+    return group.all_gather(torch.cat(logits).cpu(), len(split))
 
 
 def channels_last(images: Tensor) -> Tensor:
-    """Images (N, C, H, W) with the channels innermost in memory, as convolutions are fastest."""
+    """Images (N, C, H, W) with the channels innermost in memory, the fastest layout for convolutions."""
     return images.contiguous(memory_format=torch.channels_last)

@@ -9,7 +9,7 @@ import threading
 import pytest
 from filelock import FileLock
 
-from deepnets.training import gpu_locks as gpu_slots
+from deepnets.training import gpu_locks
 from deepnets.training.gpu_locks import acquire_gpus
 from deepnets.utils.errors import UserError
 
@@ -29,7 +29,7 @@ def gpus(fake_gpus, tmp_path, monkeypatch):
     def put(count: int) -> list[str]:
         environment, uuids = fake_gpus(tmp_path, count)
         os.environ.update(environment)
-        monkeypatch.setattr(gpu_slots, "LOCKS", tmp_path)
+        monkeypatch.setattr(gpu_locks, "LOCKS", tmp_path)
         return uuids
 
     return put
@@ -76,7 +76,7 @@ def test_job_waits_until_a_gpu_is_free_and_says_so(gpus, hold, caplog):
     timer.start()
     with acquire_gpus(1):
         assert said() == uuid
-    assert "waiting for a GPU: all that are here are lent" in caplog.text
+    assert "waiting for a GPU: all are in use" in caplog.text
     timer.join()
 
 
@@ -86,7 +86,7 @@ def test_gpu_comes_back_when_its_job_is_killed(root, gpus, tmp_path):
     with subprocess.Popen([sys.executable, "-c", HOLDER], stdout=subprocess.PIPE, text=True, env=environment) as job:
         assert job.stdout.readline() == f"{uuid}\n"
         files = {uuid: tmp_path / f"deepnets-gpu-{uuid}.lock"}
-        assert gpu_slots._take(1, files) == {}
+        assert gpu_locks._try_to_lock(1, files) == {}
         job.send_signal(signal.SIGKILL)
     with acquire_gpus(1):
         assert said() == uuid
@@ -104,7 +104,7 @@ def test_gpu_comes_back_after_an_error(gpus):
 def test_job_that_must_wait_for_two_keeps_none(gpus, hold, tmp_path):
     free, taken = gpus(2)
     hold(taken)
-    assert gpu_slots._take(2, {name: tmp_path / f"deepnets-gpu-{name}.lock" for name in (free, taken)}) == {}
+    assert gpu_locks._try_to_lock(2, {name: tmp_path / f"deepnets-gpu-{name}.lock" for name in (free, taken)}) == {}
     with acquire_gpus(1):
         assert said() == free
 
@@ -164,6 +164,6 @@ def test_every_user_may_lock_a_gpu(gpus, tmp_path):
 def test_folder_without_room_for_locks_is_one_clear_line(gpus, tmp_path, monkeypatch):
     gpus(1)
     (tmp_path / "file").touch()
-    monkeypatch.setattr(gpu_slots, "LOCKS", tmp_path / "file")
+    monkeypatch.setattr(gpu_locks, "LOCKS", tmp_path / "file")
     with pytest.raises(UserError, match=r"GPU-.*\.lock: cannot lock a GPU here .* set DEEPNETS_LOCKS to a folder"):
         acquire_gpus(1).__enter__()

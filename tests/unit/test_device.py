@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from deepnets.training import device as hardware
+from deepnets.training import device as device_module
 from deepnets.training.device import Device, configure_device, disable_malloc_trim
 from deepnets.utils.machine import usable_cores
 
@@ -45,7 +45,7 @@ def test_cpu_is_deterministic_and_fills_no_memory_in_vain():
 
 
 def test_threads_are_cut_to_the_cores_that_may_be_used(monkeypatch):
-    monkeypatch.setattr(hardware, "usable_cores", lambda: 1)
+    monkeypatch.setattr(device_module, "usable_cores", lambda: 1)
     assert configure_device(DENSE, "cpu", "fp32", 64).threads == torch.get_num_threads() == 1
 
 
@@ -103,11 +103,11 @@ def test_depthwise_convolutions_with_slow_bf16_kernels_compute_in_float32(stride
 
 def test_copy_of_a_model_with_depthwise_convolutions_has_weights_of_its_own():
     model = nn.Sequential(nn.Conv2d(4, 4, 3, stride=2, groups=4))
-    hardware = configure_device(model, "cpu", "bf16", 1)
+    device = configure_device(model, "cpu", "bf16", 1)
     twin = copy.deepcopy(model)
     nn.init.zeros_(model[0].weight)
     nn.init.zeros_(model[0].bias)
-    with hardware.autocast():
+    with device.autocast():
         assert twin(torch.ones(1, 4, 5, 5)).abs().sum() > 0
 
 
@@ -129,11 +129,11 @@ def test_description_is_json_with_what_timing_json_promises():
 
 
 def test_peak_memory_counts_what_was_allocated():
-    hardware = Device(CPU, "fp32", 1, True)
-    hardware.synchronize()  # nothing to wait for on a CPU
-    more = hardware.peak_memory_mb() + 200  # a peak never falls: enough that it must rise
+    device = Device(CPU, "fp32", 1, True)
+    device.synchronize()  # nothing to wait for on a CPU
+    more = device.peak_memory_mb() + 200  # a peak never falls: enough that it must rise
     torch.ones(round(more * 1e6 / 4))
-    assert more < hardware.peak_memory_mb() < 2 * more + 1000
+    assert more < device.peak_memory_mb() < 2 * more + 1000
 
 
 FAULTS_OF_100_MB = """
@@ -163,11 +163,11 @@ def test_keeping_memory_is_left_alone_where_the_library_is_not_glibc(monkeypatch
     def missing(_name):
         raise OSError("libc.so.6: cannot open shared object file")
 
-    monkeypatch.setattr(hardware.ctypes, "CDLL", missing)
+    monkeypatch.setattr(device_module.ctypes, "CDLL", missing)
     assert not disable_malloc_trim()
 
 
 def test_memory_is_not_said_to_be_kept_where_glibc_refuses(monkeypatch):
     refusing = SimpleNamespace(mallopt=lambda option, value: 0)
-    monkeypatch.setattr(hardware.ctypes, "CDLL", lambda name: refusing)
+    monkeypatch.setattr(device_module.ctypes, "CDLL", lambda name: refusing)
     assert not disable_malloc_trim()

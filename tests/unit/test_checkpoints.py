@@ -9,7 +9,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from deepnets.training import checkpoints as checkpoint
+from deepnets.training import checkpoints as checkpoints_module
 from deepnets.training.checkpoints import CheckpointDir
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import canonical_json
@@ -128,7 +128,7 @@ def full_disk(monkeypatch):
         def fail(*_args):
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr(safetensors.torch if function == "save_file" else checkpoint, function, fail)
+        monkeypatch.setattr(safetensors.torch if function == "save_file" else checkpoints_module, function, fail)
 
     return fill
 
@@ -238,7 +238,7 @@ def test_killed_save_leaves_the_old_states(two, said, monkeypatch, function):
     def killed(*_args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(safetensors.torch if function == "save_file" else checkpoint, function, killed)
+    monkeypatch.setattr(safetensors.torch if function == "save_file" else checkpoints_module, function, killed)
     with pytest.raises(KeyboardInterrupt):
         two.save(11, tensors(11), PROGRESS)
     assert step_loaded(two) == 10

@@ -19,15 +19,16 @@ from deepnets.data.splits import Split
 from deepnets.training.augmentation import Augmentation, Batch
 from deepnets.training.checkpoints import CheckpointDir
 from deepnets.training.device import Device
-from deepnets.training.distributed import Processes
+from deepnets.training.distributed import ProcessGroup
 from deepnets.training.inference import predict
+from deepnets.training.loss import cross_entropy
 from deepnets.training.optim import learning_rate, parameter_groups
 from deepnets.training.seeds import ORDER, derived_seed
-from deepnets.training.trainer import Interrupted, Trainer, _loss
+from deepnets.training.trainer import Interrupted, Trainer
 from deepnets.utils.errors import UserError
 
 CPU = torch.device("cpu")
-HARDWARE = Device(CPU, "fp32", threads=1, deterministic=True)
+DEVICE = Device(CPU, "fp32", threads=1, deterministic=True)
 MEAN, STD = 0.4, 0.3
 TIMES = {"seconds", "images_per_second"}
 
@@ -53,9 +54,9 @@ def trainer(model: nn.Module | None = None, train: Split | None = None, validati
     recipe = Recipe(**{"epochs": 3, "batch_size": 10, "lr": 0.1, **recipe})
     augmentation = Augmentation(recipe.augment, False, [MEAN], [STD], CPU)
     whole = separable()
-    train = train or whole.select(torch.arange(34))  # three whole batches and a rest
-    validation = validation or whole.select(torch.arange(34, 40))
-    return Trainer(model or network(), recipe, train, validation, augmentation, 7, HARDWARE)
+    train = train or whole.subset(torch.arange(34))  # three whole batches and a rest
+    validation = validation or whole.subset(torch.arange(34, 40))
+    return Trainer(model or network(), recipe, train, validation, augmentation, 7, DEVICE)
 
 
 class After:
@@ -72,7 +73,7 @@ class After:
 
 
 @pytest.fixture
-def states(tmp_path) -> CheckpointDir:
+def checkpoints(tmp_path) -> CheckpointDir:
     return CheckpointDir(tmp_path / "resume", "key", lambda line: None)
 
 
@@ -85,20 +86,20 @@ def fit(tmp_path):
     count = itertools.count()
 
     def run(make, stops=(), error=None):
-        states = CheckpointDir(tmp_path / str(next(count)), "key", lambda line: None)
+        checkpoints = CheckpointDir(tmp_path / str(next(count)), "key", lambda line: None)
         for steps in stops:
             with pytest.raises(error or Interrupted):
-                make().fit(states, should_stop=After(steps, error))
+                make().fit(checkpoints, should_stop=After(steps, error))
         last = make()
-        weights = last.fit(states).state_dict()
+        weights = last.fit(checkpoints).state_dict()
         return weights, [{k: v for k, v in row.items() if k not in TIMES} for row in last.progress.history]
 
     return run
 
 
-def forget(states) -> None:
+def forget(checkpoints) -> None:
     """Let the next training begin anew."""
-    shutil.rmtree(states.folder, ignore_errors=True)
+    shutil.rmtree(checkpoints.folder, ignore_errors=True)
 
 
 def same(one, two) -> bool:
@@ -112,7 +113,7 @@ def same(one, two) -> bool:
 # -- correct: against a plain loop -----------------------------------------------------------------------------------
 
 
-def test_plain_loop_reaches_the_same_weights(states):
+def test_plain_loop_reaches_the_same_weights(checkpoints):
     ours = trainer(epochs=2)
     model, part = copy.deepcopy(ours.model), separable()
     optimizer = torch.optim.SGD(parameter_groups(model, 5e-4), lr=1.0, momentum=0.9, nesterov=True)
@@ -126,7 +127,7 @@ def test_plain_loop_reaches_the_same_weights(states):
             optimizer.zero_grad()
             F.cross_entropy(model(images), part.labels[rows]).backward()
             optimizer.step()
-    torch.testing.assert_close(ours.fit(states).state_dict(), model.state_dict(), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(ours.fit(checkpoints).state_dict(), model.state_dict(), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.slow
@@ -138,10 +139,10 @@ def test_compiled_network_reaches_almost_the_same_weights(fit, tmp_path, monkeyp
     torch.testing.assert_close(compiled, plain, rtol=1e-3, atol=1e-5)
 
 
-def test_a_separable_problem_is_learned(states):
+def test_a_separable_problem_is_learned(checkpoints):
     train, validation = separable(120), separable(60, seed=1)
     learner = trainer(train=train, validation=validation, epochs=12)
-    losses = [row["train_loss"] for row in (learner.fit(states), learner)[1].progress.history]
+    losses = [row["train_loss"] for row in (learner.fit(checkpoints), learner)[1].progress.history]
     last = learner.progress.history[-1]
     assert last["val_accuracy"] > 0.95
     assert last["train_accuracy"] > 0.95
@@ -164,19 +165,19 @@ def test_seed_changes_the_order(fit):
 
 
 @pytest.mark.parametrize("accumulation", [2, 5])
-def test_accumulation_changes_nothing_but_memory(states, accumulation):
-    whole = trainer(network(norm=False), label_smoothing=0.1).fit(states).state_dict()
-    forget(states)
+def test_accumulation_changes_nothing_but_memory(checkpoints, accumulation):
+    whole = trainer(network(norm=False), label_smoothing=0.1).fit(checkpoints).state_dict()
+    forget(checkpoints)
     augment = {"label_smoothing": 0.1, "accumulation": accumulation}
-    pieces = trainer(network(norm=False), **augment).fit(states).state_dict()
+    pieces = trainer(network(norm=False), **augment).fit(checkpoints).state_dict()
     torch.testing.assert_close(pieces, whole, rtol=1e-4, atol=1e-6)  # sums in another order
 
 
-def test_accumulation_of_mixed_images_changes_nothing_either(states):
+def test_accumulation_of_mixed_images_changes_nothing_either(checkpoints):
     recipe = {"augment": {"cutmix": 1.0}, "epochs": 2}
-    whole = trainer(network(norm=False), **recipe).fit(states).state_dict()
-    forget(states)
-    pieces = trainer(network(norm=False), accumulation=5, **recipe).fit(states).state_dict()
+    whole = trainer(network(norm=False), **recipe).fit(checkpoints).state_dict()
+    forget(checkpoints)
+    pieces = trainer(network(norm=False), accumulation=5, **recipe).fit(checkpoints).state_dict()
     torch.testing.assert_close(pieces, whole, rtol=1e-4, atol=1e-6)
 
 
@@ -192,7 +193,7 @@ def test_clipped_gradients_have_the_recipes_norm():
 
 
 def test_smoothed_loss_equals_a_hand_calculation():
-    loss = _loss(torch.tensor([[math.log(2), 0.0, 0.0]]), Batch(torch.zeros(1), torch.tensor([0])), 0.3)
+    loss = cross_entropy(torch.tensor([[math.log(2), 0.0, 0.0]]), Batch(torch.zeros(1), torch.tensor([0])), 0.3)
     target = [0.8, 0.1, 0.1]  # 0.7 of the label, and 0.1 for each of three classes
     assert loss.item() == pytest.approx(-target[0] * math.log(0.5) - 0.2 * math.log(0.25))
 
@@ -201,7 +202,7 @@ def test_mixed_loss_weighs_both_labels():
     logits = torch.tensor([[math.log(2), 0.0, 0.0], [0.0, 0.0, 0.0]])
     batch = Batch(torch.zeros(2), torch.tensor([0, 1]), torch.tensor([1, 0]), torch.tensor([0.75, 0.25]))
     expected = (0.75 * math.log(2) + 0.25 * math.log(4) + math.log(3)) / 2
-    assert _loss(logits, batch, 0.0).item() == pytest.approx(expected)
+    assert cross_entropy(logits, batch, 0.0).item() == pytest.approx(expected)
 
 
 # -- killed anywhere, same bits --------------------------------------------------------------------------------------
@@ -243,38 +244,38 @@ def test_training_killed_without_a_word_ends_with_the_same_bits(fit, step):
     assert same(fit(make, [step], error=KeyboardInterrupt), fit(make))
 
 
-def test_interrupted_training_goes_on_where_it_stopped(states):
+def test_interrupted_training_goes_on_where_it_stopped(checkpoints):
     with pytest.raises(Interrupted):
-        trainer().fit(states, should_stop=After(5))
+        trainer().fit(checkpoints, should_stop=After(5))
     steps, resumed = [], trainer()
     step, resumed._step = resumed._step, lambda *args: (steps.append(args[:2]), step(*args))
-    resumed.fit(states)
+    resumed.fit(checkpoints)
     assert steps == [(1, 2), (2, 0), (2, 1), (2, 2)]  # (epoch, step)
     assert resumed.progress.resumed_from == [pytest.approx(5 / 3, abs=0.001)]
 
 
 def test_resumed_training_says_so(tmp_path):
     said = []
-    states = CheckpointDir(tmp_path, "key", said.append)
+    checkpoints = CheckpointDir(tmp_path, "key", said.append)
     with pytest.raises(Interrupted):
-        trainer().fit(states, should_stop=After(4))
-    trainer().fit(states)
+        trainer().fit(checkpoints, should_stop=After(4))
+    trainer().fit(checkpoints)
     assert said == ["resumed at epoch 1.333 of 3"]
 
 
-def test_state_is_saved_after_an_epoch(states):
+def test_state_is_saved_after_an_epoch(checkpoints):
     with pytest.raises(KeyboardInterrupt):
-        trainer(epochs=2).fit(states, should_stop=After(4, KeyboardInterrupt))
-    _tensors, progress = states.load()
+        trainer(epochs=2).fit(checkpoints, should_stop=After(4, KeyboardInterrupt))
+    _tensors, progress = checkpoints.load()
     assert (progress["epoch"], progress["step"]) == (1, 0)
 
 
-def test_kill_after_the_last_epoch_costs_no_step(states, monkeypatch):
-    monkeypatch.setattr("deepnets.training.trainer.SAVE_SHARE", math.inf)  # save after every epoch, however short
-    weights = trainer().fit(states).state_dict()
+def test_kill_after_the_last_epoch_costs_no_step(checkpoints, monkeypatch):
+    monkeypatch.setattr("deepnets.training.checkpoints.SAVE_SHARE", math.inf)  # save after every epoch, however short
+    weights = trainer().fit(checkpoints).state_dict()
     again = trainer()
     monkeypatch.setattr(again, "_step", lambda *_: pytest.fail("a step was done again"))
-    torch.testing.assert_close(again.fit(states).state_dict(), weights, rtol=0, atol=0)
+    torch.testing.assert_close(again.fit(checkpoints).state_dict(), weights, rtol=0, atol=0)
 
 
 def test_saving_takes_its_share_and_no_more(monkeypatch):
@@ -284,14 +285,15 @@ def test_saving_takes_its_share_and_no_more(monkeypatch):
         clock.now += 1e-6
         return clock.now
 
-    monkeypatch.setattr("deepnets.training.trainer.time", SimpleNamespace(monotonic=monotonic))
+    for module in ("trainer", "checkpoints"):
+        monkeypatch.setattr(f"deepnets.training.{module}.time", SimpleNamespace(monotonic=monotonic))
     monkeypatch.setattr(
-        "deepnets.training.trainer.SAVED_BYTES_PER_SECOND", 1000.0
+        "deepnets.training.checkpoints.SAVED_BYTES_PER_SECOND", 1000.0
     )  # about a second each, as it turns out
 
     class Slow:
         seconds_of_last_save, saves = 0.0, 0
-        load = say = staticmethod(lambda *_: None)
+        load = log = staticmethod(lambda *_: None)
 
         def save(self, *_state):
             self.saves, self.seconds_of_last_save, clock.now = self.saves + 1, 1.0, clock.now + 1.0
@@ -305,67 +307,67 @@ def test_saving_takes_its_share_and_no_more(monkeypatch):
     assert 1 <= slow.saves <= 0.02 * clock.now
 
 
-def test_long_epoch_is_saved_on_the_way(states, monkeypatch):
-    monkeypatch.setattr("deepnets.training.trainer.SAVE_SECONDS", -1.0)
-    monkeypatch.setattr("deepnets.training.trainer.SAVE_SHARE", math.inf)
+def test_long_epoch_is_saved_on_the_way(checkpoints, monkeypatch):
+    monkeypatch.setattr("deepnets.training.checkpoints.SAVE_SECONDS", -1.0)
+    monkeypatch.setattr("deepnets.training.checkpoints.SAVE_SHARE", math.inf)
     with pytest.raises(KeyboardInterrupt):
-        trainer().fit(states, should_stop=After(3, KeyboardInterrupt))
-    _tensors, progress = states.load()
+        trainer().fit(checkpoints, should_stop=After(3, KeyboardInterrupt))
+    _tensors, progress = checkpoints.load()
     assert (progress["epoch"], progress["step"]) == (0, 2)
 
 
-def test_optimizer_state_is_resumed_on_the_parameters_device(states):
+def test_optimizer_state_is_resumed_on_the_parameters_device(checkpoints):
     with pytest.raises(Interrupted):
-        trainer(optimizer="adamw").fit(states, should_stop=After(2))
+        trainer(optimizer="adamw").fit(checkpoints, should_stop=After(2))
     elsewhere = trainer(network().to("meta"), optimizer="adamw")
-    elsewhere._restore(states.load()[0])
-    devices = {tensor.device.type for state in elsewhere.optimizer.state.values() for tensor in state.values()}
+    elsewhere.state.restore(checkpoints.load()[0])
+    devices = {tensor.device.type for state in elsewhere.state.optimizer.state.values() for tensor in state.values()}
     assert devices == {"meta"}
 
 
 # -- at the edges ----------------------------------------------------------------------------------------------------
 
 
-def taken(trainer: Trainer, states: CheckpointDir, monkeypatch) -> list[list[int]]:
-    """Train, and return which images each step took."""
+def taken(trainer: Trainer, checkpoints: CheckpointDir, monkeypatch) -> list[list[int]]:
+    """Train, and return the images of each step."""
     batches, step = [], trainer._step
     monkeypatch.setattr(trainer, "_step", lambda *args: (batches.append(args[2].tolist()), step(*args)))
-    trainer.fit(states)
+    trainer.fit(checkpoints)
     return batches
 
 
-def test_an_epoch_shows_every_image_at_most_once_and_drops_the_ragged_rest(states, monkeypatch):
-    batches = taken(trainer(epochs=2), states, monkeypatch)
+def test_an_epoch_shows_every_image_at_most_once_and_drops_the_ragged_rest(checkpoints, monkeypatch):
+    batches = taken(trainer(epochs=2), checkpoints, monkeypatch)
     assert [len(batch) for batch in batches] == [10] * 6
     first, second = ({image for batch in epoch for image in batch} for epoch in (batches[:3], batches[3:]))
     assert len(first) == len(second) == 30
     assert first != second  # other images are left out each time
 
 
-def test_batch_larger_than_the_data_is_all_of_the_data(states, monkeypatch):
-    batches = taken(trainer(batch_size=1000, epochs=2), states, monkeypatch)
+def test_batch_larger_than_the_data_is_all_of_the_data(checkpoints, monkeypatch):
+    batches = taken(trainer(batch_size=1000, epochs=2), checkpoints, monkeypatch)
     assert [sorted(batch) for batch in batches] == [list(range(34))] * 2
 
 
-def test_validation_images_have_no_influence_on_the_weights(states):
+def test_validation_images_have_no_influence_on_the_weights(checkpoints):
     rest = separable().images[34:]
-    plain = trainer(weight_averaging="swa", averaging_start=0.4).fit(states).state_dict()
-    forget(states)
+    plain = trainer(weight_averaging="swa", averaging_start=0.4).fit(checkpoints).state_dict()
+    forget(checkpoints)
     poisoned = separable()
     poisoned.images[34:], poisoned.labels[34:] = 255 - rest, 0
-    train, validation = poisoned.select(torch.arange(34)), poisoned.select(torch.arange(34, 40))
+    train, validation = poisoned.subset(torch.arange(34)), poisoned.subset(torch.arange(34, 40))
     again = (
         trainer(train=train, validation=validation, weight_averaging="swa", averaging_start=0.4)
-        .fit(states)
+        .fit(checkpoints)
         .state_dict()
     )
     assert all(torch.equal(tensor, again[name]) for name, tensor in plain.items())
 
 
-def test_history_has_its_columns_in_order(states):
+def test_history_has_its_columns_in_order(checkpoints):
     rows = []
     one = trainer(epochs=2)
-    one.fit(states, report=rows.append)
+    one.fit(checkpoints, report=rows.append)
     assert [list(row) for row in rows] == [
         ["epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds", "images_per_second"]
     ] * 2
@@ -374,10 +376,10 @@ def test_history_has_its_columns_in_order(states):
     assert [row["lr"] for row in rows] == [learning_rate(step, 6, one.recipe) for step in (2, 5)]
 
 
-def test_history_of_a_network_that_stands_still_equals_a_plain_evaluation(states):
+def test_history_of_a_network_that_stands_still_equals_a_plain_evaluation(checkpoints):
     model, part = network(norm=False), separable(30)
     still = trainer(model, train=part, validation=separable(25, seed=1), lr=1e-30, epochs=1, weight_decay=0)
-    still.fit(states)
+    still.fit(checkpoints)
     row = still.progress.history[0]
     for name, part in (("train", still.train_split), ("val", still.validation_split)):
         logits = model((part.images.permute(0, 3, 1, 2) / 255 - MEAN) / STD)
@@ -385,11 +387,11 @@ def test_history_of_a_network_that_stands_still_equals_a_plain_evaluation(states
         assert row[f"{name}_accuracy"] == pytest.approx((logits.argmax(1) == part.labels).double().mean().item())
 
 
-def test_training_loss_is_that_of_plain_labels_even_when_they_are_smoothed(states):
+def test_training_loss_is_that_of_plain_labels_even_when_they_are_smoothed(checkpoints):
     still = {"train": separable(30), "lr": 1e-30, "epochs": 1}
     one, two = trainer(**still), trainer(**still, label_smoothing=0.5)
-    one.fit(states)
-    two.fit(states)
+    one.fit(checkpoints)
+    two.fit(checkpoints)
     assert one.progress.history[0]["train_loss"] == two.progress.history[0]["train_loss"]
 
 
@@ -400,16 +402,16 @@ def test_few_images_are_accumulated_two_a_part_at_least():
 def test_progressive_resizing_grows_with_the_steps_by_quarters_of_the_full_side():
     growing = trainer(train=separable(160), epochs=1, progressive_resizing={"start": 0.5, "until": 0.5})
     assert growing.steps_per_epoch == 16
-    assert [growing._side(step) for step in range(16)] == [*[3] * 4, *[4] * 4, *[6] * 8]
+    assert [growing._image_size(step) for step in range(16)] == [*[3] * 4, *[4] * 4, *[6] * 8]
     assert growing._batch(0, 4, torch.arange(5)).images.shape == (5, 1, 4, 4)
-    assert [trainer()._side(step) for step in range(3)] == [6, 6, 6]
+    assert [trainer()._image_size(step) for step in range(3)] == [6, 6, 6]
 
 
 def test_prediction_is_in_order_and_not_augmented_and_needs_no_full_batch():
     augmented = trainer(augment={"crop_padding": 2, "rotation": 90, "mixup": 1})
     part = separable(300)  # more than one evaluation batch
     model = network(dropout=0.5).eval()
-    logits = predict(model.train(), part, augmented.augmentation, HARDWARE)
+    logits = predict(model.train(), part, augmented.augmentation, DEVICE)
     plain = model.eval()((part.images.permute(0, 3, 1, 2) / 255 - MEAN) / STD)
     torch.testing.assert_close(logits, plain.detach())
     assert logits.dtype == torch.float32
@@ -417,11 +419,11 @@ def test_prediction_is_in_order_and_not_augmented_and_needs_no_full_batch():
 
 def test_part_gives_images_of_its_rows_channels_first():
     whole = separable()
-    images, labels = whole.select(torch.tensor([5, 3, 8])).take(torch.tensor([2, 0]), CPU)
+    images, labels = whole.subset(torch.tensor([5, 3, 8])).get_batch(torch.tensor([2, 0]), CPU)
     assert torch.equal(images, whole.images[[8, 5]].permute(0, 3, 1, 2))
     assert torch.equal(labels, whole.labels[[8, 5]])
-    assert torch.equal(whole.select(torch.tensor([5, 3])).all_labels(), whole.labels[[5, 3]])
-    assert len(whole.select(torch.tensor([5, 3]))) == 2
+    assert torch.equal(whole.subset(torch.tensor([5, 3])).all_labels(), whole.labels[[5, 3]])
+    assert len(whole.subset(torch.tensor([5, 3]))) == 2
 
 
 class Pinned(torch.Tensor):
@@ -432,7 +434,7 @@ def test_images_on_the_host_are_copied_to_a_gpu_from_pinned_memory(monkeypatch):
     copied = []
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor.as_subclass(Pinned))
     monkeypatch.setattr(torch.Tensor, "to", lambda tensor, *args, **how: copied.append((type(tensor), how)) or tensor)
-    images, labels = separable().take(torch.tensor([2, 0]), torch.device("cuda"))
+    images, labels = separable().get_batch(torch.tensor([2, 0]), torch.device("cuda"))
     assert copied[1:] == [(Pinned, {"non_blocking": True})] * 2
     assert (images.shape, labels.shape) == ((2, 1, 6, 6), (2,))
 
@@ -440,7 +442,7 @@ def test_images_on_the_host_are_copied_to_a_gpu_from_pinned_memory(monkeypatch):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_images_on_the_host_arrive_whole_on_a_gpu():
     whole, index = separable(), torch.tensor([2, 0])
-    images, labels = whole.take(index, torch.device("cuda"))
+    images, labels = whole.get_batch(index, torch.device("cuda"))
     assert torch.equal(images.cpu(), whole.images[index].permute(0, 3, 1, 2))
     assert torch.equal(labels.cpu(), whole.labels[index])
 
@@ -455,16 +457,16 @@ def expected(tmp_path, monkeypatch) -> tuple[Split, list[int]]:
     return Split.of_arrays(np.load(tmp_path / "images.npy", mmap_mode="r"), whole.labels.numpy()), rows
 
 
-def test_images_on_the_disk_are_asked_for_a_step_before_they_are_taken(expected, states, monkeypatch):
+def test_images_on_the_disk_are_asked_for_a_step_before_they_are_taken(expected, checkpoints, monkeypatch):
     whole, rows = expected
-    taken, take = [], Split.take
+    taken, take = [], Split.get_batch
     monkeypatch.setattr(
         Split,
-        "take",
+        "get_batch",
         lambda part, index, *more: [taken.append((part.rows[index].tolist(), [*rows])), take(part, index, *more)][1],
     )
-    on_disk = trainer(train=whole.select(torch.arange(34)), validation=whole.select(torch.arange(34, 40)), epochs=1)
-    on_disk.fit(states)
+    on_disk = trainer(train=whole.subset(torch.arange(34)), validation=whole.subset(torch.arange(34, 40)), epochs=1)
+    on_disk.fit(checkpoints)
     assert len(taken) == 3 + 1
     of_training = taken[:3]
     assert all(set(following) <= set(asked) for (_, asked), (following, _) in itertools.pairwise(of_training))
@@ -473,13 +475,13 @@ def test_images_on_the_disk_are_asked_for_a_step_before_they_are_taken(expected,
 
 def test_images_on_the_disk_are_asked_for_when_batch_statistics_are_collected(expected):
     whole, rows = expected
-    one = trainer(train=whole.select(torch.arange(34)))
+    one = trainer(train=whole.subset(torch.arange(34)))
     images = [len(batch) for batch in one._clean_batches()]
     assert rows == list(range(sum(images)))
 
 
 def test_images_on_the_disk_train_to_the_same_weights(expected, fit):
-    parts = [part.select(torch.arange(34)) for part in (separable(), expected[0])]
+    parts = [part.subset(torch.arange(34)) for part in (separable(), expected[0])]
     (plain, _), (on_disk, _) = (fit(lambda part=part: trainer(train=part)) for part in parts)
     assert all(torch.equal(plain[name], on_disk[name]) for name in plain)
 
@@ -501,67 +503,67 @@ def test_order_of_an_epoch_is_uniform_over_all_images(monkeypatch):
     assert sorted(np.concatenate(batches[:10])) == list(range(1000))
 
 
-def test_averaged_network_is_the_result_and_the_one_validated(states):
+def test_averaged_network_is_the_result_and_the_one_validated(checkpoints):
     model = network()
     averaging = trainer(model, weight_averaging="ema", ema_decay=0.9)
-    result = averaging.fit(states)
+    result = averaging.fit(checkpoints)
     assert not torch.equal(result[0].weight, model[0].weight)
-    logits = predict(result, averaging.validation_split, averaging.augmentation, HARDWARE)
+    logits = predict(result, averaging.validation_split, averaging.augmentation, DEVICE)
     loss = F.cross_entropy(logits.double(), averaging.validation_split.all_labels()).item()
     assert averaging.progress.history[-1]["val_loss"] == loss
 
 
-def test_swa_averages_the_end_of_training_and_estimates_batch_statistics_anew(states):
+def test_swa_averages_the_end_of_training_and_estimates_batch_statistics_anew(checkpoints):
     averaging = trainer(weight_averaging="swa", averaging_start=0.5, train=separable(30), epochs=2)
     weights = []
     step = averaging._step
     averaging._step = lambda *args: (step(*args), weights.append(averaging.model[0].weight.detach().clone()))
-    result = averaging.fit(states)
+    result = averaging.fit(checkpoints)
     torch.testing.assert_close(result[0].weight, torch.stack(weights[3:]).mean(0))
     images = (separable(30).images.permute(0, 3, 1, 2) / 255 - MEAN) / STD
     torch.testing.assert_close(result[2].running_mean, result[0](images).mean(dim=(0, 2, 3)).detach())
 
 
 def test_batch_of_fewer_images_than_processes_is_refused():
-    with pytest.raises(UserError, match="a batch of 10 images cannot be shared out among 11 processes"):
-        Trainer(network(), Recipe(batch_size=10), separable(), separable(), None, 7, HARDWARE, Processes(0, 11))
+    with pytest.raises(UserError, match="a batch of 10 images cannot be divided among 11 processes"):
+        Trainer(network(), Recipe(batch_size=10), separable(), separable(), None, 7, DEVICE, ProcessGroup(0, 11))
 
 
 # -- what cannot go on -----------------------------------------------------------------------------------------------
 
 
-def test_diverged_training_ends_with_advice_and_saves_nothing(states):
+def test_diverged_training_ends_with_advice_and_saves_nothing(checkpoints):
     with pytest.raises(
         UserError, match=r"loss is not finite in epoch 1 of 3, with lr 1e\+30: in the recipe of config.yaml, lower lr"
     ):
-        trainer(network(norm=False), lr=1e30, warmup=0).fit(states)
-    assert states.load() is None
+        trainer(network(norm=False), lr=1e30, warmup=0).fit(checkpoints)
+    assert checkpoints.load() is None
 
 
-def test_last_step_that_ruins_the_weights_ends_with_advice_too(states):
+def test_last_step_that_ruins_the_weights_ends_with_advice_too(checkpoints):
     """The loss of a step is that before it: only the validation sees what the last step did."""
     with pytest.raises(UserError, match="loss is not finite"):
-        trainer(network(norm=False), lr=1e38, warmup=0, batch_size=34, epochs=1).fit(states)
-    assert states.load() is None
+        trainer(network(norm=False), lr=1e38, warmup=0, batch_size=34, epochs=1).fit(checkpoints)
+    assert checkpoints.load() is None
 
 
-def test_diverged_training_keeps_the_states_from_before(states, monkeypatch):
+def test_diverged_training_keeps_the_states_from_before(checkpoints, monkeypatch):
     with pytest.raises(Interrupted):
-        trainer().fit(states, should_stop=After(4))
-    before = sorted(path.name for path in states.folder.iterdir())
+        trainer().fit(checkpoints, should_stop=After(4))
+    before = sorted(path.name for path in checkpoints.folder.iterdir())
     diverging = trainer()
-    monkeypatch.setattr("deepnets.training.trainer._loss", lambda logits, *_: logits.sum() * math.nan)
-    monkeypatch.setattr(diverging, "_count", lambda logits, labels: diverging.loss_sum.fill_(math.nan))
+    monkeypatch.setattr("deepnets.training.trainer.cross_entropy", lambda logits, *_: logits.sum() * math.nan)
+    monkeypatch.setattr(diverging, "_add_to_sums", lambda logits, labels: diverging.state.loss_sum.fill_(math.nan))
     with pytest.raises(UserError, match="not finite in epoch 2"):
-        diverging.fit(states, should_stop=After(1))
-    assert sorted(path.name for path in states.folder.iterdir()) == before
+        diverging.fit(checkpoints, should_stop=After(1))
+    assert sorted(path.name for path in checkpoints.folder.iterdir()) == before
 
 
 def test_state_that_cannot_be_saved_does_not_stop_the_training(tmp_path):
     (tmp_path / "file").touch()
     said = []
     full = trainer()
-    full.fit(CheckpointDir(tmp_path / "file" / "states", "key", said.append))
+    full.fit(CheckpointDir(tmp_path / "file" / "checkpoints", "key", said.append))
     assert len(full.progress.history) == 3
     assert "could not save the state" in said[0]
 
@@ -573,11 +575,11 @@ def test_derived_seeds_of_neighbours_differ_and_fit_any_generator():
     assert derived_seed(1, 2) == derived_seed(1, 2)
 
 
-def test_clock_that_jumps_spoils_no_time(states, monkeypatch):
+def test_clock_that_jumps_spoils_no_time(checkpoints, monkeypatch):
     jumping = itertools.cycle([1e9, 2e9, 0.0])
     monkeypatch.setattr(time, "time", lambda: next(jumping))
     ours = trainer()
-    ours.fit(states)
+    ours.fit(checkpoints)
     assert all(0 < row["seconds"] < 100 for row in ours.progress.history)
     assert 0 < ours.progress.wall_seconds < 100
 

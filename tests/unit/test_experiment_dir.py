@@ -11,7 +11,7 @@ import threading
 import pytest
 import torch
 
-from deepnets.training import experiment_dir as experiment_files
+from deepnets.training import experiment_dir
 from deepnets.training.experiment_dir import exclusive, load_model_file
 from deepnets.utils.errors import UserError
 from deepnets.utils.tensors import save_tensors
@@ -28,7 +28,7 @@ with exclusive(Path(sys.argv[1])):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr(experiment_files, "WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(experiment_dir, "WAIT_SECONDS", 0.2)
 
 
 @pytest.fixture
@@ -45,7 +45,9 @@ def holder(root, tmp_path):
 @pytest.mark.usefixtures("impatient")
 def test_second_trainer_is_refused_by_name_until_the_first_is_dead(holder, tmp_path):
     first = re.escape(f"process {holder.pid} on {platform.node()}")
-    with pytest.raises(UserError, match=rf"seed0: {first} is still training here; wait .* run the same command"):
+    with pytest.raises(
+        UserError, match=rf"seed0: {first} is still training here; wait .* continues from the last saved state"
+    ):
         exclusive(tmp_path / "seed0").__enter__()
     holder.send_signal(signal.SIGKILL)
     holder.wait()
@@ -96,7 +98,7 @@ def test_two_experiments_do_not_wait_for_each_other(tmp_path):
 
 def test_folder_that_cannot_be_written_is_one_clear_line(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"seed0: cannot write here \(Not a directory\); make it writable"):
+    with pytest.raises(UserError, match=r"seed0: cannot write here \(Not a directory\); make the folder writable"):
         exclusive(tmp_path / "file" / "seed0").__enter__()
 
 
@@ -111,5 +113,5 @@ def test_model_file_gives_its_facts_decoded(tmp_path):
 
 def test_model_file_of_another_program_is_one_clear_line(tmp_path):
     save_tensors(tmp_path / "model.safetensors", {"w": torch.ones(2)}, {"format": "pt"})
-    with pytest.raises(UserError, match=r"model\.safetensors: .*; delete it and run the same command again"):
+    with pytest.raises(UserError, match=r"model\.safetensors: .*; delete it"):
         load_model_file(tmp_path / "model.safetensors")

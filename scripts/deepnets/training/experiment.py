@@ -1,0 +1,289 @@
+"""Train one experiment: from the prepared dataset to the weights, history and timing in the experiment's folder."""
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from deepnets import models
+from deepnets.config.recipe import Recipe
+from deepnets.data.arrays import open_dataset
+from deepnets.data.splits import Split, split_train_validation
+from deepnets.training import launch
+from deepnets.training.augmentation import Augmentation
+from deepnets.training.checkpoints import CheckpointDir
+from deepnets.training.device import configure_device, disable_malloc_trim
+from deepnets.training.distributed import SINGLE_PROCESS, ProcessGroup, connected, is_connection_lost
+from deepnets.training.experiment_dir import RESUME_FOLDER, exclusive, experiment_name, write_results
+from deepnets.training.gpu_locks import acquire_gpus
+from deepnets.training.progress import ProgressBar, ProgressLines, SilentProgress, epoch_line
+from deepnets.training.seeds import INITIALISATION, derived_seed
+from deepnets.training.trainer import Interrupted, Trainer
+from deepnets.utils.errors import UserError
+from deepnets.utils.failures import is_failed_compilation, is_out_of_memory
+from deepnets.utils.files import canonical_json, sha256_text
+from deepnets.utils.logging import LOG, log_errors_of, log_to
+from deepnets.utils.text import one_line
+
+NO_CUDA = (
+    "%s: on the CPU: torch cannot use the GPU (a CPU build, or the driver is too old); training runs still wait for"
+    " each other's GPU, unless you call Snakemake with --resources gpu=0"
+)
+GPU_NOT_REQUESTED = (
+    "%s: on the CPU: no GPU was requested, though torch sees one; to use it, leave out --resources gpu=0, or set"
+    " CUDA_VISIBLE_DEVICES=0 if nvidia-smi does not list it (on a cluster, set gpu: 1 in the profile)"
+)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One call of `train_experiment`; its arguments, which have the same names."""
+
+    job: dict
+    data: str | Path
+    output: Path
+    threads: int
+    gpus: int
+    processes: int
+    log: str | Path | None
+    parent: int | None
+    extra: Callable[[], str]
+    keeps_memory: bool
+
+    @property
+    def name(self) -> str:
+        return experiment_name(self.job["experiment"])
+
+    @property
+    def spec(self) -> dict:
+        return self.job["spec"]
+
+
+def train_experiment(
+    job: dict,
+    data: str | Path,
+    output: str | Path,
+    *,
+    threads: int = 1,
+    gpus: int = 1,
+    processes: int = 1,
+    log: str | Path | None = None,
+    parent: int | None = None,
+    command: Sequence[str] = (),
+    extra: Callable[[], str] = lambda: "",
+) -> None:
+    """Train an experiment, in this process or in several, and write its results.
+
+    A TERM, INT or HUP saves at the next step and exits with 75; the same call then resumes from there.
+
+    Args:
+        job: {"experiment": its names, "spec": its spec, "code": digests of the code}.
+        data: dataset.json of the prepared dataset.
+        output: the experiment's folder.
+        threads: CPU threads, of all processes together.
+        gpus: GPUs, a process each; 0: the CPU. With 1, the CPU is used if there is no GPU.
+        processes: processes that share the work on the CPU.
+        log: file to which the terminal's lines are appended.
+        parent: process id of the process that started this one: save and stop when it has ended.
+        command: the script and its arguments that lead to this call; torchrun starts it once per process.
+        extra: text to add to each line of progress, such as the time left of the study; "" adds nothing.
+
+    Raises:
+        UserError: the user can fix the problem; the message says how.
+        SystemExit: training was interrupted, or another process failed.
+    """
+    keeps_memory = disable_malloc_trim()
+    run = _Run(job, data, Path(output), threads, gpus, processes, log, parent, extra, keeps_memory)
+    if launch.is_launched():
+        _train_as_one_of_several(run, launch.process_group())
+        return
+    log_to(log)
+    if not gpus and torch.cuda.is_available():
+        LOG.info(GPU_NOT_REQUESTED, run.name)
+    with acquire_gpus(gpus) as acquired:
+        if (gpus or processes) > 1:
+            with exclusive(run.output):
+                pass  # wait here: if the main process waited for the folder, the others would time out
+            _launch(run, command)
+            return
+        if acquired and not torch.cuda.is_available():
+            LOG.warning(NO_CUDA, run.name)
+        with exclusive(run.output):
+            _train(run, SINGLE_PROCESS)
+
+
+# -- processes ---------------------------------------------------------------------------------------------------------
+
+
+def _launch(run: _Run, command: Sequence[str]) -> None:
+    """Train in several processes, each with the same command."""
+    available = torch.cuda.device_count() if run.gpus else 0
+    if run.gpus > available:
+        raise UserError(
+            f"--gpus {run.gpus}: torch sees {available} here; ask for fewer, or install a CUDA build of torch."
+        )
+    try:
+        launch.launch(run.gpus or run.processes, [*command, "--parent", str(os.getpid())], run.parent)
+    except UserError as error:
+        raise UserError(f"{run.name}: {error}") from None
+
+
+def _train_as_one_of_several(run: _Run, group: ProcessGroup) -> None:
+    """Train in one of several processes; the main one locks the folder and logs for all."""
+    if group.is_main:
+        log_to(run.log)
+    else:
+        log_errors_of(f"process {group.rank + 1} of {group.world_size}", run.log)
+    try:
+        with (
+            exclusive(run.output) if group.is_main else contextlib.nullcontext(),
+            connected(group, cuda=run.gpus > 0),
+        ):
+            _train(run, group)
+    except Exception as error:
+        if not group.is_main:  # an error of all processes is reported by the main one, and this one is ended meanwhile
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            time.sleep(10)
+        if not is_connection_lost(error):
+            raise
+        LOG.error("%s: lost another process (%s)", run.name, one_line(str(error)))
+        sys.exit(launch.LOST_EXIT_CODE)
+
+
+# -- training ----------------------------------------------------------------------------------------------------------
+
+
+def _train(run: _Run, group: ProcessGroup) -> None:
+    """Train in this process, with smaller micro-batches whenever memory runs out."""
+    recipe = Recipe(**run.spec["recipe"])
+    images, labels, info = open_dataset(run.data, "train")
+    checkpoints = _checkpoints(run, info)
+    should_stop = _stop_requested(run.parent)
+    while True:
+        trainer = _build_trainer(run, recipe, Split.of_arrays(images, labels), info, group)
+        _log_start(run, trainer)
+        try:
+            network = _fit(run, trainer, checkpoints, should_stop)
+            break
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            if group.world_size > 1:  # one process cannot retry alone: the others wait for it within a step
+                raise UserError(
+                    f"{run.name}: out of memory; set accumulation: {2 * trainer.accumulation} in the recipe (the same"
+                    " steps in less memory), or ask for more processes."
+                ) from None
+            recipe = _more_accumulation(recipe, trainer, run.name)
+        del trainer  # its weights, gradients and data must not stay in memory next to those of the next trainer
+    if group.is_main:
+        write_results(run.output, network, trainer, run.spec, info, run.keeps_memory)
+
+
+def _checkpoints(run: _Run, info: dict) -> CheckpointDir:
+    """The folder of the checkpoints that this run may resume from: same settings, code, data and torch.
+
+    Device and threads are not part of the key: a run may resume on another device.
+    """
+    key = {"spec": run.spec, "code": run.job["code"], "data": info["arrays"], "torch": torch.__version__}
+    return CheckpointDir(
+        run.output / RESUME_FOLDER,
+        sha256_text(canonical_json(key)),
+        lambda line: LOG.warning("%s: %s", run.name, line),
+    )
+
+
+def _fit(run: _Run, trainer: Trainer, checkpoints: CheckpointDir, should_stop: Callable[[], bool]) -> nn.Module:
+    """Train to the end; errors of the user's get the experiment's name, an interrupt becomes an exit code."""
+    try:
+        return trainer.fit(
+            checkpoints,
+            lambda row: LOG.info(epoch_line(run.name, row, trainer.recipe.epochs, run.extra())),
+            should_stop,
+        )
+    except Interrupted:
+        LOG.warning("%s: interrupted; the same command continues from the saved state", run.name)
+        sys.exit(launch.INTERRUPTED_EXIT_CODE)
+    except UserError as error:
+        raise UserError(f"{run.name}: {error}") from None
+    except Exception as error:
+        if not is_failed_compilation(error) or is_out_of_memory(error):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"config.yaml: recipes.{run.job['experiment']['recipe']}.compile: torch.compile failed on {run.name} "
+            f"({reason}); if it lacks a C++ compiler, install one (g++), or set compile: false."
+        ) from None
+
+
+def _log_start(run: _Run, trainer: Trainer) -> None:
+    device, group = trainer.device, trainer.group
+    threads = "1 thread" if device.threads == 1 else f"{device.threads} threads"
+    each = f" in each of {group.world_size} processes" if group.world_size > 1 else ""
+    LOG.info("%s: %d images, %s, %s%s", run.name, len(trainer.train_split), device.precision, threads, each)
+
+
+def _more_accumulation(recipe: Recipe, trainer: Trainer, name: str) -> Recipe:
+    """The recipe with twice as many micro-batches per batch, for less memory.
+
+    Raises:
+        UserError: a micro-batch would have less than two images.
+    """
+    accumulation = 2 * trainer.accumulation
+    if trainer.batch_size // accumulation < 2:
+        raise UserError(
+            f"{name}: out of memory even with {trainer.batch_size // trainer.accumulation} images at a time; run fewer"
+            " jobs at once (--cores), or choose smaller images (size) or a smaller network."
+        )
+    LOG.warning(
+        "%s: out of memory; continuing from the last saved state with each batch of %d in %d micro-batches "
+        "(accumulation: %d in the recipe starts like this; a smaller batch_size changes the steps)",
+        *(name, trainer.batch_size, accumulation, accumulation),
+    )
+    return recipe.model_copy(update={"accumulation": accumulation})
+
+
+def _build_trainer(run: _Run, recipe: Recipe, images: Split, info: dict, group: ProcessGroup) -> Trainer:
+    """A trainer with a freshly initialised network, and the images divided into training and validation."""
+    spec = run.spec
+    torch.manual_seed(derived_seed(spec["seed"], INITIALISATION))
+    model = models.build(spec["model"], len(info["classes"]), info["input_shape"][0])
+    threads = max(1, run.threads // group.world_size)
+    device = configure_device(model, "auto" if run.gpus else "cpu", recipe.precision, threads)
+    model = model.to(device.device).to(memory_format=torch.channels_last)
+    rows = split_train_validation(images.labels.numpy(), recipe.validation_fraction, spec["seed"], info)
+    images = images.to(device.device)
+    train, validation = (images.subset(torch.from_numpy(indices)) for indices in rows)
+    flips = spec["dataset"]["horizontal_flip"]
+    augmentation = Augmentation(recipe.augment, flips, info["mean"], info["std"], device.device)
+    display = _display(run, group)
+    return Trainer(model, recipe, train, validation, augmentation, spec["seed"], device, group, display)
+
+
+def _display(run: _Run, group: ProcessGroup) -> SilentProgress:
+    """A bar where a person trains on a terminal; lines where the workflow trains, as several runs share a terminal."""
+    if not group.is_main:
+        return SilentProgress()
+    if run.log is None and sys.stderr.isatty():
+        return ProgressBar(run.name)
+    return ProgressLines(run.name, LOG.info, run.extra)
+
+
+def _stop_requested(parent: int | None) -> Callable[[], bool]:
+    """Record TERM, INT and HUP from now on; the returned function tells whether one has come, or `parent` has ended.
+
+    Args:
+        parent: process id of the process that started this one. None: no such process.
+    """
+    received = []
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        # nohup ignores HUP, to outlive the terminal
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda number, frame: received.append(number))
+    return lambda: bool(received) or parent not in (None, os.getppid())
