@@ -60,7 +60,7 @@ def test_macro_scores_are_unweighted_means_over_the_classes():
 
 
 def test_loss_and_accuracy_of_six_images():
-    values = basic_metrics(logits_of(PREDICTED, margin=math.log(2)), LABELS)
+    values = basic_metrics(logits_of(PREDICTED, margin=math.log(2)), LABELS, "validation")
     assert values["n"] == 6
     assert values["accuracy"] == pytest.approx(4 / 6)
     assert values["loss"] == pytest.approx((4 * math.log(2) + 2 * math.log(4)) / 6)  # probabilities 1/2, 1/4, 1/4
@@ -152,13 +152,13 @@ def test_class_without_images_keeps_its_row():
 
 
 def test_extreme_logits_have_a_finite_loss():
-    assert math.isfinite(basic_metrics(logits_of(2 - LABELS, margin=1e30), LABELS)["loss"])
+    assert math.isfinite(basic_metrics(logits_of(2 - LABELS, margin=1e30), LABELS, "train")["loss"])
 
 
 @pytest.mark.parametrize(("rows", "labels"), [(5, LABELS), (0, LABELS[:0])], ids=["too few", "none"])
 def test_logits_that_do_not_fit_their_labels_are_refused(rows, labels):
     with pytest.raises(ValueError, match=f"{rows} rows of logits for {len(labels)} labels"):
-        basic_metrics(np.zeros((rows, 3), np.float32), labels)
+        basic_metrics(np.zeros((rows, 3), np.float32), labels, "train")
 
 
 # -- warnings --------------------------------------------------------------------------------------------------------

@@ -76,7 +76,7 @@ def _evaluate(job: dict, data: str | Path, summary: str | Path, output: Path, th
     splits, train_size = open_splits(data, recipe.validation_fraction, spec["seed"])
     logits = {split: predict(model, images, augmentation, device).numpy() for split, images in splits.items()}
     labels = {split: images.all_labels().numpy() for split, images in splits.items()}
-    basic = {split: metrics.basic_metrics(logits[split], labels[split]) for split in ("train", "validation")}
+    basic = {split: metrics.basic_metrics(logits[split], labels[split], split) for split in ("train", "validation")}
     basic["train"]["of"] = train_size
     test = metrics.detailed_metrics(logits["test"], labels["test"], metadata["classes"])
     warnings = metrics.warnings(**basic, validation_labels=labels["validation"], epochs=recipe.epochs)

@@ -143,7 +143,7 @@ def of_split(split: SplitName) -> list[Metric]:
     return [metric for metric in METRICS if split in metric.splits]
 
 
-def basic_metrics(logits: Logits, labels: Labels, split: SplitName = "train") -> dict[str, Any]:
+def basic_metrics(logits: Logits, labels: Labels, split: SplitName) -> dict[str, Any]:
     """Compute every metric of one split.
 
     Args:
