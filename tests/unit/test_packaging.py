@@ -1,4 +1,4 @@
-"""Requirements, conda twin, Makefile, profile and CI say the same thing, and do it."""
+"""Requirements, environment.yml, Makefile, profiles and CI agree with each other and work."""
 
 import ast
 import importlib.metadata
@@ -24,19 +24,19 @@ def project(root):
 
 @pytest.fixture
 def direct(project):
-    """The direct dependencies as pyproject.toml gives them, those of the developers included."""
+    """The direct dependencies in pyproject.toml, including those for development."""
     return [Requirement(line) for line in project["dependencies"] + project["optional-dependencies"]["dev"]]
 
 
 @pytest.fixture
 def requirements(root):
-    """The lines of requirements.txt that pin something."""
+    """The pins of requirements.txt."""
     lines = (root / "requirements.txt").read_text().splitlines()
     return [Requirement(line) for line in lines if not line.lstrip().startswith("#")]
 
 
 def pins(requirements, python):
-    """`{name: version}` of the pins that hold for a Python version such as '3.12'."""
+    """Return `{name: version}` of the pins for a Python version such as '3.12'."""
     here = {"python_version": python, "python_full_version": f"{python}.0"}
     return {
         pin.name: str(pin.specifier).removeprefix("==")
@@ -65,7 +65,7 @@ def test_requirements_name_no_registry_and_no_option(root):
     assert not re.search(r"^\s*-", text, re.MULTILINE)
 
 
-def test_conda_twin_pins_every_direct_dependency_as_requirements_do(root, project, direct, requirements):
+def test_environment_yml_pins_every_direct_dependency_as_requirements_do(root, project, direct, requirements):
     conda = yaml.safe_load((root / "environment.yml").read_text())["dependencies"]
     python = conda[0].removeprefix("python=")
     pinned = pins(requirements, python)
@@ -86,14 +86,14 @@ RUN_BY_NAME = {"snakemake", "snakemake-executor-plugin-slurm", "pygments"}
 
 
 def test_what_the_scripts_import_is_what_is_declared(root, project):
-    """What only comes along with another package may be gone with its next release; what nobody imports is weight."""
+    """An undeclared package may vanish with the next release of the one that brings it; an unused one is a burden."""
     declared = {Requirement(line).name for line in project["dependencies"]} - RUN_BY_NAME
     imported = {owner for path in (root / "scripts").rglob("*.py") for owner in imported_distributions(path)}
     assert imported == declared
 
 
 def imported_distributions(path):
-    """Names, as in pyproject.toml, of the packages that a Python file imports from."""
+    """Return the packages that a Python file imports from, by their names in pyproject.toml."""
     nodes = list(ast.walk(ast.parse(path.read_text())))
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.level == 0}
@@ -105,7 +105,7 @@ def imported_distributions(path):
 # Makefile
 
 FAKE_PYTHON = """#!/bin/sh
-# Stands for Python, and for the environment that it makes: notes how it was called, and does nothing else.
+# Stands in for Python and for the environment that it makes: records its calls and does nothing else.
 echo "$@" >> "$CALLS"
 case "$*" in
   *version_info*) exit ${WRONG_VERSION:-0};;
@@ -117,7 +117,7 @@ esac
 
 @pytest.fixture
 def make(root, tmp_path):
-    """Call make in a folder of packaging files only, with a fake Python; `make.calls()` are its calls since."""
+    """Call make in a folder of packaging files only, with a fake Python; `make.calls()` are Python's calls since."""
     folder = tmp_path / "clone"
     (folder / "results").mkdir(parents=True)
     for name in ("Makefile", "pyproject.toml", "requirements.txt"):
@@ -184,7 +184,7 @@ def test_setup_that_failed_is_tried_again(make):
 
 
 @needs_make
-def test_setup_that_failed_leaves_nothing_to_the_next_with_another_python(make):
+def test_setup_with_another_python_starts_from_nothing_after_a_failure(make):
     make("setup", BROKEN_NETWORK="1")
     of_the_first = make.folder / ".venv/bin/python3.11"
     of_the_first.touch()
@@ -203,7 +203,7 @@ def test_setup_refuses_a_python_out_of_range_in_one_line(make):
 
 
 @needs_make
-def test_report_leaves_the_study_to_the_config_unless_one_is_named(make):
+def test_report_runs_the_study_of_config_yaml_unless_another_is_named(make):
     make("report")
     assert make.calls().splitlines()[-1] == "-m snakemake results/report.md all --cores 4"
     make("report", "STUDY=paper", "CORES=2")
@@ -211,7 +211,7 @@ def test_report_leaves_the_study_to_the_config_unless_one_is_named(make):
 
 
 @needs_make
-def test_report_is_made_by_the_environment_and_not_by_what_is_on_pythonpath(make):
+def test_report_uses_the_environment_and_ignores_pythonpath(make):
     make("report", PYTHONPATH="/elsewhere")
     (make.folder / ".venv/bin/python").write_text('#!/bin/sh\necho "path=$PYTHONPATH" >> "$CALLS"\n')
     make("report", PYTHONPATH="/elsewhere")
@@ -220,7 +220,7 @@ def test_report_is_made_by_the_environment_and_not_by_what_is_on_pythonpath(make
 
 @needs_make
 def test_clean_keeps_downloads_and_the_environment(make):
-    """Not raw.json, though: with Snakemake's records gone, it would stand for images that have changed since."""
+    """But raw.json goes: without Snakemake's records, it could describe images that have changed since."""
     kept = ["data/mnist/raw/images.gz", ".venv/bin/python", "results/.gitkeep"]
     gone = [
         "data/mnist/raw.json",
@@ -242,7 +242,7 @@ def test_clean_keeps_downloads_and_the_environment(make):
 # Profiles and CI
 
 
-def test_no_key_stands_in_two_profiles_of_which_one_would_win(root):
+def test_no_key_is_in_two_profiles(root):
     default, slurm = (root / f"profiles/{name}/config.yaml" for name in ("default", "slurm"))
     assert not yaml.safe_load(default.read_text()).keys() & yaml.safe_load(slurm.read_text()).keys()
 
@@ -263,7 +263,7 @@ rule bad:
 
 @pytest.fixture
 def toy(root, tmp_path):
-    """A workflow of one job that works and one that fails, under the default profile."""
+    """A workflow with one job that succeeds and one that fails, under the default profile."""
     shutil.copytree(root / "profiles", tmp_path / "profiles")
     (tmp_path / "Snakefile").write_text(SNAKEFILE)
     return tmp_path
