@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from deepnets.figures.style import applied, look, save
+from deepnets.figures.style import applied, model_style, save
 from deepnets.models import display_name
 
 WAYS = {
@@ -71,7 +71,7 @@ def batch(measured: pd.DataFrame) -> Figure:
     """Time and memory against the batch size, a line per network."""
     figure, axes = _figure(2, (7.6, 3.4))
     for (_, model), rows in measured.groupby(["dataset", "model"], sort=False):
-        style = look(model, 0)
+        style = model_style(model, 0)
         middle = rows.groupby("batch_size")[["ms_per_image", "peak_memory_mb"]].median()
         for panel, column in zip(axes, middle, strict=True):
             panel.plot(

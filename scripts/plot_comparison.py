@@ -12,8 +12,9 @@ from pathlib import Path
 from deepnets.comparison.aggregate import group_seeds
 from deepnets.comparison.published import read_published, references
 from deepnets.evaluation.results import Result, read_metrics, read_timing
-from deepnets.figures.comparison import FIGURES, Comparison
-from deepnets.figures.style import look, save
+from deepnets.figures import COMPARISON_FIGURES, load
+from deepnets.figures.comparison import Comparison
+from deepnets.figures.style import model_style, save
 from deepnets.utils.checksums import record_checksums
 from deepnets.utils.command_line import run
 
@@ -24,12 +25,12 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "--job",
         type=json.loads,
         required=True,
-        help="JSON: spec.dataset, spec.variant_of, spec.models (model: number that picks its colour) and"
+        help="JSON: spec.dataset, spec.variant_of, spec.models (model: number that chooses its colour) and"
         " spec.experiments (folders)",
     )
-    parser.add_argument("--published", required=True, help="table of published figures (CSV)")
-    parser.add_argument("--figure", choices=FIGURES, required=True)
-    parser.add_argument("--png", required=True, type=Path, help="figure to write")
+    parser.add_argument("--published", required=True, help="table of published results (CSV)")
+    parser.add_argument("--figure", choices=COMPARISON_FIGURES, required=True)
+    parser.add_argument("--png", required=True, type=Path, help="image to write")
     return parser.parse_args(argv)
 
 
@@ -43,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
     comparison = Comparison(
         dataset=spec["dataset"],
         groups=group_seeds(results),
-        looks={model: look(model, index) for model, index in spec["models"].items()},
+        styles={model: model_style(model, index) for model, index in spec["models"].items()},
         published=references(
             read_published(args.published),
             spec["dataset"],
@@ -52,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
         ),
     )
     with record_checksums(args.figure, args.png):
-        save(FIGURES[args.figure](comparison), args.png)
+        save(load(args.figure).draw(comparison), args.png)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import pytest
 
 from deepnets import models
 from deepnets.data import sources as datasets
+from deepnets.figures import COMPARISON_FIGURES, EXPERIMENT_FIGURES
 from deepnets.planning.code_digest import digests, import_closure
 from deepnets.utils.errors import UserError
 
@@ -177,6 +178,7 @@ def module_name(path):
 
 
 PLUG_INS = {f"deepnets.models.{name}" for name in models.available()}
+PLUG_INS |= {f"deepnets.figures.{name}" for name in {**EXPERIMENT_FIGURES, **COMPARISON_FIGURES}}
 PLUG_INS |= {f"deepnets.data.sources.{name}" for name in datasets.available()}
 
 
@@ -201,10 +203,10 @@ def test_closure_of_training_has_no_architecture_and_no_source_unless_named(scri
     assert named & PLUG_INS == {"deepnets.models.vgg16"}
 
 
-def test_only_the_two_registries_import_by_a_computed_name(root):
+def test_only_the_three_registries_import_by_a_computed_name(root):
     """Any other such import would be invisible to import_closure: its caller has to name the module in `extra`."""
     library = (root / "scripts").rglob("*.py")
     computed = {
         path.relative_to(root / "scripts").as_posix() for path in library if "import_module(" in path.read_text()
     }
-    assert computed == {"deepnets/models/__init__.py", "deepnets/data/sources/__init__.py"}
+    assert computed == {f"deepnets/{room}/__init__.py" for room in ("models", "data/sources", "figures")}

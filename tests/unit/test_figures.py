@@ -1,8 +1,7 @@
-"""Figures: what they say and show, for many and few classes, models and epochs."""
+"""The style of all figures, the registry of figures and the scripts that draw them."""
 
 import itertools
 import json
-import math
 import os
 import subprocess
 import sys
@@ -10,33 +9,16 @@ import sys
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 
 import plot_comparison
-import plot_confusion_matrix
-import plot_learning_curves
-from deepnets.comparison.aggregate import group_seeds
-from deepnets.evaluation.results import read_history, read_result
-from deepnets.figures import comparison, style
-from deepnets.figures.comparison import FIGURES, Comparison
-from deepnets.figures.confusion_matrix import confusion_matrix
-from deepnets.figures.learning_curves import learning_curves
+import plot_experiment
+from deepnets import figures
+from deepnets.figures import COMPARISON_FIGURES, EXPERIMENT_FIGURES, ComparisonFigure, ExperimentFigure, style
 from deepnets.utils.errors import UserError
 
 FOUR = ("vgg16", "inception_v3", "resnet50", "mobilenet_v2")
-HOSTILE = ["猫", "$5 $x^2$", "a" * 200, "<script>|x", "line\nbreak", "🐶", "Ελλάδα", "", "_x_", "\\"]
 
-
-def texts(artist):
-    return [text.get_text() for text in artist.findobj(lambda each: hasattr(each, "get_text"))]
-
-
-def rendered(figure):
-    figure.draw_without_rendering()
-    return figure
-
-
-# -- one look ---------------------------------------------------------------------------------------------------------
+# -- one style --------------------------------------------------------------------------------------------------------
 
 
 def lightness(color):
@@ -68,24 +50,24 @@ def test_the_four_architectures_differ_for_every_kind_of_colour_vision(vision):
         x, y, z = np.cbrt([x, y, z])
         return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
-    colors = [style.look(model, 0).color for model in FOUR]
+    colors = [style.model_style(model, 0).color for model in FOUR]
     assert min(np.linalg.norm(lab(a) - lab(b)) for a, b in itertools.combinations(colors, 2)) > 20
 
 
 def test_the_four_architectures_differ_in_grey_print():
-    levels = sorted(lightness(style.look(model, 0).color) for model in FOUR)
+    levels = sorted(lightness(style.model_style(model, 0).color) for model in FOUR)
     assert min(np.diff(levels)) > 10
 
 
 def test_an_architecture_keeps_its_look_whatever_its_index():
-    assert style.look("resnet50", 0) == style.look("resnet50", 7)
-    assert len({style.look(model, 0).marker for model in FOUR}) == 4
+    assert style.model_style("resnet50", 0) == style.model_style("resnet50", 7)
+    assert len({style.model_style(model, 0).marker for model in FOUR}) == 4
 
 
 def test_two_hundred_models_of_ones_own_have_looks_of_their_own():
-    looks = [style.look("net", index) for index in range(200)]
+    looks = [style.model_style("net", index) for index in range(200)]
     assert len({(look.color, look.marker, look.linestyle) for look in looks}) == 200
-    fixed = {style.look(model, 0).color for model in FOUR}
+    fixed = {style.model_style(model, 0).color for model in FOUR}
     assert not fixed & {look.color for look in looks}
 
 
@@ -107,9 +89,11 @@ def test_the_same_figure_gives_the_same_bytes_in_every_process(tmp_path, root, e
     directory = experiment(epochs=2)
     paths = [tmp_path / f"{run}.{suffix}" for run in range(2)]
     code = (
-        "import sys; from deepnets.figures import style; from deepnets.figures.learning_curves import learning_curves\n"
+        "import sys; from deepnets.figures import style; from deepnets.figures import learning_curves\n"
         "from deepnets.evaluation.results import read_history\n"
-        "style.save(learning_curves(read_history(sys.argv[1]), style.look('vgg16', 0), 'title'), sys.argv[2])"
+        "names = {'dataset': 'digits', 'model': 'vgg16', 'recipe': 'quick', 'seed': 0}\n"
+        "figure = learning_curves.draw(read_history(sys.argv[1]), names, style.model_style('vgg16', 0))\n"
+        "style.save(figure, sys.argv[2])"
     )
     for seed, path in enumerate(paths):
         environment = os.environ | {"PYTHONPATH": str(root / "scripts"), "PYTHONHASHSEED": str(seed)}
@@ -117,255 +101,6 @@ def test_the_same_figure_gives_the_same_bytes_in_every_process(tmp_path, root, e
     first, second = (path.read_bytes() for path in paths)
     assert first == second
     assert b"Matplotlib v" not in first
-
-
-# -- learning curves --------------------------------------------------------------------------------------------------
-
-
-def test_learning_curves_show_the_history_in_percent_and_its_last_values(experiment):
-    history = read_history(experiment(epochs=8) / "history.csv")
-    figure = learning_curves(history, style.look("resnet50", 0), "ResNet50 on digits")
-    accuracy, loss, lr = figure.axes
-    curves = {line.get_label(): line for line in accuracy.lines}
-    assert curves["validation"].get_ydata() == pytest.approx([100 * value for value in history["val_accuracy"]])
-    assert curves["validation"].get_color() == style.look("resnet50", 0).color
-    assert loss.lines[0].get_ydata() == pytest.approx(history["train_loss"])
-    assert lr.lines[0].get_ydata() == pytest.approx(history["lr"])
-    assert f"validation\n{100 * history['val_accuracy'][-1]:.2f} %" in texts(accuracy)
-    assert [axes.get_ylabel() for axes in figure.axes][0::2] == ["Accuracy (%)", "Learning\nrate"]
-    assert figure.get_suptitle() == "ResNet50 on digits"
-
-
-@pytest.mark.parametrize(("epochs", "marked"), [(1, True), (20, True), (300, False)])
-def test_epochs_are_marked_while_they_are_few(experiment, epochs, marked):
-    history = read_history(experiment(epochs=epochs) / "history.csv")
-    figure = rendered(learning_curves(history, style.look("vgg16", 0), "title"))
-    assert (figure.axes[0].lines[1].get_marker() == "s") is marked
-
-
-def test_a_loss_that_is_not_finite_is_said_not_drawn(experiment):
-    history = read_history(experiment(epochs=3) / "history.csv")
-    history["train_loss"] = [1.0, math.nan, math.inf]
-    history["val_loss"] = [math.nan] * 3
-    figure = rendered(learning_curves(history, style.look("vgg16", 0), "title"))
-    assert {"training\nnot finite", "validation\nnot finite"} <= set(texts(figure.axes[1]))
-
-
-def test_the_last_values_are_written_at_their_height(experiment):
-    history = read_history(experiment(epochs=1) / "history.csv")
-    history["train_loss"], history["val_loss"] = [1.0], [2.0]
-    figure = rendered(learning_curves(history, style.look("vgg16", 0), "title"))
-    loss = figure.axes[1]
-    to_axes = loss.transData + loss.transAxes.inverted()
-    heights = {text.get_text().split("\n")[0]: text.xy[1] for text in loss.texts}
-    assert heights["training"] == pytest.approx(to_axes.transform((1, 1.0))[1])
-    assert heights["validation"] == pytest.approx(to_axes.transform((1, 2.0))[1])
-
-
-def test_an_accuracy_axis_does_not_blow_up_tenths_of_a_point(experiment):
-    history = read_history(experiment(epochs=1) / "history.csv")
-    low, high = learning_curves(history, style.look("vgg16", 0), "title").axes[0].get_ylim()
-    assert high - low >= 2
-
-
-# -- confusion matrix -------------------------------------------------------------------------------------------------
-
-
-def test_a_confusion_matrix_shows_counts_and_the_share_of_the_true_class():
-    figure = confusion_matrix([[3, 1], [0, 4]], ["cat", "dog"], "title")
-    axes = figure.axes[0]
-    assert axes.images[0].get_array().tolist() == [[0.75, 0.25], [0, 1]]
-    assert sorted(text.get_text() for text in axes.texts) == ["1", "3", "4"]  # no text where nothing was counted
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["cat", "dog"]
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("Predicted class", "True class")
-    assert figure.axes[1].get_ylabel() == "Share of the true class (%)"
-
-
-def test_a_class_without_images_is_an_empty_row():
-    figure = confusion_matrix([[0, 0], [1, 4]], ["none", "some"], "title")
-    assert figure.axes[0].images[0].get_array().tolist() == [[0, 0], [0.2, 0.8]]
-
-
-@pytest.mark.parametrize("n_classes", [2, 10, 25])
-def test_counts_are_written_while_they_can_be_read(n_classes):
-    figure = rendered(
-        confusion_matrix(np.full((n_classes, n_classes), 1234), [f"kind {i}" for i in range(n_classes)], "")
-    )
-    assert {text.get_text() for text in figure.axes[0].texts} == {"1,234"}
-
-
-@pytest.mark.parametrize(("n_classes", "named"), [(100, 100), (1000, 100)])
-def test_many_classes_are_colour_only_and_still_named(n_classes, named):
-    figure = rendered(confusion_matrix(np.eye(n_classes, dtype=int), [f"kind {i}" for i in range(n_classes)], ""))
-    axes = figure.axes[0]
-    assert not axes.texts
-    assert len(axes.get_yticks()) == named
-    assert max(figure.get_size_inches()) < 12
-
-
-def test_class_names_of_any_kind_are_drawn(tmp_path):
-    figure = confusion_matrix(np.eye(len(HOSTILE), dtype=int), HOSTILE, "title")
-    style.save(figure, tmp_path / "figure.svg")
-    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert labels[1:5] == ["$5 $x^2$", "a" * 19 + "…", "<script>|x", "line break"]
-    assert labels[6] == "Ελλάδα"
-
-
-# -- comparison -------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def compare(experiment):
-    """A Comparison of experiments given as keyword arguments."""
-
-    def make(*options, published=None):
-        groups = group_seeds(read_result(experiment(**each)) for each in options)
-        looks = {group.model: style.look(group.model, index) for index, group in enumerate(groups)}
-        return Comparison("digits", groups, looks, published or {})
-
-    return make
-
-
-TWO = ({"model": "vgg16", "accuracy": 0.8, "wall_seconds": 100}, {"model": "mobilenet_v2", "wall_seconds": 20})
-
-
-def test_accuracy_is_ranked_with_its_interval_written_out(compare):
-    figure = comparison.accuracy(compare(*TWO))
-    axes = figure.axes[0]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["MobileNetV2", "VGG-16"]
-    assert axes.get_xlabel() == "Test accuracy (%)"
-    assert "80.00  [75.56, 83.81]" in texts(axes)
-    assert "one run each; 95 % interval over the test images (Wilson)" in axes.get_title("left")
-
-
-def test_single_seeds_are_shown_beside_their_mean(compare):
-    seeds = [{"model": "vgg16", "seed": seed, "accuracy": 0.9 + seed / 100, "n_test": 1000} for seed in range(3)]
-    axes = comparison.accuracy(compare(*seeds)).axes[0]
-    ticks = next(line for line in axes.lines if line.get_marker() == "|" and len(line.get_xdata()) == 3)
-    assert ticks.get_xdata() == pytest.approx([90, 91, 92])
-    assert "mean of 3 seeds" in axes.get_title("left")
-
-
-def test_published_accuracies_are_hollow_markers_named_in_the_legend(compare):
-    figure = comparison.accuracy(compare(*TWO, published={"vgg16": {"published": 98.93}}))
-    hollow = next(line for line in figure.axes[0].lines if line.get_label() == "published")
-    assert (list(hollow.get_xdata()), list(hollow.get_ydata())) == ([98.93], [1])
-    assert hollow.get_markerfacecolor() == "none"
-    assert "published" in texts(figure.legends[0])
-    assert not comparison.accuracy(compare(*TWO)).legends
-
-
-def test_cost_is_on_a_log_axis_with_units(compare):
-    by_size, by_time = comparison.accuracy_vs_parameters(compare(*TWO)), comparison.accuracy_vs_time(compare(*TWO))
-    for figure in (by_size, by_time):
-        assert (figure.axes[0].get_xscale(), figure.axes[0].get_ylabel()) == ("log", "Test accuracy (%)")
-    assert "1 min" in [label.get_text() for label in by_time.axes[0].get_xticklabels()]
-    assert by_time.axes[0].get_xlabel() == "Wall time of training (log scale), Some CPU, 2 threads"
-
-
-@pytest.mark.parametrize(
-    ("models", "ticks"),
-    [
-        (("resnet50", "vgg16"), ["20 million", "50 million", "100 million"]),
-        (("mobilenet_v2", "vgg16"), ["10 million", "100 million"]),
-    ],
-)
-def test_sizes_that_crowd_each_other_on_the_axis_give_way_to_powers_of_ten(compare, models, ticks):
-    axes = comparison.accuracy_vs_parameters(compare(*({"model": model} for model in models))).axes[0]
-    assert [label.get_text() for label in axes.get_xticklabels()] == ticks
-
-
-def test_times_of_different_machines_are_not_passed_off_as_one(compare):
-    figure = comparison.accuracy_vs_time(compare(TWO[0], {**TWO[1], "device_name": "Other CPU"}))
-    assert figure.axes[0].get_xlabel().endswith("several machines")
-
-
-def test_times_of_different_numbers_of_threads_say_so(compare):
-    figure = comparison.accuracy_vs_time(compare(TWO[0], {**TWO[1], "threads": 1}))
-    assert figure.axes[0].get_xlabel().endswith("Some CPU, different numbers of threads")
-
-
-def test_names_beside_points_do_not_cover_each_other(compare):
-    models = [{"model": f"net{i}", "accuracy": 0.97, "wall_seconds": 60 + i} for i in range(5)]
-    figure = rendered(comparison.accuracy_vs_time(compare(*models)))
-    names = [text for text in figure.axes[0].texts if text.get_text().startswith("net")]
-    boxes = [name.get_window_extent() for name in names]
-    assert len(boxes) == 5
-    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
-
-
-def test_more_models_than_names_fit_have_a_legend(compare):
-    figure = comparison.accuracy_vs_time(compare(*({"model": f"net{i}"} for i in range(13))))
-    assert len(figure.legends[0].get_texts()) == 13
-    assert not figure.axes[0].texts
-
-
-def test_a_budget_curve_joins_the_budgets_of_each_model(compare):
-    budgets = [
-        {
-            "model": model,
-            "recipe": f"b{epochs}",
-            "epochs": epochs,
-            "accuracy": 0.9 + epochs / 100,
-            "wall_seconds": epochs,
-        }
-        for epochs in (4, 1, 2)
-        for model in ("vgg16", "resnet50")
-    ]
-    figure = comparison.accuracy_vs_budget(compare(*budgets))
-    by_epochs, by_time = figure.axes
-    curves = [line for line in by_epochs.lines if len(line.get_xdata()) == 3]
-    assert [list(curve.get_xdata()) for curve in curves] == [[1, 2, 4], [1, 2, 4]]
-    assert [label.get_text() for label in by_epochs.get_xticklabels()] == ["1", "2", "4"]
-    assert {"VGG-16", "ResNet50"} <= set(texts(by_time))
-
-
-def test_budgets_by_recipes_of_two_kinds_are_two_lines_named_by_recipe(compare):
-    kinds = (("low", 0.01, 0.5), ("high", 0.1, 0.9))
-    budgets = [
-        {"recipe": f"{kind}{epochs}", "lr": lr, "epochs": epochs, "accuracy": accuracy, "n_test": 100}
-        for epochs in (2, 1)
-        for kind, lr, accuracy in kinds
-    ]
-    by_epochs, by_time = comparison.accuracy_vs_budget(compare(*budgets)).axes
-    lines = [line for line in by_epochs.lines if len(line.get_xdata()) > 1]
-    assert [list(line.get_xdata()) for line in lines] == [[1, 2], [1, 2]]
-    assert [list(line.get_ydata()) for line in lines] == [[50, 50], [90, 90]]
-    assert {"ResNet50 (low2)", "ResNet50 (high2)"} <= set(texts(by_time))
-
-
-def test_trainings_that_differ_in_more_than_their_epochs_are_named_and_not_joined(compare):
-    sweep = [
-        {"recipe": f"r{i}", "lr": lr, "epochs": epochs} for i, (lr, epochs) in enumerate([(0.1, 4), (0.2, 4), (0.3, 8)])
-    ]
-    by_epochs, by_time = comparison.accuracy_vs_budget(compare(*sweep)).axes
-    assert max(len(line.get_xdata()) for line in by_epochs.lines) == 1
-    assert texts(by_time).count("ResNet50") == 1
-
-
-def test_the_best_of_very_many_are_shown_and_the_title_says_so(compare):
-    groups = compare(*({"recipe": f"r{i}", "accuracy": 0.5 + i / 360} for i in range(100)))
-    figure = rendered(comparison.accuracy(groups))
-    assert figure.get_suptitle() == "Test accuracy, the best 80 of 100: digits"
-    assert len(figure.axes[0].get_yticks()) == 80
-    for draw in FIGURES.values():
-        rendered(draw(groups))
-
-
-@pytest.mark.parametrize("name", [name for name in FIGURES if name != "accuracy"])
-def test_of_very_many_models_the_best_twelve_are_in_colour_and_named(compare, name):
-    models = ({"model": f"net{i}", "accuracy": 0.5 + i / 360, "epochs": 1 + i % 3} for i in range(100))
-    figure = rendered(FIGURES[name](compare(*models)))
-    named = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert set(named) == {*(f"net{i}" for i in range(88, 100)), "88 others"}
-    assert figure.get_figheight() < 5
-    colours = {line.get_color() for line in figure.axes[0].lines}
-    assert len(colours) <= 6 + 1  # all that there are for models of one's own, and the grey of the others
-
-
-@pytest.mark.parametrize("name", FIGURES)
-def test_a_single_experiment_is_compared_without_complaint(compare, name):
-    assert isinstance(rendered(FIGURES[name](compare(TWO[0]))), Figure)
 
 
 # -- scripts ----------------------------------------------------------------------------------------------------------
@@ -377,57 +112,116 @@ def job(directory, **spec):
     return json.dumps({"experiment": names, "spec": {"models": {model: 0}, **spec}, "code": {}})
 
 
-def outputs(folder):
-    return ["--png", str(folder / "figure.png"), "--svg", str(folder / "figure.svg")]
+def plot(figure, directory, folder):
+    """Draw a figure of the experiment in `directory` as folder/figure.png and folder/figure.svg."""
+    data = directory / EXPERIMENT_FIGURES[figure].reads
+    outputs = ["--png", str(folder / "figure.png"), "--svg", str(folder / "figure.svg")]
+    plot_experiment.main(["--job", job(directory), "--figure", figure, "--input", str(data), *outputs])
 
 
-def test_plot_scripts_of_one_experiment_write_png_and_svg(experiment, tmp_path):
-    directory = experiment()
-    plot_learning_curves.main(
-        ["--job", job(directory), "--history", str(directory / "history.csv"), *outputs(tmp_path)]
-    )
-    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
-    (tmp_path / "figure.png").unlink()
-    plot_confusion_matrix.main(
-        ["--job", job(directory), "--metrics", str(directory / "metrics.json"), *outputs(tmp_path)]
-    )
+def compare(figure, directories, folder, root):
+    """Draw a figure that compares the experiments in `directories` as folder/figure.png."""
+    models = {directory.parts[-3]: index for index, directory in enumerate(directories)}
+    spec = {"dataset": "cifar10-jpeg", "variant_of": "cifar10", "models": models}
+    spec["experiments"] = [str(directory) for directory in directories]
+    arguments = ["--job", json.dumps({"spec": spec, "code": {}}), "--figure", figure]
+    arguments += ["--published", str(root / "workflow/published.csv"), "--png", str(folder / "figure.png")]
+    plot_comparison.main(arguments)
+
+
+@pytest.mark.parametrize("figure", EXPERIMENT_FIGURES)
+def test_plot_experiment_writes_each_figure_as_png_and_svg(experiment, tmp_path, figure):
+    plot(figure, experiment(), tmp_path)
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
     assert "<svg" in (tmp_path / "figure.svg").read_text()
 
 
 def test_the_title_of_a_confusion_matrix_gives_accuracy_and_interval(experiment, tmp_path, monkeypatch):
-    directory = experiment(accuracy=0.8)
-    saved, save = [], plot_confusion_matrix.save
-    monkeypatch.setattr(plot_confusion_matrix, "save", lambda figure, path: [saved.append(figure), save(figure, path)])
-    plot_confusion_matrix.main(
-        ["--job", job(directory), "--metrics", str(directory / "metrics.json"), *outputs(tmp_path)]
-    )
+    saved, save = [], plot_experiment.save
+    monkeypatch.setattr(plot_experiment, "save", lambda figure, path: [saved.append(figure), save(figure, path)])
+    plot("confusion_matrix", experiment(accuracy=0.8), tmp_path)
     assert saved[0].get_suptitle() == (
         "ResNet50 on digits, recipe quick, seed 0\ntest accuracy 80.00 % (95 % interval 75.56 to 83.81, 360 images)"
     )
 
 
-@pytest.mark.parametrize("figure", FIGURES)
+@pytest.mark.parametrize("figure", COMPARISON_FIGURES)
 def test_plot_comparison_writes_each_figure(experiment, tmp_path, root, figure):
-    directories = [experiment("cifar10-jpeg", "vgg16"), experiment("cifar10-jpeg", "resnet50")]
-    spec = {"dataset": "cifar10-jpeg", "variant_of": "cifar10", "models": {"vgg16": 0, "resnet50": 1}}
-    spec["experiments"] = [str(directory) for directory in directories]
-    arguments = ["--job", json.dumps({"spec": spec, "code": {}}), "--figure", figure]
-    arguments += ["--published", str(root / "workflow/published.csv"), "--png", str(tmp_path / "figure.png")]
-    plot_comparison.main(arguments)
+    compare(figure, [experiment("cifar10-jpeg", "vgg16"), experiment("cifar10-jpeg", "resnet50")], tmp_path, root)
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_figure_of_damaged_metrics_is_not_drawn(experiment, tmp_path):
-    path = experiment() / "metrics.json"
-    path.write_text("{}")
+    directory = experiment()
+    (directory / "metrics.json").write_text("{}")
     with pytest.raises(UserError, match="damaged"):
-        plot_confusion_matrix.main(["--job", job(path.parent), "--metrics", str(path), *outputs(tmp_path)])
+        plot("confusion_matrix", directory, tmp_path)
     assert not list(tmp_path.glob("figure*"))
 
 
-@pytest.mark.parametrize("script", ["plot_learning_curves", "plot_confusion_matrix", "plot_comparison", "report"])
+@pytest.mark.parametrize("script", ["plot_experiment", "plot_comparison", "report"])
 def test_no_plot_or_report_script_loads_torch(root, script):
     code = f"import {script}, sys; sys.exit('torch' in sys.modules)"
     environment = os.environ | {"PYTHONPATH": str(root / "scripts")}
-    assert subprocess.run([sys.executable, "-c", code], env=environment, timeout=120).returncode == 0
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+
+
+# -- the registry -----------------------------------------------------------------------------------------------------
+
+DRAW = """
+from matplotlib.figure import Figure
+
+
+def draw(*_):
+    figure = Figure()
+    figure.suptitle("a new figure")
+    return figure
+"""
+
+
+@pytest.fixture
+def new_module(tmp_path, monkeypatch):
+    """The module of a figure called `new` next to the others."""
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules/new.py").write_text(DRAW)
+    monkeypatch.setattr(figures, "__path__", [*figures.__path__, str(tmp_path / "modules")])
+    yield
+    sys.modules.pop("deepnets.figures.new", None)
+
+
+@pytest.mark.usefixtures("new_module")
+def test_a_row_and_a_module_are_a_figure_of_an_experiment(experiment, tmp_path, monkeypatch):
+    monkeypatch.setitem(EXPERIMENT_FIGURES, "new", ExperimentFigure("new", "New figure", "It is new.", "metrics.json"))
+    plot("new", experiment(), tmp_path)
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+    assert "a new figure" in (tmp_path / "figure.svg").read_text()
+
+
+@pytest.mark.usefixtures("new_module")
+def test_a_row_and_a_module_are_a_comparison_figure(experiment, tmp_path, root, monkeypatch):
+    monkeypatch.setitem(COMPARISON_FIGURES, "new", ComparisonFigure("new", "New figure", "It is new."))
+    compare("new", [experiment("cifar10-jpeg", "vgg16")], tmp_path, root)
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_comparison_figure_is_drawn_where_its_condition_is_met(monkeypatch):
+    row = ComparisonFigure("new", "New figure", "It is new.", condition=lambda experiments: len(experiments) > 1)
+    monkeypatch.setitem(COMPARISON_FIGURES, "new", row)
+    monkeypatch.delitem(COMPARISON_FIGURES, "accuracy_vs_budget")
+    always = ["accuracy", "accuracy_vs_parameters", "accuracy_vs_time"]
+    assert [figure.name for figure in figures.comparison_figures(["one"])] == always
+    assert [figure.name for figure in figures.comparison_figures(["one", "two"])] == [*always, "new"]
+
+
+def test_every_figure_has_a_module_and_a_caption_of_whole_sentences():
+    for name, figure in {**EXPERIMENT_FIGURES, **COMPARISON_FIGURES}.items():
+        assert callable(figures.load(name).draw)
+        assert figure.name == name
+        assert figure.caption.endswith(".")
+        assert "  " not in figure.caption
+        assert "axis" in figure.caption or "rows" in figure.caption
+
+
+def test_the_registry_does_not_load_matplotlib(root):
+    code = "import deepnets.figures, sys; sys.exit('matplotlib' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(root / "scripts")}, check=True)

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from deepnets.config.loader import load_config
-from deepnets.figures.comparison import FIGURES
+from deepnets.figures import COMPARISON_FIGURES
 from deepnets.utils.machine import usable_memory_mb
 
 STATS = re.compile(r"^(\w+) +(\d+)$", re.MULTILINE)
@@ -25,7 +25,7 @@ def of_stage(dry_run, verb: str) -> set[str]:
 def test_demo_plans_every_stage_of_four_experiments(clone, dry_run):
     assert counts(dry_run(clone)) == {
         **{"download": 1, "prepare": 1, "summarize": 4, "train": 4, "evaluate": 4},
-        **{"plot_learning_curves": 4, "plot_confusion_matrix": 4, "plot_comparison": 3, "report": 1},
+        **{"plot_experiment": 8, "plot_comparison": 3, "report": 1},
         **{"all": 1, "total": 27},
     }
 
@@ -129,7 +129,7 @@ def test_any_experiment_can_be_asked_for_whether_or_not_a_study_lists_it(clone, 
 
 
 def test_every_comparison_can_be_asked_for(clone, dry_run):
-    for figure in FIGURES:
+    for figure in COMPARISON_FIGURES:
         run = dry_run(clone, f"results/digits/comparison/{figure}.png")
         assert f"Plot {figure} of the models on digits" in run.jobs
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 NEEDED = {"input", "output", "log", "conda", "threads", "resources", "params", "message", "shell"}
-LOCAL = {"download", "summarize", "plot_learning_curves", "plot_confusion_matrix", "plot_comparison", "report"}
+LOCAL = {"download", "summarize", "plot_experiment", "plot_comparison", "report"}
 HEAVY = {"prepare", "train", "evaluate"}
 
 

@@ -244,6 +244,14 @@ EDITS = {
     "learning curves": (changed_module("figures/learning_curves"), curves(*ALL)),
     "confusion matrices": (changed_module("figures/confusion_matrix"), matrices(*ALL)),
     "comparisons": (changed_module("figures/comparison"), compared("shapes")),
+    "one comparison": (
+        changed_module("figures/accuracy_vs_time"),
+        REPORT | {"Plot accuracy_vs_time of the models on shapes"},
+    ),
+    "the look of a network": (
+        module("models/mobilenet_v2", "#E69F00", "#E69F01"),
+        curves(MOBILENET) | matrices(MOBILENET) | compared("shapes"),
+    ),
     "the look of all figures": (changed_module("figures/style"), curves(*ALL) | matrices(*ALL) | compared("shapes")),
     "the report's code": (changed_module("reporting/report"), REPORT),
     "the report's template": (append("workflow/templates/report.md.j2", "The end.\n"), REPORT),

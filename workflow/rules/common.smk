@@ -26,7 +26,8 @@ if workflow.config_settings.config or not OVERRIDES:
 try:
     from deepnets.config.loader import load_config  # imports every architecture, people's own too
     from deepnets.planning.jobs import Jobs
-    from deepnets.planning.paths import COMPARISONS, EXPERIMENT
+    from deepnets.figures import COMPARISON_FIGURES, EXPERIMENT_FIGURES
+    from deepnets.planning.paths import EXPERIMENT
 
     CONFIG = load_config(CONFIG_FILE, config, overrides_from=" or ".join(OVERRIDES))
 except UserError as error:
@@ -52,6 +53,7 @@ with contextlib.suppress(OSError):  # a folder that is read-only, a file system 
     fcntl.flock(ALIVE, fcntl.LOCK_SH)
 
 config["study"] = CONFIG.study  # for the words of `snakemake --report`
+config["captions"] = {name: figure.caption for name, figure in {**EXPERIMENT_FIGURES, **COMPARISON_FIGURES}.items()}
 
 JOBS = Jobs(CONFIG, ROOT)
 STUDY = JOBS.study
@@ -109,7 +111,6 @@ if workflow.is_main_process:
             )
 
 LOGS = "logs/{dataset}/{model}/{recipe}/seed{seed}"
-EXPERIMENT_FIGURES = ("learning_curves", "confusion_matrix")
 CONDA = str(ROOT / "environment.yml")
 
 
@@ -118,7 +119,6 @@ wildcard_constraints:
     model="|".join(CONFIG.models),
     recipe="|".join(CONFIG.recipes),
     seed="0|[1-9][0-9]*",  # one way to write each, so that none is trained twice
-    figure="|".join(COMPARISONS),
 
 
 # A limit of time is each job's own, like one of memory, and not shared out among all that run: in a profile,
@@ -163,6 +163,11 @@ def job(stage):
         return JOBS.text(stage, dict(wildcards.items()))
 
     return text
+
+
+def figure_title(wildcards, output):
+    """The figure's title, for the message; never recorded, as it takes `output`."""
+    return EXPERIMENT_FIGURES[wildcards.figure].title.lower()
 
 
 def mirror_option(wildcards, output):

@@ -1,25 +1,27 @@
 """From numbers to pictures; none of these jobs loads torch."""
 
 
-rule plot_learning_curves:
-    """Loss and accuracy by epoch, on the training and the validation part."""
+rule plot_experiment:
+    """One figure of one experiment."""
     input:
-        history=f"{EXPERIMENT}/history.csv",
-        script=ancient(in_repository("scripts/plot_learning_curves.py")),
-        code=ancient(code("plot_learning_curves")),
+        data=lambda wildcards: f"{EXPERIMENT}/{EXPERIMENT_FIGURES[wildcards.figure].reads}",
+        script=ancient(in_repository("scripts/plot_experiment.py")),
+        code=ancient(code("plot_experiment")),
     output:
         png=report(
-            f"{EXPERIMENT}/figures/learning_curves.png",
-            caption="../report/learning_curves.rst",
+            f"{EXPERIMENT}/figures/{{figure}}.png",
+            caption="../report/figure.rst",
             category="Experiments",
             subcategory="{dataset}",
-            labels={"model": "{model}", "recipe": "{recipe}", "seed": "{seed}", "figure": "learning curves"},
+            labels={"model": "{model}", "recipe": "{recipe}", "seed": "{seed}", "figure": "{figure}"},
         ),
-        svg=f"{EXPERIMENT}/figures/learning_curves.svg",
+        svg=f"{EXPERIMENT}/figures/{{figure}}.svg",
     log:
-        f"{LOGS}/plot_learning_curves.log",
+        f"{LOGS}/{{figure}}/plot_experiment.log",
     benchmark:
-        f"{LOGS}/plot_learning_curves.benchmark.tsv"
+        f"{LOGS}/{{figure}}/plot_experiment.benchmark.tsv"
+    wildcard_constraints:
+        figure="|".join(EXPERIMENT_FIGURES),
     localrule: True
     conda:
         CONDA
@@ -28,53 +30,18 @@ rule plot_learning_curves:
         mem_mb=1000,
         runtime=10,
     params:
-        job=job("plot_learning_curves"),
+        job=job("plot_experiment"),
+        title=figure_title,
     message:
-        "Plot the learning curves of {wildcards.model} on {wildcards.dataset},"
+        "Plot the {params.title} of {wildcards.model} on {wildcards.dataset},"
         " recipe {wildcards.recipe}, seed {wildcards.seed}"
     shell:
-        "exec python {input.script:q} --job {params.job:q} --history {input.history:q}"
-        " --png {output.png:q} --svg {output.svg:q} > {log:q} 2>&1"
-
-
-rule plot_confusion_matrix:
-    """Which classes are taken for which, on the test part."""
-    input:
-        metrics=f"{EXPERIMENT}/metrics.json",
-        script=ancient(in_repository("scripts/plot_confusion_matrix.py")),
-        code=ancient(code("plot_confusion_matrix")),
-    output:
-        png=report(
-            f"{EXPERIMENT}/figures/confusion_matrix.png",
-            caption="../report/confusion_matrix.rst",
-            category="Experiments",
-            subcategory="{dataset}",
-            labels={"model": "{model}", "recipe": "{recipe}", "seed": "{seed}", "figure": "confusion matrix"},
-        ),
-        svg=f"{EXPERIMENT}/figures/confusion_matrix.svg",
-    log:
-        f"{LOGS}/plot_confusion_matrix.log",
-    benchmark:
-        f"{LOGS}/plot_confusion_matrix.benchmark.tsv"
-    localrule: True
-    conda:
-        CONDA
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    params:
-        job=job("plot_confusion_matrix"),
-    message:
-        "Plot the confusion matrix of {wildcards.model} on {wildcards.dataset},"
-        " recipe {wildcards.recipe}, seed {wildcards.seed}"
-    shell:
-        "exec python {input.script:q} --job {params.job:q} --metrics {input.metrics:q}"
+        "exec python {input.script:q} --job {params.job:q} --figure {wildcards.figure:q} --input {input.data:q}"
         " --png {output.png:q} --svg {output.svg:q} > {log:q} 2>&1"
 
 
 rule plot_comparison:
-    """The study's models on one dataset beside each other."""
+    """One figure that compares the study's models on one dataset."""
     input:
         metrics=dataset_files("metrics.json"),
         timing=dataset_files("timing.json"),
@@ -84,7 +51,7 @@ rule plot_comparison:
     output:
         png=report(
             "results/{dataset}/comparison/{figure}.png",
-            caption="../report/comparison.rst",
+            caption="../report/figure.rst",
             category="Comparison",
             subcategory="{dataset}",
             labels={"figure": "{figure}"},
@@ -93,6 +60,8 @@ rule plot_comparison:
         "logs/{dataset}/comparison/{figure}.log",
     benchmark:
         "logs/{dataset}/comparison/{figure}/plot_comparison.benchmark.tsv"
+    wildcard_constraints:
+        figure="|".join(COMPARISON_FIGURES),
     localrule: True
     conda:
         CONDA

@@ -7,7 +7,7 @@ rule report:
         metrics=study_files("metrics.json"),
         history=study_files("history.csv"),
         timing=study_files("timing.json"),
-        figures=study_files("figures/learning_curves.png", "figures/confusion_matrix.png"),
+        figures=study_files(*(f"figures/{name}.png" for name in EXPERIMENT_FIGURES)),
         comparisons=comparison_figures(),
         template=ancient(in_repository("workflow/templates/report.md.j2")),
         published=ancient(in_repository("workflow/published.csv")),

@@ -1,1 +1,137 @@
-"""From numbers to pictures: no reading, no computing beyond reshaping, one look for all."""
+"""The registry of figures: a row here and the module of the same name, with `draw`, make a figure.
+
+Each figure gets its job in the workflow, its place in the report and its caption in `snakemake --report` from its row.
+This module does not import matplotlib, so that the Snakefile can read it in no time.
+"""
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Literal
+
+from deepnets.comparison.aggregate import budget_lines
+
+
+@dataclass(frozen=True)
+class ExperimentFigure:
+    """A figure of one experiment, drawn by `draw(data, experiment, style)` of its module.
+
+    Attributes:
+        name: its module in this folder, and its file in the experiment's folder figures/.
+        title: as in "Learning curves of ResNet50 on digits".
+        caption: what is on each axis, and how to read it.
+        reads: the experiment's file that `draw` gets as `data`, read by evaluation.results: history.csv as a History,
+            metrics.json as Metrics.
+        width: in the report.
+    """
+
+    name: str
+    title: str
+    caption: str
+    reads: Literal["history.csv", "metrics.json"]
+    width: str = "49%"
+
+
+@dataclass(frozen=True)
+class ComparisonFigure:
+    """A figure that compares the experiments on one dataset, drawn by `draw(comparison)` of its module.
+
+    Attributes:
+        name: its module in this folder, and its file in the dataset's folder comparison/.
+        title: as in "Test accuracy by model on digits".
+        caption: what is on each axis, over which runs, and how to read it.
+        condition: takes the experiments on the dataset; the figure is drawn if the result is true. None: always.
+        width: in the report.
+    """
+
+    name: str
+    title: str
+    caption: str
+    condition: Callable[[Sequence[Any]], object] | None = None
+    width: str = "49%"
+
+
+EXPERIMENT_FIGURES: dict[str, ExperimentFigure] = {
+    figure.name: figure
+    for figure in (
+        ExperimentFigure(
+            "learning_curves",
+            "Learning curves",
+            "Accuracy, cross-entropy loss and learning rate (vertical axes) against the epoch (horizontal axis)."
+            " The grey dashed line shows the training images, as augmented and averaged over the epoch while the"
+            " weights changed. The coloured line shows the validation images at the end of each epoch. The numbers"
+            " on the right are the values of the last epoch.",
+            reads="history.csv",
+        ),
+        ExperimentFigure(
+            "confusion_matrix",
+            "Confusion matrix",
+            "The test images by their true class (rows) and their predicted class (columns). The numbers are"
+            " counts, and empty cells are zero. The colour is the share of the row, on a square-root scale that"
+            " makes rare confusions visible. With more than 25 classes only the colour is shown.",
+            reads="metrics.json",
+        ),
+    )
+}
+
+_INTERVALS = (
+    " Bars are 95 % intervals: over the test images (Wilson) for one seed, over the seeds (Student's t) for"
+    " several; the line below the title names the kind."
+)
+_MANY = (
+    " If there are more than 40 points, only the best of each network is drawn in full; if there are more than 24"
+    " networks, only the best 12 are coloured."
+)
+COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
+    figure.name: figure
+    for figure in (
+        ComparisonFigure(
+            "accuracy",
+            "Test accuracy by model",
+            "Test accuracy (horizontal axis) of each network and recipe (rows), the best first."
+            + _INTERVALS
+            + " Ticks below a bar are single seeds. Hollow markers are published accuracies.",
+            width="75%",
+        ),
+        ComparisonFigure(
+            "accuracy_vs_parameters",
+            "Test accuracy against the number of parameters",
+            "Test accuracy (vertical axis) of each network and recipe against the number of trainable parameters"
+            " (horizontal axis, log scale). A network with several recipes is named at its best point."
+            + _INTERVALS
+            + _MANY,
+        ),
+        ComparisonFigure(
+            "accuracy_vs_time",
+            "Test accuracy against training time",
+            "Test accuracy (vertical axis) of each network and recipe against the wall time of training"
+            " (horizontal axis, log scale), the mean over the seeds. A network with several recipes is named at"
+            " its best point." + _INTERVALS + _MANY,
+        ),
+        ComparisonFigure(
+            "accuracy_vs_budget",
+            "Test accuracy against the budget in epochs and in time",
+            "Test accuracy (vertical axis) of each network and recipe against its budget (horizontal axes, log"
+            " scale): in epochs on the left, in wall time on the right. Each point is a training run with its own"
+            " schedule. A line joins runs that differ in their number of epochs only." + _INTERVALS + _MANY,
+            condition=budget_lines,
+            width="100%",
+        ),
+    )
+}
+
+
+def comparison_figures(experiments: Sequence[Any]) -> list[ComparisonFigure]:
+    """The comparison figures whose condition is met, in the order of the report.
+
+    Args:
+        experiments: the experiments on one dataset, or their groups.
+    """
+    figures = COMPARISON_FIGURES.values()
+    return [figure for figure in figures if figure.condition is None or figure.condition(experiments)]
+
+
+def load(name: str) -> ModuleType:
+    """The module of a figure, which has its `draw`; it imports matplotlib."""
+    return importlib.import_module(f"{__name__}.{name}")

@@ -1,24 +1,38 @@
-"""Confusion matrix of one experiment: which class is taken for which."""
+"""Confusion matrix of one experiment: which class is predicted as which."""
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-from deepnets.figures.style import applied, legible
+from deepnets.evaluation.results import Metrics
+from deepnets.figures.style import ModelStyle, applied, legible, title
 
-_COUNTED_CLASSES = 25  # above, counts in the cells are too small to read and only colour is left
-_NAMED_CLASSES = 110  # above, so are the names of all classes, and every n-th is written
-_SQUARE = 0.8  # the matrix takes about this share of the figure's side, its names the rest
-_DARK = 0.36  # share of the row from which a cell is too dark for black figures
+_COUNTED_CLASSES = 25  # above, counts in the cells are too small to read and only the colour is shown
+_NAMED_CLASSES = 110  # above, the names of all classes are too small, and every n-th is written
+_SQUARE = 0.8  # share of the figure's width and height for the matrix; the names take the rest
+_DARK = 0.36  # share of the row above which a cell is too dark for black text
+
+
+def draw(metrics: Metrics, experiment: dict, _style: ModelStyle) -> Figure:
+    """Draw the confusion matrix of the test split, with the test accuracy in the title.
+
+    Args:
+        experiment: its names, for the title.
+    """
+    test = metrics.test
+    low, high = test.accuracy_ci95
+    interval = f"95 % interval {100 * low:.2f} to {100 * high:.2f}"
+    result = f"test accuracy {100 * test.accuracy:.2f} % ({interval}, {test.n:,} images)"
+    return draw_matrix(test.confusion_matrix, metrics.classes, title(experiment, result))
 
 
 @applied()
-def confusion_matrix(counts: list[list[int]], classes: list[str], title: str) -> Figure:
-    """Draw a confusion matrix: colour is the share of the true class, figures are counts, empty cells are blank.
+def draw_matrix(counts: list[list[int]], classes: list[str], title: str) -> Figure:
+    """Draw a matrix of counts: the colour is the share of the true class, and empty cells are blank.
 
     Args:
-        counts: C x C; `counts[i][j]` is the number of images of true class i taken for class j.
+        counts: C x C; `counts[i][j]` is the number of images of true class i predicted as class j.
         classes: C names, of any length and script.
     """
     matrix = np.asarray(counts)
@@ -31,7 +45,7 @@ def confusion_matrix(counts: list[list[int]], classes: list[str], title: str) ->
     figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
     axes = figure.subplots()
     axes.grid(False)
-    # The square root lets a confusion of 1 % be seen beside a diagonal of 99 %.
+    # The square root makes a confusion of 1 % visible next to a diagonal of 99 %.
     image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest")
     if n_classes <= _COUNTED_CLASSES:
         size = min(9, 0.4 * _SQUARE * side * 72 / n_classes)
@@ -52,13 +66,13 @@ def confusion_matrix(counts: list[list[int]], classes: list[str], title: str) ->
 
 def _name_classes(axes: Axes, classes: list[str], row_points: float) -> None:
     step = -(-len(classes) // _NAMED_CLASSES)
-    places = range(0, len(classes), step)
-    names = [legible(classes[place], 20, instead=f"class {place}") for place in places]
+    indices = range(0, len(classes), step)
+    names = [legible(classes[index], 20, instead=f"class {index}") for index in indices]
     size = min(8.5, 0.85 * row_points * step)
     # Short names (digits) stand upright under their column; longer ones would run into each other.
     upright = max(map(len, names)) <= 3 and len(classes) <= _COUNTED_CLASSES
-    axes.set_xticks(places, names, rotation=0 if upright else 90, fontsize=size)
-    axes.set_yticks(places, names, fontsize=size)
+    axes.set_xticks(indices, names, rotation=0 if upright else 90, fontsize=size)
+    axes.set_yticks(indices, names, fontsize=size)
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)

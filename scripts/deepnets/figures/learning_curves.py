@@ -7,33 +7,34 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from deepnets.evaluation.results import History
-from deepnets.figures.style import MUTED, Look, applied, end_labels, limit_percent
+from deepnets.figures.style import MUTED, ModelStyle, applied, end_labels, limit_percent, title
 
-_MARKED_EPOCHS = 20  # up to so many epochs each one is marked: the curve of a single epoch is else invisible
-_LOG_RATIO = 30  # a loss that falls further than this is drawn on a log scale, or its tail is a flat line
+_MARKED_EPOCHS = 20  # up to this many epochs each one is marked: a single epoch has no line
+_LOG_RATIO = 30  # a loss that falls by a larger factor is drawn on a log scale, or its tail is a flat line
 
 
 @applied()
-def learning_curves(history: History, look: Look, title: str) -> Figure:
-    """Draw training (grey, dashed) against validation (the model's colour), the last values written out.
+def draw(history: History, experiment: dict, style: ModelStyle) -> Figure:
+    """Draw training (grey, dashed) against validation (the model's colour), and write the last values.
 
     Args:
         history: the columns of history.csv; accuracies as fractions.
+        experiment: its names, for the title.
     """
     figure = Figure(figsize=(5.4, 5), layout="constrained")
-    figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
+    figure.suptitle(title(experiment), x=0.01, ha="left", fontsize=10, fontweight="bold")
     accuracy, loss, lr = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 1))
 
-    percent = {part: [100 * value for value in history[f"{part}_accuracy"]] for part in ("train", "val")}
+    percent = {split: [100 * value for value in history[f"{split}_accuracy"]] for split in ("train", "val")}
     accuracy.set_ylabel("Accuracy (%)")
-    _draw(accuracy, percent["train"], percent["val"], look)
+    _draw(accuracy, percent["train"], percent["val"], style)
     limit_percent(accuracy)
-    _write_last(accuracy, percent["train"][-1], percent["val"][-1], look, "{:.2f} %")
+    _write_last(accuracy, percent["train"][-1], percent["val"][-1], style, "{:.2f} %")
 
     loss.set_ylabel("Cross-entropy loss")
-    _draw(loss, history["train_loss"], history["val_loss"], look)
+    _draw(loss, history["train_loss"], history["val_loss"], style)
     _log_scale_if_steep(loss, history["train_loss"] + history["val_loss"])
-    _write_last(loss, history["train_loss"][-1], history["val_loss"][-1], look, "{:.4g}")
+    _write_last(loss, history["train_loss"][-1], history["val_loss"][-1], style, "{:.4g}")
 
     lr.set_ylabel("Learning\nrate")
     lr.plot(history["epoch"], history["lr"], color=MUTED, linewidth=1.2, marker="." if _few(history["lr"]) else None)
@@ -48,11 +49,11 @@ def _few(values: list[float]) -> bool:
     return len(values) <= _MARKED_EPOCHS
 
 
-def _draw(axes: Axes, train: list[float], validation: list[float], look: Look) -> None:
+def _draw(axes: Axes, train: list[float], validation: list[float], style: ModelStyle) -> None:
     epochs = range(1, len(train) + 1)
-    marker = look.marker if _few(train) else None
+    marker = style.marker if _few(train) else None
     axes.plot(epochs, train, color=MUTED, dashes=(4, 2), linewidth=1.4, marker=marker, markersize=3, label="training")
-    axes.plot(epochs, validation, color=look.color, marker=marker, label="validation")
+    axes.plot(epochs, validation, color=style.color, marker=marker, label="validation")
 
 
 def _log_scale_if_steep(axes: Axes, values: list[float]) -> None:
@@ -64,9 +65,9 @@ def _log_scale_if_steep(axes: Axes, values: list[float]) -> None:
         axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _write_last(axes: Axes, train: float, validation: float, look: Look, number: str) -> None:
+def _write_last(axes: Axes, train: float, validation: float, style: ModelStyle, number: str) -> None:
     def written(value: float) -> str:
         return number.format(value) if math.isfinite(value) else "not finite"
 
-    names = [(train, "training", MUTED), (validation, "validation", look.ink)]
+    names = [(train, "training", MUTED), (validation, "validation", style.text_color)]
     end_labels(axes, [(value, f"{name}\n{written(value)}", color) for value, name, color in names], gap=0.24)

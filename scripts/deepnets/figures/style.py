@@ -1,9 +1,10 @@
-"""One look for all figures: fonts, sizes, a colour, marker and dash per model, and files equal byte by byte."""
+"""One style for all figures: fonts and sizes, a colour, marker and line style per model, reproducible files."""
 
 import functools
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib import font_manager
@@ -17,11 +18,11 @@ from deepnets.utils.files import atomic_path
 
 Color = str | tuple[float, float, float]
 
-INK = "#222222"
+TEXT_COLOR = "#222222"
 MUTED = "#6b6b6b"
 GRID = "#e3e3e3"
 
-# DejaVu Sans comes with matplotlib; the others draw what it cannot, where a machine has them.
+# DejaVu Sans comes with matplotlib; the others, if installed, have the characters that it lacks.
 _FONTS = (
     "DejaVu Sans",
     "Noto Sans CJK SC",
@@ -33,10 +34,12 @@ _FONTS = (
     "Arial Unicode MS",
 )
 
-RC = {
-    "font.family": [font for font in _FONTS if font in font_manager.fontManager.get_font_names()],
+_INSTALLED_FONTS = [font for font in _FONTS if font in font_manager.fontManager.get_font_names()]
+
+RC: dict[Any, Any] = {
+    "font.family": _INSTALLED_FONTS,
     "font.size": 9,
-    "text.color": INK,
+    "text.color": TEXT_COLOR,
     "text.parse_math": False,  # a class may be called "$5"
     "figure.dpi": 160,
     "savefig.dpi": 160,
@@ -46,7 +49,7 @@ RC = {
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.labelsize": 9,
-    "axes.labelcolor": INK,
+    "axes.labelcolor": TEXT_COLOR,
     "axes.edgecolor": MUTED,
     "axes.linewidth": 0.8,
     "axes.spines.top": False,
@@ -57,8 +60,8 @@ RC = {
     "grid.linewidth": 0.8,
     "xtick.color": MUTED,
     "ytick.color": MUTED,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
+    "xtick.labelcolor": TEXT_COLOR,
+    "ytick.labelcolor": TEXT_COLOR,
     "xtick.labelsize": 8.5,
     "ytick.labelsize": 8.5,
     "lines.linewidth": 1.8,
@@ -74,8 +77,8 @@ def applied():
 
 
 @dataclass(frozen=True)
-class Look:
-    """How one model is drawn, everywhere."""
+class ModelStyle:
+    """How one model is drawn in every figure."""
 
     label: str
     color: str
@@ -83,23 +86,23 @@ class Look:
     linestyle: LineStyle
 
     @property
-    def ink(self) -> Color:
+    def text_color(self) -> Color:
         """The colour, darkened until text in it reads well on white."""
         red, green, blue = to_rgb(self.color)
         return 0.62 * red, 0.62 * green, 0.62 * blue
 
 
-# 6 colours, 7 markers and 5 line styles without a common factor: 210 models before a look comes twice. The colours are
+# 6 colours, 7 markers and 5 line styles without a common factor: 210 models before a style comes twice. The colours are
 # apart from those that the four networks declare.
 _COLORS = ("#AA4499", "#56B4E9", "#882255", "#999933", "#225555", "#CC79A7")
 _MARKERS = ("v", "P", "X", "<", "p", ">", "h")
 _LINESTYLES: tuple[LineStyle, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1)))
 
 
-def look(model: str, index: int) -> Look:
-    """The look that a network declares in its module; `index` (0, 1, ...) chooses the look of every other model."""
+def model_style(model: str, index: int) -> ModelStyle:
+    """The style that a network declares in its module; `index` (0, 1, ...) chooses the style of every other model."""
     declared = about(model)
-    return Look(
+    return ModelStyle(
         legible(display_name(model), 28),
         declared.color or _COLORS[index % len(_COLORS)],
         declared.marker or _MARKERS[index % len(_MARKERS)],
@@ -110,28 +113,28 @@ def look(model: str, index: int) -> Look:
 @functools.cache
 def _drawable() -> frozenset[int]:
     """Code points that some font of the style can draw."""
-    fonts = (font_manager.get_font(font_manager.findfont(family)) for family in RC["font.family"])
+    fonts = (font_manager.get_font(font_manager.findfont(family)) for family in _INSTALLED_FONTS)
     return frozenset(point for font in fonts for point in font.get_charmap())
 
 
 def legible(text: str, limit: int, instead: str | None = None) -> str:
-    """A name on one line, cut to `limit` characters; `instead` where no font at hand can draw it."""
+    """A name on one line, cut to `limit` characters; `instead` if no installed font can draw it."""
     text = " ".join(text.split())
     if any(ord(character) not in _drawable() for character in text):
         text = instead or "".join(character if ord(character) in _drawable() else "?" for character in text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def title(experiment: dict, found: str = "") -> str:
-    """Title of a figure of one experiment, from its names {"dataset", "model", "recipe", "seed"}; `found` on line 2."""
+def title(experiment: dict, result: str = "") -> str:
+    """Title of a figure of one experiment, from its names (dataset, model, recipe, seed); line 2 is `result`."""
     model, dataset = legible(display_name(experiment["model"]), 28), legible(experiment["dataset"], 28)
     line = f"{model} on {dataset}, recipe {legible(experiment['recipe'], 28)}, seed {experiment['seed']}"
-    return f"{line}\n{found}" if found else line
+    return f"{line}\n{result}" if result else line
 
 
 @applied()
 def save(figure: Figure, path: str | Path) -> None:
-    """Write a figure as the suffix of `path` says; the same figure gives the same bytes: no date, no version."""
+    """Write a figure as PNG or SVG, by the suffix of `path`; the same figure gives the same bytes, without date."""
     nothing = {"Date": None, "Creator": None} if Path(path).suffix == ".svg" else {"Software": None}
     with atomic_path(path) as temporary:
         figure.savefig(temporary, metadata=nothing)

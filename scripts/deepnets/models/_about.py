@@ -1,8 +1,10 @@
 """What a network's module declares about itself as ABOUT: its name for readers, its look in figures and its cost."""
 
 from dataclasses import dataclass
+from typing import Literal
 
-LineStyle = str | tuple[float, tuple[float, ...]]  # as matplotlib takes it; lengths on and off in line widths
+# As matplotlib takes it; the tuple has an offset and the lengths on and off, in line widths.
+LineStyle = Literal["-", "--", "-.", ":"] | tuple[float, tuple[float, ...]]
 
 
 @dataclass(frozen=True)

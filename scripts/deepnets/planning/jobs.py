@@ -12,11 +12,11 @@ from functools import cache, cached_property
 from pathlib import Path
 
 from deepnets import models
-from deepnets.comparison.aggregate import budget_lines
 from deepnets.config.experiment import Experiment
 from deepnets.config.schema import Config
+from deepnets.figures import EXPERIMENT_FIGURES, comparison_figures
 from deepnets.planning.code_digest import digests, import_closure
-from deepnets.planning.paths import COMPARISONS, EXPERIMENT, OUTPUTS
+from deepnets.planning.paths import EXPERIMENT, OUTPUTS
 from deepnets.utils.files import canonical_json, sha256_file
 
 TEMPLATE, PUBLISHED = "workflow/templates/report.md.j2", "workflow/published.csv"
@@ -56,8 +56,10 @@ class Jobs:
             "summarize": {"spec": self._network_spec},
             "train": {"experiment": self._experiment_names, "spec": self._experiment_spec},
             "evaluate": {"experiment": self._experiment_names, "spec": self._experiment_spec},
-            "plot_learning_curves": {"experiment": self._experiment_names, "spec": self._figure_spec},
-            "plot_confusion_matrix": {"experiment": self._experiment_names, "spec": self._figure_spec},
+            "plot_experiment": {
+                "experiment": lambda figure, **names: self._experiment_names(**names),
+                "spec": self._figure_spec,
+            },
             "plot_comparison": {"spec": self._comparison_spec, "files": lambda **_: self._file_digests(PUBLISHED)},
             "report": {"spec": self._report_spec, "files": lambda **_: self._file_digests(TEMPLATE, PUBLISHED)},
         }
@@ -83,6 +85,8 @@ class Jobs:
         """Every job of the study, stage by stage in the order of the work."""
         for stage, paths in OUTPUTS.items():
             names = [each.names | {"seed": str(each.seed)} for each in self.study]
+            if stage == "plot_experiment":
+                names = [each | {"figure": figure} for each in names for figure in EXPERIMENT_FIGURES]
             if stage == "plot_comparison":
                 names = [{"dataset": dataset, "figure": figure} for dataset, figure in self.comparisons()]
             path = paths[0]
@@ -90,10 +94,10 @@ class Jobs:
             yield from (Job(stage, each) for each in jobs.values())
 
     def comparisons(self) -> Iterator[tuple[str, str]]:
-        """Dataset and figure of each comparison in the study; the one over budgets where there are lines to draw."""
+        """Dataset and figure of each comparison in the study whose condition is met."""
         for dataset in dict.fromkeys(each.dataset for each in self.study):
-            budgets = budget_lines(each for each in self.study if each.dataset == dataset)
-            yield from ((dataset, name) for name in COMPARISONS if name != "accuracy_vs_budget" or budgets)
+            compared = [each for each in self.study if each.dataset == dataset]
+            yield from ((dataset, figure.name) for figure in comparison_figures(compared))
 
     @cached_property
     def experiments(self) -> dict[str, Experiment]:
@@ -116,7 +120,8 @@ class Jobs:
         if stage in ("summarize", "train", "evaluate"):
             return (f"deepnets.models.{self.config.models[names['model']].architecture}",)
         # A model that has an architecture's name is called and drawn as that architecture's module says.
-        return tuple(f"deepnets.models.{model}" for model in self._shown(names) if model in models.available())
+        shown = tuple(f"deepnets.models.{model}" for model in self._shown(names) if model in models.available())
+        return (f"deepnets.figures.{names['figure']}", *shown) if "figure" in names else shown
 
     def _shown(self, names: Mapping[str, str]) -> list[str]:
         """The models in a figure or in the report."""

@@ -35,9 +35,10 @@ def job_times(folder: str | Path, experiments: Iterable[tuple[str, ...]]) -> lis
     """The jobs that a study's experiments needed. When one ended is when its benchmark file was written.
 
     Args:
-        folder: holds `{stage}.benchmark.tsv` at `{dataset}/{model}/{recipe}/seed{seed}/` for jobs of one experiment,
-            further up for jobs that experiments share, and at `{dataset}/comparison/{figure}/`; other studies' files
-            lie there too. A file that is missing or damaged counts as not measured: Snakemake does not make it again.
+        folder: holds `{stage}.benchmark.tsv` at `{dataset}/{model}/{recipe}/seed{seed}/` and below it for jobs of one
+            experiment, further up for jobs that experiments share, and at `{dataset}/comparison/{figure}/`; files of
+            other studies lie there too. A file that is missing or damaged counts as not measured: Snakemake does not
+            write it again.
         experiments: (dataset, model, recipe, "seed{seed}") of each experiment.
     """
     experiments = set(experiments)
@@ -46,7 +47,7 @@ def job_times(folder: str | Path, experiments: Iterable[tuple[str, ...]]) -> lis
     jobs = []
     for path in sorted(Path(folder).rglob(f"*{SUFFIX}")):
         place = path.parent.relative_to(folder).parts
-        if place in experiments or place in shared or place[:2] in comparisons:
+        if place[:4] in experiments or place in shared or place[:2] in comparisons:
             seconds = _seconds(path)
             if seconds is not None:
                 jobs.append(JobTime(path.name.removesuffix(SUFFIX), path.stat().st_mtime, seconds))

@@ -8,10 +8,11 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from deepnets.comparison.aggregate import budget_lines, group_seeds, interval_caption
+from deepnets.comparison.aggregate import group_seeds, interval_caption
 from deepnets.comparison.published import Published, find, read_published
 from deepnets.evaluation.results import Result, read_result
 from deepnets.evaluation.schemas import SplitMetrics
+from deepnets.figures import EXPERIMENT_FIGURES, ComparisonFigure, comparison_figures
 from deepnets.models import display_name
 from deepnets.reporting import headline, tables
 from deepnets.reporting.environment import describe
@@ -176,9 +177,6 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
     origin = metadata["variant_of"] or name
     architectures = dict.fromkeys(group.first.architecture for group in groups)
     best = [find(study.published, "best", origin, architecture) for architecture in architectures]
-    names = ["accuracy", "accuracy_vs_parameters", "accuracy_vs_time"]
-    if budget_lines(groups):
-        names.append("accuracy_vs_budget")
     return {
         "name": name,
         "classes": len(metrics.classes),
@@ -192,7 +190,7 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
         "directions": tables.directions(),
         "sources": sorted({row.published.source for row in rows if row.published}),
         "best": [_best_published(row) for row in best if row],
-        "figures": [_comparison_figure(name, figure) for figure in names],
+        "figures": [_comparison_figure(name, figure) for figure in comparison_figures(groups)],
     }
 
 
@@ -206,17 +204,9 @@ def _best_published(row: Published) -> str:
     return f"{display_name(row.model)} {row.test_accuracy:.2f} % ({epochs}{row.source})"
 
 
-_FIGURES = {
-    "accuracy": ("Test accuracy by model", "75%"),
-    "accuracy_vs_parameters": ("Test accuracy against the number of parameters", "49%"),
-    "accuracy_vs_time": ("Test accuracy against training time", "49%"),
-    "accuracy_vs_budget": ("Test accuracy against the budget in epochs and in time", "100%"),
-}
-
-
-def _comparison_figure(dataset: str, figure: str) -> Markdown:
-    title, width = _FIGURES[figure]
-    return image(f"{title} on {dataset}", PurePosixPath(dataset, "comparison", f"{figure}.png"), width)
+def _comparison_figure(dataset: str, figure: ComparisonFigure) -> Markdown:
+    path = PurePosixPath(dataset, "comparison", f"{figure.name}.png")
+    return image(f"{figure.title} on {dataset}", path, figure.width)
 
 
 # -- one experiment ---------------------------------------------------------------------------------------------------
@@ -255,8 +245,8 @@ def _experiment(study: Study, result: Result) -> dict[str, Any]:
         "warnings": result.warnings,
         "confusions": _confusions(result),
         "figures": [
-            image(f"Learning curves of {_named(result)}", folder / "figures/learning_curves.png", "49%"),
-            image(f"Confusion matrix of {_named(result)}", folder / "figures/confusion_matrix.png", "49%"),
+            image(f"{figure.title} of {_named(result)}", folder / "figures" / f"{name}.png", figure.width)
+            for name, figure in EXPERIMENT_FIGURES.items()
         ],
         "files": [link(file, folder / file) for file in ("metrics.json", "history.csv", "timing.json")],
     }
@@ -279,12 +269,12 @@ def _confusions(result: Result) -> list[str]:
 
 
 def _experiment_table(study: Study, results: list[Result]) -> Markdown:
+    shown = EXPERIMENT_FIGURES.values()
     lines = []
     for result in results:
         folder = _folder(study, result)
         files = [
-            link("curves", folder / "figures/learning_curves.png"),
-            link("confusions", folder / "figures/confusion_matrix.png"),
+            *(link(figure.title.lower(), folder / "figures" / f"{figure.name}.png") for figure in shown),
             link("metrics", folder / "metrics.json"),
         ]
         names = [display_name(result.model), result.recipe, Markdown(", ".join(files))]

@@ -1,0 +1,60 @@
+"""Test accuracy by model, the best first."""
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from deepnets.comparison.aggregate import SeedGroup, group_name, ranked, several_recipes
+from deepnets.figures.comparison import LABELLED_MODELS, Comparison, draw_point, new_figure, percent
+from deepnets.figures.style import MUTED, ModelStyle, applied, legible
+
+_ROWS = 80  # more rows fit on no page: the best are shown, and the title gives their number
+_HOLLOW_MARKERS = ("o", "D")
+
+
+@applied()
+def draw(comparison: Comparison) -> Figure:
+    """Draw a row per group: its mean and interval, single seeds as ticks, published values as hollow markers."""
+    shown = ranked(comparison.groups)[:_ROWS]
+    many, total = len(shown) > LABELLED_MODELS, len(comparison.groups)
+    title = "Test accuracy" if len(shown) == total else f"Test accuracy, the best {len(shown)} of {total}"
+    figure, (axes,) = new_figure(comparison, title, (6.4, 1.6 + (0.17 if many else 0.36) * len(shown)))
+    axes.set_xlabel("Test accuracy (%)")
+    for row, group in enumerate(shown):
+        _draw_row(axes, row, group, comparison.styles[group.model])
+        axes.annotate(
+            "{:.2f}  [{:.2f}, {:.2f}]".format(*percent(group)),
+            (1.02, row),
+            xycoords=axes.get_yaxis_transform(),
+            va="center",
+            fontsize=6.5 if many else 8.5,
+            annotation_clip=False,
+        )
+    _draw_published(figure, axes, shown, comparison.published)
+    with_recipe = several_recipes(comparison.groups)
+    names = [legible(group_name(group, with_recipe), 34) for group in shown]
+    axes.set_yticks(range(len(shown)), names, fontsize=6.5 if many else 9)
+    axes.set_ylim(len(shown) - 0.4, -0.6)
+    axes.grid(axis="y", visible=False)
+    return figure
+
+
+def _draw_row(axes: Axes, row: int, group: SeedGroup, style: ModelStyle) -> None:
+    value, low, high = percent(group)
+    draw_point(axes, value, row, style, xerr=[[value - low], [high - value]])
+    if len(group.results) > 1:
+        seeds = [100 * result.metrics.test.accuracy for result in group.results]
+        axes.plot(seeds, [row + 0.25] * len(seeds), "|", color=style.color, markersize=4)
+
+
+def _draw_published(
+    figure: Figure, axes: Axes, groups: list[SeedGroup], published: dict[str, dict[str, float]]
+) -> None:
+    points: dict[str, list[tuple[float, int]]] = {}  # (accuracy, row) by kind
+    for row, group in enumerate(groups):
+        for kind, accuracy in published.get(group.model, {}).items():
+            points.setdefault(kind, []).append((accuracy, row))
+    for (kind, of_kind), marker in zip(points.items(), _HOLLOW_MARKERS, strict=False):
+        accuracies, rows = zip(*of_kind, strict=True)
+        axes.plot(accuracies, rows, marker, markerfacecolor="none", color=MUTED, markersize=7, label=kind)
+    if points:
+        figure.legend(loc="outside lower left", ncols=2)

@@ -1,0 +1,69 @@
+"""Test accuracy against the budget, in epochs and in wall time."""
+
+from collections import Counter
+
+from matplotlib.figure import Figure
+
+from deepnets.comparison.aggregate import SeedGroup, best_by_model, budget_lines, group_name, mean_wall_seconds
+from deepnets.figures.comparison import (
+    FAINT,
+    LABELLED_MODELS,
+    SECOND_TICKS,
+    Comparison,
+    add_legend,
+    draw_points,
+    duration,
+    log_scale,
+    machine,
+    new_figure,
+    percent,
+)
+from deepnets.figures.style import Color, applied, end_labels, legible
+
+
+@applied()
+def draw(comparison: Comparison) -> Figure:
+    """Draw a point per group; a line joins groups that differ in their budget only.
+
+    Each point is a training run with its own schedule, not a moment of a longer one.
+    """
+    figure, (by_epochs, by_time) = new_figure(comparison, "Test accuracy against budget", (8.6, 3.8), columns=2)
+    by_epochs.set_xlabel("Epochs (log scale)")
+    by_time.set_xlabel(f"Wall time of training (log scale), {machine(comparison.groups)}")
+    lines = budget_lines(comparison.groups)
+    for axes, cost in ((by_epochs, _epochs), (by_time, mean_wall_seconds)):
+        draw_points(axes, comparison, cost)
+        for line in lines:
+            x, y = [cost(group) for group in line], [percent(group)[0] for group in line]
+            style = comparison.styles[line[0].model]
+            if line[0].model in comparison.coloured:
+                axes.plot(x, y, color=style.color, linestyle=style.linestyle)
+            else:
+                axes.plot(x, y, **FAINT)
+    log_scale(figure, by_epochs, sorted({_epochs(group) for group in comparison.groups}), "{:.0f}".format)
+    log_scale(figure, by_time, SECOND_TICKS, duration)
+    ends = _ends(lines, comparison)
+    if len(ends) <= LABELLED_MODELS:
+        end_labels(by_time, ends)
+    else:
+        add_legend(figure, comparison)
+    return figure
+
+
+def _ends(lines: list[list[SeedGroup]], comparison: Comparison) -> list[tuple[float, str, Color]]:
+    """Height, name and colour for the end of each line, and for the best point of each model without a line.
+
+    Of several lines of one model, each is named with the recipe of its end.
+    """
+    count = Counter(line[0].model for line in lines)
+    groups = [line[-1] for line in lines]
+    groups += [group for model, group in best_by_model(comparison.groups).items() if not count[model]]
+    names = [legible(group_name(group, count[group.model] > 1), 34) for group in groups]
+    return [
+        (percent(group)[0], name, comparison.styles[group.model].text_color)
+        for group, name in zip(groups, names, strict=True)
+    ]
+
+
+def _epochs(group: SeedGroup) -> float:
+    return group.first.epochs

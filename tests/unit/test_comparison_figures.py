@@ -1,0 +1,182 @@
+"""The figures that compare models: what they show, for many and few models, seeds and budgets."""
+
+import itertools
+
+import pytest
+from matplotlib.figure import Figure
+
+from deepnets.comparison.aggregate import group_seeds
+from deepnets.evaluation.results import read_result
+from deepnets.figures import (
+    COMPARISON_FIGURES,
+    accuracy,
+    accuracy_vs_budget,
+    accuracy_vs_parameters,
+    accuracy_vs_time,
+    load,
+    style,
+)
+from deepnets.figures.comparison import Comparison
+
+
+def texts(artist):
+    return [text.get_text() for text in artist.findobj(lambda each: hasattr(each, "get_text"))]
+
+
+def rendered(figure):
+    figure.draw_without_rendering()
+    return figure
+
+
+@pytest.fixture
+def compare(experiment):
+    """A Comparison of experiments given as keyword arguments."""
+
+    def make(*options, published=None):
+        groups = group_seeds(read_result(experiment(**each)) for each in options)
+        styles = {group.model: style.model_style(group.model, index) for index, group in enumerate(groups)}
+        return Comparison("digits", groups, styles, published or {})
+
+    return make
+
+
+TWO = ({"model": "vgg16", "accuracy": 0.8, "wall_seconds": 100}, {"model": "mobilenet_v2", "wall_seconds": 20})
+
+
+def test_accuracy_is_ranked_with_its_interval_written_out(compare):
+    figure = accuracy.draw(compare(*TWO))
+    axes = figure.axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["MobileNetV2", "VGG-16"]
+    assert axes.get_xlabel() == "Test accuracy (%)"
+    assert "80.00  [75.56, 83.81]" in texts(axes)
+    assert "one run each; 95 % interval over the test images (Wilson)" in axes.get_title("left")
+
+
+def test_single_seeds_are_shown_beside_their_mean(compare):
+    seeds = [{"model": "vgg16", "seed": seed, "accuracy": 0.9 + seed / 100, "n_test": 1000} for seed in range(3)]
+    axes = accuracy.draw(compare(*seeds)).axes[0]
+    ticks = next(line for line in axes.lines if line.get_marker() == "|" and len(line.get_xdata()) == 3)
+    assert ticks.get_xdata() == pytest.approx([90, 91, 92])
+    assert "mean of 3 seeds" in axes.get_title("left")
+
+
+def test_published_accuracies_are_hollow_markers_named_in_the_legend(compare):
+    figure = accuracy.draw(compare(*TWO, published={"vgg16": {"published": 98.93}}))
+    hollow = next(line for line in figure.axes[0].lines if line.get_label() == "published")
+    assert (list(hollow.get_xdata()), list(hollow.get_ydata())) == ([98.93], [1])
+    assert hollow.get_markerfacecolor() == "none"
+    assert "published" in texts(figure.legends[0])
+    assert not accuracy.draw(compare(*TWO)).legends
+
+
+def test_cost_is_on_a_log_axis_with_units(compare):
+    by_size, by_time = accuracy_vs_parameters.draw(compare(*TWO)), accuracy_vs_time.draw(compare(*TWO))
+    for figure in (by_size, by_time):
+        assert (figure.axes[0].get_xscale(), figure.axes[0].get_ylabel()) == ("log", "Test accuracy (%)")
+    assert "1 min" in [label.get_text() for label in by_time.axes[0].get_xticklabels()]
+    assert by_time.axes[0].get_xlabel() == "Wall time of training (log scale), Some CPU, 2 threads"
+
+
+@pytest.mark.parametrize(
+    ("models", "ticks"),
+    [
+        (("resnet50", "vgg16"), ["20 million", "50 million", "100 million"]),
+        (("mobilenet_v2", "vgg16"), ["10 million", "100 million"]),
+    ],
+)
+def test_sizes_that_crowd_each_other_on_the_axis_give_way_to_powers_of_ten(compare, models, ticks):
+    axes = accuracy_vs_parameters.draw(compare(*({"model": model} for model in models))).axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ticks
+
+
+def test_times_of_different_machines_are_not_passed_off_as_one(compare):
+    figure = accuracy_vs_time.draw(compare(TWO[0], {**TWO[1], "device_name": "Other CPU"}))
+    assert figure.axes[0].get_xlabel().endswith("several machines")
+
+
+def test_times_of_different_numbers_of_threads_say_so(compare):
+    figure = accuracy_vs_time.draw(compare(TWO[0], {**TWO[1], "threads": 1}))
+    assert figure.axes[0].get_xlabel().endswith("Some CPU, different numbers of threads")
+
+
+def test_names_beside_points_do_not_cover_each_other(compare):
+    models = [{"model": f"net{i}", "accuracy": 0.97, "wall_seconds": 60 + i} for i in range(5)]
+    figure = rendered(accuracy_vs_time.draw(compare(*models)))
+    names = [text for text in figure.axes[0].texts if text.get_text().startswith("net")]
+    boxes = [name.get_window_extent() for name in names]
+    assert len(boxes) == 5
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+
+
+def test_more_models_than_names_fit_have_a_legend(compare):
+    figure = accuracy_vs_time.draw(compare(*({"model": f"net{i}"} for i in range(13))))
+    assert len(figure.legends[0].get_texts()) == 13
+    assert not figure.axes[0].texts
+
+
+def test_a_budget_curve_joins_the_budgets_of_each_model(compare):
+    budgets = [
+        {
+            "model": model,
+            "recipe": f"b{epochs}",
+            "epochs": epochs,
+            "accuracy": 0.9 + epochs / 100,
+            "wall_seconds": epochs,
+        }
+        for epochs in (4, 1, 2)
+        for model in ("vgg16", "resnet50")
+    ]
+    figure = accuracy_vs_budget.draw(compare(*budgets))
+    by_epochs, by_time = figure.axes
+    curves = [line for line in by_epochs.lines if len(line.get_xdata()) == 3]
+    assert [list(curve.get_xdata()) for curve in curves] == [[1, 2, 4], [1, 2, 4]]
+    assert [label.get_text() for label in by_epochs.get_xticklabels()] == ["1", "2", "4"]
+    assert {"VGG-16", "ResNet50"} <= set(texts(by_time))
+
+
+def test_budgets_by_recipes_of_two_kinds_are_two_lines_named_by_recipe(compare):
+    kinds = (("low", 0.01, 0.5), ("high", 0.1, 0.9))
+    budgets = [
+        {"recipe": f"{kind}{epochs}", "lr": lr, "epochs": epochs, "accuracy": accuracy, "n_test": 100}
+        for epochs in (2, 1)
+        for kind, lr, accuracy in kinds
+    ]
+    by_epochs, by_time = accuracy_vs_budget.draw(compare(*budgets)).axes
+    lines = [line for line in by_epochs.lines if len(line.get_xdata()) > 1]
+    assert [list(line.get_xdata()) for line in lines] == [[1, 2], [1, 2]]
+    assert [list(line.get_ydata()) for line in lines] == [[50, 50], [90, 90]]
+    assert {"ResNet50 (low2)", "ResNet50 (high2)"} <= set(texts(by_time))
+
+
+def test_trainings_that_differ_in_more_than_their_epochs_are_named_and_not_joined(compare):
+    sweep = [
+        {"recipe": f"r{i}", "lr": lr, "epochs": epochs} for i, (lr, epochs) in enumerate([(0.1, 4), (0.2, 4), (0.3, 8)])
+    ]
+    by_epochs, by_time = accuracy_vs_budget.draw(compare(*sweep)).axes
+    assert max(len(line.get_xdata()) for line in by_epochs.lines) == 1
+    assert texts(by_time).count("ResNet50") == 1
+
+
+def test_the_best_of_very_many_are_shown_and_the_title_says_so(compare):
+    groups = compare(*({"recipe": f"r{i}", "accuracy": 0.5 + i / 360} for i in range(100)))
+    figure = rendered(accuracy.draw(groups))
+    assert figure.get_suptitle() == "Test accuracy, the best 80 of 100: digits"
+    assert len(figure.axes[0].get_yticks()) == 80
+    for name in COMPARISON_FIGURES:
+        rendered(load(name).draw(groups))
+
+
+@pytest.mark.parametrize("name", [name for name in COMPARISON_FIGURES if name != "accuracy"])
+def test_of_very_many_models_the_best_twelve_are_in_colour_and_named(compare, name):
+    models = ({"model": f"net{i}", "accuracy": 0.5 + i / 360, "epochs": 1 + i % 3} for i in range(100))
+    figure = rendered(load(name).draw(compare(*models)))
+    named = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert set(named) == {*(f"net{i}" for i in range(88, 100)), "88 others"}
+    assert figure.get_figheight() < 5
+    colours = {line.get_color() for line in figure.axes[0].lines}
+    assert len(colours) <= 6 + 1  # all that there are for models of one's own, and the grey of the others
+
+
+@pytest.mark.parametrize("name", COMPARISON_FIGURES)
+def test_a_single_experiment_is_compared_without_complaint(compare, name):
+    assert isinstance(rendered(load(name).draw(compare(TWO[0]))), Figure)

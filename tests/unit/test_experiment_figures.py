@@ -1,0 +1,116 @@
+"""The figures of one experiment: what they show, for many and few classes and epochs."""
+
+import math
+
+import numpy as np
+import pytest
+
+from deepnets.evaluation.results import read_history
+from deepnets.figures import learning_curves, style
+from deepnets.figures.confusion_matrix import draw_matrix
+
+NAMES = {"dataset": "digits", "model": "resnet50", "recipe": "quick", "seed": 0}
+HOSTILE = ["猫", "$5 $x^2$", "a" * 200, "<script>|x", "line\nbreak", "🐶", "Ελλάδα", "", "_x_", "\\"]
+
+
+def texts(artist):
+    return [text.get_text() for text in artist.findobj(lambda each: hasattr(each, "get_text"))]
+
+
+def rendered(figure):
+    figure.draw_without_rendering()
+    return figure
+
+
+def draw_curves(history, model):
+    return learning_curves.draw(history, NAMES | {"model": model}, style.model_style(model, 0))
+
+
+# -- learning curves --------------------------------------------------------------------------------------------------
+
+
+def test_learning_curves_show_the_history_in_percent_and_its_last_values(experiment):
+    history = read_history(experiment(epochs=8) / "history.csv")
+    figure = draw_curves(history, "resnet50")
+    accuracy, loss, lr = figure.axes
+    curves = {line.get_label(): line for line in accuracy.lines}
+    assert curves["validation"].get_ydata() == pytest.approx([100 * value for value in history["val_accuracy"]])
+    assert curves["validation"].get_color() == style.model_style("resnet50", 0).color
+    assert loss.lines[0].get_ydata() == pytest.approx(history["train_loss"])
+    assert lr.lines[0].get_ydata() == pytest.approx(history["lr"])
+    assert f"validation\n{100 * history['val_accuracy'][-1]:.2f} %" in texts(accuracy)
+    assert [axes.get_ylabel() for axes in figure.axes][0::2] == ["Accuracy (%)", "Learning\nrate"]
+    assert figure.get_suptitle() == "ResNet50 on digits, recipe quick, seed 0"
+
+
+@pytest.mark.parametrize(("epochs", "marked"), [(1, True), (20, True), (300, False)])
+def test_epochs_are_marked_while_they_are_few(experiment, epochs, marked):
+    history = read_history(experiment(epochs=epochs) / "history.csv")
+    figure = rendered(draw_curves(history, "vgg16"))
+    assert (figure.axes[0].lines[1].get_marker() == "s") is marked
+
+
+def test_a_loss_that_is_not_finite_is_said_not_drawn(experiment):
+    history = read_history(experiment(epochs=3) / "history.csv")
+    history["train_loss"] = [1.0, math.nan, math.inf]
+    history["val_loss"] = [math.nan] * 3
+    figure = rendered(draw_curves(history, "vgg16"))
+    assert {"training\nnot finite", "validation\nnot finite"} <= set(texts(figure.axes[1]))
+
+
+def test_the_last_values_are_written_at_their_height(experiment):
+    history = read_history(experiment(epochs=1) / "history.csv")
+    history["train_loss"], history["val_loss"] = [1.0], [2.0]
+    figure = rendered(draw_curves(history, "vgg16"))
+    loss = figure.axes[1]
+    to_axes = loss.transData + loss.transAxes.inverted()
+    heights = {text.get_text().split("\n")[0]: text.xy[1] for text in loss.texts}
+    assert heights["training"] == pytest.approx(to_axes.transform((1, 1.0))[1])
+    assert heights["validation"] == pytest.approx(to_axes.transform((1, 2.0))[1])
+
+
+def test_an_accuracy_axis_does_not_blow_up_tenths_of_a_point(experiment):
+    history = read_history(experiment(epochs=1) / "history.csv")
+    low, high = draw_curves(history, "vgg16").axes[0].get_ylim()
+    assert high - low >= 2
+
+
+# -- confusion matrix -------------------------------------------------------------------------------------------------
+
+
+def test_a_confusion_matrix_shows_counts_and_the_share_of_the_true_class():
+    figure = draw_matrix([[3, 1], [0, 4]], ["cat", "dog"], "title")
+    axes = figure.axes[0]
+    assert axes.images[0].get_array().tolist() == [[0.75, 0.25], [0, 1]]
+    assert sorted(text.get_text() for text in axes.texts) == ["1", "3", "4"]  # no text where nothing was counted
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["cat", "dog"]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("Predicted class", "True class")
+    assert figure.axes[1].get_ylabel() == "Share of the true class (%)"
+
+
+def test_a_class_without_images_is_an_empty_row():
+    figure = draw_matrix([[0, 0], [1, 4]], ["none", "some"], "title")
+    assert figure.axes[0].images[0].get_array().tolist() == [[0, 0], [0.2, 0.8]]
+
+
+@pytest.mark.parametrize("n_classes", [2, 10, 25])
+def test_counts_are_written_while_they_can_be_read(n_classes):
+    figure = rendered(draw_matrix(np.full((n_classes, n_classes), 1234), [f"kind {i}" for i in range(n_classes)], ""))
+    assert {text.get_text() for text in figure.axes[0].texts} == {"1,234"}
+
+
+@pytest.mark.parametrize(("n_classes", "named"), [(100, 100), (1000, 100)])
+def test_many_classes_are_colour_only_and_still_named(n_classes, named):
+    figure = rendered(draw_matrix(np.eye(n_classes, dtype=int), [f"kind {i}" for i in range(n_classes)], ""))
+    axes = figure.axes[0]
+    assert not axes.texts
+    assert len(axes.get_yticks()) == named
+    assert max(figure.get_size_inches()) < 12
+
+
+def test_class_names_of_any_kind_are_drawn(tmp_path):
+    figure = draw_matrix(np.eye(len(HOSTILE), dtype=int), HOSTILE, "title")
+    style.save(figure, tmp_path / "figure.svg")
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels[1:5] == ["$5 $x^2$", "a" * 19 + "…", "<script>|x", "line break"]
+    assert labels[6] == "Ελλάδα"
