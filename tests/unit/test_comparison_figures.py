@@ -174,7 +174,7 @@ def test_of_very_many_models_the_best_twelve_are_in_colour_and_named(compare, na
     assert set(named) == {*(f"net{i}" for i in range(88, 100)), "88 others"}
     assert figure.get_figheight() < 5
     colours = {line.get_color() for line in figure.axes[0].lines}
-    assert len(colours) <= 6 + 1  # all that there are for models of one's own, and the grey of the others
+    assert len(colours) <= 6 + 1  # all colours for the user's models, and the grey of the others
 
 
 @pytest.mark.parametrize("name", COMPARISON_FIGURES)

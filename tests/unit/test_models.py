@@ -67,7 +67,7 @@ def build(num_classes, in_channels, options): ...
 
 @pytest.fixture
 def own_module(tmp_path, monkeypatch):
-    """Write a module of one's own beside the architectures: `own_module(text, name="my_net")`."""
+    """Write a user's module next to the architectures: `own_module(text, name="my_net")`."""
     monkeypatch.setattr(models, "__path__", [*models.__path__, str(tmp_path)])
 
     def write(text: str, name: str = "my_net") -> None:
@@ -130,7 +130,7 @@ def test_a_file_that_python_cannot_import_is_no_architecture(own_module, name):
 )
 def test_a_mistake_in_a_module_of_ones_own_is_one_line_with_its_file(own_module, old, new, said):
     own_module(OWN.replace(old, new, 1))
-    with pytest.raises(UserError, match=rf"^\S+/my_net\.py{said}[^\n]*; mend it or move the file away$"):
+    with pytest.raises(UserError, match=rf"^\S+/my_net\.py{said}[^\n]*; fix it or move the file away$"):
         models.architecture("my_net")
 
 
@@ -353,7 +353,7 @@ def test_repeated_input_linear_equals_linear_on_repeated_input():
 
 
 def test_vgg16_computes_torchvisions_logits_and_gradients():
-    """On 32 px, plain VGG.forward pools to 7x7 and multiplies by all weights; ours must not be told from it."""
+    """On 32 px, plain VGG.forward pools to 7x7 and multiplies by all weights; ours must give the same."""
     net, images, labels = network("vgg16"), torch.rand(4, 1, 32, 32), torch.arange(4)
     results = []
     for forward in (net.forward, lambda x: VGG.forward(net, x)):

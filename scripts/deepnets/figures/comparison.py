@@ -17,7 +17,7 @@ from deepnets.comparison.aggregate import SeedGroup, best_by_model, interval_cap
 from deepnets.figures.style import MUTED, ModelStyle, legible, limit_percent
 
 LABELLED_MODELS = 12  # more names crowd the points and move to a legend
-COLOURED_MODELS = 24  # more styles cannot be told apart: the best few keep theirs, the others are grey
+COLOURED_MODELS = 24  # more styles look alike: the best few keep theirs, the others are grey
 FULL_POINTS = 40  # of more points, only each model's best is drawn in full, the others faint and without interval
 TICK_INCHES = 0.6  # room for "20 million"
 

@@ -28,7 +28,7 @@ from deepnets.utils.errors import UserError
 from deepnets.utils.option_types import StrictModel
 from deepnets.utils.text import nearest, one_line
 
-_TAKEN = {"architecture", "on", "spec"}  # what every model of config.yaml has, whatever its options
+_RESERVED = {"architecture", "on", "spec"}  # the names that every model of config.yaml has next to its options
 
 
 def available() -> list[str]:
@@ -41,25 +41,26 @@ def architecture(name: str) -> ModuleType:
     """The module of one architecture.
 
     Raises:
-        UserError: there is no such architecture (the message has the nearest name or all), its module cannot be
-            imported, or lacks something.
+        UserError: there is no such architecture (the message has the nearest name or all names), its module cannot be
+            imported, or it lacks something.
     """
     if name not in available():
         raise UserError(f"unknown architecture {name!r}; {nearest(name, available())}")
-    file = importlib.util.find_spec(f"{__name__}.{name}").origin
+    spec = importlib.util.find_spec(f"{__name__}.{name}")
+    file = str(spec and spec.origin)
     try:
         module = importlib.import_module(f"{__name__}.{name}")
         mistakes = list(_mistakes(module))
-    except (Exception, SystemExit) as error:  # people's own modules fail in any way
-        said = one_line(f"{type(error).__name__}: {error}".partition("\n")[0])
-        raise UserError(f"{_place(error, file)}: {said}; mend it or move the file away") from None
+    except (Exception, SystemExit) as error:  # a user's module can fail in any way
+        reason = one_line(f"{type(error).__name__}: {error}".partition("\n")[0])
+        raise UserError(f"{_error_location(error, file)}: {reason}; fix it or move the file away") from None
     if mistakes:
-        raise UserError("\n".join(f"{file}: {mistake}; mend it or move the file away" for mistake in mistakes))
+        raise UserError("\n".join(f"{file}: {mistake}; fix it or move the file away" for mistake in mistakes))
     return module
 
 
-def _place(error: BaseException, file: str) -> str:
-    """Where a module's own text made its import fail: file and line."""
+def _error_location(error: BaseException, file: str) -> str:
+    """The file and the line of a module at which its import failed."""
     if isinstance(error, SyntaxError):
         return f"{error.filename}:{error.lineno or 1}"
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
@@ -69,9 +70,9 @@ def _place(error: BaseException, file: str) -> str:
 def _mistakes(module: ModuleType) -> Iterator[str]:
     options = getattr(module, "Options", None)
     if not (isinstance(options, type) and issubclass(options, StrictModel)):
-        yield "has no class Options(StrictModel), with StrictModel from deepnets.settings"
+        yield "has no class Options(StrictModel), with StrictModel from deepnets.utils.option_types"
     else:
-        for name in sorted(_TAKEN & options.model_fields.keys()):
+        for name in sorted(_RESERVED & options.model_fields.keys()):
             yield f"Options.{name} is a name that every model uses; give it another"
         try:
             options()
@@ -117,7 +118,7 @@ def _largest_cost() -> Cost:
 
 
 def build(spec: dict, num_classes: int, in_channels: int):
-    """Build the network of a model spec `{"architecture": ..., **options}`, freshly initialised from torch's RNG.
+    """Build the network of a model spec `{"architecture": ..., **options}`; its weights are drawn from torch's RNG.
 
     Returns:
         torch.nn.Module taking float (N, in_channels, H, W), giving logits (N, num_classes).

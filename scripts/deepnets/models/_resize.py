@@ -1,4 +1,4 @@
-"""Enlarging images for networks whose poolings leave nothing of small ones."""
+"""Enlarge images for networks whose poolings leave nothing of small ones."""
 
 from math import ceil
 
@@ -6,19 +6,19 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 
-def at_least(images: Tensor, side: int) -> Tensor:
-    """Enlarge images bilinearly, keeping their proportions, until the smaller side has `side` pixels.
+def at_least(images: Tensor, image_size: int) -> Tensor:
+    """Enlarge images bilinearly, keeping their proportions, until height and width have `image_size` pixels or more.
 
     Args:
-        images: float (N, C, H, W); returned as they are where H and W are at least `side`.
-        side: pixels.
+        images: float (N, C, H, W); returned as they are if H and W are at least `image_size`.
+        image_size: in pixels.
 
     Returns:
-        float (N, C, H', W') with min(H', W') >= side; dtype and memory format are kept.
+        float (N, C, H', W') with min(H', W') == image_size if they were enlarged; dtype and memory format are kept.
     """
     height, width = images.shape[-2:]
     smaller = min(height, width)
-    if smaller >= side:
+    if smaller >= image_size:
         return images
-    size = (ceil(height * side / smaller), ceil(width * side / smaller))
+    size = (ceil(height * image_size / smaller), ceil(width * image_size / smaller))
     return interpolate(images, size, mode="bilinear", align_corners=False)

@@ -1,7 +1,8 @@
 """Inception V3 (Szegedy et al. 2015, https://arxiv.org/abs/1512.00567; torchvision's inception_v3, no auxiliary head).
 
-Departs from torchvision in two places: the stem's first convolution, 3x3 at stride 2, is 1x1 at stride 1 (`in_channels`
--> 32), and an image under `min_side` px is resized bilinearly to it; 37 px is the smallest side that leaves one pixel.
+It differs from torchvision in two places: the stem's first convolution, 3x3 at stride 2, is 1x1 at stride 1
+(`in_channels` -> 32), and an image smaller than `min_side` px is enlarged bilinearly to it; 37 px is the smallest size
+that leaves one pixel.
 21,805,226 parameters for 1 channel and 10 classes; state-dict names are torchvision's.
 """
 
@@ -12,7 +13,7 @@ from pydantic import Field
 from deepnets.models._about import About, Cost
 from deepnets.utils.option_types import Number, PositiveInt, StrictModel
 
-MIN_IMAGE_SIZE = 8  # px; the network resizes what is under `min_side`, and under 8 there is nothing left to recognise
+MIN_IMAGE_SIZE = 8  # px; the network enlarges images to `min_side`; below 8 px there is nothing left to recognise
 SMALLEST_SIDE = 37  # px; (37 - 2 - 3) // 2 + 1 = 17, (17 - 2 - 3) // 2 + 1 = 7, then two reductions: 3, 1
 ABOUT = About(
     display_name="Inception V3",
@@ -24,7 +25,7 @@ ABOUT = About(
 
 
 class Options(StrictModel):
-    """What config.yaml may say of an inception_v3."""
+    """The options of an inception_v3 in config.yaml."""
 
     dropout: Number = Field(0.5, ge=0, lt=1, description="Share of the last features dropped in training.")
     min_side: Annotated[PositiveInt, Field(ge=SMALLEST_SIDE)] = Field(

@@ -1,7 +1,7 @@
 """MobileNetV2 (Sandler et al. 2018, https://arxiv.org/abs/1801.04381; torchvision's mobilenet_v2).
 
-Departs from torchvision in two places: the last 1x1 convolution (320 -> 1280) is left out, so that the classifier reads
-320 features, and the five strides are options, because an image of 32 px has no room for all of them.
+It differs from torchvision in two places: the last 1x1 convolution (320 -> 1280) is left out, so that the classifier
+reads 320 features, and the five strides are options, because an image of 32 px has no room for all of them.
 1,814,346 parameters for 1 channel and 10 classes, 1,814,922 for 3 channels; state-dict names are torchvision's.
 """
 
@@ -25,7 +25,7 @@ ABOUT = About(
 
 
 class Options(StrictModel):
-    """What config.yaml may say of a mobilenet_v2."""
+    """The options of a mobilenet_v2 in config.yaml."""
 
     strides: list[Literal[1, 2]] = Field(
         [2, 2, 2, 2, 2],

@@ -1,6 +1,6 @@
-"""ResNet-50 (He et al. 2015, https://arxiv.org/abs/1512.03385; torchvision's resnet50, that is V1.5).
+"""ResNet-50 (He et al. 2015, https://arxiv.org/abs/1512.03385; torchvision's resnet50, version 1.5).
 
-Departs from torchvision in the stem, for small images: a 3x3 convolution at stride 1 in place of 7x7 at stride 2.
+It differs from torchvision in the stem, for small images: a 3x3 convolution at stride 1 instead of 7x7 at stride 2.
 23,519,690 parameters for 1 channel and 10 classes, 23,520,842 for 3 channels; state-dict names are torchvision's.
 """
 
@@ -20,7 +20,7 @@ ABOUT = About(
 
 
 class Options(StrictModel):
-    """What config.yaml may say of a resnet50."""
+    """The options of a resnet50 in config.yaml."""
 
     stem_pool: Flag = Field(
         True,

@@ -1,7 +1,8 @@
 """VGG-16 with batch normalisation (Simonyan & Zisserman 2014, https://arxiv.org/abs/1409.1556; torchvision's vgg16_bn).
 
-Departs from torchvision in two places: the first convolution takes `in_channels`, and an image under 32 px a side
-is resized bilinearly to 32 px, because five poolings leave nothing of a smaller one.
+It differs from the original in batch normalisation after each convolution, and from torchvision in two places: the
+first convolution takes `in_channels`, and an image smaller than 32 px is enlarged bilinearly to 32 px, because five
+poolings leave nothing of a smaller one.
 134,308,810 parameters for 1 channel and 10 classes; state-dict names are torchvision's.
 """
 
@@ -10,7 +11,7 @@ from pydantic import Field
 from deepnets.models._about import About, Cost
 from deepnets.utils.option_types import Number, StrictModel
 
-MIN_IMAGE_SIZE = 8  # px; the network resizes what is under 32, and under 8 there is nothing left to recognise
+MIN_IMAGE_SIZE = 8  # px; the network enlarges smaller images to 32 px; below 8 px there is nothing left to recognise
 ABOUT = About(
     display_name="VGG-16",
     color="#004488",
@@ -21,7 +22,7 @@ ABOUT = About(
 
 
 class Options(StrictModel):
-    """What config.yaml may say of a vgg16."""
+    """The options of a vgg16 in config.yaml."""
 
     dropout: Number = Field(0.5, ge=0, lt=1, description="Share of the two hidden layers' units dropped in training.")
 
