@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-from deepnets.evaluation.results import Metrics
+from deepnets.evaluation.schemas import Metrics
 from deepnets.figures.style import ModelStyle, applied, legible, title
 
 _COUNTED_CLASSES = 25  # above, counts in the cells are too small to read and only the colour is shown
