@@ -81,7 +81,7 @@ class Split:
 
 
 def split_train_validation(labels: np.ndarray, fraction: float, seed: int, info: dict) -> tuple[np.ndarray, np.ndarray]:
-    """Divide the training images into a training and a validation split, stratified by class.
+    """Divide the training images into two splits, to train and to validate on, stratified by class.
 
     Args:
         labels: int64 (N,).

@@ -56,7 +56,7 @@ class CheckpointDir:
         self.seconds_of_last_save = time.monotonic() - start
 
     def load(self) -> tuple[dict[str, Tensor], dict] | None:
-        """The newest complete checkpoint with this key, as (tensors, progress); None if there is none."""
+        """The newest complete checkpoint with this key, as (tensors, progress); None if no such checkpoint exists."""
         for step in self._steps():
             weights, marker = self._files(step)
             try:
