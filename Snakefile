@@ -20,3 +20,5 @@ rule all:
     default_target: True
     input:
         all_files(),
+    message:
+        "The study is complete"

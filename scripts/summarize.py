@@ -1,30 +1,21 @@
-"""Count the parameters, operations and memory of a network; no data is needed.
+"""Count a network's parameters, work and memory; needs no data.
 
-python scripts/summarize.py --json summary.json --text summary.txt --job \
-    '{"spec": {"model": {"architecture": "resnet50"}, "input_shape": [1, 28, 28], "num_classes": 10}}'
+python scripts/summarize.py digits/resnet50
 """
 
-import argparse
-import json
-from pathlib import Path
-
 from deepnets.evaluation.network_summary import write_summary
+from deepnets.planning.job_files import job_parser, load_job
+from deepnets.utils import paths
 from deepnets.utils.command_line import run
-
-
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Return the values of the command line, with `job` decoded."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--job", type=json.loads, required=True, help="JSON: spec {model, input_shape, num_classes}")
-    parser.add_argument("--json", required=True, type=Path, metavar="PATH", help="file for the counts")
-    parser.add_argument("--text", required=True, type=Path, metavar="PATH", help="file for torchinfo's table")
-    return parser.parse_args(argv)
+from deepnets.utils.logging import log_to
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Write the counts and the table of the network that the job names."""
-    args = parse_args(argv)
-    write_summary(args.job["spec"], args.json, args.text)
+    args = job_parser(__doc__, "summarize").parse_args(argv)
+    log_to(args.log)
+    job, names = load_job("summarize", args)
+    json_file, text_file = (args.root / path.format(**names) for path in (paths.SUMMARY_JSON, paths.SUMMARY_TEXT))
+    write_summary(job["spec"], json_file, text_file)
 
 
 if __name__ == "__main__":

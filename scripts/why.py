@@ -1,9 +1,9 @@
-"""Say why the study's stale results are stale: which setting or file changed, from what to what.
+"""Explain why jobs of the study are out of date: which setting or file changed, from what to what.
 
     python scripts/why.py --study demo
 
-`snakemake -n results/report.md` lists every job that would run. This names those where a change begins, and why; what
-is made from them follows. Also named: trainings by another version of torch, which stay as they are.
+`snakemake -n results/report.md` lists every job that would run. This names the jobs where a change begins, and why; the
+jobs after them follow. It also names training runs by another version of torch, which stay as they are.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from deepnets.utils.command_line import run
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import read_json
 
-NAMED = 3  # jobs of one reason that are named; of more, their number
+NAMED = 3  # jobs of one reason are named; the others are counted
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
 
     from deepnets.config.loader import (
-        load_config,  # here, so that `run` words what is wrong with a network of one's own
+        load_config,  # here, so that `run` reports a mistake in a user's network
     )
     from deepnets.planning.jobs import Jobs
     from deepnets.planning.staleness import reasons
@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> None:
     for version, count in sorted(other_torch(jobs).items()):
         print(
             f"{count} trained with torch {version}, here is {metadata.version('torch')}: they stay as they are; to"
-            " train all anew: snakemake --cores 4 results/report.md all --forcerun train"
+            " retrain all: snakemake --cores 4 results/report.md all --forcerun train"
             + (f" --config study={args.study}" if args.study else "")
         )
 

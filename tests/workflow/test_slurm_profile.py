@@ -7,7 +7,6 @@ import re
 import shlex
 
 import pytest
-
 from deepnets.planning.threads import speed_up
 
 COMMANDS = {

@@ -3,58 +3,56 @@
 
 rule download:
     """Fetch a dataset's raw files, each checked against its hash where one is known."""
-    input:
-        script=ancient(in_repository("scripts/download.py")),
-        code=ancient(code("download")),
     output:
-        manifest="data/{dataset}/raw.json",
+        manifest=paths.RAW_MANIFEST,
     log:
-        "logs/{dataset}/download.log",
+        paths.log("download"),
     benchmark:
-        "logs/{dataset}/download.benchmark.tsv"
+        paths.benchmark("download")
     priority: BEFORE_TRAINING
     localrule: True  # compute nodes often have no internet
     conda:
         CONDA
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=120,
     params:
-        job=job("download"),
+        job=fingerprint("download"),
+        job_file=file_of("download"),
+        root=root_option,
         mirror=mirror_option,
     message:
         "Download {wildcards.dataset}"
     shell:
-        "exec python {input.script:q} --dataset {wildcards.dataset:q} --job {params.job:q}"
-        " {params.mirror:q} --output {output.manifest:q} --log {log:q}"
+        "exec {PYTHON:q} {SCRIPTS:q}/download.py {wildcards.dataset}"
+        " --job {params.job_file} {params.root:q} {params.mirror:q} --log {log:q}"
 
 
 rule prepare:
-    """Turn raw files into uint8 arrays that can be memory-mapped, and dataset.json; progress goes to the terminal."""
+    """Turn raw files into uint8 arrays that can be memory-mapped, and dataset.json."""
     input:
-        raw="data/{dataset}/raw.json",
-        script=ancient(in_repository("scripts/prepare.py")),
-        code=ancient(code("prepare")),
+        raw=paths.RAW_MANIFEST,
     output:
-        info="data/{dataset}/dataset.json",
-        arrays=expand("data/{{dataset}}/{part}_{kind}.npy", part=["train", "test"], kind=["images", "labels"]),
+        info=paths.DATASET_INFO,
+        arrays=[*paths.ARRAYS["train"], *paths.ARRAYS["test"]],
     log:
-        "logs/{dataset}/prepare.log",
+        paths.log("prepare"),
     benchmark:
-        "logs/{dataset}/prepare.benchmark.tsv"
+        paths.benchmark("prepare")
     priority: BEFORE_TRAINING
     conda:
         CONDA
     threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(30),
+        mem_mb=lambda wildcards, attempt: scale_by_attempt(2000, attempt),
+        runtime=lambda wildcards, attempt: scale_by_attempt(30, attempt),
     params:
-        job=job("prepare"),
-        processes=prepare_processes,
+        job=fingerprint("prepare"),
+        job_file=file_of("prepare"),
+        root=root_option,
+        processes=REQUESTS.prepare_processes,
     message:
         "Prepare the arrays of {wildcards.dataset}"
     shell:
-        "exec python {input.script:q} --dataset {wildcards.dataset:q} --job {params.job:q}"
-        " --raw {input.raw:q} --output {output.info:q} --processes {params.processes:q} --log {log:q}"
+        "exec {PYTHON:q} {SCRIPTS:q}/prepare.py {wildcards.dataset}"
+        " --job {params.job_file} {params.root:q} --processes {params.processes} --log {log:q}"

@@ -1,37 +1,37 @@
-"""From weights to numbers: the one stage that reads the test part."""
+"""From weights to numbers: the one stage that reads the test split."""
 
 
 rule evaluate:
-    """Predict the test and validation parts and compute all metrics."""
+    """Predict the test and validation images and compute all metrics."""
     input:
         # history.csv stands for the weights, which are too large for Snakemake to hash: both come from one job.
-        model=ancient(f"{EXPERIMENT}/model.safetensors"),
-        history=f"{EXPERIMENT}/history.csv",
-        data="data/{dataset}/dataset.json",
-        arrays=ancient(expand("data/{{dataset}}/{part}_{kind}.npy", part=["train", "test"], kind=["images", "labels"])),
-        summary="results/{dataset}/{model}/summary.json",
-        script=ancient(in_repository("scripts/evaluate.py")),
-        code=ancient(code("evaluate")),
+        model=ancient(paths.MODEL),
+        history=paths.HISTORY,
+        data=paths.DATASET_INFO,
+        arrays=ancient([*paths.ARRAYS["train"], *paths.ARRAYS["test"]]),
+        summary=paths.SUMMARY_JSON,
     output:
-        metrics=f"{EXPERIMENT}/metrics.json",
-        predictions=f"{EXPERIMENT}/predictions.safetensors",
+        metrics=paths.METRICS,
+        predictions=paths.PREDICTIONS,
     log:
-        f"{LOGS}/evaluate.log",
+        paths.log("evaluate"),
     benchmark:
-        f"{LOGS}/evaluate.benchmark.tsv"
+        paths.benchmark("evaluate")
     priority: BEFORE_TRAINING
     conda:
         CONDA
-    threads: train_threads
+    threads: exit_plainly(REQUESTS.train_threads)
     resources:
-        mem_mb=evaluate_memory_mb,
-        runtime=growing(30),
+        mem_mb=exit_plainly(REQUESTS.evaluate_memory_mb),
+        runtime=lambda wildcards, attempt: scale_by_attempt(30, attempt),
         gpu=GPUS_PER_JOB,
     params:
-        job=job("evaluate"),
-        folder=subpath(output.metrics, parent=True),
+        job=fingerprint("evaluate"),
+        job_file=file_of("evaluate"),
+        root=root_option,
     message:
         "Evaluate {wildcards.model} on {wildcards.dataset}, recipe {wildcards.recipe}, seed {wildcards.seed}"
     shell:
-        "exec python {input.script:q} --job {params.job:q} --data {input.data:q} --summary {input.summary:q}"
-        " --output {params.folder:q} --threads {threads} --gpus {resources.gpu:q} --log {log:q}"
+        "exec {PYTHON:q} {SCRIPTS:q}/evaluate.py"
+        " {wildcards.dataset}/{wildcards.model}/{wildcards.recipe}/seed{wildcards.seed}"
+        " --job {params.job_file} {params.root:q} --threads {threads} --gpus {resources.gpu:q} --log {log:q}"

@@ -2,77 +2,73 @@
 
 
 rule plot_experiment:
-    """One figure of one experiment."""
+    """Draw one figure of one experiment."""
     input:
-        data=lambda wildcards: f"{EXPERIMENT}/{EXPERIMENT_FIGURES[wildcards.figure].reads}",
-        script=ancient(in_repository("scripts/plot_experiment.py")),
-        code=ancient(code("plot_experiment")),
+        lambda wildcards: f"{paths.EXPERIMENT}/{EXPERIMENT_FIGURES[wildcards.figure].reads}",
     output:
         png=report(
-            f"{EXPERIMENT}/figures/{{figure}}.png",
+            f"{paths.EXPERIMENT_FIGURE}.png",
             caption="../report/figure.rst",
             category="Experiments",
             subcategory="{dataset}",
             labels={"model": "{model}", "recipe": "{recipe}", "seed": "{seed}", "figure": "{figure}"},
         ),
-        svg=f"{EXPERIMENT}/figures/{{figure}}.svg",
+        svg=f"{paths.EXPERIMENT_FIGURE}.svg",
     log:
-        f"{LOGS}/{{figure}}/plot_experiment.log",
+        paths.log("plot_experiment"),
     benchmark:
-        f"{LOGS}/{{figure}}/plot_experiment.benchmark.tsv"
+        paths.benchmark("plot_experiment")
     wildcard_constraints:
         figure="|".join(EXPERIMENT_FIGURES),
     localrule: True
     conda:
         CONDA
-    threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        **SMALL,
     params:
-        job=job("plot_experiment"),
+        job=fingerprint("plot_experiment"),
+        job_file=file_of("plot_experiment"),
+        root=root_option,
         title=figure_title,
     message:
         "Plot the {params.title} of {wildcards.model} on {wildcards.dataset},"
         " recipe {wildcards.recipe}, seed {wildcards.seed}"
     shell:
-        "exec python {input.script:q} --job {params.job:q} --figure {wildcards.figure:q} --input {input.data:q}"
-        " --png {output.png:q} --svg {output.svg:q} > {log:q} 2>&1"
+        "exec {PYTHON:q} {SCRIPTS:q}/plot_experiment.py"
+        " {wildcards.dataset}/{wildcards.model}/{wildcards.recipe}/seed{wildcards.seed}/{wildcards.figure}"
+        " --job {params.job_file} {params.root:q} --log {log:q}"
 
 
 rule plot_comparison:
-    """One figure that compares the study's models on one dataset."""
+    """Draw one figure of the study's models on one dataset, next to each other."""
     input:
-        metrics=dataset_files("metrics.json"),
-        timing=dataset_files("timing.json"),
-        published=ancient(in_repository("workflow/published.csv")),
-        script=ancient(in_repository("scripts/plot_comparison.py")),
-        code=ancient(code("plot_comparison")),
+        metrics=lambda wildcards: study_files(paths.METRICS, dataset=wildcards.dataset),
+        timing=lambda wildcards: study_files(paths.TIMING, dataset=wildcards.dataset),
     output:
         png=report(
-            "results/{dataset}/comparison/{figure}.png",
+            paths.COMPARISON_FIGURE,
             caption="../report/figure.rst",
             category="Comparison",
             subcategory="{dataset}",
             labels={"figure": "{figure}"},
         ),
     log:
-        "logs/{dataset}/comparison/{figure}.log",
+        paths.log("plot_comparison"),
     benchmark:
-        "logs/{dataset}/comparison/{figure}/plot_comparison.benchmark.tsv"
+        paths.benchmark("plot_comparison")
     wildcard_constraints:
         figure="|".join(COMPARISON_FIGURES),
     localrule: True
     conda:
         CONDA
-    threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        **SMALL,
     params:
-        job=job("plot_comparison"),
+        job=fingerprint("plot_comparison"),
+        job_file=file_of("plot_comparison"),
+        root=root_option,
     message:
         "Plot {wildcards.figure} of the models on {wildcards.dataset}"
     shell:
-        "exec python {input.script:q} --job {params.job:q} --figure {wildcards.figure:q}"
-        " --published {input.published:q} --png {output.png:q} > {log:q} 2>&1"
+        "exec {PYTHON:q} {SCRIPTS:q}/plot_comparison.py {wildcards.dataset}/{wildcards.figure}"
+        " --job {params.job_file} {params.root:q} --log {log:q}"

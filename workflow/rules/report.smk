@@ -4,33 +4,28 @@
 rule report:
     """Render results/report.md from the experiments of the study."""
     input:
-        metrics=study_files("metrics.json"),
-        history=study_files("history.csv"),
-        timing=study_files("timing.json"),
-        figures=study_files(*(f"figures/{name}.png" for name in EXPERIMENT_FIGURES)),
+        metrics=study_files(paths.METRICS),
+        history=study_files(paths.HISTORY),
+        timing=study_files(paths.TIMING),
+        figures=experiment_figures("png"),
         comparisons=comparison_figures(),
-        template=ancient(in_repository("workflow/templates/report.md.j2")),
-        published=ancient(in_repository("workflow/published.csv")),
-        script=ancient(in_repository("scripts/report.py")),
-        code=ancient(code("report")),
     output:
-        report="results/report.md",
-        metrics=report("results/metrics.csv", caption="../report/metrics.rst", category="Comparison"),
-        environment="results/environment.json",
+        report=paths.REPORT,
+        metrics=report(paths.METRICS_CSV, caption="../report/metrics.rst", category="Comparison"),
+        environment=paths.ENVIRONMENT,
     log:
-        "logs/report.log",
+        paths.log("report"),
     localrule: True
     conda:
         CONDA
-    threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        **SMALL,
     params:
-        job=job("report"),
+        job=fingerprint("report"),
+        job_file=file_of("report"),
+        root=root_option,
+        study=lambda wildcards, output: CONFIG.study,
     message:
         "Write the report of the study"
     shell:
-        "exec python {input.script:q} --job {params.job:q} --template {input.template:q}"
-        " --published {input.published:q} --output {output.report:q} --metrics-csv {output.metrics:q}"
-        " --environment {output.environment:q} --benchmarks logs > {log:q} 2>&1"
+        "exec {PYTHON:q} {SCRIPTS:q}/report.py {params.study} --job {params.job_file} {params.root:q} --log {log:q}"

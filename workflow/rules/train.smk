@@ -2,70 +2,68 @@
 
 
 rule summarize:
-    """Count a network's parameters, operations and memory; needs no data, but torch, as one cannot count without."""
-    input:
-        script=ancient(in_repository("scripts/summarize.py")),
-        code=ancient(code("summarize")),
+    """Count a network's parameters, operations and memory; needs no data."""
     output:
-        json="results/{dataset}/{model}/summary.json",
+        json=paths.SUMMARY_JSON,
         text=report(
-            "results/{dataset}/{model}/summary.txt",
+            paths.SUMMARY_TEXT,
             caption="../report/summary.rst",
             category="Networks",
             labels={"dataset": "{dataset}", "model": "{model}"},
         ),
     log:
-        "logs/{dataset}/{model}/summarize.log",
+        paths.log("summarize"),
     benchmark:
-        "logs/{dataset}/{model}/summarize.benchmark.tsv"
+        paths.benchmark("summarize")
     priority: BEFORE_TRAINING
     localrule: True
     conda:
         CONDA
-    threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        **SMALL,
     params:
-        job=job("summarize"),
+        job=fingerprint("summarize"),
+        job_file=file_of("summarize"),
+        root=root_option,
     message:
         "Summarize {wildcards.model} for {wildcards.dataset}"
     shell:
-        "exec python {input.script:q} --job {params.job:q}"
-        " --json {output.json:q} --text {output.text:q} > {log:q} 2>&1"
+        "exec {PYTHON:q} {SCRIPTS:q}/summarize.py {wildcards.dataset}/{wildcards.model}"
+        " --job {params.job_file} {params.root:q} --log {log:q}"
 
 
 rule train:
     """Train one experiment; its lines go to the terminal and to the log."""
     input:
-        data="data/{dataset}/dataset.json",
+        data=paths.DATASET_INFO,
         # dataset.json holds the arrays' hashes: their own times say nothing, and Snakemake hashes no file this large.
-        arrays=ancient(expand("data/{{dataset}}/train_{kind}.npy", kind=["images", "labels"])),
-        script=ancient(in_repository("scripts/train.py")),
-        code=ancient(code("train")),
+        arrays=ancient(paths.ARRAYS["train"]),
     output:
-        model=f"{EXPERIMENT}/model.safetensors",
-        history=f"{EXPERIMENT}/history.csv",
-        timing=f"{EXPERIMENT}/timing.json",
+        model=paths.MODEL,
+        history=paths.HISTORY,
+        timing=paths.TIMING,
     log:
-        f"{LOGS}/train.log",
+        paths.log("train"),
     benchmark:
-        f"{LOGS}/train.benchmark.tsv"
-    priority: train_priority
+        paths.benchmark("train")
+    priority: exit_plainly(REQUESTS.train_priority)
     conda:
         CONDA
-    threads: train_threads
+    threads: exit_plainly(REQUESTS.train_threads)
     resources:
-        mem_mb=train_memory_mb,
-        runtime=train_runtime,
+        mem_mb=exit_plainly(REQUESTS.train_memory_mb),
+        runtime=exit_plainly(REQUESTS.train_runtime),
         gpu=GPUS_PER_JOB,
-        processes=1,  # of one training, without a GPU; with several, there is one for each
+        processes=1,  # of one training run without a GPU; with several GPUs, there is one for each
     params:
-        job=job("train"),
-        folder=subpath(output.model, parent=True),
+        job=fingerprint("train"),
+        job_file=file_of("train"),
+        root=root_option,
     message:
         "Train {wildcards.model} on {wildcards.dataset}, recipe {wildcards.recipe}, seed {wildcards.seed}"
     shell:
-        "exec python {input.script:q} --job {params.job:q} --data {input.data:q} --output {params.folder:q}"
+        "exec {PYTHON:q} {SCRIPTS:q}/train.py"
+        " {wildcards.dataset}/{wildcards.model}/{wildcards.recipe}/seed{wildcards.seed}"
+        " --job {params.job_file} {params.root:q}"
         " --threads {threads} --gpus {resources.gpu:q} --processes {resources.processes:q}"
         " --log {log:q} --parent $PPID"

@@ -1,7 +1,7 @@
 """Which code a result depends on: a script's import closure, and a digest per file that sees code, not text.
 
-A step runs again when its code changes, and only then. Its code is what its script imports from this folder, directly
-or not; of each file counts the syntax tree, so that comments, docstrings and formatting cost nobody a training.
+A stage runs again when its code changes, and only then. Its code is its script and what that imports from this folder,
+directly or not. Of each file the syntax tree counts, so that comments, docstrings and formatting retrain nothing.
 
 Reading costs about 20 ms per 1000 lines, once per file and process.
 """
@@ -18,9 +18,21 @@ from deepnets.utils.errors import UserError
 
 SCRIPTS = "scripts"  # where scripts find their modules, below the repository's root
 
+# What can change no result, and so makes none stale: where files are, what messages say, how a job is planned.
+IGNORED_MODULES = (
+    "deepnets.planning",
+    "deepnets.utils.command_line",
+    "deepnets.utils.errors",
+    "deepnets.utils.logging",
+    "deepnets.utils.paths",
+    "deepnets.utils.text",
+)
+# What a network's module says of its name, colour and cost.
+IGNORED_ASSIGNMENTS = ("ABOUT",)
+
 
 class Source(NamedTuple):
-    """What a Python file says: the modules that it imports, relative names with leading dots, and its digest."""
+    """A Python file in short: the modules that it imports (relative names with leading dots) and its digest."""
 
     imports: frozenset[str]
     digest: str
@@ -29,7 +41,8 @@ class Source(NamedTuple):
 def import_closure(script: str | Path, root: str | Path, extra: Sequence[str] = ()) -> list[Path]:
     """Files of this repository that a script runs: itself and every module below scripts/ that it can import.
 
-    Imports inside functions count, and so do the `__init__.py` of the packages on the way.
+    Imports inside functions count, and so do the `__init__.py` of the packages on the way. Modules that can change no
+    result do not (IGNORED_MODULES).
 
     Args:
         script: the script, relative to `root`.
@@ -56,7 +69,9 @@ def import_closure(script: str | Path, root: str | Path, extra: Sequence[str] = 
             found.add(path)
             package = ".".join(path.parent.relative_to(scripts).parts)
             for name in read_source(path).imports:
-                waiting += _module_files(scripts, importlib.util.resolve_name(name, package))
+                module = importlib.util.resolve_name(name, package)
+                if not _is_ignored(module):
+                    waiting += _module_files(scripts, module)
     return sorted(path.relative_to(root) for path in found)
 
 
@@ -89,7 +104,7 @@ def _read_source(path: Path, _mtime_ns: int, _size: int) -> Source:
     try:
         tree = ast.parse(path.read_bytes())
     except SyntaxError as error:
-        raise UserError(f"{path}:{error.lineno or 1}: not valid Python ({error.msg}); mend it and run again.") from None
+        raise UserError(f"{path}:{error.lineno or 1}: not valid Python ({error.msg}); fix it.") from None
     return Source(frozenset(_imported_names(tree)), _short_hash(repr(_essence(tree)).encode()))
 
 
@@ -108,10 +123,10 @@ def _imported_names(tree: ast.AST) -> Iterator[str]:
 def _module_files(scripts: Path, name: str) -> list[Path]:
     """Files that importing `name` runs: its packages' `__init__.py` and its own, as far as they are below `scripts`."""
     files = []
-    place = scripts
-    for part in name.split("."):
-        place = place / part
-        files += [file for file in (place / "__init__.py", place.with_suffix(".py")) if file.is_file()][:1]
+    path = scripts
+    for word in name.split("."):
+        path = path / word
+        files += [file for file in (path / "__init__.py", path.with_suffix(".py")) if file.is_file()][:1]
     return files
 
 
@@ -145,8 +160,15 @@ def _essence(node: Any) -> Any:
     return repr(node)
 
 
+def _is_ignored(module: str) -> bool:
+    return any(module == ignored or module.startswith(f"{ignored}.") for ignored in IGNORED_MODULES)
+
+
 def _is_inert(node: Any) -> bool:
-    """A statement that does nothing: a docstring or any other bare constant, `pass`."""
+    """A statement that changes no result: a docstring or any other bare constant, `pass`, an ignored assignment."""
+    if isinstance(node, ast.Assign | ast.AnnAssign):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        return all(isinstance(target, ast.Name) and target.id in IGNORED_ASSIGNMENTS for target in targets)
     return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
 
 

@@ -1,6 +1,6 @@
-"""What a training and its evaluation ask of a machine: memory and time, from what was measured of each architecture.
+"""How much memory and time a training run and its evaluation take, from what was measured of each network.
 
-For the scheduler: estimates decide what runs side by side, on how many cores and in which order, and are no part of any
+The estimates are for the scheduler: they decide what runs side by side and in which order, and are no part of any
 result.
 """
 
@@ -16,13 +16,19 @@ BYTES_PER_PARAMETER = 12  # weight, gradient and a copy in transit, 4 bytes each
 NANOSECONDS_PER_PARAMETER = 2
 EVALUATION_MB = 1000  # a process that has loaded torch, and the images and labels that it reads
 EVALUATION_BATCH = 256  # as in training/inference.py, which loads torch
+# Share of a training run that only one thread can do (Amdahl's law): two threads did the work of 1.61 to 1.89 runs side
+# by side in the six pairs of docs/runs/reference/bench.json; 1.7 is assumed. More than two were not measured.
+SERIAL_SHARE = 0.18
 
 
-def memory_mb(spec: dict, input_shape: tuple[int, int, int], on_gpu: bool = False) -> int:
-    """Peak memory of a training, in MB, for an experiment's spec and its dataset's (C, H, W).
+def training_memory_mb(spec: dict, input_shape: tuple[int, int, int], on_gpu: bool = False) -> int:
+    """Peak memory of a training run on the host, in MB.
 
-    That of the host: of a training `on_gpu`, the activations are in the GPU's, and not counted (an estimate: all was
-    measured on CPUs).
+    Args:
+        spec: the experiment's.
+        input_shape: (C, H, W) of its dataset.
+        on_gpu: whether the activations are in a GPU's memory, and so not counted (an estimate: all was measured on
+            CPUs).
     """
     cost, recipe = _cost(spec), spec["recipe"]
     average_bytes = 4 * (recipe["weight_averaging"] != "none")
@@ -33,14 +39,14 @@ def memory_mb(spec: dict, input_shape: tuple[int, int, int], on_gpu: bool = Fals
 
 
 def evaluation_memory_mb(spec: dict, input_shape: tuple[int, int, int]) -> int:
-    """Peak memory of an evaluation on the CPU, in MB; arguments as of `memory_mb`."""
+    """Peak memory of an evaluation on the CPU, in MB; arguments as of `training_memory_mb`."""
     cost = _cost(spec)
     activations_mb = cost.evaluation_kilobytes * EVALUATION_BATCH * _pixels(spec, input_shape) / 1000
     return round(EVALUATION_MB + 4 * cost.parameters + activations_mb)
 
 
 def core_seconds(spec: dict, input_shape: tuple[int, int, int], images: int) -> float:
-    """Seconds that a training takes on one core with bfloat16, for a spec, (C, H, W) and number of training images."""
+    """Seconds that a training run takes on one core with bfloat16; `images` is the number of training images."""
     cost, recipe = _cost(spec), spec["recipe"]
     of_images = images * cost.microseconds * _pixels(spec, input_shape) * _share_of_full_size(recipe) / 1e6
     of_steps = images / recipe["batch_size"] * cost.parameters * NANOSECONDS_PER_PARAMETER / 1e3
@@ -69,3 +75,8 @@ def _share_of_full_size(recipe: dict) -> float:
         return 1
     start, until = recipe["progressive_resizing"]["start"], recipe["progressive_resizing"]["until"]
     return until * (1 + start + start**2) / 3 + (1 - until)
+
+
+def speed_up(threads: int) -> float:
+    """How many times as fast as with one thread a training run is."""
+    return 1 / (SERIAL_SHARE + (1 - SERIAL_SHARE) / threads)

@@ -1,156 +1,160 @@
-"""What each job's result depends on, as one text: a job is stale when its text is not the one it was made with.
+"""The jobs of a configuration, and the fingerprint of each: a job is stale when it was made with another fingerprint.
 
-The text is canonical JSON of all that can change the result, the settings of the job's stage and a digest of each code
-file of the stage. Nothing else is in it: not threads, device, mirror or paths.
+A fingerprint is canonical JSON of all that can change the job's result: the settings that its stage reads and a digest
+of each code file of the stage. It holds neither threads, device and mirror nor the place where files are.
 """
 
 import contextlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, cached_property
 from pathlib import Path
 
 from deepnets import models
 from deepnets.config.experiment import Experiment
 from deepnets.config.schema import Config
-from deepnets.figures import EXPERIMENT_FIGURES, comparison_figures
+from deepnets.figures import COMPARISON_FIGURES, EXPERIMENT_FIGURES, comparison_figures
 from deepnets.planning.code_digest import digests, import_closure
-from deepnets.planning.paths import EXPERIMENT, OUTPUTS
+from deepnets.planning.job import Job
+from deepnets.utils import paths
+from deepnets.utils.errors import UserError
 from deepnets.utils.files import canonical_json, sha256_file
-
-TEMPLATE, PUBLISHED = "workflow/templates/report.md.j2", "workflow/published.csv"
-
-
-@dataclass(frozen=True)
-class Job:
-    """One job: its stage, and the words that fill the paths of its files."""
-
-    stage: str
-    names: Mapping[str, str]
-
-    @property
-    def outputs(self) -> list[str]:
-        """The files that it makes; the first one names the job."""
-        return [path.format(**self.names) for path in OUTPUTS[self.stage]]
+from deepnets.utils.text import nearest
 
 
 class Jobs:
     """The jobs of a configuration.
 
-    A job is named by its stage, which is its script's name, and by the words that fill its files' paths: some of
-    "dataset", "model", "recipe", "seed" and "figure".
-
     Args:
         config: the checked configuration.
-        root: the repository's root, where the code is.
+        code_root: the repository's folder, where the code is.
+        root: the folder that holds data/ and results/, for what is already there.
     """
 
-    def __init__(self, config: Config, root: Path):
-        self.config, self.root = config, root
+    def __init__(self, config: Config, code_root: Path, root: Path = Path()):
+        self.config, self.code_root, self.root = config, code_root, root
         self.study = config.experiments()
-        # Each is called by its job's names, and takes what it needs of them.
-        self._parts = {
+        # What each stage's result depends on besides code: a part of the fingerprint's name, and who knows its value.
+        self._depends_on: dict[str, dict[str, Callable[..., object]]] = {
             "download": {"spec": self._raw_spec, "state": self._raw_state},
             "prepare": {"spec": self._prepared_spec},
             "summarize": {"spec": self._network_spec},
             "train": {"experiment": self._experiment_names, "spec": self._experiment_spec},
             "evaluate": {"experiment": self._experiment_names, "spec": self._experiment_spec},
-            "plot_experiment": {
-                "experiment": lambda figure, **names: self._experiment_names(**names),
-                "spec": self._figure_spec,
-            },
-            "plot_comparison": {"spec": self._comparison_spec, "files": lambda **_: self._file_digests(PUBLISHED)},
-            "report": {"spec": self._report_spec, "files": lambda **_: self._file_digests(TEMPLATE, PUBLISHED)},
+            "plot_experiment": {"experiment": self._experiment_names, "spec": self._figure_spec},
+            "plot_comparison": {"spec": self._comparison_spec, "files": self._published_digest},
+            "report": {"spec": self._report_spec, "files": self._report_file_digests},
         }
 
-    def text(self, stage: str, names: Mapping[str, str]) -> str:
-        """All that the result of a job depends on.
+    def fingerprint(self, stage: str, wildcards: Mapping[str, str]) -> str:
+        """Return all that the result of a job depends on, as canonical JSON.
 
         Raises:
-            UserError: the names stand for no experiment, or a code file is broken.
+            UserError: the wildcards stand for no experiment, or a code file is broken.
         """
-        parts = {part: depends_on(**names) for part, depends_on in self._parts[stage].items()}
-        return canonical_json({"code": self._digests(stage, self._plugins(stage, names)), **parts})
-
-    def code(self, stage: str, names: Mapping[str, str]) -> list[Path]:
-        """The code files of a job, relative to the repository.
-
-        Raises:
-            UserError: one of them is broken.
-        """
-        return self._closure(stage, self._plugins(stage, names))
+        values = {key: value(**wildcards) for key, value in self._depends_on[stage].items()}
+        return canonical_json({"code": self._digests(stage, self._plugins(stage, wildcards)), **values})
 
     def of_study(self) -> Iterator[Job]:
         """Every job of the study, stage by stage in the order of the work."""
-        for stage, paths in OUTPUTS.items():
-            names = [each.names | {"seed": str(each.seed)} for each in self.study]
-            if stage == "plot_experiment":
-                names = [each | {"figure": figure} for each in names for figure in EXPERIMENT_FIGURES]
-            if stage == "plot_comparison":
-                names = [{"dataset": dataset, "figure": figure} for dataset, figure in self.comparisons()]
-            path = paths[0]
-            jobs = {path.format(**each): {key: each[key] for key in each if f"{{{key}}}" in path} for each in names}
-            yield from (Job(stage, each) for each in jobs.values())
+        for stage in paths.OUTPUTS:
+            jobs = {}
+            for wildcards in self._wildcards(stage):
+                pattern = paths.OUTPUTS[stage][0]
+                used = {key: value for key, value in wildcards.items() if f"{{{key}}}" in pattern}
+                jobs[pattern.format(**used)] = Job(stage, used)
+            yield from jobs.values()
 
     def comparisons(self) -> Iterator[tuple[str, str]]:
-        """Dataset and figure of each comparison in the study whose condition is met."""
+        """Dataset and figure of each comparison of the study whose condition is met."""
         for dataset in dict.fromkeys(each.dataset for each in self.study):
             compared = [each for each in self.study if each.dataset == dataset]
             yield from ((dataset, figure.name) for figure in comparison_figures(compared))
 
+    def unforeseen_training(self) -> Iterator[str]:
+        """Lines for the user where this run would train more than what is new.
+
+        Snakemake takes all that was made from a file for stale when it makes the file again, whatever is then in it.
+        """
+        for dataset in dict.fromkeys(each.dataset for each in self.study):
+            names = [each.names for each in self.study if each.dataset == dataset]
+            trained = [(self.root / paths.MODEL.format(**each)).exists() for each in names]
+            info = paths.DATASET_INFO.format(dataset=dataset)
+            if any(trained) and not all(trained) and not (self.root / info).exists():
+                yield (
+                    f"data/{dataset}: the arrays are gone, and some experiments are still to be trained; if both happen"
+                    f" in one run, Snakemake trains all {len(trained)} again. Build the arrays first:"
+                    f" snakemake --cores 2 {info}"
+                )
+
     @cached_property
     def experiments(self) -> dict[str, Experiment]:
-        """All studies' experiments by their directories: each can be asked for, whatever the report is about."""
+        """All studies' experiments by their directories: each can be asked for, whichever study the report is about."""
         return {each.directory: each for study in self.config.studies for each in self.config.experiments(study)}
 
-    def experiment(self, dataset: str, model: str, recipe: str, seed: str) -> Experiment:
+    def experiment(self, dataset: str, model: str, recipe: str, seed: str, **_other: str) -> Experiment:
         """The experiment of these names; one that no study lists has its recipe's plain settings.
 
         Raises:
-            UserError: it cannot be: the network does not take the images, for one.
+            UserError: there can be no such experiment: the network does not take the images, for example.
         """
-        listed = self.experiments.get(EXPERIMENT.format(dataset=dataset, model=model, recipe=recipe, seed=seed))
-        return listed or self.config.experiment(dataset, model, recipe, int(seed))
+        listed = self.experiments.get(paths.EXPERIMENT.format(dataset=dataset, model=model, recipe=recipe, seed=seed))
+        if listed:
+            return listed
+        if not seed.isdecimal():
+            raise UserError(f"seed must be a whole number (got {seed!r}); write seed0, for example")
+        return self.config.experiment(dataset, model, recipe, int(seed))
 
-    def _plugins(self, stage: str, names: Mapping[str, str]) -> tuple[str, ...]:
-        """Modules that a stage imports by a computed name: one architecture's, or one data source's."""
+    def _wildcards(self, stage: str) -> Iterator[dict[str, str]]:
+        if stage == "plot_comparison":
+            yield from ({"dataset": dataset, "figure": figure} for dataset, figure in self.comparisons())
+            return
+        figures = EXPERIMENT_FIGURES if stage == "plot_experiment" else [""]
+        for each in self.study:
+            yield from ({**each.names, "seed": str(each.seed), "figure": figure} for figure in figures)
+
+    # -- code --------------------------------------------------------------------------------------------------------
+
+    def _plugins(self, stage: str, wildcards: Mapping[str, str]) -> tuple[str, ...]:
+        """Modules that a stage imports by a computed name: a network's, a data source's or a figure's."""
         if stage in ("download", "prepare"):
-            return (f"deepnets.data.sources.{self.config.datasets[names['dataset']].source}",)
+            dataset = _entry("dataset", wildcards["dataset"], self.config.datasets)
+            return (f"deepnets.data.sources.{dataset.source}",)
         if stage in ("summarize", "train", "evaluate"):
-            return (f"deepnets.models.{self.config.models[names['model']].architecture}",)
-        # A model that has an architecture's name is called and drawn as that architecture's module says.
-        shown = tuple(f"deepnets.models.{model}" for model in self._shown(names) if model in models.available())
-        return (f"deepnets.figures.{names['figure']}", *shown) if "figure" in names else shown
+            return (f"deepnets.models.{_entry('model', wildcards['model'], self.config.models).architecture}",)
+        if stage in ("plot_experiment", "plot_comparison"):
+            figures = EXPERIMENT_FIGURES if stage == "plot_experiment" else COMPARISON_FIGURES
+            _entry("figure", wildcards["figure"], figures)
+            return (f"deepnets.figures.{wildcards['figure']}", *self._shown_networks(wildcards))
+        return self._shown_networks(wildcards)
 
-    def _shown(self, names: Mapping[str, str]) -> list[str]:
-        """The models in a figure or in the report."""
-        if "model" in names:
-            return [names["model"]]
-        dataset = names.get("dataset")
-        return sorted({each.model for each in self.study if dataset in (None, each.dataset)})
+    def _shown_networks(self, wildcards: Mapping[str, str]) -> tuple[str, ...]:
+        """Modules of the networks in a figure or in the report, which say how readers see them.
+
+        A model that has a network's name is called and drawn as that network's module says.
+        """
+        dataset = wildcards.get("dataset")
+        of_study = {each.model for each in self.study if dataset in (None, each.dataset)}
+        shown = {wildcards["model"]} if "model" in wildcards else of_study
+        return tuple(f"deepnets.models.{name}" for name in sorted(shown & set(models.available())))
 
     @cache  # noqa: B019 - there is one Jobs in a process, and it lives as long
-    def _closure(self, stage: str, plugins: tuple[str, ...]) -> list[Path]:
-        return import_closure(f"scripts/{stage}.py", self.root, plugins)
-
-    @cache  # noqa: B019
     def _digests(self, stage: str, plugins: tuple[str, ...]) -> dict[str, str]:
-        return digests(self._closure(stage, plugins), self.root)
+        return digests(import_closure(f"scripts/{stage}.py", self.code_root, plugins), self.code_root)
 
-    # -- the parts -----------------------------------------------------------------------------------------------------
+    # -- settings ----------------------------------------------------------------------------------------------------
 
     def _raw_spec(self, dataset: str) -> dict:
         """What identifies a dataset's raw files."""
-        return self.config.datasets[dataset].raw_spec()
+        return _entry("dataset", dataset, self.config.datasets).raw_spec()
 
     def _raw_state(self, dataset: str) -> str | None:
-        """What changes with people's own images while their settings stay the same.
+        """What changes with the user's own images while their settings stay the same.
 
-        Where the images are out of reach (moved away, a mirror unplugged), what they were when read still holds.
+        Where the images are out of reach (moved away, a mirror unplugged), the state noted in raw.json still holds.
         """
         state = self.config.datasets[dataset].local_state(dataset)
-        manifest = Path("data", dataset, "raw.json")
+        manifest = self.root / paths.RAW_MANIFEST.format(dataset=dataset)
         if state is None and manifest.exists():
             with contextlib.suppress(ValueError, AttributeError):  # a damaged manifest tells nothing
                 return json.loads(manifest.read_text(encoding="utf-8")).get("state")
@@ -158,67 +162,99 @@ class Jobs:
 
     def _prepared_spec(self, dataset: str) -> dict:
         """What identifies a dataset's arrays."""
-        return self.config.datasets[dataset].prepared_spec()
+        return _entry("dataset", dataset, self.config.datasets).prepared_spec()
 
     def _network_spec(self, dataset: str, model: str) -> dict:
         """What identifies a network: its model, its input and its output."""
-        options = self.config.datasets[dataset]
+        options = _entry("dataset", dataset, self.config.datasets)
         return {
-            "model": self.config.models[model].spec(dataset, options),
+            "model": _entry("model", model, self.config.models).spec(dataset, options),
             "input_shape": list(options.input_shape),
             "num_classes": options.num_classes,
         }
 
-    def _experiment_spec(self, **names: str) -> dict:
+    def _experiment_spec(self, **wildcards: str) -> dict:
         """Everything that identifies an experiment's result."""
-        return self.experiment(**names).spec
+        return self.experiment(**wildcards).spec
 
-    def _experiment_names(self, **names: str) -> dict:
+    def _experiment_names(self, **wildcards: str) -> dict:
         """An experiment's names, as its metrics and figures show them."""
-        return self.experiment(**names).names
+        return self.experiment(**wildcards).names
 
     def _figure_spec(self, model: str, **_names: str) -> dict:
-        """What a figure of one experiment depends on besides the figures in it."""
-        return {"models": self._places([model]), "looks": _looks([model])}
+        """What a figure of one experiment depends on besides the numbers in it."""
+        return {"models": self._model_indices([model]), "style": self._styles([model])}
 
     def _comparison_spec(self, dataset: str, **_names: str) -> dict:
-        """What a comparison on one dataset depends on besides the figures in it."""
+        """What a comparison on one dataset depends on besides the numbers in it.
+
+        Raises:
+            UserError: the study has no experiment on this dataset.
+        """
         compared = [experiment for experiment in self.study if experiment.dataset == dataset]
+        if not compared:
+            raise UserError(self._nothing_to_compare(dataset))
+        names = list(dict.fromkeys(experiment.model for experiment in compared))
         return {
             "dataset": dataset,
             "experiments": [experiment.directory for experiment in compared],
             "variant_of": self.config.datasets[dataset].variant_of,
-            "models": self._places(experiment.model for experiment in compared),
-            "looks": _looks(experiment.model for experiment in compared),
+            "models": self._model_indices(names),
+            "style": self._styles(names),
         }
 
-    def _report_spec(self) -> dict:
+    def _nothing_to_compare(self, dataset: str) -> str:
+        """Why a dataset has no comparison in this study, and how to ask for one that has."""
+        studies = [
+            name for name in self.config.studies if dataset in {e.dataset for e in self.config.experiments(name)}
+        ]
+        hint = f"choose another study, --config study={'|'.join(studies)}" if studies else "add one to config.yaml"
+        return f"results/{dataset}/comparison: study {self.config.study} has no experiment on {dataset}; {hint}"
+
+    def _report_spec(self, study: str | None = None) -> dict:
         """What the report depends on besides the files of its experiments."""
-        datasets = {name: self.config.datasets[name] for name in dict.fromkeys(each.dataset for each in self.study)}
+        experiments = self.study if study is None else self.config.experiments(study)
+        names = dict.fromkeys(each.dataset for each in experiments)
+        datasets = {name: self.config.datasets[name] for name in names}
         return {
-            "study": self.config.study,
-            "experiments": [experiment.directory for experiment in self.study],
+            "study": self.config.study if study is None else study,
+            "experiments": [experiment.directory for experiment in experiments],
             "datasets": {
                 name: {"variant_of": dataset.variant_of, "note": dataset.note, "own_files": dataset.own_files}
                 for name, dataset in datasets.items()
             },
-            "names": {each.model: models.display_name(each.model) for each in self.study},
+            "style": self._styles(dict.fromkeys(each.model for each in experiments)),
         }
 
-    def _file_digests(self, *paths: str) -> dict[str, str]:
-        """What a job reads that is neither settings nor code nor another job's result."""
-        return {path: sha256_file(self.root / path) for path in paths}
+    def _published_digest(self, **_wildcards: str) -> dict[str, str]:
+        return self._file_digests(paths.PUBLISHED)
 
-    def _places(self, names: Iterable[str]) -> dict[str, int]:
-        """Place of each model in config.yaml, which decides its colour: one added at the end recolours no other."""
-        return {name: self._place[name] for name in names}
+    def _report_file_digests(self, **_wildcards: str) -> dict[str, str]:
+        return self._file_digests(paths.TEMPLATE, paths.PUBLISHED)
 
-    @cached_property
-    def _place(self) -> dict[str, int]:
-        return {name: place for place, name in enumerate(self.config.models)}
+    def _file_digests(self, *names: str) -> dict[str, str]:
+        """Digests of files that a job reads and that are neither settings nor code nor another job's result."""
+        return {name: sha256_file(self.code_root / name) for name in names}
+
+    def _model_indices(self, names: Iterable[str]) -> dict[str, int]:
+        """Index of each model in config.yaml, which decides its colour: one added at the end recolours no other."""
+        order = list(self.config.models)
+        return {name: order.index(name) for name in names}
+
+    def _styles(self, names: Iterable[str]) -> dict[str, str]:
+        """What each model is called and looks like, which `code` leaves out: it must not make a training run stale."""
+        about = {name: models.about(name) for name in names}
+        return {
+            name: f"{each.display_name} {each.color} {each.marker} {each.linestyle}" for name, each in about.items()
+        }
 
 
-def _looks(names: Iterable[str]) -> dict[str, list]:
-    """What the networks' modules declare of their look, which the digests of their code leave out."""
-    declared = {name: models.about(name) for name in names}
-    return {name: [each.display_name, each.color, each.marker, each.linestyle] for name, each in declared.items()}
+def _entry(kind: str, name: str, known: Mapping):
+    """An entry of a section by its name.
+
+    Raises:
+        UserError: there is no such entry; the message has the nearest name.
+    """
+    if name not in known:
+        raise UserError(f"unknown {kind} {name!r}; {nearest(name, known)}")
+    return known[name]

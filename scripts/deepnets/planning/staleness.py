@@ -1,4 +1,4 @@
-"""In words: why a job is stale. Snakemake decides by the same texts; this says what in them has changed."""
+"""Why a job is stale, in words: Snakemake compares fingerprints, and this finds what changed in them."""
 
 import ast
 import base64
@@ -6,13 +6,14 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from deepnets.planning.jobs import Job, Jobs
+from deepnets.planning.job import Job
+from deepnets.planning.jobs import Jobs
 from deepnets.utils.checksums import find_corrupted
 
 METADATA = Path(".snakemake/metadata")
 
 MISSING = "missing"
-# Data are made only for those that read them: results stand without the arrays that they were made from.
+# Data are built only for the stages that read them: results stand without the arrays that they were made from.
 READERS = {"download": {"prepare"}, "prepare": {"train", "evaluate"}}
 
 
@@ -22,10 +23,10 @@ def reasons(jobs: Jobs) -> list[tuple[Job, str]]:
     Raises:
         UserError: a code file is broken.
     """
-    recorded, found = recorded_texts(), []
+    recorded, found = recorded_fingerprints(), []
     for job in reversed(list(jobs.of_study())):
         why = _reason(job, jobs, recorded.get(job.outputs[0]))
-        read_by = {other.stage for other, _ in found if other.names.get("dataset") == job.names.get("dataset")}
+        read_by = {other.stage for other, _ in found if other.wildcards.get("dataset") == job.wildcards.get("dataset")}
         needed = job.stage not in READERS or READERS[job.stage] & read_by
         if why and (needed or not why.startswith(MISSING)):
             found.append((job, why))
@@ -42,27 +43,27 @@ def _reason(job: Job, jobs: Jobs, old: dict | None) -> str | None:
     wrong = [str(file) for file in find_corrupted(Path(job.outputs[0]).parent) if str(file) in job.outputs]
     if wrong:
         return f"damaged: {', '.join(wrong)}"
-    new = json.loads(jobs.text(job.stage, job.names))
+    new = json.loads(jobs.fingerprint(job.stage, job.wildcards))
     return "; ".join(differences(old, new)) if old and old != new else None
 
 
-def recorded_texts(folder: str | Path = METADATA) -> dict[str, dict]:
-    """What each file was made with, as Snakemake noted it: the job's text, decoded, by the file's path.
+def recorded_fingerprints(folder: str | Path = METADATA) -> dict[str, dict]:
+    """What each file was made with, as Snakemake noted it: the job's fingerprint, decoded, by the file's path.
 
     Snakemake keeps a JSON file per output, named by the path in base64, cut into folders where it is long. Records of
     other programs and of other versions of this one are left out.
     """
-    folder, texts = Path(folder), {}
+    folder, found = Path(folder), {}
     for file in folder.rglob("*"):
         if file.is_file():
             parts = file.relative_to(folder).parts
             try:
                 output = base64.urlsafe_b64decode("".join(part.removeprefix("@") for part in parts)).decode()
                 params = json.loads(file.read_text(encoding="utf-8"))["params"]
-                texts[output] = next(job for job in map(_job, params) if job is not None)
+                found[output] = next(job for job in map(_job, params) if job is not None)
             except (OSError, ValueError, KeyError, TypeError, StopIteration):
                 continue
-    return texts
+    return found
 
 
 def _job(param: str) -> dict | None:
@@ -75,7 +76,7 @@ def _job(param: str) -> dict | None:
 
 
 def differences(old: dict, new: dict) -> list[str]:
-    """What changed between two jobs' texts, a phrase each: settings first, then code files."""
+    """What changed between two fingerprints, a phrase each: settings first, then code files."""
     before, after = dict(_leaves(old)), dict(_leaves(new))
     phrases = []
     for key in dict.fromkeys([*before, *after]):

@@ -23,7 +23,7 @@ from deepnets.training.device import configure_device, disable_malloc_trim
 from deepnets.training.distributed import SINGLE_PROCESS, ProcessGroup, connected, is_connection_lost
 from deepnets.training.experiment_dir import RESUME_FOLDER, exclusive, experiment_name, write_results
 from deepnets.training.gpu_locks import acquire_gpus
-from deepnets.training.progress import ProgressBar, ProgressLines, SilentProgress, epoch_line
+from deepnets.training.progress import ExtraText, ProgressBar, ProgressLines, SilentProgress, epoch_line, no_extra_text
 from deepnets.training.seeds import INITIALISATION, derived_seed
 from deepnets.training.trainer import Interrupted, Trainer
 from deepnets.utils.errors import UserError
@@ -54,7 +54,7 @@ class _Run:
     processes: int
     log: str | Path | None
     parent: int | None
-    extra: Callable[[], str]
+    extra: ExtraText
     keeps_memory: bool
 
     @property
@@ -77,7 +77,7 @@ def train_experiment(
     log: str | Path | None = None,
     parent: int | None = None,
     command: Sequence[str] = (),
-    extra: Callable[[], str] = lambda: "",
+    extra: ExtraText = no_extra_text,
 ) -> None:
     """Train an experiment, in this process or in several, and write its results.
 
@@ -93,7 +93,7 @@ def train_experiment(
         log: file to which the terminal's lines are appended.
         parent: process id of the process that started this one: save and stop when it has ended.
         command: the script and its arguments that lead to this call; torchrun starts it once per process.
-        extra: text to add to each line of progress, such as the time left of the study; "" adds nothing.
+        extra: gives text to add to each line of progress, such as the time left of the study.
 
     Raises:
         UserError: the user can fix the problem; the message says how.
@@ -204,7 +204,7 @@ def _fit(run: _Run, trainer: Trainer, checkpoints: CheckpointDir, should_stop: C
     try:
         return trainer.fit(
             checkpoints,
-            lambda row: LOG.info(epoch_line(run.name, row, trainer.recipe.epochs, run.extra())),
+            lambda row: LOG.info(epoch_line(run.name, row, trainer.recipe.epochs, run.extra)),
             should_stop,
         )
     except Interrupted:

@@ -9,6 +9,14 @@ from tqdm import tqdm
 
 LINE_SECONDS = 30.0  # at most one line within an epoch in this time
 
+# Text to add to a line, from the seconds that the training run still takes and those that it takes in all.
+ExtraText = Callable[[float, float], str]
+
+
+def no_extra_text(left: float, total: float) -> str:
+    """Add nothing to a line."""
+    return ""
+
 
 @dataclass(frozen=True)
 class EpochPlan:
@@ -56,10 +64,10 @@ class ProgressLines(SilentProgress):
     Args:
         name: the experiment; each line starts with it.
         log: takes one line.
-        extra: text to add at the end of each line, such as the time left of the whole study; "" adds nothing.
+        extra: gives text to add at the end of each line, such as the time left of the whole study.
     """
 
-    def __init__(self, name: str, log: Callable[[str], None], extra: Callable[[], str] = lambda: ""):
+    def __init__(self, name: str, log: Callable[[str], None], extra: ExtraText = no_extra_text):
         self.name, self.log, self.extra = name, log, extra
 
     @contextlib.contextmanager
@@ -85,25 +93,27 @@ class ProgressLines(SilentProgress):
             f"{self.name}: epoch {plan.epoch}/{plan.epochs}, step {step}/{plan.steps}, "
             f"{plan.batch_size / per_step:.0f} images/s, {clock(left)} left"
         )
-        return with_extra(line, self.extra())
+        total = plan.epochs * plan.steps * per_step
+        return with_extra(line, self.extra(left, total))
 
 
-def epoch_line(name: str, row: dict, epochs: int, extra: str = "") -> str:
+def epoch_line(name: str, row: dict, epochs: int, extra: ExtraText = no_extra_text) -> str:
     """One finished epoch, with the time left if the other epochs are as fast.
 
     Args:
         name: the experiment.
         row: the epoch's row of history.csv.
         epochs: number of epochs.
-        extra: text to add at the end; "" adds nothing.
+        extra: gives text to add at the end; "" adds nothing.
     """
+    left = (epochs - row["epoch"]) * row["seconds"]
     line = (
         f"{name}: epoch {row['epoch']}/{epochs}  "
         f"train loss {row['train_loss']:.4f} accuracy {row['train_accuracy']:.2%}  "
         f"validation loss {row['val_loss']:.4f} accuracy {row['val_accuracy']:.2%}  "
-        f"{row['images_per_second']:.0f} images/s  {clock((epochs - row['epoch']) * row['seconds'])} left"
+        f"{row['images_per_second']:.0f} images/s  {clock(left)} left"
     )
-    return with_extra(line, extra)
+    return with_extra(line, extra(left, epochs * row["seconds"]))
 
 
 def with_extra(line: str, extra: str) -> str:

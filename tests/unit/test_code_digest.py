@@ -1,4 +1,4 @@
-"""deepnets.code: what a script runs, found without running it, and digests that see code rather than text."""
+"""Which code a script runs, found without running it, and digests that see code rather than text."""
 
 import json
 import os
@@ -11,7 +11,8 @@ import pytest
 from deepnets import models
 from deepnets.data import sources as datasets
 from deepnets.figures import COMPARISON_FIGURES, EXPERIMENT_FIGURES
-from deepnets.planning.code_digest import digests, import_closure
+from deepnets.planning import code_digest
+from deepnets.planning.code_digest import IGNORED_MODULES, digests, import_closure
 from deepnets.utils.errors import UserError
 
 FILES = {
@@ -182,8 +183,9 @@ PLUG_INS |= {f"deepnets.figures.{name}" for name in {**EXPERIMENT_FIGURES, **COM
 PLUG_INS |= {f"deepnets.data.sources.{name}" for name in datasets.available()}
 
 
-def test_closure_of_each_real_script_is_what_python_loads(root):
+def test_closure_of_each_real_script_is_what_python_loads(root, monkeypatch):
     """With the modules that functions import, and with the plug-ins that these load, it is all of it and no more."""
+    monkeypatch.setattr(code_digest, "IGNORED_MODULES", ())
 
     def closure(script, plug_ins=()):
         return {module_name(path) for path in import_closure(script, root, sorted(plug_ins))}
@@ -193,6 +195,36 @@ def test_closure_of_each_real_script_is_what_python_loads(root):
     closures = {script: closure(script, PLUG_INS & loaded[script]) for script in scripts}
     with_lazy = modules_loaded(root, {script: sorted(names) for script, names in closures.items()})
     assert with_lazy == {script: names - {Path(script).stem} for script, names in closures.items()}
+
+
+@pytest.mark.parametrize("script", ["scripts/train.py", "scripts/evaluate.py", "scripts/report.py"])
+def test_closure_leaves_out_what_can_change_no_result(script, root):
+    """A reworded message or another folder for logs must not make a training run stale."""
+    names = {module_name(path) for path in import_closure(script, root)}
+    assert not [name for name in names if name.startswith(IGNORED_MODULES)]
+    assert "deepnets.config.loader" not in names  # planning alone reads config.yaml
+
+
+def test_ignored_modules_exist(root):
+    for name in IGNORED_MODULES:
+        path = root / "scripts" / name.replace(".", "/")
+        assert path.is_dir() or path.with_suffix(".py").is_file(), name
+
+
+def test_closure_follows_no_ignored_module(repository):
+    write(
+        repository / "scripts/train.py",
+        "from deepnets.planning import plan\nfrom deepnets.utils import errors, files\n",
+    )
+    for name in ("planning/__init__", "planning/plan", "utils/__init__", "utils/errors", "utils/files"):
+        write(repository / f"scripts/deepnets/{name}.py", "from deepnets import style\n" if "plan" in name else "")
+    assert closure(repository, "scripts/train.py") == {"deepnets/utils/__init__.py", "deepnets/utils/files.py"}
+
+
+def test_digest_is_blind_to_what_a_network_is_called_and_looks_like(tmp_path):
+    network = CODE + "ABOUT = About(color='red')\n"
+    assert digest(tmp_path, network) == digest(tmp_path, network.replace("red", "blue")) == digest(tmp_path, CODE)
+    assert digest(tmp_path, CODE + "SIZE = 8\n") != digest(tmp_path, CODE + "SIZE = 9\n")
 
 
 @pytest.mark.parametrize("script", ["scripts/train.py", "scripts/evaluate.py"])

@@ -1,4 +1,4 @@
-"""What a training and its evaluation ask of a machine is what those of docs/ were measured to take, with room."""
+"""Estimates of memory and time are what the runs of docs/runs were measured to take, with room."""
 
 import csv
 
@@ -6,7 +6,13 @@ import pytest
 
 from deepnets.config.loader import load_config
 from deepnets.models import available
-from deepnets.planning.estimates import EVALUATION_BATCH, core_seconds, evaluation_memory_mb, memory_mb
+from deepnets.planning.estimates import (
+    EVALUATION_BATCH,
+    core_seconds,
+    evaluation_memory_mb,
+    speed_up,
+    training_memory_mb,
+)
 from deepnets.training import inference
 
 RUNS = {"docs/runs/demo": "demo", "docs/runs/reference": "paper_jpeg"}
@@ -32,7 +38,7 @@ def config(root):
 
 @pytest.fixture(scope="module")
 def trained(config, root):
-    """What was measured of each training, as in metrics.csv, with its spec and its dataset's (C, H, W)."""
+    """What was measured of each training run, as in metrics.csv, with its spec and its dataset's (C, H, W)."""
     found = []
     for folder, study in RUNS.items():
         specs = {(e.dataset, e.model): e.spec for e in config.experiments(study)}
@@ -46,7 +52,7 @@ def trained(config, root):
 
 def test_memory_asked_for_is_enough_and_not_far_too_much(trained):
     for row, spec, shape in trained:
-        share = memory_mb(spec, shape) / float(row["peak_memory_mb"])
+        share = training_memory_mb(spec, shape) / float(row["peak_memory_mb"])
         assert 1 <= share < 3, (row["dataset"], row["model"], share)
 
 
@@ -57,7 +63,7 @@ def test_memory_asked_for_an_evaluation_is_enough_in_float32_too_and_not_far_too
         assert 1.1 < share < 2, (row["dataset"], row["model"], share)
 
 
-def test_evaluations_are_reckoned_with_the_batches_that_they_have():
+def test_evaluations_are_estimated_with_the_batches_that_they_have():
     assert EVALUATION_BATCH == inference.EVALUATION_BATCH
 
 
@@ -75,7 +81,7 @@ def asked(config):
 
     def ask(model=None, side=32, **recipe):
         changed = spec | {"recipe": spec["recipe"] | recipe, "model": spec["model"] | (model or {})}
-        return memory_mb(changed, (3, side, side))
+        return training_memory_mb(changed, (3, side, side))
 
     return ask
 
@@ -90,8 +96,8 @@ def test_memory_grows_with_batch_and_area_and_shrinks_with_accumulation(asked):
 def test_on_a_gpu_the_batch_takes_no_memory_of_the_host(config):
     spec = config.experiments("paper")[0].spec
     large = spec | {"recipe": spec["recipe"] | {"batch_size": 1000}}
-    assert memory_mb(large, (1, 28, 28), on_gpu=True) == memory_mb(spec, (1, 28, 28), on_gpu=True)
-    assert memory_mb(spec, (1, 28, 28), on_gpu=True) < memory_mb(spec, (1, 28, 28))
+    assert training_memory_mb(large, (1, 28, 28), on_gpu=True) == training_memory_mb(spec, (1, 28, 28), on_gpu=True)
+    assert training_memory_mb(spec, (1, 28, 28), on_gpu=True) < training_memory_mb(spec, (1, 28, 28))
 
 
 @pytest.mark.parametrize(
@@ -136,6 +142,11 @@ def test_each_optimizer_step_takes_time_by_the_number_of_parameters(config):
         return (seconds(model, 10) - seconds(model, 20)) / 50
 
     assert a_step("vgg16") / a_step("mobilenet_v2") == pytest.approx(134.3 / 1.8)
+
+
+def test_two_threads_do_the_work_of_1_7_runs_side_by_side():
+    assert speed_up(1) == 1
+    assert speed_up(2) == pytest.approx(1.695, abs=0.001)
 
 
 def test_smaller_images_at_first_take_less_time(config):

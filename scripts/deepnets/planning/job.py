@@ -1,0 +1,56 @@
+"""One job of the workflow, and how people and rules name it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from deepnets.utils import paths
+from deepnets.utils.errors import UserError
+
+# The name of a stage's job: what a person types after the script's name.
+NAMES = {
+    "download": "{dataset}",
+    "prepare": "{dataset}",
+    "summarize": "{dataset}/{model}",
+    "train": paths.EXPERIMENT_NAME,
+    "evaluate": paths.EXPERIMENT_NAME,
+    "plot_experiment": f"{paths.EXPERIMENT_NAME}/{{figure}}",
+    "plot_comparison": "{dataset}/{figure}",
+    "report": "{study}",
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job: its stage, which is its script's name, and the words that fill the paths of its files.
+
+    wildcards: some of "dataset", "model", "recipe", "seed" and "figure", as text.
+    """
+
+    stage: str
+    wildcards: Mapping[str, str]
+
+    @property
+    def outputs(self) -> list[str]:
+        """The files that it writes; the first one names the job."""
+        return [path.format(**self.wildcards) for path in paths.OUTPUTS[self.stage]]
+
+
+def parse_name(stage: str, name: str) -> dict[str, str]:
+    """Split a job's name into wildcards: "digits/resnet50/quick/seed0" of `train`, as people and rules write it.
+
+    A leading "results/" or "data/" is dropped.
+
+    Raises:
+        UserError: the name has another form.
+    """
+    pattern = NAMES[stage].split("/")
+    words = name.removeprefix("results/").removeprefix("data/").strip("/").split("/")
+    if len(words) != len(pattern):
+        raise UserError(f"{name}: not the name of a {stage} job; write {NAMES[stage]}, without the braces")
+    found = {}
+    for word, part in zip(words, pattern, strict=True):
+        prefix, key = part.rstrip("}").split("{")
+        if not word.startswith(prefix):
+            raise UserError(f"{name}: {word!r} must start with {prefix!r}; write {NAMES[stage]}, without the braces")
+        found[key] = word.removeprefix(prefix)
+    return found

@@ -1,0 +1,69 @@
+"""How a script knows its job: from the file that the workflow wrote for it, or by its name from config.yaml."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from deepnets.planning.job import NAMES, parse_name
+from deepnets.utils import paths
+from deepnets.utils.command_line import argument_parser
+from deepnets.utils.errors import UserError
+from deepnets.utils.files import sha256_text, write_text
+
+CODE_ROOT = Path(__file__).resolve().parents[3]
+
+
+def job_file(stage: str, fingerprint: str) -> str:
+    """Return the path of a job's file; another fingerprint is another file."""
+    return f"{paths.JOBS}/{stage}-{sha256_text(fingerprint)[:16]}.json"
+
+
+def write_job_file(path: str | Path, fingerprint: str) -> None:
+    """Write what a job depends on, where it is not there already: the file's name holds the hash of its content."""
+    if not Path(path).exists():
+        write_text(path, fingerprint)
+
+
+def job_parser(docstring: str | None, stage: str) -> argparse.ArgumentParser:
+    """Return the parser of a stage's script: the job's name, its file, and the folder of data/ and results/."""
+    parser = argument_parser(docstring)
+    parser.add_argument("name", metavar="NAME", help=f"the job: {NAMES[stage]}")
+    parser.add_argument(
+        "--job",
+        type=Path,
+        metavar="FILE",
+        help="what the job depends on, written by the workflow (default: config.yaml)",
+    )
+    parser.add_argument(
+        "--root", type=Path, default=Path(), metavar="FOLDER", help="holds data/ and results/ (default: this folder)"
+    )
+    return parser
+
+
+def load_job(stage: str, args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, str]]:
+    """Read what a job depends on, from `args.job` or, where that is left out, from config.yaml.
+
+    Returns:
+        the decoded fingerprint, {"code": ..., "spec": ..., ...}; and the job's wildcards, from its name.
+
+    Raises:
+        UserError: the name or the configuration is wrong, or the file is missing.
+    """
+    wildcards = parse_name(stage, args.name)
+    if args.job is None:
+        from deepnets.config.loader import load_config  # takes a third of a second, which the workflow's jobs save
+        from deepnets.planning.jobs import Jobs
+
+        config_file = Path("config.yaml")
+        config = load_config(config_file if config_file.exists() else CODE_ROOT / "config.yaml")
+        return json.loads(Jobs(config, CODE_ROOT, args.root).fingerprint(stage, wildcards)), wildcards
+    try:
+        return json.loads(args.job.read_text(encoding="utf-8")), wildcards
+    except FileNotFoundError:
+        raise UserError(
+            f"{args.job}: the file is missing; config.yaml or the code has changed since this run was planned: start"
+            " Snakemake again"
+        ) from None
+    except ValueError as error:
+        raise UserError(f"{args.job}: damaged, not JSON ({error}); start Snakemake again") from None

@@ -1,0 +1,112 @@
+"""What a job asks Snakemake for: threads, memory, time and priority.
+
+Estimates decide what runs side by side and in which order. They are no part of any result, but for a training run's
+threads, which decide the last bits of its weights.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+
+from deepnets.config.experiment import Experiment
+from deepnets.planning.estimates import core_seconds, evaluation_memory_mb, speed_up, training_memory_mb
+from deepnets.planning.jobs import Jobs
+from deepnets.planning.study_time import write_study_plan
+from deepnets.utils import paths
+
+CLUSTER_THREADS = 4  # the same on every node, and in the job, where Snakemake's cores are the node's
+MOST_DECODERS = 8  # processes; more wait for the disk
+DAY = 24 * 60  # minutes
+
+
+class Requests:
+    """What the jobs of a study ask for, in one run of Snakemake.
+
+    The methods are Snakemake's input functions: their arguments are its words.
+
+    Args:
+        jobs: the jobs of the configuration.
+        cores: of this machine, for this run.
+        on_cluster: whether a batch system runs the jobs.
+        on_gpu: whether this machine's GPUs run the training.
+    """
+
+    def __init__(self, jobs: Jobs, cores: int, on_cluster: bool, on_gpu: bool):
+        self.jobs, self.cores, self.on_cluster, self.on_gpu = jobs, cores, on_cluster, on_gpu
+
+    def train_threads(self, wildcards: Mapping[str, str]) -> int:
+        """Threads of a training run and of its evaluation: the cores divided by the study's training runs, at least 1.
+
+        Training runs side by side use the cores better than threads of one run, which wait for each other after every
+        layer. The number depends on the study and the cores alone, not on what is asked for or already there, so that
+        a part of a study has the same bytes as in the whole.
+        """
+        return CLUSTER_THREADS if self.on_cluster else max(1, self.cores // max(1, len(self.jobs.study)))
+
+    def train_priority(self, wildcards: Mapping[str, str]) -> int:
+        """The longest training run first, so that the cores finish together."""
+        experiment = self.jobs.experiment(**wildcards)
+        return round(core_seconds(*self._spec_and_shape(experiment), self._usual_images(experiment.dataset)))
+
+    def train_memory_mb(self, wildcards: Mapping[str, str], attempt: int) -> int:
+        """Memory of a training run in MB (of the host: on a GPU, the activations are in the GPU's memory)."""
+        spec, shape = self._spec_and_shape(self.jobs.experiment(**wildcards))
+        return scale_by_attempt(training_memory_mb(spec, shape, self.on_gpu), attempt)
+
+    def train_runtime(self, wildcards: Mapping[str, str], threads: int) -> int:
+        """Time limit of a training run in minutes; a day at most.
+
+        The same at every attempt: a retry resumes, and one that asked for more than its partition allows would wait
+        for ever. Generous: six times the estimate, as a core without bfloat16 takes three times as long and some are
+        slower still. Starting and saving get a quarter of an hour.
+        """
+        experiment = self.jobs.experiment(**wildcards)
+        seconds = core_seconds(*self._spec_and_shape(experiment), self._training_images(experiment.dataset))
+        return min(15 + math.ceil(6 * seconds / speed_up(threads) / 60), DAY)
+
+    def evaluate_memory_mb(self, wildcards: Mapping[str, str], attempt: int) -> int:
+        """Memory of an evaluation in MB."""
+        return scale_by_attempt(evaluation_memory_mb(*self._spec_and_shape(self.jobs.experiment(**wildcards))), attempt)
+
+    def prepare_processes(self, wildcards: Mapping[str, str], threads: int) -> int:
+        """How many processes decode a folder's images; never recorded, as it takes `threads`.
+
+        More than the rule's one thread: as threads, they would start only when so many cores are free at once, which
+        jobs of one thread never leave. They run at the lowest priority instead, on what the other jobs leave idle. On a
+        cluster they are the job's threads: `--set-threads prepare=8`.
+        """
+        if self.jobs.config.datasets[wildcards["dataset"]].source != "folder":
+            return 1  # arrays only have to be copied
+        return max(threads, 1 if self.on_cluster else min(MOST_DECODERS, self.cores))
+
+    def write_study_plan(self) -> None:
+        """Write which of the study's training runs are still to be done, for the time left in their log lines."""
+        seconds = {
+            each.directory: core_seconds(*self._spec_and_shape(each), self._training_images(each.dataset))
+            for each in self.jobs.study
+            if not (self.jobs.root / each.directory / "model.safetensors").exists()
+        }
+        write_study_plan(seconds, max(1, self.cores // self.train_threads({})))
+
+    def _spec_and_shape(self, experiment: Experiment) -> tuple[dict, tuple[int, int, int]]:
+        return experiment.spec, self.jobs.config.datasets[experiment.dataset].input_shape
+
+    def _training_images(self, dataset: str) -> int:
+        """How many images a dataset trains on; the usual number while it is not prepared."""
+        try:
+            info = (self.jobs.root / paths.DATASET_INFO.format(dataset=dataset)).read_text(encoding="utf-8")
+            return json.loads(info)["splits"]["train"]
+        except (OSError, ValueError, KeyError):
+            return self._usual_images(dataset)
+
+    def _usual_images(self, dataset: str) -> int:
+        """How many images a dataset like this trains on: as many as MNIST, but for scikit-learn's digits."""
+        return 1_437 if self.jobs.config.datasets[dataset].source == "sklearn_digits" else 60_000
+
+
+def scale_by_attempt(amount: int, attempt: int) -> int:
+    """Double an amount at each attempt, at most fourfold.
+
+    Most retries on a cluster follow an interruption, and a job that asks for ever more would wait for ever.
+    """
+    return amount * 2 ** min(attempt - 1, 2)

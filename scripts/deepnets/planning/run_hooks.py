@@ -1,0 +1,161 @@
+"""What happens when Snakemake really runs, and not when it only reads the workflow.
+
+While a Snakefile is read, nothing tells a real run from `-n`, `--lint`, `--dag` or `--report`, and reading must change
+nothing on the disk. So what writes is hung on three methods of Snakemake's workflow object, which it calls in this
+order (Snakemake 9): `execute`, for a run or a dry run; `_prepare_dag`; `_build_dag`, after which the jobs are known.
+"""
+
+import contextlib
+import fcntl
+import functools
+import logging
+import platform
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+from deepnets.planning.job_files import write_job_file
+from deepnets.planning.requests import Requests
+from deepnets.utils import paths
+from deepnets.utils.checksums import find_corrupted
+from deepnets.utils.errors import UserError
+
+LOCKS, ALIVE = Path(".snakemake/locks"), Path(".snakemake/alive")
+REASON_LENGTH = 200  # characters
+
+
+class RunHooks:
+    """Repairs and notes of one reading of the workflow.
+
+    Args:
+        workflow: Snakemake's workflow object.
+        requests: what the study's jobs ask for; the folders of their files are searched for corrupted ones.
+    """
+
+    def __init__(self, workflow: Any, requests: Requests):
+        self.workflow, self.requests, self.jobs = workflow, requests, requests.jobs
+        self.running = False  # whether jobs will run; a dry run only says what would
+        self.corrupted: list[Path] = []
+        self.alive: TextIO | None = None
+
+    def install(self) -> None:
+        """Hang the hooks on the workflow object."""
+        self._wrap("execute", before=self._before_execution)
+        self._wrap("_prepare_dag", after=self._force_corrupted)
+        self._wrap("_build_dag", after=self._write)
+
+    def _wrap(
+        self, name: str, before: Callable[..., None] | None = None, after: Callable[[], None] | None = None
+    ) -> None:
+        method = getattr(self.workflow, name)
+
+        @functools.wraps(method)
+        def call(*args: Any, **named: Any) -> Any:
+            if before:
+                before(**named)
+            result = method(*args, **named)
+            if after:
+                after()
+            return result
+
+        setattr(self.workflow, name, call)
+
+    def _before_execution(self, executor_plugin: Any, **_settings: Any) -> None:
+        common = executor_plugin.common_settings
+        self.running = not (common.dryrun_exec or common.touch_exec)
+        if self.running:
+            self._hold_folder()
+
+    def _hold_folder(self) -> None:
+        """Remove the locks of a killed run and the jobs' files of earlier ones, and hold a lock of the kernel's for as long as this process lives.
+
+        If the kernel's lock can be taken exclusively, no other Snakemake is running here: a lock that Snakemake itself
+        left is then of a run that was killed. On a shared disk another machine's run may live, so only locks of this
+        machine's runs are removed.
+        """
+        with contextlib.suppress(OSError):  # a file system without locks
+            ALIVE.parent.mkdir(exist_ok=True)
+            self.alive = open(ALIVE, "a+")  # noqa: SIM115 - held for as long as this process lives
+            if self.workflow.is_main_process:
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(self.alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    self._remove_stale_locks(self.alive)
+            fcntl.flock(self.alive, fcntl.LOCK_SH)
+
+    def _remove_stale_locks(self, alive: TextIO) -> None:
+        locks = list(LOCKS.glob("*.lock"))
+        alive.seek(0)
+        if locks and alive.read() != platform.node():
+            return
+        for lock in locks:
+            lock.unlink()
+            _print(f"{lock}: left by a run that was killed; removed")
+        alive.truncate(0)
+        alive.write(platform.node())
+        alive.flush()
+        for file in Path(paths.JOBS).glob("*.json"):  # of earlier runs
+            file.unlink()
+
+    def _force_corrupted(self) -> None:
+        """Have corrupted files rebuilt: Snakemake itself looks at times alone."""
+        if not self.workflow.is_main_process:
+            return
+        for line in self.jobs.unforeseen_training():
+            _print(line)
+        folders = sorted({(self.jobs.root / job.outputs[0]).parent for job in self.jobs.of_study()})
+        try:
+            self.corrupted = [file for folder in folders for file in find_corrupted(folder, remember=self.running)]
+        except OSError as error:
+            sys.exit(
+                f"{error.filename}: cannot be read ({error.strerror}); make {Path(error.filename).parent} readable"
+            )
+        for file in self.corrupted:
+            _print(f"{file}: damaged, not what was written there; to be rebuilt")
+        self.workflow.dag.forcefiles.update(map(str, self.corrupted))
+
+    def _write(self) -> None:
+        """Write what each job depends on, and move corrupted files out of the way."""
+        if not (self.running and self.workflow.is_main_process):
+            return
+        for job in self.workflow.dag.needrun_jobs():
+            with contextlib.suppress(AttributeError):  # a rule of another workflow, or without a script
+                write_job_file(job.params.job_file, job.params.job)
+        self.requests.write_study_plan()
+        for file in self.corrupted:
+            aside = file.with_name(f"{file.name}.damaged")
+            try:
+                file.replace(aside)
+            except OSError as error:
+                sys.exit(f"{file}: cannot be moved ({error.strerror}); make {file.parent} writable")
+            _print(f"{file}: moved to {aside}")
+
+
+def exit_plainly(function: Callable) -> Callable:
+    """Wrap a function for a rule: a user's mistake ends in plain lines, without Snakemake's own around them."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **named: Any) -> Any:
+        try:
+            return function(*args, **named)
+        except UserError as error:
+            sys.exit(str(error))
+
+    return call
+
+
+def _print(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def shorten_reason(record: logging.LogRecord) -> bool:
+    """Cut the reason of a job that lists many files, for Snakemake's logger: the report's names each of the study's.
+
+    Returns:
+        True: the record is logged.
+    """
+    reason = str(getattr(record, "reason", None) or "")
+    if len(reason) > REASON_LENGTH:
+        kept = reason[:REASON_LENGTH].rpartition(", ")[0] or reason[:REASON_LENGTH]
+        record.reason = f"{kept}, ... ({reason.count(', ') - kept.count(', ')} more)"
+    return True

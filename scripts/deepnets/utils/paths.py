@@ -1,0 +1,76 @@
+"""Every path of the workflow, relative to the folder that holds data/, results/ and logs/.
+
+Words in braces are Snakemake's wildcards; `str.format` fills them. No path can change a result, so an edit of this file
+makes no result stale: Snakemake sees by itself where a file is missing.
+"""
+
+SPLITS = ("train", "test")
+
+# -- data --------------------------------------------------------------------------------------------------------------
+
+DATASET = "data/{dataset}"
+RAW_FILES = f"{DATASET}/raw"
+RAW_MANIFEST = f"{DATASET}/raw.json"
+DATASET_INFO = f"{DATASET}/dataset.json"
+IMAGES, LABELS = "{split}_images.npy", "{split}_labels.npy"  # in the dataset's folder
+ARRAYS = {split: [f"{DATASET}/{name.format(split=split)}" for name in (IMAGES, LABELS)] for split in SPLITS}
+
+# -- results -----------------------------------------------------------------------------------------------------------
+
+NETWORK = "results/{dataset}/{model}"
+SUMMARY_JSON, SUMMARY_TEXT = f"{NETWORK}/summary.json", f"{NETWORK}/summary.txt"
+
+EXPERIMENT_NAME = "{dataset}/{model}/{recipe}/seed{seed}"
+EXPERIMENT = f"results/{EXPERIMENT_NAME}"
+MODEL, HISTORY, TIMING = (f"{EXPERIMENT}/{name}" for name in ("model.safetensors", "history.csv", "timing.json"))
+PREDICTIONS, METRICS = (f"{EXPERIMENT}/{name}" for name in ("predictions.safetensors", "metrics.json"))
+EXPERIMENT_FIGURE = f"{EXPERIMENT}/figures/{{figure}}"  # .png and .svg
+CHECKPOINTS = ".resume"  # in the experiment's folder; no output of any rule, so that Snakemake leaves it alone
+
+COMPARISON_FIGURE = "results/{dataset}/comparison/{figure}.png"
+
+REPORT, METRICS_CSV, ENVIRONMENT = "results/report.md", "results/metrics.csv", "results/environment.json"
+
+# -- the workflow's own ------------------------------------------------------------------------------------------------
+
+LOGS = "logs"
+BENCHMARK_SUFFIX = ".benchmark.tsv"
+JOBS = ".snakemake/deepnets"  # what each job of the present run depends on, a file per job
+STUDY_PLAN = f"{JOBS}/study.json"
+
+# Files of the repository.
+TEMPLATE, PUBLISHED = "workflow/templates/report.md.j2", "workflow/published.csv"
+
+# What each stage writes; the stages in the order of the work. The first file names the job.
+OUTPUTS = {
+    "download": [RAW_MANIFEST],
+    "prepare": [DATASET_INFO, *ARRAYS["train"], *ARRAYS["test"]],
+    "summarize": [SUMMARY_JSON, SUMMARY_TEXT],
+    "train": [MODEL, HISTORY, TIMING],
+    "evaluate": [METRICS, PREDICTIONS],
+    "plot_experiment": [f"{EXPERIMENT_FIGURE}.png", f"{EXPERIMENT_FIGURE}.svg"],
+    "plot_comparison": [COMPARISON_FIGURE],
+    "report": [REPORT, METRICS_CSV, ENVIRONMENT],
+}
+
+
+def log(stage: str) -> str:
+    """Return the path of the log of a stage's jobs; it mirrors the folder of their outputs."""
+    return f"{_log_name(stage)}.log"
+
+
+def benchmark(stage: str) -> str:
+    """Return the path of the file in which Snakemake notes how long a stage's job took."""
+    return f"{_log_name(stage)}{BENCHMARK_SUFFIX}"
+
+
+def _log_name(stage: str) -> str:
+    names = {
+        "download": "{dataset}/download",
+        "prepare": "{dataset}/prepare",
+        "summarize": "{dataset}/{model}/summarize",
+        "plot_experiment": f"{EXPERIMENT_NAME}/plot_{{figure}}",
+        "plot_comparison": "{dataset}/comparison/{figure}/plot_comparison",
+        "report": "report",
+    }
+    return f"{LOGS}/{names.get(stage, f'{EXPERIMENT_NAME}/{stage}')}"

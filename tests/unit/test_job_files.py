@@ -1,0 +1,101 @@
+"""A script finds its job in the workflow's file, or by its name from config.yaml."""
+
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+
+from deepnets.planning.job import NAMES, parse_name
+from deepnets.planning.job_files import job_file, job_parser, load_job, write_job_file
+from deepnets.utils.errors import UserError
+
+EXPERIMENT = {"dataset": "digits", "model": "resnet50", "recipe": "quick", "seed": "0"}
+
+
+def arguments(stage: str, *words: str) -> argparse.Namespace:
+    return job_parser(None, stage).parse_args(words)
+
+
+@pytest.mark.parametrize(
+    ("stage", "name", "wildcards"),
+    [
+        ("download", "digits", {"dataset": "digits"}),
+        ("prepare", "data/digits/", {"dataset": "digits"}),
+        ("summarize", "digits/resnet50", {"dataset": "digits", "model": "resnet50"}),
+        ("train", "digits/resnet50/quick/seed0", EXPERIMENT),
+        ("train", "results/digits/resnet50/quick/seed0/", EXPERIMENT),
+        ("plot_experiment", "digits/resnet50/quick/seed0/learning_curves", EXPERIMENT | {"figure": "learning_curves"}),
+        ("plot_comparison", "digits/accuracy", {"dataset": "digits", "figure": "accuracy"}),
+        ("report", "demo", {"study": "demo"}),
+    ],
+)
+def test_name_of_a_job_is_split_into_wildcards(stage, name, wildcards):
+    assert parse_name(stage, name) == wildcards
+
+
+@pytest.mark.parametrize("name", ["digits", "digits/resnet50/quick", "digits/resnet50/quick/seed0/more", ""])
+def test_name_of_another_form_is_refused_with_the_right_form(name):
+    with pytest.raises(UserError, match=r"not the name of a train job; write \{dataset\}/\{model\}/\{recipe\}/seed"):
+        parse_name("train", name)
+
+
+def test_seed_without_its_word_is_refused():
+    with pytest.raises(UserError, match="'0' must start with 'seed'"):
+        parse_name("train", "digits/resnet50/quick/0")
+
+
+def test_every_stage_has_a_script_and_a_name(root):
+    assert all((root / "scripts" / f"{stage}.py").is_file() for stage in NAMES)
+
+
+def test_job_is_read_from_its_file(tmp_path):
+    file = tmp_path / "job.json"
+    write_job_file(file, '{"spec":{"seed":0}}')
+    job, wildcards = load_job("train", arguments("train", "digits/resnet50/quick/seed0", "--job", str(file)))
+    assert job == {"spec": {"seed": 0}}
+    assert wildcards == EXPERIMENT
+
+
+def test_job_without_a_file_is_the_one_of_config_yaml(root, monkeypatch):
+    monkeypatch.chdir(root)
+    job, _ = load_job("train", arguments("train", "digits/resnet50/quick/seed0"))
+    assert job["experiment"] == {"dataset": "digits", "model": "resnet50", "recipe": "quick", "seed": 0}
+    assert job["spec"]["model"]["architecture"] == "resnet50"
+    assert "scripts/deepnets/training/trainer.py" in job["code"]
+
+
+def test_job_by_name_is_the_workflow_s_to_the_last_letter(root, monkeypatch):
+    """A checkpoint that the workflow saved can be resumed by hand, and the other way round."""
+    from deepnets.config.loader import load_config
+    from deepnets.planning.jobs import Jobs
+
+    monkeypatch.chdir(root)
+    planned = Jobs(load_config(), root).fingerprint("train", EXPERIMENT)
+    by_name, _ = load_job("train", arguments("train", "digits/resnet50/quick/seed0"))
+    assert by_name == json.loads(planned)
+
+
+def test_missing_file_says_to_plan_again(tmp_path):
+    with pytest.raises(UserError, match=r"gone\.json: the file is missing; config\.yaml or the code has changed"):
+        load_job("report", arguments("report", "demo", "--job", str(tmp_path / "gone.json")))
+
+
+def test_damaged_file_is_named(tmp_path):
+    (tmp_path / "job.json").write_text("{")
+    with pytest.raises(UserError, match=r"job\.json: damaged, not JSON"):
+        load_job("report", arguments("report", "demo", "--job", str(tmp_path / "job.json")))
+
+
+def test_other_fingerprints_have_other_files():
+    assert job_file("train", "a") != job_file("train", "b")
+    assert job_file("train", "a") != job_file("evaluate", "a")
+    assert Path(job_file("train", "a")).parts[:2] == (".snakemake", "deepnets")
+
+
+def test_file_that_is_there_is_not_written_again(tmp_path):
+    file = tmp_path / "job.json"
+    file.write_text("{}")
+    before = file.stat().st_mtime_ns
+    write_job_file(file, "{}")
+    assert file.stat().st_mtime_ns == before

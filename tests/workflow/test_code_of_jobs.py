@@ -1,0 +1,53 @@
+"""Each job's fingerprint names all the code that its process runs, and no other."""
+
+import json
+
+import pytest
+
+from deepnets.planning.code_digest import IGNORED_MODULES, digests
+
+pytestmark = pytest.mark.slow  # whoever comes first builds the study: a minute on one core
+
+TORCH_STAGES = {"summarize", "train", "evaluate"}
+
+
+@pytest.fixture(scope="module")
+def processes(finished_study):
+    """Of each script that the finished study ran: its stage, the code that its job names, the modules it had loaded."""
+    found = []
+    for line in (finished_study / "loaded.jsonl").read_text().splitlines():
+        process = json.loads(line)
+        script, *arguments = process["arguments"]
+        job = json.loads((finished_study / arguments[arguments.index("--job") + 1]).read_text())
+        stage = script.rpartition("/")[2].removesuffix(".py")
+        found.append((stage, job["code"], set(process["modules"])))
+    assert {stage for stage, _, _ in found} > TORCH_STAGES
+    return found
+
+
+def test_no_process_loads_code_that_its_job_does_not_name(finished_study, processes):
+    for stage, code, modules in processes:
+        counted = {
+            name for name in modules if name.split(".")[0] == "deepnets" and not name.startswith(IGNORED_MODULES)
+        }
+        paths = [name.replace(".", "/") for name in counted]
+        files = [f"scripts/{path}{end}" for path in paths for end in (".py", "/__init__.py")]
+        loaded = {name for name in files if (finished_study / name).is_file()}
+        assert len(loaded) == len(paths), f"{stage}: a module has no file"
+        assert loaded <= code.keys(), f"{stage} also ran {sorted(loaded - code.keys())}"
+
+
+def test_fingerprint_holds_the_digest_of_each_file(finished_study, processes):
+    for stage, code, _ in processes:
+        assert code == digests(code, finished_study), stage
+        assert f"scripts/{stage}.py" in code
+
+
+def test_only_stages_that_compute_load_torch(processes):
+    assert {stage for stage, _, modules in processes if "torch" in modules} == TORCH_STAGES
+
+
+def test_plots_and_report_name_no_code_of_training(processes):
+    for stage, code, _ in processes:
+        if stage.startswith("plot") or stage == "report":
+            assert not [name for name in code if name.startswith("scripts/deepnets/training/")], stage

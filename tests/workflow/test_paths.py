@@ -1,0 +1,29 @@
+"""One module says every path: Snakemake's rules write where it says."""
+
+import json
+
+from deepnets.utils import paths
+
+LISTING = """
+include: {snakefile!r}
+import json
+print(json.dumps({{rule.name: [str(path) for path in rule.output] for rule in workflow.rules}}))
+"""
+
+
+def test_rules_write_what_the_paths_say(root, tmp_path, snakemake):
+    (tmp_path / "Snakefile").write_text(LISTING.format(snakefile=str(root / "Snakefile")))
+    printed = snakemake(tmp_path, "--list-rules").stdout
+    written = json.loads(next(line for line in printed.splitlines() if line.startswith("{")))
+    constrained = {name: [path.split(",")[0] for path in outputs] for name, outputs in written.items()}
+    assert {name: sorted(outputs) for name, outputs in constrained.items() if name != "all"} == {
+        stage: sorted(outputs) for stage, outputs in paths.OUTPUTS.items()
+    }
+
+
+def test_logs_lie_as_the_outputs_do():
+    assert paths.log("train") == "logs/{dataset}/{model}/{recipe}/seed{seed}/train.log"
+    assert paths.log("report") == "logs/report.log"
+    assert paths.benchmark("plot_experiment") == (
+        "logs/{dataset}/{model}/{recipe}/seed{seed}/plot_{figure}.benchmark.tsv"
+    )
