@@ -2,8 +2,8 @@
 
     python scripts/train.py digits/resnet50/quick/seed0
 
-A TERM, INT or HUP saves at the next step and exits with 75; the same command then resumes. For several GPUs or processes
-the script starts itself once for each, under torchrun; the main one writes and logs.
+A TERM, INT or HUP saves at the next step and exits with 75; the same command then resumes. For several GPUs or
+processes the script starts itself once for each, under torchrun; the main one writes and logs.
 """
 
 import sys
@@ -22,7 +22,7 @@ def main(argv: list[str] | None = None) -> None:
         "--gpus", type=int, default=1, help="GPUs, a process each; 0: the CPU (default: 1, if there is one)"
     )
     parser.add_argument(
-        "--processes", type=int, default=1, help="processes that share the work on the CPU (default: 1)"
+        "--processes", type=int, default=1, help="that share the work on the CPU (default: 1)"
     )
     parser.add_argument(
         "--parent", type=int, help="process id of the process that started this one: save and stop when it has ended"

@@ -68,7 +68,7 @@ class RunHooks:
             self._hold_folder()
 
     def _hold_folder(self) -> None:
-        """Remove the locks of a killed run and the jobs' files of earlier ones, and hold a lock of the kernel's for as long as this process lives.
+        """Remove the locks of a killed run, and hold a lock of the kernel's for as long as this process lives.
 
         If the kernel's lock can be taken exclusively, no other Snakemake is running here: a lock that Snakemake itself
         left is then of a run that was killed. On a shared disk another machine's run may live, so only locks of this
