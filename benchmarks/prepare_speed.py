@@ -1,6 +1,6 @@
-"""How fast a folder of small image files becomes arrays, by the number of processes; a part of `make bench-scale`.
+"""How fast a folder of small image files becomes arrays, by the number of processes; `make bench-scale` runs it.
 
-    PYTHONPATH=scripts python benchmarks/prepare_speed.py --output results --images 100000
+    PYTHONPATH=scripts python benchmarks/prepare_speed.py --output results --images 20000
 
 The images are JPEGs of 96x96 pixels, about 5 KB each, in ten classes, prepared at 64x64; each file is read from memory
 after the first time. CPU time is that of all processes, memory the peak of the largest. Writes bench-prepare.json and
@@ -31,7 +31,7 @@ TEST_SHARE = 0.2
 
 
 def draw(folder: Path, images: int, cores: int) -> None:
-    """Write so many images into folder/{train,test}/<class>/, smooth like photographs, so that JPEG has work to do."""
+    """Write `images` images into folder/{train,test}/<class>/, smooth like photographs, so that JPEG has work to do."""
     each = images // CLASSES
     with ProcessPoolExecutor(cores) as pool:
         list(pool.map(partial(_draw_class, folder, each), range(CLASSES)))
@@ -40,15 +40,15 @@ def draw(folder: Path, images: int, cores: int) -> None:
 def _draw_class(folder: Path, count: int, label: int) -> None:
     rng = np.random.default_rng(label)
     for index in range(count):
-        part = "test" if index < TEST_SHARE * count else "train"
-        path = folder / part / f"class{label}" / f"{index:06}.jpg"
+        split = "test" if index < TEST_SHARE * count else "train"
+        path = folder / split / f"class{label}" / f"{index:06}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         coarse = Image.fromarray(rng.integers(256, size=(12, 12, 3), dtype=np.uint8))
         coarse.resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(path, quality=90)
 
 
 def table(measured: pd.DataFrame) -> str:
-    """A row per command."""
+    """Make a table with a row per command."""
     rows = [
         [
             row.command,
@@ -68,7 +68,7 @@ def table(measured: pd.DataFrame) -> str:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("results"), help="folder for bench-prepare.json and .md")
-    parser.add_argument("--images", type=int, default=100_000, help="default 100000")
+    parser.add_argument("--images", type=int, default=20_000, help="number of image files (default: 20000)")
     args = parser.parse_args(argv)
 
     cores, measured = usable_cores(), []

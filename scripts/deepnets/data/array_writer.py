@@ -1,221 +1,227 @@
-"""A dataset's images into .npy files: chunk by chunk, in several processes, going on after a kill where it stopped.
+"""Write a dataset's images into .npy files: in blocks, in several processes, and resumed after a kill.
 
-The files grow in a folder of their own. Its chunks.txt has a line for each chunk that is written: a digest of what its
-images were made from and one of the images themselves. A chunk counts as written while both agree, so nothing else has
-to be flushed or locked, and a changed image is never taken from an old chunk.
+Each decoded block becomes a file of its own, a shard, which has its name only when it is whole. The name is a digest of
+what the images are made from. So the next run decodes only the blocks that have no shard, and a changed image is never
+taken from an old shard.
 """
 
 import contextlib
-import hashlib
+import itertools
 import math
-import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+import time
+from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
-from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import BinaryIO, NamedTuple
 
+import joblib
 import numpy as np
 
-from deepnets.data import decode as image_files
 from deepnets.data.archive import DamagedArchiveError
-from deepnets.data.decode import DecodeTask, ImageSource
-from deepnets.data.progress import Progress
+from deepnets.data.image_source import DecodeTask, ImageSource, block_length
+from deepnets.data.progress import log_summary, progress_bar
 from deepnets.utils.errors import UserError
-from deepnets.utils.files import canonical_json, sha256_text
+from deepnets.utils.files import atomic_path, canonical_json, remove_leftovers, sha256_text
 from deepnets.utils.text import shortened
 
-_WAITING = 2  # chunks per process that are ready for it: none runs dry, and few are in memory
-
-Result = TypeVar("Result")
+_PARENT_CHECK_SECONDS = 1.0
 
 
 class BadImagesError(UserError):
-    """Some of the images are none; the message has a line for each."""
+    """Some files are not images; the message has a line for each."""
 
 
-class _ArrayFile(NamedTuple):
-    """An unfinished .npy file: the place of its first image, and the shape (H, W, C) of each."""
+class _Block(NamedTuple):
+    """Where a decoded block is, and the (split, index) of each of its images."""
 
-    path: Path
-    start: int
-    shape: tuple[int, int, int]
-
-    def place(self, index: int) -> int:
-        return self.start + index * math.prod(self.shape)
+    shard: Path
+    positions: list[tuple[str, int]]
 
 
-class _Tally(NamedTuple):
-    """What is known of a chunk's images: SHA-256 of their bytes; of those for training, how often each intensity
-    occurs in each channel, int64 (C, 256); what is wrong with any.
-    """
+class _Decoded(NamedTuple):
+    """What became of a block: number of images, whether an earlier run had decoded it, a message per broken image."""
 
-    digest: str
-    intensities: np.ndarray
+    images: int
+    reused: bool
     problems: list[str]
-    reused: bool = False
 
 
 def write_images(
-    dataset: str, contents: ImageSource, input_shape: tuple[int, int, int], folder: Path, processes: int
+    dataset: str, source: ImageSource, input_shape: tuple[int, int, int], folder: Path, processes: int
 ) -> np.ndarray:
-    """Make all images of a dataset and write them to {train,test}_images.npy in `folder`.
+    """Decode all images of a dataset and write them to {train,test}_images.npy in `folder`.
 
-    The same bytes whatever the number of processes; in memory are a few chunks at a time.
+    The bytes do not depend on the number of processes. In memory are a few blocks at a time; on the disk are the shards
+    and the arrays together until the caller removes the folder.
 
     Args:
         dataset: its name, for lines of progress.
-        contents: the images to be.
+        source: the images.
         input_shape: (C, H, W) of each.
-        folder: for these images only, and kept on an error: the next call in it goes on where this one stopped.
-        processes: how many make and write images at once; more than one run at the lowest priority.
+        folder: for these images only. It is kept on an error, and the next call resumes from its shards.
+        processes: that decode at once; more than one run at the lowest priority.
 
     Returns:
-        How often each intensity occurs in each channel of the training part: int64 (C, 256).
+        How often each intensity occurs in each channel of the training split: int64 (C, 256).
 
     Raises:
-        BadImagesError: naming every image that is none, after the last; or where an archive cannot be read on.
+        BadImagesError: names every broken image, after the last image, or a damaged archive.
         UserError: an image has changed since raw.json was written, or a process was killed.
         OSError: the disk is full.
     """
     channels, height, width = input_shape
-    counts = {part: len(labels) for part, labels in contents.labels.items()}
+    image_shape = (height, width, channels)
     folder.mkdir(parents=True, exist_ok=True)
-    files = {part: _create(folder / f"{part}_images.npy", n, (height, width, channels)) for part, n in counts.items()}
+    remove_leftovers(folder)
+    total = sum(map(len, source.labels.values()))
+    processes = min(processes, math.ceil(total / block_length(input_shape)))
+    blocks = _decode_all(dataset, source, image_shape, folder, processes, total)
     intensities = np.zeros((channels, 256), np.int64)
-    problems, progress = [], Progress(dataset, sum(counts.values()), "images")
-    note = folder / "chunks.txt"
-    known = _read_note(note)
-    tasks = ((chunk, _key(chunk)) for chunk in contents.chunks)
-    calls = ((partial(_write, files, chunk, known.get(key)), (key, len(chunk.places))) for chunk, key in tasks)
-    processes = min(processes, math.ceil(progress.total / image_files.CHUNK))
-    with open(note, "a", encoding="ascii") as lines:
-        try:
-            for tally, (key, count) in _done(calls, processes):
-                intensities += tally.intensities
-                problems += tally.problems
-                if key and not tally.problems and not tally.reused:
-                    lines.write(f"{key} {tally.digest}\n")
-                    lines.flush()
-                progress.add(count, tally.reused)
-        except DamagedArchiveError as error:
-            problems.append(str(error))
-    if problems:
-        raise BadImagesError(shortened(problems))
-    progress.end()
+    for split, labels in source.labels.items():
+        shape = (len(labels), *image_shape)
+        counted = _concatenate(folder / f"{split}_images.npy", split, shape, blocks)
+        if split == "train":
+            intensities = counted
     return intensities
 
 
-def _create(path: Path, count: int, shape: tuple[int, int, int]) -> _ArrayFile:
-    """Make the .npy file, or take the one that is there.
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write an array as np.save does, but with an error that names the file where the disk is full."""
+    with _create_array(path, array.shape, array.dtype) as file:
+        file.write(array.tobytes())
 
-    It is written through a file: through a memory map, a full disk ends a process by a signal, without a word.
+
+# -- in the main process -----------------------------------------------------------------------------------------------
+
+
+def _decode_all(
+    dataset: str, source: ImageSource, image_shape: tuple[int, int, int], folder: Path, processes: int, total: int
+) -> list[_Block]:
+    """Have a shard written for every block; return the blocks."""
+    blocks: list[_Block] = []
+    problems: list[str] = []
+    reused = 0
+
+    def calls() -> Iterator:
+        for task in source.tasks:
+            key = sha256_text(canonical_json([task.positions, task.source_key]))
+            blocks.append(_Block(folder / f"{key[:32]}.npz", task.positions))
+            yield joblib.delayed(_write_shard)(blocks[-1].shard, task, image_shape)
+
+    # max_nbytes=None: arrays go to the processes as they are, not through files.
+    worker = {"initializer": _start_worker, "initargs": (os.getpid(),), "max_nbytes": None}
+    parallel = joblib.Parallel(processes, return_as="generator", batch_size=1, pre_dispatch="2*n_jobs", **worker)
+    with progress_bar(dataset, total, "images") as bar:
+        try:
+            for block in parallel(calls()):
+                problems += block.problems
+                if block.reused:
+                    reused += block.images
+                    bar.initial += block.images  # not counted in the rate
+                    bar.set_postfix_str(f"{reused:,} kept from an interrupted run", refresh=False)
+                bar.update(block.images)
+        except DamagedArchiveError as error:
+            problems.append(str(error))
+        except BrokenProcessPool:
+            raise UserError(
+                "a process that decoded images was killed, most likely because memory ran out; give fewer --processes,"
+                " which need less memory. What is decoded is kept."
+            ) from None
+        if problems:
+            raise BadImagesError(shortened(problems))
+        log_summary(bar)
+    return blocks
+
+
+def _concatenate(path: Path, split: str, shape: tuple[int, ...], blocks: list[_Block]) -> np.ndarray:
+    """Write the images of one split, of this shape (N, H, W, C); return the sum of its blocks' intensities."""
+    intensities = np.zeros((shape[-1], 256), np.int64)
+    with _create_array(path, shape, np.dtype(np.uint8)) as file:
+        start, image_bytes = file.tell(), math.prod(shape[1:])
+        for block in blocks:
+            rows = [(row, index) for row, (of, index) in enumerate(block.positions) if of == split]
+            if not rows:
+                continue
+            shard = _read_shard(block.shard, (len(block.positions), *shape[1:]))
+            if shard is None:
+                raise UserError(f"{block.shard}: damaged since it was written a moment ago; check the disk.")
+            images, counted = shard
+            intensities += counted
+            # Images that follow each other in the shard and in the array are written at once.
+            for _, run in itertools.groupby(rows, key=lambda pair: pair[1] - pair[0]):
+                consecutive = list(run)
+                row, index = consecutive[0]
+                file.seek(start + index * image_bytes)
+                file.write(images[row : row + len(consecutive)].tobytes())
+    return intensities
+
+
+@contextlib.contextmanager
+def _create_array(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> Iterator[BinaryIO]:
+    """Open a new .npy file and write its header.
+
+    Raises:
+        OSError: the disk is full; `filename` is `path`. np.save gives no reason, and a memory map ends the process.
     """
-    path.touch()
-    with open(path, "r+b") as file:
-        header = {"descr": "|u1", "fortran_order": False, "shape": (count, *shape)}
-        np.lib.format.write_array_header_1_0(file, header)
-        array = _ArrayFile(path, file.tell(), shape)
-        file.truncate(array.place(count))
-    return array
+    try:
+        with open(path, "wb") as file:
+            header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            yield file
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
-def _read_note(path: Path) -> dict[str | None, str]:
-    """Digest of the images of each written chunk, by its key; a line that a kill has cut agrees with nothing."""
-    lines = path.read_text(encoding="ascii", errors="replace").splitlines() if path.exists() else []
-    return {key: digest for key, _, digest in (line.partition(" ") for line in lines)}
+# -- in any of the processes -------------------------------------------------------------------------------------------
 
 
-def _key(chunk: DecodeTask) -> str | None:
-    return None if chunk.origin is None else sha256_text(canonical_json([chunk.places, chunk.origin]))
+def _start_worker(parent: int) -> None:
+    """Give way to all other work, leave Ctrl-C to the main process, and end when that is gone, even by SIGKILL."""
+    os.nice(19)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
-# -- in any of the processes ------------------------------------------------------------------------------------------
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_PARENT_CHECK_SECONDS)
+    os._exit(1)
 
 
-def _write(files: dict[str, _ArrayFile], chunk: DecodeTask, known: str | None) -> _Tally:
-    """Make a chunk's images and write each to its place, or find by the digest `known` that they are there."""
-    with contextlib.ExitStack() as stack:
-        opened = {part: stack.enter_context(open(file.path, "r+b")) for part, file in files.items()}
-
-        def seek(part: str, index: int):
-            opened[part].seek(files[part].place(index))
-            return opened[part]
-
-        def stored() -> Iterator[np.ndarray]:
-            for part, index in chunk.places:
-                shape = files[part].shape
-                yield np.frombuffer(seek(part, index).read(math.prod(shape)), np.uint8).reshape(shape)
-
-        def made() -> Iterator[np.ndarray | ValueError]:
-            for place, image in zip(chunk.places, chunk.make(), strict=True):
-                if isinstance(image, np.ndarray):
-                    seek(*place).write(image.tobytes())
-                yield image
-
-        channels = next(iter(files.values())).shape[2]
-        if known is not None:
-            tally = _tally(chunk.places, stored(), channels)
-            if tally.digest == known:
-                return tally._replace(reused=True)
-        return _tally(chunk.places, made(), channels)
-
-
-def _tally(places: list[tuple[str, int]], images: Iterable[np.ndarray | ValueError], channels: int) -> _Tally:
-    digest, intensities, problems = hashlib.sha256(), np.zeros((channels, 256), np.int64), []
-    for (part, _), image in zip(places, images, strict=True):
+def _write_shard(path: Path, task: DecodeTask, image_shape: tuple[int, int, int]) -> _Decoded:
+    """Decode a block into its shard, unless a whole one is there; write none where an image is broken."""
+    count = len(task.positions)
+    if _read_shard(path, (count, *image_shape)) is not None:
+        return _Decoded(count, True, [])
+    images = np.empty((count, *image_shape), np.uint8)
+    intensities = np.zeros((image_shape[2], 256), np.int64)
+    problems = []
+    for row, ((split, _), image) in enumerate(zip(task.positions, task.decode(), strict=True)):
         if isinstance(image, ValueError):
             problems.append(str(image))
             continue
-        digest.update(image.tobytes())
-        if part == "train":
-            for channel in range(channels):
-                intensities[channel] += np.bincount(image[..., channel].ravel(), minlength=256)
-    return _Tally(digest.hexdigest(), intensities, problems)
+        images[row] = image
+        if split == "train":
+            for channel, counts in enumerate(intensities):
+                counts += np.bincount(image[..., channel].ravel(), minlength=256)
+    if not problems:
+        with atomic_path(path) as temporary:
+            np.savez(temporary, images=images, intensities=intensities)
+    return _Decoded(count, False, problems)
 
 
-# -- several processes ------------------------------------------------------------------------------------------------
+def _read_shard(path: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Images uint8 of this shape (n, H, W, C) and intensities int64 (C, 256); None where no whole shard is there.
 
-
-def _done(calls: Iterable[tuple[Callable[[], Result], object]], processes: int) -> Iterator[tuple[Result, object]]:
-    """Make the calls in so many processes; yield what each returns, with what came beside it, as they end."""
-    if processes == 1:
-        yield from ((call(), beside) for call, beside in calls)
-        return
-    # Spawned, not forked: a fork copies the locks of threads that it does not copy.
-    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _begin)
-    waiting: dict[Future, object] = {}
-
-    def ended(at_most: int) -> Iterator[tuple[Result, object]]:
-        while len(waiting) > at_most:
-            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                yield future.result(), waiting.pop(future)
-
+    The file is a zip archive, whose checksums are compared when it is read.
+    """
     try:
-        for call, beside in calls:
-            yield from ended(_WAITING * processes - 1)
-            waiting[pool.submit(call)] = beside
-        yield from ended(0)
-    except BrokenProcessPool:
-        raise UserError(
-            "a process that decoded images was killed, most likely for want of memory; run the same command again:"
-            " it goes on where it stopped (fewer --processes take less memory)."
-        ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _begin() -> None:
-    """In each process: give way to all other work, and end when the one that started it is gone, however it died."""
-    os.nice(19)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for that one alone
-
-    def wait_for_parent() -> None:
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=wait_for_parent, daemon=True).start()
+        with np.load(path, allow_pickle=False) as shard:
+            images, intensities = shard["images"], shard["intensities"]
+    except Exception:  # a missing or damaged file fails in many ways; all have one answer
+        return None
+    return (images, intensities) if images.shape == shape else None

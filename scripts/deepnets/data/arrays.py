@@ -1,49 +1,50 @@
-"""Prepared datasets, as training and evaluation read them: mapped images, labels, facts, and the validation split."""
+"""Open prepared datasets: mapped images, labels and metadata."""
 
 import mmap
 from pathlib import Path
+from typing import Literal, TypeGuard
 
 import numpy as np
 
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import read_json, sha256_file
 
-# Bytes of an array that is hashed whenever it is opened: CIFAR's 150 MB take 0.1 s. A larger one stays on the disk
-# until its images are needed, instead of being read whole by every job of a study.
+# Bytes. An array up to this size is hashed whenever it is opened: CIFAR's 150 MB take 0.1 s. A larger one stays on the
+# disk until its images are needed; otherwise every job of a study would read it whole.
 HASHED_UP_TO = 2**30
 
 
-def open_dataset(path: str | Path, part: str) -> tuple[np.ndarray, np.ndarray, dict]:
-    """Open one part of a prepared dataset.
+def open_dataset(path: str | Path, split: str) -> tuple[np.ndarray, np.ndarray, dict]:
+    """Open one split of a prepared dataset.
 
     Args:
         path: data/<dataset>/dataset.json.
-        part: "train" or "test".
+        split: "train" or "test".
 
     Returns:
         images: uint8 (N, H, W, C), memory-mapped, read-only.
         labels: int64 (N,), from 0 to the number of classes - 1.
-        info: the content of dataset.json; `mean` and `std` are per channel, as fractions of full intensity (255).
+        metadata: the content of dataset.json; `mean` and `std` are per channel, as fractions of full intensity (255).
 
     Raises:
-        UserError: a file is missing or damaged; the message names it and what to delete to have it rebuilt.
+        UserError: a file is missing or damaged; the message names it and what to delete, so that it is rebuilt.
     """
-    path, info = Path(path), read_json(path)
-    if not isinstance(info, dict) or not {"arrays", "classes", "dataset", "mean", "std"} <= info.keys():
-        raise UserError(f"{path}: damaged; delete it and run the same command again.")
-    images = _load(path, info, f"{part}_images.npy", "uint8", mmap_mode="r")
-    labels = _load(path, info, f"{part}_labels.npy", "int64")
-    if len(images) != len(labels) or not len(labels) or labels.min() < 0 or labels.max() >= len(info["classes"]):
-        raise _damaged(path, f"{part}_labels.npy", "labels do not belong to the images and classes")
-    return images, labels, info
+    path, metadata = Path(path), read_json(path)
+    if not isinstance(metadata, dict) or not {"arrays", "classes", "dataset", "mean", "std"} <= metadata.keys():
+        raise UserError(f"{path}: damaged; delete it to have it rebuilt.")
+    images = _load(path, metadata, f"{split}_images.npy", "uint8", mmap_mode="r")
+    labels = _load(path, metadata, f"{split}_labels.npy", "int64")
+    if len(images) != len(labels) or not len(labels) or labels.min() < 0 or labels.max() >= len(metadata["classes"]):
+        raise _damaged(path, f"{split}_labels.npy", "labels do not belong to the images and classes")
+    return images, labels, metadata
 
 
-def _load(path: Path, info: dict, name: str, dtype: str, mmap_mode: str | None = None) -> np.ndarray:
+def _load(path: Path, metadata: dict, name: str, dtype: str, mmap_mode: Literal["r"] | None = None) -> np.ndarray:
     try:
-        expected = info["arrays"][name]
+        expected = metadata["arrays"][name]
         shape, sha256 = tuple(expected["shape"]), expected["sha256"]
     except (KeyError, TypeError):
-        raise UserError(f"{path}: damaged, no word of {name}; delete it and run the same command again.") from None
+        raise UserError(f"{path}: damaged, {name} is not listed; delete it to have it rebuilt.") from None
     file = path.parent / name
     try:
         array = np.load(file, mmap_mode=mmap_mode, allow_pickle=False)
@@ -56,43 +57,48 @@ def _load(path: Path, info: dict, name: str, dtype: str, mmap_mode: str | None =
     return array
 
 
-def is_on_disk(images: np.ndarray) -> bool:
-    """Whether images are mapped from a file that nobody has read, as it is too large to be hashed."""
+def is_on_disk(images: np.ndarray) -> TypeGuard[np.memmap]:
+    """Whether images are mapped from a file that is too large to be hashed, and so has not been read yet."""
     return isinstance(images, np.memmap) and images.offset + images.nbytes > HASHED_UP_TO
 
 
 def read_at_random(images: np.memmap) -> None:
-    """Have the system read of mapped images what is asked for and nothing around it.
+    """Have the system read only the mapped images that are asked for.
 
-    Else it reads up to megabytes around each, and drops for them what the next batch needs.
+    By default it reads up to megabytes around each, and drops other images for them that the next batch needs.
     """
-    images.base.madvise(mmap.MADV_RANDOM)
+    _mapping(images).madvise(mmap.MADV_RANDOM)
 
 
 def read_in_order(images: np.memmap) -> None:
-    """Have the system read mapped images from the first to the last, in large pieces."""
-    images.base.madvise(mmap.MADV_SEQUENTIAL)
+    """Have the system read mapped images from the first to the last, in large blocks."""
+    _mapping(images).madvise(mmap.MADV_SEQUENTIAL)
 
 
 def read_ahead(images: np.memmap, rows: np.ndarray) -> None:
     """Have the system read these images from the disk, all at once, in the background.
 
-    Left to page faults, each waits for the one before; benchmarks/read_speed.py measures both.
+    Without this each page fault waits for the one before; benchmarks/read_speed.py measures both.
 
     Args:
         images: uint8 (N, H, W, C), mapped.
         rows: int64 (n,).
     """
     for start, length in _pages(images, rows):
-        images.base.madvise(mmap.MADV_WILLNEED, start, length)
+        _mapping(images).madvise(mmap.MADV_WILLNEED, start, length)
+
+
+def _mapping(images: np.memmap) -> mmap.mmap:
+    assert isinstance(images.base, mmap.mmap)  # a view of a mapped array would have the array as its base
+    return images.base
 
 
 def _pages(images: np.memmap, rows: np.ndarray) -> list[tuple[int, int]]:
-    """Where each row is in the file, from the start of its first page: (bytes from the file's start, length)."""
+    """Locate each row in the file, from the start of its first page: (offset in bytes, length in bytes)."""
     starts = images.offset + rows * images.strides[0]
     firsts = starts - starts % mmap.PAGESIZE
     return list(zip(firsts.tolist(), (starts + images.strides[0] - firsts).tolist(), strict=True))
 
 
 def _damaged(path: Path, name: str, reason: str) -> UserError:
-    return UserError(f"{path.parent / name}: damaged ({reason}); delete {path} and run the same command again.")
+    return UserError(f"{path.parent / name}: damaged ({reason}); delete {path} to have it rebuilt.")

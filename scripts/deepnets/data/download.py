@@ -1,4 +1,4 @@
-"""Raw files: copied from a mirror or downloaded over https, under their final names only when whole and right."""
+"""The download stage: raw files from a mirror or over https, named only when whole and right, and raw.json."""
 
 import shutil
 import time
@@ -12,24 +12,48 @@ from tqdm import tqdm
 
 from deepnets.data.raw_files import RawFile
 from deepnets.data.search_paths import MIRROR_VARIABLE, find_local, is_secure, mirror_dirs
+from deepnets.data.sources import source
+from deepnets.utils.checksums import record_checksums
 from deepnets.utils.errors import UserError
-from deepnets.utils.files import atomic_path
+from deepnets.utils.files import atomic_path, remove_leftovers, write_json
 from deepnets.utils.logging import LOG
 
 ATTEMPTS = 4
 BACKOFF_SECONDS = 1.0  # waits 1, 2, 4 s between the attempts
-TIMEOUT_SECONDS = (10, 60)  # to connect, between two pieces
-_PIECE = 2**20  # bytes
+TIMEOUT_SECONDS = (10, 60)  # to connect, to wait for the next bytes
+_CHUNK = 2**20  # bytes
+
+
+def download(dataset: str, spec: dict, mirror: str | None, output: str | Path, state: str | None = None) -> None:
+    """Put the raw files of a dataset into raw/ next to `output`, then write `output` (raw.json).
+
+    Args:
+        dataset: its name in config.yaml.
+        spec: `raw_spec()` of its options.
+        mirror: folder or https:// address that has the files.
+        output: path of raw.json.
+        state: `local_state()` of its options, which raw.json keeps.
+
+    Raises:
+        UserError: a file cannot be found or is not what it should be; there is no raw.json then.
+    """
+    output = Path(output)
+    folder = output.parent / "raw"
+    remove_leftovers(folder)
+    output.unlink(missing_ok=True)  # an old list must not describe new files
+    listed = source(spec["source"]).download(spec, dataset, mirror, folder)
+    with record_checksums("download", output):
+        write_json(output, {**listed, "state": state})
 
 
 def fetch(file: RawFile, folder: Path, dataset: str, mirror: str | None = None) -> None:
     """Put one file into `folder`, atomically; keep it if it is there with the right hash.
 
-    Tried in this order: the user's own path, the folder DEEPNETS_MIRROR, the dataset's `mirror`, the official
+    The order is: the user's path, the folder DEEPNETS_MIRROR, the dataset's `mirror`, the official
     addresses.
 
     Raises:
-        UserError: no place has the file, or what a place has is not the file.
+        UserError: the file is nowhere, or a file of its name is not the right one.
     """
     target = folder / file.name
     if file.is_in(folder):
@@ -42,12 +66,12 @@ def fetch(file: RawFile, folder: Path, dataset: str, mirror: str | None = None) 
         _download_from_any(_addresses(file, mirror), target, file, dataset, absent)
 
 
-def _copy(source: Path, target: Path, file: RawFile) -> None:
+def _copy(local: Path, target: Path, file: RawFile) -> None:
     with atomic_path(target) as temporary:
-        shutil.copyfile(source, temporary)
+        shutil.copyfile(local, temporary)
         if problem := file.problem(temporary):
-            raise UserError(f"{source}: {problem}. Replace the file, or move it away to have it from the next place.")
-    LOG.info("%s: copied from %s", target, source)
+            raise UserError(f"{local}: {problem}. Replace the file, or move it away: then the next address is tried.")
+    LOG.info("%s: copied from %s", target, local)
 
 
 def _addresses(file: RawFile, mirror: str | None) -> list[str]:
@@ -95,7 +119,7 @@ def _download(url: str, target: Path, file: RawFile) -> None:
 
 
 def _receive(session: requests.Session, url: str, out: BinaryIO, bar: tqdm) -> None:
-    """Write the body of `url` to `out`; after a break, go on where it broke off."""
+    """Write the body of `url` to `out`; after a lost connection, continue from there."""
     for attempt in range(ATTEMPTS):
         try:
             _receive_rest(session, url, out, bar)
@@ -107,20 +131,20 @@ def _receive(session: requests.Session, url: str, out: BinaryIO, bar: tqdm) -> N
 
 
 def _receive_rest(session: requests.Session, url: str, out: BinaryIO, bar: tqdm) -> None:
-    # "identity" and decode_content=False: the hash is of the file as stored, not as some server packs it for the way.
+    # "identity" and decode_content=False: the hash is of the stored file, not of one that a server packs for transport.
     headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={out.tell()}-"} if out.tell() else {})}
     hooks = {"response": _refuse_insecure_redirect}
     with session.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS, hooks=hooks) as response:
         response.raise_for_status()
-        if response.status_code != requests.codes.partial_content:  # the whole file again, not the rest
+        if response.status_code != requests.codes.partial_content:  # the server sends the whole file again
             out.seek(0)
             out.truncate()
         length = response.headers.get("Content-Length", "")
         end = out.tell() + int(length) if length.isdecimal() else None
         bar.total, bar.n = end, out.tell()
-        for piece in response.raw.stream(_PIECE, decode_content=False):
-            out.write(piece)
-            bar.update(len(piece))
+        for chunk in response.raw.stream(_CHUNK, decode_content=False):
+            out.write(chunk)
+            bar.update(len(chunk))
         if end is not None and out.tell() < end:
             raise requests.ConnectionError("broken off")
 
@@ -129,11 +153,11 @@ def _refuse_insecure_redirect(response: requests.Response, **_) -> None:
     if response.is_redirect:
         target = urljoin(response.url, response.headers["location"])
         if not is_secure(target):
-            raise _DownloadError(f"sends on to {target}, which is not an https:// address")
+            raise _DownloadError(f"redirects to {target}, which is not an https:// address")
 
 
 def _is_passing(error: Exception) -> bool:
-    """Whether it is worth asking again: yes after a break or a busy server, no after 404."""
+    """Whether to try again: yes after a lost connection or from a busy server, no after 404."""
     if isinstance(error, requests.HTTPError):
         return error.response.status_code in (408, 429) or error.response.status_code >= 500
     return isinstance(error, (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError))
@@ -151,10 +175,3 @@ def _reason(error: Exception, received: int) -> str:
     if isinstance(error, requests.ConnectionError):
         return "no connection"
     return str(error)
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Delete the temporary files that a killed download or prepare left in `folder`; one job at a time writes there."""
-    for path in folder.glob(".*-*"):
-        if path.is_file():
-            path.unlink()

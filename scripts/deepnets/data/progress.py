@@ -1,41 +1,50 @@
-"""Lines about long work on many files."""
+"""Progress of long work: tqdm's bar where a terminal watches, a log line now and then elsewhere."""
 
-import time
+import sys
+
+from tqdm import tqdm
 
 from deepnets.utils.logging import LOG
 
-SAY_SECONDS = 10.0  # between two lines
+LOG_SECONDS = 10.0  # between two log lines
+_LINE = "{desc}: {n:,} of {total:,}{unit}, {rate_fmt}, {remaining} left{postfix}"
 
 
-class Progress:
-    """Says now and then how much is done, and at the end, if asked, how fast it went.
+class _LogLines:
+    """A stream for tqdm that makes a log line of each state of the bar."""
+
+    def write(self, text: str) -> None:
+        if line := text.strip():
+            LOG.info("%s", line)
+
+    def flush(self) -> None:
+        """Nothing is buffered."""
+
+
+def progress_bar(dataset: str, total: int, unit: str) -> tqdm:
+    """A bar that shows count, rate and time left.
 
     Args:
-        dataset: its name.
-        total: how many there are.
-        what: things of what kind.
+        dataset: its name, at the start of each line.
+        total: number of things to do.
+        unit: what is counted, in the plural.
     """
+    if sys.stderr.isatty():
+        return tqdm(desc=dataset, total=total, unit=f" {unit}", smoothing=0, leave=False)
+    return tqdm(
+        desc=dataset,
+        total=total,
+        unit=f" {unit}",
+        smoothing=0,
+        leave=False,
+        file=_LogLines(),
+        mininterval=LOG_SECONDS,
+        miniters=1,
+        delay=LOG_SECONDS,
+        bar_format=_LINE,
+    )
 
-    def __init__(self, dataset: str, total: int, what: str):
-        self.dataset, self.total, self.what = dataset, total, what
-        self.count = self.reused = 0
-        self.start = self.said = time.monotonic()
 
-    def add(self, count: int, reused: bool = False) -> None:
-        """So many more are done; or were, by a run that was interrupted."""
-        self.count += count
-        self.reused += count if reused else 0
-        now = time.monotonic()
-        if now - self.said > SAY_SECONDS and self.count < self.total:
-            self.said = now
-            left = (self.total - self.count) * (now - self.start) / self.count
-            LOG.info("%s, %d:%02d left", self._so_far(now), *divmod(round(left), 60))
-
-    def end(self) -> None:
-        """All are done."""
-        there = f", {self.reused:,} of them there from an interrupted run" if self.reused else ""
-        LOG.info("%s%s", self._so_far(time.monotonic()), there)
-
-    def _so_far(self, now: float) -> str:
-        rate = self.count / max(now - self.start, 1e-3)
-        return f"{self.dataset}: {self.count:,} of {self.total:,} {self.what}, {rate:,.0f} {self.what}/s"
+def log_summary(bar: tqdm) -> None:
+    """Log how much was done, and how fast."""
+    LOG.info("%s", tqdm.format_meter(**{**bar.format_dict, "bar_format": _LINE.replace(", {remaining} left", "")}))

@@ -1,4 +1,4 @@
-"""Raw files as they lie on the disk: the hashes that they are known by, and raw.json, which lists them."""
+"""Raw files on the disk: the hashes that identify them, and raw.json, which lists them."""
 
 import gzip
 import hashlib
@@ -8,26 +8,26 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepnets.data.progress import Progress
+from deepnets.data.progress import progress_bar
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import read_json, sha256_file
 
-_PIECE = 2**20  # bytes
-_READERS, _BLOCK = 8, 25  # threads, and files that each takes at a time: where the disk is slow, they wait together
-_MAX_CONTENT = 2**32  # bytes; a small .gz that unpacks to more is no image file and is not read to its end
+_CHUNK = 2**20  # bytes
+_THREADS, _BLOCK = 8, 25  # readers, so that several wait for a slow disk at once, and files that each takes at a time
+_MAX_CONTENT = 2**32  # bytes; a small .gz that unpacks to more is not read to its end: it is not an image file
 
 
 @dataclass(frozen=True)
 class RawFile:
-    """A file to have in data/<dataset>/raw/, where it may come from, and the hashes that it is known by.
+    """A file that data/<dataset>/raw/ needs, where it may come from, and the hashes that identify it.
 
-    It is right when one of the given hashes agrees: `md5` and `sha256` are of the file itself, `content_md5` of what a
-    .gz unpacks to (whoever packs the same content again gets other bytes). Without a hash any content is right.
+    It is right when one of the given hashes agrees: `md5` and `sha256` are of the file itself, `content_md5` is of the
+    unpacked content of a .gz (packing the same content again gives other bytes). Without a hash any content is right.
     """
 
     name: str
     urls: tuple[str, ...] = ()
-    path: str | None = None  # a file of the user's own, tried before every mirror
+    path: str | None = None  # the user's file, tried before every mirror
     md5: str | None = None
     sha256: str | None = None
     content_md5: str | None = None
@@ -37,7 +37,7 @@ class RawFile:
         return any((self.md5, self.sha256, self.content_md5))
 
     def is_in(self, folder: Path) -> bool:
-        """Whether `folder` has it: a file of its name that is right by its hash."""
+        """Whether `folder` has a file of this name with the right hash."""
         path = folder / self.name
         return self.has_hash and path.is_file() and self.problem(path) is None
 
@@ -63,9 +63,9 @@ def _content_md5(path: Path) -> str:
     digest, size = hashlib.md5(usedforsecurity=False), 0
     try:
         with gzip.open(path) as file:
-            while (piece := file.read(_PIECE)) and size <= _MAX_CONTENT:
-                digest.update(piece)
-                size += len(piece)
+            while (chunk := file.read(_CHUNK)) and size <= _MAX_CONTENT:
+                digest.update(chunk)
+                size += len(chunk)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         return f"unknown ({error})"
     return digest.hexdigest()
@@ -75,7 +75,13 @@ _HASHES = {"md5": _md5, "sha256": sha256_file, "md5 of the unpacked content": _c
 
 
 def manifest(dataset: str, folder: Path, names: Iterable[str]) -> dict:
-    """What raw.json says: `{"files": [{"name", "bytes", "sha256"}]}`, names relative to `folder`, as ordered here."""
+    """Hash files for raw.json: `{"files": [{"name", "bytes", "sha256"}]}`, in the given order.
+
+    Args:
+        dataset: its name, for lines of progress.
+        folder: which holds the files.
+        names: of the files, relative to `folder`.
+    """
 
     def describe(block: list[str]) -> list[dict]:
         return [
@@ -83,21 +89,20 @@ def manifest(dataset: str, folder: Path, names: Iterable[str]) -> dict:
             for name in block
         ]
 
-    names, files = list(names), []
-    progress = Progress(dataset, len(names), "files")
-    blocks = [names[start : start + _BLOCK] for start in range(0, len(names), _BLOCK)]
-    with ThreadPoolExecutor(_READERS) as pool:
+    listed, files = list(names), []
+    blocks = [listed[start : start + _BLOCK] for start in range(0, len(listed), _BLOCK)]
+    with ThreadPoolExecutor(_THREADS) as pool, progress_bar(dataset, len(listed), "files") as bar:
         for described in pool.map(describe, blocks):
             files += described
-            progress.add(len(described))
+            bar.update(len(described))
     return {"files": files}
 
 
 @dataclass(frozen=True)
 class Raw:
-    """What raw.json lists, for the prepare stage.
+    """The files that raw.json lists, for the prepare stage.
 
-    `folder` holds the files: data/<dataset>/raw, or the user's own folder of images, which is read in place.
+    `folder` holds the files: data/<dataset>/raw, or the user's folder of images, which is read in place.
     """
 
     manifest: Path
@@ -112,23 +117,20 @@ class Raw:
         Raises:
             UserError: it is missing or damaged.
         """
-        path, info = Path(path), read_json(path)
+        path, content = Path(path), read_json(path)
         try:
-            hashes = {file["name"]: file["sha256"] for file in info["files"]}
-            folder = Path(info.get("folder", path.parent / "raw"))
+            hashes = {file["name"]: file["sha256"] for file in content["files"]}
+            folder = Path(content.get("folder", path.parent / "raw"))
         except (AttributeError, KeyError, TypeError):
-            raise UserError(f"{path}: damaged; delete it and run the same command again.") from None
-        return cls(path, folder, "folder" in info, hashes)
+            raise UserError(f"{path}: damaged; delete it.") from None
+        return cls(path, folder, "folder" in content, hashes)
 
     def changed(self, name: str) -> UserError:
-        """The error that says that a file is no longer what raw.json lists."""
-        return UserError(
-            f"{self.folder / name}: not the file that {self.manifest} lists; delete {self.manifest} and run the same"
-            " command again."
-        )
+        """Make the error for a file that is no longer what raw.json lists."""
+        return UserError(f"{self.folder / name}: not the file that {self.manifest} lists; delete {self.manifest}.")
 
     def verified(self, name: str) -> Path:
-        """Path of a raw file whose content is what raw.json lists.
+        """Check that a raw file is what raw.json lists; return its path.
 
         Raises:
             UserError: the file is missing or has changed.

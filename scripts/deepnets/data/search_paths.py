@@ -1,6 +1,6 @@
-"""Where raw files may come from: the user's own path, folders that mirror them, https addresses.
+"""Where raw files may come from: the user's path, folders that mirror them, https addresses.
 
-Without heavy imports, because Snakemake asks where people's own images lie whenever it reads the workflow.
+Without heavy imports, because Snakemake looks for the user's images whenever it reads the workflow.
 """
 
 import os
@@ -14,19 +14,18 @@ _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 def find_local(relative: str, dataset: str, mirror: str | None = None, own_path: bool = True) -> Path | None:
-    """The first of the local places that has a file or folder, or None.
+    """Find a file or folder in the search paths: the first that exists, or None.
 
     Raises:
         UserError: a mirror is not a folder that exists.
     """
-    return next((place for place in places(relative, dataset, mirror, own_path) if place.exists()), None)
+    return next((path for path in search_paths(relative, dataset, mirror, own_path) if path.exists()), None)
 
 
-def places(relative: str, dataset: str, mirror: str | None = None, own_path: bool = True) -> list[Path]:
-    """Where a file or folder may be, in the order of the search.
+def search_paths(relative: str, dataset: str, mirror: str | None = None, own_path: bool = True) -> list[Path]:
+    """List where a file or folder may be, in the order of the search.
 
-    The path itself (if `own_path`), then as <folder>/<dataset>/<path> and <folder>/<path> in the folder DEEPNETS_MIRROR
-    and in `mirror` where that is a folder.
+    First comes the path itself (if `own_path`), then <folder>/<dataset>/<path> and <folder>/<path> of each mirror.
 
     Raises:
         UserError: a mirror is not a folder that exists.
@@ -38,7 +37,7 @@ def places(relative: str, dataset: str, mirror: str | None = None, own_path: boo
 
 
 def mirror_dirs(dataset: str, mirror: str | None) -> list[Path]:
-    """The folder DEEPNETS_MIRROR, and `mirror` where that is a folder.
+    """List the mirrors that are folders: DEEPNETS_MIRROR, then `mirror` unless it is an address.
 
     Raises:
         UserError: one of them is not a folder that exists.
@@ -60,7 +59,7 @@ def mirror_dirs(dataset: str, mirror: str | None) -> list[Path]:
 
 
 def is_secure(url: str) -> bool:
-    """Whether what comes from this address is what its owner sent."""
+    """Whether nobody can change what comes from this address on its way."""
     parts = urlsplit(url)
-    # On the loopback interface nobody sits in between, and the tests serve from there.
+    # Nobody sits between two ends of the loopback interface, and the tests serve from there.
     return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)

@@ -1,13 +1,15 @@
-"""The registry of data sources: one module of this folder per `source:` that config.yaml can name.
+"""The registry of data sources: each module of this folder is one `source:` that config.yaml can name.
 
-Every source module offers
-    Options                                      what config.yaml may say of such a dataset (a DatasetOptions)
-    download(raw_spec, dataset, mirror, folder)  put the raw files into `folder`; returns what raw.json says
-    read(options, raw)                           from raw files (Raw) to decode.ImageSource, for the prepare stage
-and imports torchvision, scikit-learn, Pillow and requests inside its functions only: config.yaml is checked without.
+Every source module has
+    Options                                      the keys of such a dataset in config.yaml (a DatasetOptions)
+    download(raw_spec, dataset, mirror, folder)  puts the raw files into `folder`; returns the content of raw.json
+    read(options, raw)                           makes an image_source.ImageSource of the raw files (raw_files.Raw)
+and imports torchvision, scikit-learn, Pillow and requests only inside its functions, so that config.yaml is checked
+without loading them. A module whose name starts with `_` is a helper, not a source.
 """
 
 import importlib
+import pkgutil
 from types import ModuleType
 from typing import Annotated, Literal
 
@@ -19,13 +21,12 @@ from deepnets.utils.option_types import Flag, StrictModel
 from deepnets.utils.text import nearest
 
 SPLITS = ("train", "test")
-# In pixels; more than anyone trains on is a slip of the finger that would fill the disk with arrays.
+# In pixels. A larger number is most likely a typing mistake, and would fill the disk with arrays.
 ImageSide = Annotated[int, Field(gt=0, le=4096, strict=True)]
-_SOURCES = ("folder", "sklearn_digits", "torchvision")
 
 
 class DatasetOptions(StrictModel):
-    """What every dataset of config.yaml may say. A source's Options adds its own keys and four facts, as properties:
+    """The keys that every dataset of config.yaml may have. A source's Options adds its own keys and four members:
 
     native_shape   (channels, height, width) of the source's own images
     num_classes    number of classes
@@ -80,16 +81,16 @@ class DatasetOptions(StrictModel):
         raise NotImplementedError
 
     def raw_spec(self) -> dict:
-        """What identifies the raw files: the spec of the download stage."""
+        """Identify the raw files: the spec of the download stage."""
         raise NotImplementedError
 
     def local_state(self, dataset: str) -> str | None:
-        """What changes with the user's own files while raw_spec() stays the same; None where nothing can change."""
+        """A digest that changes with the user's own files, which raw_spec() does not see; None where none are used."""
         return None
 
     @property
     def own_files(self) -> str | None:
-        """The user's own folder or archive that the images come from; None where they can be downloaded."""
+        """The folder or archive that the user must supply; None where the images can be downloaded."""
         return None
 
     @property
@@ -104,18 +105,19 @@ class DatasetOptions(StrictModel):
         return self.native_flips if self.horizontal_flip is None else self.horizontal_flip
 
     def prepared_spec(self) -> dict:
-        """What identifies the prepared arrays, defaults resolved: the spec of the prepare stage."""
+        """Identify the prepared arrays, with defaults resolved: the spec of the prepare stage."""
         channels, height, _ = self.input_shape
         return {**self.raw_spec(), "size": height, "channels": channels}
 
     def spec(self) -> dict:
-        """What identifies the dataset to training: the prepared arrays, and whether they may be mirrored."""
+        """Identify the dataset in training: the prepared arrays, and whether they may be mirrored."""
         return {**self.prepared_spec(), "horizontal_flip": self.flips}
 
 
 def available() -> list[str]:
     """Names of all sources, sorted."""
-    return list(_SOURCES)
+    names = (module.name for module in pkgutil.iter_modules(__path__))
+    return sorted(name for name in names if not name.startswith("_"))
 
 
 def source(name: str) -> ModuleType:
@@ -124,8 +126,8 @@ def source(name: str) -> ModuleType:
     Raises:
         UserError: there is no such source; the message has the nearest name or all.
     """
-    if name not in _SOURCES:
-        raise UserError(f"unknown source {name!r}; {nearest(name, _SOURCES)}")
+    if name not in available():
+        raise UserError(f"unknown source {name!r}; {nearest(name, available())}")
     return importlib.import_module(f"{__name__}.{name}")
 
 

@@ -1,7 +1,7 @@
 """The datasets that torchvision knows: MNIST and its relatives, CIFAR and SVHN, from their official files.
 
-Addresses and hashes are torchvision's own. The files are parsed here, because torchvision's classes want them unpacked
-in folders of their own and unpickle CIFAR's batches without restriction.
+Addresses and hashes are torchvision's own. The files are parsed here, because torchvision's classes need them unpacked
+in separate folders and unpickle CIFAR's batches without restriction.
 """
 
 import gzip
@@ -9,7 +9,7 @@ import pickle
 import re
 import tarfile
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -17,22 +17,26 @@ from pydantic import Field
 from deepnets.data.sources import DatasetOptions
 from deepnets.utils.errors import UserError
 
+if TYPE_CHECKING:
+    from deepnets.data.image_source import ImageSource
+    from deepnets.data.raw_files import Raw, RawFile
 
-class _Facts(NamedTuple):
-    """What config.yaml is checked against, without loading torchvision."""
+
+class _Metadata(NamedTuple):
+    """Known here, so that config.yaml is checked without loading torchvision."""
 
     shape: tuple[int, int, int]  # channels, height, width
     num_classes: int
     flips: bool  # a mirrored image keeps its class
 
 
-_FACTS = {
-    "MNIST": _Facts((1, 28, 28), 10, flips=False),
-    "FashionMNIST": _Facts((1, 28, 28), 10, flips=True),
-    "KMNIST": _Facts((1, 28, 28), 10, flips=False),
-    "CIFAR10": _Facts((3, 32, 32), 10, flips=True),
-    "CIFAR100": _Facts((3, 32, 32), 100, flips=True),
-    "SVHN": _Facts((3, 32, 32), 10, flips=False),
+_METADATA = {
+    "MNIST": _Metadata((1, 28, 28), 10, flips=False),
+    "FashionMNIST": _Metadata((1, 28, 28), 10, flips=True),
+    "KMNIST": _Metadata((1, 28, 28), 10, flips=False),
+    "CIFAR10": _Metadata((3, 32, 32), 10, flips=True),
+    "CIFAR100": _Metadata((3, 32, 32), 100, flips=True),
+    "SVHN": _Metadata((3, 32, 32), 10, flips=False),
 }
 
 # MD5 of MNIST's official files once unpacked, as many projects list them for Yann LeCun's originals. Mirrors often pack
@@ -58,25 +62,25 @@ class Options(DatasetOptions):
 
     @property
     def native_shape(self) -> tuple[int, int, int]:
-        return _FACTS[self.name].shape
+        return _METADATA[self.name].shape
 
     @property
     def num_classes(self) -> int:
-        return _FACTS[self.name].num_classes
+        return _METADATA[self.name].num_classes
 
     @property
     def native_flips(self) -> bool:
-        return _FACTS[self.name].flips
+        return _METADATA[self.name].flips
 
     def raw_spec(self) -> dict:
         return {"source": self.source, "name": self.name}
 
 
 def download(raw_spec: dict, dataset: str, mirror: str | None, folder: Path) -> dict:
-    """Put the official files into `folder`; returns what raw.json says.
+    """Put the official files into `folder`; return the content of raw.json.
 
     Raises:
-        UserError: a file could not be had with the right hash.
+        UserError: no address gave a file with the right hash.
     """
     from deepnets.data import download, raw_files
 
@@ -86,8 +90,8 @@ def download(raw_spec: dict, dataset: str, mirror: str | None, folder: Path) -> 
     return raw_files.manifest(dataset, folder, [file.name for file in files])
 
 
-def official_files(name: str) -> list:
-    """The official files of one dataset, as raw_files.RawFile, with the addresses and hashes that torchvision knows."""
+def official_files(name: str) -> list["RawFile"]:
+    """List the official files of one dataset, with the addresses and hashes that torchvision knows."""
     import torchvision.datasets
 
     from deepnets.data.raw_files import RawFile
@@ -96,8 +100,8 @@ def official_files(name: str) -> list:
     if name.startswith("CIFAR"):
         return [RawFile(official.filename, (official.url,), md5=official.tgz_md5)]
     if name == "SVHN":
-        splits = [official.split_list[part] for part in ("train", "test")]
-        return [RawFile(file, (_https(url),), md5=md5) for url, file, md5 in splits]
+        files = [official.split_list[split] for split in ("train", "test")]
+        return [RawFile(file, (_https(url),), md5=md5) for url, file, md5 in files]
     bases = _HTTPS_MIRRORS.get(name) or [_https(base) for base in official.mirrors]
     content = _MNIST_CONTENT_MD5 if name == "MNIST" else {}
     return [
@@ -107,19 +111,19 @@ def official_files(name: str) -> list:
 
 
 def _https(url: str) -> str:
-    """torchvision still lists some addresses as http://; downloads here use https only."""
+    """Make an address https; torchvision still lists some as http://."""
     return re.sub("^http://", "https://", url)
 
 
-def read(options: Options, raw):
-    """The official training and test part as deepnets.data.decode.ImageSource.
+def read(options: Options, raw: "Raw") -> "ImageSource":
+    """Read the official training and test splits.
 
     Raises:
         UserError: a raw file is missing, is not what raw.json lists, or has not the official hash.
     """
     import torchvision.datasets
 
-    from deepnets.data.decode import from_arrays
+    from deepnets.data.image_source import from_arrays
 
     official = getattr(torchvision.datasets, options.name)
     paths = {}
@@ -127,25 +131,23 @@ def read(options: Options, raw):
         paths[file.name] = raw.verified(file.name)
         # Once more against the official hash: raw.json may have been edited, and CIFAR's files are pickles.
         if problem := file.problem(paths[file.name]):
-            raise UserError(
-                f"{paths[file.name]}: {problem}. Delete it and {raw.manifest}, and run the same command again."
-            )
+            raise UserError(f"{paths[file.name]}: {problem}. Delete it and {raw.manifest}.")
     if options.name.startswith("CIFAR"):
-        classes, parts = _read_cifar(official, *paths.values())
+        classes, splits = _read_cifar(official, *paths.values())
     elif options.name == "SVHN":
-        classes, parts = _digits(10), _read_svhn(*paths.values())
+        classes, splits = _digits(10), _read_svhn(*paths.values())
     else:
         # "7 - seven" is "7" in tables and figures.
         classes = [re.sub(r"^(\d) - .*", r"\1", name) for name in official.classes]
-        parts = _read_idx_parts(*paths.values())
-    return from_arrays(classes, parts, options.input_shape)
+        splits = _read_idx_splits(*paths.values())
+    return from_arrays(classes, splits, options.input_shape)
 
 
 def _digits(count: int) -> list[str]:
     return [str(digit) for digit in range(count)]
 
 
-def _read_idx_parts(train_images: Path, train_labels: Path, test_images: Path, test_labels: Path) -> dict:
+def _read_idx_splits(train_images: Path, train_labels: Path, test_images: Path, test_labels: Path) -> dict:
     return {
         "train": (_read_idx(train_images)[..., np.newaxis], _read_idx(train_labels)),
         "test": (_read_idx(test_images)[..., np.newaxis], _read_idx(test_labels)),
@@ -153,7 +155,7 @@ def _read_idx_parts(train_images: Path, train_labels: Path, test_images: Path, t
 
 
 def _read_idx(path: Path) -> np.ndarray:
-    """A gzipped IDX file of unsigned bytes: 0, 0, 8, number of axes, each axis as big-endian int32, then the values."""
+    """Read a gzipped IDX file of bytes: 0, 0, 8, number of axes, each axis as big-endian int32, then the values."""
     with gzip.open(path) as file:
         content = file.read()
     axes = content[3]
@@ -166,36 +168,38 @@ def _read_svhn(train: Path, test: Path) -> dict:
 
 
 def _read_mat(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """One .mat file of SVHN: X uint8 (H, W, C, N), y (N, 1) with 10 for the digit 0."""
+    """Read one .mat file of SVHN: X uint8 (H, W, C, N), y (N, 1) with 10 for the digit 0."""
     from scipy.io import loadmat
 
     content = loadmat(path, variable_names=["X", "y"])
     return content["X"].transpose(3, 0, 1, 2), content["y"].squeeze() % 10
 
 
-def _read_cifar(official: type, archive: Path) -> tuple[list[str], dict]:
+def _read_cifar(official: Any, archive: Path) -> tuple[list[str], dict]:
     files = {"train": [name for name, _ in official.train_list], "test": [name for name, _ in official.test_list]}
     meta = official.meta
     with tarfile.open(archive) as tar:
 
         def load(name: str) -> dict:
-            with tar.extractfile(f"{official.base_folder}/{name}") as file:
+            file = tar.extractfile(f"{official.base_folder}/{name}")
+            assert file is not None  # the archive has its official hash, so this member is a file
+            with file:
                 return _ArrayUnpickler(file, encoding="latin1").load()
 
-        batches = {part: [load(name) for name in names] for part, names in files.items()}
+        batches = {split: [load(name) for name in names] for split, names in files.items()}
         classes = [str(name) for name in load(meta["filename"])[meta["key"]]]
     labels_key = "labels" if "labels" in batches["test"][0] else "fine_labels"
-    parts = {}
-    for part, contents in batches.items():
+    splits = {}
+    for split, contents in batches.items():
         images = np.concatenate([content["data"] for content in contents]).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-        parts[part] = (images, np.concatenate([content[labels_key] for content in contents]))
-    return classes, parts
+        splits[split] = (images, np.concatenate([content[labels_key] for content in contents]))
+    return classes, splits
 
 
 class _ArrayUnpickler(pickle.Unpickler):
     """Loads lists, dicts, strings, numbers and byte arrays; every other name in a pickle is refused.
 
-    The second wall behind the hash: even a pickle with the right hash can call nothing.
+    It is a second protection after the hash: even a pickle with the right hash can call nothing.
     """
 
     def find_class(self, module: str, name: str):
@@ -205,7 +209,7 @@ class _ArrayUnpickler(pickle.Unpickler):
             "dtype": _byte_dtype,
         }
         if module.split(".")[0] != "numpy" or name not in allowed:
-            raise UserError(f"Refused a pickle that asks for {module}.{name}: CIFAR's files hold arrays only.")
+            raise UserError(f"Refused a pickle that asks for {module}.{name}: CIFAR's files hold only arrays.")
         return allowed[name]
 
 

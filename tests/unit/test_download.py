@@ -23,7 +23,7 @@ from deepnets.utils.logging import LOG
 
 
 def packed_images() -> bytes:
-    """A zip with an image in either part, one of them of a size that is received in many pieces."""
+    """A zip with an image in either split, one of them of a size that is received in many pieces."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("train/a/1.png", bytes(range(256)) * 1000)
@@ -283,7 +283,7 @@ def test_manifest_lists_files_with_size_and_hash(tmp_path):
 
 
 def test_many_files_are_hashed_in_order_with_lines_of_progress(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(progress, "SAY_SECONDS", 0)
+    monkeypatch.setattr(progress, "LOG_SECONDS", 0)
     names = [f"{index}.png" for index in range(60)]
     for name in names:
         (tmp_path / name).write_text(name)
@@ -293,7 +293,7 @@ def test_many_files_are_hashed_in_order_with_lines_of_progress(tmp_path, monkeyp
         {"name": name, "bytes": len(name), "sha256": hashlib.sha256(name.encode()).hexdigest()} for name in names
     ]
     assert [record.getMessage().partition(" files,")[0] for record in caplog.records] == [
-        f"birds: {count} of 60" for count in (25, 50)
+        f"birds: {count} of 60" for count in (0, 25, 50, 60)
     ]
 
 
@@ -321,7 +321,7 @@ def test_archive_of_ones_own_is_downloaded_when_its_hash_is_given(server, tmp_pa
 
 def test_leftovers_of_a_killed_download_are_removed(tmp_path):
     (tmp_path / "birds.zip").write_bytes(CONTENT)
-    leftover = tmp_path / "data" / "birds" / "raw" / ".birds-x1y2z3.zip"
+    leftover = tmp_path / "data" / "birds" / "raw" / ".birds-x1y2z3_0.zip"
     leftover.parent.mkdir(parents=True)
     leftover.touch()
     run_download(tmp_path, {"source": "folder", "path": str(tmp_path / "birds.zip")})

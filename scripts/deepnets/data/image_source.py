@@ -1,0 +1,82 @@
+"""What a data source hands to the prepare stage: class names, labels, and blocks of images to decode."""
+
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from deepnets.data.decode import fit
+
+BLOCK_IMAGES = 1024  # decoded in a second or less: so much does a kill cost each process
+BLOCK_BYTES = 2**26  # of decoded images: a block is in memory while it is decoded
+
+
+@dataclass(frozen=True)
+class DecodeTask:
+    """A block of images that one process decodes; the task is pickled on its way there.
+
+    positions    (split, index) of each image
+    decode       yields them in that order: uint8 (H, W, C), or the ValueError that names what is wrong with one
+    source_key   JSON-able, identifies what they are decoded from
+    """
+
+    positions: list[tuple[str, int]]
+    decode: Callable[[], Iterable[np.ndarray | ValueError]]
+    source_key: Any
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """The content of a dataset before it is written.
+
+    classes   names, by label
+    labels    split -> int64 (N,)
+    tasks     cover each image of each split once, in any order
+    """
+
+    classes: list[str]
+    labels: dict[str, np.ndarray]
+    tasks: Iterator[DecodeTask]
+
+
+def block_length(input_shape: tuple[int, int, int]) -> int:
+    """Number of images in a block, for images of this (C, H, W)."""
+    return max(1, min(BLOCK_IMAGES, BLOCK_BYTES // math.prod(input_shape)))
+
+
+def from_arrays(
+    classes: list[str], splits: dict[str, tuple[np.ndarray, np.ndarray]], input_shape: tuple[int, int, int]
+) -> ImageSource:
+    """ImageSource from arrays in memory.
+
+    Args:
+        classes: names, by label.
+        splits: split -> images uint8 (N, h, w, c) with c 1 or 3, labels (N,) of any integer type.
+        input_shape: (C, H, W) of the prepared images.
+    """
+    length = block_length(input_shape)
+    tasks = (
+        _task_of_array(split, start, arrays[start : start + length], input_shape)
+        for split, (arrays, _) in splits.items()
+        for start in range(0, len(arrays), length)
+    )
+    return ImageSource(classes, {split: labels.astype(np.int64) for split, (_, labels) in splits.items()}, tasks)
+
+
+def _task_of_array(split: str, start: int, arrays: np.ndarray, input_shape: tuple[int, int, int]) -> DecodeTask:
+    channels, size, _ = input_shape
+    positions = [(split, start + row) for row in range(len(arrays))]
+    return DecodeTask(
+        positions, partial(_fit_all, arrays, size, channels), hashlib.sha256(arrays.tobytes()).hexdigest()
+    )
+
+
+def _fit_all(arrays: np.ndarray, size: int, channels: int) -> Iterator[np.ndarray]:
+    fits = arrays.shape[1:] == (size, size, channels)
+    for array in arrays:
+        yield array if fits else fit(Image.fromarray(array.squeeze()), size, channels)
