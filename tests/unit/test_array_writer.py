@@ -161,7 +161,11 @@ def flip_bit(content: bytes) -> bytes:
     return content[:300] + bytes([content[300] ^ 1]) + content[301:]
 
 
-@pytest.mark.parametrize("damage", [flip_bit, lambda content: content[:-9], lambda content: b""])
+@pytest.mark.parametrize(
+    "damage",
+    [flip_bit, lambda content: content[:-9], lambda content: b""],
+    ids=["bit", "end", "all"],
+)
 def test_damaged_shard_costs_its_block_and_no_more(birds, undisturbed, tmp_path, decoded, damage):
     output = interrupted(birds, tmp_path / "again", after=20)
     shard = min(output.glob(".unfinished/*/*.npz"))
