@@ -1,31 +1,26 @@
 """Download the raw files of one dataset.
 
-    python scripts/download.py --dataset mnist --job '{"spec": {"source": "torchvision", "name": "MNIST"}}' \
-        --output data/mnist/raw.json
+    python scripts/download.py mnist
 
-Raw files go to raw/ next to the output; raw.json, which lists them with their hashes, is written last. The environment
+Raw files go to data/mnist/raw/; data/mnist/raw.json, which lists them with their hashes, is written last. The environment
 variable DEEPNETS_MIRROR names a folder that has the files as <dataset>/<file>, for machines without internet.
 """
 
-import argparse
-import json
-from pathlib import Path
-
 from deepnets.data.download import download
+from deepnets.planning.job_files import job_parser, load_job
+from deepnets.utils import paths
 from deepnets.utils.command_line import run
 from deepnets.utils.logging import log_to
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Download the raw files of one dataset.")
-    parser.add_argument("--dataset", required=True, help="name of the dataset in config.yaml")
-    parser.add_argument("--job", required=True, type=json.loads, help='JSON with "spec", the identity of the raw files')
+    parser = job_parser(__doc__, "download")
     parser.add_argument("--mirror", help="folder or https:// address that has the files")
-    parser.add_argument("--output", required=True, type=Path, help="raw.json to write")
-    parser.add_argument("--log", help="file that the terminal's lines are appended to")
     args = parser.parse_args(argv)
     log_to(args.log)
-    download(args.dataset, args.job["spec"], args.mirror, args.output, args.job.get("state"))
+    job, names = load_job("download", args)
+    output = args.root / paths.RAW_MANIFEST.format(**names)
+    download(names["dataset"], job["spec"], args.mirror, output, job["state"])
 
 
 if __name__ == "__main__":

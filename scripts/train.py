@@ -21,9 +21,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--gpus", type=int, default=1, help="GPUs, a process each; 0: the CPU (default: 1, if there is one)"
     )
-    parser.add_argument(
-        "--processes", type=int, default=1, help="that share the work on the CPU (default: 1)"
-    )
+    parser.add_argument("--processes", type=int, default=1, help="that share the work on the CPU (default: 1)")
     parser.add_argument(
         "--parent", type=int, help="process id of the process that started this one: save and stop when it has ended"
     )
