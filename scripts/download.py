@@ -2,8 +2,8 @@
 
     python scripts/download.py mnist
 
-Raw files go to data/mnist/raw/; data/mnist/raw.json, which lists them with their hashes, is written last. The environment
-variable DEEPNETS_MIRROR names a folder that has the files as <dataset>/<file>, for machines without internet.
+Raw files go to data/mnist/raw/; data/mnist/raw.json, which lists them with their hashes, is written last. On machines
+without internet, the environment variable DEEPNETS_MIRROR names a folder that has the files as <dataset>/<file>.
 """
 
 from deepnets.data.download import download

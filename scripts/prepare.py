@@ -2,7 +2,8 @@
 
     python scripts/prepare.py mnist
 
-The arrays go to data/mnist/; dataset.json, which describes them, is written last. After a kill the same command resumes.
+The arrays go to data/mnist/; dataset.json, which describes them, is written last. After a kill, the same command
+resumes.
 """
 
 from deepnets.data.prepare import prepare

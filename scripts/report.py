@@ -3,9 +3,8 @@
 python scripts/report.py demo
 """
 
-from deepnets.planning.job_files import CODE_ROOT, job_parser, load_job
+from deepnets.planning.job_files import job_parser, load_job
 from deepnets.reporting.report import write_report
-from deepnets.utils import paths
 from deepnets.utils.command_line import run
 from deepnets.utils.logging import log_to
 
@@ -14,16 +13,7 @@ def main(argv: list[str] | None = None) -> None:
     args = job_parser(__doc__, "report").parse_args(argv)
     log_to(args.log)
     job, _ = load_job("report", args)
-    folders = [str(args.root / folder) for folder in job["spec"]["experiments"]]
-    write_report(
-        job["spec"] | {"experiments": folders},
-        CODE_ROOT / paths.PUBLISHED,
-        CODE_ROOT / paths.TEMPLATE,
-        args.root / paths.LOGS,
-        args.root / paths.REPORT,
-        args.root / paths.METRICS_CSV,
-        args.root / paths.ENVIRONMENT,
-    )
+    write_report(job["spec"], args.root)
 
 
 if __name__ == "__main__":

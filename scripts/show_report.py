@@ -3,14 +3,15 @@
 python scripts/show_report.py
 """
 
+from pathlib import Path
+
 from deepnets.reporting.report import first_sentence
 from deepnets.utils import paths
 from deepnets.utils.command_line import run
-from deepnets.utils.files import read_text
 
 
 def main() -> None:
-    print(f"{paths.REPORT}: {first_sentence(read_text(paths.REPORT))}")
+    print(f"{paths.REPORT}: {first_sentence(Path(paths.REPORT).read_text(encoding='utf-8'))}")
 
 
 if __name__ == "__main__":

@@ -111,7 +111,8 @@ class Jobs:
             return
         figures = EXPERIMENT_FIGURES if stage == "plot_experiment" else [""]
         for each in self.study:
-            yield from ({**each.names, "seed": str(each.seed), "figure": figure} for figure in figures)
+            names = {key: str(value) for key, value in each.names.items()}
+            yield from ({**names, "figure": figure} for figure in figures)
 
     # -- code --------------------------------------------------------------------------------------------------------
 

@@ -23,7 +23,8 @@ def reasons(jobs: Jobs) -> list[tuple[Job, str]]:
     Raises:
         UserError: a code file is broken.
     """
-    recorded, found = recorded_fingerprints(), []
+    recorded = recorded_fingerprints()
+    found: list[tuple[Job, str]] = []
     for job in reversed(list(jobs.of_study())):
         why = _reason(job, jobs, recorded.get(job.outputs[0]))
         read_by = {other.stage for other, _ in found if other.wildcards.get("dataset") == job.wildcards.get("dataset")}

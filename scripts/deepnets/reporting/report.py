@@ -21,6 +21,7 @@ from deepnets.reporting.job_times import by_stage, from_first_to_last, job_times
 from deepnets.reporting.markdown import Markdown, bold, enumerate_words, escape, image, link, table
 from deepnets.reporting.reproduce import commands, files_needed, is_deterministic, provenance
 from deepnets.reporting.study import Study
+from deepnets.utils import paths
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import write_json, write_text
 
@@ -59,40 +60,37 @@ def first_sentence(markdown: str) -> str:
 
 def write_report(
     spec: dict[str, Any],
-    published: str,
-    template: str,
-    benchmarks: str | None,
-    output: Path,
-    metrics_csv: str,
-    environment: str,
+    root: Path,
+    *,
+    published: Path = _REPOSITORY / paths.PUBLISHED,
+    template: Path = _REPOSITORY / paths.TEMPLATE,
 ) -> None:
     """Read a study's results and write its report, metrics.csv and environment.json.
 
     Args:
-        spec: the study's name, the folders of its experiments in the order of the report, and its datasets as in
-            `Study`.
+        spec: the study's name, the folders of its experiments from `root` in the order of the report, and its datasets
+            as in `Study`.
+        root: the folder that holds results/, and Snakemake's benchmark files in logs/.
         published: table of published results.
-        benchmarks: folder of Snakemake's benchmark files; None leaves out the time by stage.
-        output, metrics_csv, environment: the files to write.
+        template: of the report.
 
     Raises:
         UserError: a file is missing or damaged; then nothing is written.
     """
-    results = [read_result(folder) for folder in spec["experiments"]]
-    names = [result.directory.parts[-4:] for result in results]
+    results = [read_result(root / folder) for folder in spec["experiments"]]
     study = Study(
         name=spec["study"],
         results=results,
         datasets=spec["datasets"],
         published=read_published(published),
-        jobs=job_times(benchmarks, names) if benchmarks else [],
+        jobs=job_times(root / paths.LOGS, [result.directory.parts[-4:] for result in results]),
         environment=describe(_REPOSITORY),
-        folder=output.parent,
+        folder=(root / paths.REPORT).parent,
     )
     report = render(study, template)
-    write_json(environment, study.environment)
-    write_text(metrics_csv, tables.metrics_csv(results))
-    write_text(output, report)
+    write_json(root / paths.ENVIRONMENT, study.environment)
+    write_text(root / paths.METRICS_CSV, tables.metrics_csv(results))
+    write_text(root / paths.REPORT, report)
 
 
 def _context(study: Study) -> dict[str, Any]:
