@@ -3,21 +3,25 @@
 # How many cores the workflow may use, and which of config.yaml's studies to run (none: the one it names).
 CORES ?= 4
 STUDY ?=
-# Both count where .venv is made: `rm -r .venv` first where there is one.
-# cpu, cu130, auto...: which build of torch to install, handed to uv; none: the one that PyPI has.
+# The next two count when .venv is made; remove an old one first: `rm -r .venv`.
+# TORCH_BACKEND is uv's name of a build of torch (cpu, cu130, auto ...); empty: the build of PyPI.
 TORCH_BACKEND ?=
-# The first Python of a supported version is taken; PYTHON=/path/to/python names another.
+# PYTHON=/path/to/python; empty: the first Python of a supported version.
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c '$(CHECK_VERSION)' 2>/dev/null && echo $$python && break; done)
 CHECK_VERSION = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 INSTALLED := .venv/.installed
 
-# Rules call plain `python`; what other environments have put on PYTHONPATH must not replace the pinned packages.
-export PATH := $(CURDIR)/.venv/bin:$(PATH)
+VENV := .venv/bin
+# What other environments have put on PYTHONPATH must not replace the pinned packages.
 unexport PYTHONPATH PYTHONHOME
 # Seconds; torch and what comes with it are several GB, and uv's own limit of 30 is short for a slow line.
 export UV_HTTP_TIMEOUT ?= 300
+
+# make takes any variable, so that `make report cores=2` would silently run on CORES.
+$(foreach name,cores study torch_backend python,$(if $(filter command line,$(origin $(name))),\
+	$(error write this setting in capitals, $(shell echo $(name) | tr a-z A-Z)=$($(name)))))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup report why test test-all test-cluster chaos bench bench-scale lint schema requirements clean distclean
@@ -34,51 +38,57 @@ $(INSTALLED): requirements.txt
 		echo "make setup: needs Python 3.11, 3.12 or 3.13 (PYTHON='$(PYTHON)' is not); name one: make setup PYTHON=python3.12" >&2; \
 		exit 1; }
 	'$(PYTHON)' -m venv --clear .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements.txt)"
-	.venv/bin/python -m uv pip install --compile-bytecode --python .venv/bin/python $(if $(TORCH_BACKEND),--torch-backend '$(TORCH_BACKEND)') \
+	$(VENV)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements.txt)"
+	$(VENV)/python -m uv pip install --compile-bytecode --python .venv/bin/python $(if $(TORCH_BACKEND),--torch-backend '$(TORCH_BACKEND)') \
 		--requirements pyproject.toml --extra dev --constraints requirements.txt
 	@touch $@
 
 report: setup  ## Run the study and write results/report.md (CORES=4, STUDY=demo)
-	python -m snakemake results/report.md all --cores $(CORES) $(if $(STUDY),--config 'study=$(STUDY)')
+	@case '$(CORES)' in *[!0-9]*|''|0) \
+		echo "make: CORES='$(CORES)' must be a number of cores from 1 up; write: make report CORES=2" >&2; exit 2;; esac
+	$(VENV)/python -m snakemake results/report.md all --cores $(CORES) $(if $(STUDY),--config 'study=$(STUDY)')
+	@$(VENV)/python scripts/show_report.py
 
-why: setup  ## Say why what is stale is stale: which setting or file changed, from what to what
-	@python scripts/why.py $(if $(STUDY),--study '$(STUDY)')
+why: setup  ## Explain why jobs are out of date: which setting or file changed, from what to what
+	@$(VENV)/python scripts/why.py $(if $(STUDY),--study '$(STUDY)')
 
 test: setup  ## Run the tests in parallel, 8 minutes on two cores
-	python -m pytest -n auto --dist worksteal
+	$(VENV)/python -m pytest -n auto --dist worksteal
 
 test-all: setup  ## Run all tests but those of the cluster: also random kills, data larger than memory; 20 minutes
-	python -m pytest -n auto --dist worksteal --full
+	$(VENV)/python -m pytest -n auto --dist worksteal --full
 
 test-cluster: setup  ## Run studies through SLURM on this machine, 15 minutes; as root on Debian it installs SLURM
 	tests/cluster/install.sh
-	python -m pytest tests/cluster
+	$(VENV)/python -m pytest tests/cluster
 
 chaos: setup  ## Kill a training run at 100 random moments and compare the bytes, 20 minutes; before a release
-	KILLS=100 python -m pytest --full tests/e2e/test_kills.py
+	KILLS=100 $(VENV)/python -m pytest --full tests/e2e/test_kills.py
 
-bench: setup  ## Measure the training speed beside a plain loop, half an hour, 16 GB on two cores; writes results/bench.md
-	PYTHONPATH=scripts python benchmarks/speed.py
+bench: setup  ## Measure the training speed next to a plain loop, half an hour, 16 GB on two cores; writes results/bench.md
+	PYTHONPATH=scripts $(VENV)/python benchmarks/speed.py
 
 bench-scale: setup  ## Measure what the workflow costs by itself, 10 to 1,500 experiments, and large data, 10 minutes
-	PYTHONPATH=scripts python benchmarks/scale.py
-	PYTHONPATH=scripts python benchmarks/prepare_speed.py
-	PYTHONPATH=scripts python benchmarks/read_speed.py
+	PYTHONPATH=scripts $(VENV)/python benchmarks/scale.py
+	PYTHONPATH=scripts $(VENV)/python benchmarks/prepare_speed.py
+	PYTHONPATH=scripts $(VENV)/python benchmarks/read_speed.py
 
-lint: setup  ## Check style, formatting, rules, the schema of config.yaml, and the packages for known vulnerabilities
-	python -m ruff check
-	python -m ruff format --check
-	python -m snakefmt --check Snakefile workflow
-	python -m snakemake --lint
-	python scripts/schema.py --check
-	@python scripts/audit.py
+lint: setup  ## Check style, types, words, imports, rules, the schema of config.yaml and known vulnerabilities
+	$(VENV)/python -m ruff check
+	$(VENV)/python -m ruff format --check
+	$(VENV)/python -m mypy
+	$(VENV)/python -m codespell_lib
+	PYTHONPATH=scripts $(VENV)/lint-imports
+	$(VENV)/python -m snakefmt --check Snakefile workflow
+	$(VENV)/python -m snakemake --lint
+	$(VENV)/python scripts/schema.py --check
+	@$(VENV)/python scripts/audit.py
 
-schema: setup  ## Write the schema of config.yaml anew
-	python scripts/schema.py
+schema: setup  ## Write the schema of config.yaml again
+	$(VENV)/python scripts/schema.py
 
-requirements: setup  ## Compile requirements.txt anew from pyproject.toml (then update environment.yml: a test says how)
-	python -m uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url \
+requirements: setup  ## Compile requirements.txt again from pyproject.toml (then update environment.yml: a test says how)
+	$(VENV)/python -m uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url \
 		--custom-compile-command "make requirements" pyproject.toml --extra dev --output-file requirements.txt
 
 clean:  ## Remove results, logs and prepared data without asking; downloads stay

@@ -7,7 +7,7 @@ import re
 import shlex
 
 import pytest
-from deepnets.planning.threads import speed_up
+from deepnets.planning.estimates import speed_up
 
 COMMANDS = {
     "sbatch": 'echo "$@" >> "$CALLS"; wc -l < "$CALLS"',  # the job's number: that of jobs until now

@@ -256,10 +256,17 @@ EDITS = {
     "the report's code": (changed_module("reporting/report"), REPORT),
     "the report's template": (append("workflow/templates/report.md.j2", "The end.\n"), REPORT),
     "a published figure": (replace("workflow/published.csv", "73.96", "73.97"), compared("shapes")),
+    "what a network is called": (
+        replace("scripts/deepnets/models/mobilenet_v2.py", '"MobileNetV2"', '"MobileNet V2"'),
+        curves(MOBILENET) | matrices(MOBILENET) | compared("shapes"),
+    ),
+    "how an error is reported": (changed_module("utils/text"), NOTHING),
+    "what log lines look like": (changed_module("utils/logging"), NOTHING),
+    "how jobs are planned": (changed_module("planning/requests"), NOTHING),
     "how config.yaml is read": (changed_module("config/yaml_reader"), NOTHING),
     "how errors are worded": (changed_module("config/messages"), NOTHING),
     "a rule's shell line": (
-        replace("workflow/rules/train.smk", "--job {params.job:q} --data", "--job  {params.job:q} --data"),
+        replace("workflow/rules/train.smk", "--threads {threads} --gpus", "--threads  {threads} --gpus"),
         NOTHING,
     ),
     "the environment's file": (append("environment.yml", "# newer\n"), NOTHING),
@@ -316,7 +323,7 @@ def test_arrays_that_are_made_first_train_only_what_is_new(study, dry_run, snake
     config("small_cnn}", "small_cnn}\n  new: {architecture: small_cnn}")(study)
     planned = dry_run(study)
     assert planned.jobs > trained(*ALL)  # as Snakemake would have it, so a hint is printed
-    assert "Make them first: snakemake --cores 2 data/shapes/dataset.json" in planned.output
+    assert "Build the arrays first: snakemake --cores 2 data/shapes/dataset.json" in planned.output
     assert snakemake(study, "data/shapes/dataset.json").returncode == 0
     assert dry_run(study).jobs == trained(Named("new")) | summarized("new")
 

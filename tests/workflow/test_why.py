@@ -52,7 +52,7 @@ def test_changed_code_is_named_once_for_all_its_jobs(study):
 
 
 @pytest.mark.slow
-def test_missing_file_and_one_never_made_are_told_apart(study):
+def test_missing_file_and_one_never_made_are_distinguished(study):
     (study / GENTLE / "metrics.json").unlink()
     edit(study / "config.yaml", "seeds: [0], set", "seeds: [0, 1], set")
     output = why(study)
@@ -61,7 +61,7 @@ def test_missing_file_and_one_never_made_are_told_apart(study):
 
 
 @pytest.mark.slow
-def test_other_version_of_torch_is_told_with_the_way_to_train_again(study):
+def test_other_version_of_torch_is_reported_with_the_way_to_retrain(study):
     for experiment in (GENTLE, "results/shapes/small/brief/seed0"):
         timing = json.loads((study / experiment / "timing.json").read_text())
         timing["versions"]["torch"] = "2.0.0"
