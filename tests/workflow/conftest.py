@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-JOB = re.compile(r"^Job \d+: (.*)$", re.MULTILINE)
+JOB = re.compile(r"^Job \d+: (?!The study is complete$)(.*)$", re.MULTILINE)
 
 
 class Run(NamedTuple):

@@ -7,6 +7,7 @@ import re
 import shlex
 
 import pytest
+
 from deepnets.planning.estimates import speed_up
 
 COMMANDS = {

@@ -96,14 +96,20 @@ resource_scopes:
 # which free the checkpoints, with the summaries that they wait for.
 BEFORE_TRAINING = 10**12
 
-# The Python that runs Snakemake; in an environment that Snakemake deploys, the one of that environment.
-DEPLOYED = set(workflow.deployment_settings.deployment_method) & set(DeploymentMethod)
-PYTHON = "python" if DEPLOYED else sys.executable
-SCRIPTS = str(ROOT / "scripts")
 # Snakemake takes braces in this path for wildcards, even where no environment is deployed.
 CONDA = None if "{" in str(ROOT) else str(ROOT / "environment.yml")
 
 # -- a job's params and files ------------------------------------------------------------------------------------------
+
+
+def script(stage):
+    """Param function: the stage's script, and the Python that runs it; never recorded, as it takes `output`.
+
+    That is the Python that runs Snakemake or, in an environment that Snakemake deploys, the one of that environment.
+    """
+    deployed = set(workflow.deployment_settings.deployment_method) & set(DeploymentMethod)
+    command = ["python" if deployed else sys.executable, str(ROOT / "scripts" / f"{stage}.py")]
+    return lambda wildcards, output: command
 
 
 def fingerprint(stage):
@@ -140,7 +146,9 @@ def study_files(*patterns, dataset=None):
 
 def experiment_figures(*kinds):
     """The figures of every experiment of the study, of these kinds (png, svg)."""
-    patterns = [f"{paths.EXPERIMENT_FIGURE.replace('{figure}', name)}.{kind}" for name in EXPERIMENT_FIGURES for kind in kinds]
+    patterns = [
+        f"{paths.EXPERIMENT_FIGURE.replace('{figure}', name)}.{kind}" for name in EXPERIMENT_FIGURES for kind in kinds
+    ]
     return study_files(*patterns)
 
 

@@ -17,6 +17,7 @@ rule download:
         mem_mb=1000,
         runtime=120,
     params:
+        script=script("download"),
         job=fingerprint("download"),
         job_file=file_of("download"),
         root=root_option,
@@ -24,7 +25,7 @@ rule download:
     message:
         "Download {wildcards.dataset}"
     shell:
-        "exec {PYTHON:q} {SCRIPTS:q}/download.py {wildcards.dataset}"
+        "exec {params.script:q} {wildcards.dataset}"
         " --job {params.job_file} {params.root:q} {params.mirror:q} --log {log:q}"
 
 
@@ -47,6 +48,7 @@ rule prepare:
         mem_mb=lambda wildcards, attempt: scale_by_attempt(2000, attempt),
         runtime=lambda wildcards, attempt: scale_by_attempt(30, attempt),
     params:
+        script=script("prepare"),
         job=fingerprint("prepare"),
         job_file=file_of("prepare"),
         root=root_option,
@@ -54,5 +56,5 @@ rule prepare:
     message:
         "Prepare the arrays of {wildcards.dataset}"
     shell:
-        "exec {PYTHON:q} {SCRIPTS:q}/prepare.py {wildcards.dataset}"
+        "exec {params.script:q} {wildcards.dataset}"
         " --job {params.job_file} {params.root:q} --processes {params.processes} --log {log:q}"

@@ -26,12 +26,13 @@ rule evaluate:
         runtime=lambda wildcards, attempt: scale_by_attempt(30, attempt),
         gpu=GPUS_PER_JOB,
     params:
+        script=script("evaluate"),
         job=fingerprint("evaluate"),
         job_file=file_of("evaluate"),
         root=root_option,
     message:
         "Evaluate {wildcards.model} on {wildcards.dataset}, recipe {wildcards.recipe}, seed {wildcards.seed}"
     shell:
-        "exec {PYTHON:q} {SCRIPTS:q}/evaluate.py"
+        "exec {params.script:q}"
         " {wildcards.dataset}/{wildcards.model}/{wildcards.recipe}/seed{wildcards.seed}"
         " --job {params.job_file} {params.root:q} --threads {threads} --gpus {resources.gpu:q} --log {log:q}"

@@ -26,6 +26,7 @@ rule plot_experiment:
     resources:
         **SMALL,
     params:
+        script=script("plot_experiment"),
         job=fingerprint("plot_experiment"),
         job_file=file_of("plot_experiment"),
         root=root_option,
@@ -34,7 +35,7 @@ rule plot_experiment:
         "Plot the {params.title} of {wildcards.model} on {wildcards.dataset},"
         " recipe {wildcards.recipe}, seed {wildcards.seed}"
     shell:
-        "exec {PYTHON:q} {SCRIPTS:q}/plot_experiment.py"
+        "exec {params.script:q}"
         " {wildcards.dataset}/{wildcards.model}/{wildcards.recipe}/seed{wildcards.seed}/{wildcards.figure}"
         " --job {params.job_file} {params.root:q} --log {log:q}"
 
@@ -64,11 +65,12 @@ rule plot_comparison:
     resources:
         **SMALL,
     params:
+        script=script("plot_comparison"),
         job=fingerprint("plot_comparison"),
         job_file=file_of("plot_comparison"),
         root=root_option,
     message:
         "Plot {wildcards.figure} of the models on {wildcards.dataset}"
     shell:
-        "exec {PYTHON:q} {SCRIPTS:q}/plot_comparison.py {wildcards.dataset}/{wildcards.figure}"
+        "exec {params.script:q} {wildcards.dataset}/{wildcards.figure}"
         " --job {params.job_file} {params.root:q} --log {log:q}"

@@ -21,6 +21,7 @@ rule report:
     resources:
         **SMALL,
     params:
+        script=script("report"),
         job=fingerprint("report"),
         job_file=file_of("report"),
         root=root_option,
@@ -28,4 +29,4 @@ rule report:
     message:
         "Write the report of the study"
     shell:
-        "exec {PYTHON:q} {SCRIPTS:q}/report.py {params.study} --job {params.job_file} {params.root:q} --log {log:q}"
+        "exec {params.script:q} {params.study} --job {params.job_file} {params.root:q} --log {log:q}"

@@ -22,13 +22,14 @@ rule summarize:
     resources:
         **SMALL,
     params:
+        script=script("summarize"),
         job=fingerprint("summarize"),
         job_file=file_of("summarize"),
         root=root_option,
     message:
         "Summarize {wildcards.model} for {wildcards.dataset}"
     shell:
-        "exec {PYTHON:q} {SCRIPTS:q}/summarize.py {wildcards.dataset}/{wildcards.model}"
+        "exec {params.script:q} {wildcards.dataset}/{wildcards.model}"
         " --job {params.job_file} {params.root:q} --log {log:q}"
 
 
@@ -56,13 +57,14 @@ rule train:
         gpu=GPUS_PER_JOB,
         processes=1,  # of one training run without a GPU; with several GPUs, there is one for each
     params:
+        script=script("train"),
         job=fingerprint("train"),
         job_file=file_of("train"),
         root=root_option,
     message:
         "Train {wildcards.model} on {wildcards.dataset}, recipe {wildcards.recipe}, seed {wildcards.seed}"
     shell:
-        "exec {PYTHON:q} {SCRIPTS:q}/train.py"
+        "exec {params.script:q}"
         " {wildcards.dataset}/{wildcards.model}/{wildcards.recipe}/seed{wildcards.seed}"
         " --job {params.job_file} {params.root:q}"
         " --threads {threads} --gpus {resources.gpu:q} --processes {resources.processes:q}"

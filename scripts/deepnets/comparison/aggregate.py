@@ -2,26 +2,14 @@
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from deepnets.evaluation.results import Result
 from deepnets.models import display_name
 from deepnets.utils.files import canonical_json
-
-
-class HasModelAndSpec(Protocol):
-    """An Experiment or a SeedGroup."""
-
-    @property
-    def model(self) -> str: ...
-    @property
-    def spec(self) -> Mapping[str, Any]: ...
-
-
-Run = TypeVar("Run", bound=HasModelAndSpec)
 
 
 @dataclass(frozen=True)
@@ -125,21 +113,3 @@ def interval_caption(groups: list[SeedGroup]) -> str:
 def mean_wall_seconds(group: SeedGroup) -> float:
     """Return the wall time of a training run in seconds, the mean over the seeds."""
     return statistics.fmean(result.timing.wall_seconds for result in group.results)
-
-
-def budget_lines(runs: Iterable[Run]) -> list[list[Run]]:
-    """Find the runs of one dataset that differ only in `epochs`: the same model, recipes equal in all other options.
-
-    Returns:
-        A line for each model and recipe with two or more numbers of epochs, the fewest epochs first.
-    """
-    lines: dict[tuple[str, str], list[Run]] = {}
-    for run in sorted(runs, key=_epochs):
-        # The recipe's values, not its name: recipes of two names may be equal, an entry of a study may override some.
-        others = {name: value for name, value in run.spec["recipe"].items() if name != "epochs"}
-        lines.setdefault((run.model, canonical_json(others)), []).append(run)
-    return [line for line in lines.values() if _epochs(line[0]) < _epochs(line[-1])]
-
-
-def _epochs(run: HasModelAndSpec) -> int:
-    return run.spec["recipe"]["epochs"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Literal
 
-from deepnets.comparison.aggregate import budget_lines
+from deepnets.comparison.budgets import budget_lines
 
 
 @dataclass(frozen=True)

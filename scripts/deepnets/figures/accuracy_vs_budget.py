@@ -4,7 +4,8 @@ from collections import Counter
 
 from matplotlib.figure import Figure
 
-from deepnets.comparison.aggregate import SeedGroup, best_by_model, budget_lines, group_name, mean_wall_seconds
+from deepnets.comparison.aggregate import SeedGroup, best_by_model, group_name, mean_wall_seconds
+from deepnets.comparison.budgets import budget_lines
 from deepnets.figures.comparison import (
     FAINT,
     LABELLED_MODELS,
