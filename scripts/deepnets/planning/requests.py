@@ -7,12 +7,15 @@ threads, which decide the last bits of its weights.
 import json
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from deepnets.config.experiment import Experiment
 from deepnets.planning.estimates import core_seconds, evaluation_memory_mb, speed_up, training_memory_mb
-from deepnets.planning.jobs import Jobs
 from deepnets.planning.study_time import write_study_plan
 from deepnets.utils import paths
+
+if TYPE_CHECKING:  # it imports the user's networks, and the Snakefile reports a mistake in one in plain lines
+    from deepnets.planning.jobs import Jobs
 
 CLUSTER_THREADS = 4  # the same on every node, and in the job, where Snakemake's cores are the node's
 MOST_DECODERS = 8  # processes; more wait for the disk
@@ -31,7 +34,7 @@ class Requests:
         on_gpu: whether this machine's GPUs run the training.
     """
 
-    def __init__(self, jobs: Jobs, cores: int, on_cluster: bool, on_gpu: bool):
+    def __init__(self, jobs: "Jobs", cores: int, on_cluster: bool, on_gpu: bool):
         self.jobs, self.cores, self.on_cluster, self.on_gpu = jobs, cores, on_cluster, on_gpu
 
     def train_threads(self, wildcards: Mapping[str, str]) -> int:
