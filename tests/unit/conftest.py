@@ -1,7 +1,6 @@
 """A study without training: write the files of finished experiments with plausible, consistent numbers."""
 
 import csv
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-import report
 from deepnets.evaluation.results import HISTORY_COLUMNS
+from deepnets.reporting import report
 from deepnets.utils.files import canonical_json, sha256_text, write_json
 
 ARCHITECTURES = {  # parameters, size in MB
@@ -156,36 +155,34 @@ def experiment(tmp_path: Path) -> Callable[..., Path]:
     return lambda *args, **kwargs: write_experiment(tmp_path / "results", *args, **kwargs)
 
 
-@pytest.fixture
-def report_arguments(tmp_path: Path, root: Path) -> Callable[..., list[str]]:
-    """The command line that writes the report of experiments, given by their directories, below tmp_path/results."""
+def report_spec(root: Path, *directories: Path, study: str = "demo", datasets: dict | None = None) -> dict:
+    """Return what the report of experiments depends on; each is given by its directory below `root`."""
+    nothing = {"variant_of": None, "note": None, "own_files": None}
+    described = {directory.parts[-4]: nothing for directory in directories}
+    described |= {name: nothing | values for name, values in (datasets or {}).items()}
+    experiments = [directory.relative_to(root).as_posix() for directory in directories]
+    return {"study": study, "datasets": described, "experiments": experiments}
 
-    def arguments(*directories, study="demo", datasets=None, benchmarks=None, template=None):
-        nothing = {"variant_of": None, "note": None, "own_files": None}
-        described = {directory.parts[-4]: nothing for directory in directories}
-        described |= {name: nothing | values for name, values in (datasets or {}).items()}
-        spec = {"study": study, "datasets": described, "experiments": [*map(str, directories)]}
-        given = ["--job", json.dumps({"spec": spec, "code": {}})]
-        given += ["--published", str(root / "workflow/published.csv")]
-        given += ["--template", str(template or root / "workflow/templates/report.md.j2")]
-        given += ["--benchmarks", str(benchmarks)] if benchmarks else []
-        for option, name in (
-            ("output", "report.md"),
-            ("metrics-csv", "metrics.csv"),
-            ("environment", "environment.json"),
-        ):
-            given += [f"--{option}", str(tmp_path / "results" / name)]
-        return given
+
+@pytest.fixture
+def report_arguments(tmp_path: Path) -> Callable[..., list[str]]:
+    """Return the command line that writes the report of experiments; each is given by its directory."""
+
+    def arguments(*directories: Path) -> list[str]:
+        job = tmp_path / "job.json"
+        write_json(job, {"spec": report_spec(tmp_path, *directories), "code": {}})
+        return ["demo", "--job", str(job), "--root", str(tmp_path)]
 
     return arguments
 
 
 @pytest.fixture
-def write_report(tmp_path: Path, report_arguments: Callable[..., list[str]]) -> Callable[..., str]:
-    """Write the report of experiments given by their directories; return its text."""
+def write_report(tmp_path: Path) -> Callable[..., str]:
+    """Write the report of experiments below tmp_path/results; return its text. Each is given by its directory."""
 
-    def write(*directories, **options):
-        report.main(report_arguments(*directories, **options))
+    def write(*directories: Path, template: Path | None = None, **options) -> str:
+        files = {} if template is None else {"template": template}
+        report.write_report(report_spec(tmp_path, *directories, **options), tmp_path, **files)
         return (tmp_path / "results/report.md").read_text(encoding="utf-8")
 
     return write

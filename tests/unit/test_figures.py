@@ -1,7 +1,6 @@
 """The style of all figures, the registry of figures and the scripts that draw them."""
 
 import itertools
-import json
 import os
 import subprocess
 import sys
@@ -13,8 +12,9 @@ from matplotlib.colors import to_rgb
 import plot_comparison
 import plot_experiment
 from deepnets import figures
-from deepnets.figures import COMPARISON_FIGURES, EXPERIMENT_FIGURES, ComparisonFigure, ExperimentFigure, style
+from deepnets.figures import COMPARISON_FIGURES, EXPERIMENT_FIGURES, ComparisonFigure, ExperimentFigure, files, style
 from deepnets.utils.errors import UserError
+from deepnets.utils.files import write_json
 
 FOUR = ("vgg16", "inception_v3", "resnet50", "mobilenet_v2")
 
@@ -106,39 +106,36 @@ def test_the_same_figure_gives_the_same_bytes_in_every_process(tmp_path, root, e
 # -- scripts ----------------------------------------------------------------------------------------------------------
 
 
-def job(directory, **spec):
+def plot(figure, directory, root):
+    """Draw a figure of the experiment in `directory` through the script; return its path without suffix."""
     dataset, model, recipe, seed = directory.parts[-4:]
     names = {"dataset": dataset, "model": model, "recipe": recipe, "seed": int(seed[4:])}
-    return json.dumps({"experiment": names, "spec": {"models": {model: 0}, **spec}, "code": {}})
+    write_json(root / "job.json", {"experiment": names, "spec": {"models": {model: 0}}, "code": {}})
+    name = f"{dataset}/{model}/{recipe}/{seed}/{figure}"
+    plot_experiment.main([name, "--job", str(root / "job.json"), "--root", str(root)])
+    return directory / "figures" / figure
 
 
-def plot(figure, directory, folder):
-    """Draw a figure of the experiment in `directory` as folder/figure.png and folder/figure.svg."""
-    data = directory / EXPERIMENT_FIGURES[figure].reads
-    outputs = ["--png", str(folder / "figure.png"), "--svg", str(folder / "figure.svg")]
-    plot_experiment.main(["--job", job(directory), "--figure", figure, "--input", str(data), *outputs])
-
-
-def compare(figure, directories, folder, root):
-    """Draw a figure that compares the experiments in `directories` as folder/figure.png."""
+def compare(figure, directories, root):
+    """Draw a figure that compares the experiments in `directories` through the script; return its path."""
     models = {directory.parts[-3]: index for index, directory in enumerate(directories)}
     spec = {"dataset": "cifar10-jpeg", "variant_of": "cifar10", "models": models}
-    spec["experiments"] = [str(directory) for directory in directories]
-    arguments = ["--job", json.dumps({"spec": spec, "code": {}}), "--figure", figure]
-    arguments += ["--published", str(root / "workflow/published.csv"), "--png", str(folder / "figure.png")]
-    plot_comparison.main(arguments)
+    spec["experiments"] = [str(directory.relative_to(root)) for directory in directories]
+    write_json(root / "job.json", {"spec": spec, "code": {}})
+    plot_comparison.main([f"cifar10-jpeg/{figure}", "--job", str(root / "job.json"), "--root", str(root)])
+    return root / f"results/cifar10-jpeg/comparison/{figure}.png"
 
 
 @pytest.mark.parametrize("figure", EXPERIMENT_FIGURES)
 def test_plot_experiment_writes_each_figure_as_png_and_svg(experiment, tmp_path, figure):
-    plot(figure, experiment(), tmp_path)
-    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
-    assert "<svg" in (tmp_path / "figure.svg").read_text()
+    drawn = plot(figure, experiment(), tmp_path)
+    assert drawn.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in drawn.with_suffix(".svg").read_text()
 
 
 def test_the_title_of_a_confusion_matrix_gives_accuracy_and_interval(experiment, tmp_path, monkeypatch):
-    saved, save = [], plot_experiment.save
-    monkeypatch.setattr(plot_experiment, "save", lambda figure, path: [saved.append(figure), save(figure, path)])
+    saved, save = [], files.save
+    monkeypatch.setattr(files, "save", lambda figure, path: [saved.append(figure), save(figure, path)])
     plot("confusion_matrix", experiment(accuracy=0.8), tmp_path)
     assert saved[0].get_suptitle() == (
         "ResNet50 on digits, recipe quick, seed 0\ntest accuracy 80.00 % (95 % interval 75.56 to 83.81, 360 images)"
@@ -146,9 +143,9 @@ def test_the_title_of_a_confusion_matrix_gives_accuracy_and_interval(experiment,
 
 
 @pytest.mark.parametrize("figure", COMPARISON_FIGURES)
-def test_plot_comparison_writes_each_figure(experiment, tmp_path, root, figure):
-    compare(figure, [experiment("cifar10-jpeg", "vgg16"), experiment("cifar10-jpeg", "resnet50")], tmp_path, root)
-    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+def test_plot_comparison_writes_each_figure(experiment, tmp_path, figure):
+    drawn = compare(figure, [experiment("cifar10-jpeg", "vgg16"), experiment("cifar10-jpeg", "resnet50")], tmp_path)
+    assert drawn.read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_figure_of_damaged_metrics_is_not_drawn(experiment, tmp_path):
@@ -156,7 +153,7 @@ def test_a_figure_of_damaged_metrics_is_not_drawn(experiment, tmp_path):
     (directory / "metrics.json").write_text("{}")
     with pytest.raises(UserError, match="damaged"):
         plot("confusion_matrix", directory, tmp_path)
-    assert not list(tmp_path.glob("figure*"))
+    assert not list(tmp_path.rglob("confusion_matrix*"))
 
 
 @pytest.mark.parametrize("script", ["plot_experiment", "plot_comparison", "report"])
@@ -192,16 +189,16 @@ def new_module(tmp_path, monkeypatch):
 @pytest.mark.usefixtures("new_module")
 def test_a_row_and_a_module_are_a_figure_of_an_experiment(experiment, tmp_path, monkeypatch):
     monkeypatch.setitem(EXPERIMENT_FIGURES, "new", ExperimentFigure("new", "New figure", "It is new.", "metrics.json"))
-    plot("new", experiment(), tmp_path)
-    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
-    assert "a new figure" in (tmp_path / "figure.svg").read_text()
+    drawn = plot("new", experiment(), tmp_path)
+    assert drawn.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    assert "a new figure" in drawn.with_suffix(".svg").read_text()
 
 
 @pytest.mark.usefixtures("new_module")
-def test_a_row_and_a_module_are_a_comparison_figure(experiment, tmp_path, root, monkeypatch):
+def test_a_row_and_a_module_are_a_comparison_figure(experiment, tmp_path, monkeypatch):
     monkeypatch.setitem(COMPARISON_FIGURES, "new", ComparisonFigure("new", "New figure", "It is new."))
-    compare("new", [experiment("cifar10-jpeg", "vgg16")], tmp_path, root)
-    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+    drawn = compare("new", [experiment("cifar10-jpeg", "vgg16")], tmp_path)
+    assert drawn.read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_comparison_figure_is_drawn_where_its_condition_is_met(monkeypatch):

@@ -26,7 +26,7 @@ def test_time_by_stage_counts_the_jobs_of_the_study_only(experiment, write_repor
     ):
         write_benchmark(folder, stage, seconds)
     (own / "plot.benchmark.tsv").write_text("damaged")
-    table = next(t for t in tables(write_report(directory, benchmarks=tmp_path / "logs")) if t[0][0] == "Stage")
+    table = next(t for t in tables(write_report(directory)) if t[0][0] == "Stage")
     assert [[unescape(cell) for cell in row[1:]] for row in table[2:]] == [
         ["1", "1 min 30 s".replace(" ", "\xa0"), "90.0 %"],
         ["1", "6.0\xa0s", "6.0 %"],
@@ -40,7 +40,7 @@ def test_the_time_of_all_jobs_is_divided_into_steps_between_and_around(experimen
     set_timing(directory, train_seconds=60, wall_seconds=68)
     write_benchmark(logs, "train", 70)
     write_benchmark(logs, "evaluate", 10)
-    text = write_report(directory, benchmarks=tmp_path / "logs")
+    text = write_report(directory)
     assert "Training steps took 75.0 % of the total job time, validation and checkpoints between them 10.0 %" in text
     assert "around training 15.0 %: data" in text
 
@@ -49,23 +49,23 @@ def test_the_share_of_steps_is_left_out_if_a_training_run_was_not_measured_in_fu
     one, two = experiment(seed=0), experiment(seed=1)
     for seed in (0, 1):
         write_benchmark(tmp_path / f"logs/digits/resnet50/quick/seed{seed}", "train", 70)
-    assert "Training steps took" in write_report(one, two, benchmarks=tmp_path / "logs")
+    assert "Training steps took" in write_report(one, two)
     set_timing(one, resumed_from_epochs=[1.5])  # its benchmark file has only the time after that
-    assert "Training steps took" not in write_report(one, two, benchmarks=tmp_path / "logs")
+    assert "Training steps took" not in write_report(one, two)
     set_timing(one, resumed_from_epochs=[])
     (tmp_path / "logs/digits/resnet50/quick/seed1/train.benchmark.tsv").unlink()
-    assert "Training steps took" not in write_report(one, two, benchmarks=tmp_path / "logs")
+    assert "Training steps took" not in write_report(one, two)
 
 
 def test_wall_time_is_from_the_first_start_to_the_last_end(experiment, write_report, tmp_path):
     directory, logs = experiment(), tmp_path / "logs/digits/resnet50/quick/seed0"
     write_benchmark(logs, "train", 100, ended=1100)
     write_benchmark(logs, "evaluate", 10, ended=1130)
-    text = write_report(directory, benchmarks=tmp_path / "logs").replace("\xa0", " ")
+    text = write_report(directory).replace("\xa0", " ")
     passed = "The jobs took 2 min 10 s from the start of the first to the end of the last"
     assert f"{passed}; for 20.0 s of that time no job was running" in text
     write_benchmark(logs, "evaluate", 30, ended=1130)
-    assert f"{passed}.\n" in write_report(directory, benchmarks=tmp_path / "logs").replace("\xa0", " ")
+    assert f"{passed}.\n" in write_report(directory).replace("\xa0", " ")
 
 
 def test_jobs_that_run_at_the_same_time_count_once_in_the_wall_time():
@@ -74,5 +74,5 @@ def test_jobs_that_run_at_the_same_time_count_once_in_the_wall_time():
 
 
 def test_without_benchmarks_there_is_no_table_by_stage(experiment, write_report, tmp_path):
-    assert "Snakemake's benchmark files" not in write_report(experiment(), benchmarks=tmp_path / "nothing")
+    assert "Snakemake's benchmark files" not in write_report(experiment())
     assert job_times(tmp_path / "nothing", [("digits", "resnet50", "quick", "seed0")]) == []

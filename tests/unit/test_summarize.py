@@ -8,11 +8,10 @@ import torchinfo
 
 import summarize as script
 from deepnets import models
-from deepnets.evaluation.network_summary import summarize
+from deepnets.evaluation.network_summary import summarize, write_summary
+from deepnets.utils.files import write_json
 
-DIGITS_JOB = json.dumps(
-    {"spec": {"model": {"architecture": "mobilenet_v2"}, "input_shape": [1, 28, 28], "num_classes": 10}}
-)
+DIGITS = {"model": {"architecture": "mobilenet_v2"}, "input_shape": [1, 28, 28], "num_classes": 10}
 
 
 @pytest.mark.parametrize(
@@ -56,16 +55,18 @@ def test_default_device_is_unchanged():
 
 
 def test_script_writes_counts_and_table(tmp_path):
-    script.main(["--job", DIGITS_JOB, "--json", f"{tmp_path}/new/s.json", "--text", f"{tmp_path}/new/s.txt"])
-    counted = json.loads((tmp_path / "new" / "s.json").read_text())
+    write_json(tmp_path / "job.json", {"spec": DIGITS, "code": {}})
+    script.main(["digits/my_net", "--job", str(tmp_path / "job.json"), "--root", str(tmp_path)])
+    folder = tmp_path / "results/digits/my_net"
+    counted = json.loads((folder / "summary.json").read_text())
     assert list(counted) == ["parameters", "trainable_parameters", "mult_adds", "size_mb", "weights_mb", "input_size"]
     assert counted["parameters"] == counted["trainable_parameters"] == 1_814_346
     assert counted["input_size"] == [1, 1, 28, 28]
-    assert "Estimated Total Size (MB): 9.11" in (tmp_path / "new" / "s.txt").read_text()
+    assert "Estimated Total Size (MB): 9.11" in (folder / "summary.txt").read_text()
 
 
-def test_script_writes_the_same_bytes_every_time(tmp_path):
+def test_same_bytes_are_written_every_time(tmp_path):
     for run in "ab":
-        script.main(["--job", DIGITS_JOB, "--json", f"{tmp_path}/{run}.json", "--text", f"{tmp_path}/{run}.txt"])
+        write_summary(DIGITS, tmp_path / f"{run}.json", tmp_path / f"{run}.txt")
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
     assert (tmp_path / "a.txt").read_bytes() == (tmp_path / "b.txt").read_bytes()
