@@ -1,7 +1,6 @@
 """A dataset four times as large as memory trains, and memory stays flat."""
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -79,6 +78,7 @@ def anonymous_mb(pid: int) -> float:
 def prepared(folder: Path) -> Path:
     """Prepare black images in a sparse file, which fills memory when it is read, and no disk; return dataset.json."""
     shapes = {"train_images.npy": (np.uint8, (IMAGES, SIDE, SIDE, 3)), "train_labels.npy": (np.int64, (IMAGES,))}
+    folder.mkdir(parents=True)
     arrays = {}
     for name, (dtype, shape) in shapes.items():
         array = np.lib.format.open_memmap(folder / name, "w+", dtype, shape)
@@ -100,15 +100,16 @@ def is_in_memory(folder: Path) -> bool:
 def test_dataset_of_four_times_the_memory_trains_and_memory_stays_flat(checkout, tmp_path):
     if is_in_memory(tmp_path):
         pytest.skip("needs a temporary folder on a disk")
-    data, clone = prepared(tmp_path), checkout(tmp_path / "clone")
+    clone = checkout(tmp_path / "clone")
+    data = prepared(clone / "data/large")
     (clone / "scripts/deepnets/models/mean_colour.py").write_text(MEAN_COLOUR)
     spec = {"dataset": {"horizontal_flip": False}, "model": {"architecture": "mean_colour"}, "seed": 0}
     spec["recipe"] = {"epochs": 1, "batch_size": 256, "lr": 0.01}
     names = {"dataset": "large", "model": "mean_colour", "recipe": "once", "seed": 0}
-    job = json.dumps({"spec": spec, "experiment": names, "code": {}})
-    log = tmp_path / "train.log"
-    train = [sys.executable, clone / "scripts/train.py", "--job", job, "--data", data, "--output", tmp_path / "out"]
-    train += ["--log", log, "--gpus", "0"]
+    job, log = tmp_path / "job.json", tmp_path / "train.log"
+    write_json(job, {"spec": spec, "experiment": names, "code": {}})
+    train = [sys.executable, clone / "scripts/train.py", "large/mean_colour/once/seed0", "--job", job]
+    train += ["--root", clone, "--log", log, "--gpus", "0"]
     with memory_group(LIMIT) as group:
         load = "import numpy, sys; numpy.load(sys.argv[1])"
         whole = run_in(group, sys.executable, "-c", load, data.with_name("train_images.npy"))

@@ -1,6 +1,5 @@
 """Images become the same bytes with any number of processes, and after any kill."""
 
-import json
 import os
 import re
 import signal
@@ -15,12 +14,13 @@ import psutil
 import pytest
 from PIL import Image
 
-import download
-import prepare
 from deepnets.data import array_writer, decode, image_source, progress
 from deepnets.data import sources as datasets
+from deepnets.data.download import download
 from deepnets.data.image_source import DecodeTask, ImageSource
+from deepnets.data.prepare import prepare
 from deepnets.utils.errors import UserError
+from deepnets.utils.files import write_json
 from deepnets.utils.logging import LOG
 
 IMAGES = {"train": 14, "test": 6}  # of each class
@@ -34,7 +34,7 @@ def small_blocks(monkeypatch):
 
 @pytest.fixture
 def birds(tmp_path) -> Path:
-    """A folder of images, and its raw.json in tmp_path/data."""
+    """A folder of images, and its raw.json in tmp_path/data/birds."""
     rng = np.random.default_rng(0)
     for split, count in IMAGES.items():
         for name in ("owl", "wren"):
@@ -42,7 +42,7 @@ def birds(tmp_path) -> Path:
             for index in range(count):
                 pixels = rng.integers(256, size=(6, 6, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(tmp_path / "birds" / split / name / f"{index:02}.png", compress_level=0)
-    list_files(tmp_path / "birds", tmp_path / "data/raw.json")
+    list_files(tmp_path / "birds", tmp_path / "data/birds/raw.json")
     return tmp_path / "birds"
 
 
@@ -51,17 +51,16 @@ def options(birds: Path, size: int = 5) -> datasets.DatasetOptions:
 
 
 def list_files(birds: Path, raw: Path) -> None:
-    job = json.dumps({"spec": options(birds).raw_spec()})
-    download.main(["--dataset", "birds", "--job", job, "--output", str(raw)])
+    download("birds", options(birds).raw_spec(), None, raw)
 
 
 def build(birds: Path, output: Path, processes: int = 1, size: int = 5, code: str = "a") -> dict[str, bytes]:
-    """Prepare the arrays in `output`; return every file's bytes by its name."""
-    job = json.dumps({"spec": options(birds, size).prepared_spec(), "code": code})
-    raw = birds.parent / "data/raw.json"
-    arguments = ["--dataset", "birds", "--job", job, "--raw", str(raw), "--processes", str(processes)]
-    prepare.main([*arguments, "--output", str(output / "dataset.json")])
-    return {file.name: file.read_bytes() for file in output.iterdir() if file.suffix in (".npy", ".json")}
+    """Prepare the arrays in `output`; return the bytes of each array and of dataset.json by name."""
+    raw = birds.parent / "data/birds/raw.json"
+    prepare("birds", options(birds, size).prepared_spec(), raw, output / "dataset.json", processes, code)
+    return {
+        path.name: path.read_bytes() for path in output.iterdir() if path.suffix == ".npy" or path.stem == "dataset"
+    }
 
 
 @pytest.fixture
@@ -117,17 +116,17 @@ def test_a_run_stopped_anywhere_resumes_to_the_same_bytes(birds, undisturbed, tm
 
 
 def test_a_killed_run_leaves_no_process_behind_and_resumes_to_the_same_bytes(birds, undisturbed, tmp_path, root):
-    output = tmp_path / "again"
+    output = birds.parent / "data/birds"
     code = (
         "import time, sys; from deepnets.data import image_source; image_source.BLOCK_IMAGES = 4\n"
         "from deepnets.data.sources import folder; size_and_time = folder._size_and_time\n"
         "folder._size_and_time = lambda *image: [time.sleep(0.1), size_and_time(*image)][1]\n"  # time for a kill
         "import prepare; prepare.main(sys.argv[1:])"
     )
-    job = json.dumps({"spec": options(birds).prepared_spec(), "code": "a"})
-    arguments = ["--dataset", "birds", "--job", job, "--raw", birds.parent / "data/raw.json", "--processes", "2"]
+    write_json(tmp_path / "job.json", {"spec": options(birds).prepared_spec(), "code": "a"})
+    arguments = ["birds", "--job", tmp_path / "job.json", "--root", birds.parent, "--processes", "2"]
     environment = {**os.environ, "PYTHONPATH": str(root / "scripts")}
-    command = [sys.executable, "-c", code, *arguments, "--output", output / "dataset.json"]
+    command = [sys.executable, "-c", code, *arguments]
     with subprocess.Popen(command, env=environment) as process:
         while not list(output.glob(".unfinished/*/[!.]*.npz")):
             time.sleep(0.01)
@@ -146,7 +145,7 @@ def test_changed_image_is_not_taken_from_an_old_shard(birds, tmp_path):
     Image.fromarray(np.zeros((6, 6, 3), np.uint8)).save(image, compress_level=0)
     assert image.stat().st_size == len(content)
     os.utime(image, ns=(status.st_atime_ns, status.st_mtime_ns))  # even where its time is the old one
-    list_files(birds, birds.parent / "data/raw.json")
+    list_files(birds, birds.parent / "data/birds/raw.json")
     assert build(birds, output) == build(birds, tmp_path / "fresh")
 
 
@@ -196,11 +195,11 @@ def test_corrupt_images_cost_their_blocks_and_no_more(birds, tmp_path, decoded):
     corrupt = birds / "train/owl/05.png"
     content = corrupt.read_bytes()
     corrupt.write_bytes(b"no image")
-    list_files(birds, birds.parent / "data/raw.json")
+    list_files(birds, birds.parent / "data/birds/raw.json")
     with pytest.raises(UserError, match=r"train/owl/05\.png: not a whole jpg, png or webp image; replace or remove"):
         build(birds, tmp_path / "again")
     corrupt.write_bytes(content)
-    list_files(birds, birds.parent / "data/raw.json")
+    list_files(birds, birds.parent / "data/birds/raw.json")
     decoded.clear()
     build(birds, tmp_path / "again")
     assert len(decoded) == 4

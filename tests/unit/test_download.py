@@ -6,6 +6,8 @@ import http.server
 import io
 import json
 import socket
+import subprocess
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -13,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-import download
 from deepnets.data import download as fetch
 from deepnets.data import progress, raw_files
 from deepnets.data.raw_files import Raw, RawFile
 from deepnets.data.sources import torchvision as torchvision_source
 from deepnets.utils.errors import UserError
+from deepnets.utils.files import write_json
 from deepnets.utils.logging import LOG
 
 
@@ -266,15 +268,43 @@ def test_official_files_have_hashes_and_https_addresses(name):
 # -- raw.json
 
 
-def run_download(tmp_path: Path, spec: dict, *arguments: str) -> dict:
+def run_download(tmp_path: Path, spec: dict, mirror: str | None = None) -> dict:
     output = tmp_path / "data" / "birds" / "raw.json"
-    download.main(["--dataset", "birds", "--job", json.dumps({"spec": spec}), "--output", str(output), *arguments])
+    fetch.download("birds", spec, mirror, output)
     return json.loads(output.read_text())
+
+
+def run_script(tmp_path: Path, scripts: Path, spec: dict, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Call scripts/download.py for the dataset birds, with its data/ in tmp_path."""
+    write_json(tmp_path / "job.json", {"spec": spec, "state": "as listed"})
+    command = [sys.executable, scripts / "download.py", "birds", "--job", tmp_path / "job.json", "--root", tmp_path]
+    return subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+
+
+def test_script_finds_a_job_by_its_name_and_writes_below_its_root(tmp_path, root):
+    (tmp_path / "mirror").mkdir()
+    (tmp_path / "mirror" / "birds.zip").write_bytes(CONTENT)
+    spec = {"source": "folder", "path": "birds.zip"}
+    done = run_script(tmp_path, root / "scripts", spec, "--mirror", str(tmp_path / "mirror"))
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads((tmp_path / "data" / "birds" / "raw.json").read_text())
+    assert [file["name"] for file in manifest["files"]] == ["birds.zip"]
+    assert manifest["state"] == "as listed"
+
+
+def test_script_ends_with_2_and_plain_lines_after_an_error_of_the_user(tmp_path, root):
+    (tmp_path / "birds.zip").write_bytes(CONTENT)
+    spec = {"source": "folder", "path": str(tmp_path / "birds.zip"), "sha256": "0" * 64}
+    done = run_script(tmp_path, root / "scripts", spec)
+    assert done.returncode == 2
+    assert "wrong hash: sha256" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "data" / "birds" / "raw.json").exists()
 
 
 def test_manifest_lists_files_with_size_and_hash(tmp_path):
     (tmp_path / "birds.zip").write_bytes(CONTENT)
-    raw = run_download(tmp_path, {"source": "folder", "path": str(tmp_path / "birds.zip")}, "--mirror", "")
+    raw = run_download(tmp_path, {"source": "folder", "path": str(tmp_path / "birds.zip")}, "")
     assert raw == {
         "files": [{"name": "birds.zip", "bytes": len(CONTENT), "sha256": hashlib.sha256(CONTENT).hexdigest()}],
         "state": None,
@@ -316,7 +346,7 @@ def test_relative_path_is_found_in_the_mirror_variable(tmp_path, monkeypatch):
 
 def test_archive_of_ones_own_is_downloaded_when_its_hash_is_given(server, tmp_path):
     spec = {"source": "folder", "path": "birds.zip", "sha256": hashlib.sha256(CONTENT).hexdigest()}
-    assert run_download(tmp_path, spec, "--mirror", server.url)["files"][0]["bytes"] == len(CONTENT)
+    assert run_download(tmp_path, spec, server.url)["files"][0]["bytes"] == len(CONTENT)
 
 
 def test_leftovers_of_a_killed_download_are_removed(tmp_path):

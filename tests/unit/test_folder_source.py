@@ -209,16 +209,8 @@ def test_archive_is_refused_at_the_download_and_taken_once_mended(tmp_path, dama
     path = tmp_path / "birds.zip"
     packed_badly(path, damage)
     spec = {"source": "folder", "path": str(path)}
-    command = [
-        "--dataset",
-        "tiny",
-        "--job",
-        json.dumps({"spec": spec}),
-        "--output",
-        str(tmp_path / "data/tiny/raw.json"),
-    ]
     with pytest.raises(UserError, match=f"^{path}"):
-        download.main(command)
+        download("tiny", spec, None, tmp_path / "data/tiny/raw.json")
     assert not [file for file in (tmp_path / "data").rglob("*") if file.is_file()]
     assert build_birds(tmp_path, BIRDS, archive=True).is_file()
 
@@ -246,7 +238,7 @@ def test_every_corrupt_image_is_named_with_its_class(tmp_path, archive):
     *lines, last = refusal(tmp_path, files, archive=archive).splitlines()
     assert len(lines) == 3
     assert not any("object at 0x" in line for line in lines)
-    assert f"delete {tmp_path / 'data' / 'tiny' / 'raw.json'} " in last
+    assert f"delete {tmp_path / 'data' / 'tiny' / 'raw.json'}, so" in last
     for name in ("train/owl/9.png", "test/wren/8.jpg", "test/wren/7.webp"):
         assert any(name in line and "not a whole jpg, png or webp" in line for line in lines)
 

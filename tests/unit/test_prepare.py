@@ -13,7 +13,7 @@ from deepnets.data import sources as datasets
 from deepnets.data.arrays import open_dataset
 from deepnets.data.download import download
 from deepnets.data.prepare import prepare
-from deepnets.data.sources import SPLITS
+from deepnets.utils.paths import SPLITS
 
 
 def build(tmp_path: Path, source: str, mirror: Path | None = None, **keys) -> Path:

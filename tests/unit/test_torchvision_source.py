@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import io
-import json
 import os
 import pickle
 import shutil
@@ -20,9 +19,9 @@ from deepnets.data import sources as datasets
 from deepnets.data.arrays import open_dataset
 from deepnets.data.download import download
 from deepnets.data.prepare import prepare
-from deepnets.data.sources import SPLITS
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import write_json
+from deepnets.utils.paths import SPLITS
 
 
 def build(tmp_path: Path, source: str, mirror: Path | None = None, **keys) -> Path:
@@ -218,9 +217,8 @@ def test_real_mnist_has_its_published_mean_and_std(tmp_path, monkeypatch, root):
     monkeypatch.setenv("DEEPNETS_MIRROR", str(shared))
     options = datasets.source("torchvision").Options(source="torchvision", name="MNIST")
     output = tmp_path / "data" / "mnist"
-    job = ["--dataset", "mnist", "--job", json.dumps({"spec": options.prepared_spec()})]
-    download.main([*job, "--output", str(output / "raw.json")])
-    prepare.main([*job, "--raw", str(output / "raw.json"), "--output", str(output / "dataset.json")])
+    download("mnist", options.raw_spec(), None, output / "raw.json")
+    prepare("mnist", options.prepared_spec(), output / "raw.json", output / "dataset.json")
     images, labels, info = open_dataset(output / "dataset.json", "train")
     assert images.shape == (60_000, 28, 28, 1)
     header = struct.pack(">HBB3i", 0, 8, 3, *images.shape[:3])

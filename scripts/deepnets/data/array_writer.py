@@ -25,6 +25,7 @@ from deepnets.data.image_source import DecodeTask, ImageSource, block_length
 from deepnets.data.progress import log_summary, progress_bar
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import atomic_path, canonical_json, remove_leftovers, sha256_text
+from deepnets.utils.paths import IMAGES
 from deepnets.utils.text import shortened
 
 _PARENT_CHECK_SECONDS = 1.0
@@ -82,7 +83,7 @@ def write_images(
     intensities = np.zeros((channels, 256), np.int64)
     for split, labels in source.labels.items():
         shape = (len(labels), *image_shape)
-        counted = _concatenate(folder / f"{split}_images.npy", split, shape, blocks)
+        counted = _concatenate(folder / IMAGES.format(split=split), split, shape, blocks)
         if split == "train":
             intensities = counted
     return intensities
@@ -220,7 +221,7 @@ def _read_shard(path: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndar
     The file is a zip archive, whose checksums are compared when it is read.
     """
     try:
-        with np.load(path, allow_pickle=False) as shard:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as shard:
             images, intensities = shard["images"], shard["intensities"]
     except Exception:  # a missing or damaged file fails in many ways; all have one answer
         return None

@@ -8,6 +8,7 @@ import numpy as np
 
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import read_json, sha256_file
+from deepnets.utils.paths import IMAGES, LABELS
 
 # Bytes. An array up to this size is hashed whenever it is opened: CIFAR's 150 MB take 0.1 s. A larger one stays on the
 # disk until its images are needed; otherwise every job of a study would read it whole.
@@ -32,10 +33,11 @@ def open_dataset(path: str | Path, split: str) -> tuple[np.ndarray, np.ndarray, 
     path, metadata = Path(path), read_json(path)
     if not isinstance(metadata, dict) or not {"arrays", "classes", "dataset", "mean", "std"} <= metadata.keys():
         raise UserError(f"{path}: damaged; delete it to have it rebuilt.")
-    images = _load(path, metadata, f"{split}_images.npy", "uint8", mmap_mode="r")
-    labels = _load(path, metadata, f"{split}_labels.npy", "int64")
+    images_name, labels_name = (name.format(split=split) for name in (IMAGES, LABELS))
+    images = _load(path, metadata, images_name, "uint8", mmap_mode="r")
+    labels = _load(path, metadata, labels_name, "int64")
     if len(images) != len(labels) or not len(labels) or labels.min() < 0 or labels.max() >= len(metadata["classes"]):
-        raise _damaged(path, f"{split}_labels.npy", "labels do not belong to the images and classes")
+        raise _damaged(path, labels_name, "labels do not belong to the images and classes")
     return images, labels, metadata
 
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from deepnets.data.sources import SPLITS
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import canonical_json, sha256_text
+from deepnets.utils.paths import SPLITS
 from deepnets.utils.text import shortened
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")

@@ -17,6 +17,7 @@ from deepnets.utils.checksums import record_checksums
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import atomic_path, remove_leftovers, write_json
 from deepnets.utils.logging import LOG
+from deepnets.utils.paths import RAW
 
 ATTEMPTS = 4
 BACKOFF_SECONDS = 1.0  # waits 1, 2, 4 s between the attempts
@@ -38,7 +39,7 @@ def download(dataset: str, spec: dict, mirror: str | None, output: str | Path, s
         UserError: a file cannot be found or is not what it should be; there is no raw.json then.
     """
     output = Path(output)
-    folder = output.parent / "raw"
+    folder = output.with_name(RAW)
     remove_leftovers(folder)
     output.unlink(missing_ok=True)  # an old list must not describe new files
     listed = source(spec["source"]).download(spec, dataset, mirror, folder)

@@ -13,11 +13,12 @@ from filelock import FileLock, Timeout
 from deepnets.data.array_writer import BadImagesError, write_array, write_images
 from deepnets.data.image_source import ImageSource
 from deepnets.data.raw_files import Raw
-from deepnets.data.sources import SPLITS, parse_spec, source
+from deepnets.data.sources import parse_spec, source
 from deepnets.utils.checksums import record_checksums
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import canonical_json, flush, remove_leftovers, sha256_file, sha256_text, write_json
 from deepnets.utils.logging import LOG
+from deepnets.utils.paths import IMAGES, LABELS, SPLITS
 
 SCHEMA_VERSION = 1
 
@@ -41,7 +42,7 @@ def prepare(
         UserError: the raw files are missing, damaged or not what `spec` promises. No file has its final name then.
     """
     output, options, raw = Path(output), parse_spec(spec), Raw.open(raw_manifest)
-    arrays = [output.with_name(f"{split}_{kind}.npy") for split in SPLITS for kind in ("images", "labels")]
+    arrays = [output.with_name(name.format(split=split)) for split in SPLITS for name in (IMAGES, LABELS)]
     with record_checksums("prepare", output, *arrays):
         remove_leftovers(output.parent)
         images = source(spec["source"]).read(options, raw)
@@ -53,7 +54,7 @@ def prepare(
             except BadImagesError as error:
                 raise UserError(f"{error}\nThen delete {raw.manifest}, so that the files are listed again.") from None
             for split in SPLITS:
-                write_array(folder / f"{split}_labels.npy", images.labels[split])
+                write_array(folder / LABELS.format(split=split), images.labels[split])
             unfinished = [folder / array.name for array in arrays]
             metadata = _describe(dataset, spec, raw, images, options.input_shape, intensities, unfinished)
             for file in unfinished:

@@ -11,6 +11,7 @@ from pathlib import Path
 from deepnets.data.progress import progress_bar
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import read_json, sha256_file
+from deepnets.utils.paths import RAW
 
 _CHUNK = 2**20  # bytes
 _THREADS, _BLOCK = 8, 25  # readers, so that several wait for a slow disk at once, and files that each takes at a time
@@ -120,7 +121,7 @@ class Raw:
         path, content = Path(path), read_json(path)
         try:
             hashes = {file["name"]: file["sha256"] for file in content["files"]}
-            folder = Path(content.get("folder", path.parent / "raw"))
+            folder = Path(content.get("folder", path.with_name(RAW)))
         except (AttributeError, KeyError, TypeError):
             raise UserError(f"{path}: damaged; delete it.") from None
         return cls(path, folder, "folder" in content, hashes)

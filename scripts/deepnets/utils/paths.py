@@ -9,7 +9,7 @@ SPLITS = ("train", "test")
 # -- data --------------------------------------------------------------------------------------------------------------
 
 DATASET = "data/{dataset}"
-RAW_FILES = f"{DATASET}/raw"
+RAW = "raw"  # holds the raw files, in the dataset's folder
 RAW_MANIFEST = f"{DATASET}/raw.json"
 DATASET_INFO = f"{DATASET}/dataset.json"
 IMAGES, LABELS = "{split}_images.npy", "{split}_labels.npy"  # in the dataset's folder

@@ -20,7 +20,6 @@ from deepnets.utils.errors import UserError
 from deepnets.utils.option_types import Flag, StrictModel
 from deepnets.utils.text import nearest
 
-SPLITS = ("train", "test")
 # In pixels. A larger number is most likely a typing mistake, and would fill the disk with arrays.
 ImageSide = Annotated[int, Field(gt=0, le=4096, strict=True)]
 

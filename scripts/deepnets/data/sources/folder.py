@@ -13,8 +13,9 @@ from pydantic import Field
 
 from deepnets.data.class_folders import Layout, fingerprint, list_folder, read_layout
 from deepnets.data.search_paths import MIRROR_VARIABLE, find_local, search_paths
-from deepnets.data.sources import SPLITS, DatasetOptions, ImageSide
+from deepnets.data.sources import DatasetOptions, ImageSide
 from deepnets.utils.errors import UserError
+from deepnets.utils.paths import SPLITS
 
 if TYPE_CHECKING:
     from deepnets.data.image_source import DecodeTask, ImageSource
