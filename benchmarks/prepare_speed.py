@@ -8,7 +8,6 @@ bench-prepare.md.
 """
 
 import argparse
-import json
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
@@ -26,7 +25,7 @@ from deepnets.utils.files import write_json, write_text
 from deepnets.utils.machine import usable_cores
 from scale import ROOT, measure
 
-CLASSES, SIDE, SIZE = 10, 96, 64
+NAME, CLASSES, SIDE, SIZE = "images", 10, 96, 64
 TEST_SHARE = 0.2
 
 
@@ -79,16 +78,18 @@ def main(argv: list[str] | None = None) -> None:
             source="folder", path=str(folder / "images"), classes=CLASSES, size=SIZE
         )
 
-        def take(command: str, processes: int, spec: dict, *arguments: str) -> None:
-            script = [sys.executable, str(ROOT / f"scripts/{command}.py"), "--dataset", "images"]
-            took, _ = measure([*script, "--job", json.dumps({"spec": spec}), *arguments], folder)
+        def take(command: str, processes: int, *arguments: str) -> None:
+            script = [sys.executable, str(ROOT / f"scripts/{command}.py"), NAME, "--job", f"{command}.json"]
+            took, _ = measure([*script, *arguments], folder)
             measured.append({"command": command, "processes": processes, "images": args.images, **took})
             print(measured[-1], flush=True)
 
-        take("download", 1, options.raw_spec(), "--output", "raw.json")
+        write_json(folder / "download.json", {"spec": options.raw_spec(), "state": None})
+        take("download", 1)
         for processes in sorted({1, max(1, cores // 2), cores}):
-            output = ["--output", f"{processes}/dataset.json", "--processes", str(processes)]
-            take("prepare", processes, options.prepared_spec(), "--raw", "raw.json", *output)
+            # Other code for each number of processes, so that no run takes over what an earlier one has decoded.
+            write_json(folder / "prepare.json", {"spec": options.prepared_spec(), "code": processes})
+            take("prepare", processes, "--processes", str(processes))
     write_json(
         args.output / "bench-prepare.json", {"environment": environment.describe(ROOT), "measurements": measured}
     )

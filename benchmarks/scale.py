@@ -21,6 +21,7 @@ import pandas as pd
 
 import scale_study
 from deepnets.config.loader import load_config
+from deepnets.planning.job_files import job_file, write_job_file
 from deepnets.planning.jobs import Jobs
 from deepnets.reporting import environment, markdown
 from deepnets.utils.command_line import run
@@ -31,6 +32,15 @@ BENCHMARKS = Path(__file__).resolve().parent
 ROOT = BENCHMARKS.parent
 SIZES = (10, 100, 1000, 1500)  # the last has 6,000 jobs
 TOTAL = re.compile(r"^total +(\d+)$", re.MULTILINE)
+
+STAND_IN = str(BENCHMARKS / "stand_in.py")
+# Snakemake, whose rules call the Python that runs it, with another Python for them: its first argument.
+WITH_PYTHON = """
+import sys
+from snakemake.cli import main
+sys.executable = sys.argv.pop(1)
+main()
+"""
 
 DRY, ALL, NOTHING, WHY = "dry run, nothing built", "every job, by stand-ins", "run with nothing to do", "make why"
 
@@ -65,14 +75,14 @@ def scale(experiments: int, folder: Path, cores: int) -> list[dict]:
     """Measure everything for a study of so many experiments; a dict for each command, in order."""
     scale_study.checkout(ROOT, folder)
     scale_study.configure(folder / "config.yaml", experiments)
-    config = load_config(folder / "config.yaml")
-    scale_study.make_ready(config, ROOT, folder / "ready")
-    stand_in = folder / "bin/python"
-    write_text(stand_in, f'#!/bin/sh\nexec {sys.executable} -I -S {BENCHMARKS / "stand_in.py"} "$@"\n')
+    jobs = Jobs(load_config(folder / "config.yaml"), folder, folder)
+    scale_study.make_ready(jobs, ROOT, folder / "ready")
+    stand_in = folder / "python"
+    write_text(stand_in, f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -I -S {shlex.quote(STAND_IN)} "$@"\n')
     stand_in.chmod(0o755)
-    path = f"{stand_in.parent}{os.pathsep}{os.environ['PATH']}"
 
-    snakemake = [sys.executable, "-m", "snakemake", "results/report.md", "all", "--cores", str(cores)]
+    targets = ["results/report.md", "all", "--cores", str(cores)]
+    snakemake = [sys.executable, "-m", "snakemake", *targets]
     measured = []
 
     def take(what: str, command: list[str], **variables: str) -> str:
@@ -82,28 +92,28 @@ def scale(experiments: int, folder: Path, cores: int) -> list[dict]:
               " {peak_memory_mb} MB".format(**measured[-1]), flush=True)  # fmt: skip
         return printed
 
-    jobs = int(TOTAL.search(take(DRY, [*snakemake, "--dry-run"]))[1])
-    take(ALL, snakemake, PATH=path, READY=str(folder / "ready"))
+    count = int(TOTAL.search(take(DRY, [*snakemake, "--dry-run"]))[1])
+    take(ALL, [sys.executable, "-c", WITH_PYTHON, str(stand_in), *targets], READY=str(folder / "ready"))
     if TOTAL.search(take(NOTHING, snakemake)):
         raise UserError(f"{folder}: a second run had something to do")
     take(WHY, [sys.executable, "scripts/why.py"])
-    for what, command in drawing(Jobs(config, folder)):
+    for what, command in drawing(jobs, folder):
         take(what, [sys.executable, *command])
-    return [{"jobs": jobs, **each} for each in measured]
+    return [{"jobs": count, **each} for each in measured]
 
 
-def drawing(jobs: Jobs) -> list[tuple[str, list[str]]]:
-    """The commands of the report and of each comparison, as their rules have them."""
-    published = ["--published", "workflow/published.csv"]
-    report = ["scripts/report.py", "--job", jobs.text("report", {}), *published, "--benchmarks", "logs"]
-    report += ["--template", "workflow/templates/report.md.j2", "--output", "results/report.md"]
-    report += ["--metrics-csv", "results/metrics.csv", "--environment", "results/environment.json"]
-    commands = [("report", report)]
-    for dataset, figure in jobs.comparisons():
-        job = jobs.text("plot_comparison", {"dataset": dataset, "figure": figure})
-        png = f"results/{dataset}/comparison/{figure}.png"
-        command = ["scripts/plot_comparison.py", "--job", job, "--figure", figure, *published, "--png", png]
-        commands.append((f"figure {figure}", command))
+def drawing(jobs: Jobs, root: Path) -> list[tuple[str, list[str]]]:
+    """Return the commands of the report and of each comparison, as their rules have them; write their jobs' files."""
+    report = [("report", "report", {}, jobs.config.study)]
+    figures = [
+        (f"figure {figure}", "plot_comparison", {"dataset": dataset, "figure": figure}, f"{dataset}/{figure}")
+        for dataset, figure in jobs.comparisons()
+    ]
+    commands = []
+    for what, stage, wildcards, name in report + figures:
+        fingerprint = jobs.fingerprint(stage, wildcards)
+        write_job_file(root / job_file(stage, fingerprint), fingerprint)
+        commands.append((what, [f"scripts/{stage}.py", name, "--job", job_file(stage, fingerprint)]))
     return commands
 
 

@@ -7,8 +7,9 @@ import numpy as np
 
 from deepnets.config import yaml_reader
 from deepnets.config.experiment import Experiment, spec_sha256
-from deepnets.config.schema import Config
-from deepnets.data.sources import SPLITS
+from deepnets.planning.job import NAMES
+from deepnets.planning.jobs import Jobs
+from deepnets.utils import paths
 from deepnets.utils.checksums import record_checksums
 from deepnets.utils.files import read_json, write_json, write_text
 
@@ -43,20 +44,24 @@ def checkout(root: Path, folder: Path) -> None:
             shutil.copy2(root / name, folder)
 
 
-def make_ready(config: Config, root: Path, ready: Path) -> None:
-    """Write what the jobs of the study would make, for stand_in.py: `ready`/{stage}/{folder of the outputs}/."""
-    data = ready / "prepare/data/digits"
-    for name in (f"{part}_{kind}.npy" for part in SPLITS for kind in ("images", "labels")):
-        write_text(data / name, name)
-    write_text(data / "dataset.json", "{}")
+def make_ready(jobs: Jobs, root: Path, ready: Path) -> None:
+    """Write what the jobs of the study would make, for stand_in.py: `ready`/{stage}/{name of the job}/{its files}.
+
+    The results of training and evaluation are plausible; every other file holds one word.
+    """
+    for job in jobs.of_study():
+        name = NAMES[job.stage].format(study=NAME, **job.wildcards)
+        for path in job.outputs:
+            write_text(ready / job.stage / name / path, "{}")
     rng = np.random.default_rng(0)
-    for experiment in config.experiments(NAME):
+    for experiment in jobs.study:
         _write_results(experiment, root / "docs/runs/demo/digits" / experiment.model / "quick/seed0", ready, rng)
 
 
 def _write_results(experiment: Experiment, like: Path, ready: Path, rng: np.random.Generator) -> None:
     """Write results like the demo's, with another accuracy: best at a middling learning rate."""
-    train, evaluate = (ready / stage / experiment.directory for stage in ("train", "evaluate"))
+    name = paths.EXPERIMENT_NAME.format(**experiment.names)
+    train, evaluate = (ready / stage / name / experiment.directory for stage in ("train", "evaluate"))
     files = [train / name for name in ("history.csv", "timing.json", "model.safetensors")]
     with record_checksums("train", *files):
         write_text(files[0], (like / "history.csv").read_text())
