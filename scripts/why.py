@@ -11,6 +11,7 @@ from collections import defaultdict
 from importlib import metadata
 from pathlib import Path
 
+from deepnets.utils import paths
 from deepnets.utils.command_line import run
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import read_json
@@ -55,7 +56,7 @@ def other_torch(jobs) -> dict[str, int]:
     counts: dict[str, int] = defaultdict(int)
     for experiment in jobs.study:
         try:
-            version = read_json(Path(experiment.directory, "timing.json"))["versions"]["torch"]
+            version = read_json(Path(experiment.directory, paths.TIMING_FILE))["versions"]["torch"]
         except (UserError, KeyError, TypeError):  # not trained yet, or damaged: named above
             continue
         if version.partition("+")[0] != metadata.version("torch").partition("+")[0]:

@@ -18,9 +18,10 @@ from deepnets.data.splits import Split, split_train_validation
 from deepnets.evaluation import metrics
 from deepnets.training.augmentation import Augmentation
 from deepnets.training.device import configure_device, disable_malloc_trim
-from deepnets.training.experiment_dir import RESUME_FOLDER, experiment_name, load_model_file
+from deepnets.training.experiment_dir import experiment_name, load_model_file
 from deepnets.training.gpu_locks import acquire_gpus
 from deepnets.training.inference import predict
+from deepnets.utils import paths
 from deepnets.utils.checksums import record_checksums, verify
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import read_json, remove_leftovers, write_json
@@ -68,7 +69,7 @@ def _evaluate(job: dict, data: str | Path, summary: str | Path, output: Path, th
     spec, name = job["spec"], experiment_name(job["experiment"])
     recipe = Recipe(**spec["recipe"])
     remove_leftovers(output)
-    model, metadata = _load_network(output / "model.safetensors", spec)
+    model, metadata = _load_network(output / paths.MODEL_FILE, spec)
     device = configure_device(model, "auto" if gpus else "cpu", recipe.precision, threads)
     model = model.to(device.device).to(memory_format=torch.channels_last)
     augmentation = Augmentation(recipe.augment, False, metadata["mean"], metadata["std"], device.device)
@@ -81,7 +82,7 @@ def _evaluate(job: dict, data: str | Path, summary: str | Path, output: Path, th
     test = metrics.detailed_metrics(logits["test"], labels["test"], metadata["classes"])
     warnings = metrics.warnings(**basic, validation_labels=labels["validation"], epochs=recipe.epochs)
 
-    predictions, metrics_file = output / "predictions.safetensors", output / "metrics.json"
+    predictions, metrics_file = output / paths.PREDICTIONS_FILE, output / paths.METRICS_FILE
     with record_checksums("evaluate", predictions, metrics_file):
         save_tensors(predictions, _predictions(logits, labels), {"spec_sha256": metadata["spec_sha256"]})
         write_json(
@@ -98,7 +99,7 @@ def _evaluate(job: dict, data: str | Path, summary: str | Path, output: Path, th
                 "warnings": warnings,
             },
         )
-    shutil.rmtree(output / RESUME_FOLDER, ignore_errors=True)
+    shutil.rmtree(output / paths.CHECKPOINTS, ignore_errors=True)
     LOG.info("%s: test loss %.4f accuracy %.2f%% of %d images", name, test["loss"], 100 * test["accuracy"], test["n"])
     for warning in warnings:
         LOG.warning("%s: %s", name, warning)

@@ -8,6 +8,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from deepnets.evaluation.schemas import Metrics, Timing
+from deepnets.utils import paths
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import read_json
 
@@ -136,11 +137,12 @@ def read_result(directory: str | Path) -> Result:
         UserError: a file is missing or damaged, or metrics.json is that of another experiment.
     """
     directory = Path(directory)
-    metrics = read_metrics(directory / "metrics.json")
+    metrics = read_metrics(directory / paths.METRICS_FILE)
     names = metrics.experiment
     if directory.parts[-4:] != (names.dataset, names.model, names.recipe, f"seed{names.seed}"):
         raise UserError(
             f"{directory / 'metrics.json'}: belongs to another experiment ({names.dataset}/{names.model}/"
             f"{names.recipe}/seed{names.seed}); delete it."
         )
-    return Result(directory, metrics, read_timing(directory / "timing.json"), read_history(directory / "history.csv"))
+    timing, history = read_timing(directory / paths.TIMING_FILE), read_history(directory / paths.HISTORY_FILE)
+    return Result(directory, metrics, timing, history)

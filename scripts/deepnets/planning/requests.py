@@ -87,7 +87,7 @@ class Requests:
         seconds = {
             each.directory: core_seconds(*self._spec_and_shape(each), self._training_images(each.dataset))
             for each in self.jobs.study
-            if not (self.jobs.root / each.directory / "model.safetensors").exists()
+            if not (self.jobs.root / each.directory / paths.MODEL_FILE).exists()
         }
         write_study_plan(seconds, max(1, self.cores // self.train_threads({})))
 

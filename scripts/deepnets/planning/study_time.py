@@ -53,7 +53,7 @@ class StudyTime:
         others = sum(
             seconds
             for folder, seconds in self.core_seconds.items()
-            if folder != self.folder and not (self.root / folder / "model.safetensors").exists()
+            if folder != self.folder and not (self.root / folder / paths.MODEL_FILE).exists()
         )
         if self.folder not in self.core_seconds or not others:
             return None

@@ -21,11 +21,12 @@ from deepnets.training.augmentation import Augmentation
 from deepnets.training.checkpoints import CheckpointDir
 from deepnets.training.device import configure_device, disable_malloc_trim
 from deepnets.training.distributed import SINGLE_PROCESS, ProcessGroup, connected, is_connection_lost
-from deepnets.training.experiment_dir import RESUME_FOLDER, exclusive, experiment_name, write_results
+from deepnets.training.experiment_dir import exclusive, experiment_name, write_results
 from deepnets.training.gpu_locks import acquire_gpus
 from deepnets.training.progress import ExtraText, ProgressBar, ProgressLines, SilentProgress, epoch_line, no_extra_text
 from deepnets.training.seeds import INITIALISATION, derived_seed
 from deepnets.training.trainer import Interrupted, Trainer
+from deepnets.utils import paths
 from deepnets.utils.errors import UserError
 from deepnets.utils.failures import is_failed_compilation, is_out_of_memory
 from deepnets.utils.files import canonical_json, sha256_text
@@ -193,7 +194,7 @@ def _checkpoints(run: _Run, info: dict) -> CheckpointDir:
     """
     key = {"spec": run.spec, "code": run.job["code"], "data": info["arrays"], "torch": torch.__version__}
     return CheckpointDir(
-        run.output / RESUME_FOLDER,
+        run.output / paths.CHECKPOINTS,
         sha256_text(canonical_json(key)),
         lambda line: LOG.warning("%s: %s", run.name, line),
     )

@@ -13,6 +13,7 @@ from torch import nn
 
 from deepnets.config.experiment import spec_sha256
 from deepnets.training.trainer import Trainer
+from deepnets.utils import paths
 from deepnets.utils.checksums import record_checksums
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import atomic_path, remove_leftovers, write_json
@@ -21,12 +22,11 @@ from deepnets.utils.machine import in_batch_job
 from deepnets.utils.tensors import load_tensors, save_tensors
 
 WAIT_SECONDS = 60.0
-RESUME_FOLDER = ".resume"  # in the experiment's folder; no rule declares it as an output, so Snakemake leaves it alone
 
 
 def experiment_name(names: dict) -> str:
     """The name of an experiment in messages: digits/resnet50/quick/seed0."""
-    return "{dataset}/{model}/{recipe}/seed{seed}".format(**names)
+    return paths.EXPERIMENT_NAME.format(**names)
 
 
 @contextlib.contextmanager
@@ -93,7 +93,7 @@ def write_results(
     Raises:
         UserError: a file cannot be written (full disk, read-only folder).
     """
-    history, timing, model = (folder / name for name in ("history.csv", "timing.json", "model.safetensors"))
+    history, timing, model = (folder / name for name in (paths.HISTORY_FILE, paths.TIMING_FILE, paths.MODEL_FILE))
     try:
         with record_checksums("train", history, timing, model):
             _write_history(history, trainer.progress.history)

@@ -22,8 +22,11 @@ SUMMARY_JSON, SUMMARY_TEXT = f"{NETWORK}/summary.json", f"{NETWORK}/summary.txt"
 
 EXPERIMENT_NAME = "{dataset}/{model}/{recipe}/seed{seed}"
 EXPERIMENT = f"results/{EXPERIMENT_NAME}"
-MODEL, HISTORY, TIMING = (f"{EXPERIMENT}/{name}" for name in ("model.safetensors", "history.csv", "timing.json"))
-PREDICTIONS, METRICS = (f"{EXPERIMENT}/{name}" for name in ("predictions.safetensors", "metrics.json"))
+# Names in the experiment's folder, and the whole paths.
+MODEL_FILE, HISTORY_FILE, TIMING_FILE = "model.safetensors", "history.csv", "timing.json"
+PREDICTIONS_FILE, METRICS_FILE = "predictions.safetensors", "metrics.json"
+MODEL, HISTORY, TIMING = (f"{EXPERIMENT}/{name}" for name in (MODEL_FILE, HISTORY_FILE, TIMING_FILE))
+PREDICTIONS, METRICS = (f"{EXPERIMENT}/{name}" for name in (PREDICTIONS_FILE, METRICS_FILE))
 EXPERIMENT_FIGURE = f"{EXPERIMENT}/figures/{{figure}}"  # .png and .svg
 CHECKPOINTS = ".resume"  # in the experiment's folder; no output of any rule, so that Snakemake leaves it alone
 
