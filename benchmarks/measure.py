@@ -1,11 +1,11 @@
-"""Measure one way to train one network, in a process of its own: a line of JSON for each line that it is sent.
+"""Measure one way to train one network, in a process of its own: it prints a line of JSON for each line that it reads.
 
     export PYTHONPATH=scripts
     echo 8 | python benchmarks/measure.py '{"way": "ours", "dataset": "mnist", "model": "resnet50", "threads": 2}'
 
-A line asks for a window of so many seconds; between windows the training waits. So `make bench` has several take turns
-on one machine. Networks, batch sizes and augmentation are those of config.yaml's study `paper`, at full image size
-throughout. Images are random: arithmetic takes as long on any pixels, and nothing is downloaded.
+A line asks for a window of so many seconds; between windows, training waits. So several processes can take turns on one
+machine, as in `make bench`. Networks, batch sizes and augmentation are those of config.yaml's study `paper`, always at
+full image size. Images are random: arithmetic takes as long on any pixels, and nothing is downloaded.
 """
 
 import contextlib
@@ -32,18 +32,18 @@ from deepnets.utils.command_line import run
 from deepnets.utils.errors import UserError
 
 WAYS = ("plain", "ours", "ceiling")
-# At first in a window, steps are not measured, but one at least: caches are cold, and batches wait that the plain
-# loop's workers have made in the meantime, two each.
+# The first steps of a window, at least one, are not measured: caches are cold, and the plain loop's workers have
+# prepared two batches each in the meantime.
 SETTLING_STEPS, SETTLING_SECONDS = 4, 1.5
-LEAST_STEPS = 2  # and so many are measured, however long they take
+LEAST_STEPS = 2  # are measured, however long they take
 
 
 class Windows:
-    """Asked after every step whether to stop, it measures in windows, one for each order.
+    """Called after every step, it tells whether to stop; it measures in windows, one for each order.
 
     Args:
-        orders: lines, each the seconds that a window's measured steps should take. While none comes, the training
-            waits; it stops at their end.
+        orders: lines, each the seconds that a window's measured steps should take. Training waits for the
+            next one, and stops after the last.
         tell: called after each window with the mean seconds of its measured steps, and their number.
     """
 
@@ -51,7 +51,7 @@ class Windows:
         self.orders, self.tell = orders, tell
 
     def open(self) -> bool:
-        """Wait for an order and begin its window; False where there is none. Called once before the training."""
+        """Wait for an order and begin its window; False if no order comes. Call it once before training."""
         order = next(self.orders, None)
         self.seconds, self.times = float(order or 0), [time.perf_counter()]
         return order is not None
@@ -70,14 +70,14 @@ class Windows:
 
 
 class Epoch:
-    """Asked after every step whether to stop, it measures an epoch of so many steps from its start on."""
+    """Called after every step, it tells whether to stop; it measures an epoch of so many steps from its start."""
 
     def __init__(self, orders: Iterator[str], tell: Callable[[float, int], None], steps: int):
         self.orders, self.tell, self.steps = orders, tell, steps
         self.done = 0
 
     def open(self) -> bool:
-        """Wait for an order, whatever it asks, and begin; False where there is none."""
+        """Wait for an order of any length and begin; False if no order comes."""
         order = next(self.orders, None)
         self.start = time.perf_counter()
         return order is not None
@@ -101,7 +101,7 @@ class ConstantBatch(Trainer):
 
 
 class NoStates(CheckpointDir):
-    """Keeps nothing: saving is measured where it belongs, in a real training."""
+    """Keeps nothing: saving is not what is measured here."""
 
     def __init__(self):
         super().__init__("", "", print)
@@ -207,7 +207,7 @@ def measure(
     if way == "plain":
         plain_loop.train(network, job.pixels, job.labels, job.recipe, job.options.flips, clock)
     else:
-        with contextlib.suppress(Interrupted):  # the clock's doing
+        with contextlib.suppress(Interrupted):  # the clock stops it
             trainer.fit(NoStates(), should_stop=clock)
 
 

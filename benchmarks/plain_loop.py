@@ -19,11 +19,11 @@ from torchvision.models import VGG
 from deepnets.config.recipe import Recipe
 
 WORKERS = 2
-VGG_SIDE = 32  # px; what torchvision's VGG needs at least
+VGG_SIDE = 32  # px; torchvision's VGG takes no smaller images
 
 
 class Images(VisionDataset):
-    """Arrays in memory, handed out as torchvision's MNIST and CIFAR10 do: one PIL image at a time, transformed.
+    """Arrays in memory, read like torchvision's MNIST and CIFAR10: one PIL image at a time, transformed.
 
     images: uint8 (N, H, W, C). labels: int64 (N,).
     """
@@ -49,7 +49,7 @@ def train(
     flips: bool,
     should_stop: Callable[[], bool],
 ) -> None:
-    """Train for the recipe's epochs, or until `should_stop`, asked after every step, says True."""
+    """Train for the recipe's epochs, or until `should_stop`, called after every step, returns True."""
     side = images.shape[1]
     resize = [transforms.Resize(VGG_SIDE)] if isinstance(model, VGG) and side < VGG_SIDE else []
     mean, std = images.mean(axis=(0, 1, 2)) / 255, images.std(axis=(0, 1, 2)) / 255

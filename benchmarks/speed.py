@@ -97,7 +97,7 @@ class Measurement:
             process.communicate()
 
     def window(self, seconds: float) -> dict:
-        """What measure.py tells of a window; ms_per_image and memory are those of all copies together.
+        """Return measure.py's result for a window; ms_per_image and memory are those of all copies together.
 
         Raises:
             UserError: a process has failed; the message has its own.
@@ -106,25 +106,25 @@ class Measurement:
             with suppress(BrokenPipeError):  # it has ended, and its output says why
                 process.stdin.write(f"{seconds}\n")
                 process.stdin.flush()
-        results = [self._told(process) for process in self.processes]
+        results = [self._result(process) for process in self.processes]
         copies = len(results)
         return results[0] | {
             "ms_per_image": sum(result["ms_per_image"] for result in results) / copies**2,
             "peak_memory_mb": sum(result["peak_memory_mb"] for result in results),
         }
 
-    def _told(self, process: subprocess.Popen) -> dict:
+    def _result(self, process: subprocess.Popen) -> dict:
         line = process.stdout.readline()
         if not line:
             said = process.stderr.read().strip()
             if process.wait() == -signal.SIGKILL:
-                said = "killed, the system's way when memory runs out"
+                said = "killed, usually because memory ran out"
             raise UserError(f"benchmarks/measure.py failed on {json.dumps(self.job)}:\n{said}")
         return json.loads(line)
 
 
 def take_turns(jobs: list[dict], rounds: int, seconds: float) -> Iterator[tuple[dict, dict]]:
-    """Measure jobs side by side, round by round: a job and its result, with its `round`, counted from 0."""
+    """Measure jobs side by side, round by round: yield a job and its result, with its `round`, counted from 0."""
     with ExitStack() as stack:
         running = [stack.enter_context(Measurement(job)) for job in jobs]
         for measurement in running:
@@ -137,7 +137,7 @@ def take_turns(jobs: list[dict], rounds: int, seconds: float) -> Iterator[tuple[
 
 
 def measure_all(plan: list[tuple[list[dict], int]], seconds: float, file: Path) -> None:
-    """Take every measurement and write them all to `file`, after each one: who stops early keeps what is measured."""
+    """Take every measurement and write them all to `file`, after each one: a run that is stopped keeps them."""
     described, measurements = environment.describe(ROOT), []
     number = sum(len(jobs) * rounds for jobs, rounds in plan)
     for jobs, rounds in plan:

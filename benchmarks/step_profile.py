@@ -24,7 +24,7 @@ from measure import Job, NoStates
 
 WARM_UP, STEPS = 3, 5
 MATRIX = 2048  # rows and columns of the matrix product
-KINDS = {  # the first whose words are in an operator's name
+KINDS = {  # of work: the first one with a word in the operator's name
     "input": ("index", "flip", "pad", "upsample", "interpolate", "addcmul", "sub", "div"),
     "convolution": ("conv", "Conv"),
     "batch normalisation": ("batch_norm",),
@@ -34,11 +34,11 @@ KINDS = {  # the first whose words are in an operator's name
     "activations and sums": ("relu", "threshold", "hardtanh", "clamp", "aten::add", "aten::cat", "dropout"),
     "casts, copies and zeros": ("copy_", "_to_copy", "fill_", "zero_"),
 }
-OTHER = "all else"
+OTHER = "everything else"
 
 
 def kind_of(operator: str) -> str:
-    """The kind of work that an operator of torch's belongs to."""
+    """Return the kind of work of one of torch's operators."""
     return next((kind for kind, words in KINDS.items() if any(word in operator for word in words)), OTHER)
 
 
@@ -69,7 +69,7 @@ def convolution_flops(trainer: Trainer) -> int:
 
 
 def matrix_flops_per_second(device: Device) -> float:
-    """What a square matrix product reaches in the trainer's precision: the fastest of ten."""
+    """Return the speed of a square matrix product in the trainer's precision: the fastest of ten."""
     dtype = torch.bfloat16 if device.precision == "bf16" else torch.float32
     left, right = (torch.randn(MATRIX, MATRIX).to(dtype) for _ in range(2))
     seconds = []
