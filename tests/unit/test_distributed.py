@@ -82,7 +82,7 @@ def test_shared_batch_norm_takes_vectors_and_bfloat16():
         ("mat1 and mat2 shapes cannot be multiplied (1x2 and 3x4)", False),
     ],
 )
-def test_loss_of_another_process_is_told_from_a_defect(monkeypatch, message, lost):
+def test_loss_of_another_process_is_distinguished_from_a_defect(monkeypatch, message, lost):
     monkeypatch.setattr(dist, "is_initialized", lambda: True)
     assert distributed.is_connection_lost(RuntimeError(message)) == lost
 
@@ -227,7 +227,7 @@ SAME = {
     "batch norm, averaged": {"norm": True, "recipe": {"weight_averaging": "ema", "ema_decay": 0.8}},
     "batch norm, averaged at the end": {"norm": True, "recipe": {"weight_averaging": "swa", "averaging_start": 0.4}},
 }
-# Of these, each number of processes makes its own.
+# These depend on the number of processes.
 OTHER = {
     "dropout": {"dropout": 0.3},
     "batch norm, accumulated": {"norm": True, "recipe": {"batch_size": 10, "accumulation": 2}},
@@ -238,8 +238,8 @@ EVERYTHING = {"norm": True, "recipe": {"weight_averaging": "ema", "augment": {"m
 STOPPED = EVERYTHING | {"stop_after": 4, "stopped_rank": 1}
 
 
-class Trainings:
-    """Trainings of train_scenarios.py, by their names: how each ended in each process."""
+class Runs:
+    """The training runs of train_scenarios.py, by name: how each ended in each process."""
 
     def __init__(self, root: Path, folder: Path):
         self.root, self.folder = root, folder
@@ -267,9 +267,9 @@ def named(prefix: str, scenarios: dict) -> dict:
 
 
 @pytest.fixture(scope="module")
-def trainings(root, tmp_path_factory) -> Trainings:
-    """Every scenario in one process and in two, and one that is taken up by two, by one, and by two again."""
-    all_of_them = Trainings(root, tmp_path_factory.mktemp("trainings"))
+def runs(root, tmp_path_factory) -> Runs:
+    """Run every scenario in one process and in two, and one in two, then in one, then in two again."""
+    all_of_them = Runs(root, tmp_path_factory.mktemp("runs"))
     every = SAME | OTHER | DIVERGING | {"everything": EVERYTHING}
     all_of_them.run(2, named("two", every) | {"resumed": STOPPED, "changed": STOPPED, "stopped": STOPPED})
     all_of_them.run(1, named("one", every) | {"changed": EVERYTHING | {"stop_after": 3}})
@@ -277,55 +277,53 @@ def trainings(root, tmp_path_factory) -> Trainings:
     return all_of_them
 
 
-def assert_same_training(trainings: Trainings, one: str, two: str) -> None:
-    """To rounding: sums over a batch are added in another order."""
-    torch.testing.assert_close(trainings.weights(two), trainings.weights(one), rtol=1e-4, atol=1e-5)
-    for row, other in zip(trainings.history(one), trainings.history(two), strict=True):
+def assert_same_training(runs: Runs, one: str, two: str) -> None:
+    """Assert equality up to rounding: sums over a batch are added in another order."""
+    torch.testing.assert_close(runs.weights(two), runs.weights(one), rtol=1e-4, atol=1e-5)
+    for row, other in zip(runs.history(one), runs.history(two), strict=True):
         for name in ("epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy"):
             assert other[name] == pytest.approx(row[name], rel=1e-4)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SAME)
-def test_two_processes_train_as_one(trainings, name):
-    assert_same_training(trainings, f"one/{name}", f"two/{name}")
+def test_two_processes_train_as_one(runs, name):
+    assert_same_training(runs, f"one/{name}", f"two/{name}")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SAME | OTHER)
-def test_processes_end_with_the_same_bits(trainings, name):
-    first, second = (trainings.weights(f"two/{name}", rank) for rank in range(2))
+def test_processes_end_with_the_same_bits(runs, name):
+    first, second = (runs.weights(f"two/{name}", rank) for rank in range(2))
     assert all(torch.equal(tensor, second[key]) for key, tensor in first.items())
 
 
 @pytest.mark.slow
-def test_batch_of_few_images_is_accumulated_in_one_image_a_process_at_least(trainings):
-    assert trainings.outcome("two/accumulated")["accumulation"] == 5
+def test_batch_of_few_images_is_accumulated_in_one_image_a_process_at_least(runs):
+    assert runs.outcome("two/accumulated")["accumulation"] == 5
 
 
 @pytest.mark.slow
-def test_stop_of_one_process_stops_all_after_the_same_step(trainings):
+def test_stop_of_one_process_stops_all_after_the_same_step(runs):
     for rank in range(2):
-        outcome = trainings.outcome("stopped", rank)
+        outcome = runs.outcome("stopped", rank)
         assert (outcome["ended"], outcome["progress"]["epoch"], outcome["progress"]["step"]) == ("interrupted", 1, 1)
 
 
 @pytest.mark.slow
-def test_training_resumed_by_as_many_processes_ends_with_the_same_bits(trainings):
-    resumed, undisturbed = trainings.weights("resumed"), trainings.weights("two/everything")
+def test_training_resumed_by_as_many_processes_ends_with_the_same_bits(runs):
+    resumed, undisturbed = runs.weights("resumed"), runs.weights("two/everything")
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in undisturbed.items())
 
 
 @pytest.mark.slow
-def test_training_goes_on_in_one_process_and_in_two_again(trainings):
-    assert len(trainings.outcome("changed")["progress"]["resumed_from"]) == 2
-    assert_same_training(trainings, "one/everything", "changed")
+def test_training_goes_on_in_one_process_and_in_two_again(runs):
+    assert len(runs.outcome("changed")["progress"]["resumed_from"]) == 2
+    assert_same_training(runs, "one/everything", "changed")
 
 
 @pytest.mark.slow
-def test_diverging_training_ends_in_every_process_with_the_same_advice(trainings):
-    ends = {
-        trainings.outcome(f"{count}/diverging", rank)["ended"] for count, rank in (("one", 0), ("two", 0), ("two", 1))
-    }
+def test_diverging_training_ends_in_every_process_with_the_same_advice(runs):
+    ends = {runs.outcome(f"{count}/diverging", rank)["ended"] for count, rank in (("one", 0), ("two", 0), ("two", 1))}
     assert len(ends) == 1
     assert "the loss is not finite in epoch 1 of 3" in ends.pop()

@@ -1,4 +1,4 @@
-"""GPUs are lent to one job each, and come back however it ends."""
+"""Each GPU is given to one job at a time, and is free again however the job ends."""
 
 import os
 import signal
@@ -37,7 +37,7 @@ def gpus(fake_gpus, tmp_path, monkeypatch):
 
 @pytest.fixture
 def hold(tmp_path):
-    """Another job that has a GPU: `hold(uuid) -> lock`."""
+    """Let another job hold a GPU: `hold(uuid) -> lock`."""
     locks = []
 
     def take(uuid: str) -> FileLock:
@@ -51,7 +51,7 @@ def hold(tmp_path):
 
 
 def said() -> str | None:
-    """What CUDA is told of."""
+    """Return which GPUs CUDA may use."""
     return os.environ.get("CUDA_VISIBLE_DEVICES")
 
 

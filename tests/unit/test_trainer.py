@@ -1,21 +1,34 @@
-"""The training loop against a plain one, against itself killed anywhere, and at its edges."""
+"""The training loop gives the weights of a plain one, also in special cases; what cannot succeed ends early."""
 
 import copy
 import itertools
 import math
 import shutil
 import time
+from collections.abc import Callable
 from functools import partial
-from types import SimpleNamespace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from small_trainer import (
+    DEVICE,
+    MEAN,
+    STD,
+    After,
+    checkpoints_in,
+    fit_through,
+    forget,
+    network,
+    same,
+    separable,
+    trainer,
+)
 from torch import nn
 
 from deepnets.config.recipe import Recipe
-from deepnets.data.splits import Split
 from deepnets.training.augmentation import Augmentation, Batch
 from deepnets.training.checkpoints import CheckpointDir
 from deepnets.training.device import Device
@@ -27,90 +40,19 @@ from deepnets.training.seeds import ORDER, derived_seed
 from deepnets.training.trainer import Interrupted, Trainer
 from deepnets.utils.errors import UserError
 
-CPU = torch.device("cpu")
-DEVICE = Device(CPU, "fp32", threads=1, deterministic=True)
-MEAN, STD = 0.4, 0.3
-TIMES = {"seconds", "images_per_second"}
 
-
-def network(norm: bool = True, dropout: float = 0.0, seed: int = 0) -> nn.Module:
-    torch.manual_seed(seed)
-    layers = [nn.Conv2d(1, 4, 3), nn.Dropout(dropout), nn.BatchNorm2d(4) if norm else nn.Identity(), nn.ReLU()]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 3))
-
-
-def separable(n: int = 40, seed: int = 0) -> Split:
-    """Noisy images of 6x6, each class bright in a corner of its own."""
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(3, size=n)
-    images = rng.integers(100, size=(n, 6, 6, 1), dtype=np.uint8)
-    for image, label in zip(images, labels, strict=True):
-        row, column = divmod(int(label), 2)
-        image[3 * row : 3 * row + 3, 3 * column : 3 * column + 3] += 80
-    return Split(torch.from_numpy(images), torch.from_numpy(labels))
-
-
-def trainer(model: nn.Module | None = None, train: Split | None = None, validation: Split | None = None, **recipe):
-    recipe = Recipe(**{"epochs": 3, "batch_size": 10, "lr": 0.1, **recipe})
-    augmentation = Augmentation(recipe.augment, False, [MEAN], [STD], CPU)
-    whole = separable()
-    train = train or whole.subset(torch.arange(34))  # three whole batches and a rest
-    validation = validation or whole.subset(torch.arange(34, 40))
-    return Trainer(model or network(), recipe, train, validation, augmentation, 7, DEVICE)
-
-
-class After:
-    """Says stop after so many steps."""
-
-    def __init__(self, steps: int, error: type[BaseException] | None = None):
-        self.left, self.error = steps, error
-
-    def __call__(self) -> bool:
-        self.left -= 1
-        if self.left == 0 and self.error:
-            raise self.error
-        return self.left == 0
+@pytest.fixture
+def checkpoints(tmp_path: Path) -> CheckpointDir:
+    return checkpoints_in(tmp_path)
 
 
 @pytest.fixture
-def checkpoints(tmp_path) -> CheckpointDir:
-    return CheckpointDir(tmp_path / "resume", "key", lambda line: None)
+def fit(tmp_path: Path) -> Callable[..., tuple[dict, list[dict]]]:
+    """Train, through as many interruptions as asked for: see `fit_through`."""
+    return partial(fit_through, tmp_path)
 
 
-@pytest.fixture
-def fit(tmp_path):
-    """Train, through as many interruptions as asked for: `fit(make, [2, 5]) -> (weights, history)`.
-
-    `make` builds a fresh trainer, as a new process would; it is stopped after 2 steps, then after 5 more.
-    """
-    count = itertools.count()
-
-    def run(make, stops=(), error=None):
-        checkpoints = CheckpointDir(tmp_path / str(next(count)), "key", lambda line: None)
-        for steps in stops:
-            with pytest.raises(error or Interrupted):
-                make().fit(checkpoints, should_stop=After(steps, error))
-        last = make()
-        weights = last.fit(checkpoints).state_dict()
-        return weights, [{k: v for k, v in row.items() if k not in TIMES} for row in last.progress.history]
-
-    return run
-
-
-def forget(checkpoints) -> None:
-    """Let the next training begin anew."""
-    shutil.rmtree(checkpoints.folder, ignore_errors=True)
-
-
-def same(one, two) -> bool:
-    return (
-        one[0].keys() == two[0].keys()
-        and all(torch.equal(tensor, two[0][name]) for name, tensor in one[0].items())
-        and one[1] == two[1]
-    )
-
-
-# -- correct: against a plain loop -----------------------------------------------------------------------------------
+# -- the same as a plain loop ----- -----------------------------------------------------------------------------------
 
 
 def test_plain_loop_reaches_the_same_weights(checkpoints):
@@ -205,126 +147,6 @@ def test_mixed_loss_weighs_both_labels():
     assert cross_entropy(logits, batch, 0.0).item() == pytest.approx(expected)
 
 
-# -- killed anywhere, same bits --------------------------------------------------------------------------------------
-
-VARIANTS = {
-    "sgd": {},
-    "no-momentum": {"momentum": 0},
-    "adamw": {"optimizer": "adamw", "lr": 0.01},
-    "ema": {"weight_averaging": "ema", "ema_decay": 0.8},
-    "swa": {"weight_averaging": "swa", "averaging_start": 0.4},
-    "augmented": {"augment": {"crop_padding": 1, "rotation": 10, "random_erasing": 0.5, "mixup": 1, "cutmix": 1}},
-    "accumulated": {"accumulation": 2, "clip_norm": 0.5},
-    "resized": {"progressive_resizing": {"start": 0.7, "until": 0.6}},
-}
-
-
-@pytest.mark.parametrize("recipe", VARIANTS.values(), ids=VARIANTS)
-def test_training_stopped_at_any_step_ends_with_the_same_bits(fit, recipe):
-    def make():
-        return trainer(network(dropout=0.3), **recipe)
-
-    undisturbed = fit(make)
-    for stop in range(1, 10):  # nine steps in all; the last stop is after the last of them
-        assert same(fit(make, [stop]), undisturbed), f"stopped after step {stop}"
-
-
-def test_training_stopped_at_every_step_ends_with_the_same_bits(fit):
-    def make():
-        return trainer(network(dropout=0.3), weight_averaging="ema", augment={"mixup": 0.3})
-
-    assert same(fit(make, [1] * 9), fit(make))
-
-
-@pytest.mark.parametrize("step", [1, 4, 8])
-def test_training_killed_without_a_word_ends_with_the_same_bits(fit, step):
-    def make():
-        return trainer(network(dropout=0.3), optimizer="adamw", lr=0.01)
-
-    assert same(fit(make, [step], error=KeyboardInterrupt), fit(make))
-
-
-def test_interrupted_training_goes_on_where_it_stopped(checkpoints):
-    with pytest.raises(Interrupted):
-        trainer().fit(checkpoints, should_stop=After(5))
-    steps, resumed = [], trainer()
-    step, resumed._step = resumed._step, lambda *args: (steps.append(args[:2]), step(*args))
-    resumed.fit(checkpoints)
-    assert steps == [(1, 2), (2, 0), (2, 1), (2, 2)]  # (epoch, step)
-    assert resumed.progress.resumed_from == [pytest.approx(5 / 3, abs=0.001)]
-
-
-def test_resumed_training_says_so(tmp_path):
-    said = []
-    checkpoints = CheckpointDir(tmp_path, "key", said.append)
-    with pytest.raises(Interrupted):
-        trainer().fit(checkpoints, should_stop=After(4))
-    trainer().fit(checkpoints)
-    assert said == ["resumed at epoch 1.333 of 3"]
-
-
-def test_state_is_saved_after_an_epoch(checkpoints):
-    with pytest.raises(KeyboardInterrupt):
-        trainer(epochs=2).fit(checkpoints, should_stop=After(4, KeyboardInterrupt))
-    _tensors, progress = checkpoints.load()
-    assert (progress["epoch"], progress["step"]) == (1, 0)
-
-
-def test_kill_after_the_last_epoch_costs_no_step(checkpoints, monkeypatch):
-    monkeypatch.setattr("deepnets.training.checkpoints.SAVE_SHARE", math.inf)  # save after every epoch, however short
-    weights = trainer().fit(checkpoints).state_dict()
-    again = trainer()
-    monkeypatch.setattr(again, "_step", lambda *_: pytest.fail("a step was done again"))
-    torch.testing.assert_close(again.fit(checkpoints).state_dict(), weights, rtol=0, atol=0)
-
-
-def test_saving_takes_its_share_and_no_more(monkeypatch):
-    clock = SimpleNamespace(now=0.0)
-
-    def monotonic() -> float:
-        clock.now += 1e-6
-        return clock.now
-
-    for module in ("trainer", "checkpoints"):
-        monkeypatch.setattr(f"deepnets.training.{module}.time", SimpleNamespace(monotonic=monotonic))
-    monkeypatch.setattr(
-        "deepnets.training.checkpoints.SAVED_BYTES_PER_SECOND", 1000.0
-    )  # about a second each, as it turns out
-
-    class Slow:
-        seconds_of_last_save, saves = 0.0, 0
-        load = log = staticmethod(lambda *_: None)
-
-        def save(self, *_state):
-            self.saves, self.seconds_of_last_save, clock.now = self.saves + 1, 1.0, clock.now + 1.0
-
-    def step_of_a_tenth() -> bool:
-        clock.now += 0.1
-        return False
-
-    slow = Slow()
-    trainer(epochs=400).fit(slow, should_stop=step_of_a_tenth)
-    assert 1 <= slow.saves <= 0.02 * clock.now
-
-
-def test_long_epoch_is_saved_on_the_way(checkpoints, monkeypatch):
-    monkeypatch.setattr("deepnets.training.checkpoints.SAVE_SECONDS", -1.0)
-    monkeypatch.setattr("deepnets.training.checkpoints.SAVE_SHARE", math.inf)
-    with pytest.raises(KeyboardInterrupt):
-        trainer().fit(checkpoints, should_stop=After(3, KeyboardInterrupt))
-    _tensors, progress = checkpoints.load()
-    assert (progress["epoch"], progress["step"]) == (0, 2)
-
-
-def test_optimizer_state_is_resumed_on_the_parameters_device(checkpoints):
-    with pytest.raises(Interrupted):
-        trainer(optimizer="adamw").fit(checkpoints, should_stop=After(2))
-    elsewhere = trainer(network().to("meta"), optimizer="adamw")
-    elsewhere.state.restore(checkpoints.load()[0])
-    devices = {tensor.device.type for state in elsewhere.state.optimizer.state.values() for tensor in state.values()}
-    assert devices == {"meta"}
-
-
 # -- at the edges ----------------------------------------------------------------------------------------------------
 
 
@@ -395,7 +217,7 @@ def test_training_loss_is_that_of_plain_labels_even_when_they_are_smoothed(check
     assert one.progress.history[0]["train_loss"] == two.progress.history[0]["train_loss"]
 
 
-def test_few_images_are_accumulated_two_a_part_at_least():
+def test_few_images_are_accumulated_in_micro_batches_of_two_at_least():
     assert trainer(train=separable(12), batch_size=64, accumulation=16).accumulation == 6
 
 
@@ -415,80 +237,6 @@ def test_prediction_is_in_order_and_not_augmented_and_needs_no_full_batch():
     plain = model.eval()((part.images.permute(0, 3, 1, 2) / 255 - MEAN) / STD)
     torch.testing.assert_close(logits, plain.detach())
     assert logits.dtype == torch.float32
-
-
-def test_part_gives_images_of_its_rows_channels_first():
-    whole = separable()
-    images, labels = whole.subset(torch.tensor([5, 3, 8])).get_batch(torch.tensor([2, 0]), CPU)
-    assert torch.equal(images, whole.images[[8, 5]].permute(0, 3, 1, 2))
-    assert torch.equal(labels, whole.labels[[8, 5]])
-    assert torch.equal(whole.subset(torch.tensor([5, 3])).all_labels(), whole.labels[[5, 3]])
-    assert len(whole.subset(torch.tensor([5, 3]))) == 2
-
-
-class Pinned(torch.Tensor):
-    """Stands in for pinned memory, which needs a GPU."""
-
-
-def test_images_on_the_host_are_copied_to_a_gpu_from_pinned_memory(monkeypatch):
-    copied = []
-    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor.as_subclass(Pinned))
-    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, *args, **how: copied.append((type(tensor), how)) or tensor)
-    images, labels = separable().get_batch(torch.tensor([2, 0]), torch.device("cuda"))
-    assert copied[1:] == [(Pinned, {"non_blocking": True})] * 2
-    assert (images.shape, labels.shape) == ((2, 1, 6, 6), (2,))
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_images_on_the_host_arrive_whole_on_a_gpu():
-    whole, index = separable(), torch.tensor([2, 0])
-    images, labels = whole.get_batch(index, torch.device("cuda"))
-    assert torch.equal(images.cpu(), whole.images[index].permute(0, 3, 1, 2))
-    assert torch.equal(labels.cpu(), whole.labels[index])
-
-
-@pytest.fixture
-def expected(tmp_path, monkeypatch) -> tuple[Split, list[int]]:
-    """Images too many for memory, as the engine is to believe, and a list of the rows that are asked for ahead."""
-    whole, rows = separable(), []
-    np.save(tmp_path / "images.npy", whole.images.numpy())
-    monkeypatch.setattr("deepnets.data.arrays.HASHED_UP_TO", 0)
-    monkeypatch.setattr("deepnets.data.splits.read_ahead", lambda images, ahead: rows.extend(ahead.tolist()))
-    return Split.of_arrays(np.load(tmp_path / "images.npy", mmap_mode="r"), whole.labels.numpy()), rows
-
-
-def test_images_on_the_disk_are_asked_for_a_step_before_they_are_taken(expected, checkpoints, monkeypatch):
-    whole, rows = expected
-    taken, take = [], Split.get_batch
-    monkeypatch.setattr(
-        Split,
-        "get_batch",
-        lambda part, index, *more: [taken.append((part.rows[index].tolist(), [*rows])), take(part, index, *more)][1],
-    )
-    on_disk = trainer(train=whole.subset(torch.arange(34)), validation=whole.subset(torch.arange(34, 40)), epochs=1)
-    on_disk.fit(checkpoints)
-    assert len(taken) == 3 + 1
-    of_training = taken[:3]
-    assert all(set(following) <= set(asked) for (_, asked), (following, _) in itertools.pairwise(of_training))
-    assert all(set(batch) <= set(asked) for batch, asked in taken)
-
-
-def test_images_on_the_disk_are_asked_for_when_batch_statistics_are_collected(expected):
-    whole, rows = expected
-    one = trainer(train=whole.subset(torch.arange(34)))
-    images = [len(batch) for batch in one._clean_batches()]
-    assert rows == list(range(sum(images)))
-
-
-def test_images_on_the_disk_train_to_the_same_weights(expected, fit):
-    parts = [part.subset(torch.arange(34)) for part in (separable(), expected[0])]
-    (plain, _), (on_disk, _) = (fit(lambda part=part: trainer(train=part)) for part in parts)
-    assert all(torch.equal(plain[name], on_disk[name]) for name in plain)
-
-
-def test_images_in_memory_are_not_asked_for(monkeypatch, tmp_path):
-    np.save(tmp_path / "images.npy", np.zeros((4, 6, 6, 1), np.uint8))
-    assert Split.of_arrays(np.load(tmp_path / "images.npy", mmap_mode="r"), np.zeros(4, np.int64)).on_disk is None
 
 
 def test_order_of_an_epoch_is_uniform_over_all_images(monkeypatch):
@@ -513,7 +261,7 @@ def test_averaged_network_is_the_result_and_the_one_validated(checkpoints):
     assert averaging.progress.history[-1]["val_loss"] == loss
 
 
-def test_swa_averages_the_end_of_training_and_estimates_batch_statistics_anew(checkpoints):
+def test_swa_averages_the_end_of_training_and_estimates_batch_statistics_again(checkpoints):
     averaging = trainer(weight_averaging="swa", averaging_start=0.5, train=separable(30), epochs=2)
     weights = []
     step = averaging._step
@@ -529,7 +277,7 @@ def test_batch_of_fewer_images_than_processes_is_refused():
         Trainer(network(), Recipe(batch_size=10), separable(), separable(), None, 7, DEVICE, ProcessGroup(0, 11))
 
 
-# -- what cannot go on -----------------------------------------------------------------------------------------------
+# -- what ends training early -----------------------------------------------------------------------------------------
 
 
 def test_diverged_training_ends_with_advice_and_saves_nothing(checkpoints):

@@ -1,9 +1,9 @@
-"""Small trainings, in as many processes as torchrun has started of this script: for tests/unit/test_distributed.py.
+"""Small training runs, in as many processes as torchrun starts of this script: for tests/unit/test_distributed.py.
 
     python -m torch.distributed.run --standalone --nproc-per-node 2 train_scenarios.py SCENARIOS FOLDER
 
-SCENARIOS is JSON: {"name": {"recipe": {...}, "norm": true, ...}}. Each process leaves what came out of a training in
-FOLDER/<name>/<rank>.json, and its weights beside it; a training that is stopped goes on in the next call.
+SCENARIOS is JSON: {"name": {"recipe": {...}, "norm": true, ...}}. Each process writes the result of a training run to
+FOLDER/<name>/<rank>.json, and its weights next to it; a run that is stopped continues in the next call.
 """
 
 import json
@@ -11,13 +11,11 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
-from torch import nn
+from small_trainer import network, separable
 
 from deepnets.config.recipe import Recipe
-from deepnets.data.splits import Split
 from deepnets.training.augmentation import Augmentation
 from deepnets.training.checkpoints import CheckpointDir
 from deepnets.training.device import Device
@@ -50,7 +48,7 @@ def train_all(scenarios: dict, folder: Path, group: ProcessGroup) -> None:
 
 
 def train(scenario: dict, folder: Path, group: ProcessGroup) -> dict:
-    """Train, and say how it ended and where it then stood."""
+    """Train; return how it ended and how far it got."""
     trainer = build(
         group,
         scenario.get("recipe", {}),
@@ -89,23 +87,6 @@ def build(group: ProcessGroup, recipe: dict, norm: bool, dropout: float, validat
     whole, device = separable(34 + validation), Device(CPU, recipe.precision, 1, True)
     splits = whole.subset(torch.arange(34)), whole.subset(torch.arange(34, 34 + validation))
     return Trainer(network(norm, dropout), recipe, *splits, augmentation, 7, device, group)
-
-
-def network(norm: bool, dropout: float) -> nn.Module:
-    torch.manual_seed(0)
-    layers = [nn.Conv2d(1, 4, 3), nn.Dropout(dropout), nn.BatchNorm2d(4) if norm else nn.Identity(), nn.ReLU()]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 3))
-
-
-def separable(n: int) -> Split:
-    """Noisy images of 6x6, each class bright in a corner of its own."""
-    rng = np.random.default_rng(0)
-    labels = rng.integers(3, size=n)
-    images = rng.integers(100, size=(n, 6, 6, 1), dtype=np.uint8)
-    for image, label in zip(images, labels, strict=True):
-        row, column = divmod(int(label), 2)
-        image[3 * row : 3 * row + 3, 3 * column : 3 * column + 3] += 80
-    return Split(torch.from_numpy(images), torch.from_numpy(labels))
 
 
 if __name__ == "__main__":
