@@ -48,7 +48,13 @@ def delete(*paths: Path) -> None:
         path.unlink()
 
 
-def test_an_image_that_has_changed_unseen_is_named_and_can_be_put_back(study, fail, build):
+def assert_moved_aside(name: str, output: str) -> None:
+    """Assert that a run has reported a damaged file, and where it has moved it."""
+    assert f"{name}: damaged, not what was written there; to be rebuilt\n" in output
+    assert f"{name}: moved to {name}.damaged\n" in output
+
+
+def test_an_image_that_has_changed_unnoticed_is_named_and_can_be_restored(study, fail, build):
     image = study / "shapes/train/a|b/3.png"
     content = image.read_bytes()
     image.write_bytes(content[:-1] + b".")
@@ -58,7 +64,7 @@ def test_an_image_that_has_changed_unseen_is_named_and_can_be_put_back(study, fa
     assert build("data/shapes/dataset.json").is_file()
 
 
-def test_an_image_that_is_none_is_named_and_leaves_nothing_half_written(study, fail, build):
+def test_a_file_that_is_no_image_is_named_and_leaves_nothing_incomplete(study, fail, build):
     image = study / "shapes/test/<script>/0.png"
     content = image.read_bytes()
     image.write_bytes(b"no image")
@@ -70,29 +76,29 @@ def test_an_image_that_is_none_is_named_and_leaves_nothing_half_written(study, f
     assert build("data/shapes/dataset.json").is_file()
 
 
-def test_damaged_arrays_are_named_and_made_again(study, finished_study, build, terminal):
+def test_damaged_arrays_are_named_and_rebuilt(study, finished_study, build, terminal):
     arrays = study / "data/shapes/train_images.npy"
     os.truncate(arrays, 5000)
     delete(study / EXPERIMENT / "history.csv")
     build(f"{EXPERIMENT}/history.csv")
-    assert "data/shapes/train_images.npy: damaged, not what was written there; moved to" in terminal[-1]
+    assert_moved_aside("data/shapes/train_images.npy", terminal[-1])
     assert arrays.read_bytes() == (finished_study / "data/shapes/train_images.npy").read_bytes()
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "predictions.safetensors", "metrics.json", "history.csv"])
-def test_flipped_bit_is_named_and_the_file_made_again_to_the_last_byte(study, finished_study, build, terminal, name):
+def test_a_file_with_a_flipped_bit_is_named_and_rebuilt_to_the_last_byte(study, finished_study, build, terminal, name):
     file = study / EXPERIMENT / name
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
     build(*{METRICS, f"{EXPERIMENT}/{name}"})  # metrics.json is built last
-    assert f"{EXPERIMENT}/{name}: damaged, not what was written there" in terminal[-1]
+    assert_moved_aside(f"{EXPERIMENT}/{name}", terminal[-1])
     assert (file.parent / f"{name}.damaged").read_bytes() == content
-    for made in ("model.safetensors", "predictions.safetensors", "metrics.json"):
-        assert (study / EXPERIMENT / made).read_bytes() == (finished_study / EXPERIMENT / made).read_bytes(), made
+    for name in ("model.safetensors", "predictions.safetensors", "metrics.json"):
+        assert (study / EXPERIMENT / name).read_bytes() == (finished_study / EXPERIMENT / name).read_bytes(), name
 
 
-def test_damage_that_no_checksum_tells_is_named_by_the_job_that_meets_it(study, fail, build):
+def test_damage_without_a_checksum_is_named_by_the_job_that_reads_the_file(study, fail, build):
     weights = study / EXPERIMENT / "model.safetensors"
     os.truncate(weights, 1000)
     delete(study / EXPERIMENT / ".train.sha256", study / METRICS)
