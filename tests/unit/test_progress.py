@@ -7,7 +7,16 @@ import pytest
 
 from deepnets.training import experiment, progress
 from deepnets.training.distributed import ProcessGroup
-from deepnets.training.progress import EpochPlan, ProgressBar, ProgressLines, SilentProgress, clock, epoch_line
+from deepnets.training.progress import (
+    EpochPlan,
+    ExtraText,
+    ProgressBar,
+    ProgressLines,
+    SilentProgress,
+    clock,
+    epoch_line,
+    no_extra_text,
+)
 
 NAME = "digits/resnet50/quick/seed0"
 ROW = {
@@ -29,9 +38,11 @@ def now(monkeypatch) -> SimpleNamespace:
     return time
 
 
-def lines_of(plan: EpochPlan, now: SimpleNamespace, seconds_per_step: float, extra: str = "") -> list[str]:
+def lines_of(
+    plan: EpochPlan, now: SimpleNamespace, seconds_per_step: float, extra: ExtraText = no_extra_text
+) -> list[str]:
     lines: list[str] = []
-    with ProgressLines(NAME, lines.append, lambda: extra).epoch(plan) as advance:
+    with ProgressLines(NAME, lines.append, extra).epoch(plan) as advance:
         for _ in range(plan.first_step, plan.steps):
             now.seconds += seconds_per_step
             advance()
@@ -62,10 +73,14 @@ def test_speed_of_a_resumed_epoch_counts_only_the_steps_since_then(now):
     assert line == f"{NAME}: epoch 1/1, step 76/80, 2 images/s, 0:20 left"
 
 
-def test_extra_text_ends_each_line(now):
-    (line,) = lines_of(EpochPlan(1, 2, 0, 50, batch_size=32), now, 1.0, extra="study: 12:00 left")
-    assert line.endswith(" left, study: 12:00 left")
-    assert epoch_line(NAME, ROW, 3, "study: 12:00 left").endswith("  3:20 left, study: 12:00 left")
+def of_own_time(left: float, total: float) -> str:
+    return f"of {left:.0f} and {total:.0f} s"
+
+
+def test_extra_text_ends_each_line_and_is_made_from_this_runs_time_left_and_in_all(now):
+    (line,) = lines_of(EpochPlan(1, 2, 0, 50, batch_size=32), now, 1.0, extra=of_own_time)
+    assert line.endswith(", 1:10 left, of 70 and 100 s")
+    assert epoch_line(NAME, ROW, 3, of_own_time).endswith("  3:20 left, of 200 and 300 s")
 
 
 def test_epoch_line_has_losses_accuracies_speed_and_time_left():
@@ -114,5 +129,5 @@ def test_no_bar_is_printed_without_a_terminal(monkeypatch):
 )
 def test_bar_is_only_for_a_person_who_trains_by_hand(monkeypatch, log, stderr, rank, kind):
     monkeypatch.setattr("sys.stderr", stderr())
-    run = SimpleNamespace(log=log, name=NAME, extra=lambda: "")
+    run = SimpleNamespace(log=log, name=NAME, extra=no_extra_text)
     assert type(experiment._display(run, ProcessGroup(rank, 2))) is kind

@@ -16,18 +16,22 @@ from sklearn.datasets import load_digits
 
 from deepnets.config.recipe import Recipe
 from deepnets.training.experiment_dir import exclusive
+from deepnets.utils import paths
 from deepnets.utils.files import sha256_file, write_json
 
 pytestmark = [pytest.mark.slow, pytest.mark.full]
 
 CLASSES = [str(digit) for digit in range(10)]
 NAME = "digits/a/b/seed0"
+EXPERIMENT = f"results/{NAME}"
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
-    """The dataset.json of the digits; their training part alone."""
-    folder, digits = tmp_path_factory.mktemp("data"), load_digits()
+    """Return a folder data/ with the digits, prepared; it has only their training split."""
+    data, digits = tmp_path_factory.mktemp("data"), load_digits()
+    folder = data / "digits"
+    folder.mkdir()
     arrays = {"train_images.npy": (digits.images * 255 / 16).astype(np.uint8)[:1437, :, :, None]}
     arrays["train_labels.npy"] = digits.target[:1437].astype(np.int64)
     about = {}
@@ -36,12 +40,12 @@ def data(tmp_path_factory) -> Path:
         about[name] = {"sha256": sha256_file(folder / name), "shape": list(array.shape), "dtype": str(array.dtype)}
     facts = {"classes": CLASSES, "input_shape": [1, 8, 8], "mean": [0.31], "std": [0.38]}
     write_json(folder / "dataset.json", {"schema_version": 1, "dataset": "digits", "arrays": about, **facts})
-    return folder / "dataset.json"
+    return data
 
 
 @pytest.fixture
 def start(root, data):
-    """Start train.py: `start(folder, processes=2, architecture="mobilenet_v2", epochs=3) -> process`."""
+    """Start train.py with a folder as its root: `start(folder, processes=2, architecture="resnet50") -> process`."""
     started = []
 
     def run(folder: Path, processes: int = 2, architecture: str = "mobilenet_v2", **recipe) -> subprocess.Popen:
@@ -54,11 +58,13 @@ def start(root, data):
             "seed": 0,
         }
         names = {"dataset": "digits", "model": "a", "recipe": "b", "seed": 0}
-        job = {"spec": spec, "experiment": names, "code": {}}
-        command = [sys.executable, str(root / "scripts/train.py"), "--job", json.dumps(job), "--data", str(data)]
-        command += ["--output", str(folder), "--log", str(folder / "log"), "--gpus", "0"]
+        write_json(folder / "job.json", {"spec": spec, "experiment": names, "code": {}})
+        if not (folder / "data").exists():
+            (folder / "data").symlink_to(data)
+        command = [sys.executable, str(root / "scripts/train.py"), NAME, "--job", str(folder / "job.json")]
+        command += ["--root", str(folder), "--log", str(folder / "log"), "--gpus", "0"]
         command += ["--processes", str(processes), "--threads", str(processes), "--parent", str(os.getpid())]
-        environ = os.environ | {"CUDA_VISIBLE_DEVICES": ""}  # else a GPU would be told of, as none is asked for
+        environ = os.environ | {"CUDA_VISIBLE_DEVICES": ""}  # otherwise a line would report an unused GPU
         started.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environ))
         return started[-1]
 
@@ -70,12 +76,12 @@ def start(root, data):
 
 
 def workers(process: subprocess.Popen) -> list[psutil.Process]:
-    """The processes that train, by their rank."""
+    """Return the processes that train, by their rank."""
     return sorted(psutil.Process(process.pid).children(), key=lambda child: int(child.environ()["RANK"]))
 
 
 def wait_for_epoch(process: subprocess.Popen, epoch: int) -> list[str]:
-    """The lines up to that of an epoch."""
+    """Return the lines up to that of an epoch."""
     lines = []
     for line in process.stderr:
         lines.append(line)
@@ -91,15 +97,15 @@ def finish(process: subprocess.Popen) -> str:
 
 
 def history(folder: Path) -> list[dict]:
-    with open(folder / "history.csv", newline="") as file:
+    with open(folder / EXPERIMENT / "history.csv", newline="") as file:
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
 def timing(folder: Path) -> dict:
-    return json.loads((folder / "timing.json").read_text())
+    return json.loads((folder / EXPERIMENT / "timing.json").read_text())
 
 
-def test_two_processes_teach_resnet50_the_digits_as_well_as_one_and_say_it_once(start, tmp_path):
+def test_resnet50_learns_the_digits_in_two_processes_as_well_as_in_one_and_each_line_is_printed_once(start, tmp_path):
     for count in (1, 2):
         lines = finish(start(tmp_path / str(count), count, "resnet50", epochs=5)).splitlines()
         lines = [line for line in lines if ", step " not in line]  # of slow epochs
@@ -110,7 +116,7 @@ def test_two_processes_teach_resnet50_the_digits_as_well_as_one_and_say_it_once(
     assert min(accuracies) > 0.9
     assert max(accuracies) - min(accuracies) < 0.05  # 7 of 144 images
     assert (timing(tmp_path / "2")["processes"], timing(tmp_path / "2")["threads"]) == (2, 1)
-    files = [{path.name for path in (tmp_path / count).iterdir()} for count in "12"]
+    files = [{path.name for path in (tmp_path / count / EXPERIMENT).iterdir()} for count in "12"]
     assert files[0] == files[1]
 
 
@@ -122,14 +128,14 @@ def test_lost_process_ends_the_training_in_seconds_and_is_named(start, tmp_path,
     both[rank].kill()
     killed = time.monotonic()
     last = process.communicate(timeout=60)[1].splitlines()[-2]
-    assert time.monotonic() - killed < 30  # of which a busy machine takes its share
+    assert time.monotonic() - killed < 30  # seconds; a busy machine takes its share of them
     assert last.startswith(f"error: {NAME}: process {rank + 1} of 2 was ended by SIGKILL")
     assert process.returncode == 2
     assert not any(worker.is_running() for worker in both)
 
 
 @pytest.mark.parametrize("victim", ["launcher", "second process"])
-def test_terminated_training_is_saved_and_goes_on_with_any_number_of_processes(start, tmp_path, victim):
+def test_terminated_training_saves_and_continues_with_any_number_of_processes(start, tmp_path, victim):
     process = start(tmp_path, epochs=4)
     wait_for_epoch(process, 1)
     os.kill(process.pid if victim == "launcher" else workers(process)[1].pid, signal.SIGTERM)
@@ -149,12 +155,12 @@ def test_processes_save_and_end_when_their_launcher_is_killed(start, tmp_path):
     process.kill()
     _gone, alive = psutil.wait_procs(both, timeout=30)
     assert not alive
-    assert list((tmp_path / ".resume").glob("state-*.json"))
+    assert list((tmp_path / EXPERIMENT / paths.CHECKPOINTS).glob("state-*.json"))
 
 
-def test_processes_are_started_when_the_trainer_before_them_has_ended(start, tmp_path, monkeypatch):
+def test_processes_start_once_the_trainer_before_them_has_ended(start, tmp_path, monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "7")
-    with exclusive(tmp_path):
+    with exclusive(tmp_path / EXPERIMENT):
         process = start(tmp_path, epochs=1)
         assert f"waiting for process {os.getpid()} " in process.stderr.readline()
         time.sleep(1)
@@ -162,7 +168,7 @@ def test_processes_are_started_when_the_trainer_before_them_has_ended(start, tmp
     finish(process)
 
 
-def test_advice_that_all_processes_have_is_given_once(start, tmp_path):
+def test_an_error_of_all_processes_is_printed_once(start, tmp_path):
     process = start(tmp_path, lr=1e30, warmup=0.0)
     said = process.communicate(timeout=60)[1]
     assert process.returncode == 2
@@ -182,7 +188,7 @@ if os.environ.get("RANK") == "1":
 """
 
 
-def test_what_one_process_alone_has_met_is_in_the_log_by_its_name(start, tmp_path, monkeypatch):
+def test_an_error_of_one_process_is_in_the_log_with_its_number(start, tmp_path, monkeypatch):
     (tmp_path / "sitecustomize.py").write_text(SECOND_RUNS_OUT_OF_MEMORY)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     process = start(tmp_path)

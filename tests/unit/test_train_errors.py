@@ -1,0 +1,222 @@
+"""What a user can fix ends a training run or an evaluation in one line that names it; a lack of memory is handled."""
+
+import contextlib
+import math
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from tiny_experiment import (
+    JOB,
+    SPEC,
+    arguments,
+    error_line,
+    evaluate,
+    experiment_folder,
+    finish,
+    job_with,
+    restored_process,
+    timing,
+    train,
+    write_dataset,
+)
+from torchvision.models import MobileNetV2
+
+from deepnets.config.recipe import Recipe
+from deepnets.training import experiment, experiment_dir, launch
+from deepnets.training.distributed import ProcessGroup
+from deepnets.utils.errors import UserError
+from deepnets.utils.files import sha256_file
+
+
+@pytest.fixture(autouse=True, scope="module")
+def process_as_it_was() -> Iterator[None]:
+    """Restore what training changes in its process."""
+    with restored_process():
+        yield
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the dataset.json of the tiny dataset."""
+    return write_dataset(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of an experiment that nothing disturbed; tests do not write to it."""
+    return finish(data, tmp_path_factory.mktemp("finished"))
+
+
+@pytest.fixture
+def copy(finished: Path, tmp_path: Path) -> Path:
+    """Return a copy of the finished experiment, which tests may change."""
+    return shutil.copytree(finished, tmp_path / "copy")
+
+
+# -- what a user can fix ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [0, 7, 1000, 100_000], ids=["empty", "stub", "in-header", "in-weights"])
+def test_damaged_weights_are_named_in_one_line(data, copy, caplog, size):
+    os.truncate(copy / "model.safetensors", size)
+    line = error_line(caplog, evaluate, data, copy)
+    assert re.search(r"model\.safetensors: damaged.*; delete it", line)
+
+
+def test_missing_weights_are_named_in_one_line(data, copy, caplog):
+    (copy / "model.safetensors").unlink()
+    line = error_line(caplog, evaluate, data, copy)
+    assert "model.safetensors: the file is missing" in line
+
+
+def test_weights_of_another_experiment_are_refused(data, copy, caplog):
+    line = error_line(caplog, evaluate, data, copy, JOB | {"spec": SPEC | {"seed": 4}})
+    assert "model.safetensors: was trained with other settings" in line
+
+
+@pytest.fixture
+def own_data(data, tmp_path) -> Path:
+    """Return a copy of the dataset, which tests may damage."""
+    return shutil.copytree(data.parent, tmp_path / "data") / "dataset.json"
+
+
+def test_training_never_opens_the_test_split(finished, own_data, tmp_path):
+    for path in own_data.parent.glob("test_*.npy"):
+        path.unlink()
+    train(own_data, tmp_path / "seed")
+    assert sha256_file(tmp_path / "seed" / "model.safetensors") == sha256_file(finished / "model.safetensors")
+
+
+def test_missing_test_split_is_named_by_the_evaluation(own_data, copy, caplog):
+    (own_data.parent / "test_images.npy").unlink()
+    assert "test_images.npy: damaged" in error_line(caplog, evaluate, own_data, copy)
+
+
+@pytest.mark.parametrize("name", ["train_images.npy", "train_labels.npy"])
+def test_truncated_training_data_are_named_in_one_line(own_data, tmp_path, caplog, name):
+    os.truncate(own_data.parent / name, 200)
+    assert f"{name}: damaged" in error_line(caplog, train, own_data, tmp_path)
+
+
+def test_diverged_training_ends_in_one_line_of_advice(data, tmp_path, caplog):
+    line = error_line(caplog, train, data, tmp_path, job_with(lr=1e30, warmup=0.0))
+    assert "the loss is not finite in epoch 1 of 6, with lr 1e+30: in the recipe of config.yaml, lower lr" in line
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_failed_compilation_is_one_line_that_names_the_setting(data, tmp_path, caplog, monkeypatch):
+    def broken(*_graph):
+        raise RuntimeError("no C++\ncompiler")
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=broken))
+    job = job_with(compile=True)
+    line = error_line(caplog, train, data, tmp_path, job)
+    assert "config.yaml: recipes.quick.compile: torch.compile failed on digits/mobilenet_v2/quick/seed3 (" in line
+    assert "no C++ compiler" in line
+    assert line.endswith("or set compile: false.")
+
+
+def test_full_disk_at_the_end_is_one_line_and_costs_no_training(data, tmp_path, caplog, monkeypatch):
+    def full(*_args):
+        raise OSError(28, "No space left on device")
+
+    short = job_with(epochs=2)
+    monkeypatch.setattr("deepnets.training.checkpoints.SAVE_SHARE", math.inf)  # save after every epoch, however short
+    with monkeypatch.context() as patch:
+        patch.setattr(experiment_dir, "save_tensors", full)
+        line = error_line(caplog, train, data, tmp_path, short)
+    assert "cannot write the results (No space left on device); free some disk space" in line
+    train(data, tmp_path, short)
+    assert timing(tmp_path)["resumed_from_epochs"] == [2.0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", ["train", "evaluate"])
+def test_full_disk_is_one_line_from_each_script(root, data, finished, tmp_path, script):
+    if script == "evaluate":
+        shutil.copytree(finished, experiment_folder(tmp_path))
+    done = subprocess.run(
+        [sys.executable, str(root / f"scripts/{script}.py"), *arguments(data, tmp_path)],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)),  # bytes of any one file
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert re.search(r"^error: .*File too large.*\nThen run the same command again", done.stderr, re.MULTILINE)
+
+
+# -- memory ----------------------------------------------------------------------------------------------------------
+
+
+def test_batches_are_halved_until_they_fit_and_timing_says_so(data, tmp_path, monkeypatch, caplog):
+    forward = MobileNetV2.forward
+
+    def cramped(self, images):
+        if self.training and len(images) > 4:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+        return forward(self, images)
+
+    monkeypatch.setattr(MobileNetV2, "forward", cramped)
+    gentle = job_with(lr=1e-3)  # batch norm over four images is rough
+    train(data, tmp_path, gentle)
+    assert (timing(tmp_path)["batch_size"], timing(tmp_path)["accumulation"]) == (16, 4)
+    assert "out of memory; continuing from the last saved state with each batch of 16 in 4 micro-batches" in caplog.text
+
+
+def test_batches_that_cannot_be_halved_any_more_end_in_a_line(data, tmp_path, monkeypatch, caplog):
+    def full(self, images):
+        raise MemoryError
+
+    monkeypatch.setattr(MobileNetV2, "forward", full)
+    line = error_line(caplog, train, data, tmp_path)
+    assert line.startswith("error: digits/mobilenet_v2/quick/seed3: out of memory even with 2 images at a time; ")
+
+
+def test_of_several_processes_none_halves_its_batches_alone(data, tmp_path, monkeypatch):
+    def full(*_arguments):
+        raise MemoryError
+
+    device, group = SimpleNamespace(precision="fp32", threads=1), ProcessGroup(0, 2)
+    recipe = Recipe(**SPEC["recipe"])
+    trainer = SimpleNamespace(fit=full, train_split=[], device=device, group=group, accumulation=2, recipe=recipe)
+    monkeypatch.setattr(experiment, "_build_trainer", lambda *_arguments: trainer)
+    monkeypatch.setattr(launch, "is_launched", lambda: True)
+    monkeypatch.setattr(launch, "process_group", lambda: group)
+    monkeypatch.setattr(experiment, "connected", lambda *_arguments, **_options: contextlib.nullcontext())
+    with pytest.raises(UserError, match="out of memory; set accumulation: 4 in the recipe"):
+        train(data, tmp_path)
+
+
+def test_more_gpus_than_torch_sees_are_refused(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(experiment, "acquire_gpus", lambda count: contextlib.nullcontext(["GPU-1"]))
+    with pytest.raises(UserError, match="--gpus 4: torch sees 1 here; ask for fewer"):
+        train(data, tmp_path, gpus=4)
+
+
+def test_gpu_that_torch_cannot_use_is_reported(data, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(experiment, "acquire_gpus", lambda count: contextlib.nullcontext(["GPU-1"]))
+    monkeypatch.setattr(experiment, "_train", lambda *_arguments: None)
+    train(data, tmp_path, gpus=1)
+    assert "digits/mobilenet_v2/quick/seed3: on the CPU: torch cannot use the GPU" in caplog.text
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_gpu_that_nobody_asked_for_is_reported(data, tmp_path, monkeypatch, caplog, seen):
+    caplog.set_level("INFO")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: seen)
+    monkeypatch.setattr(experiment, "_train", lambda *_arguments: None)
+    train(data, tmp_path)
+    assert ("on the CPU: no GPU was requested, though torch sees one; to use it" in caplog.text) == seen

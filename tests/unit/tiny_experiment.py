@@ -1,0 +1,137 @@
+"""A tiny experiment for tests of training and evaluation: MobileNetV2 on 60 images of 8x8 pixels."""
+
+import contextlib
+import csv
+import json
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from deepnets.config.recipe import Recipe
+from deepnets.evaluation.evaluate import evaluate_experiment
+from deepnets.training.experiment import train_experiment
+from deepnets.utils import paths
+from deepnets.utils.command_line import run
+from deepnets.utils.files import sha256_file, write_json
+from deepnets.utils.logging import LOG
+
+NAME = "digits/mobilenet_v2/quick/seed3"
+NAMES = {"dataset": "digits", "model": "mobilenet_v2", "recipe": "quick", "seed": 3}
+EPOCHS = 6
+SPEC = {
+    "dataset": {"source": "sklearn_digits", "horizontal_flip": False},
+    "model": {"architecture": "mobilenet_v2"},
+    "recipe": Recipe(epochs=EPOCHS, batch_size=16, augment={"crop_padding": 1}).model_dump(),
+    "seed": 3,
+}
+JOB = {"spec": SPEC, "experiment": NAMES, "code": {"scripts/train.py": "a"}}
+SUMMARY = {"parameters": 1814346, "mult_adds": 10}
+CLASSES = ["zero", "one", "two"]
+
+
+def job_with(**changes: object) -> dict:
+    """Return the job with another recipe: `job_with(epochs=2)`."""
+    return JOB | {"spec": SPEC | {"recipe": SPEC["recipe"] | changes}}
+
+
+def write_dataset(folder: Path) -> Path:
+    """Write a prepared dataset of three classes, each with a bright column of its own; return its dataset.json."""
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = {}
+    for split, n in (("train", 60), ("test", 21)):
+        labels = np.arange(n) % 3
+        images = rng.integers(60, size=(n, 8, 8, 1)) + 90 * (np.arange(8) // 3 == labels[:, None])[:, :, None, None]
+        for kind, array in (("images", images.astype(np.uint8)), ("labels", labels.astype(np.int64))):
+            path = folder / f"{split}_{kind}.npy"
+            np.save(path, array)
+            arrays[path.name] = {"sha256": sha256_file(path), "shape": list(array.shape), "dtype": str(array.dtype)}
+    facts = {"classes": CLASSES, "input_shape": [1, 8, 8], "mean": [0.23], "std": [0.2]}
+    write_json(folder / "dataset.json", {"schema_version": 1, "dataset": "digits", "arrays": arrays, **facts})
+    return folder / "dataset.json"
+
+
+def call(function: Callable, *arguments: Any, **options: Any) -> None:
+    """Call a function, and close the log file, which a script keeps open to the end of its process."""
+    try:
+        function(*arguments, **options)
+    finally:
+        for handler in LOG.handlers:
+            handler.close()
+        LOG.handlers = []
+
+
+def train(data: Path, folder: Path, job: dict = JOB, **options: Any) -> None:
+    """Train in a folder, on the CPU unless the options differ."""
+    call(train_experiment, job, data, folder, **{"gpus": 0, "log": folder / "log"} | options)
+
+
+def evaluate(data: Path, folder: Path, job: dict = JOB) -> None:
+    """Evaluate what was trained in a folder."""
+    write_json(folder / "summary.json", SUMMARY)
+    call(evaluate_experiment, job, data, folder / "summary.json", folder, gpus=0, log=folder / "log")
+
+
+def finish(data: Path, folder: Path) -> Path:
+    """Train and evaluate in a folder; return it."""
+    train(data, folder)
+    evaluate(data, folder)
+    return folder
+
+
+def experiment_folder(root: Path) -> Path:
+    """Return the folder in which the scripts put the experiment's results."""
+    return root / paths.EXPERIMENT.format(**NAMES)
+
+
+def arguments(data: Path, root: Path, job: dict = JOB) -> list[str]:
+    """Return the command line of train.py and of evaluate.py for the experiment below `root`; write what they read."""
+    folder = root / "data/digits"
+    if not folder.exists():
+        folder.parent.mkdir(parents=True)
+        folder.symlink_to(data.parent)
+    write_json(root / paths.SUMMARY_JSON.format(**NAMES), SUMMARY)
+    write_json(root / "job.json", job)
+    return [NAME, "--job", str(root / "job.json"), "--root", str(root), "--gpus", "0", "--log", str(root / "log")]
+
+
+def error_line(caplog: pytest.LogCaptureFixture, function: Callable, *arguments: Any) -> str:
+    """Run a function, as a script does, up to a user's error; return the one line of it."""
+    caplog.clear()
+    with pytest.raises(SystemExit) as end:
+        run(lambda: function(*arguments))
+    assert end.value.code == 2
+    error = caplog.records[-2]  # the last one asks to run the same command again
+    assert error.exc_info is None
+    assert "\n" not in error.getMessage()
+    return error.getMessage()
+
+
+def history(folder: Path) -> list[dict]:
+    """Read history.csv."""
+    with open(folder / "history.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def timing(folder: Path) -> dict:
+    """Read timing.json."""
+    return json.loads((folder / "timing.json").read_text())
+
+
+@contextlib.contextmanager
+def restored_process() -> Iterator[None]:
+    """Restore what training changes in its process: signal handlers, torch's determinism, the logger's level."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    deterministic, level = torch.are_deterministic_algorithms_enabled(), LOG.level
+    fill = torch.utils.deterministic.fill_uninitialized_memory
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    torch.use_deterministic_algorithms(deterministic)
+    torch.utils.deterministic.fill_uninitialized_memory = fill
+    LOG.setLevel(level)
