@@ -7,13 +7,13 @@ from scipy import stats
 
 from deepnets.comparison.aggregate import (
     SeedGroup,
-    budget_lines,
     group_name,
     group_seeds,
     interval_caption,
     mean_over_seeds,
     several_recipes,
 )
+from deepnets.comparison.budgets import budget_lines
 from deepnets.evaluation.results import read_result
 
 
