@@ -36,7 +36,6 @@ class RunHooks:
     def __init__(self, workflow: Any, requests: Requests):
         self.workflow, self.requests, self.jobs = workflow, requests, requests.jobs
         self.running = False  # whether jobs will run; a dry run only says what would
-        self.corrupted: list[Path] = []
         self.alive: TextIO | None = None
 
     def install(self) -> None:
@@ -98,37 +97,34 @@ class RunHooks:
             file.unlink()
 
     def _force_corrupted(self) -> None:
-        """Have corrupted files rebuilt: Snakemake itself looks at times alone."""
+        """Have corrupted files rebuilt: Snakemake itself looks at times alone.
+
+        In a real run they are moved out of the way, before Snakemake looks which files there are.
+        """
         if not self.workflow.is_main_process:
             return
         for line in self.jobs.unforeseen_training():
             _print(line)
         folders = sorted({(self.jobs.root / job.outputs[0]).parent for job in self.jobs.of_study()})
         try:
-            self.corrupted = [file for folder in folders for file in find_corrupted(folder, remember=self.running)]
+            corrupted = [file for folder in folders for file in find_corrupted(folder, remember=self.running)]
+            for file in corrupted:
+                _print(f"{file}: damaged, not what was written there; to be rebuilt")
+                if self.running:
+                    aside = file.replace(file.with_name(f"{file.name}.damaged"))
+                    _print(f"{file}: moved to {aside}")
         except OSError as error:
-            sys.exit(
-                f"{error.filename}: cannot be read ({error.strerror}); make {Path(error.filename).parent} readable"
-            )
-        for file in self.corrupted:
-            _print(f"{file}: damaged, not what was written there; to be rebuilt")
-        self.workflow.dag.forcefiles.update(map(str, self.corrupted))
+            sys.exit(f"{error.filename}: cannot be read or moved ({error.strerror}); change its permissions")
+        self.workflow.dag.forcefiles.update(map(str, corrupted))
 
     def _write(self) -> None:
-        """Write what each job depends on, and move corrupted files out of the way."""
+        """Write what each job depends on, and which training runs there will be."""
         if not (self.running and self.workflow.is_main_process):
             return
         for job in self.workflow.dag.needrun_jobs():
             with contextlib.suppress(AttributeError):  # a rule of another workflow, or without a script
                 write_job_file(job.params.job_file, job.params.job)
         self.requests.write_study_plan()
-        for file in self.corrupted:
-            aside = file.with_name(f"{file.name}.damaged")
-            try:
-                file.replace(aside)
-            except OSError as error:
-                sys.exit(f"{file}: cannot be moved ({error.strerror}); make {file.parent} writable")
-            _print(f"{file}: moved to {aside}")
 
 
 def exit_plainly(function: Callable) -> Callable:
