@@ -19,6 +19,6 @@ include: "workflow/rules/report.smk"
 rule all:
     default_target: True
     input:
-        all_files(),
+        JOBS.result_files(),
     message:
         "The study is complete"

@@ -52,16 +52,16 @@ def pairs(measured: pd.DataFrame) -> Figure:
 
 
 def threads(measured: pd.DataFrame) -> Figure:
-    """Per pair: one thread alone, all threads on one training, and as many one-thread trainings side by side."""
+    """Per pair: one thread alone, all threads on one training run, and as many one-thread runs side by side."""
     figure, axes = _figure(1, (7.2, 3.8))
     places = _name_pairs(axes[0], measured)
     ways = measured.fillna({"copies": 1}).groupby(["copies", "threads"])
     for offset, ((copies, number), chosen) in enumerate(ways):
         middle = chosen.groupby(["dataset", "model"], sort=False)["ms_per_image"].median()
-        label = f"{int(copies)} trainings, 1 thread each" if copies > 1 else f"1 training, threads: {number}"
+        label = f"{int(copies)} training runs, 1 thread each" if copies > 1 else f"1 training run, threads: {number}"
         heights = [places[pair] + 0.27 * (offset - 1) for pair in middle.index]
         axes[0].barh(heights, middle, height=0.25, label=label, color=("#BBBBBB", "#E69F00", "#009E73")[offset])
-    axes[0].set_xlabel(f"{MS}; of trainings side by side, of all together")
+    axes[0].set_xlabel(f"{MS}; of training runs side by side, of all together")
     axes[0].set_title("What to do with the cores")
     figure.legend(loc="outside lower center", ncols=3)
     return figure

@@ -77,15 +77,15 @@ def test_table_says_which_aims_are_missed_and_where(measurements, way, factor, o
 
 
 @pytest.mark.parametrize(
-    ("ceiling", "told"), [(1.95, "3.22 in the mean, 2.46 for ResNet50 on mnist"), (1.9, "3.26 in the mean times")]
+    ("ceiling", "printed"), [(1.95, "3.22 in the mean, 2.46 for ResNet50 on mnist"), (1.9, "3.26 in the mean times")]
 )
-def test_table_says_where_no_work_on_data_is_to_blame(measurements, ceiling, told):
+def test_table_says_where_no_work_on_data_is_to_blame(measurements, ceiling, printed):
     one = measurements["model"] == "resnet50"
     measurements.loc[one & (measurements["way"] == "plain"), "ms_per_image"] *= 0.6
     measurements.loc[one & (measurements["way"] == "ceiling"), "ms_per_image"] *= ceiling / MS["ceiling"]
     text = speed_table.table(measurements, MACHINE)
     assert "missed: 3.10 times the plain loop in the geometric mean, ResNet50 on mnist 2.40 times the plain" in text
-    assert f"Without any work on data, ours would be {told}" in text
+    assert f"Without any work on data, ours would be {printed}" in text
 
 
 def test_without_work_on_data_ours_is_never_slower_than_with_it(measurements):
@@ -166,7 +166,7 @@ def test_pair_that_the_study_lacks_is_named_with_those_it_has(root, monkeypatch)
         ("aten::einsum", step_profile.OTHER),
     ],
 )
-def test_kind_of_work_is_told_by_the_operators_name(operator, kind):
+def test_kind_of_work_is_printed_by_the_operators_name(operator, kind):
     assert step_profile.kind_of(operator) == kind
 
 
@@ -195,8 +195,8 @@ def test_side_by_side_counts_the_images_of_all_copies(processes):
 
 def test_measurement_that_fails_is_named_with_its_reason(processes):
     processes("raise SystemExit('no such pair')")
-    told = pytest.raises(UserError, match=r'failed on \{"kind": "pairs", "model": "x"\}:\nno such pair')
-    with speed.Measurement({"kind": "pairs", "model": "x"}) as measurement, told:
+    printed = pytest.raises(UserError, match=r'failed on \{"kind": "pairs", "model": "x"\}:\nno such pair')
+    with speed.Measurement({"kind": "pairs", "model": "x"}) as measurement, printed:
         measurement.window(1)
 
 
@@ -250,15 +250,15 @@ def test_plain_loop_has_images_in_the_default_layout_and_ours_has_not(measured, 
 
 
 def test_a_training_waits_between_windows_and_settles_at_the_start_of_each(monkeypatch):
-    now, told = iter(range(100)), []
+    now, printed = iter(range(100)), []
     monkeypatch.setattr(measure.time, "perf_counter", lambda: next(now))
-    windows = measure.Windows(iter(["0\n", "5\n"]), lambda seconds, steps: told.append((seconds, steps)))
+    windows = measure.Windows(iter(["0\n", "5\n"]), lambda seconds, steps: printed.append((seconds, steps)))
     assert windows.open()
     asked = 1
     while not windows():
         asked += 1
     # A step takes a second, so that the first two are over the settling time; then two at least, or five seconds.
-    assert told == [(1, measure.LEAST_STEPS), (1, 5)]
+    assert printed == [(1, measure.LEAST_STEPS), (1, 5)]
     assert asked == 2 + measure.LEAST_STEPS + 2 + 5
 
 

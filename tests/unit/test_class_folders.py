@@ -48,7 +48,7 @@ NO_CHANGES = {
         b"egami"
     ),
     "a file that a desktop leaves": lambda folder: (folder / "train/owl/.DS_Store").touch(),
-    "a file beside the splits": lambda folder: (folder / "README.txt").touch(),
+    "a file next to the splits": lambda folder: (folder / "README.txt").touch(),
 }
 
 

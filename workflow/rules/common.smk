@@ -41,7 +41,7 @@ def read_configuration():
 
 
 JOBS = read_configuration()
-CONFIG, STUDY = JOBS.config, JOBS.study
+CONFIG = JOBS.config
 
 # For the words of `snakemake --report`.
 config["study"] = CONFIG.study
@@ -99,64 +99,28 @@ BEFORE_TRAINING = 10**12
 # Snakemake takes braces in this path for wildcards, even where no environment is deployed.
 CONDA = None if "{" in str(ROOT) else str(ROOT / "environment.yml")
 
-# -- a job's params and files ------------------------------------------------------------------------------------------
+# -- a job's params ----------------------------------------------------------------------------------------------------
 
 
-def script(stage):
-    """Param function: the stage's script, and the Python that runs it; never recorded, as it takes `output`.
+def params_of(stage):
+    """The params of a stage's rule. Only `job` is recorded, as all functions that take `output` are not.
 
-    That is the Python that runs Snakemake or, in an environment that Snakemake deploys, the one of that environment.
+    job: all that the job's result depends on. job_file: where it is for the script. script: the command, with the
+    Python that runs Snakemake or, in an environment that Snakemake deploys, the one of that environment. root: where
+    data/ and results/ are, if not in the working directory.
     """
     deployed = set(workflow.deployment_settings.deployment_method) & set(DeploymentMethod)
     command = ["python" if deployed else sys.executable, str(ROOT / "scripts" / f"{stage}.py")]
-    return lambda wildcards, output: command
-
-
-def fingerprint(stage):
-    """Param function: all that a job's result depends on; the one recorded param of its rule."""
-    return exit_plainly(lambda wildcards: JOBS.fingerprint(stage, dict(wildcards.items())))
-
-
-def file_of(stage):
-    """Param function: where the fingerprint is for the job's script; never recorded, as it takes `output`."""
-    return exit_plainly(lambda wildcards, output: job_file(stage, fingerprint(stage)(wildcards)))
-
-
-def root_option(wildcards, output):
-    """Param function: where data/ and results/ are, if not in the working directory; never recorded."""
-    return ["--root", PREFIX] if PREFIX else []
+    fingerprint = exit_plainly(lambda wildcards: JOBS.fingerprint(stage, dict(wildcards.items())))
+    return {
+        "job": fingerprint,
+        "job_file": lambda wildcards, output: job_file(stage, fingerprint(wildcards)),
+        "script": lambda wildcards, output: command,
+        "root": lambda wildcards, output: ["--root", PREFIX] if PREFIX else [],
+    }
 
 
 def mirror_option(wildcards, output):
     """Param function: where else to look for raw files; no part of the result, and never recorded."""
     mirror = CONFIG.datasets[wildcards.dataset].mirror
     return ["--mirror", mirror] if mirror else []
-
-
-def figure_title(wildcards, output):
-    """Param function: the figure's title, for the message; never recorded, as it takes `output`."""
-    return EXPERIMENT_FIGURES[wildcards.figure].title.lower()
-
-
-def study_files(*patterns, dataset=None):
-    """These files of every experiment of the study, or of those on one dataset."""
-    experiments = [each.names for each in STUDY if dataset in (None, each.dataset)]
-    return [pattern.format(**names) for names in experiments for pattern in patterns]
-
-
-def experiment_figures(*kinds):
-    """The figures of every experiment of the study, of these kinds (png, svg)."""
-    patterns = [
-        f"{paths.EXPERIMENT_FIGURE.replace('{figure}', name)}.{kind}" for name in EXPERIMENT_FIGURES for kind in kinds
-    ]
-    return study_files(*patterns)
-
-
-def comparison_figures():
-    """The comparisons of each of the study's datasets."""
-    return [paths.COMPARISON_FIGURE.format(dataset=dataset, figure=figure) for dataset, figure in JOBS.comparisons()]
-
-
-def all_files():
-    """Every file of the study: Snakemake rebuilds what a target lacks, but not what an earlier one was made from."""
-    return [path for job in JOBS.of_study() if job.stage not in ("download", "prepare") for path in job.outputs]

@@ -17,10 +17,7 @@ rule download:
         mem_mb=1000,
         runtime=120,
     params:
-        script=script("download"),
-        job=fingerprint("download"),
-        job_file=file_of("download"),
-        root=root_option,
+        **params_of("download"),
         mirror=mirror_option,
     message:
         "Download {wildcards.dataset}"
@@ -48,10 +45,7 @@ rule prepare:
         mem_mb=lambda wildcards, attempt: scale_by_attempt(2000, attempt),
         runtime=lambda wildcards, attempt: scale_by_attempt(30, attempt),
     params:
-        script=script("prepare"),
-        job=fingerprint("prepare"),
-        job_file=file_of("prepare"),
-        root=root_option,
+        **params_of("prepare"),
         processes=REQUESTS.prepare_processes,
     message:
         "Prepare the arrays of {wildcards.dataset}"

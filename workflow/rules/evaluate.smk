@@ -26,10 +26,7 @@ rule evaluate:
         runtime=lambda wildcards, attempt: scale_by_attempt(30, attempt),
         gpu=GPUS_PER_JOB,
     params:
-        script=script("evaluate"),
-        job=fingerprint("evaluate"),
-        job_file=file_of("evaluate"),
-        root=root_option,
+        **params_of("evaluate"),
     message:
         "Evaluate {wildcards.model} on {wildcards.dataset}, recipe {wildcards.recipe}, seed {wildcards.seed}"
     shell:

@@ -26,11 +26,8 @@ rule plot_experiment:
     resources:
         **SMALL,
     params:
-        script=script("plot_experiment"),
-        job=fingerprint("plot_experiment"),
-        job_file=file_of("plot_experiment"),
-        root=root_option,
-        title=figure_title,
+        **params_of("plot_experiment"),
+        title=lambda wildcards, output: EXPERIMENT_FIGURES[wildcards.figure].title.lower(),
     message:
         "Plot the {params.title} of {wildcards.model} on {wildcards.dataset},"
         " recipe {wildcards.recipe}, seed {wildcards.seed}"
@@ -43,8 +40,8 @@ rule plot_experiment:
 rule plot_comparison:
     """Draw one figure of the study's models on one dataset, next to each other."""
     input:
-        metrics=lambda wildcards: study_files(paths.METRICS, dataset=wildcards.dataset),
-        timing=lambda wildcards: study_files(paths.TIMING, dataset=wildcards.dataset),
+        metrics=lambda wildcards: JOBS.study_files(paths.METRICS, dataset=wildcards.dataset),
+        timing=lambda wildcards: JOBS.study_files(paths.TIMING, dataset=wildcards.dataset),
     output:
         png=report(
             paths.COMPARISON_FIGURE,
@@ -65,10 +62,7 @@ rule plot_comparison:
     resources:
         **SMALL,
     params:
-        script=script("plot_comparison"),
-        job=fingerprint("plot_comparison"),
-        job_file=file_of("plot_comparison"),
-        root=root_option,
+        **params_of("plot_comparison"),
     message:
         "Plot {wildcards.figure} of the models on {wildcards.dataset}"
     shell:

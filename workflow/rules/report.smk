@@ -4,11 +4,11 @@
 rule report:
     """Render results/report.md from the experiments of the study."""
     input:
-        metrics=study_files(paths.METRICS),
-        history=study_files(paths.HISTORY),
-        timing=study_files(paths.TIMING),
-        figures=experiment_figures("png"),
-        comparisons=comparison_figures(),
+        metrics=JOBS.study_files(paths.METRICS),
+        history=JOBS.study_files(paths.HISTORY),
+        timing=JOBS.study_files(paths.TIMING),
+        figures=JOBS.experiment_figures("png"),
+        comparisons=JOBS.comparison_files(),
     output:
         report=paths.REPORT,
         metrics=report(paths.METRICS_CSV, caption="../report/metrics.rst", category="Comparison"),
@@ -21,10 +21,7 @@ rule report:
     resources:
         **SMALL,
     params:
-        script=script("report"),
-        job=fingerprint("report"),
-        job_file=file_of("report"),
-        root=root_option,
+        **params_of("report"),
         study=lambda wildcards, output: CONFIG.study,
     message:
         "Write the report of the study"

@@ -22,10 +22,7 @@ rule summarize:
     resources:
         **SMALL,
     params:
-        script=script("summarize"),
-        job=fingerprint("summarize"),
-        job_file=file_of("summarize"),
-        root=root_option,
+        **params_of("summarize"),
     message:
         "Summarize {wildcards.model} for {wildcards.dataset}"
     shell:
@@ -57,10 +54,7 @@ rule train:
         gpu=GPUS_PER_JOB,
         processes=1,  # of one training run without a GPU; with several GPUs, there is one for each
     params:
-        script=script("train"),
-        job=fingerprint("train"),
-        job_file=file_of("train"),
-        root=root_option,
+        **params_of("train"),
     message:
         "Train {wildcards.model} on {wildcards.dataset}, recipe {wildcards.recipe}, seed {wildcards.seed}"
     shell:

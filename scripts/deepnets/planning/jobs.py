@@ -65,6 +65,30 @@ class Jobs:
                 jobs[pattern.format(**used)] = Job(stage, used)
             yield from jobs.values()
 
+    def study_files(self, *patterns: str, dataset: str | None = None) -> list[str]:
+        """These files of every experiment of the study, or of those on one dataset."""
+        names = [each.names for each in self.study if dataset in (None, each.dataset)]
+        return [pattern.format(**each) for each in names for pattern in patterns]
+
+    def experiment_figures(self, kind: str) -> list[str]:
+        """The figures of every experiment of the study, as files of a kind: "png" or "svg"."""
+        return [
+            paths.EXPERIMENT_FIGURE.format(**each.names, figure=figure) + f".{kind}"
+            for each in self.study
+            for figure in EXPERIMENT_FIGURES
+        ]
+
+    def comparison_files(self) -> list[str]:
+        """The comparisons of each of the study's datasets."""
+        return [paths.COMPARISON_FIGURE.format(dataset=name, figure=figure) for name, figure in self.comparisons()]
+
+    def result_files(self) -> list[str]:
+        """Every file of the study below results/.
+
+        As targets: Snakemake rebuilds a target that is missing, but not a file that one was made from.
+        """
+        return [path for job in self.of_study() for path in job.outputs if path.startswith("results/")]
+
     def comparisons(self) -> Iterator[tuple[str, str]]:
         """Dataset and figure of each comparison of the study whose condition is met."""
         for dataset in dict.fromkeys(each.dataset for each in self.study):

@@ -1,0 +1,74 @@
+"""The jobs of a study, and the files that they read and write."""
+
+import json
+
+import pytest
+
+from deepnets.config.loader import load_config
+from deepnets.planning.jobs import Jobs
+from deepnets.utils.errors import UserError
+
+EXPERIMENT = {"dataset": "digits", "model": "resnet50", "recipe": "quick", "seed": "0"}
+
+
+@pytest.fixture(scope="module")
+def jobs(root):
+    return Jobs(load_config(root / "config.yaml"), root)
+
+
+def test_files_of_the_study_are_those_of_its_experiments_in_their_order(jobs):
+    networks = ("vgg16", "inception_v3", "resnet50", "mobilenet_v2")
+    expected = [f"results/digits/{network}/quick/seed0/metrics.json" for network in networks]
+    pattern = "results/{dataset}/{model}/{recipe}/seed{seed}/metrics.json"
+    assert jobs.study_files(pattern) == jobs.study_files(pattern, dataset="digits") == expected
+    assert jobs.study_files(pattern, dataset="mnist") == []
+
+
+def test_every_experiment_has_every_figure(jobs):
+    figures = jobs.experiment_figures("png")
+    assert len(figures) == 8
+    assert figures[1] == "results/digits/vgg16/quick/seed0/figures/confusion_matrix.png"
+
+
+def test_results_of_the_study_are_all_outputs_below_results(jobs):
+    files = jobs.result_files()
+    assert len(files) == len(set(files))
+    assert set(jobs.comparison_files()) | {"results/report.md", "results/digits/vgg16/summary.txt"} < set(files)
+    assert all(path.startswith("results/") for path in files)
+
+
+def test_stages_come_in_the_order_of_the_work(jobs):
+    stages = list(dict.fromkeys(job.stage for job in jobs.of_study()))
+    first, last = ["download", "prepare", "summarize", "train", "evaluate"], "report"
+    assert stages == [*first, "plot_experiment", "plot_comparison", last]
+
+
+def test_fingerprint_of_training_holds_settings_and_code_and_nothing_of_the_machine(jobs):
+    fingerprint = json.loads(jobs.fingerprint("train", EXPERIMENT))
+    assert fingerprint.keys() == {"code", "experiment", "spec"}
+    assert fingerprint["spec"].keys() == {"dataset", "model", "recipe", "seed"}
+    assert "scripts/deepnets/models/resnet50.py" in fingerprint["code"]
+    assert "scripts/deepnets/models/vgg16.py" not in fingerprint["code"]
+
+
+def test_fingerprints_are_the_same_wherever_results_are(root, jobs, tmp_path):
+    elsewhere = Jobs(jobs.config, root, tmp_path)
+    for job in jobs.of_study():
+        assert elsewhere.fingerprint(job.stage, job.wildcards) == jobs.fingerprint(job.stage, job.wildcards)
+
+
+@pytest.mark.parametrize(
+    ("stage", "wildcards", "message"),
+    [
+        ("prepare", {"dataset": "digit"}, "unknown dataset 'digit'; did you mean 'digits'?"),
+        ("summarize", {"dataset": "digits", "model": "resnet5"}, "unknown model 'resnet5'"),
+        ("train", EXPERIMENT | {"recipe": "quik"}, "unknown recipe"),
+        ("train", EXPERIMENT | {"seed": "x"}, "seed must be a whole number"),
+        ("plot_experiment", EXPERIMENT | {"figure": "curves"}, "unknown figure 'curves'"),
+        ("plot_comparison", {"dataset": "svhn", "figure": "accuracy"}, "no experiment on svhn; add one to config.yaml"),
+        ("report", {"study": "dem"}, "unknown study"),
+    ],
+)
+def test_unknown_name_is_refused_with_what_to_do(jobs, stage, wildcards, message):
+    with pytest.raises(UserError, match=message.replace("?", r"\?")):
+        jobs.fingerprint(stage, wildcards)
