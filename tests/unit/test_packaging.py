@@ -205,7 +205,10 @@ def test_setup_refuses_a_python_out_of_range_in_one_line(make):
 @needs_make
 def test_report_runs_the_study_of_config_yaml_unless_another_is_named(make):
     make("report")
-    assert make.calls().splitlines()[-1] == "-m snakemake results/report.md all --cores 4"
+    assert make.calls().splitlines()[-2:] == [
+        "-m snakemake results/report.md all --cores 4",
+        "scripts/show_report.py",
+    ]
     make("report", "STUDY=paper", "CORES=2")
     assert "-m snakemake results/report.md all --cores 2 --config study=paper" in make.calls()
 
