@@ -31,30 +31,30 @@ from deepnets.training.trainer import Interrupted, Trainer
 from deepnets.utils.command_line import run
 from deepnets.utils.errors import UserError
 
-WAYS = ("plain", "ours", "ceiling")
+VARIANTS = ("plain", "ours", "ceiling")
 # The first steps of a window, at least one, are not measured: caches are cold, and the plain loop's workers have
 # prepared two batches each in the meantime.
 SETTLING_STEPS, SETTLING_SECONDS = 4, 1.5
 LEAST_STEPS = 2  # are measured, however long they take
 
 
-class Windows:
-    """Called after every step, it tells whether to stop; it measures in windows, one for each order.
+class TimedWindows:
+    """Called after every step, it tells whether to stop; it measures in windows, one for each request.
 
     Args:
-        orders: lines, each the seconds that a window's measured steps should take. Training waits for the
+        requests: lines, each the seconds that a window's measured steps should take. Training waits for the
             next one, and stops after the last.
-        tell: called after each window with the mean seconds of its measured steps, and their number.
+        report: called after each window with the mean seconds of its measured steps, and their number.
     """
 
-    def __init__(self, orders: Iterator[str], tell: Callable[[float, int], None]):
-        self.orders, self.tell = orders, tell
+    def __init__(self, requests: Iterator[str], report: Callable[[float, int], None]):
+        self.requests, self.report = requests, report
 
     def open(self) -> bool:
-        """Wait for an order and begin its window; False if no order comes. Call it once before training."""
-        order = next(self.orders, None)
-        self.seconds, self.times = float(order or 0), [time.perf_counter()]
-        return order is not None
+        """Wait for a request and begin its window; False if no request comes. Call it once before training."""
+        request = next(self.requests, None)
+        self.seconds, self.times = float(request or 0), [time.perf_counter()]
+        return request is not None
 
     def __call__(self) -> bool:
         self.times.append(time.perf_counter())
@@ -62,7 +62,7 @@ class Windows:
         steps = len(self.times) - 1 - start
         if steps < LEAST_STEPS or self.times[-1] - self.times[start] < self.seconds:
             return False
-        self.tell((self.times[-1] - self.times[start]) / steps, steps)
+        self.report((self.times[-1] - self.times[start]) / steps, steps)
         return not self.open()
 
     def _settled(self, step: int) -> bool:
@@ -72,21 +72,21 @@ class Windows:
 class Epoch:
     """Called after every step, it tells whether to stop; it measures an epoch of so many steps from its start."""
 
-    def __init__(self, orders: Iterator[str], tell: Callable[[float, int], None], steps: int):
-        self.orders, self.tell, self.steps = orders, tell, steps
+    def __init__(self, requests: Iterator[str], report: Callable[[float, int], None], steps: int):
+        self.requests, self.report, self.steps = requests, report, steps
         self.done = 0
 
     def open(self) -> bool:
-        """Wait for an order of any length and begin; False if no order comes."""
-        order = next(self.orders, None)
+        """Wait for a request of any length and begin; False if no request comes."""
+        request = next(self.requests, None)
         self.start = time.perf_counter()
-        return order is not None
+        return request is not None
 
     def __call__(self) -> bool:
         self.done += 1
         if self.done < self.steps:
             return False
-        self.tell((time.perf_counter() - self.start) / self.steps, self.steps)
+        self.report((time.perf_counter() - self.start) / self.steps, self.steps)
         return True
 
 
@@ -167,8 +167,8 @@ def measure(
     images: int = 4096,
     precision: str = "auto",
     epoch: bool = False,
-    orders: Iterator[str] = sys.stdin,
-    tell: Callable[[dict], None] = lambda result: print(json.dumps(result), flush=True),
+    requests: Iterator[str] = sys.stdin,
+    report: Callable[[dict], None] = lambda result: print(json.dumps(result), flush=True),
 ) -> None:
     """Train on random images and time the steps, window by window.
 
@@ -180,8 +180,8 @@ def measure(
         images: number of training images.
         precision: of ours and the ceiling; the plain loop has float32.
         epoch: the one window is a whole epoch, the start of the plain loop's workers included.
-        orders: a line for each window, its seconds.
-        tell: called after each window with {"ms_per_image": mean over its steps, "steps": their number,
+        requests: a line for each window, its seconds.
+        report: called after each window with {"ms_per_image": mean over its steps, "steps": their number,
             "peak_memory_mb": of this process so far, "precision", "batch": images a step}.
     """
     sizes = {"batch_size": batch_size} if batch_size else {}
@@ -197,11 +197,11 @@ def measure(
         trainer = job.trainer(ConstantBatch if way == "ceiling" else Trainer, threads)
         device = trainer.device
 
-    def tell_of(seconds: float, steps: int) -> None:
+    def report_of(seconds: float, steps: int) -> None:
         result = {"ms_per_image": 1e3 * seconds / batch, "steps": steps, "batch": batch}
-        tell(result | {"peak_memory_mb": round(device.peak_memory_mb()), "precision": device.precision})
+        report(result | {"peak_memory_mb": round(device.peak_memory_mb()), "precision": device.precision})
 
-    clock = Epoch(orders, tell_of, images // batch) if epoch else Windows(orders, tell_of)
+    clock = Epoch(requests, report_of, images // batch) if epoch else TimedWindows(requests, report_of)
     if not clock.open():
         return
     if way == "plain":

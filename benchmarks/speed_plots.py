@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from deepnets.figures.style import applied, model_style, save
 from deepnets.models import display_name
 
-WAYS = {
+VARIANTS = {
     "plain": ("plain loop", "#888888"),
     "ours": ("ours", "#CC3311"),
     "ceiling": ("ceiling: no data work", "#004488"),
@@ -34,7 +34,7 @@ def pairs(measured: pd.DataFrame) -> Figure:
     """Per pair the three ways, with the least and the most of the rounds."""
     figure, axes = _figure(1, (7.2, 3.4))
     places = _name_pairs(axes[0], measured)
-    for way, (label, color) in WAYS.items():
+    for way, (label, color) in VARIANTS.items():
         rounds = measured[measured["way"] == way].groupby(["dataset", "model"], sort=False)["ms_per_image"]
         middle = rounds.median()
         errors = [middle - rounds.min(), rounds.max() - middle]
@@ -93,7 +93,7 @@ def images(measured: pd.DataFrame) -> Figure:
     """Seconds of an epoch against the number of training images, a line per way."""
     figure, axes = _figure(1, (4.6, 3.4))
     for way, rows in measured.groupby("way", sort=False):
-        label, color = WAYS[way]
+        label, color = VARIANTS[way]
         middle = rows.groupby("images")["ms_per_image"].median()
         seconds = middle * middle.index / 1e3
         axes[0].plot(seconds.index, seconds, "o-", color=color, label=label)

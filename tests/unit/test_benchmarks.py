@@ -223,7 +223,7 @@ def measured(monkeypatch, root, tmp_path):
     def run(way, dataset, **changes):
         job = {"way": way, "dataset": dataset, "model": "mobilenet_v2", "threads": 1, "batch_size": 4} | changes
         results = []
-        measure.measure(**job, images=4 * STEPS, epoch=True, orders=iter(["0"]), tell=results.append)
+        measure.measure(**job, images=4 * STEPS, epoch=True, requests=iter(["0"]), report=results.append)
         return results[0], len(taken), inputs, precisions
 
     return run
@@ -252,7 +252,7 @@ def test_plain_loop_has_images_in_the_default_layout_and_ours_has_not(measured, 
 def test_a_training_waits_between_windows_and_settles_at_the_start_of_each(monkeypatch):
     now, printed = iter(range(100)), []
     monkeypatch.setattr(measure.time, "perf_counter", lambda: next(now))
-    windows = measure.Windows(iter(["0\n", "5\n"]), lambda seconds, steps: printed.append((seconds, steps)))
+    windows = measure.TimedWindows(iter(["0\n", "5\n"]), lambda seconds, steps: printed.append((seconds, steps)))
     assert windows.open()
     asked = 1
     while not windows():

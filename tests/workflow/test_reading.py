@@ -12,7 +12,8 @@ pytestmark = pytest.mark.slow  # whoever comes first builds the study
 
 METRICS = "results/shapes/small/gentle/seed0/metrics.json"
 # Snakemake's own notes of each call.
-OWN_NOTES = (".snakemake/log", ".snakemake/iocache", ".snakemake/locks")
+OWN_NOTES = (".snakemake/log", ".snakemake/iocache")
+LOCK = ".snakemake/locks/0.output.lock"
 
 READING = {
     "dry run": ("--dry-run",),
@@ -33,7 +34,8 @@ READING = {
 def damaged_study(study: Path) -> Path:
     """A finished study with a corrupted file, and with the lock of a run that was killed."""
     (study / METRICS).write_text("{}")
-    (study / ".snakemake/locks").mkdir(exist_ok=True)
+    (study / LOCK).parent.mkdir(exist_ok=True)
+    (study / LOCK).write_text("results/report.md\n")
     return study
 
 
@@ -79,6 +81,7 @@ def test_dry_run_says_what_a_real_run_repairs_and_the_real_run_repairs_it(damage
     done = snakemake(damaged_study)
     assert done.returncode == 0, done.stdout
     assert f"{METRICS}: moved to {METRICS}.damaged" in done.stdout
+    assert f"{LOCK}: left by a run that was killed; removed" in done.stdout
     assert (damaged_study / f"{METRICS}.damaged").read_text() == "{}"
     assert hashlib.sha256((damaged_study / "results/metrics.csv").read_bytes()).hexdigest() == whole
     assert "Nothing to be done" in snakemake(damaged_study).stdout
