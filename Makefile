@@ -44,7 +44,7 @@ $(INSTALLED): requirements.txt
 	@touch $@
 
 report: setup  ## Run the study and write results/report.md (CORES=4, STUDY=demo)
-	@case '$(CORES)' in *[!0-9]*|''|0) \
+	@case '$(CORES)' in *[!0-9]*|''|0*) \
 		echo "make: CORES='$(CORES)' must be a number of cores from 1 up; write: make report CORES=2" >&2; exit 2;; esac
 	$(VENV)/python -m snakemake results/report.md all --cores $(CORES) $(if $(STUDY),--config 'study=$(STUDY)')
 	@$(VENV)/python scripts/show_report.py

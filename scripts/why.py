@@ -6,13 +6,13 @@
 jobs after them follow. It also names training runs by another version of torch, which stay as they are.
 """
 
-import argparse
 from collections import defaultdict
 from importlib import metadata
 from pathlib import Path
 
+from deepnets.planning.job_files import CODE_ROOT, load_working_config
 from deepnets.utils import paths
-from deepnets.utils.command_line import run
+from deepnets.utils.command_line import argument_parser, run
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import read_json
 
@@ -20,18 +20,15 @@ NAMED = 3  # jobs of one reason are named; the others are counted
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__, log=False)
     parser.add_argument("--study", help="a study of config.yaml (default: the one that it names)")
     args = parser.parse_args(argv)
 
-    from deepnets.config.loader import (
-        load_config,  # here, so that `run` reports a mistake in a user's network
-    )
-    from deepnets.planning.jobs import Jobs
+    from deepnets.planning.jobs import Jobs  # here, so that `run` reports a mistake in a user's network
     from deepnets.planning.staleness import reasons
 
-    config = load_config("config.yaml", {"study": args.study} if args.study else {})
-    jobs = Jobs(config, Path(__file__).resolve().parent.parent)
+    config = load_working_config({"study": args.study} if args.study else {})
+    jobs = Jobs(config, CODE_ROOT)
     stale = defaultdict(list)
     for job, why in reasons(jobs):
         stale[job.stage, why].append(job.outputs[0])

@@ -9,6 +9,7 @@ import pytest
 from deepnets.planning.job import NAMES, parse_name
 from deepnets.planning.job_files import job_file, job_parser, load_job, write_job_file
 from deepnets.utils.errors import UserError
+from deepnets.utils.files import canonical_json
 
 EXPERIMENT = {"dataset": "digits", "model": "resnet50", "recipe": "quick", "seed": "0"}
 
@@ -76,9 +77,21 @@ def test_job_by_name_is_the_workflow_s_to_the_last_letter(root, monkeypatch):
     assert by_name == json.loads(planned)
 
 
-def test_missing_file_says_to_plan_again(tmp_path):
-    with pytest.raises(UserError, match=r"gone\.json: the file is missing; config\.yaml or the code has changed"):
-        load_job("report", arguments("report", "demo", "--job", str(tmp_path / "gone.json")))
+def test_line_of_a_planned_job_runs_by_hand_as_long_as_config_yaml_gives_the_same_job(root, monkeypatch):
+    """A dry run prints the file's name and does not write it."""
+    monkeypatch.chdir(root)
+    name = "digits/resnet50/quick/seed0"
+    by_name, _ = load_job("train", arguments("train", name))
+    planned = job_file("train", canonical_json(by_name))
+    assert not Path(planned).exists()
+    assert load_job("train", arguments("train", name, "--job", planned))[0] == by_name
+
+
+def test_line_of_another_configuration_says_to_plan_again(root, monkeypatch):
+    monkeypatch.chdir(root)
+    message = r"gone\.json: the file is missing, and config\.yaml or the code has changed since this job was planned"
+    with pytest.raises(UserError, match=message):
+        load_job("report", arguments("report", "demo", "--job", "gone.json"))
 
 
 def test_damaged_file_is_named(tmp_path):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from deepnets.utils import paths
 from deepnets.utils.files import canonical_json, sha256_text
 
 
@@ -28,7 +29,7 @@ class Experiment:
     @property
     def directory(self) -> str:
         """The folder of its results, relative to the working directory."""
-        return f"results/{self.dataset}/{self.model}/{self.recipe}/seed{self.seed}"
+        return paths.EXPERIMENT.format(**self.names)
 
 
 def spec_sha256(spec: dict) -> str:

@@ -61,7 +61,7 @@ def evaluate_experiment(
     """
     log_to(log)
     disable_malloc_trim()
-    with acquire_gpus(gpus):
+    with acquire_gpus(gpus, experiment_name(job["experiment"])):
         _evaluate(job, data, summary, Path(output), threads, gpus)
 
 

@@ -20,6 +20,7 @@ SCRIPTS = "scripts"  # where scripts find their modules, below the repository's 
 
 # What can change no result, and so makes none stale: where files are, what messages say, how a job is planned.
 IGNORED_MODULES = (
+    "deepnets.models._about",
     "deepnets.planning",
     "deepnets.utils.command_line",
     "deepnets.utils.errors",

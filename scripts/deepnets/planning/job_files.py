@@ -3,13 +3,16 @@
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deepnets.planning.job import NAMES, parse_name
 from deepnets.utils import paths
 from deepnets.utils.command_line import argument_parser
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import sha256_text, write_text
+
+if TYPE_CHECKING:
+    from deepnets.config.schema import Config
 
 CODE_ROOT = Path(__file__).resolve().parents[3]
 
@@ -44,26 +47,43 @@ def job_parser(docstring: str | None, stage: str) -> argparse.ArgumentParser:
 def load_job(stage: str, args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, str]]:
     """Read what a job depends on, from `args.job` or, where that is left out, from config.yaml.
 
+    Only a real run writes the files, and the next one removes them. For the line of a planned or an earlier job,
+    config.yaml serves as well, as long as it still gives the same job.
+
     Returns:
         the decoded fingerprint, {"code": ..., "spec": ..., ...}; and the job's wildcards, from its name.
 
     Raises:
-        UserError: the name or the configuration is wrong, or the file is missing.
+        UserError: the name or the configuration is wrong, or the file is of another configuration or other code.
     """
     wildcards = parse_name(stage, args.name)
-    if args.job is None:
-        from deepnets.config.loader import load_config  # takes a third of a second, which the workflow's jobs save
-        from deepnets.planning.jobs import Jobs
-
-        config_file = Path("config.yaml")
-        config = load_config(config_file if config_file.exists() else CODE_ROOT / "config.yaml")
-        return json.loads(Jobs(config, CODE_ROOT, args.root).fingerprint(stage, wildcards)), wildcards
-    try:
-        return json.loads(args.job.read_text(encoding="utf-8")), wildcards
-    except FileNotFoundError:
+    if args.job is not None and args.job.exists():
+        try:
+            return json.loads(args.job.read_text(encoding="utf-8")), wildcards
+        except ValueError as error:
+            raise UserError(f"{args.job}: damaged, not JSON ({error}); start Snakemake again") from None
+    fingerprint = _fingerprint_of_config(stage, wildcards, args.root)
+    if args.job is not None and Path(job_file(stage, fingerprint)).name != args.job.name:
         raise UserError(
-            f"{args.job}: the file is missing; config.yaml or the code has changed since this run was planned: start"
-            " Snakemake again"
-        ) from None
-    except ValueError as error:
-        raise UserError(f"{args.job}: damaged, not JSON ({error}); start Snakemake again") from None
+            f"{args.job}: the file is missing, and config.yaml or the code has changed since this job was planned;"
+            " start Snakemake again, or leave out --job"
+        )
+    return json.loads(fingerprint), wildcards
+
+
+def _fingerprint_of_config(stage: str, wildcards: dict[str, str], root: Path) -> str:
+    from deepnets.planning.jobs import Jobs  # these take a third of a second, which the workflow's jobs save
+
+    return Jobs(load_working_config(), CODE_ROOT, root).fingerprint(stage, wildcards)
+
+
+def load_working_config(overrides: dict[str, Any] | None = None) -> "Config":
+    """Read the working directory's config.yaml or, if there is none, the repository's.
+
+    Raises:
+        UserError: with all mistakes in it, a line each.
+    """
+    from deepnets.config.loader import load_config
+
+    own = Path("config.yaml")
+    return load_config(own if own.exists() else CODE_ROOT / "config.yaml", overrides)

@@ -49,7 +49,8 @@ class Requests:
     def train_priority(self, wildcards: Mapping[str, str]) -> int:
         """The longest training run first, so that the cores finish together."""
         experiment = self.jobs.experiment(**wildcards)
-        return round(core_seconds(*self._spec_and_shape(experiment), self._usual_images(experiment.dataset)))
+        images = self.jobs.config.datasets[experiment.dataset].usual_train_images
+        return round(core_seconds(*self._spec_and_shape(experiment), images))
 
     def train_memory_mb(self, wildcards: Mapping[str, str], attempt: int) -> int:
         """Memory of a training run in MB (of the host: on a GPU, the activations are in the GPU's memory)."""
@@ -78,7 +79,7 @@ class Requests:
         jobs of one thread never leave. They run at the lowest priority instead, on what the other jobs leave idle. On a
         cluster they are the job's threads: `--set-threads prepare=8`.
         """
-        if self.jobs.config.datasets[wildcards["dataset"]].source != "folder":
+        if not self.jobs.config.datasets[wildcards["dataset"]].decodes_files:
             return 1  # arrays only have to be copied
         return max(threads, 1 if self.on_cluster else min(MOST_DECODERS, self.cores))
 
@@ -100,11 +101,7 @@ class Requests:
             info = (self.jobs.root / paths.DATASET_INFO.format(dataset=dataset)).read_text(encoding="utf-8")
             return json.loads(info)["splits"]["train"]
         except (OSError, ValueError, KeyError):
-            return self._usual_images(dataset)
-
-    def _usual_images(self, dataset: str) -> int:
-        """How many images a dataset like this trains on: as many as MNIST, but for scikit-learn's digits."""
-        return 1_437 if self.jobs.config.datasets[dataset].source == "sklearn_digits" else 60_000
+            return self.jobs.config.datasets[dataset].usual_train_images
 
 
 def scale_by_attempt(amount: int, attempt: int) -> int:

@@ -108,7 +108,7 @@ def train_experiment(
     log_to(log)
     if not gpus and torch.cuda.is_available():
         LOG.info(GPU_NOT_REQUESTED, run.name)
-    with acquire_gpus(gpus) as acquired:
+    with acquire_gpus(gpus, run.name) as acquired:
         if (gpus or processes) > 1:
             with exclusive(run.output):
                 pass  # wait here: if the main process waited for the folder, the others would time out

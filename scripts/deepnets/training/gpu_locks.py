@@ -22,7 +22,7 @@ LOCKS = Path(os.environ.get("DEEPNETS_LOCKS", "/tmp"))
 
 
 @contextlib.contextmanager
-def acquire_gpus(count: int) -> Iterator[list[str]]:
+def acquire_gpus(count: int, name: str) -> Iterator[list[str]]:
     """Lock `count` GPUs for this process and its children, and wait until they are free; call before CUDA is used.
 
     CUDA_VISIBLE_DEVICES is set to these GPUs. Numbers are those of nvidia-smi, as CUDA's own follow the speed. Without
@@ -40,7 +40,7 @@ def acquire_gpus(count: int) -> Iterator[list[str]]:
         return
     if count > len(names):
         raise UserError(f"--gpus {count}: there are {len(names)} here ({', '.join(names)}); ask for fewer.")
-    locks = _wait_for(count, names)
+    locks = _wait_for(count, names, name)
     os.environ |= {"CUDA_VISIBLE_DEVICES": ",".join(locks), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     try:
         yield list(locks)
@@ -48,14 +48,14 @@ def acquire_gpus(count: int) -> Iterator[list[str]]:
         _release(locks)
 
 
-def _wait_for(count: int, names: list[str]) -> dict[str, FileLock]:
+def _wait_for(count: int, names: list[str], name: str) -> dict[str, FileLock]:
     """The locks of `count` GPUs, by name."""
     uuids = installed_gpus()
     files = {name: LOCKS / f"deepnets-gpu-{_identity(name, uuids).replace('/', '-')}.lock" for name in names}
     waited = False
     while len(locks := _try_to_lock(count, files)) < count:
         if not waited:
-            LOG.info("waiting for a GPU: all are in use (%s)", ", ".join(map(str, files.values())))
+            LOG.info("%s: waiting for a GPU: all are in use (%s)", name, ", ".join(map(str, files.values())))
             waited = True
         time.sleep(random.uniform(0.5, 1.5))  # random, so that two jobs that need the same GPUs do not collide forever
     return locks

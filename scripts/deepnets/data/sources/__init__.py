@@ -88,6 +88,16 @@ class DatasetOptions(StrictModel):
         return None
 
     @property
+    def decodes_files(self) -> bool:
+        """Whether preparing decodes image files, which several processes do sooner."""
+        return False
+
+    @property
+    def usual_train_images(self) -> int:
+        """How many training images to assume until the dataset is prepared: as many as MNIST has."""
+        return 60_000
+
+    @property
     def own_files(self) -> str | None:
         """The folder or archive that the user must supply; None where the images can be downloaded."""
         return None

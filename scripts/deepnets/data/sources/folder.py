@@ -57,6 +57,10 @@ class Options(DatasetOptions):
     def own_files(self) -> str | None:
         return None if "://" in (self.mirror or "") else self.path
 
+    @property
+    def decodes_files(self) -> bool:
+        return True
+
     def raw_spec(self) -> dict:
         spec = {"source": self.source, "path": self.path}
         return spec if self.sha256 is None else {**spec, "sha256": self.sha256}

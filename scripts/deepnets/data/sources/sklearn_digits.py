@@ -35,6 +35,10 @@ class Options(DatasetOptions):
     def native_flips(self) -> bool:
         return False  # a mirrored 2 is not a digit
 
+    @property
+    def usual_train_images(self) -> int:
+        return 1_437
+
     def raw_spec(self) -> dict:
         return {"source": self.source}
 
