@@ -52,37 +52,44 @@ def write_experiment(
     directory = results / dataset / model / recipe / f"seed{seed}"
     classes = classes or [str(digit) for digit in range(10)]
     architecture = architecture or (model if model in ARCHITECTURES else "resnet50")
-    parameters, size_mb = ARCHITECTURES[architecture]
     spec = {
         "dataset": {"source": dataset, "horizontal_flip": flips},
         "model": {"architecture": architecture},
         "recipe": {**RECIPE, "epochs": epochs, "lr": lr},
         "seed": seed,
     }
-    write_json(
-        directory / "metrics.json",
-        {
-            "schema_version": 1,
-            "experiment": {"dataset": dataset, "model": model, "recipe": recipe, "seed": seed},
-            "spec": spec,
-            "spec_sha256": sha256_text(canonical_json(spec)),
-            "classes": classes,
-            "model": {
-                "parameters": parameters,
-                "trainable_parameters": parameters,
-                "mult_adds": 10**8,
-                "size_mb": size_mb,
-                "weights_mb": parameters * 4 / 1e6,
-                "input_size": [1, 1, 28, 28],
-            },
-            "train": {"n": 1293, "loss": 0.01447, "accuracy": 0.9958},
-            "validation": {"n": 144, "loss": 0.05, "accuracy": accuracy},
-            "test": _test_metrics(rng, accuracy, n_test, classes),
-            "warnings": warnings or [],
-        },
-    )
+    metrics = {
+        "schema_version": 1,
+        "experiment": {"dataset": dataset, "model": model, "recipe": recipe, "seed": seed},
+        "spec": spec,
+        "spec_sha256": sha256_text(canonical_json(spec)),
+        "classes": classes,
+        "model": _network_facts(architecture),
+        "train": {"n": 1293, "loss": 0.01447, "accuracy": 0.9958},
+        "validation": {"n": 144, "loss": 0.05, "accuracy": accuracy},
+        "test": _test_metrics(rng, accuracy, n_test, classes),
+        "warnings": warnings or [],
+    }
+    write_json(directory / "metrics.json", metrics)
     _write_history(directory / "history.csv", rng, accuracy, epochs, wall_seconds)
-    timing = {
+    write_json(directory / "timing.json", _timing(device_name, threads, epochs, wall_seconds))
+    return directory
+
+
+def _network_facts(architecture: str) -> dict:
+    parameters, size_mb = ARCHITECTURES[architecture]
+    return {
+        "parameters": parameters,
+        "trainable_parameters": parameters,
+        "mult_adds": 10**8,
+        "size_mb": size_mb,
+        "weights_mb": parameters * 4 / 1e6,
+        "input_size": [1, 1, 28, 28],
+    }
+
+
+def _timing(device_name: str, threads: int, epochs: int, wall_seconds: float) -> dict:
+    return {
         "device": "cpu",
         "device_name": device_name,
         "precision": "fp32",
@@ -96,8 +103,6 @@ def write_experiment(
         "resumed_from_epochs": [],
         "versions": {"python": "3.12.1", "torch": "2.15.0"},
     }
-    write_json(directory / "timing.json", timing)
-    return directory
 
 
 def _test_metrics(rng: np.random.Generator, accuracy: float, n: int, classes: list[str]) -> dict:
