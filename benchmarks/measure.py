@@ -1,9 +1,9 @@
-"""Measure one way to train one network, in a process of its own: it prints a line of JSON for each line that it reads.
+"""Measure how one variant trains one network, in its own process: it prints a line of JSON for each line it reads.
 
     export PYTHONPATH=scripts
     echo 8 | python benchmarks/measure.py '{"way": "ours", "dataset": "mnist", "model": "resnet50", "threads": 2}'
 
-A line asks for a window of so many seconds; between windows, training waits. So several processes can take turns on one
+A line asks for a window of n seconds; between windows, training waits. So several processes can take turns on one
 machine, as in `make bench`. Networks, batch sizes and augmentation are those of config.yaml's study `paper`, always at
 full image size. Images are random: arithmetic takes as long on any pixels, and nothing is downloaded.
 """
@@ -39,7 +39,7 @@ LEAST_STEPS = 2  # are measured, however long they take
 
 
 class TimedWindows:
-    """Called after every step, it tells whether to stop; it measures in windows, one for each request.
+    """Called after every step, it returns whether to stop; it measures in windows, one for each request.
 
     Args:
         requests: lines, each the seconds that a window's measured steps should take. Training waits for the
@@ -70,7 +70,7 @@ class TimedWindows:
 
 
 class Epoch:
-    """Called after every step, it tells whether to stop; it measures an epoch of so many steps from its start."""
+    """Called after every step, it returns whether to stop; it measures an epoch of n steps from its start."""
 
     def __init__(self, requests: Iterator[str], report: Callable[[float, int], None], steps: int):
         self.requests, self.report, self.steps = requests, report, steps
@@ -125,7 +125,7 @@ class Job:
 
     @classmethod
     def of(cls, dataset: str, model: str, images: int, **changes: object) -> "Job":
-        """The pair's job on so many images, with changes to its recipe."""
+        """Return the pair's job on n images, with changes to its recipe."""
         config = load_config("config.yaml")
         specs = {(e.dataset, e.model): e.spec for e in config.experiments("paper")}
         if (dataset, model) not in specs:

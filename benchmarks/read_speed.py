@@ -1,4 +1,4 @@
-"""Measure how fast random batches of images are read from a disk, in four ways: a part of `make bench-scale`.
+"""Measure how fast random batches of images are read from a disk, in four variants: a part of `make bench-scale`.
 
     PYTHONPATH=scripts python benchmarks/read_speed.py --output results --gigabytes 3
 
@@ -31,7 +31,7 @@ MEMORY = "from memory, a second time"
 
 
 def draw(path: Path, gigabytes: float) -> None:
-    """Write a .npy file of so many gigabytes of images."""
+    """Write a .npy file of n gigabytes of images."""
     block = np.random.default_rng(0).integers(256, size=(500, SIDE, SIDE, 3), dtype=np.uint8)
     blocks = max(BATCH * BATCHES // len(block) + 1, round(gigabytes * 1e9 / block.nbytes))
     with open(path, "wb") as file:
@@ -75,7 +75,7 @@ def bytes_read() -> int:
 
 
 def table(measured: pd.DataFrame) -> str:
-    """A row per way."""
+    """Return the table, a row per variant."""
     rows = [
         [row.way, f"{row.us_per_image:,.0f}", f"{1e6 / row.us_per_image:,.0f}", f"{row.kb_per_image:,.0f}"]
         for row in measured.itertuples()

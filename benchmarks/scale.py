@@ -72,7 +72,7 @@ def measure(command: list[str], folder: Path, **variables: str) -> tuple[dict, s
 
 
 def scale(experiments: int, folder: Path, cores: int) -> list[dict]:
-    """Measure everything for a study of so many experiments; a dict for each command, in order."""
+    """Measure everything for a study of n experiments; a dict for each command, in order."""
     scale_study.checkout(ROOT, folder)
     scale_study.configure(folder / "config.yaml", experiments)
     jobs = Jobs(load_config(folder / "config.yaml"), folder, folder)

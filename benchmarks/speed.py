@@ -46,15 +46,15 @@ def pairs_of(experiments: list[Experiment]) -> list[tuple[str, str]]:
 
 
 def plan(pairs: list[tuple[str, str]], cores: int, rounds: int) -> list[tuple[list[dict], int]]:
-    """Jobs that take turns, and for how many rounds; a job's `kind` says for which table or figure."""
+    """Jobs that take turns, and for how many rounds; a job's `kind` names its table or figure."""
     return [*((compared(*pair, cores), rounds) for pair in pairs), *(([job], 1) for job in explored(pairs, cores))]
 
 
 def compared(dataset: str, model: str, cores: int) -> list[dict]:
-    """The three ways of a pair; and ours as often as there are cores, with a thread each."""
+    """Return the three variants of a pair, and one-thread copies of ours, one for each core."""
     job = {"dataset": dataset, "model": model}
-    ways = [{"kind": "pairs", **job, "way": way, "threads": cores} for way in ("plain", "ours", "ceiling")]
-    return [*ways, {"kind": "threads", **job, "way": "ours", "threads": 1, "copies": cores}]
+    variants = [{"kind": "pairs", **job, "way": way, "threads": cores} for way in ("plain", "ours", "ceiling")]
+    return [*variants, {"kind": "threads", **job, "way": "ours", "threads": 1, "copies": cores}]
 
 
 def explored(pairs: list[tuple[str, str]], cores: int) -> list[dict]:

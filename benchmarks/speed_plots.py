@@ -31,7 +31,7 @@ def draw_all(measurements: pd.DataFrame, folder: Path) -> None:
 
 
 def pairs(measured: pd.DataFrame) -> Figure:
-    """Per pair the three ways, with the least and the most of the rounds."""
+    """Draw the three variants of each pair, with the least and the most of the rounds."""
     figure, axes = _figure(1, (7.2, 3.4))
     places = _name_pairs(axes[0], measured)
     for way, (label, color) in VARIANTS.items():
@@ -55,8 +55,8 @@ def threads(measured: pd.DataFrame) -> Figure:
     """Per pair: one thread alone, all threads on one training run, and as many one-thread runs side by side."""
     figure, axes = _figure(1, (7.2, 3.8))
     places = _name_pairs(axes[0], measured)
-    ways = measured.fillna({"copies": 1}).groupby(["copies", "threads"])
-    for offset, ((copies, number), chosen) in enumerate(ways):
+    variants = measured.fillna({"copies": 1}).groupby(["copies", "threads"])
+    for offset, ((copies, number), chosen) in enumerate(variants):
         middle = chosen.groupby(["dataset", "model"], sort=False)["ms_per_image"].median()
         label = f"{int(copies)} training runs, 1 thread each" if copies > 1 else f"1 training run, threads: {number}"
         heights = [places[pair] + 0.27 * (offset - 1) for pair in middle.index]
@@ -90,7 +90,7 @@ def batch(measured: pd.DataFrame) -> Figure:
 
 
 def images(measured: pd.DataFrame) -> Figure:
-    """Seconds of an epoch against the number of training images, a line per way."""
+    """Seconds of an epoch against the number of training images, a line per variant."""
     figure, axes = _figure(1, (4.6, 3.4))
     for way, rows in measured.groupby("way", sort=False):
         label, color = VARIANTS[way]

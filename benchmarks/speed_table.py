@@ -1,4 +1,4 @@
-"""The benchmark's table: each way's time for an image, the ratios, and what they come to over all pairs."""
+"""The benchmark's table: each variant's time for an image, the ratios, and their summary over all pairs."""
 
 import numpy as np
 import pandas as pd
@@ -67,7 +67,7 @@ def table(measurements: pd.DataFrame, environment: dict) -> str:
         f"Over the pairs, ours is {gmean(medians['speedup']):.1f} times as fast as the plain loop (geometric mean;"
         f" least {medians['speedup'].min():.1f}) and reaches {100 * medians['share'].min():.0f} to"
         f" {100 * medians['share'].max():.0f} % of its ceiling (what is over 100 % is noise). Medians of {rounds}"
-        " rounds, in brackets the least and the most. Each way is a process of its own with"
+        " rounds, in brackets the least and the most. Each variant is a process of its own with"
         f" {environment['cores']} threads ({environment['cpu']}), at full image size, on random images; in a round"
         " each has the machine to itself for some seconds, in turn. Plain loop: torchvision dataset in memory,"
         " per-image transforms, DataLoader with two workers, float32, PyTorch's default layout, torchvision's own"
@@ -102,14 +102,14 @@ def _cores(measurements: pd.DataFrame) -> str:
 
 
 def _precision(measurements: pd.DataFrame) -> str:
-    """What bfloat16 gains."""
+    """Return a sentence about the gain of bfloat16; "" if it was not measured."""
     keys = ["dataset", "model"]
     fp32 = measurements.query("kind == 'precision'").groupby(keys, sort=False)["ms_per_image"].median()
     auto = measurements.query("kind == 'pairs' and way == 'ours'").groupby(keys, sort=False)["ms_per_image"].median()
     times = [
         f"{display_name(model)} on {dataset} {ratio:.1f}" for (dataset, model), ratio in (fp32 / auto).dropna().items()
     ]
-    return f"In float32, ours would take so many times as long: {', '.join(times)}." if times else ""
+    return f"In float32, ours would take longer, by these factors: {', '.join(times)}." if times else ""
 
 
 def _aims(by_pair: pd.api.typing.DataFrameGroupBy) -> str:

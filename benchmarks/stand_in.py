@@ -1,6 +1,6 @@
-"""Takes the place of python in the workflow's jobs and makes in no time the files that they would have made.
+"""Replaces python in the workflow's jobs and immediately makes the files that the jobs would have made.
 
-What lies ready for a job, in {READY}/{stage}/{the job's name}, is copied into the working directory.
+The files of a job are prepared in {READY}/{stage}/{the job's name} and copied into the working directory.
 """
 
 import os
