@@ -185,16 +185,16 @@ def test_chance_is_the_commonest_class():
 
 
 @pytest.mark.parametrize("counts", [(2, 2), (3, 3), (27, 3), (30, 0)])
-def test_a_perfect_model_on_few_images_is_not_said_to_have_failed(counts):
+def test_a_perfect_model_on_few_images_is_not_reported_as_failed(counts):
     labels = np.repeat([0, 1], counts)
     (warning,) = warnings(split(1.0), split(1.0, n=len(labels)), labels, epochs=3)
-    assert warning.startswith(f"too few images to tell: 100.0% on {len(labels)} validation images")
+    assert warning.startswith(f"too few images to decide: 100.0% on {len(labels)} validation images")
 
 
 @pytest.mark.parametrize(("accuracy", "n"), [(0.6, 10), (0.7, 30)])
 def test_a_gain_on_few_images_is_neither_luck_nor_learning(accuracy, n):
     (warning,) = warnings(split(0.9), split(accuracy, n=n), np.arange(n) % 2, epochs=3)
-    assert warning.startswith("too few images to tell")
+    assert warning.startswith("too few images to decide")
 
 
 @pytest.mark.parametrize("n", [150, 1000])

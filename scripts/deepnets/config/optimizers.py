@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class OptimizerInfo:
-    """What the configuration and the planning need to know about an optimizer.
+    """The facts about an optimizer that the configuration and the planning need.
 
     description: part of the description of the recipe's `optimizer`.
     state_bytes: bytes of optimizer state per parameter.

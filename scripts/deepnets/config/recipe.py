@@ -1,4 +1,4 @@
-"""What a recipe of config.yaml may say: the settings of one training run, their defaults, units and effects."""
+"""A recipe of config.yaml: the settings of one training run, their defaults, units and effects."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self

@@ -95,7 +95,7 @@ def _check_names(names: Mapping[str, dict], valid: ValidEntries) -> Iterator[Pro
         if name.lower() in RESERVED_MODEL_NAMES:
             yield Problem(("models", name), f"a reserved name: {RESERVED_MODEL_NAMES[name.lower()]}; choose another")
     for name, dataset in valid.datasets.items():
-        # The name need not be in this file: the published dataset may be none of its datasets.
+        # The name need not be in config.yaml: the published dataset need not be listed in it.
         if dataset.variant_of is not None and not re.fullmatch(NAME_PATTERN, dataset.variant_of):
             yield Problem(
                 ("datasets", name, "variant_of"), f"not a valid name (got {shown(dataset.variant_of)}); {NAME_RULE}"

@@ -1,8 +1,8 @@
 """Write a dataset's images into .npy files: in blocks, in several processes, and resumed after a kill.
 
-Each decoded block becomes a file of its own, a shard, which has its name only when it is whole. The name is a digest of
-what the images are made from. So the next run decodes only the blocks that have no shard, and a changed image is never
-taken from an old shard.
+Each decoded block becomes a file of its own, a shard. A shard gets its final name when it is complete. The name is a
+digest of the files that the images are made from. So the next run decodes only the blocks that have no shard, and never
+uses an old shard for a changed image.
 """
 
 import contextlib
@@ -36,14 +36,14 @@ class BadImagesError(UserError):
 
 
 class _Block(NamedTuple):
-    """Where a decoded block is, and the (split, index) of each of its images."""
+    """The shard of a decoded block, and the (split, index) of each of its images."""
 
     shard: Path
     positions: list[tuple[str, int]]
 
 
 class _Decoded(NamedTuple):
-    """What became of a block: number of images, whether an earlier run had decoded it, a message per broken image."""
+    """The outcome of a block: its number of images, whether an earlier run decoded it, a message per broken image."""
 
     images: int
     reused: bool
@@ -55,8 +55,8 @@ def write_images(
 ) -> np.ndarray:
     """Decode all images of a dataset and write them to {train,test}_images.npy in `folder`.
 
-    The bytes do not depend on the number of processes. In memory are a few blocks at a time; on the disk are the shards
-    and the arrays together until the caller removes the folder.
+    The bytes do not depend on the number of processes. Only a few blocks are in memory; shards and arrays are both
+    on disk until the caller removes the folder.
 
     Args:
         dataset: its name, for lines of progress.
@@ -90,7 +90,7 @@ def write_images(
 
 
 def write_array(path: Path, array: np.ndarray) -> None:
-    """Write an array as np.save does, but with an error that names the file where the disk is full."""
+    """Write an array as np.save does, but with an error that names the file if the disk is full."""
     with _create_array(path, array.shape, array.dtype) as file:
         file.write(array.tobytes())
 
@@ -101,7 +101,7 @@ def write_array(path: Path, array: np.ndarray) -> None:
 def _decode_all(
     dataset: str, source: ImageSource, image_shape: tuple[int, int, int], folder: Path, processes: int, total: int
 ) -> list[_Block]:
-    """Have a shard written for every block; return the blocks."""
+    """Write a shard for every block, in processes; return the blocks."""
     blocks: list[_Block] = []
     problems: list[str] = []
     reused = 0
@@ -129,7 +129,7 @@ def _decode_all(
         except BrokenProcessPool:
             raise UserError(
                 "a process that decoded images was killed, most likely because memory ran out; give fewer --processes,"
-                " which need less memory. What is decoded is kept."
+                " which need less memory. Decoded images are kept."
             ) from None
         if problems:
             raise BadImagesError(shortened(problems))
@@ -181,7 +181,7 @@ def _create_array(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> Iterat
 
 
 def _start_worker(parent: int) -> None:
-    """Give way to all other work, leave Ctrl-C to the main process, and end when that is gone, even by SIGKILL."""
+    """Run at the lowest priority, ignore Ctrl-C, and exit when the main process ends, even by SIGKILL."""
     os.nice(19)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
@@ -194,7 +194,7 @@ def _end_with(parent: int) -> None:
 
 
 def _write_shard(path: Path, task: DecodeTask, image_shape: tuple[int, int, int]) -> _Decoded:
-    """Decode a block into its shard, unless a whole one is there; write none where an image is broken."""
+    """Decode a block into its shard, unless a complete one exists; write none if an image is broken."""
     count = len(task.positions)
     if _read_shard(path, (count, *image_shape)) is not None:
         return _Decoded(count, True, [])
@@ -216,7 +216,7 @@ def _write_shard(path: Path, task: DecodeTask, image_shape: tuple[int, int, int]
 
 
 def _read_shard(path: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray] | None:
-    """Images uint8 of this shape (n, H, W, C) and intensities int64 (C, 256); None where no whole shard is there.
+    """Images uint8 of this shape (n, H, W, C) and intensities int64 (C, 256); None if there is no complete shard.
 
     The file is a zip archive, whose checksums are compared when it is read.
     """

@@ -123,7 +123,7 @@ def read_layout(shown_as: str, names: list[str]) -> Layout:
 
 
 def _problem(inside: tuple[str, ...], is_folder: bool) -> str | None:
-    """What is wrong with a path that starts at train or test; None if nothing is."""
+    """Return the problem of a path that starts at train or test; None if the path is right."""
     name = "/".join(inside)
     if name != _printable(name):
         return "its name has control characters or is not UTF-8; rename it"

@@ -13,7 +13,7 @@ def decode(data: bytes, size: int, channels: int) -> np.ndarray:
     """Decode an image file to uint8 (size, size, channels).
 
     It is turned upright by its EXIF orientation. Transparent areas become white, 16 bits per channel become 8, CMYK
-    becomes RGB. Of an animation the first frame is taken.
+    becomes RGB. The first frame of an animation is used.
 
     Raises:
         ValueError: the bytes are not a whole jpg, png or webp, or have more pixels than Pillow allows.

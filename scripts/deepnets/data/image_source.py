@@ -1,4 +1,4 @@
-"""What a data source hands to the prepare stage: class names, labels, and blocks of images to decode."""
+"""The output of a data source for the prepare stage: class names, labels, and blocks of images to decode."""
 
 import hashlib
 import math

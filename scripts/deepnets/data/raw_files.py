@@ -43,7 +43,7 @@ class RawFile:
         return self.has_hash and path.is_file() and self.problem(path) is None
 
     def problem(self, path: Path) -> str | None:
-        """What is wrong with the content of `path`, with expected and found hashes; None when it is right."""
+        """Return the problem of the content of `path`, with expected and found hashes; None if it is right."""
         expected = {"md5": self.md5, "sha256": self.sha256, "md5 of the unpacked content": self.content_md5}
         expected = {kind: digest for kind, digest in expected.items() if digest}
         found = {}

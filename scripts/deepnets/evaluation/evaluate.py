@@ -45,7 +45,7 @@ def evaluate_experiment(
 ) -> None:
     """Write predictions.safetensors and metrics.json of a trained experiment, and remove its checkpoints.
 
-    The checkpoints are removed here because Snakemake has recorded the end of the training by now.
+    The checkpoints are removed here, because Snakemake has already recorded that the training run ended.
 
     Args:
         job: {"experiment": its names, "spec": its spec, "code": digests of the code}.

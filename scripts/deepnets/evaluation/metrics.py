@@ -221,7 +221,7 @@ def warnings(train: dict[str, Any], validation: dict[str, Any], validation_label
         )
     if not above_chance:
         found.append(
-            f"too few images to tell: {accuracy:.1%} on {images} validation images may be luck, as always naming the"
+            f"too few images to decide: {accuracy:.1%} on {images} validation images may be luck, as always naming the"
             f" commonest class gets {majority:.1%}; add images, or raise the recipe's validation_fraction"
         )
     return found

@@ -1,7 +1,7 @@
 """The registry of figures: a row here and the module of the same name, with `draw`, make a figure.
 
 Each figure gets its job in the workflow, its place in the report and its caption in `snakemake --report` from its row.
-This module does not import matplotlib, so that the Snakefile can read it in no time.
+This module does not import matplotlib, so that the Snakefile can import it quickly.
 """
 
 import importlib

@@ -5,10 +5,9 @@ Every module has
     MIN_IMAGE_SIZE    the smallest height and width of an image in pixels that it accepts
     build(num_classes, in_channels, options) -> torch.nn.Module
 and may have
-    ABOUT             its name for readers, its look in figures and its cost (deepnets.models._about.About); assigned
-                      once, because a change of it trains nothing again: it is no part of the code that a result
-                      depends on.
-It imports torch inside its functions only, so that config.yaml is checked without loading torch. The names of helper
+    ABOUT             its name for readers, its look in figures and its cost (deepnets.models._about.About), assigned
+                      in one statement; changing it retrains nothing, because it does not count as code.
+It imports torch only inside its functions, so that config.yaml is checked without loading torch. The names of helper
 modules start with an underscore.
 """
 
@@ -89,7 +88,7 @@ def _mistakes(module: ModuleType) -> Iterator[str]:
 
 
 def about(name: str) -> About:
-    """What an architecture's module declares as ABOUT; the defaults if `name` is no architecture's.
+    """Return the ABOUT of an architecture's module; the defaults if no architecture has this name.
 
     Raises:
         UserError: the module is broken.

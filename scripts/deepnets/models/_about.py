@@ -1,4 +1,4 @@
-"""What a network's module declares about itself as ABOUT: its name for readers, its look in figures and its cost."""
+"""The class of a network module's ABOUT: the network's name for readers, its look in figures and its cost."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,7 +9,7 @@ LineStyle = Literal["-", "--", "-.", ":"] | tuple[float, tuple[float, ...]]
 
 @dataclass(frozen=True)
 class Cost:
-    """What a network costs on a CPU, as measured by `make bench` and in the run of docs/runs/reference.
+    """The cost of a network on a CPU, as measured by `make bench` and in the run of docs/runs/reference.
 
     Attributes:
         parameters: in millions.
@@ -29,7 +29,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class About:
-    """How readers see a network, and what it costs. Nothing here changes a result.
+    """The name, look and cost of a network; changing it retrains nothing, because it does not count as code.
 
     Attributes:
         display_name: the network's name as its paper writes it; by default the module's name.

@@ -27,15 +27,15 @@ class VGG16(vgg.VGG):
 class _RepeatedInputLinear(nn.Linear):
     """A linear layer that also takes (N, C) for (N, in_features) in which every value is repeated in_features/C times.
 
-    Up to 63 px VGG's features end in one pixel, of which adaptive pooling makes 7x7 equal ones. Equal inputs can share
-    the sum of their weights: 512x4096 multiplications an image in place of 25088x4096, the same function and gradient.
-    On two CPU cores, 64 images and bfloat16 the layer took 0.12 s in place of 0.48 s, forward and backward, most of it
+    Up to 63 px VGG's features end in one pixel, which adaptive pooling repeats 7x7 times. Equal inputs can share
+    the sum of their weights: 512x4096 multiplications an image instead of 25088x4096, the same function and gradient.
+    On two CPU cores, 64 images and bfloat16 the layer took 0.12 s instead of 0.48 s, forward and backward, most of it
     to read and write 400 MB of weights and gradients; a whole training step was 1.3 times as fast (float32: 1.5).
     """
 
     @classmethod
     def in_place_of(cls, linear: nn.Linear) -> "_RepeatedInputLinear":
-        """Such a layer, with the parameters of `linear` themselves, not copies: they are 400 MB."""
+        """Return such a layer that shares the parameters of `linear`: a copy would be 400 MB."""
         layer = cls(linear.in_features, linear.out_features, device="meta")
         layer.weight, layer.bias = linear.weight, linear.bias
         return layer

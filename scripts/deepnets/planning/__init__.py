@@ -1,1 +1,1 @@
-"""What a job depends on, what it asks for, and where its files are."""
+"""The settings and code that a job depends on, the resources that it requests, and its files."""

@@ -1,7 +1,8 @@
-"""Which code a result depends on: a script's import closure, and a digest per file that sees code, not text.
+"""The code that a result depends on: a script's import closure, and a digest of each file's code, not its text.
 
-A stage runs again when its code changes, and only then. Its code is its script and what that imports from this folder,
-directly or not. Of each file the syntax tree counts, so that comments, docstrings and formatting retrain nothing.
+A stage runs again when its code changes, and only then. Its code is its script and the modules of this repository that
+the script imports, directly or not. Only each file's syntax tree counts, so comments, docstrings and formatting retrain
+nothing.
 
 Reading costs about 20 ms per 1000 lines, once per file and process.
 """
@@ -18,7 +19,7 @@ from deepnets.utils.errors import UserError
 
 SCRIPTS = "scripts"  # where scripts find their modules, below the repository's root
 
-# What can change no result, and so makes none stale: where files are, what messages say, how a job is planned.
+# Modules that can change no result, and so make none stale: paths of files, texts of messages, plans of jobs.
 IGNORED_MODULES = (
     "deepnets.models._about",
     "deepnets.planning",
@@ -28,7 +29,7 @@ IGNORED_MODULES = (
     "deepnets.utils.paths",
     "deepnets.utils.text",
 )
-# What a network's module says of its name, colour and cost.
+# A network's name, colour and cost.
 IGNORED_ASSIGNMENTS = ("ABOUT",)
 
 
@@ -40,7 +41,7 @@ class Source(NamedTuple):
 
 
 def import_closure(script: str | Path, root: str | Path, extra: Sequence[str] = ()) -> list[Path]:
-    """Files of this repository that a script runs: itself and every module below scripts/ that it can import.
+    """Return the files of this repository that a script runs: itself and every module below scripts/ it can import.
 
     Imports inside functions count, and so do the `__init__.py` of the packages on the way. Modules that can change no
     result do not (IGNORED_MODULES).
@@ -48,8 +49,8 @@ def import_closure(script: str | Path, root: str | Path, extra: Sequence[str] = 
     Args:
         script: the script, relative to `root`.
         root: the repository's root.
-        extra: names of modules that are imported by a computed name ("deepnets.models.resnet50"), which no reader of
-            the code can see; their closures are added.
+        extra: names of modules that are imported by a computed name ("deepnets.models.resnet50"), which are not in
+            the syntax tree; their closures are added.
 
     Returns:
         Paths relative to `root`, sorted.
@@ -77,7 +78,7 @@ def import_closure(script: str | Path, root: str | Path, extra: Sequence[str] = 
 
 
 def digests(paths: Iterable[str | Path], root: str | Path = ".") -> dict[str, str]:
-    """Digest of each file: of its syntax tree if it is Python, else of its bytes.
+    """Return a digest of each file: of its syntax tree if it is Python, else of its bytes.
 
     The same on every supported Python, unaffected by comments, docstrings and formatting.
 
@@ -95,7 +96,7 @@ def digests(paths: Iterable[str | Path], root: str | Path = ".") -> dict[str, st
 
 
 def read_source(path: Path) -> Source:
-    """Imports and digest of a Python file; read again only when its time or size have changed."""
+    """Return imports and digest of a Python file; read again only when its time or size has changed."""
     status = path.stat()
     return _read_source(path, status.st_mtime_ns, status.st_size)
 
@@ -110,7 +111,7 @@ def _read_source(path: Path, _mtime_ns: int, _size: int) -> Source:
 
 
 def _imported_names(tree: ast.AST) -> Iterator[str]:
-    """Every name that an import statement anywhere in the tree may take for a module; many are only attributes."""
+    """Yield every name that an import statement in the tree may use as a module; many are only attributes."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -122,7 +123,7 @@ def _imported_names(tree: ast.AST) -> Iterator[str]:
 
 
 def _module_files(scripts: Path, name: str) -> list[Path]:
-    """Files that importing `name` runs: its packages' `__init__.py` and its own, as far as they are below `scripts`."""
+    """Return the files below `scripts` that importing `name` runs: its packages' `__init__.py` and its own."""
     files = []
     path = scripts
     for word in name.split("."):
@@ -147,9 +148,9 @@ def _short_hash(content: bytes) -> str:
 
 
 def _essence(node: Any) -> Any:
-    """The part of a syntax tree that runs, as nested lists: no positions, docstrings, `pass` or empty fields.
+    """Return the part of a syntax tree that runs, as nested lists: no positions, docstrings, `pass` or empty fields.
 
-    Neither ast.dump nor ast.unparse would do: their output for the same code differs from one Python to the next.
+    ast.dump and ast.unparse are not used: their output for the same code differs between Python versions.
     """
     if isinstance(node, list):
         return [_essence(item) for item in node if not _is_inert(item)]
@@ -166,7 +167,7 @@ def _is_ignored(module: str) -> bool:
 
 
 def _is_inert(node: Any) -> bool:
-    """A statement that changes no result: a docstring or any other bare constant, `pass`, an ignored assignment."""
+    """Return whether a statement changes no result: a bare constant (a docstring), `pass`, an ignored assignment."""
     if isinstance(node, ast.Assign | ast.AnnAssign):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         return all(isinstance(target, ast.Name) and target.id in IGNORED_ASSIGNMENTS for target in targets)

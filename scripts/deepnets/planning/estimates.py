@@ -1,7 +1,7 @@
-"""How much memory and time a training run and its evaluation take, from what was measured of each network.
+"""Estimates of the memory and time of a training run and its evaluation, from measurements of each network.
 
-The estimates are for the scheduler: they decide what runs side by side and in which order, and are no part of any
-result.
+The estimates are for the scheduler: they decide which jobs run side by side and in which order. They do not change
+results.
 """
 
 import math
@@ -67,9 +67,9 @@ def _pixels(spec: dict, input_shape: tuple[int, int, int]) -> float:
 
 
 def _share_of_full_size(recipe: dict) -> float:
-    """Pixels of the training images over those of the full size, where images grow in the course of the training.
+    """Return the mean number of pixels of the training images, relative to the full size, where images grow.
 
-    As if the side grew evenly from `start` to 1: the mean of its square.
+    Assumes that the image size grows linearly; returns the mean of its square.
     """
     if recipe["progressive_resizing"] is None:
         return 1
@@ -78,5 +78,5 @@ def _share_of_full_size(recipe: dict) -> float:
 
 
 def speed_up(threads: int) -> float:
-    """How many times as fast as with one thread a training run is."""
+    """Return the speed of a training run relative to its speed with one thread."""
     return 1 / (SERIAL_SHARE + (1 - SERIAL_SHARE) / threads)

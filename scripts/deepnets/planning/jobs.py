@@ -1,7 +1,7 @@
 """The jobs of a configuration, and the fingerprint of each: a job is stale when it was made with another fingerprint.
 
 A fingerprint is canonical JSON of all that can change the job's result: the settings that its stage reads and a digest
-of each code file of the stage. It holds neither threads, device and mirror nor the place where files are.
+of each code file of the stage. It leaves out threads, device, mirror and paths.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ class Jobs:
     def __init__(self, config: Config, code_root: Path, root: Path = Path()):
         self.config, self.code_root, self.root = config, code_root, root
         self.study = config.experiments()
-        # What each stage's result depends on besides code: a part of the fingerprint's name, and who knows its value.
+        # The values, besides code, that each stage's result depends on: a key of the fingerprint, and its function.
         self._depends_on: dict[str, dict[str, Callable[..., object]]] = {
             "download": {"spec": self._raw_spec, "state": self._raw_state},
             "prepare": {"spec": self._prepared_spec},
@@ -96,9 +96,9 @@ class Jobs:
             yield from ((dataset, figure.name) for figure in comparison_figures(compared))
 
     def unforeseen_training(self) -> Iterator[str]:
-        """Lines for the user where this run would train more than what is new.
+        """Yield lines for the user if this run would train more than the new experiments.
 
-        Snakemake takes all that was made from a file for stale when it makes the file again, whatever is then in it.
+        When Snakemake rebuilds a file, everything that was made from the file is stale, even if its bytes are the same.
         """
         for dataset in dict.fromkeys(each.dataset for each in self.study):
             names = [each.names for each in self.study if each.dataset == dataset]
@@ -117,7 +117,7 @@ class Jobs:
         return {each.directory: each for study in self.config.studies for each in self.config.experiments(study)}
 
     def experiment(self, dataset: str, model: str, recipe: str, seed: str, **_other: str) -> Experiment:
-        """The experiment of these names; one that no study lists has its recipe's plain settings.
+        """Return the experiment of these names; if no study lists it, it has its recipe's settings unchanged.
 
         Raises:
             UserError: there can be no such experiment: the network does not take the images, for example.
@@ -170,27 +170,27 @@ class Jobs:
     # -- settings ----------------------------------------------------------------------------------------------------
 
     def _raw_spec(self, dataset: str) -> dict:
-        """What identifies a dataset's raw files."""
+        """Return the settings that identify a dataset's raw files."""
         return _entry("dataset", dataset, self.config.datasets).raw_spec()
 
     def _raw_state(self, dataset: str) -> str | None:
-        """What changes with the user's own images while their settings stay the same.
+        """Return a value that changes with the user's images while their settings stay the same.
 
-        Where the images are out of reach (moved away, a mirror unplugged), the state noted in raw.json still holds.
+        If the images cannot be read (moved away, a mirror unplugged), the state noted in raw.json is returned.
         """
         state = self.config.datasets[dataset].local_state(dataset)
         manifest = self.root / paths.RAW_MANIFEST.format(dataset=dataset)
         if state is None and manifest.exists():
-            with contextlib.suppress(ValueError, AttributeError):  # a damaged manifest tells nothing
+            with contextlib.suppress(ValueError, AttributeError):  # a damaged manifest is ignored
                 return json.loads(manifest.read_text(encoding="utf-8")).get("state")
         return state
 
     def _prepared_spec(self, dataset: str) -> dict:
-        """What identifies a dataset's arrays."""
+        """Return the settings that identify a dataset's arrays."""
         return _entry("dataset", dataset, self.config.datasets).prepared_spec()
 
     def _network_spec(self, dataset: str, model: str) -> dict:
-        """What identifies a network: its model, its input and its output."""
+        """Return the settings that identify a network: its model, its input and its output."""
         options = _entry("dataset", dataset, self.config.datasets)
         return {
             "model": _entry("model", model, self.config.models).spec(dataset, options),
@@ -199,19 +199,19 @@ class Jobs:
         }
 
     def _experiment_spec(self, **wildcards: str) -> dict:
-        """Everything that identifies an experiment's result."""
+        """Return all settings that identify an experiment's result."""
         return self.experiment(**wildcards).spec
 
     def _experiment_names(self, **wildcards: str) -> dict:
-        """An experiment's names, as its metrics and figures show them."""
+        """Return an experiment's names, as its metrics and figures show them."""
         return self.experiment(**wildcards).names
 
     def _figure_spec(self, model: str, **_names: str) -> dict:
-        """What a figure of one experiment depends on besides the numbers in it."""
+        """Return the settings that a figure of one experiment depends on, besides the numbers in it."""
         return {"models": self._model_indices([model]), "style": self._styles([model])}
 
     def _comparison_spec(self, dataset: str, **_names: str) -> dict:
-        """What a comparison on one dataset depends on besides the numbers in it.
+        """Return the settings that a comparison on one dataset depends on, besides the numbers in it.
 
         Raises:
             UserError: the study has no experiment on this dataset.
@@ -229,7 +229,7 @@ class Jobs:
         }
 
     def _nothing_to_compare(self, dataset: str) -> str:
-        """Why a dataset has no comparison in this study, and how to ask for one that has."""
+        """Explain why a dataset has no comparison in this study, and which study has one."""
         studies = [
             name for name in self.config.studies if dataset in {e.dataset for e in self.config.experiments(name)}
         ]
@@ -237,7 +237,7 @@ class Jobs:
         return f"results/{dataset}/comparison: study {self.config.study} has no experiment on {dataset}; {hint}"
 
     def _report_spec(self, study: str | None = None) -> dict:
-        """What the report depends on besides the files of its experiments."""
+        """Return the settings that the report depends on, besides the files of its experiments."""
         experiments = self.study if study is None else self.config.experiments(study)
         names = dict.fromkeys(each.dataset for each in experiments)
         datasets = {name: self.config.datasets[name] for name in names}
@@ -258,7 +258,7 @@ class Jobs:
         return self._file_digests(paths.TEMPLATE, paths.PUBLISHED)
 
     def _file_digests(self, *names: str) -> dict[str, str]:
-        """Digests of files that a job reads and that are neither settings nor code nor another job's result."""
+        """Return digests of files that a job reads and that are neither settings nor code nor another job's result."""
         return {name: sha256_file(self.code_root / name) for name in names}
 
     def _model_indices(self, names: Iterable[str]) -> dict[str, int]:
@@ -267,7 +267,7 @@ class Jobs:
         return {name: order.index(name) for name in names}
 
     def _styles(self, names: Iterable[str]) -> dict[str, str]:
-        """What each model is called and looks like, which `code` leaves out: it must not make a training run stale."""
+        """Return the name and look of each model. `code` leaves them out: they must not make a training run stale."""
         about = {name: models.about(name) for name in names}
         return {
             name: f"{each.display_name} {each.color} {each.marker} {each.linestyle}" for name, each in about.items()

@@ -1,7 +1,7 @@
-"""What a job asks Snakemake for: threads, memory, time and priority.
+"""The resources that a job requests from Snakemake: threads, memory, time and priority.
 
-Estimates decide what runs side by side and in which order. They are no part of any result, but for a training run's
-threads, which decide the last bits of its weights.
+Estimates decide what runs side by side and in which order. They do not change results. One exception: the number of
+threads of a training run decides the last bits of its weights.
 """
 
 import json
@@ -23,9 +23,9 @@ DAY = 24 * 60  # minutes
 
 
 class Requests:
-    """What the jobs of a study ask for, in one run of Snakemake.
+    """The resources that the jobs of a study request, in one run of Snakemake.
 
-    The methods are Snakemake's input functions: their arguments are its words.
+    The methods are Snakemake's input functions: their arguments have the names that Snakemake uses.
 
     Args:
         jobs: the jobs of the configuration.
@@ -41,8 +41,8 @@ class Requests:
         """Threads of a training run and of its evaluation: the cores divided by the study's training runs, at least 1.
 
         Training runs side by side use the cores better than threads of one run, which wait for each other after every
-        layer. The number depends on the study and the cores alone, not on what is asked for or already there, so that
-        a part of a study has the same bytes as in the whole.
+        layer. The number depends on the study and the cores alone, not on the targets or on files that already exist:
+        an experiment gets the same bytes whichever experiments run.
         """
         return CLUSTER_THREADS if self.on_cluster else max(1, self.cores // max(1, len(self.jobs.study)))
 
@@ -60,9 +60,9 @@ class Requests:
     def train_runtime(self, wildcards: Mapping[str, str], threads: int) -> int:
         """Time limit of a training run in minutes; a day at most.
 
-        The same at every attempt: a retry resumes, and one that asked for more than its partition allows would wait
-        for ever. Generous: six times the estimate, as a core without bfloat16 takes three times as long and some are
-        slower still. Starting and saving get a quarter of an hour.
+        It is the same at every attempt: a retry resumes, and a retry that asked for more than its partition allows
+        would wait for ever. It is generous, six times the estimate: a core without bfloat16 takes three times as long,
+        and some cores are even slower. Starting and saving get a quarter of an hour.
         """
         experiment = self.jobs.experiment(**wildcards)
         seconds = core_seconds(*self._spec_and_shape(experiment), self._training_images(experiment.dataset))
@@ -75,9 +75,9 @@ class Requests:
     def prepare_processes(self, wildcards: Mapping[str, str], threads: int) -> int:
         """How many processes decode a folder's images; never recorded, as it takes `threads`.
 
-        More than the rule's one thread: as threads, they would start only when so many cores are free at once, which
-        jobs of one thread never leave. They run at the lowest priority instead, on what the other jobs leave idle. On a
-        cluster they are the job's threads: `--set-threads prepare=8`.
+        These are more than the rule's one thread. If the rule asked for n threads, it would wait until n cores are
+        free at once. One-thread jobs rarely leave that. Instead, the processes run at the lowest priority, on cores
+        that the other jobs leave idle. On a cluster they are the job's threads: `--set-threads prepare=8`.
         """
         if not self.jobs.config.datasets[wildcards["dataset"]].decodes_files:
             return 1  # arrays only have to be copied

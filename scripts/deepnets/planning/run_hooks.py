@@ -1,8 +1,9 @@
-"""What happens when Snakemake really runs, and not when it only reads the workflow.
+"""Hooks that act when Snakemake really runs, and not when it only reads the workflow.
 
-While a Snakefile is read, nothing tells a real run from `-n`, `--lint`, `--dag` or `--report`, and reading must change
-nothing on the disk. So what writes is hung on three methods of Snakemake's workflow object, which it calls in this
-order (Snakemake 9): `execute`, for a run or a dry run; `_prepare_dag`; `_build_dag`, after which the jobs are known.
+While a Snakefile is read, a real run cannot be distinguished from `-n`, `--lint`, `--dag` or `--report`, and reading
+must change nothing on the disk. So all writing happens in wrappers around three methods of Snakemake's workflow object.
+Snakemake 9 calls them in this order: `execute`, for a run or a dry run; `_prepare_dag`; `_build_dag`, after which the
+jobs are known.
 """
 
 import contextlib
@@ -30,7 +31,7 @@ class RunHooks:
 
     Args:
         workflow: Snakemake's workflow object.
-        requests: what the study's jobs ask for; the folders of their files are searched for corrupted ones.
+        requests: the requests of the study's jobs; the folders of their files are searched for corrupted files.
     """
 
     def __init__(self, workflow: Any, requests: Requests):
@@ -39,7 +40,7 @@ class RunHooks:
         self.alive: TextIO | None = None
 
     def install(self) -> None:
-        """Hang the hooks on the workflow object."""
+        """Wrap the three methods of the workflow object."""
         self._wrap("execute", before=self._before_execution)
         self._wrap("_prepare_dag", after=self._force_corrupted)
         self._wrap("_build_dag", after=self._write)
@@ -67,11 +68,11 @@ class RunHooks:
             self._hold_folder()
 
     def _hold_folder(self) -> None:
-        """Remove the locks of a killed run, and hold a lock of the kernel's for as long as this process lives.
+        """Remove the locks of a killed run, and hold a kernel lock (flock) for as long as this process lives.
 
-        If the kernel's lock can be taken exclusively, no other Snakemake is running here: a lock that Snakemake itself
-        left is then of a run that was killed. On a shared disk another machine's run may live, so only locks of this
-        machine's runs are removed.
+        If the kernel lock can be acquired exclusively, no other Snakemake is running here: a lock that Snakemake itself
+        left then belongs to a run that was killed. On a shared disk, a run of another machine may be alive, so only
+        locks of this machine's runs are removed.
         """
         with contextlib.suppress(OSError):  # a file system without locks
             ALIVE.parent.mkdir(exist_ok=True)

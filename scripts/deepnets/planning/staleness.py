@@ -1,4 +1,4 @@
-"""Why a job is stale, in words: Snakemake compares fingerprints, and this finds what changed in them."""
+"""Explain why a job is stale: Snakemake compares fingerprints, and this module names the values that changed."""
 
 import ast
 import base64
@@ -13,12 +13,12 @@ from deepnets.utils.checksums import find_corrupted
 METADATA = Path(".snakemake/metadata")
 
 MISSING = "missing"
-# Data are built only for the stages that read them: results stand without the arrays that they were made from.
+# Data are built only for the stages that read them: results stay valid without the arrays they were made from.
 READERS = {"download": {"prepare"}, "prepare": {"train", "evaluate"}}
 
 
 def reasons(jobs: Jobs) -> list[tuple[Job, str]]:
-    """The study's jobs that are stale by themselves, not by what they are made from; each with the reason.
+    """Return the study's jobs that are stale by themselves, not through their inputs; each with the reason.
 
     Raises:
         UserError: a code file is broken.
@@ -35,7 +35,7 @@ def reasons(jobs: Jobs) -> list[tuple[Job, str]]:
 
 
 def _reason(job: Job, jobs: Jobs, old: dict | None) -> str | None:
-    """Why a job is stale by itself, or None; a result of which nothing is recorded counts as it is."""
+    """Return why a job is stale by itself, or None; a result without a record counts as up to date."""
     missing = [path for path in job.outputs if not Path(path).exists()]
     if len(missing) == len(job.outputs) and not old:
         return f"{MISSING}: not made yet"
@@ -49,9 +49,9 @@ def _reason(job: Job, jobs: Jobs, old: dict | None) -> str | None:
 
 
 def recorded_fingerprints(folder: str | Path = METADATA) -> dict[str, dict]:
-    """What each file was made with, as Snakemake noted it: the job's fingerprint, decoded, by the file's path.
+    """Return the decoded fingerprint that Snakemake recorded for each file, by the file's path.
 
-    Snakemake keeps a JSON file per output, named by the path in base64, cut into folders where it is long. Records of
+    Snakemake keeps a JSON file per output, named by the path in base64, split into folders where it is long. Records of
     other programs and of other versions of this one are left out.
     """
     folder, found = Path(folder), {}
@@ -68,7 +68,7 @@ def recorded_fingerprints(folder: str | Path = METADATA) -> dict[str, dict]:
 
 
 def _job(param: str) -> dict | None:
-    """The job in one recorded param, which is a Python literal; None where it is something else."""
+    """Return the job in one recorded param, which is a Python literal; None if it is something else."""
     try:
         job = json.loads(ast.literal_eval(param))
     except (ValueError, SyntaxError, TypeError):
@@ -77,7 +77,7 @@ def _job(param: str) -> dict | None:
 
 
 def differences(old: dict, new: dict) -> list[str]:
-    """What changed between two fingerprints, a phrase each: settings first, then code files."""
+    """Return a phrase for each change between two fingerprints: settings first, then code files."""
     before, after = dict(_leaves(old)), dict(_leaves(new))
     phrases = []
     for key in dict.fromkeys([*before, *after]):
@@ -95,7 +95,7 @@ def differences(old: dict, new: dict) -> list[str]:
 
 
 def _leaves(value: object, key: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:
-    """The values of nested dictionaries, each with the keys that lead to it."""
+    """Yield the values of nested dictionaries, each with the keys that lead to it."""
     if isinstance(value, dict) and value:
         for name, inner in value.items():
             yield from _leaves(inner, (*key, name))

@@ -1,4 +1,4 @@
-"""How long the rest of a study's training runs will take, as each of them can tell while it trains."""
+"""The time that the rest of a study's training runs will take, estimated by each run while it trains."""
 
 import json
 from collections.abc import Mapping
@@ -21,8 +21,8 @@ def write_study_plan(core_seconds: Mapping[str, float], side_by_side: int) -> No
 class StudyTime:
     """The time that a study's training runs still need, seen from one of them.
 
-    The estimates of all runs are scaled by how long this one really takes. Those that are running count in full, so the
-    time is rather too long than too short.
+    The estimates of all runs are scaled by the time that this one really takes. Runs that have started count in full,
+    so the estimate tends to be too long.
 
     Args:
         root: the folder that holds results/.

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-SUFFIX = ".benchmark.tsv"
+from deepnets.utils.paths import BENCHMARK_SUFFIX
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,15 @@ def job_times(folder: str | Path, experiments: Iterable[tuple[str, ...]]) -> lis
         experiments: (dataset, model, recipe, "seed{seed}") of each experiment.
     """
     experiments = set(experiments)
-    shared = {names[:length] for names in experiments for length in range(4)}
+    shared = {each[:length] for each in experiments for length in range(4)}
     comparisons = {(dataset, "comparison") for dataset, *_ in experiments}
     jobs = []
-    for path in sorted(Path(folder).rglob(f"*{SUFFIX}")):
-        place = path.parent.relative_to(folder).parts
-        if place[:4] in experiments or place in shared or place[:2] in comparisons:
+    for path in sorted(Path(folder).rglob(f"*{BENCHMARK_SUFFIX}")):
+        names = path.parent.relative_to(folder).parts
+        if names[:4] in experiments or names in shared or names[:2] in comparisons:
             seconds = _seconds(path)
             if seconds is not None:
-                jobs.append(JobTime(path.name.removesuffix(SUFFIX), path.stat().st_mtime, seconds))
+                jobs.append(JobTime(path.name.removesuffix(BENCHMARK_SUFFIX), path.stat().st_mtime, seconds))
     return jobs
 
 

@@ -128,8 +128,8 @@ def _rows(study: Study) -> dict[str, list[Row]]:
     rows: dict[str, list[Row]] = {}
     for group in group_seeds(study.results):
         dataset = group.first.dataset
-        origin = study.datasets[dataset]["variant_of"] or dataset
-        published = find(study.published, "study", origin, group.first.architecture)
+        published_as = study.datasets[dataset]["variant_of"] or dataset
+        published = find(study.published, "study", published_as, group.first.architecture)
         rows.setdefault(dataset, []).append(Row(group, published))
     return rows
 
@@ -172,9 +172,9 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
     groups = [row.group for row in rows]
     metrics = groups[0].first.metrics
     metadata = study.datasets[name]
-    origin = metadata["variant_of"] or name
+    published_as = metadata["variant_of"] or name
     architectures = dict.fromkeys(group.first.architecture for group in groups)
-    best = [find(study.published, "best", origin, architecture) for architecture in architectures]
+    best = [find(study.published, "best", published_as, architecture) for architecture in architectures]
     return {
         "name": name,
         "classes": len(metrics.classes),

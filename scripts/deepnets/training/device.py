@@ -17,7 +17,7 @@ from deepnets.utils.machine import cpu_name, usable_cores
 
 @dataclass(frozen=True)
 class Device:
-    """What a job computes on.
+    """The device that a job computes on.
 
     device: "cpu" or "cuda". precision: "fp32", or "bf16" for autocast with float32 weights. threads: CPU threads.
     deterministic: whether torch refuses algorithms whose results differ between two runs.

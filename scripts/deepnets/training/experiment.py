@@ -277,7 +277,7 @@ def _display(run: _Run, group: ProcessGroup) -> SilentProgress:
 
 
 def _stop_requested(parent: int | None) -> Callable[[], bool]:
-    """Record TERM, INT and HUP from now on; the returned function tells whether one has come, or `parent` has ended.
+    """Record TERM, INT and HUP from now on; the returned function returns whether one has come, or `parent` has ended.
 
     Args:
         parent: process id of the process that started this one. None: no such process.

@@ -1,4 +1,4 @@
-"""Locks on GPUs: each GPU is used by one job at a time, whoever started the job.
+"""Locks on GPUs: each GPU is used by one job at a time, also if different users started them.
 
 Within one Snakemake the resource `gpu` keeps jobs apart. The locks do that for several Snakemakes or users on one
 machine, and decide which job uses which GPU. The kernel releases a lock when its process ends, however it ends.

@@ -1,4 +1,4 @@
-"""What a training run shows of its progress: a bar on a terminal, or lines in a log; each names the experiment."""
+"""The progress of a training run: a bar on a terminal, or lines in a log; each names the experiment."""
 
 import contextlib
 import time

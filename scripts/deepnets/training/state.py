@@ -1,4 +1,4 @@
-"""What changes during training: everything that a checkpoint saves and a resume restores."""
+"""The state of a training run: everything that a checkpoint saves and a resume restores."""
 
 from dataclasses import dataclass, field
 
@@ -9,7 +9,7 @@ from torch.optim.swa_utils import AveragedModel
 
 @dataclass
 class Progress:
-    """How far a training run is, as JSON-able values."""
+    """The progress of a training run, as values that JSON can hold."""
 
     epoch: int = 0  # epochs finished
     step: int = 0  # steps done in the current epoch

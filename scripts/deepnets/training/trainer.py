@@ -33,7 +33,7 @@ from deepnets.utils.errors import UserError
 
 
 class Interrupted(Exception):
-    """A signal asked the training to stop; its state is saved."""
+    """A signal asked the training run to stop; its state is saved."""
 
 
 class Trainer:
@@ -66,8 +66,8 @@ class Trainer:
         group: ProcessGroup = SINGLE_PROCESS,
         display: SilentProgress | None = None,
     ):
-        # The remainder of an epoch's order is left out, other images each time: a last batch of one image would have
-        # no batch statistics.
+        # The last incomplete batch is dropped; each epoch drops different images. A batch of one image would have no
+        # batch statistics.
         self.batch_size = min(recipe.batch_size, len(train))
         if self.batch_size < group.world_size:
             raise UserError(
@@ -90,7 +90,7 @@ class Trainer:
 
     @property
     def progress(self) -> Progress:
-        """How far the training is."""
+        """The progress of the training run."""
         return self.state.progress
 
     def fit(
@@ -104,7 +104,7 @@ class Trainer:
         Args:
             checkpoints: where checkpoints are saved and found.
             report: called with each epoch's row of history.csv.
-            should_stop: called after every step; True, in any process, saves and ends the training of all.
+            should_stop: called after every step; True, in any process, saves and ends all processes of the run.
 
         Returns:
             The trained network; the averaged one if the recipe averages weights.
@@ -184,9 +184,9 @@ class Trainer:
         """This process's shard of a step's augmented batch, channels_last, at the image size of the step."""
         generator = torch.Generator(self.device.device)
         generator.manual_seed(derived_seed(self.seed, epoch, AUGMENTATION, step))
-        whole = self.augmentation(*self.train_split.get_batch(index, self.device.device), generator)
+        full_batch = self.augmentation(*self.train_split.get_batch(index, self.device.device), generator)
         # Augmented before it is divided: no draw depends on the number of processes, and neighbours are mixed.
-        batch = micro_batches(whole, self.group.world_size)[self.group.rank]
+        batch = micro_batches(full_batch, self.group.world_size)[self.group.rank]
         images = channels_last(shrink(batch.images, self._image_size(epoch * self.steps_per_epoch + step)))
         return Batch(images, batch.labels, batch.other_labels, batch.weight)
 

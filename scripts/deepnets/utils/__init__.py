@@ -1,1 +1,1 @@
-"""What every other room uses: files, checksums, errors, logging, the machine."""
+"""Modules that every other package uses: files, checksums, errors, logging, the machine."""

@@ -52,7 +52,7 @@ def run(main: Callable[[], None]) -> None:
 
 
 def _user_message(error: Exception) -> str | None:
-    """What is wrong and what to do; None if the user cannot fix it."""
+    """Return the problem and what to do; None if the user cannot fix it."""
     if isinstance(error, UserError):
         return str(error)
     if is_out_of_memory(error):

@@ -51,7 +51,7 @@ class DatasetOptions(StrictModel):
     variant_of: str | None = Field(
         default=None,
         min_length=1,
-        description="The published dataset that this one stands for: its published figures and `on:` settings apply.",
+        description="The published dataset that this one stands for: its published numbers and `on:` settings apply.",
     )
     note: str | None = Field(
         default=None, min_length=1, description="A sentence that the report prints under every table of this dataset."
