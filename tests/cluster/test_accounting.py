@@ -3,7 +3,7 @@
 import json
 
 
-def test_with_accounting_a_cancelled_training_is_noticed_and_goes_on(slurm_with_accounting, run_study, slow_study):
+def test_with_accounting_a_cancelled_run_is_noticed_and_continues(slurm_with_accounting, run_study, slow_study):
     run = run_study(slurm_with_accounting, slow_study(), "results/shapes/slow/long/seed0/metrics.json")
     run.wait_for_epoch(2)
     run.slurm("scancel", run.job("train", "running"))

@@ -122,14 +122,14 @@ def test_the_demo_through_slurm_is_the_local_one_to_the_last_byte(runs, slurm, r
 
 
 @pytest.mark.parametrize("name", INTERRUPTED)
-def test_an_interrupted_training_goes_on_where_it_was_and_ends_with_the_same_bytes(runs, differing, name):
+def test_an_interrupted_training_run_continues_and_ends_with_the_same_bytes(runs, differing, name):
     run, local = runs[name].result(), runs["local"].result()
     timing = json.loads((run.result / "timing.json").read_text())
     assert timing["resumed_from_epochs"], run.trainer_said()
     assert differing(run.result, local.result) == []
 
 
-def test_a_training_ends_by_itself_ahead_of_its_time_limit(runs):
+def test_a_training_run_ends_by_itself_before_its_time_limit(runs):
     said = runs["near its time limit"].result().said()
     assert "SLURM status is: 'FAILED'" in said
     assert "TIMEOUT" not in said
@@ -143,7 +143,7 @@ def test_a_requeued_training_costs_no_retry(runs):
     assert "Trying to restart job" not in runs["requeued"].result().said()
 
 
-def test_a_second_snakemake_puts_no_trainer_beside_the_one_at_work(runs, differing):
+def test_a_second_snakemake_starts_no_second_trainer_of_one_experiment(runs, differing):
     run, local = runs["Snakemake killed"].result(), runs["local"].result()
     first, *later = run.jobs_said()
     assert run.epochs(first) == local.epochs(), "the first continues to its end, as if there were no other"
@@ -158,7 +158,7 @@ def test_a_drained_node_ends_its_training_and_evaluates_when_it_is_back(runs, di
     assert differing(run.result, (local.folder / SHORT).parent) == []
 
 
-def test_trainings_on_gpus_get_one_each_and_share_none(runs):
+def test_training_runs_get_one_gpu_each_and_share_none(runs):
     notes = (runs["GPUs"].result().folder / "loaded.jsonl").read_text().splitlines()
     trainers = [note for note in map(json.loads, notes) if note["arguments"][0].endswith("train.py")]
     assert len(trainers) == len(FOUR_SEEDS)

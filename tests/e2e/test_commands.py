@@ -51,7 +51,7 @@ def test_make_report_a_second_time_does_nothing(make_report):
     assert REMOVED not in done.stderr
 
 
-def test_make_report_goes_on_after_snakemake_was_killed(make_report, working):
+def test_make_report_continues_after_snakemake_was_killed(make_report, working):
     kill(working)
     done = make_report()
     assert done.returncode == 0, done.stderr
@@ -59,7 +59,7 @@ def test_make_report_goes_on_after_snakemake_was_killed(make_report, working):
     assert "Plot accuracy of the models on shapes" in done.stderr
 
 
-def test_plain_snakemake_goes_on_after_another_was_killed(study, snakemake, working):
+def test_plain_snakemake_continues_after_another_was_killed(study, snakemake, working):
     kill(working)
     done = snakemake(study)
     assert done.returncode == 0, done.stdout
@@ -73,7 +73,7 @@ def test_lock_of_a_snakemake_that_lives_is_left_alone(study, snakemake, working)
     assert "Directory cannot be locked" in done.stdout
 
 
-def test_lock_of_another_machine_is_left_alone_with_the_way_out(study, snakemake, working):
+def test_lock_of_another_machine_is_left_alone_with_what_to_do(study, snakemake, working):
     kill(working)
     (study / ".snakemake/alive").write_text("another")
     done = snakemake(study)

@@ -51,7 +51,7 @@ def test_one_gpu_trains_one_experiment_after_the_other(train):
     assert not any(at_once(one, other) for one, other in itertools.combinations(notes, 2))
 
 
-def test_without_gpus_trainings_share_the_cores(train):
+def test_without_gpus_training_runs_share_the_cores(train):
     _none, notes = train(experiments=2, gpus=0)
     assert [note["gpus"] for note in notes] == [None] * 2
     assert any(at_once(one, other) for one, other in itertools.combinations(notes, 2))

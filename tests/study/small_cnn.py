@@ -1,4 +1,4 @@
-"""An architecture that trains in no time: one convolution, the mean of its maps, one linear layer."""
+"""An architecture that trains in seconds: one convolution, the mean of its maps, one linear layer."""
 
 from deepnets.utils.option_types import PositiveInt, StrictModel
 

@@ -50,7 +50,7 @@ def test_every_kind_is_listed_and_read_in_order(tmp_path, name):
 
 
 @every_kind
-def test_only_wanted_members_are_read(tmp_path, name):
+def test_only_requested_members_are_read(tmp_path, name):
     path = write_archive(tmp_path / name, FILES)
     assert dict(archive.read_members(path, {"test/a/2.png"})) == {"test/a/2.png": b"two"}
 

@@ -70,7 +70,7 @@ def damage_pickle(file: Path) -> None:
     "damage",
     [damage_missing, damage_truncated, damage_empty, damage_text, damage_shape, damage_dtype, damage_pickle],
 )
-def test_damaged_array_is_named_with_the_way_out(prepared, kind, damage):
+def test_damaged_array_is_named_with_what_to_do(prepared, kind, damage):
     file = prepared.parent / f"test_{kind}.npy"
     damage(file)
     with pytest.raises(UserError) as error:

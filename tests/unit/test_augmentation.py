@@ -190,7 +190,7 @@ def test_random_erasing_takes_areas_and_shapes_of_torchvision():
     assert 2.9 < ratio.max() < 3.35
 
 
-def test_random_erasing_leaves_images_alone_where_the_coin_says_no():
+def test_random_erasing_leaves_images_alone_if_the_coin_decides_so():
     top, bottom, _, _ = draw_erasing(3000, 0.25, (32, 32), seeded()).unbind(1)
     assert (bottom > top).float().mean().item() == pytest.approx(0.25, abs=0.03)
 
@@ -247,7 +247,7 @@ def test_half_of_the_images_are_mirrored():
 
 
 @pytest.mark.parametrize("shift", [{"crop_padding": 4}, {"translate": 0.4}])
-def test_what_moves_in_from_outside_is_black(shift):
+def test_pixels_from_outside_the_image_are_black(shift):
     white = torch.full((20, 1, 10, 10), 255, dtype=torch.uint8)
     values = augmentation(**shift)(white, torch.zeros(20).long(), seeded()).images
     assert values.min().item() == pytest.approx((0 - 0.5) / 0.25)

@@ -178,7 +178,7 @@ def flip_bit(data: bytes, byte: int) -> bytes:
     [lambda b: b"", lambda b: b[: len(b) // 2], lambda b: flip_bit(b, len(b) // 2), lambda b: b"null", None],
     ids=["empty", "truncated", "bit-flipped", "null", "missing"],
 )
-def test_damaged_state_is_passed_over_for_the_one_before(two, said, file, damage):
+def test_damaged_state_is_skipped_and_the_one_before_is_loaded(two, said, file, damage):
     path = two.folder / file
     data = path.read_bytes()
     path.unlink()
@@ -190,7 +190,7 @@ def test_damaged_state_is_passed_over_for_the_one_before(two, said, file, damage
 
 
 def test_no_single_flipped_bit_goes_unnoticed(two):
-    """Whatever byte is hit: either the state is passed over, or what is loaded is what was saved."""
+    """A bit is flipped in each byte in turn: either the state is skipped, or the loaded values are the saved ones."""
     expected = two.load()
     for path in two.folder.glob("state-10.*"):
         data = path.read_bytes()
@@ -226,7 +226,7 @@ def test_leftovers_of_a_killed_save_are_swept_away(two):
 
 
 @pytest.mark.parametrize("function", ["save_file", "write_json"])
-def test_full_disk_leaves_the_old_states_and_says_so(two, said, full_disk, function):
+def test_full_disk_leaves_the_old_states_and_is_reported(two, said, full_disk, function):
     full_disk(function)
     two.save(11, tensors(11), PROGRESS | {"step": 11})
     assert "could not save the state" in said[0]
@@ -246,7 +246,7 @@ def test_killed_save_leaves_the_old_states(two, said, monkeypatch, function):
     assert said == []
 
 
-def test_folder_that_cannot_be_made_is_said_and_survived(tmp_path, said):
+def test_folder_that_cannot_be_made_is_reported_and_training_continues(tmp_path, said):
     (tmp_path / "file").touch()
     states = CheckpointDir(tmp_path / "file" / ".resume", "key", said.append)
     states.save(1, tensors(), PROGRESS)

@@ -52,7 +52,7 @@ def test_accuracy_is_ranked_with_its_interval_written_out(compare):
     assert "one run each; 95 % interval over the test images (Wilson)" in axes.get_title("left")
 
 
-def test_single_seeds_are_shown_beside_their_mean(compare):
+def test_single_seeds_are_shown_next_to_their_mean(compare):
     seeds = [{"model": "vgg16", "seed": seed, "accuracy": 0.9 + seed / 100, "n_test": 1000} for seed in range(3)]
     axes = accuracy.draw(compare(*seeds)).axes[0]
     ticks = next(line for line in axes.lines if line.get_marker() == "|" and len(line.get_xdata()) == 3)
@@ -99,7 +99,7 @@ def test_times_of_different_numbers_of_threads_say_so(compare):
     assert figure.axes[0].get_xlabel().endswith("Some CPU, different numbers of threads")
 
 
-def test_names_beside_points_do_not_cover_each_other(compare):
+def test_names_next_to_points_do_not_cover_each_other(compare):
     models = [{"model": f"net{i}", "accuracy": 0.97, "wall_seconds": 60 + i} for i in range(5)]
     figure = rendered(accuracy_vs_time.draw(compare(*models)))
     names = [text for text in figure.axes[0].texts if text.get_text().startswith("net")]
@@ -148,7 +148,7 @@ def test_budgets_by_recipes_of_two_kinds_are_two_lines_named_by_recipe(compare):
     assert {"ResNet50 (low2)", "ResNet50 (high2)"} <= set(texts(by_time))
 
 
-def test_trainings_that_differ_in_more_than_their_epochs_are_named_and_not_joined(compare):
+def test_runs_that_differ_in_more_than_their_epochs_are_named_and_not_joined(compare):
     sweep = [
         {"recipe": f"r{i}", "lr": lr, "epochs": epochs} for i, (lr, epochs) in enumerate([(0.1, 4), (0.2, 4), (0.3, 8)])
     ]
@@ -157,7 +157,7 @@ def test_trainings_that_differ_in_more_than_their_epochs_are_named_and_not_joine
     assert texts(by_time).count("ResNet50") == 1
 
 
-def test_the_best_of_very_many_are_shown_and_the_title_says_so(compare):
+def test_only_the_best_of_very_many_runs_are_shown_as_the_title_states(compare):
     groups = compare(*({"recipe": f"r{i}", "accuracy": 0.5 + i / 360} for i in range(100)))
     figure = rendered(accuracy.draw(groups))
     assert figure.get_suptitle() == "Test accuracy, the best 80 of 100: digits"

@@ -325,7 +325,7 @@ def test_names_with_line_breaks_leave_every_problem_on_its_line(tmp_path):
 
 @pytest.mark.parametrize("value", [None, True, -1, 7.5, float("nan"), "x", "", [], [{}], {}, {"a": 1}], ids=shown)
 @pytest.mark.parametrize("key", Recipe.model_fields)
-def test_any_value_of_any_recipe_key_is_taken_or_refused_in_one_line(tmp_path, key, value):
+def test_any_value_of_any_recipe_key_is_accepted_or_refused_in_one_line(tmp_path, key, value):
     """No kind of error is left to pydantic's own words."""
     try:
         load(tmp_path, {f"recipes/quick/{key}": value})

@@ -167,7 +167,7 @@ def test_keeping_memory_is_left_alone_where_the_library_is_not_glibc(monkeypatch
     assert not disable_malloc_trim()
 
 
-def test_memory_is_not_said_to_be_kept_where_glibc_refuses(monkeypatch):
+def test_memory_is_not_reported_as_kept_if_glibc_refuses(monkeypatch):
     refusing = SimpleNamespace(mallopt=lambda option, value: 0)
     monkeypatch.setattr(device_module.ctypes, "CDLL", lambda name: refusing)
     assert not disable_malloc_trim()

@@ -178,7 +178,7 @@ def test_killed_process_is_named_with_its_signal_and_the_others_are_ended(start,
     assert process.returncode == 2
 
 
-def test_exit_code_is_that_of_the_process_that_failed_which_has_said_why(start):
+def test_exit_code_is_that_of_the_process_that_failed_and_reported_the_reason(start):
     process = start("time.sleep(300) if rank == 0 else sys.exit(3)")
     assert process.communicate() == (None, "")
     assert process.returncode == 3
@@ -317,7 +317,7 @@ def test_training_resumed_by_as_many_processes_ends_with_the_same_bits(runs):
 
 
 @pytest.mark.slow
-def test_training_goes_on_in_one_process_and_in_two_again(runs):
+def test_training_continues_in_one_process_and_then_in_two_again(runs):
     assert len(runs.outcome("changed")["progress"]["resumed_from"]) == 2
     assert_same_training(runs, "one/everything", "changed")
 

@@ -139,7 +139,7 @@ def test_busy_server_is_asked_again(server, tmp_path):
     assert len(server.requests) == 3
 
 
-def test_broken_download_goes_on_where_it_broke_off(server, tmp_path):
+def test_interrupted_download_continues_where_it_stopped(server, tmp_path):
     assert fetched(raw_file(f"{server.url}/breaks"), tmp_path) == CONTENT
     assert server.requests == [("/breaks", None), ("/breaks", "bytes=1000-")]
 
@@ -163,12 +163,12 @@ def test_mirror_address_comes_before_the_official_one(server, tmp_path):
     assert [path for path, _ in server.requests] == ["/mirror/file.bin"]
 
 
-def test_404_names_address_and_way_out(server, tmp_path):
+def test_404_names_the_address_and_what_to_do(server, tmp_path):
     file = raw_file(f"{server.url}/missing")
     assert_refused(file, tmp_path, f"{server.url}/missing: HTTP 404", "DEEPNETS_MIRROR", "datasets.birds")
 
 
-def test_failed_download_says_that_the_mirror_was_looked_into(server, tmp_path, monkeypatch):
+def test_failed_download_reports_that_the_mirror_was_searched(server, tmp_path, monkeypatch):
     monkeypatch.setenv("DEEPNETS_MIRROR", str(tmp_path))
     assert_refused(raw_file(f"{server.url}/missing"), tmp_path, f"not in {tmp_path}", "HTTP 404")
 
@@ -235,7 +235,7 @@ def test_mirror_that_is_no_folder_is_named(variable, tmp_path, monkeypatch):
     assert_refused(raw_file(), tmp_path, name, missing, mirror=None if variable else missing)
 
 
-def test_wrong_file_in_a_mirror_is_named_and_not_passed_over(server, tmp_path):
+def test_wrong_file_in_a_mirror_is_named_and_not_ignored(server, tmp_path):
     (tmp_path / "file.bin").write_bytes(b"other")
     file = raw_file(f"{server.url}/file.bin")
     assert_refused(file, tmp_path, str(tmp_path / "file.bin"), md5(b"other"), md5(CONTENT), mirror=str(tmp_path))
@@ -344,7 +344,7 @@ def test_relative_path_is_found_in_the_mirror_variable(tmp_path, monkeypatch):
     assert run_download(tmp_path, {"source": "folder", "path": "birds.zip"})["files"][0]["name"] == "birds.zip"
 
 
-def test_archive_of_ones_own_is_downloaded_when_its_hash_is_given(server, tmp_path):
+def test_archive_of_the_user_is_downloaded_when_its_hash_is_given(server, tmp_path):
     spec = {"source": "folder", "path": "birds.zip", "sha256": hashlib.sha256(CONTENT).hexdigest()}
     assert run_download(tmp_path, spec, server.url)["files"][0]["bytes"] == len(CONTENT)
 

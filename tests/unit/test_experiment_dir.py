@@ -56,13 +56,13 @@ def test_second_trainer_is_refused_by_name_until_the_first_is_dead(holder, tmp_p
 
 
 @pytest.mark.usefixtures("impatient")
-def test_second_trainer_says_whom_it_waits_for(tmp_path, caplog):
+def test_second_trainer_names_the_process_that_it_waits_for(tmp_path, caplog):
     with exclusive(tmp_path), pytest.raises(UserError):
         exclusive(tmp_path).__enter__()
     assert f"waiting for process {os.getpid()} on {platform.node()}, which trains here" in caplog.text
 
 
-def test_second_trainer_goes_on_when_the_first_has_finished(tmp_path):
+def test_second_trainer_continues_when_the_first_has_finished(tmp_path):
     first = exclusive(tmp_path)
     first.__enter__()
     timer = threading.Timer(0.2, first.__exit__, (None, None, None))

@@ -50,7 +50,7 @@ def test_epochs_are_marked_while_they_are_few(experiment, epochs, marked):
     assert (figure.axes[0].lines[1].get_marker() == "s") is marked
 
 
-def test_a_loss_that_is_not_finite_is_said_not_drawn(experiment):
+def test_a_loss_that_is_not_finite_is_stated_in_words_and_not_drawn(experiment):
     history = read_history(experiment(epochs=3) / "history.csv")
     history["train_loss"] = [1.0, math.nan, math.inf]
     history["val_loss"] = [math.nan] * 3

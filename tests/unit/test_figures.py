@@ -64,7 +64,7 @@ def test_an_architecture_keeps_its_look_whatever_its_index():
     assert len({style.model_style(model, 0).marker for model in FOUR}) == 4
 
 
-def test_two_hundred_models_of_ones_own_have_looks_of_their_own():
+def test_two_hundred_models_of_the_user_all_look_different():
     looks = [style.model_style("net", index) for index in range(200)]
     assert len({(look.color, look.marker, look.linestyle) for look in looks}) == 200
     fixed = {style.model_style(model, 0).color for model in FOUR}

@@ -130,7 +130,7 @@ def test_folder_that_changed_after_the_download_is_named(tmp_path, change):
         prepare_again(tmp_path, options)
 
 
-def test_hidden_files_and_what_lies_beside_the_splits_do_not_count(tmp_path):
+def test_hidden_files_and_files_next_to_the_splits_do_not_count(tmp_path):
     extra = [".DS_Store", "train/.hidden/1.png", "train/owl/Thumbs.db", "train/owl/.x", "README.txt", "val/owl/1.png"]
     dataset = build_birds(tmp_path, {**BIRDS, **dict.fromkeys(extra, b"junk")})
     assert json.loads(dataset.read_text())["splits"] == {"train": 4, "test": 2}
@@ -205,7 +205,7 @@ def packed_badly(path: Path, damage: str) -> None:
 
 
 @pytest.mark.parametrize("damage", ["layout", "truncated"])
-def test_archive_is_refused_at_the_download_and_taken_once_mended(tmp_path, damage):
+def test_archive_is_refused_at_the_download_and_accepted_once_fixed(tmp_path, damage):
     path = tmp_path / "birds.zip"
     packed_badly(path, damage)
     spec = {"source": "folder", "path": str(path)}
@@ -270,7 +270,7 @@ def test_path_that_cannot_be_read_is_named(tmp_path, path):
     assert_nothing_prepared(tmp_path)
 
 
-def test_archive_that_is_nowhere_is_refused_with_every_place_searched_and_the_way_out(tmp_path, monkeypatch):
+def test_archive_that_is_nowhere_is_refused_with_every_folder_searched_and_what_to_do(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DEEPNETS_MIRROR", str(tmp_path / "stick"))
     for folder in ("stick", "mirror"):
@@ -281,7 +281,7 @@ def test_archive_that_is_nowhere_is_refused_with_every_place_searched_and_the_wa
     assert f"(searched: {', '.join(str(tmp_path / place) for place in places)})" in str(error.value)
 
 
-def test_archive_of_known_hash_is_wanted_no_more_once_it_is_among_the_raw_files(tmp_path):
+def test_archive_of_known_hash_is_not_needed_once_it_is_among_the_raw_files(tmp_path):
     """After `make clean`, which leaves raw files alone, the stick that had them may be gone."""
     archive = write_zip(tmp_path / "birds.zip", BIRDS)
     keys = {"path": str(archive), "classes": 2, "size": 4, "sha256": sha256_file(archive)}

@@ -24,7 +24,7 @@ with acquire_gpus(1, "digits/a/b/seed0"):
 
 @pytest.fixture
 def gpus(fake_gpus, tmp_path, monkeypatch):
-    """Put this process on a machine with so many GPUs: `gpus(2) -> UUIDs`."""
+    """Put this process on a machine with n GPUs: `gpus(2) -> UUIDs`."""
 
     def put(count: int) -> list[str]:
         environment, uuids = fake_gpus(tmp_path, count)
@@ -69,7 +69,7 @@ def test_job_gets_as_many_as_it_asks_for(gpus):
         assert said() == ",".join(uuids[:2])
 
 
-def test_job_waits_until_a_gpu_is_free_and_says_so(gpus, hold, caplog):
+def test_job_waits_until_a_gpu_is_free_and_reports_it(gpus, hold, caplog):
     caplog.set_level("INFO")
     (uuid,) = gpus(1)
     timer = threading.Timer(0.2, hold(uuid).release)

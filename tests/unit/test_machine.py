@@ -56,7 +56,7 @@ def test_without_control_groups_it_is_that_of_the_machine(group, tmp_path, conte
         ("0,1,-1,2", ["0", "1"]),
     ],
 )
-def test_visible_gpus_are_those_that_cuda_is_told_of(monkeypatch, named, visible):
+def test_visible_gpus_are_those_in_cuda_visible_devices(monkeypatch, named, visible):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
     assert machine.visible_gpus() == visible
 

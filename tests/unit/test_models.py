@@ -28,7 +28,7 @@ def network(architecture: str, num_classes: int = 10, in_channels: int = 1, **op
 
 
 def weightless(architecture: str, num_classes: int = 10, in_channels: int = 1, **options) -> nn.Module:
-    """The network on the meta device: shapes without numbers, in no time."""
+    """Build the network on the meta device: it has shapes but no numbers, and takes no memory."""
     with torch.device("meta"):
         return network(architecture, num_classes, in_channels, **options)
 
@@ -78,7 +78,7 @@ def own_module(tmp_path, monkeypatch):
     sys.modules.pop("deepnets.models.my_net", None)
 
 
-def test_a_module_of_ones_own_is_an_architecture(own_module):
+def test_a_module_of_the_user_is_an_architecture(own_module):
     own_module(OWN)
     assert "my_net" in models.available()
     assert models.architecture("my_net").Options().width == 8
@@ -128,7 +128,7 @@ def test_a_file_that_python_cannot_import_is_no_architecture(own_module, name):
         ("def build", "def built", r": has no function build\(num_classes, in_channels, options\)"),
     ],
 )
-def test_a_mistake_in_a_module_of_ones_own_is_one_line_with_its_file(own_module, old, new, said):
+def test_a_mistake_in_a_module_of_the_user_is_one_line_with_its_file(own_module, old, new, said):
     own_module(OWN.replace(old, new, 1))
     with pytest.raises(UserError, match=rf"^\S+/my_net\.py{said}[^\n]*; fix it or move the file away$"):
         models.architecture("my_net")

@@ -75,7 +75,7 @@ def test_without_warmup_the_first_step_is_the_peak(schedule):
 
 @SCHEDULES
 @pytest.mark.parametrize("total_steps", [1, 2, 3])
-def test_shortest_trainings_still_learn(schedule, total_steps):
+def test_shortest_training_runs_still_learn(schedule, total_steps):
     *curve, end = rates(total_steps, schedule=schedule, lr=0.3, warmup=0.2)
     assert all(0 < rate <= 0.3 for rate in curve)
     assert end == 0

@@ -82,7 +82,7 @@ def test_what_does_not_identify_the_data_is_not_in_the_spec(key):
     assert options("sklearn_digits", **{key: "text"}).spec() == options("sklearn_digits").spec()
 
 
-def test_own_images_are_told_from_those_that_can_be_downloaded():
+def test_own_images_are_distinguished_from_those_that_can_be_downloaded():
     birds = {"path": "birds.zip", "classes": 3, "size": 64}
     assert options("folder", **birds, mirror="/media/stick").own_files == "birds.zip"
     assert options("folder", **birds, mirror="https://example.org", sha256="0" * 64).own_files is None

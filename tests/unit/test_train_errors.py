@@ -159,7 +159,7 @@ def test_full_disk_is_one_line_from_each_script(root, data, finished, tmp_path, 
 # -- memory ----------------------------------------------------------------------------------------------------------
 
 
-def test_batches_are_halved_until_they_fit_and_timing_says_so(data, tmp_path, monkeypatch, caplog):
+def test_batches_are_halved_until_they_fit_and_timing_json_has_the_number(data, tmp_path, monkeypatch, caplog):
     forward = MobileNetV2.forward
 
     def cramped(self, images):

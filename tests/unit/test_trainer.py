@@ -91,7 +91,7 @@ def test_a_separable_problem_is_learned(checkpoints):
     assert losses[-1] < 0.3 * losses[0]
 
 
-def test_two_trainings_are_bitwise_identical(fit):
+def test_two_training_runs_are_bitwise_identical(fit):
     recipe = {"augment": {"crop_padding": 1, "mixup": 0.5, "cutout": 2}, "weight_averaging": "ema"}
     one, two = (fit(lambda: trainer(network(dropout=0.3), **recipe)) for _ in range(2))
     assert same(one, two)

@@ -55,14 +55,14 @@ def test_training_stopped_at_every_step_ends_with_the_same_bits(fit):
 
 
 @pytest.mark.parametrize("step", [1, 4, 8])
-def test_training_killed_without_a_word_ends_with_the_same_bits(fit, step):
+def test_training_run_that_is_killed_ends_with_the_same_bits(fit, step):
     def make():
         return trainer(network(dropout=0.3), optimizer="adamw", lr=0.01)
 
     assert same(fit(make, [step], error=KeyboardInterrupt), fit(make))
 
 
-def test_interrupted_training_goes_on_where_it_stopped(checkpoints):
+def test_interrupted_training_continues_where_it_stopped(checkpoints):
     with pytest.raises(Interrupted):
         trainer().fit(checkpoints, should_stop=After(5))
     steps, resumed = [], trainer()
@@ -72,7 +72,7 @@ def test_interrupted_training_goes_on_where_it_stopped(checkpoints):
     assert resumed.progress.resumed_from == [pytest.approx(5 / 3, abs=0.001)]
 
 
-def test_resumed_training_says_so(tmp_path):
+def test_resumed_training_reports_that_it_resumed(tmp_path):
     said = []
     checkpoints = CheckpointDir(tmp_path, "key", said.append)
     with pytest.raises(Interrupted):

@@ -6,7 +6,7 @@ import pytest
 
 from deepnets.planning.code_digest import IGNORED_MODULES, digests
 
-pytestmark = pytest.mark.slow  # whoever comes first builds the study: a minute on one core
+pytestmark = pytest.mark.slow  # the first test builds the study: a minute on one core
 
 TORCH_STAGES = {"summarize", "train", "evaluate"}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow  # whoever comes first builds the study
+pytestmark = pytest.mark.slow  # the first test builds the study
 
 METRICS = "results/shapes/small/gentle/seed0/metrics.json"
 # Snakemake's own notes of each call.

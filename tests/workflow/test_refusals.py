@@ -74,32 +74,32 @@ def test_a_study_that_is_not_there_is_named_with_the_nearest(clone, dry_run):
 
 
 @pytest.mark.parametrize(("more", "place"), [([], "own.yaml"), (["--config", "study=paper"], "own.yaml or --config")])
-def test_a_mistake_in_a_configfile_is_said_with_its_name(own_clone, dry_run, more, place):
+def test_a_mistake_in_a_configfile_is_reported_with_its_name(own_clone, dry_run, more, place):
     (own_clone / "own.yaml").write_text("recipes: {quick: {lr: x}}")
     assert refusal(dry_run(own_clone, "--configfile", "own.yaml", *more)) == [
         f"{place}: recipes.quick.lr: must be a number (got 'x')"
     ]
 
 
-def test_no_config_file_is_said_in_one_line(own_clone, dry_run):
+def test_no_config_file_is_reported_in_one_line(own_clone, dry_run):
     (own_clone / "config.yaml").unlink()
     (line,) = refusal(dry_run(own_clone))
     assert "config.yaml: no such file" in line
 
 
-def test_broken_yaml_is_said_with_its_line(edited_clone, dry_run):
+def test_broken_yaml_is_reported_with_its_line(edited_clone, dry_run):
     folder = edited_clone(("models:\n", "models: [\n"))
     (line,) = refusal(dry_run(folder))
     assert re.match(r"config\.yaml: line \d+", line)
 
 
-def test_code_that_is_not_python_is_said_with_its_line(own_clone, dry_run):
+def test_code_that_is_not_python_is_reported_with_its_line(own_clone, dry_run):
     with open(own_clone / "scripts/deepnets/training/trainer.py", "a") as file:
         file.write("def broken(:\n")
     assert re.search(r"^.*trainer\.py:\d+: not valid Python", dry_run(own_clone).output, re.MULTILINE)
 
 
-def test_a_mistake_in_a_network_of_ones_own_is_one_line(own_clone, dry_run):
+def test_a_mistake_in_a_network_of_the_user_is_one_line(own_clone, dry_run):
     (own_clone / "scripts/deepnets/models/my_net.py").write_text("from torchvison import models\n")
     (line,) = refusal(dry_run(own_clone))
     assert re.search(r"models/my_net\.py:1: ModuleNotFoundError: No module named 'torchvison'", line)

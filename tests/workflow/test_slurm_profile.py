@@ -69,7 +69,7 @@ def parsed(line: str) -> dict[str, str]:
     return found
 
 
-def test_a_training_asks_for_cores_time_and_memory_and_for_a_signal_ahead_of_its_limit(asked):
+def test_a_training_run_asks_for_cores_time_memory_and_a_signal_before_its_limit(asked):
     (first,) = asked("--retries", "0")
     # 4 cores; 15 minutes, and one for 3 epochs of 80 images; an architecture without measurements
     assert (first["--cpus-per-task"], first["-t"]) == ("4", "16")
@@ -86,13 +86,13 @@ def test_retries_ask_for_more_memory_and_for_no_more_time_than_their_partition_h
     assert [round(int(call["--mem"]) / int(calls[0]["--mem"])) for call in calls] == [1, 2, 4]
 
 
-def test_threads_and_a_gpu_are_asked_for_as_said(asked):
+def test_threads_and_a_gpu_are_requested_as_configured(asked):
     options = ("--set-threads", "train=2", "--set-resources", "train:gpu=1", "train:slurm_partition=fast")
     (call,) = asked("--retries", "0", *options)
     assert (call["--cpus-per-task"], call["--gpus"], call["-p"]) == ("2", "1", "fast")
 
 
-def test_the_limit_of_a_training_is_a_day_at_most(study, asked):
+def test_the_limit_of_a_training_run_is_a_day_at_most(study, asked):
     config = study / "config.yaml"
     config.write_text(config.read_text().replace("epochs: 3", "epochs: 1000000"))
     (call,) = asked("--retries", "0")
@@ -104,7 +104,7 @@ def test_a_limit_of_time_is_that_of_each_job_and_not_of_all_together(asked):
     assert [call["-t"] for call in calls] == ["12", "12"]
 
 
-def test_the_block_of_a_site_does_what_it_says_when_it_is_uncommented(study, asked):
+def test_the_block_of_a_site_works_as_described_when_it_is_uncommented(study, asked):
     config, profile = study / "config.yaml", study / "profiles/slurm/config.yaml"
     config.write_text(config.read_text().replace("epochs: 3", "epochs: 1000000"))
     profile.write_text(re.sub(r"^# (?= *[\w-]+:)", "", profile.read_text(), flags=re.MULTILINE))
@@ -122,7 +122,7 @@ def test_a_partition_an_account_and_a_constraint_of_all_jobs_are_asked_for_when_
     assert call["--signal"] == "TERM@120"
 
 
-def test_a_training_on_images_that_are_not_prepared_counts_with_60000(study, asked):
+def test_a_training_run_on_images_that_are_not_prepared_counts_with_60000(study, asked):
     info = study / "data/shapes/dataset.json"
     facts = json.loads(info.read_text())
     info.write_text(json.dumps({**facts, "splits": {}}))

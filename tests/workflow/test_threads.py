@@ -112,12 +112,12 @@ def test_what_needs_no_training_comes_before_the_first(starts):
     assert Counter(stage for stage, _ in starts[:-12]) == {"download": 2, "prepare": 2, "summarize": 6}
 
 
-def test_each_training_is_evaluated_before_the_next(starts):
+def test_each_training_run_is_evaluated_before_the_next(starts):
     assert [stage for stage, _ in starts[-12:]] == ["train", "evaluate"] * 6
     assert [name for _, name in starts[-12::2]] == [name for _, name in starts[-11::2]]
 
 
-def test_the_longest_trainings_start_first(starts):
+def test_the_longest_training_runs_start_first(starts):
     trained = [name.removesuffix("/paper/seed0") for _, name in starts[-12::2]]
     cifar10 = ["cifar10/resnet50", "cifar10/mobilenet_v2"]
     assert trained == [*cifar10, "mnist/inception_v3", "mnist/resnet50", "mnist/vgg16", "mnist/mobilenet_v2"]

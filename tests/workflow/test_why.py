@@ -72,7 +72,7 @@ def test_other_version_of_torch_is_reported_with_the_way_to_retrain(study):
 
 
 @pytest.mark.slow
-def test_mistake_in_a_network_of_ones_own_is_one_line(study):
+def test_mistake_in_a_network_of_the_user_is_one_line(study):
     edit(study / "scripts/deepnets/models/small_cnn.py", "import", "import nonsense\nimport")
     done = call(study)
     assert done.returncode != 0
