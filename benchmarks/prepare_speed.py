@@ -1,4 +1,4 @@
-"""How fast a folder of small image files becomes arrays, by the number of processes; `make bench-scale` runs it.
+"""Measure how fast small image files become arrays, by the number of processes; `make bench-scale` runs it.
 
     PYTHONPATH=scripts python benchmarks/prepare_speed.py --output results --images 20000
 

@@ -26,7 +26,7 @@ HEADER = (
 
 
 def ratios(pairs: pd.DataFrame) -> pd.DataFrame:
-    """How ours compares within each round: a row per (dataset, model, round), in the order measured.
+    """Return the ratios of the variants within each round: a row per (dataset, model, round), in the order measured.
 
     Columns `plain`, `ours`, `ceiling` in ms per image; `speedup` = plain / ours; `share` = ceiling / ours; `most` =
     plain / ceiling, the speed-up without any work on data, but no less than `speedup`.
@@ -113,7 +113,7 @@ def _precision(measurements: pd.DataFrame) -> str:
 
 
 def _aims(by_pair: pd.api.typing.DataFrameGroupBy) -> str:
-    """Whether ours reaches what it aims at, where not and why; printed digits decide.
+    """Return lines about the aims that ours reaches or misses, and the reasons; printed digits decide.
 
     by_pair: `ratios`, grouped by (dataset, model).
     """

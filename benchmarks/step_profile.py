@@ -1,4 +1,4 @@
-"""Where the time of one of our training steps goes, by kind of work, as a Markdown table.
+"""Measure the time of one of our training steps by kind of work; print a Markdown table.
 
     PYTHONPATH=scripts python benchmarks/step_profile.py cifar10 resnet50
 

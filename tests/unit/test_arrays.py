@@ -100,7 +100,7 @@ def test_flipped_bit_is_found(prepared, kind):
         open_dataset(prepared, "train")
 
 
-def test_huge_array_is_not_read_whole_to_be_hashed(prepared, monkeypatch):
+def test_huge_array_is_not_hashed_when_it_is_opened(prepared, monkeypatch):
     monkeypatch.setattr("deepnets.data.arrays.HASHED_UP_TO", 200)
     flip_bit(prepared.parent / "train_images.npy")  # 128 bytes of header, 96 of images
     open_dataset(prepared, "train")

@@ -81,7 +81,7 @@ def test_state_is_of_the_images_and_not_of_their_place(birds, monkeypatch):
 
 
 @pytest.mark.parametrize("path", ["missing", "~nobody/missing", "broken"])
-def test_state_of_what_cannot_be_read_is_left_to_the_download(birds, monkeypatch, path):
+def test_images_that_cannot_be_read_have_no_state(birds, monkeypatch, path):
     monkeypatch.chdir(birds.parent)
     (birds / "train/owl/link.png").symlink_to("nowhere")
     birds.rename("broken")

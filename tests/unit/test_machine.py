@@ -62,7 +62,7 @@ def test_visible_gpus_are_those_in_cuda_visible_devices(monkeypatch, named, visi
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
-def test_without_a_word_to_cuda_all_installed_gpus_are_visible(fake_gpus, tmp_path, count):
+def test_without_cuda_visible_devices_all_installed_gpus_are_visible(fake_gpus, tmp_path, count):
     environment, uuids = fake_gpus(tmp_path, count)
     os.environ.update(environment)
     assert machine.visible_gpus() == machine.installed_gpus() == uuids

@@ -203,7 +203,7 @@ def test_images_enough_to_show_a_gain_make_its_absence_a_failure(n):
     assert warning.startswith("did not learn: 12.0% on validation is not clearly above")
 
 
-def test_training_images_not_known_by_heart_are_called_under_trained():
+def test_a_run_with_low_training_accuracy_is_called_under_trained():
     (warning,) = warnings(split(0.6), split(0.58), TEN_CLASSES, epochs=4)
     assert warning.startswith("under-trained: 60.0% on its own training images after 4 epochs")
     assert "try 8 epochs or more" in warning

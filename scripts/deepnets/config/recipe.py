@@ -114,7 +114,7 @@ class RecipeValues(StrictModel):
 
 
 class Recipe(RecipeValues):
-    """How to train: every setting of a run except data, model and seed."""
+    """The settings of a training run, except data, model and seed."""
 
     @model_validator(mode="after")
     def _batches_have_statistics(self) -> Self:

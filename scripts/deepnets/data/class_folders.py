@@ -21,7 +21,7 @@ _END_BYTES = 2**16  # of an archive's start and end
 
 @dataclass(frozen=True)
 class Layout:
-    """Which images a folder or an archive holds.
+    """The images of a folder or an archive.
 
     classes   class names by label: in order of their code points, as torchvision's ImageFolder has them
     splits    split -> (file name, label) of each image, by label, then name; the order is that of the arrays

@@ -104,7 +104,7 @@ def _download_from_any(urls: list[str], target: Path, file: RawFile, dataset: st
 
 
 class _DownloadError(Exception):
-    """Why one address did not give the file."""
+    """The reason why one address did not give the file."""
 
 
 def _download(url: str, target: Path, file: RawFile) -> None:

@@ -1,4 +1,4 @@
-"""Where raw files may come from: the user's path, folders that mirror them, https addresses.
+"""The places where raw files are searched: the user's path, folders that mirror them, https addresses.
 
 Without heavy imports, because Snakemake looks for the user's images whenever it reads the workflow.
 """
@@ -59,7 +59,7 @@ def mirror_dirs(dataset: str, mirror: str | None) -> list[Path]:
 
 
 def is_secure(url: str) -> bool:
-    """Whether nobody can change what comes from this address on its way."""
+    """Return whether files from this address cannot be changed on the way."""
     parts = urlsplit(url)
     # Nobody sits between two ends of the loopback interface, and the tests serve from there.
     return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)

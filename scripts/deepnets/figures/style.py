@@ -78,7 +78,7 @@ def applied():
 
 @dataclass(frozen=True)
 class ModelStyle:
-    """How one model is drawn in every figure."""
+    """The look of one model, the same in every figure."""
 
     label: str
     color: str

@@ -78,7 +78,7 @@ def _fingerprint_of_config(stage: str, wildcards: dict[str, str], root: Path) ->
 
 
 def load_working_config(overrides: dict[str, Any] | None = None) -> "Config":
-    """Read the working directory's config.yaml or, if there is none, the repository's.
+    """Read the working directory's config.yaml; if it does not exist, the repository's.
 
     Raises:
         UserError: with all mistakes in it, a line each.

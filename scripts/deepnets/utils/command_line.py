@@ -1,4 +1,4 @@
-"""How every script starts and ends: its options, and what it prints after an error."""
+"""The start and the end of every script: its options, and the lines that it prints after an error."""
 
 import argparse
 import errno
