@@ -1,5 +1,6 @@
 """The workflow as part of others' work: as a module, from other folders, in folders with awkward names."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from deepnets.config.yaml_reader import merge, read
 
 pytestmark = pytest.mark.slow
 
@@ -72,10 +75,8 @@ def test_another_workflow_builds_a_small_study_through_a_module(repository, tmp_
 
 def configured(folder: Path) -> Path:
     """Make the small study the one that config.yaml names."""
-    config = yaml.safe_load((folder / "config.yaml").read_text())
-    for section, entries in STUDY.items():
-        config[section] = entries if section == "study" else config[section] | entries
-    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    config = read(folder / "config.yaml").content
+    (folder / "config.yaml").write_text(json.dumps(merge(config, STUDY)))  # JSON is YAML
     return folder
 
 
