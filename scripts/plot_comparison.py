@@ -3,7 +3,7 @@
 python scripts/plot_comparison.py digits/accuracy
 """
 
-from deepnets.figures.files import write_comparison_figure
+from deepnets.figures.comparison_files import write_comparison_figure
 from deepnets.planning.job_files import CODE_ROOT, job_parser, load_job
 from deepnets.utils import paths
 from deepnets.utils.command_line import run

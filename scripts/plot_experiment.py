@@ -3,7 +3,7 @@
 python scripts/plot_experiment.py digits/resnet50/quick/seed0/learning_curves
 """
 
-from deepnets.figures.files import write_experiment_figure
+from deepnets.figures.experiment_files import write_experiment_figure
 from deepnets.planning.job_files import job_parser, load_job
 from deepnets.utils import paths
 from deepnets.utils.command_line import run

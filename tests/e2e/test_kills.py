@@ -51,7 +51,7 @@ def finish(folder: Path) -> None:
 def trainers(process: subprocess.Popen) -> list[psutil.Process]:
     try:
         children = psutil.Process(process.pid).children(recursive=True)
-        return [child for child in children if "scripts/train.py" in child.cmdline()]
+        return [child for child in children if any(word.endswith("scripts/train.py") for word in child.cmdline())]
     except psutil.NoSuchProcess:
         return []
 

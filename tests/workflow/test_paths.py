@@ -29,5 +29,5 @@ def test_logs_lie_as_the_outputs_do():
     assert paths.log("train") == "logs/{dataset}/{model}/{recipe}/seed{seed}/train.log"
     assert paths.log("report") == "logs/report.log"
     assert paths.benchmark("plot_experiment") == (
-        "logs/{dataset}/{model}/{recipe}/seed{seed}/plot_{figure}.benchmark.tsv"
+        "logs/{dataset}/{model}/{recipe}/seed{seed}/{figure}/plot_experiment.benchmark.tsv"
     )

@@ -72,7 +72,7 @@ def _log_name(stage: str) -> str:
         "download": "{dataset}/download",
         "prepare": "{dataset}/prepare",
         "summarize": "{dataset}/{model}/summarize",
-        "plot_experiment": f"{EXPERIMENT_NAME}/plot_{{figure}}",
+        "plot_experiment": f"{EXPERIMENT_NAME}/{{figure}}/plot_experiment",
         "plot_comparison": "{dataset}/comparison/{figure}/plot_comparison",
         "report": "report",
     }
