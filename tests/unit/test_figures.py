@@ -12,7 +12,15 @@ from matplotlib.colors import to_rgb
 import plot_comparison
 import plot_experiment
 from deepnets import figures
-from deepnets.figures import COMPARISON_FIGURES, EXPERIMENT_FIGURES, ComparisonFigure, ExperimentFigure, files, style
+from deepnets.figures import (
+    COMPARISON_FIGURES,
+    EXPERIMENT_FIGURES,
+    ComparisonFigure,
+    ExperimentFigure,
+    comparison_files,
+    experiment_files,
+    style,
+)
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import write_json
 
@@ -134,8 +142,9 @@ def test_plot_experiment_writes_each_figure_as_png_and_svg(experiment, tmp_path,
 
 
 def test_the_title_of_a_confusion_matrix_gives_accuracy_and_interval(experiment, tmp_path, monkeypatch):
-    saved, save = [], files.save
-    monkeypatch.setattr(files, "save", lambda figure, path: [saved.append(figure), save(figure, path)])
+    saved, save = [], style.save
+    for module in (experiment_files, comparison_files):
+        monkeypatch.setattr(module, "save", lambda figure, path: [saved.append(figure), save(figure, path)])
     plot("confusion_matrix", experiment(accuracy=0.8), tmp_path)
     assert saved[0].get_suptitle() == (
         "ResNet50 on digits, recipe quick, seed 0\ntest accuracy 80.00 % (95 % interval 75.56 to 83.81, 360 images)"
