@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from deepnets.planning.code_digest import IGNORED_MODULES, digests
+from deepnets.planning.code_digest import IGNORED_MODULES, digests, import_closure
 
 pytestmark = pytest.mark.slow  # the first test builds the study: a minute on one core
 
