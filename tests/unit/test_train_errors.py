@@ -200,14 +200,14 @@ def test_of_several_processes_none_halves_its_batches_alone(data, tmp_path, monk
 
 def test_more_gpus_than_torch_sees_are_refused(data, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    monkeypatch.setattr(experiment, "acquire_gpus", lambda count: contextlib.nullcontext(["GPU-1"]))
+    monkeypatch.setattr(experiment, "acquire_gpus", lambda _count, _name: contextlib.nullcontext(["GPU-1"]))
     with pytest.raises(UserError, match="--gpus 4: torch sees 1 here; ask for fewer"):
         train(data, tmp_path, gpus=4)
 
 
 def test_gpu_that_torch_cannot_use_is_reported(data, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(experiment, "acquire_gpus", lambda count: contextlib.nullcontext(["GPU-1"]))
+    monkeypatch.setattr(experiment, "acquire_gpus", lambda _count, _name: contextlib.nullcontext(["GPU-1"]))
     monkeypatch.setattr(experiment, "_train", lambda *_arguments: None)
     train(data, tmp_path, gpus=1)
     assert "digits/mobilenet_v2/quick/seed3: on the CPU: torch cannot use the GPU" in caplog.text

@@ -12,6 +12,8 @@ import yaml
 
 from deepnets.config.loader import load_config
 from deepnets.models import display_name
+from deepnets.planning.job import parse_name
+from deepnets.planning.jobs import Jobs
 from deepnets.utils.errors import UserError
 
 PAGES = ("README.md", "CONTRIBUTING.md", "config/README.md", "docs/configuration.md", "docs/how-to/*.md")
@@ -64,17 +66,15 @@ def test_every_snakemake_command_makes_a_plan(root, checkout, dry_run, tmp_path)
             assert planned.returncode == 0, f"{command}\n{planned.output}"
 
 
-def test_every_script_by_hand_is_there_and_its_name_is_in_the_configuration(root):
-    config = load_config(root / "config.yaml", {})
-    experiments = {experiment.directory.removeprefix("results/") for experiment in config.experiments()}
-    names = {"train": experiments, "evaluate": experiments, "report": set(config.studies)}
-    names |= {"download": set(config.datasets), "prepare": set(config.datasets)}
+def test_every_script_by_hand_is_there_and_its_job_is_in_the_configuration(root):
+    jobs = Jobs(load_config(root / "config.yaml", {}), root, root)
     found = [call for call in commands(root, "python") if call.startswith("scripts/")]
     assert len(found) >= 5
     for call in found:
         script, name = call.split()
         assert (root / script).is_file()
-        assert name in names[script.removeprefix("scripts/").removesuffix(".py")], call
+        stage = script.removeprefix("scripts/").removesuffix(".py")
+        jobs.fingerprint(stage, parse_name(stage, name))  # refuses a name that config.yaml does not know
 
 
 @pytest.mark.parametrize("page", ["README.md", "config/README.md", "docs/how-to/own-images.md"])
