@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from deepnets.evaluation.results import HISTORY_COLUMNS
+from deepnets.evaluation.history import HISTORY_COLUMNS
 from deepnets.reporting import report
 from deepnets.utils.files import canonical_json, sha256_text, write_json
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from deepnets.evaluation.results import read_history
+from deepnets.evaluation.history import read_history
 from deepnets.figures import learning_curves, style
 from deepnets.figures.confusion_matrix import draw_matrix
 

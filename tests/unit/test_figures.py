@@ -98,7 +98,7 @@ def test_the_same_figure_gives_the_same_bytes_in_every_process(tmp_path, root, e
     paths = [tmp_path / f"{run}.{suffix}" for run in range(2)]
     code = (
         "import sys; from deepnets.figures import style; from deepnets.figures import learning_curves\n"
-        "from deepnets.evaluation.results import read_history\n"
+        "from deepnets.evaluation.history import read_history\n"
         "names = {'dataset': 'digits', 'model': 'vgg16', 'recipe': 'quick', 'seed': 0}\n"
         "figure = learning_curves.draw(read_history(sys.argv[1]), names, style.model_style('vgg16', 0))\n"
         "style.save(figure, sys.argv[2])"

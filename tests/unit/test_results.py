@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from deepnets.evaluation.results import read_history, read_metrics, read_result, read_timing
+from deepnets.evaluation.history import read_history
+from deepnets.evaluation.results import read_metrics, read_result, read_timing
 from deepnets.utils.errors import UserError
 
 

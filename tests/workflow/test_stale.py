@@ -238,8 +238,7 @@ EDITS = {
     "a model's code that no experiment uses": (changed_module("models/vgg16"), NOTHING),
     "augmentation": (changed_module("training/augmentation"), trained(*ALL)),
     "the training loop": (changed_module("training/trainer"), trained(*ALL)),
-    # The reader of an experiment's files knows all metrics, so its curves are redrawn too.
-    "metrics": (changed_module("evaluation/metrics"), evaluated(*ALL) | curves(*ALL)),
+    "metrics": (changed_module("evaluation/metrics"), evaluated(*ALL)),
     "reading image folders": (changed_module("data/sources/folder"), downloaded("shapes") | trained(*ALL)),
     "a data source that no experiment uses": (changed_module("data/sources/torchvision"), NOTHING),
     "learning curves": (changed_module("figures/learning_curves"), curves(*ALL)),

@@ -1,29 +1,17 @@
-"""Read and check the files of a finished experiment: metrics.json, timing.json and history.csv."""
+"""Read and check the files of a finished experiment."""
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from deepnets.evaluation.history import History, read_history
 from deepnets.evaluation.schemas import Metrics, Timing
 from deepnets.utils import paths
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import read_json
 
-HISTORY_COLUMNS = (
-    "epoch",
-    "lr",
-    "train_loss",
-    "train_accuracy",
-    "val_loss",
-    "val_accuracy",
-    "seconds",
-    "images_per_second",
-)
-
-History = dict[str, list[float]]
 Content = TypeVar("Content", bound=BaseModel)
 
 
@@ -53,27 +41,6 @@ def read_timing(path: str | Path) -> Timing:
         UserError: missing, not JSON, or not as train writes it; the message names file, key and remedy.
     """
     return _read(path, Timing)
-
-
-def read_history(path: str | Path) -> History:
-    """Read history.csv as one list per column, a value per epoch; a loss that was not finite is nan or inf.
-
-    Raises:
-        UserError: missing, empty, a column or cell missing, not numbers, or epochs that do not count 1, 2, 3, ...
-    """
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file, strict=True))
-        history = {column: [float(row[column]) for row in rows] for column in HISTORY_COLUMNS}
-    except FileNotFoundError:
-        raise UserError(f"{path}: the file is missing; the next run rebuilds it.") from None
-    except KeyError as error:
-        raise UserError(f"{path}: damaged, no column {error}; delete it.") from None
-    except (UnicodeDecodeError, csv.Error, TypeError, ValueError) as error:
-        raise UserError(f"{path}: damaged ({error}); delete it.") from None
-    if not rows or history["epoch"] != list(range(1, len(rows) + 1)):
-        raise UserError(f"{path}: damaged, its epochs must count 1, 2, 3, ... without a gap; delete it.")
-    return history
 
 
 @dataclass(frozen=True)
@@ -141,7 +108,7 @@ def read_result(directory: str | Path) -> Result:
     names = metrics.experiment
     if directory.parts[-4:] != (names.dataset, names.model, names.recipe, f"seed{names.seed}"):
         raise UserError(
-            f"{directory / 'metrics.json'}: belongs to another experiment ({names.dataset}/{names.model}/"
+            f"{directory / paths.METRICS_FILE}: belongs to another experiment ({names.dataset}/{names.model}/"
             f"{names.recipe}/seed{names.seed}); delete it."
         )
     timing, history = read_timing(directory / paths.TIMING_FILE), read_history(directory / paths.HISTORY_FILE)

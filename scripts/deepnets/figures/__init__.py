@@ -1,4 +1,4 @@
-"""The registry of figures: a row here and the module of the same name, with `draw`, make a figure.
+"""The registry of figures: a row here and the module of the same name make a figure.
 
 Each figure gets its job in the workflow, its place in the report and its caption in `snakemake --report` from its row.
 This module does not import matplotlib, so that the Snakefile can import it quickly.
@@ -8,28 +8,28 @@ import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
 from deepnets.comparison.budgets import budget_lines
+from deepnets.utils import paths
 
 
 @dataclass(frozen=True)
 class ExperimentFigure:
-    """A figure of one experiment, drawn by `draw(data, experiment, style)` of its module.
+    """A figure of one experiment; its module has `read(file) -> data` and `draw(data, experiment, style) -> Figure`.
 
     Attributes:
         name: its module in this folder, and its file in the experiment's folder figures/.
         title: as in "Learning curves of ResNet50 on digits".
         caption: what is on each axis, and how to read it.
-        reads: the experiment's file that `draw` gets as `data`, read by evaluation.results: history.csv as a History,
-            metrics.json as Metrics.
+        reads: the experiment's file that `read` takes.
         width: in the report.
     """
 
     name: str
     title: str
     caption: str
-    reads: Literal["history.csv", "metrics.json"]
+    reads: str
     width: str = "49%"
 
 
@@ -62,7 +62,7 @@ EXPERIMENT_FIGURES: dict[str, ExperimentFigure] = {
             " The grey dashed line shows the training images, as augmented and averaged over the epoch while the"
             " weights changed. The coloured line shows the validation images at the end of each epoch. The numbers"
             " on the right are the values of the last epoch.",
-            reads="history.csv",
+            reads=paths.HISTORY_FILE,
         ),
         ExperimentFigure(
             "confusion_matrix",
@@ -70,7 +70,7 @@ EXPERIMENT_FIGURES: dict[str, ExperimentFigure] = {
             "The test images by their true class (rows) and their predicted class (columns). The numbers are"
             " counts, and empty cells are zero. The colour is the share of the row, on a square-root scale that"
             " makes rare confusions visible. With more than 25 classes only the colour is shown.",
-            reads="metrics.json",
+            reads=paths.METRICS_FILE,
         ),
     )
 }
@@ -133,5 +133,5 @@ def comparison_figures(experiments: Sequence[Any]) -> list[ComparisonFigure]:
 
 
 def load(name: str) -> ModuleType:
-    """The module of a figure, which has its `draw`; it imports matplotlib."""
+    """The module of a figure; it imports matplotlib."""
     return importlib.import_module(f"{__name__}.{name}")

@@ -8,6 +8,7 @@ from deepnets.evaluation.results import Result, read_metrics, read_timing
 from deepnets.figures import load
 from deepnets.figures.comparison import Comparison
 from deepnets.figures.style import model_style, save
+from deepnets.utils import paths
 from deepnets.utils.checksums import record_checksums
 
 
@@ -27,7 +28,8 @@ def write_comparison_figure(name: str, spec: dict, root: Path, published: Path, 
     """
     folders = [root / folder for folder in spec["experiments"]]
     results = [
-        Result(folder, read_metrics(folder / "metrics.json"), read_timing(folder / "timing.json")) for folder in folders
+        Result(folder, read_metrics(folder / paths.METRICS_FILE), read_timing(folder / paths.TIMING_FILE))
+        for folder in folders
     ]
     architectures = {result.model: result.architecture for result in results}
     comparison = Comparison(

@@ -5,6 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
+from deepnets.evaluation.results import read_metrics
 from deepnets.evaluation.schemas import Metrics
 from deepnets.figures.style import ModelStyle, applied, legible, title
 
@@ -12,6 +13,8 @@ _COUNTED_CLASSES = 25  # above, counts in the cells are too small to read and on
 _NAMED_CLASSES = 110  # above, the names of all classes are too small, and every n-th is written
 _SQUARE = 0.8  # share of the figure's width and height for the matrix; the names take the rest
 _DARK = 0.36  # share of the row above which a cell is too dark for black text
+
+read = read_metrics
 
 
 def draw(metrics: Metrics, experiment: dict, _style: ModelStyle) -> Figure:

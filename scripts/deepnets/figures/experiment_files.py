@@ -1,15 +1,10 @@
 """From a file that an experiment left to the files of a figure."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from deepnets.evaluation.results import read_history, read_metrics
 from deepnets.figures import EXPERIMENT_FIGURES, load
 from deepnets.figures.style import model_style, save
 from deepnets.utils.checksums import record_checksums
-
-_READERS: dict[str, Callable[[Path], Any]] = {"history.csv": read_history, "metrics.json": read_metrics}
 
 
 def write_experiment_figure(name: str, job: dict, experiment: Path, output: Path) -> None:
@@ -26,8 +21,8 @@ def write_experiment_figure(name: str, job: dict, experiment: Path, output: Path
     """
     names = job["experiment"]
     style = model_style(names["model"], job["spec"]["models"][names["model"]])
-    file = EXPERIMENT_FIGURES[name].reads
-    figure = load(name).draw(_READERS[file](experiment / file), names, style)
+    module = load(name)
+    figure = module.draw(module.read(experiment / EXPERIMENT_FIGURES[name].reads), names, style)
     files = [output.with_name(f"{output.name}.{kind}") for kind in ("png", "svg")]
     with record_checksums(name, *files):
         for path in files:

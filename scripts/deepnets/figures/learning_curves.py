@@ -6,11 +6,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from deepnets.evaluation.results import History
+from deepnets.evaluation.history import History, read_history
 from deepnets.figures.style import MUTED, ModelStyle, applied, end_labels, limit_percent, title
 
 _MARKED_EPOCHS = 20  # up to this many epochs each one is marked: a single epoch has no line
 _LOG_RATIO = 30  # a loss that falls by a larger factor is drawn on a log scale, or its tail is a flat line
+
+read = read_history
 
 
 @applied()

@@ -243,10 +243,10 @@ def _experiment(study: Study, result: Result) -> dict[str, Any]:
         "warnings": result.warnings,
         "confusions": _confusions(result),
         "figures": [
-            image(f"{figure.title} of {_named(result)}", folder / "figures" / f"{name}.png", figure.width)
+            image(f"{figure.title} of {_named(result)}", folder / paths.FIGURE_FILE.format(figure=name), figure.width)
             for name, figure in EXPERIMENT_FIGURES.items()
         ],
-        "files": [link(file, folder / file) for file in ("metrics.json", "history.csv", "timing.json")],
+        "files": [link(file, folder / file) for file in (paths.METRICS_FILE, paths.HISTORY_FILE, paths.TIMING_FILE)],
     }
 
 
@@ -272,8 +272,8 @@ def _experiment_table(study: Study, results: list[Result]) -> Markdown:
     for result in results:
         folder = _folder(study, result)
         files = [
-            *(link(figure.title.lower(), folder / "figures" / f"{figure.name}.png") for figure in shown),
-            link("metrics", folder / "metrics.json"),
+            *(link(figure.title.lower(), folder / paths.FIGURE_FILE.format(figure=figure.name)) for figure in shown),
+            link("metrics", folder / paths.METRICS_FILE),
         ]
         names = [display_name(result.model), result.recipe, Markdown(", ".join(files))]
         accuracy = f"{100 * result.metrics.test.accuracy:.2f}"

@@ -7,6 +7,7 @@ from shlex import quote
 from deepnets.evaluation.results import Result
 from deepnets.reporting.markdown import Markdown, block, code, escape, table
 from deepnets.reporting.study import Study
+from deepnets.utils import paths
 from deepnets.utils.files import canonical_json, sha256_text
 
 
@@ -70,10 +71,10 @@ def _snakemake_commands(study: Study) -> Iterator[str]:
     variable = "DEEPNETS_DETERMINISTIC=1 " if on_gpu and is_deterministic(study) else ""
     *others, commonest = sorted(alike, key=lambda numbers: len(alike[numbers]))
     targets = {
-        numbers: " ".join(f"results/{'/'.join(each.directory.parts[-4:])}/metrics.json" for each in alike[numbers])
+        numbers: " ".join(paths.METRICS.format(**dict(each.metrics.experiment)) for each in alike[numbers])
         for numbers in others
     }
-    for (threads, processes), files in {**targets, commonest: "results/report.md"}.items():
+    for (threads, processes), files in {**targets, commonest: paths.REPORT}.items():
         cores = max(threads * processes, study.environment["cores"])  # for several training runs at once
         several = f" --set-resources train:{'gpu' if on_gpu else 'processes'}={processes}" if processes > 1 else ""
         yield (
