@@ -1,8 +1,13 @@
-"""A study without training: write the files of finished experiments with plausible, consistent numbers."""
+"""What several tests begin with: a study without training, the tiny experiment, the small trainer."""
+
+from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,6 +16,9 @@ from scipy.stats import binomtest
 from deepnets.evaluation.history import HISTORY_COLUMNS
 from deepnets.reporting import report
 from deepnets.utils.files import canonical_json, sha256_text, write_json
+
+if TYPE_CHECKING:
+    from deepnets.training.checkpoints import CheckpointDir
 
 ARCHITECTURES = {  # parameters, size in MB
     "vgg16": (134_308_810, 541.73),
@@ -191,3 +199,56 @@ def write_report(tmp_path: Path) -> Callable[..., str]:
         return (tmp_path / "results/report.md").read_text(encoding="utf-8")
 
     return write
+
+
+# -- the tiny experiment, trained once ---------------------------------------------------------------------------------
+# These fixtures import inside: torch takes seconds, and most tests run without it.
+
+
+@pytest.fixture(scope="module")
+def process_as_it_was() -> Iterator[None]:
+    """Restore what training changes in its process."""
+    from tiny_experiment import restored_process
+
+    with restored_process():
+        yield
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the dataset.json of the tiny dataset."""
+    from tiny_experiment import write_dataset
+
+    return write_dataset(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def finished(data: Path, tmp_path_factory: pytest.TempPathFactory, process_as_it_was: None) -> Path:
+    """Return the folder of an experiment that nothing disturbed; tests do not write to it."""
+    from tiny_experiment import finish
+
+    return finish(data, tmp_path_factory.mktemp("finished"))
+
+
+@pytest.fixture
+def copy(finished: Path, tmp_path: Path) -> Path:
+    """Return a copy of the finished experiment, which tests may change."""
+    return shutil.copytree(finished, tmp_path / "copy")
+
+
+# -- the small trainer -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def checkpoints(tmp_path: Path) -> CheckpointDir:
+    from small_trainer import checkpoints_in
+
+    return checkpoints_in(tmp_path)
+
+
+@pytest.fixture
+def fit(tmp_path: Path) -> Callable[..., tuple[dict, list[dict]]]:
+    """Train, through as many interruptions as asked for: see `small_trainer.fit_through`."""
+    from small_trainer import fit_through
+
+    return partial(fit_through, tmp_path)

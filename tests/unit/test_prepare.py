@@ -7,28 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
+from tiny_dataset import assert_nothing_prepared, build
 
 from deepnets.data import prepare as prepare_stage
-from deepnets.data import sources as datasets
 from deepnets.data.arrays import open_dataset
-from deepnets.data.download import download
-from deepnets.data.prepare import prepare
 from deepnets.utils.paths import SPLITS
-
-
-def build(tmp_path: Path, source: str, mirror: Path | None = None, **keys) -> Path:
-    """Download and prepare a dataset in tmp_path/data; return its dataset.json."""
-    options = datasets.source(source).Options(source=source, **keys)
-    folder = tmp_path / "data" / "tiny"
-    download("tiny", options.raw_spec(), str(mirror) if mirror else None, folder / "raw.json")
-    prepare("tiny", options.prepared_spec(), folder / "raw.json", folder / "dataset.json", processes=2)
-    return folder / "dataset.json"
-
-
-def assert_nothing_prepared(tmp_path: Path) -> None:
-    folder = tmp_path / "data" / "tiny"
-    kept = {"raw", "raw.json", ".download.sha256", ".unfinished", ".prepare.lock"}
-    assert not folder.exists() or {path.name for path in folder.iterdir()} <= kept
 
 
 def test_digits_are_prepared_whole(tmp_path):

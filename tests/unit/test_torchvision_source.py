@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.io
+from tiny_dataset import assert_nothing_prepared, build, prepare_again
 
 from deepnets.data import raw_files
 from deepnets.data import sources as datasets
@@ -22,27 +23,6 @@ from deepnets.data.prepare import prepare
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import write_json
 from deepnets.utils.paths import SPLITS
-
-
-def build(tmp_path: Path, source: str, mirror: Path | None = None, **keys) -> Path:
-    """Download and prepare a dataset in tmp_path/data; return its dataset.json."""
-    options = datasets.source(source).Options(source=source, **keys)
-    folder = tmp_path / "data" / "tiny"
-    download("tiny", options.raw_spec(), str(mirror) if mirror else None, folder / "raw.json")
-    prepare("tiny", options.prepared_spec(), folder / "raw.json", folder / "dataset.json", processes=2)
-    return folder / "dataset.json"
-
-
-def prepare_again(tmp_path: Path, options: datasets.DatasetOptions) -> None:
-    folder = tmp_path / "data" / "tiny"
-    prepare("tiny", options.prepared_spec(), folder / "raw.json", folder / "dataset.json")
-
-
-def assert_nothing_prepared(tmp_path: Path) -> None:
-    folder = tmp_path / "data" / "tiny"
-    kept = {"raw", "raw.json", ".download.sha256", ".unfinished", ".prepare.lock"}
-    assert not folder.exists() or {path.name for path in folder.iterdir()} <= kept
-
 
 IDX_FILES = (
     "train-images-idx3-ubyte.gz",

@@ -8,7 +8,6 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,12 +21,9 @@ from tiny_experiment import (
     error_line,
     evaluate,
     experiment_folder,
-    finish,
     job_with,
-    restored_process,
     timing,
     train,
-    write_dataset,
 )
 from torchvision.models import MobileNetV2
 
@@ -37,30 +33,7 @@ from deepnets.training.distributed import ProcessGroup
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import sha256_file
 
-
-@pytest.fixture(autouse=True, scope="module")
-def process_as_it_was() -> Iterator[None]:
-    """Restore what training changes in its process."""
-    with restored_process():
-        yield
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the dataset.json of the tiny dataset."""
-    return write_dataset(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of an experiment that nothing disturbed; tests do not write to it."""
-    return finish(data, tmp_path_factory.mktemp("finished"))
-
-
-@pytest.fixture
-def copy(finished: Path, tmp_path: Path) -> Path:
-    """Return a copy of the finished experiment, which tests may change."""
-    return shutil.copytree(finished, tmp_path / "copy")
+pytestmark = pytest.mark.usefixtures("process_as_it_was")
 
 
 # -- what a user can fix ----------------------------------------------------------------------------------------------

@@ -4,11 +4,9 @@ import json
 import os
 import platform
 import re
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -31,10 +29,8 @@ from tiny_experiment import (
     experiment_folder,
     finish,
     history,
-    restored_process,
     timing,
     train,
-    write_dataset,
 )
 
 import evaluate as evaluate_script
@@ -45,30 +41,7 @@ from deepnets.training.trainer import Trainer
 from deepnets.utils import paths
 from deepnets.utils.files import canonical_json, sha256_file, sha256_text
 
-
-@pytest.fixture(autouse=True, scope="module")
-def process_as_it_was() -> Iterator[None]:
-    """Restore what training changes in its process."""
-    with restored_process():
-        yield
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the dataset.json of the tiny dataset."""
-    return write_dataset(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of an experiment that nothing disturbed; tests do not write to it."""
-    return finish(data, tmp_path_factory.mktemp("finished"))
-
-
-@pytest.fixture
-def copy(finished: Path, tmp_path: Path) -> Path:
-    """Return a copy of the finished experiment, which tests may change."""
-    return shutil.copytree(finished, tmp_path / "copy")
+pytestmark = pytest.mark.usefixtures("process_as_it_was")
 
 
 def result(folder: Path) -> dict:

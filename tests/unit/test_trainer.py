@@ -5,9 +5,7 @@ import itertools
 import math
 import shutil
 import time
-from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,8 +16,6 @@ from small_trainer import (
     MEAN,
     STD,
     After,
-    checkpoints_in,
-    fit_through,
     forget,
     network,
     same,
@@ -39,18 +35,6 @@ from deepnets.training.optim import learning_rate, parameter_groups
 from deepnets.training.seeds import ORDER, derived_seed
 from deepnets.training.trainer import Interrupted, Trainer
 from deepnets.utils.errors import UserError
-
-
-@pytest.fixture
-def checkpoints(tmp_path: Path) -> CheckpointDir:
-    return checkpoints_in(tmp_path)
-
-
-@pytest.fixture
-def fit(tmp_path: Path) -> Callable[..., tuple[dict, list[dict]]]:
-    """Train, through as many interruptions as asked for: see `fit_through`."""
-    return partial(fit_through, tmp_path)
-
 
 # -- the same as a plain loop ----- -----------------------------------------------------------------------------------
 

@@ -1,28 +1,13 @@
 """Training gets its images from memory, from the disk ahead of time, and on a GPU from pinned memory."""
 
 import itertools
-from collections.abc import Callable
-from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from small_trainer import CPU, checkpoints_in, fit_through, separable, trainer
+from small_trainer import CPU, separable, trainer
 
 from deepnets.data.splits import Split
-from deepnets.training.checkpoints import CheckpointDir
-
-
-@pytest.fixture
-def checkpoints(tmp_path: Path) -> CheckpointDir:
-    return checkpoints_in(tmp_path)
-
-
-@pytest.fixture
-def fit(tmp_path: Path) -> Callable[..., tuple[dict, list[dict]]]:
-    """Train, through as many interruptions as asked for: see `fit_through`."""
-    return partial(fit_through, tmp_path)
 
 
 def test_split_gives_images_of_its_rows_channels_first():

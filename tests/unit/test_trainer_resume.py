@@ -1,29 +1,14 @@
 """Training that is stopped or killed at any step ends with the same bits."""
 
 import math
-from collections.abc import Callable
-from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-from small_trainer import After, checkpoints_in, fit_through, network, same, trainer
+from small_trainer import After, network, same, trainer
 
 from deepnets.training.checkpoints import CheckpointDir
 from deepnets.training.trainer import Interrupted
-
-
-@pytest.fixture
-def checkpoints(tmp_path: Path) -> CheckpointDir:
-    return checkpoints_in(tmp_path)
-
-
-@pytest.fixture
-def fit(tmp_path: Path) -> Callable[..., tuple[dict, list[dict]]]:
-    """Train, through as many interruptions as asked for: see `fit_through`."""
-    return partial(fit_through, tmp_path)
-
 
 VARIANTS = {
     "sgd": {},

@@ -1,0 +1,27 @@
+"""Download and prepare a dataset that the tests made, in a folder of their own."""
+
+from pathlib import Path
+
+from deepnets.data import sources as datasets
+from deepnets.data.download import download
+from deepnets.data.prepare import prepare
+
+
+def build(tmp_path: Path, source: str, mirror: Path | None = None, **keys) -> Path:
+    """Download and prepare a dataset in tmp_path/data; return its dataset.json."""
+    options = datasets.source(source).Options(source=source, **keys)
+    folder = tmp_path / "data" / "tiny"
+    download("tiny", options.raw_spec(), str(mirror) if mirror else None, folder / "raw.json")
+    prepare("tiny", options.prepared_spec(), folder / "raw.json", folder / "dataset.json", processes=2)
+    return folder / "dataset.json"
+
+
+def prepare_again(tmp_path: Path, options: datasets.DatasetOptions) -> None:
+    folder = tmp_path / "data" / "tiny"
+    prepare("tiny", options.prepared_spec(), folder / "raw.json", folder / "dataset.json")
+
+
+def assert_nothing_prepared(tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "tiny"
+    kept = {"raw", "raw.json", ".download.sha256", ".unfinished", ".prepare.lock"}
+    assert not folder.exists() or {path.name for path in folder.iterdir()} <= kept
