@@ -87,7 +87,7 @@ def test_study_is_built_in_a_folder_with_an_awkward_name(repository, tmp_path):
     assert (folder / "results/report.md").is_file()
 
 
-@pytest.mark.parametrize("snakefile", ["Snakefile", "workflow/Snakefile"])
+@pytest.mark.parametrize("snakefile", [pytest.param("Snakefile", marks=pytest.mark.full), "workflow/Snakefile"])
 def test_study_is_built_from_another_folder(repository, tmp_path, snakefile):
     configured(repository)
     done = run(tmp_path, "--snakefile", str(repository / snakefile), "--directory", str(tmp_path / "there"))

@@ -57,6 +57,7 @@ def test_without_gpus_training_runs_share_the_cores(train):
     assert any(at_once(one, other) for one, other in itertools.combinations(notes, 2))
 
 
+@pytest.mark.full
 def test_one_experiment_trains_in_two_processes_where_the_rule_asks_for_them(study, snakemake):
     together = ("--set-threads", "train=2", "--set-resources", "train:processes=2", "--resources", "gpu=0")
     done = snakemake(study, f"{EXPERIMENTS[0]}/metrics.json", *together, cores=2)

@@ -1,6 +1,7 @@
 """Killed at any moment, the same command resumes, and the final bytes are those of an undisturbed run.
 
-`make test` kills once, `make test-all` 20 times at random moments, `make chaos` 100 times.
+`make test-all` kills once at a chosen moment and 20 times at random ones, `make chaos` 100 times. Of `make test`,
+tests/unit/test_train_evaluate.py kills single processes, and test_commands.py kills Snakemake.
 """
 
 import json
@@ -16,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.full]
 
 KILLS = int(os.environ.get("KILLS", "20"))
 EXPERIMENT = "results/shapes/mobilenet_v2/long/seed0"
@@ -99,7 +100,6 @@ def test_killed_training_run_resumes_and_ends_with_the_same_bytes(calm, differin
     assert differing(folder / EXPERIMENT, undisturbed / EXPERIMENT) == []
 
 
-@pytest.mark.full
 def test_kills_at_random_moments_change_no_byte_and_lose_no_saved_state(calm, differing):
     folder, undisturbed = calm
     draw = random.Random(KILLS)

@@ -145,7 +145,8 @@ def test_predictions_are_in_the_order_of_the_dataset(finished_study, experiment)
     assert (labels == np.load(finished_study / "data/shapes/test_labels.npy", allow_pickle=False)).all()
 
 
-@pytest.mark.parametrize("cores", [1, pytest.param(4, marks=pytest.mark.full)])  # the finished study has run on 2
+@pytest.mark.full
+@pytest.mark.parametrize("cores", [1, 4])  # the finished study has run on 2
 def test_two_runs_from_scratch_are_the_same_to_the_last_byte_on_any_cores(
     study, finished_study, snakemake, differing, cores
 ):

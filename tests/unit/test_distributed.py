@@ -286,12 +286,14 @@ def assert_same_training(runs: Runs, one: str, two: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("name", SAME)
 def test_two_processes_train_as_one(runs, name):
     assert_same_training(runs, f"one/{name}", f"two/{name}")
 
 
 @pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("name", SAME | OTHER)
 def test_processes_end_with_the_same_bits(runs, name):
     first, second = (runs.weights(f"two/{name}", rank) for rank in range(2))
@@ -299,11 +301,13 @@ def test_processes_end_with_the_same_bits(runs, name):
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_batch_of_few_images_is_accumulated_in_one_image_a_process_at_least(runs):
     assert runs.outcome("two/accumulated")["accumulation"] == 5
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_stop_of_one_process_stops_all_after_the_same_step(runs):
     for rank in range(2):
         outcome = runs.outcome("stopped", rank)
@@ -311,18 +315,21 @@ def test_stop_of_one_process_stops_all_after_the_same_step(runs):
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_training_resumed_by_as_many_processes_ends_with_the_same_bits(runs):
     resumed, undisturbed = runs.weights("resumed"), runs.weights("two/everything")
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in undisturbed.items())
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_training_continues_in_one_process_and_then_in_two_again(runs):
     assert len(runs.outcome("changed")["progress"]["resumed_from"]) == 2
     assert_same_training(runs, "one/everything", "changed")
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_diverging_training_ends_in_every_process_with_the_same_advice(runs):
     ends = {runs.outcome(f"{count}/diverging", rank)["ended"] for count, rank in (("one", 0), ("two", 0), ("two", 1))}
     assert len(ends) == 1

@@ -178,6 +178,10 @@ DRAW = """
 from matplotlib.figure import Figure
 
 
+def read(file):
+    return file.read_text()
+
+
 def draw(*_):
     figure = Figure()
     figure.suptitle("a new figure")
