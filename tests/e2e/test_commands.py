@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+EXPERIMENT = "results/shapes/small/gentle/seed0"
+
 
 @pytest.fixture
 def make_report(study):
@@ -94,3 +96,13 @@ def test_one_page_with_all_figures_is_written(study, snakemake):
     page = (study / "results/report.html").read_text(encoding="utf-8")
     assert "learning curves" in page
     assert "first" in page  # the study's name, in the methods paragraph
+
+
+def test_printed_line_of_a_training_run_can_be_run_by_hand(study, snakemake):
+    shutil.rmtree(study / EXPERIMENT)
+    planned = snakemake(study, "--dry-run", "--printshellcmds", f"{EXPERIMENT}/metrics.json").stdout
+    line = next(line for line in planned.splitlines() if "train.py" in line).partition("Shell command: ")[2]
+    # In parentheses, as docs/how-to/run.md says: the line's process is then not a child of the process $PPID.
+    done = subprocess.run(["bash", "-c", f"({line})\necho ended"], cwd=study, text=True, capture_output=True)
+    assert done.stdout == "ended\n", done.stderr
+    assert (study / EXPERIMENT / "model.safetensors").exists(), done.stderr

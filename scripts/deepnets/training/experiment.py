@@ -31,6 +31,7 @@ from deepnets.utils.errors import UserError
 from deepnets.utils.failures import is_failed_compilation, is_out_of_memory
 from deepnets.utils.files import canonical_json, sha256_text
 from deepnets.utils.logging import LOG, log_errors_of, log_to
+from deepnets.utils.machine import process_exists
 from deepnets.utils.text import one_line
 
 NO_CUDA = (
@@ -282,6 +283,8 @@ def _stop_requested(parent: int | None) -> Callable[[], bool]:
     Args:
         parent: process id of the process that started this one. None: no such process.
     """
+    if parent not in (None, os.getppid()) and process_exists(parent):
+        parent = None  # a person runs the workflow's line in a shell of their own
     received = []
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         # nohup ignores HUP, to outlive the terminal

@@ -45,6 +45,17 @@ def usable_memory_mb() -> int | None:
     return min(limits) // 10**6
 
 
+def process_exists(number: int) -> bool:
+    """Whether a process with this number is running on this machine."""
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
+
+
 def in_batch_job() -> bool:
     """Whether a batch system has started this process."""
     return any(variable in os.environ for variable in BATCH_JOB)
