@@ -20,8 +20,15 @@ unexport PYTHONPATH PYTHONHOME
 export UV_HTTP_TIMEOUT ?= 300
 
 # make takes any variable, so that `make report cores=2` would silently run on CORES.
-$(foreach name,cores study torch_backend python,$(if $(filter command line,$(origin $(name))),\
-	$(error write this setting in capitals, $(shell echo $(name) | tr a-z A-Z)=$($(name)))))
+NAMES := CORES STUDY TORCH_BACKEND PYTHON
+$(foreach name,$(filter-out $(NAMES),$(.VARIABLES)),$(if $(filter command line,$(origin $(name))),\
+	$(if $(filter $(NAMES),$(shell echo '$(name)' | tr a-z A-Z)),\
+		$(error write this setting in capitals: $(shell echo '$(name)' | tr a-z A-Z)=$($(name))))))
+# A value as one word of the shell, whatever it holds.
+quoted = '$(subst ','\'',$1)'
+# Before anything is installed.
+$(if $(shell case $(call quoted,$(CORES)) in (*[!0-9]*|''|0*) echo wrong;; esac),\
+	$(error CORES='$(CORES)' must be a number of cores from 1 up; write: make report CORES=2))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup report why test test-all test-cluster chaos bench bench-scale lint schema requirements clean distclean
@@ -44,13 +51,11 @@ $(INSTALLED): requirements.txt
 	@touch $@
 
 report: setup  ## Run the study and write results/report.md (CORES=4, STUDY=demo)
-	@case '$(CORES)' in *[!0-9]*|''|0*) \
-		echo "make: CORES='$(CORES)' must be a number of cores from 1 up; write: make report CORES=2" >&2; exit 2;; esac
-	$(VENV)/python -m snakemake results/report.md all --cores $(CORES) $(if $(STUDY),--config 'study=$(STUDY)')
+	$(VENV)/python -m snakemake results/report.md all --cores $(CORES) $(if $(STUDY),--config $(call quoted,study=$(STUDY)))
 	@$(VENV)/python scripts/show_report.py
 
 why: setup  ## Explain why jobs are out of date: which setting or file changed, from what to what
-	@$(VENV)/python scripts/why.py $(if $(STUDY),--study '$(STUDY)')
+	@$(VENV)/python scripts/why.py $(if $(STUDY),--study $(call quoted,$(STUDY)))
 
 test: setup  ## Run the tests in parallel, 8 minutes on two cores
 	$(VENV)/python -m pytest -n auto --dist worksteal

@@ -214,6 +214,31 @@ def test_report_runs_the_study_of_config_yaml_unless_another_is_named(make):
 
 
 @needs_make
+@pytest.mark.parametrize("value", ["0", "", "x", "-1", "04", "1.5", "a'b", "2 3"])
+def test_wrong_number_of_cores_is_answered_before_anything_is_installed(make, value):
+    done = make("report", f"CORES={value}")
+    assert done.returncode == 2
+    assert f"CORES='{value}' must be a number of cores from 1 up; write: make report CORES=2" in done.stderr
+    assert make.calls() == ""
+
+
+@needs_make
+@pytest.mark.parametrize("setting", ["cores=2", "Cores=2", "study=paper", "torch_backend=cpu"])
+def test_setting_in_other_letters_is_answered(make, setting):
+    done = make("report", setting)
+    name, value = setting.split("=")
+    assert done.returncode == 2
+    assert f"write this setting in capitals: {name.upper()}={value}" in done.stderr
+    assert make.calls() == ""
+
+
+@needs_make
+def test_study_with_a_quote_in_its_name_reaches_snakemake_as_it_is(make):
+    assert make("report", "STUDY=a'b").returncode == 0
+    assert "study=a'b" in make.calls()
+
+
+@needs_make
 def test_report_uses_the_environment_and_ignores_pythonpath(make):
     make("report", PYTHONPATH="/elsewhere")
     (make.folder / ".venv/bin/python").write_text('#!/bin/sh\necho "path=$PYTHONPATH" >> "$CALLS"\n')
