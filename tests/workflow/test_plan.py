@@ -66,12 +66,20 @@ def test_jobs_side_by_side_share_the_memory_that_there_is(own_clone, snakemake, 
 
 @pytest.mark.slow
 def test_500_experiments_are_planned_in_15_seconds_of_the_processor(edited_clone, snakemake):
-    entry = f"{{datasets: [digits], models: [mobilenet_v2], recipe: paper, seeds: {list(range(500))}}}"
-    folder = edited_clone(("\nstudies:\n", f"\nstudies:\n  many:\n    - {entry}\n"))
+    name = "m" * 64  # the longest name that config.yaml may have
+    entry = f"{{datasets: [digits], models: [{name}], recipe: paper, seeds: {list(range(500))}}}"
+    folder = edited_clone(
+        ("\nmodels:\n", f"\nmodels:\n  {name}: {{architecture: mobilenet_v2}}\n"),
+        ("\nstudies:\n", f"\nstudies:\n  many:\n    - {entry}\n"),
+    )
     before = processor_seconds()
-    planned = snakemake(folder, "--dry-run", "--config", "study=many")
+    planned = snakemake(folder, "--dry-run", "--printshellcmds", "--config", "study=many")
     assert dict(STATS.findall(planned.stdout))["train"] == "500", planned.stdout[-2000:]
     assert processor_seconds() - before < 15
+    lines = [line for line in planned.stdout.splitlines() if "/scripts/" in line]
+    assert len(lines) > 2500
+    assert max(map(len, lines)) < 1000  # however many experiments a report or a comparison has
+    assert '"code"' not in planned.stdout  # no digests of code
 
 
 def processor_seconds() -> float:
