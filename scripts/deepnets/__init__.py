@@ -1,3 +1,1 @@
-"""deepnets: the library behind the workflow's scripts. It knows nothing of Snakemake."""
-
-__version__ = "0.1.0"
+"""deepnets: the library behind the workflow's scripts. Only its room `planning` knows Snakemake."""

@@ -109,7 +109,7 @@ def params_of(stage):
     Python that runs Snakemake or, in an environment that Snakemake deploys, the one of that environment. root: where
     data/ and results/ are, if not in the working directory.
     """
-    deployed = set(workflow.deployment_settings.deployment_method) & set(DeploymentMethod)
+    deployed = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
     command = ["python" if deployed else sys.executable, str(ROOT / "scripts" / f"{stage}.py")]
     fingerprint = exit_plainly(lambda wildcards: JOBS.fingerprint(stage, dict(wildcards.items())))
     return {
