@@ -1,4 +1,4 @@
-"""What the workflow itself costs, from 10 to 1,500 experiments, when nothing is trained: `make bench-scale`.
+"""Measure the cost of the workflow itself, from 10 to 1,500 experiments, when nothing is trained: `make bench-scale`.
 
     PYTHONPATH=scripts python benchmarks/scale.py --output results --sizes 10 100 1000 1500
 

@@ -1,4 +1,4 @@
-"""What several tests begin with: a study without training, the tiny experiment, the small trainer."""
+"""Shared by several tests: a study without training, the tiny experiment, the small trainer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What archives may hold, and what is refused before a byte of it is used."""
+"""Archives: members that are read, and members that are refused before a byte of them is used."""
 
 import gzip
 import io

@@ -1,4 +1,4 @@
-"""What size costs: the study is valid, its jobs run, and the tables say what the measurements say."""
+"""The measurement of the cost of size: the study is valid, its jobs run, and the tables show the measurements."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""What a job computes on is chosen by rule, switched on, and said."""
+"""The device and the precision of a job are chosen by rule, switched on, and reported."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""What the machine has, and what of it a process may use."""
+"""The cores, memory and GPUs that a process may use."""
 
 import os
 

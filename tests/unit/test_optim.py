@@ -1,4 +1,4 @@
-"""What a recipe's words do to the learning rate, the weight decay and the averaged weights."""
+"""The learning rate, the weight decay and the averaged weights follow the recipe."""
 
 import copy
 import itertools

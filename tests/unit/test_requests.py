@@ -1,4 +1,4 @@
-"""What jobs ask Snakemake for, in Snakemake's words."""
+"""The memory, time, threads and priority that jobs ask Snakemake for."""
 
 import json
 

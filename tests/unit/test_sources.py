@@ -1,4 +1,4 @@
-"""What config.yaml may say of a dataset."""
+"""The keys that a dataset may have in config.yaml."""
 
 import json
 import os

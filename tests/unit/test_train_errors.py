@@ -1,4 +1,4 @@
-"""What a user can fix ends a training run or an evaluation in one line that names it; a lack of memory is handled."""
+"""An error that a user can fix ends training or evaluation in one line that names it; a lack of memory is handled."""
 
 import contextlib
 import math

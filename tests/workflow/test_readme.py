@@ -1,4 +1,4 @@
-"""What README.md and docs/ promise: commands run, examples are valid, the error message is the real one."""
+"""README.md and docs/ tell the truth: commands run, examples are valid, the error message is the real one."""
 
 import csv
 import itertools

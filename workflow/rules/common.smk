@@ -1,4 +1,4 @@
-"""What the rules share: the configuration, the jobs of the study, and what only Snakemake can say."""
+"""Shared by all rules: the configuration, the jobs of the study, and settings that only Snakemake has."""
 
 import os
 import sys
