@@ -25,6 +25,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_STRIP = 256  # pixels
 _DIM = 4096  # 16-bit values below this are most likely 12-bit ones, and nearly black as they stand
 
 
@@ -88,11 +89,19 @@ def fit(image: Image.Image, size: int, channels: int) -> np.ndarray:
     Colour becomes gray by ITU-R 601-2 luma (Pillow's "L"); gray becomes colour by repeating the channel.
     """
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        image = _on_white(image)
     image = image.convert("L" if channels == 1 else "RGB")
     image = ImageOps.fit(image, (size, size), method=Image.Resampling.BILINEAR)
     return np.asarray(image).reshape(size, size, channels)
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """Put a transparent image on white, in strips: four copies of a large one would take more than a gigabyte."""
+    result = Image.new("RGB", image.size)
+    for top in range(0, image.height, _STRIP):
+        strip = image.crop((0, top, image.width, min(top + _STRIP, image.height))).convert("RGBA")
+        result.paste(Image.alpha_composite(Image.new("RGBA", strip.size, "white"), strip).convert("RGB"), (0, top))
+    return result
 
 
 class _Refusal(ValueError):
@@ -128,7 +137,7 @@ def _unidentified(data: bytes) -> str:
 
 
 def _orientation(image: Image.Image) -> int | None:
-    """The orientation of EXIF or TIFF, 1 to 8; None if there is none or it cannot be read."""
+    """The orientation of EXIF or TIFF, 1 to 8; None if it is missing or cannot be read."""
     try:
         if isinstance(image, TiffImageFile):
             return image.tag_v2.get(_ORIENTATION)
