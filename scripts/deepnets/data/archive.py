@@ -5,6 +5,7 @@ archives that declare more content than their size allows (a bomb).
 """
 
 import contextlib
+import errno
 import gzip
 import lzma
 import stat
@@ -113,7 +114,8 @@ def _damage_named(shown_as: str) -> Iterator[None]:
         struct.error,
         OSError,
     ) as error:
-        if isinstance(error, OSError) and error.errno is not None:  # the disk failed, not the content
+        # The disk failed, not the content: an offset below zero, which only the content can have, is EINVAL.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         raise DamagedArchiveError(f"{shown_as}: a damaged archive, or not one ({error}); fetch it again.") from None
 
