@@ -103,7 +103,7 @@ def test_two_links_to_one_folder_are_two_folders_of_images(tmp_path):
 
 
 @every_kind
-@pytest.mark.parametrize("name", ["val", "valid", "validation"])
+@pytest.mark.parametrize("name", ["val", "valid", "validation", "Val"])
 def test_validation_folder_is_the_validation_split(tmp_path, kind, name):
     files = {**BIRDS, f"{name}/owl/1.png": image_file(7), f"{name}/wren/2/3.png": image_file(9)}
     images, labels, info = open_dataset(prepared(tmp_path, files, kind), "train")

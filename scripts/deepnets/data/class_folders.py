@@ -22,7 +22,7 @@ MAX_DEPTH = 16  # folders below train, the class among them
 _JPEG, _NETPBM = (".jpg", ".jpeg", ".jpe", ".jfif"), (".ppm", ".pgm", ".pbm", ".pnm")
 SUFFIXES = (*_JPEG, ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", *_NETPBM, ".avif")
 VALIDATION = "validation"
-_SPLIT_OF = {**{split: split for split in SPLITS}, **dict.fromkeys(("val", "valid", VALIDATION), VALIDATION)}
+_VALIDATION_FOLDERS = ("val", "valid", VALIDATION)  # in lower case
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # Unicode categories: control characters, undecodable bytes, line ends
 _END_BYTES = 2**16  # of an archive's start and end
 # What desktops and network drives leave among images, in lower case; also whatever starts with a dot.
@@ -64,7 +64,7 @@ def fingerprint(path: Path) -> str:
         UserError: a folder has something that is no file, or a link that leads in a circle.
     """
     if path.is_dir():
-        entries = [(name, entry) for name, entry in _walk(path) if not _SPLIT_OF.keys().isdisjoint(name.split("/")[:2])]
+        entries = [(name, entry) for name, entry in _walk(path) if any(map(_split_of, name.split("/")[:2]))]
         sizes = {name: 0 if name.endswith("/") else entry.stat().st_size for name, entry in entries}
         return sha256_text(canonical_json(sizes))
     with open(path, "rb") as file:
@@ -109,7 +109,7 @@ def _walk(
         yield f"{name}/", entry
         if depth > MAX_DEPTH:
             continue  # read_layout refuses the folder
-        if depth or (holds_splits and entry.name in _SPLIT_OF):
+        if depth or (holds_splits and _split_of(entry.name)):
             yield from _walk(entry.path, f"{name}/", depth + 1, (*above, _identity(entry, above)))
         elif not holds_splits and not prefix:  # the one folder that may hold train and test
             yield from _walk(entry.path, f"{name}/")
@@ -149,13 +149,14 @@ def read_layout(shown_as: str, names: list[str]) -> Layout:
     problems = []
     for path, is_folder in paths:
         inside = path.parts[len(top) :] if path.parts[: len(top)] == top else ()
-        if not inside or inside[0] not in _SPLIT_OF:
+        split = _split_of(inside[0]) if inside else None
+        if split is None:
             continue
         if problem := _problem(inside, is_folder):
             problems.append(f"{shown_as}/{_printable(str(path))}: {problem}.")
         elif len(inside) > 1:
             folders.add((inside[0], inside[1]))
-            images = found[_SPLIT_OF[inside[0]]].setdefault(unicodedata.normalize("NFC", inside[1]), [])
+            images = found[split].setdefault(unicodedata.normalize("NFC", inside[1]), [])
             if not is_folder:
                 images.append(str(path))
     classes = sorted(set().union(*found.values()))
@@ -170,6 +171,11 @@ def read_layout(shown_as: str, names: list[str]) -> Layout:
         for split in used
     }
     return Layout(classes, splits)
+
+
+def _split_of(folder: str) -> str | None:
+    """The split whose images are in a folder of this name."""
+    return VALIDATION if folder.lower() in _VALIDATION_FOLDERS else folder if folder in SPLITS else None
 
 
 def _problem(inside: tuple[str, ...], is_folder: bool) -> str | None:
@@ -193,7 +199,7 @@ def _folder_problems(
 ) -> Iterator[str]:
     """Yield the problems of the splits' and classes' folders, a line each."""
     yield from name_problems(folders)
-    validation = sorted({split for split, _ in folders if _SPLIT_OF[split] == VALIDATION})
+    validation = sorted({folder for folder, _ in folders if folder not in SPLITS})
     if len(validation) > 1:
         yield f"{' and '.join(validation)} are both validation splits; keep one."
     for split, name in itertools.product(SPLITS, classes):
