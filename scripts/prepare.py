@@ -16,11 +16,12 @@ from deepnets.utils.logging import log_to
 def main(argv: list[str] | None = None) -> None:
     parser = job_parser(__doc__, "prepare")
     parser.add_argument("--processes", type=int, default=1, help="that decode images (default: 1)")
+    parser.add_argument("--max-megapixels", type=float, help="of an image of the user's (default: 100)")
     args = parser.parse_args(argv)
     log_to(args.log)
     job, names = load_job("prepare", args)
     raw, output = (args.root / path.format(**names) for path in (paths.RAW_MANIFEST, paths.DATASET_INFO))
-    prepare(names["dataset"], job["spec"], raw, output, args.processes, job["code"])
+    prepare(names["dataset"], job["spec"], raw, output, args.processes, job["code"], args.max_megapixels)
 
 
 if __name__ == "__main__":

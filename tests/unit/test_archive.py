@@ -180,6 +180,13 @@ def test_archive_that_lacks_its_last_bytes_is_named(tmp_path, name, lost):
         archive.list_members(path)
 
 
+def test_zip_that_lacks_its_first_byte_is_named(tmp_path):
+    path = write_archive(tmp_path / "images.zip", FILES)
+    path.write_bytes(path.read_bytes()[1:])
+    with pytest.raises(UserError, match="damaged archive"):
+        list(archive.read_members(path, archive.list_members(path)))
+
+
 @every_packed_kind
 def test_damaged_content_is_named(tmp_path, name):
     content = bytes(range(256)) * 100

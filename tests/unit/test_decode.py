@@ -1,12 +1,14 @@
 """Single image files become arrays of one size and colour."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
-from deepnets.data.decode import decode, fit
+from deepnets.data.decode import DimImageWarning, decode, fit
 
 
 def random_images(*shape: int) -> np.ndarray:
@@ -98,3 +100,137 @@ def test_every_kind_of_pixel_becomes_rgb(file, rgb):
 
 def test_colour_becomes_luma():
     assert decode(image_file((255, 0, 0)), 6, 1).flatten().tolist() == [76] * 36  # 0.299 * 255
+
+
+def file_of(pixels: np.ndarray, format: str = "PNG", **save) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format, **save)
+    return file.getvalue()
+
+
+def exif(orientation: int, before: bytes = b"", entries: int = 1) -> bytes:
+    """EXIF data with an orientation behind the entries `before`."""
+    entry = struct.pack(">HHLHH", 0x0112, 3, 1, orientation, 0)
+    return b"Exif\0\0MM\0*\0\0\0\x08" + struct.pack(">H", entries) + before + entry + bytes(4)
+
+
+BRIGHT_ON_TOP = np.repeat(np.array([255, 0, 0, 0], np.uint8), 4 * 3).reshape(4, 4, 3)
+# A Make whose text lies behind the end, a tag of an unknown type, and one of 4 billion rationals.
+ODD_TAGS = [
+    struct.pack(">HHLL", 0x010F, 2, 400, 10**6),
+    struct.pack(">HHLL", 0x0110, 77, 1, 0),
+    struct.pack(">HHLL", 0x0111, 5, 2**32 - 1, 8),
+]
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("tag", ODD_TAGS)
+def test_orientation_behind_an_odd_tag_is_respected(format, tag):
+    data = exif(3, tag, 2)
+    image = decode(file_of(BRIGHT_ON_TOP, format, exif=data if format == "JPEG" else data[6:]), 4, 1)
+    assert image[3].mean() > 200 > 50 > image[0].mean()
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize(
+    "data", [b"not a TIFF", b"MM", b"", b"II*\0\xff\xff\xff\xff", exif(99)[6:], exif(0)[6:], exif(6)[6:-9]]
+)
+def test_image_whose_exif_cannot_be_read_stays_as_it_is(format, data):
+    data = b"Exif\0\0" + data if format == "JPEG" else data
+    image = decode(file_of(BRIGHT_ON_TOP, format, exif=data), 4, 1)
+    assert image[0].mean() > 200 > 50 > image[3].mean()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("format", ["PNG", "TIFF", "WEBP"])
+def test_every_orientation_is_turned_as_pillow_turns_it(format, orientation):
+    tag = Image.Exif()
+    tag[0x0112] = orientation
+    file = file_of(random_images(6, 6, 3), format, exif=tag, **({"lossless": True} if format == "WEBP" else {}))
+    with Image.open(io.BytesIO(file)) as image:
+        assert np.array_equal(decode(file, 6, 3), np.asarray(ImageOps.exif_transpose(image)))
+
+
+def test_tiff_with_an_odd_tag_is_decoded():
+    file = bytearray(file_of(BRIGHT_ON_TOP, "TIFF", tiffinfo={0x010F: "a maker of cameras", 0x8769: 2**31}))
+    assert np.array_equal(decode(bytes(file), 4, 3), BRIGHT_ON_TOP)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF"])
+def test_format_is_found_by_the_content(format):
+    image = decode(file_of(np.full((6, 6, 3), 200, np.uint8), format), 6, 3)
+    assert np.abs(image.astype(int) - 200).max() <= 3
+
+
+@pytest.mark.parametrize("format", ["GIF", "TIFF", "PNG", "WEBP"])
+def test_first_of_several_frames_is_used(format):
+    file = io.BytesIO()
+    frames = [Image.new("L", (6, 6), value) for value in (200, 0, 0)]
+    frames[0].save(file, format, save_all=True, append_images=frames[1:])
+    assert np.abs(decode(file.getvalue(), 6, 1).astype(int) - 200).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC picture"),
+        (b"\xff\x0a\xfa\x1f", "a JPEG XL picture"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 picture"),
+        (b"8BPS\0\1", "a Photoshop picture"),
+        (b'<?xml version="1.0"?><svg width="4"/>', "an SVG drawing"),
+        (b"<!DOCTYPE html><html>404</html>", "a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "a Git LFS pointer"),
+        (b"%PDF-1.7", "a PDF document"),
+        (b"", "an empty file"),
+        (bytes(128) + b"DICM", "a DICOM picture"),
+    ],
+)
+def test_other_format_is_named(data, kind):
+    with pytest.raises(ValueError, match=rf"^is {kind}.*; convert it to JPEG, .* or remove it$"):
+        decode(data, 6, 3)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF"])
+def test_half_a_file_is_refused(format):
+    file = file_of(random_images(40, 40, 3), format)
+    with pytest.raises(ValueError, match=r"^not a whole .*; replace or remove it$"):
+        decode(file[: len(file) // 2], 6, 3)
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+def test_12_bits_are_as_bright_as_bit_depth_says(format):
+    file = file_of(np.array([[0, 2048], [4094, 4095]], np.uint16), format)
+    with pytest.warns(DimImageWarning):
+        assert decode(file, 2, 1).max() == 16
+    assert decode(file, 2, 1, bit_depth=12)[..., 0].tolist() == [[0, 128], [255, 255]]
+    assert decode(file, 2, 1, bit_depth=16).max() == 16  # no warning
+
+
+def test_dark_colour_of_16_bits_is_reported():
+    """Pillow keeps the upper 8 bits of each value; it cannot write such a file."""
+    header = struct.pack(">LLBBBBB", 1, 1, 16, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0" + struct.pack(">HHH", 4095, 9, 0))), (b"IEND", b"")]
+    file = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">L", len(data)) + kind + data + struct.pack(">L", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+    with pytest.warns(DimImageWarning):
+        assert decode(file, 1, 3).max() == 15
+    with pytest.raises(ValueError, match=r"16-bit colour has no `bit_depth`.*convert it to 8 bits"):
+        decode(file, 1, 3, bit_depth=12)
+
+
+@pytest.mark.parametrize("pixels", [np.full((2, 2), 0.5, np.float32), np.full((2, 2), 70000, np.int32)])
+def test_values_without_a_known_white_are_refused(pixels):
+    with pytest.raises(ValueError, match="its pixels are signed or 32-bit values; convert it"):
+        decode(file_of(pixels, "TIFF"), 2, 1)
+
+
+def test_black_image_of_16_bits_is_black_without_a_word():
+    assert decode(file_of(np.zeros((2, 2), np.uint16)), 2, 1).max() == 0
+
+
+def test_108_megapixels_are_taken_on_request():
+    file = file_of(np.zeros((9000, 12000), bool))
+    with pytest.raises(ValueError, match=r"12,000 x 9,000 .* 108 megapixels, more than 100;.*`max_megapixels: 109`"):
+        decode(file, 2, 1)
+    assert decode(file, 2, 1, max_megapixels=109).max() == 0

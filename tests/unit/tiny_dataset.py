@@ -12,7 +12,15 @@ def build(tmp_path: Path, source: str, mirror: Path | None = None, **keys) -> Pa
     options = datasets.source(source).Options(source=source, **keys)
     folder = tmp_path / "data" / "tiny"
     download("tiny", options.raw_spec(), str(mirror) if mirror else None, folder / "raw.json")
-    prepare("tiny", options.prepared_spec(), folder / "raw.json", folder / "dataset.json", processes=2)
+    prepare(
+        "tiny",
+        options.prepared_spec(),
+        folder / "raw.json",
+        folder / "dataset.json",
+        2,
+        None,
+        keys.get("max_megapixels"),
+    )
     return folder / "dataset.json"
 
 

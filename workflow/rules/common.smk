@@ -124,3 +124,9 @@ def mirror_option(wildcards, output):
     """Param function: where else to look for raw files; no part of the result, and never recorded."""
     mirror = CONFIG.datasets[wildcards.dataset].mirror
     return ["--mirror", mirror] if mirror else []
+
+
+def megapixels_option(wildcards, output):
+    """Param function: how large the user's images may be; no part of the result, and never recorded."""
+    limit = getattr(CONFIG.datasets[wildcards.dataset], "max_megapixels", None)
+    return [] if limit is None else ["--max-megapixels", str(limit)]

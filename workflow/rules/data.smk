@@ -47,8 +47,9 @@ rule prepare:
     params:
         **params_of("prepare"),
         processes=REQUESTS.prepare_processes,
+        limit=megapixels_option,
     message:
         "Prepare the arrays of {wildcards.dataset}"
     shell:
         "exec {params.script:q} {wildcards.dataset}"
-        " --job {params.job_file} {params.root:q} --processes {params.processes} --log {log:q}"
+        " --job {params.job_file} {params.root:q} --processes {params.processes} {params.limit:q} --log {log:q}"

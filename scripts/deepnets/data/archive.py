@@ -1,10 +1,11 @@
 """Read images directly from zip and tar archives. Nothing is unpacked to disk, and nothing unsafe is read.
 
-Refused: absolute names and `..`, links and devices, encrypted members, and archives that declare more content than
-their size allows (a bomb).
+Refused: absolute names and `..`, links and devices, encrypted members, packing methods that Python does not have, and
+archives that declare more content than their size allows (a bomb).
 """
 
 import contextlib
+import errno
 import gzip
 import lzma
 import stat
@@ -16,6 +17,7 @@ from collections.abc import Container, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO, cast
 
+from deepnets.data.member_names import tar_name, zip_names
 from deepnets.utils.errors import UserError
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz")
@@ -24,6 +26,18 @@ MAX_TOTAL_BYTES = 2**40  # 1 TiB declared in all
 MAX_RATIO = 100  # declared to packed size; images hardly shrink, ratios near 1 are usual
 RATIO_MATTERS_FROM = 2**30  # bytes: below 1 GiB no ratio does harm
 _MAX_PADDING = 2**20  # bytes of zeros behind the last member; tar writes up to 10 KiB
+_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}  # that zipfile unpacks
+_OTHER_METHODS = {
+    1: "Shrink",
+    6: "Implode",
+    9: "Deflate64",
+    93: "Zstandard",
+    95: "XZ",
+    96: "JPEG",
+    98: "PPMd",
+    99: "AES",
+}
+_PACK_WITHOUT = "pack the archive again without it"
 _MEMBER_OVERHEAD = 512  # bytes that a tar spends on a member's header, so that a billion empty members count too
 
 
@@ -31,26 +45,25 @@ class DamagedArchiveError(UserError):
     """The archive cannot be read to its end."""
 
 
-def list_members(path: Path, shown_as: str | None = None) -> list[str]:
+def list_members(path: Path, shown_as: str | None = None, encoding: str | None = None) -> list[str]:
     """List all members in the archive's order, without a leading `./`; names of folders end with `/`.
 
     Args:
         path: the archive.
         shown_as: its name in messages, where `path` is a copy that the user does not know.
+        encoding: of names that do not say theirs.
 
     Raises:
-        UserError: the archive is damaged, holds something unsafe, or the same name twice.
+        UserError: the archive is damaged, holds something unsafe, the same name twice or names of unknown encoding.
     """
     names: dict[str, None] = {}
     total, shown_as = 0, shown_as or str(path)
     packed = path.stat().st_size
     with _damage_named(shown_as):
-        for name, size, refusal in _members(path):
+        for name, original, size, refusal in _members(path, encoding, shown_as):
             refusal = refusal or _name_refusal(name) or _size_refusal(size)
             if refusal:
-                raise UserError(
-                    f"{shown_as}: refused, because member {name!r} {refusal}; pack the archive again without it."
-                )
+                raise UserError(f"{shown_as}: refused, because member {original!r} {refusal}.")
             total += size + _MEMBER_OVERHEAD
             if total > MAX_TOTAL_BYTES or (total > RATIO_MATTERS_FROM and total > MAX_RATIO * packed):
                 raise UserError(
@@ -59,19 +72,22 @@ def list_members(path: Path, shown_as: str | None = None) -> list[str]:
                 )
             clean = str(PurePosixPath(name)) + ("/" if name.endswith("/") else "")
             if clean in names and not clean.endswith("/"):
-                raise UserError(f"{shown_as}: refused, because member {name!r} occurs twice; pack the archive again.")
+                raise UserError(f"{shown_as}: refused, because member {original!r} occurs twice; {_PACK_WITHOUT}.")
             names[clean] = None
     return list(names)
 
 
-def read_members(path: Path, wanted: Container[str], shown_as: str | None = None) -> Iterator[tuple[str, bytes]]:
+def read_members(
+    path: Path, wanted: Container[str], shown_as: str | None = None, encoding: str | None = None
+) -> Iterator[tuple[str, bytes]]:
     """Yield (name as `list_members` gave it, content) of the wanted members, in the archive's order.
 
     Raises:
         DamagedArchiveError: the archive is damaged. Unsafe members were refused by `list_members`.
     """
     reader = _read_zip if path.name.lower().endswith(".zip") else _read_tar
-    members, shown_as = reader(path, wanted), shown_as or str(path)
+    shown_as = shown_as or str(path)
+    members = reader(path, wanted, encoding, shown_as)
     while True:
         with _damage_named(shown_as):  # not around the yield: the caller's errors are its own
             member = next(members, None)
@@ -84,71 +100,91 @@ def read_members(path: Path, wanted: Container[str], shown_as: str | None = None
 def _damage_named(shown_as: str) -> Iterator[None]:
     try:
         yield
+    except NotImplementedError as error:  # zipfile lacks something, the archive may be whole
+        raise UserError(
+            f"{shown_as}: cannot be read here ({error}); unpack it and give the folder as `path:`."
+        ) from None
     except (
         EOFError,
         lzma.LZMAError,
         zlib.error,
         tarfile.TarError,
         zipfile.BadZipFile,
-        NotImplementedError,  # zipfile raises it for an unknown packing method
         ValueError,  # names that are not text, sizes below zero
         struct.error,
         OSError,
     ) as error:
-        if isinstance(error, OSError) and error.errno is not None:  # the disk failed, not the content
+        # The disk failed, not the content: an offset below zero, which only the content can have, is EINVAL.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         raise DamagedArchiveError(f"{shown_as}: a damaged archive, or not one ({error}); fetch it again.") from None
 
 
 def _name_refusal(name: str) -> str | None:
     if name.startswith(("/", "\\")) or name[1:2] == ":":
-        return "has an absolute name"
+        return f"has an absolute name; {_PACK_WITHOUT}"
     if "\\" in name:
-        return "has a backslash in its name"
+        return f"has a backslash in its name; {_PACK_WITHOUT}"
     if ".." in PurePosixPath(name).parts:
-        return "has '..' in its name"
+        return f"has '..' in its name; {_PACK_WITHOUT}"
     return None
 
 
 def _size_refusal(size: int) -> str | None:
-    return f"declares {size:,} bytes, more than any image" if size > MAX_MEMBER_BYTES else None
+    return f"declares {size:,} bytes, more than any image; {_PACK_WITHOUT}" if size > MAX_MEMBER_BYTES else None
 
 
-def _members(path: Path) -> Iterator[tuple[str, int, str | None]]:
-    """Yield (name, declared bytes, why it is refused or None); names of folders end with `/`."""
+def _members(path: Path, encoding: str | None, shown_as: str) -> Iterator[tuple[str, str, int, str | None]]:
+    """Yield (name, name as it is stored, declared bytes, why it is refused or None); names of folders end with `/`."""
     if path.name.lower().endswith(".zip"):
         with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                yield member.filename, member.file_size, _zip_refusal(member)
+            for name, member in _named_members(archive, encoding, shown_as):
+                yield name, member.orig_filename, member.file_size, _zip_refusal(member)
     else:
         with _open_tar(path) as (tar, file):
             for entry in tar:
-                refusal = None if entry.isreg() or entry.isdir() else "is a link or a device"
-                yield entry.name + ("/" if entry.isdir() else ""), entry.size, refusal
+                refusal = None if entry.isreg() or entry.isdir() else f"is a link or a device; {_PACK_WITHOUT}"
+                name = tar_name(entry, encoding, shown_as)
+                yield name + ("/" if entry.isdir() else ""), entry.name, entry.size, refusal
             if file.last_read != bytes(tarfile.BLOCKSIZE):  # tarfile ends without an error here too
                 raise tarfile.ReadError("it is truncated")
             file.read(_MAX_PADDING)  # to the end, where .gz and .xz keep their checksums
 
 
+def _named_members(
+    archive: zipfile.ZipFile, encoding: str | None, shown_as: str
+) -> Iterator[tuple[str, zipfile.ZipInfo]]:
+    members = archive.infolist()
+    return zip(zip_names(members, encoding, shown_as), members, strict=True)
+
+
 def _zip_refusal(member: zipfile.ZipInfo) -> str | None:
     if member.flag_bits & 1:
-        return "is encrypted"
+        return "is encrypted; pack the archive again without a password"
     kind = stat.S_IFMT(member.external_attr >> 16)  # 0 where it was not packed on Unix
-    return None if kind in (0, stat.S_IFREG, stat.S_IFDIR) else "is a link or a device"
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return f"is a link or a device; {_PACK_WITHOUT}"
+    if member.compress_type not in _METHODS:
+        method = _OTHER_METHODS.get(member.compress_type, f"method {member.compress_type}")
+        return (
+            f"is packed with {method}, which cannot be unpacked here; unpack the archive with the program that made it"
+            " and give the folder as `path:`, or pack it again with Deflate (Windows takes Deflate64 from 2 GB on)"
+        )
+    return None
 
 
-def _read_zip(path: Path, wanted: Container[str]) -> Iterator[tuple[str, bytes]]:
+def _read_zip(path: Path, wanted: Container[str], encoding: str | None, shown_as: str) -> Iterator[tuple[str, bytes]]:
     with zipfile.ZipFile(path) as archive:
-        for member in archive.infolist():
-            name = str(PurePosixPath(member.filename))
-            if not member.is_dir() and name in wanted:
+        for stored, member in _named_members(archive, encoding, shown_as):
+            name = str(PurePosixPath(stored))
+            if not stored.endswith("/") and name in wanted:
                 yield name, archive.read(member)
 
 
-def _read_tar(path: Path, wanted: Container[str]) -> Iterator[tuple[str, bytes]]:
+def _read_tar(path: Path, wanted: Container[str], encoding: str | None, shown_as: str) -> Iterator[tuple[str, bytes]]:
     with _open_tar(path) as (archive, _):
         for member in archive:
-            name = str(PurePosixPath(member.name))
+            name = str(PurePosixPath(tar_name(member, encoding, shown_as)))
             if name in wanted and (content := archive.extractfile(member) if member.isreg() else None):
                 yield name, content.read()
 
@@ -175,6 +211,6 @@ def _open_tar(path: Path) -> Iterator[tuple[tarfile.TarFile, _BoundedReads]]:
     name = path.name.lower()
     opener = gzip.open if name.endswith((".gz", ".tgz")) else lzma.open if name.endswith(".xz") else open
     with opener(path, "rb") as file:
-        reader = _BoundedReads(file)
-        with tarfile.open(fileobj=cast(BinaryIO, reader), mode="r:") as archive:  # it reads, seeks and asks where it is
+        reader = _BoundedReads(file)  # tarfile reads, seeks and asks where it is
+        with tarfile.open(fileobj=cast(BinaryIO, reader), mode="r:", encoding="utf-8") as archive:
             yield archive, reader

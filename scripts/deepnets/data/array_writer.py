@@ -12,6 +12,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -21,13 +22,19 @@ import joblib
 import numpy as np
 
 from deepnets.data.archive import DamagedArchiveError
+from deepnets.data.decode import DimImageWarning
 from deepnets.data.image_source import DecodeTask, ImageSource, block_length
 from deepnets.data.progress import log_summary, progress_bar
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import atomic_path, canonical_json, remove_leftovers, sha256_text
+from deepnets.utils.logging import LOG
 from deepnets.utils.paths import IMAGES
 from deepnets.utils.text import shortened
 
+_DIM = (
+    "%s: %d images of 16 bits have no value above 4,095, so that they become nearly black. If their values have 12"
+    " bits, write `bit_depth: 12` for this dataset in config.yaml; if they are really dark, `bit_depth: 16`:\n%s"
+)
 _PARENT_CHECK_SECONDS = 1.0
 
 
@@ -43,11 +50,26 @@ class _Block(NamedTuple):
 
 
 class _Decoded(NamedTuple):
-    """The outcome of a block: its number of images, whether an earlier run decoded it, a message per broken image."""
+    """The outcome of a block.
+
+    images     how many it has
+    reused     whether an earlier run decoded it
+    problems   a message for each broken image
+    dim        names of images that lose their contrast
+    """
 
     images: int
     reused: bool
     problems: list[str]
+    dim: list[str]
+
+
+class _Shard(NamedTuple):
+    """Images uint8 (n, H, W, C); how often each intensity occurs in the training images, int64 (C, 256); dim images."""
+
+    images: np.ndarray
+    intensities: np.ndarray
+    dim: np.ndarray
 
 
 def write_images(
@@ -81,9 +103,10 @@ def write_images(
     processes = min(processes, math.ceil(total / block_length(input_shape)))
     blocks = _decode_all(dataset, source, image_shape, folder, processes, total)
     intensities = np.zeros((channels, 256), np.int64)
-    for split, labels in source.labels.items():
-        shape = (len(labels), *image_shape)
-        counted = _concatenate(folder / IMAGES.format(split=split), split, shape, blocks)
+    for split, stored in source.stored().items():
+        lengths = [len(source.labels[each]) for each in stored]
+        starts = dict(zip(stored, itertools.accumulate(lengths, initial=0), strict=False))
+        counted = _concatenate(folder / IMAGES.format(split=split), starts, (sum(lengths), *image_shape), blocks)
         if split == "train":
             intensities = counted
     return intensities
@@ -104,6 +127,7 @@ def _decode_all(
     """Write a shard for every block, in processes; return the blocks."""
     blocks: list[_Block] = []
     problems: list[str] = []
+    dim: list[str] = []
     reused = 0
 
     def calls() -> Iterator:
@@ -119,6 +143,7 @@ def _decode_all(
         try:
             for block in parallel(calls()):
                 problems += block.problems
+                dim += block.dim
                 if block.reused:
                     reused += block.images
                     bar.initial += block.images  # not counted in the rate
@@ -134,29 +159,33 @@ def _decode_all(
         if problems:
             raise BadImagesError(shortened(problems))
         log_summary(bar)
+    if dim:
+        LOG.warning(_DIM, dataset, len(dim), shortened(dim))
     return blocks
 
 
-def _concatenate(path: Path, split: str, shape: tuple[int, ...], blocks: list[_Block]) -> np.ndarray:
-    """Write the images of one split, of this shape (N, H, W, C); return the sum of its blocks' intensities."""
+def _concatenate(path: Path, starts: dict[str, int], shape: tuple[int, ...], blocks: list[_Block]) -> np.ndarray:
+    """Write the images of a file, of this shape (N, H, W, C); return the sum of its blocks' intensities.
+
+    `starts` has the splits in the file, each with the index of its first image.
+    """
     intensities = np.zeros((shape[-1], 256), np.int64)
     with _create_array(path, shape, np.dtype(np.uint8)) as file:
         start, image_bytes = file.tell(), math.prod(shape[1:])
         for block in blocks:
-            rows = [(row, index) for row, (of, index) in enumerate(block.positions) if of == split]
+            rows = [(row, starts[of] + index) for row, (of, index) in enumerate(block.positions) if of in starts]
             if not rows:
                 continue
             shard = _read_shard(block.shard, (len(block.positions), *shape[1:]))
             if shard is None:
                 raise UserError(f"{block.shard}: damaged since it was written a moment ago; check the disk.")
-            images, counted = shard
-            intensities += counted
+            intensities += shard.intensities
             # Images that follow each other in the shard and in the array are written at once.
             for _, run in itertools.groupby(rows, key=lambda pair: pair[1] - pair[0]):
                 consecutive = list(run)
                 row, index = consecutive[0]
                 file.seek(start + index * image_bytes)
-                file.write(images[row : row + len(consecutive)].tobytes())
+                file.write(shard.images[row : row + len(consecutive)].tobytes())
     return intensities
 
 
@@ -196,33 +225,36 @@ def _end_with(parent: int) -> None:
 def _write_shard(path: Path, task: DecodeTask, image_shape: tuple[int, int, int]) -> _Decoded:
     """Decode a block into its shard, unless a complete one exists; write none if an image is broken."""
     count = len(task.positions)
-    if _read_shard(path, (count, *image_shape)) is not None:
-        return _Decoded(count, True, [])
+    if shard := _read_shard(path, (count, *image_shape)):
+        return _Decoded(count, True, [], shard.dim.tolist())
     images = np.empty((count, *image_shape), np.uint8)
     intensities = np.zeros((image_shape[2], 256), np.int64)
     problems = []
-    for row, ((split, _), image) in enumerate(zip(task.positions, task.decode(), strict=True)):
-        if isinstance(image, ValueError):
-            problems.append(str(image))
-            continue
-        images[row] = image
-        if split == "train":
-            for channel, counts in enumerate(intensities):
-                counts += np.bincount(image[..., channel].ravel(), minlength=256)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DimImageWarning)
+        for row, ((split, _), image) in enumerate(zip(task.positions, task.decode(), strict=True)):
+            if isinstance(image, ValueError):
+                problems.append(str(image))
+                continue
+            images[row] = image
+            if split == "train":
+                for channel, counts in enumerate(intensities):
+                    counts += np.bincount(image[..., channel].ravel(), minlength=256)
+    dim = [str(each.message) for each in caught if issubclass(each.category, DimImageWarning)]
     if not problems:
         with atomic_path(path) as temporary:
-            np.savez(temporary, images=images, intensities=intensities)
-    return _Decoded(count, False, problems)
+            np.savez(temporary, images=images, intensities=intensities, dim=np.array(dim, np.str_))
+    return _Decoded(count, False, problems, dim)
 
 
-def _read_shard(path: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray] | None:
-    """Images uint8 of this shape (n, H, W, C) and intensities int64 (C, 256); None if there is no complete shard.
+def _read_shard(path: Path, shape: tuple[int, ...]) -> _Shard | None:
+    """The content of a shard whose images have this shape (n, H, W, C); None if there is no complete shard.
 
     The file is a zip archive, whose checksums are compared when it is read.
     """
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as shard:
-            images, intensities = shard["images"], shard["intensities"]
+            content = _Shard(*(shard[name] for name in _Shard._fields))
     except Exception:  # a missing or damaged file fails in many ways; all have one answer
         return None
-    return (images, intensities) if images.shape == shape else None
+    return content if content.images.shape == shape else None

@@ -1,4 +1,7 @@
-"""The layout train/<class>/<image>, test/<class>/<image> of a folder or an archive: which images it holds."""
+"""The layout train/<class>/<image>, test/<class>/<image> of a folder or an archive: which images it holds.
+
+A third folder, val, valid or validation, is the validation split. Images may lie in folders below their class.
+"""
 
 import hashlib
 import itertools
@@ -8,15 +11,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from deepnets.data.class_names import name_problems
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import canonical_json, sha256_text
 from deepnets.utils.paths import SPLITS
 from deepnets.utils.text import shortened
 
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+MAX_DEPTH = 16  # folders below train, the class among them
+# File endings of images. They only tell images from other files: `decode` finds the format by the content.
+_JPEG, _NETPBM = (".jpg", ".jpeg", ".jpe", ".jfif"), (".ppm", ".pgm", ".pbm", ".pnm")
+SUFFIXES = (*_JPEG, ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", *_NETPBM, ".avif")
+VALIDATION = "validation"
+_VALIDATION_FOLDERS = ("val", "valid", VALIDATION)  # in lower case
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # Unicode categories: control characters, undecodable bytes, line ends
-_MAX_DEPTH = 4  # one level below <top>/train/<class>: files that lie too deep are seen, and links cannot loop
 _END_BYTES = 2**16  # of an archive's start and end
+# What desktops and network drives leave among images, in lower case; also whatever starts with a dot.
+_LEFT_BY_DESKTOPS = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "icon\r"}
+_STREAMS = (":zone.identifier", "thumbs.db:encryptable")  # of Windows, as other systems copy them
 
 
 @dataclass(frozen=True)
@@ -24,7 +35,8 @@ class Layout:
     """The images of a folder or an archive.
 
     classes   class names by label: in order of their code points, as torchvision's ImageFolder has them
-    splits    split -> (file name, label) of each image, by label, then name; the order is that of the arrays
+    splits    split -> (file name, label) of each image, by label, then name; the order is that of the arrays.
+              "validation" is there if the folder or archive has such a folder with images.
     """
 
     classes: list[str]
@@ -36,21 +48,23 @@ class Layout:
 
     def positions(self) -> dict[str, tuple[str, int]]:
         """Split and index of each image, by its file name, the training split first."""
-        return {name: (split, index) for split in SPLITS for index, (name, _) in enumerate(self.splits[split])}
+        return {name: (split, index) for split, images in self.splits.items() for index, (name, _) in enumerate(images)}
 
 
 def fingerprint(path: Path) -> str:
     """Digest what can be seen of a folder's images or of an archive without reading them all.
 
-    Of a folder it sees names and sizes below train and test, of an archive the size, the start and the end; 100,000
-    images take a second. It does not see an image replaced by one of the same size in bytes, nor a change inside a
-    large archive that moves nothing. Times are left out: they would make a fresh copy of the same images a change.
+    Of a folder it sees names and sizes below train, test and a validation folder, of an archive the size, the start and
+    the end; 100,000 images take a second. It does not see an image replaced by one of the same size in bytes, nor a
+    change inside a large archive that moves nothing. Times are left out: they would make a fresh copy of the same
+    images a change.
 
     Raises:
         OSError: something cannot be read.
+        UserError: a folder has something that is no file, or a link that leads in a circle.
     """
     if path.is_dir():
-        entries = [(name, entry) for name, entry in _walk(path) if not set(SPLITS).isdisjoint(name.split("/")[:2])]
+        entries = [(name, entry) for name, entry in _walk(path) if any(map(_split_of, name.split("/")[:2]))]
         sizes = {name: 0 if name.endswith("/") else entry.stat().st_size for name, entry in entries}
         return sha256_text(canonical_json(sizes))
     with open(path, "rb") as file:
@@ -60,80 +74,137 @@ def fingerprint(path: Path) -> str:
 
 
 def list_folder(root: Path) -> list[str]:
-    """List all files and folders below `root`, relative to it; names of folders end with `/`. Links are followed."""
+    """List the files and folders of `root` that matter for its layout; names of folders end with `/`.
+
+    These are all at the top and all below train, test and a validation folder. Links are followed.
+
+    Raises:
+        OSError: something cannot be read.
+        UserError: there is something that is no file (a FIFO, a device), or a link that leads in a circle.
+    """
     return [name for name, _ in _walk(root)]
 
 
-def _walk(folder: Path | str, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            name = prefix + entry.name
-            if _is_ignored(entry.name):
-                continue
-            if entry.is_dir():
-                yield f"{name}/", entry
-                if depth < _MAX_DEPTH:
-                    yield from _walk(entry.path, f"{name}/", depth + 1)
-            else:
-                yield name, entry
+def _walk(
+    folder: Path | str, prefix: str = "", depth: int = 0, above: tuple[tuple[int, int], ...] = ()
+) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield each file and folder with its name relative to the first folder.
+
+    Args:
+        folder: to list.
+        prefix: of the names in it.
+        depth: how far it is below train, test or a validation folder, which have 1; 0 outside of them.
+        above: device and inode of each folder on the way to this one.
+    """
+    with os.scandir(folder) as scanned:
+        entries = [entry for entry in scanned if not _is_ignored(entry.name)]
+    holds_splits = any(entry.name in SPLITS for entry in entries)
+    for entry in entries:
+        name = prefix + entry.name
+        if not entry.is_dir():
+            if depth:
+                _refuse_device(entry)
+            yield name, entry
+            continue
+        yield f"{name}/", entry
+        if depth > MAX_DEPTH:
+            continue  # read_layout refuses the folder
+        if depth or (holds_splits and _split_of(entry.name)):
+            yield from _walk(entry.path, f"{name}/", depth + 1, (*above, _identity(entry, above)))
+        elif not holds_splits and not prefix:  # the one folder that may hold train and test
+            yield from _walk(entry.path, f"{name}/")
+
+
+def _refuse_device(entry: os.DirEntry[str]) -> None:
+    """Refuse what may block or never end when it is read; a link that leads nowhere is named when it is opened."""
+    if not entry.is_file() and os.path.exists(entry.path):
+        raise UserError(f"{_printable(entry.path)}: not a file but a FIFO, a socket or a device; remove it.")
+
+
+def _identity(folder: os.DirEntry[str], above: tuple[tuple[int, int], ...]) -> tuple[int, int]:
+    status = folder.stat()
+    if (status.st_dev, status.st_ino) in above:
+        raise UserError(f"{_printable(folder.path)}: a link to a folder that holds it; remove it.")
+    return status.st_dev, status.st_ino
 
 
 def read_layout(shown_as: str, names: list[str]) -> Layout:
     """Sort file names into splits and classes.
 
-    Hidden files, Thumbs.db and whatever lies outside train/ and test/ are ignored.
+    Hidden files, what desktops leave and whatever lies outside the splits is ignored.
 
     Args:
         shown_as: the folder or archive, for messages.
         names: of its files and folders, relative, with `/`; those of folders end with `/`.
 
     Raises:
-        UserError: one line for each misplaced file, each class that a split lacks, each empty class.
+        UserError: one line for each misplaced file, each class that a split lacks, each empty class, each class name
+            that readers cannot tell from another.
     """
     paths = [(PurePosixPath(name), name.endswith("/")) for name in names]
     paths = [(path, is_folder) for path, is_folder in paths if path.parts and not any(map(_is_ignored, path.parts))]
     top = _top_folder(shown_as, [path for path, _ in paths])
-    found: dict[str, dict[str, list[str]]] = {split: {} for split in SPLITS}  # split -> class -> names of its images
+    found: dict[str, dict[str, list[str]]] = {split: {} for split in (*SPLITS, VALIDATION)}  # split -> class -> images
+    folders: set[tuple[str, str]] = set()  # of splits and of classes, as they are spelled
     problems = []
     for path, is_folder in paths:
         inside = path.parts[len(top) :] if path.parts[: len(top)] == top else ()
-        if not inside or inside[0] not in SPLITS:
+        split = _split_of(inside[0]) if inside else None
+        if split is None:
             continue
         if problem := _problem(inside, is_folder):
             problems.append(f"{shown_as}/{_printable(str(path))}: {problem}.")
         elif len(inside) > 1:
-            images = found[inside[0]].setdefault(unicodedata.normalize("NFC", inside[1]), [])
+            folders.add((inside[0], inside[1]))
+            images = found[split].setdefault(unicodedata.normalize("NFC", inside[1]), [])
             if not is_folder:
                 images.append(str(path))
     classes = sorted(set().union(*found.values()))
-    problems += [
-        f"{shown_as}: {split}/{name} {problem}"
-        for split, name in itertools.product(SPLITS, classes)
-        if (problem := _class_problem(found[split].get(name)))
-    ]
+    problems += [f"{shown_as}: {problem}" for problem in _folder_problems(folders, found, classes)]
     if problems:
         raise UserError(shortened(problems))
     if not classes:
         raise _no_images(shown_as)
+    used = [*SPLITS, *([VALIDATION] if any(found[VALIDATION].values()) else [])]
     splits = {
-        split: [(file, label) for label, name in enumerate(classes) for file in sorted(found[split][name])]
-        for split in SPLITS
+        split: [(file, label) for label, name in enumerate(classes) for file in sorted(found[split].get(name, []))]
+        for split in used
     }
     return Layout(classes, splits)
 
 
+def _split_of(folder: str) -> str | None:
+    """The split whose images are in a folder of this name."""
+    return VALIDATION if folder.lower() in _VALIDATION_FOLDERS else folder if folder in SPLITS else None
+
+
 def _problem(inside: tuple[str, ...], is_folder: bool) -> str | None:
-    """Return the problem of a path that starts at train or test; None if the path is right."""
+    """Return the problem of a path that starts at the folder of a split; None if the path is right."""
     name = "/".join(inside)
     if name != _printable(name):
         return "its name has control characters or is not UTF-8; rename it"
+    if len(inside) - (1 if is_folder else 2) > MAX_DEPTH:
+        return f"more than {MAX_DEPTH} folders below {inside[0]}; move it up"
     if is_folder:
         return None
-    if len(inside) != 3:
+    if len(inside) < 3:
         return f"expected {inside[0]}/<class>/<image>; move or remove it"
-    if not name.lower().endswith(_SUFFIXES):
-        return f"not one of {', '.join(_SUFFIXES)}; convert or remove it"
+    if not name.lower().endswith(SUFFIXES):
+        return f"not one of {', '.join(SUFFIXES)}; convert or remove it"
     return None
+
+
+def _folder_problems(
+    folders: set[tuple[str, str]], found: dict[str, dict[str, list[str]]], classes: list[str]
+) -> Iterator[str]:
+    """Yield the problems of the splits' and classes' folders, a line each."""
+    yield from name_problems(folders)
+    validation = sorted({folder for folder, _ in folders if folder not in SPLITS})
+    if len(validation) > 1:
+        yield f"{' and '.join(validation)} are both validation splits; keep one."
+    for split, name in itertools.product(SPLITS, classes):
+        if problem := _class_problem(found[split].get(name)):
+            yield f"{split}/{name} {problem}"
 
 
 def _class_problem(images: list[str] | None) -> str | None:
@@ -161,4 +232,5 @@ def _no_images(shown_as: str) -> UserError:
 
 
 def _is_ignored(name: str) -> bool:
-    return name.startswith(".") or name in ("Thumbs.db", "desktop.ini", "__MACOSX")
+    name = name.lower()
+    return name.startswith(".") or name in _LEFT_BY_DESKTOPS or name.endswith(_STREAMS)

@@ -1,36 +1,86 @@
-"""Decode image files: colour, orientation and size."""
+"""Decode image files: format, colour, orientation and size."""
 
+import contextlib
 import io
+import struct
+import warnings
+from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError, features
+from PIL.TiffImagePlugin import TiffImageFile
 
-_FORMATS = ("JPEG", "PNG", "WEBP")  # no other decoder of Pillow ever sees a user's bytes
-_NOT_AN_IMAGE = "not a whole jpg, png or webp image"
+from deepnets.data.file_kinds import AVIF, kind_of
+
+MAX_MEGAPIXELS = 100  # more than most cameras have; a decoded image takes 4 bytes a pixel, some for a moment 12
+# No other decoder of Pillow ever sees a user's bytes.
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", *(["AVIF"] if features.check("avif") else []))
+_ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 0x0102  # tags of EXIF and TIFF
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_STRIP = 256  # pixels
+_DIM = 4096  # 16-bit values below this are most likely 12-bit ones, and nearly black as they stand
 
 
-def decode(data: bytes, size: int, channels: int) -> np.ndarray:
+class DimImageWarning(UserWarning):
+    """An image of 16 bits has only values below 4096, of 65,535, so that it loses most of its contrast."""
+
+
+def decode(
+    data: bytes,
+    size: int,
+    channels: int,
+    max_megapixels: float = MAX_MEGAPIXELS,
+    bit_depth: int | None = None,
+    shown_as: str = "an image",
+) -> np.ndarray:
     """Decode an image file to uint8 (size, size, channels).
 
-    It is turned upright by its EXIF orientation. Transparent areas become white, 16 bits per channel become 8, CMYK
-    becomes RGB. The first frame of an animation is used.
+    The format is found by the content. The image is turned upright by its EXIF orientation, if that can be read.
+    Transparent areas become white, 16 bits per channel become 8, CMYK becomes RGB. The first frame of an animation and
+    the first page of a TIFF are used.
+
+    Args:
+        data: the file's bytes.
+        size: height and width of the result in pixels.
+        channels: 1 or 3.
+        max_megapixels: an image with more is refused before its pixels are decoded.
+        bit_depth: how many bits a value has in gray images of 16 bits; with 12, 4095 is white. None: 16.
+        shown_as: its name in the warning.
 
     Raises:
-        ValueError: the bytes are not a whole jpg, png or webp, or have more pixels than Pillow allows.
+        ValueError: the bytes are not a whole image of a known format, or have too many pixels; with what to do.
+
+    Warns:
+        DimImageWarning: see there.
     """
     try:
-        image = Image.open(io.BytesIO(data), formats=_FORMATS)
-        if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
-            raise Image.DecompressionBombError
-        upright = ImageOps.exif_transpose(image)
-        upright.load()
-        return fit(upright, size, channels)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise ValueError(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels") from None
+        with _quiet_pillow():
+            image = Image.open(io.BytesIO(data), formats=_FORMATS)
+            if image.width * image.height > max_megapixels * 1e6:
+                raise _Refusal(_too_large(image.width, image.height, max_megapixels))
+            if isinstance(image, TiffImageFile):  # one odd tag would fail its load_end, which only turns the image
+                image.load_end = lambda: None  # type: ignore[method-assign]
+            image.load()
+            turn, bits = _UPRIGHT.get(_orientation(image) or 1), _bits(image, data)
+            eight_bits, is_dim = _to_eight_bits(image, bits, bit_depth)
+            result = fit(eight_bits if turn is None else eight_bits.transpose(turn), size, channels)
+    except _Refusal:
+        raise
     except UnidentifiedImageError:  # its message is a memory address
-        raise ValueError(_NOT_AN_IMAGE) from None
+        raise ValueError(_unidentified(data)) from None
     except Exception as error:  # a decoder reports damage by any exception: OSError, SyntaxError, struct.error ...
-        raise ValueError(f"{_NOT_AN_IMAGE}: {error}") from None
+        raise ValueError(f"not a whole image: {error}; replace or remove it") from None
+    if is_dim:
+        warnings.warn(DimImageWarning(shown_as), stacklevel=2)
+    return result
 
 
 def fit(image: Image.Image, size: int, channels: int) -> np.ndarray:
@@ -38,17 +88,103 @@ def fit(image: Image.Image, size: int, channels: int) -> np.ndarray:
 
     Colour becomes gray by ITU-R 601-2 luma (Pillow's "L"); gray becomes colour by repeating the channel.
     """
-    image = _to_eight_bits(image)
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        image = _on_white(image)
     image = image.convert("L" if channels == 1 else "RGB")
     image = ImageOps.fit(image, (size, size), method=Image.Resampling.BILINEAR)
     return np.asarray(image).reshape(size, size, channels)
 
 
-def _to_eight_bits(image: Image.Image) -> Image.Image:
-    """Scale 16 bits to 8: 65535 becomes 255, so one step of 8 bits is 257 steps of 16."""
-    if not image.mode.startswith("I"):  # "I;16" and, in older Pillow, "I": a gray PNG of 16 bits
-        return image
-    return Image.fromarray(np.rint(np.asarray(image).clip(0, 65535) / 257).astype(np.uint8))
+def _on_white(image: Image.Image) -> Image.Image:
+    """Put a transparent image on white, in strips: four copies of a large one would take more than a gigabyte."""
+    result = Image.new("RGB", image.size)
+    for top in range(0, image.height, _STRIP):
+        strip = image.crop((0, top, image.width, min(top + _STRIP, image.height))).convert("RGBA")
+        result.paste(Image.alpha_composite(Image.new("RGBA", strip.size, "white"), strip).convert("RGB"), (0, top))
+    return result
+
+
+class _Refusal(ValueError):
+    """A reason that is not damage."""
+
+
+@contextlib.contextmanager
+def _quiet_pillow() -> Iterator[None]:
+    """Without Pillow's own limit, as `max_megapixels` is ours, and without its warnings of tags that nothing reads."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+def _too_large(width: int, height: int, max_megapixels: float) -> str:
+    megapixels = width * height / 1e6
+    return (
+        f"{width:,} x {height:,} pixels are {megapixels:.4g} megapixels, more than {max_megapixels:g}; make it smaller,"
+        f" or write `max_megapixels: {int(megapixels) + 1}` for this dataset in config.yaml"
+    )
+
+
+def _unidentified(data: bytes) -> str:
+    known = f"{', '.join(_FORMATS[:-1])} or {_FORMATS[-1]}"
+    kind = kind_of(data)
+    if kind is None or (kind == AVIF and "AVIF" in _FORMATS):
+        return f"not a whole {known}; replace or remove it"
+    return f"is {kind}; convert it to {known}, or remove it"
+
+
+def _orientation(image: Image.Image) -> int | None:
+    """The orientation of EXIF or TIFF, 1 to 8; None if it is missing or cannot be read."""
+    try:
+        if isinstance(image, TiffImageFile):
+            return image.tag_v2.get(_ORIENTATION)
+        return _orientation_of_exif(image.info.get("exif", b"")) or image.getexif().get(_ORIENTATION)
+    except Exception:  # the image is whole; it stays as it is stored
+        return None
+
+
+def _orientation_of_exif(exif: bytes) -> int | None:
+    """Read the orientation alone: Pillow reads no tag behind one that is odd."""
+    start = exif.removeprefix(b"Exif\0\0")
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(start[:4])
+    if order is None:
+        return None
+    with contextlib.suppress(struct.error):  # it breaks off
+        (place,) = struct.unpack_from(f"{order}L", start, 4)
+        (count,) = struct.unpack_from(f"{order}H", start, place)
+        for index in range(count):
+            tag, kind, values, value = struct.unpack_from(f"{order}HHLH", start, place + 2 + 12 * index)
+            if (tag, kind, values) == (_ORIENTATION, 3, 1):  # one number of 16 bits
+                return value
+    return None
+
+
+def _bits(image: Image.Image, data: bytes) -> int:
+    """How many bits a value of the file has."""
+    if image.format == "PNG":
+        return data[24]  # in its header
+    if isinstance(image, TiffImageFile):
+        return max(image.tag_v2.get(_BITS_PER_SAMPLE, (1,)))
+    return 8  # PPM may have 16, but says what is white, and Pillow scales it
+
+
+def _to_eight_bits(image: Image.Image, bits: int, bit_depth: int | None) -> tuple[Image.Image, bool]:
+    """Scale 16 bits to 8: 65535 becomes 255, so one step of 8 bits is 257 steps of 16; and whether that is too dark."""
+    if not image.mode.startswith("I") and image.mode not in ("F", "LAB"):
+        if bits == 16 and bit_depth not in (None, 16):
+            raise _Refusal("16-bit colour has no `bit_depth`, only its upper 8 bits are kept; convert it to 8 bits")
+        return image, bit_depth is None and bits == 16 and 0 < _brightest(image) < _DIM // 256
+    values = np.asarray(image)  # "I;16" and, in older Pillow and of PPM, "I"
+    if image.mode in ("F", "LAB") or bits > 16 or values.min() < 0:
+        kind = "LAB" if image.mode == "LAB" else "signed or 32-bit"
+        raise _Refusal(f"its pixels are {kind} values; convert it to gray or RGB of 8 or 16 bits")
+    white = 2 ** {12: 12, 16: bit_depth or 16}.get(bits, 16) - 1
+    scaled = np.rint(np.minimum(np.arange(2**16), white) / (white / 255)).astype(np.uint8)
+    return Image.fromarray(scaled[values]), bit_depth is None and bits == 16 and 0 < int(values.max()) < _DIM
+
+
+def _brightest(image: Image.Image) -> int:
+    return max(int(np.asarray(image.getchannel(band)).max()) for band in image.getbands() if band != "A")

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from deepnets.data.decode import fit
+from deepnets.utils.paths import SPLITS
 
 BLOCK_IMAGES = 1024  # decoded in a second or less: so much does a kill cost each process
 BLOCK_BYTES = 2**26  # of decoded images: a block is in memory while it is decoded
@@ -35,13 +36,18 @@ class ImageSource:
     """The content of a dataset before it is written.
 
     classes   names, by label
-    labels    split -> int64 (N,)
+    labels    split -> int64 (N,); "validation" is there if the dataset brings such a split
     tasks     cover each image of each split once, in any order
     """
 
     classes: list[str]
     labels: dict[str, np.ndarray]
     tasks: Iterator[DecodeTask]
+
+    def stored(self) -> dict[str, list[str]]:
+        """Which splits each file of arrays holds, one after the other: that of train holds a validation split, too."""
+        with_validation = ["train", *(["validation"] if "validation" in self.labels else [])]
+        return {split: with_validation if split == "train" else [split] for split in SPLITS if split in self.labels}
 
 
 def block_length(input_shape: tuple[int, int, int]) -> int:

@@ -24,7 +24,13 @@ SCHEMA_VERSION = 1
 
 
 def prepare(
-    dataset: str, spec: dict, raw_manifest: str | Path, output: str | Path, processes: int = 1, code: object = None
+    dataset: str,
+    spec: dict,
+    raw_manifest: str | Path,
+    output: str | Path,
+    processes: int = 1,
+    code: object = None,
+    max_megapixels: float | None = None,
 ) -> None:
     """Write the arrays of a dataset next to `output`, then `output` (dataset.json).
 
@@ -37,11 +43,13 @@ def prepare(
         output: path of dataset.json.
         processes: that decode images.
         code: JSON-able, identifies the code; images that other code decoded are decoded again.
+        max_megapixels: of the user's images, as in their options; it is not in `spec`, because it changes no array.
 
     Raises:
         UserError: the raw files are missing, damaged or not what `spec` promises. No file has its final name then.
     """
-    output, options, raw = Path(output), parse_spec(spec), Raw.open(raw_manifest)
+    limit = {} if max_megapixels is None else {"max_megapixels": max_megapixels}
+    output, options, raw = Path(output), parse_spec({**spec, **limit}), Raw.open(raw_manifest)
     arrays = [output.with_name(name.format(split=split)) for split in SPLITS for name in (IMAGES, LABELS)]
     with record_checksums("prepare", output, *arrays):
         remove_leftovers(output.parent)
@@ -53,8 +61,9 @@ def prepare(
                 intensities = write_images(dataset, images, options.input_shape, folder, processes)
             except BadImagesError as error:
                 raise UserError(f"{error}\nThen delete {raw.manifest}, so that the files are listed again.") from None
-            for split in SPLITS:
-                write_array(folder / LABELS.format(split=split), images.labels[split])
+            for split, stored in images.stored().items():
+                labels = np.concatenate([images.labels[each] for each in stored])
+                write_array(folder / LABELS.format(split=split), labels)
             unfinished = [folder / array.name for array in arrays]
             metadata = _describe(dataset, spec, raw, images, options.input_shape, intensities, unfinished)
             for file in unfinished:
@@ -106,7 +115,8 @@ def _describe(
         "spec": spec,
         "raw": raw.sha256,
         "arrays": {path.name: _describe_array(path) for path in arrays},
-        "splits": {split: len(images.labels[split]) for split in SPLITS},
+        "splits": {split: len(labels) for split, labels in images.labels.items()},
+        **_validation_rows(images),
         "classes": images.classes,
         "input_shape": list(input_shape),
         "mean": mean,
@@ -114,9 +124,16 @@ def _describe(
     }
 
 
+def _validation_rows(images: ImageSource) -> dict[str, list[int]]:
+    """From and up to which row of the training arrays the dataset's validation split is; {} if it has none."""
+    if "validation" not in images.labels:
+        return {}
+    start = len(images.labels["train"])
+    return {"validation_rows": [start, start + len(images.labels["validation"])]}
+
+
 def _check(dataset: str, images: ImageSource, num_classes: int) -> None:
-    for split in SPLITS:
-        labels = images.labels[split]
+    for split, labels in images.labels.items():
         if len(images.classes) != num_classes or labels.min() < 0 or labels.max() >= num_classes:
             raise UserError(
                 f"{dataset}: the {split} split does not have {num_classes} classes (labels {labels.min()} to"

@@ -17,9 +17,12 @@ def find_local(relative: str, dataset: str, mirror: str | None = None, own_path:
     """Find a file or folder in the search paths: the first that exists, or None.
 
     Raises:
-        UserError: a mirror is not a folder that exists.
+        UserError: a mirror is not a folder that exists, or what is found is a FIFO, a socket or a device.
     """
-    return next((path for path in search_paths(relative, dataset, mirror, own_path) if path.exists()), None)
+    found = next((path for path in search_paths(relative, dataset, mirror, own_path) if path.exists()), None)
+    if found and not found.is_file() and not found.is_dir():  # to read it may block, or never end
+        raise UserError(f"{found}: not a file but a FIFO, a socket or a device; remove it.")
+    return found
 
 
 def search_paths(relative: str, dataset: str, mirror: str | None = None, own_path: bool = True) -> list[Path]:

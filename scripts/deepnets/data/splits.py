@@ -1,4 +1,4 @@
-"""A split of a dataset as training and evaluation read it, and how the validation split is drawn."""
+"""A split of a dataset as training and evaluation read it, and which images the validation split has."""
 
 import warnings
 from dataclasses import dataclass, replace
@@ -81,13 +81,16 @@ class Split:
 
 
 def split_train_validation(labels: np.ndarray, fraction: float, seed: int, info: dict) -> tuple[np.ndarray, np.ndarray]:
-    """Divide the training images into two splits, to train and to validate on, stratified by class.
+    """Divide the images of the training arrays into two splits, to train and to validate on.
+
+    If the dataset brings a validation split, that is used, whatever `fraction` and `seed` are. Else the validation
+    split is drawn, stratified by class.
 
     Args:
-        labels: int64 (N,).
+        labels: int64 (N,), of the training arrays.
         fraction: fraction of the images that go to the validation split, in (0, 0.5].
         seed: the same labels, fraction and seed give the same split.
-        info: the content of dataset.json; errors use its names of the dataset and the classes.
+        info: the content of dataset.json: rows of its validation split; names of dataset and classes for messages.
 
     Returns:
         Indices of the training and of the validation images, int64, each in ascending order.
@@ -95,6 +98,9 @@ def split_train_validation(labels: np.ndarray, fraction: float, seed: int, info:
     Raises:
         UserError: a class has a single image, or there are too few images for every class to be in both splits.
     """
+    if rows := info.get("validation_rows"):
+        return np.arange(rows[0]), np.arange(*rows)
+
     from sklearn.model_selection import train_test_split
 
     classes, counts = np.unique(labels, return_counts=True)

@@ -79,6 +79,8 @@ def _evaluate(job: dict, data: str | Path, summary: str | Path, output: Path, th
     labels = {split: images.all_labels().numpy() for split, images in splits.items()}
     basic = {split: metrics.basic_metrics(logits[split], labels[split], split) for split in ("train", "validation")}
     basic["train"]["of"] = train_size
+    if "validation_rows" in read_json(data):
+        basic["validation"]["from_dataset"] = True
     test = metrics.detailed_metrics(logits["test"], labels["test"], metadata["classes"])
     warnings = metrics.warnings(**basic, validation_labels=labels["validation"], epochs=recipe.epochs)
 

@@ -31,10 +31,14 @@ class Names(BaseModel):
 
 
 class SplitMetrics(BaseModel):
-    """`n` images of one split, their metrics as attributes, and `of`, the size of the split if `n` is a sample."""
+    """`n` images of one split, their metrics as attributes, and `of`, the size of the split if `n` is a sample.
+
+    `from_dataset`: it is a validation split that the dataset brings, not one that was drawn.
+    """
 
     n: PositiveInt
     of: PositiveInt | None = None
+    from_dataset: bool = False
 
     if TYPE_CHECKING:  # the registry of metrics declares them, see `_declared_for`
 

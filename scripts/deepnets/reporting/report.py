@@ -180,6 +180,7 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
         "classes": len(metrics.classes),
         "pixels": " x ".join(map(str, metrics.model.input_size[1:])),
         "sizes": [_split_size(split) for split in (metrics.train, metrics.validation, metrics.test)],
+        "own_validation": metrics.validation.from_dataset,
         "variant_of": metadata["variant_of"],
         "note": metadata["note"],
         "table": tables.comparison_table(rows),

@@ -166,6 +166,8 @@ def _train(run: _Run, group: ProcessGroup) -> None:
     """Train in this process, with smaller micro-batches whenever memory runs out."""
     recipe = Recipe(**run.spec["recipe"])
     images, labels, info = open_dataset(run.data, "train")
+    if "validation_rows" in info:
+        LOG.info("%s: the dataset has its own validation split; validation_fraction does nothing", run.name)
     checkpoints = _checkpoints(run, info)
     should_stop = _stop_requested(run.parent)
     while True:
@@ -193,7 +195,8 @@ def _checkpoints(run: _Run, info: dict) -> CheckpointDir:
 
     Device and threads are not part of the key: a run may resume on another device.
     """
-    key = {"spec": run.spec, "code": run.job["code"], "data": info["arrays"], "torch": torch.__version__}
+    data = [info["arrays"], info.get("validation_rows")]
+    key = {"spec": run.spec, "code": run.job["code"], "data": data, "torch": torch.__version__}
     return CheckpointDir(
         run.output / paths.CHECKPOINTS,
         sha256_text(canonical_json(key)),

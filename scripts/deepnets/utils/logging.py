@@ -16,6 +16,14 @@ def log_to(path: str | Path | None) -> None:
         LOG.addHandler(logging.FileHandler(path, mode="a", encoding="utf-8"))
 
 
+def log_to_file_only(message: str) -> bool:
+    """Send a message to the job's log file and not to the terminal; return whether there is such a file."""
+    files = [handler for handler in LOG.handlers if isinstance(handler, logging.FileHandler)]
+    for file in files:
+        file.handle(LOG.makeRecord(LOG.name, logging.INFO, "", 0, message, (), None))
+    return bool(files)
+
+
 def log_errors_of(process: str, path: str | Path | None) -> None:
     """Send only LOG's errors there, each after the name of this process; another process logs everything else."""
     log_to(path)

@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+from deepnets.utils.logging import log_to_file_only
+
 _MAX_LINES = 20  # of one message
 
 
@@ -21,6 +23,9 @@ def one_line(text: str) -> str:
 
 
 def shortened(problems: list[str]) -> str:
-    """Return problems as one message: the first 20, a line each, and how many more there are."""
+    """Return problems as one message: the first 20, a line each, and how many more. The job's log file gets all."""
     rest = len(problems) - _MAX_LINES
-    return "\n".join(problems[:_MAX_LINES] + ([f"... and {rest} more."] if rest > 0 else []))
+    if rest <= 0:
+        return "\n".join(problems)
+    where = "; the log file has them all" if log_to_file_only("\n".join(problems)) else ""
+    return "\n".join([*problems[:_MAX_LINES], f"... and {rest} more{where}."])

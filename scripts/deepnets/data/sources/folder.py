@@ -1,4 +1,4 @@
-"""A folder or an archive of images: train/<class>/* and test/<class>/*, jpg, png or webp."""
+"""A folder or an archive of images: train/<class>/*, test/<class>/* and, if there is one, val/<class>/*."""
 
 import hashlib
 import itertools
@@ -9,13 +9,16 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from deepnets.data.class_folders import Layout, fingerprint, list_folder, read_layout
+from deepnets.data.class_names import case_twins
+from deepnets.data.member_names import is_encoding
 from deepnets.data.search_paths import MIRROR_VARIABLE, find_local, search_paths
 from deepnets.data.sources import DatasetOptions, ImageSide
 from deepnets.utils.errors import UserError
-from deepnets.utils.paths import SPLITS
+from deepnets.utils.logging import LOG
+from deepnets.utils.option_types import PositiveNumber
 
 if TYPE_CHECKING:
     from deepnets.data.image_source import DecodeTask, ImageSource
@@ -30,7 +33,8 @@ class Options(DatasetOptions):
     source: Literal["folder"]
     path: str = Field(
         min_length=1,
-        description="Folder, or archive (.zip, .tar, .tar.gz, .tgz, .tar.xz), with train/<class>/* and test/<class>/*;"
+        description="Folder, or archive (.zip, .tar, .tar.gz, .tgz, .tar.xz), with train/<class>/*, test/<class>/* and,"
+        " if there is a validation split, val/<class>/*;"
         " a relative path is looked up from the working directory, then in the folder DEEPNETS_MIRROR.",
     )
     classes: Annotated[int, Field(ge=2, strict=True)] = Field(description="Number of classes (folders below train).")
@@ -40,6 +44,24 @@ class Options(DatasetOptions):
         pattern="^[0-9a-f]{64}$",
         description="SHA-256 of the archive, in lower-case hexadecimal; needed where it is downloaded.",
     )
+    encoding: str | None = Field(
+        default=None,
+        description="Encoding of the names in an archive that does not say it, as of zips from Windows: gbk, cp932,"
+        " cp1251, cp437, utf-8 ...",
+    )
+    bit_depth: Annotated[int, Field(ge=9, le=16, strict=True)] | None = Field(
+        default=None, description="Bits of a value in gray images of 16 bits; with 12, 4095 is white. null: 16."
+    )
+    max_megapixels: PositiveNumber | None = Field(
+        default=None, description="Images with more megapixels are refused; null: 100. No result depends on it."
+    )
+
+    @field_validator("encoding")
+    @classmethod
+    def _check_encoding(cls, encoding: str | None) -> str | None:
+        if encoding is not None and not is_encoding(encoding):
+            raise ValueError(f"must be an encoding, such as gbk, cp932, cp1251, cp437 or utf-8 (got {encoding!r})")
+        return encoding
 
     @property
     def native_shape(self) -> tuple[int, int, int]:
@@ -62,8 +84,8 @@ class Options(DatasetOptions):
         return True
 
     def raw_spec(self) -> dict:
-        spec = {"source": self.source, "path": self.path}
-        return spec if self.sha256 is None else {**spec, "sha256": self.sha256}
+        given = {"sha256": self.sha256, "encoding": self.encoding}
+        return {"source": self.source, "path": self.path, **_without_none(given)}
 
     def local_state(self, dataset: str) -> str | None:
         """Digest of a folder's or an archive's state; None where `sha256` pins the content or nothing can be read.
@@ -79,7 +101,11 @@ class Options(DatasetOptions):
             return None
 
     def prepared_spec(self) -> dict:
-        return {**super().prepared_spec(), "classes": self.classes}
+        return {**super().prepared_spec(), "classes": self.classes, **_without_none({"bit_depth": self.bit_depth})}
+
+
+def _without_none(keys: dict) -> dict:
+    return {key: value for key, value in keys.items() if value is not None}
 
 
 def download(raw_spec: dict, dataset: str, mirror: str | None, folder: Path) -> dict:
@@ -88,13 +114,13 @@ def download(raw_spec: dict, dataset: str, mirror: str | None, folder: Path) -> 
     Raises:
         UserError: there is no such folder or archive, or it has the wrong hash or another layout.
     """
-    path, sha256 = raw_spec["path"], raw_spec.get("sha256")
+    path, sha256, encoding = raw_spec["path"], raw_spec.get("sha256"), raw_spec.get("encoding")
     found = find_local(path, dataset, mirror)
     if found is None or not found.is_dir():
-        return _download_archive(path, sha256, found, dataset, mirror, folder)
-    if sha256:
+        return _download_archive(path, sha256, encoding, found, dataset, mirror, folder)
+    for key in {"sha256", "encoding"} & raw_spec.keys():
         raise UserError(
-            f"config.yaml: datasets.{dataset}.sha256 is for archives, but path {path!r} is a folder; remove it."
+            f"config.yaml: datasets.{dataset}.{key} is for archives, but path {path!r} is a folder; remove it."
         )
     return _list_folder(found, dataset)
 
@@ -110,7 +136,13 @@ def _list_folder(path: Path, dataset: str) -> dict:
 
 
 def _download_archive(
-    path: str, sha256: str | None, found: Path | None, dataset: str, mirror: str | None, folder: Path
+    path: str,
+    sha256: str | None,
+    encoding: str | None,
+    found: Path | None,
+    dataset: str,
+    mirror: str | None,
+    folder: Path,
 ) -> dict:
     from deepnets.data import archive, download, raw_files
 
@@ -127,7 +159,7 @@ def _download_archive(
     download.fetch(file, folder, dataset, mirror)
     shown_as = str(found or path)
     try:
-        read_layout(shown_as, archive.list_members(folder / file.name, shown_as))
+        read_layout(shown_as, archive.list_members(folder / file.name, shown_as, encoding))
     except UserError:
         (folder / file.name).unlink()
         raise
@@ -152,8 +184,8 @@ def read(options: Options, raw: "Raw") -> "ImageSource":
     else:
         name = PurePosixPath(options.path).name
         shown_as, path = options.path, raw.verified(name)
-        layout = read_layout(shown_as, archive.list_members(path, shown_as))
-        members = archive.read_members(path, set(layout.names()), shown_as)
+        layout = read_layout(shown_as, archive.list_members(path, shown_as, options.encoding))
+        members = archive.read_members(path, set(layout.names()), shown_as, options.encoding)
         tasks = _archive_tasks(shown_as, raw.sha256[name], members, layout, options)
     if len(layout.classes) != options.classes:
         raise UserError(
@@ -161,7 +193,9 @@ def read(options: Options, raw: "Raw") -> "ImageSource":
             f" `classes: {len(layout.classes)}` or correct the folders: {', '.join(map(repr, layout.classes[:20]))}"
             f"{', ...' if len(layout.classes) > 20 else ''}."
         )
-    labels = {split: np.array([label for _, label in layout.splits[split]], np.int64) for split in SPLITS}
+    for first, second in case_twins(layout.classes):
+        LOG.warning("%s: the classes %r and %r differ in upper and lower case alone", shown_as, first, second)
+    labels = {split: np.array([label for _, label in images], np.int64) for split, images in layout.splits.items()}
     return ImageSource(layout.classes, labels, tasks)
 
 
@@ -213,13 +247,14 @@ def _decode_members(
 
 
 def _decode(shown_as: str, name: str, content: bytes, options: Options) -> np.ndarray | ValueError:
-    from deepnets.data.decode import decode
+    from deepnets.data.decode import MAX_MEGAPIXELS, decode
 
     channels, size, _ = options.input_shape
+    limit = MAX_MEGAPIXELS if options.max_megapixels is None else options.max_megapixels
     try:
-        return decode(content, size, channels)
+        return decode(content, size, channels, limit, options.bit_depth, f"{shown_as}/{name}")
     except ValueError as error:
-        return ValueError(f"{shown_as}/{name}: {error}; replace or remove it.")
+        return ValueError(f"{shown_as}/{name}: {error}.")
 
 
 def _size_and_time(raw: "Raw", name: str) -> tuple[int, int]:

@@ -1,0 +1,84 @@
+"""Names of class folders: characters that cannot be seen, and two names that look the same."""
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
+
+# In emoji, and in words of Persian and Indic scripts, these join or part two characters that can be seen.
+_JOINERS = ("\u200c", "\u200d")
+_BLANK_LETTERS = "\u034f\u115f\u1160\u2800\u3164\uffa0"  # of other categories, but as invisible as Cf
+
+
+def name_problems(folders: Iterable[tuple[str, str]]) -> list[str]:
+    """Return a line for each class folder with an invisible character, and for each two that look the same.
+
+    In train and in test a class may be composed differently (é as one code point or as two): it is one class. Within a
+    split these are two folders.
+
+    Args:
+        folders: (folder of the split, name of the class folder) of each.
+    """
+    ordered = sorted(set(folders), key=lambda folder: (folder[0] != "train", folder))
+    alike: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for split, name in ordered:
+        alike[_visible(name)].append((split, name))
+    twins = [_twins(group) for group in alike.values()]
+    return [
+        *(
+            f"{split}/{name!a} has {_code_point(hidden)} in its name, which cannot be seen; rename the folder."
+            for split, name in ordered
+            if (hidden := _hidden_character(name))
+        ),
+        *(
+            f"{split}/{name!a} and {other_split}/{other!a} look the same{_difference(name, other)}; rename one, or move"
+            " its images into the other."
+            for (split, name), (other_split, other) in filter(None, twins)
+        ),
+    ]
+
+
+def case_twins(classes: Iterable[str]) -> list[tuple[str, str]]:
+    """Return the pairs of classes that differ only in upper and lower case."""
+    seen: dict[str, str] = {}
+    return [(seen[key], name) for name in classes if seen.setdefault(key := name.casefold(), name) != name]
+
+
+def _twins(group: list[tuple[str, str]]) -> tuple[tuple[str, str], tuple[str, str]] | None:
+    """The first two folders of equally looking names that are not one class."""
+    for index, (split, name) in enumerate(group):
+        for other_split, other in group[index + 1 :]:
+            same_class = unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", other)
+            if name != other and (split == other_split or not same_class):
+                return (split, name), (other_split, other)
+    return None
+
+
+def _visible(name: str) -> str:
+    """A name as a reader sees it: composed, without invisible characters, every kind of space as one space."""
+    kept = (" " if character.isspace() else character for character in name if not _is_invisible(character))
+    return " ".join(unicodedata.normalize("NFC", "".join(kept)).split())
+
+
+def _is_invisible(character: str) -> bool:
+    return (
+        unicodedata.category(character) == "Cf" or character in _BLANK_LETTERS or "\ufe00" <= character <= "\ufe0f"
+    )  # the last are variation selectors
+
+
+def _hidden_character(name: str) -> str | None:
+    """The first format character (Unicode's Cf) that has no place in a name."""
+    for index, character in enumerate(name):
+        around = name[index - 1 : index] + name[index + 1 : index + 2]
+        joins = character in _JOINERS and len(around) == 2 and not any(map(str.isascii, around))
+        if unicodedata.category(character) == "Cf" and not joins:
+            return character
+    return None
+
+
+def _difference(first: str, second: str) -> str:
+    different = sorted(set(first) ^ set(second))
+    return f" ({', '.join(map(_code_point, different))})" if different else ""
+
+
+def _code_point(character: str) -> str:
+    return f"U+{ord(character):04X} {unicodedata.name(character, '')}".rstrip()

@@ -1,0 +1,119 @@
+"""Names of the members of zip and tar archives: from bytes of an encoding that the archive may not say to text."""
+
+import codecs
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Sequence
+
+from deepnets.utils.errors import UserError
+
+_UTF8_FLAG = 0x800
+_UNICODE_PATH = 0x7075  # an extra field of Info-ZIP: version, CRC-32 of the name as it stands, the name in UTF-8
+_USUAL = ("gbk", "cp932", "cp1251", "cp437")  # Chinese, Japanese, Russian and Western Windows
+
+
+def is_encoding(name: str) -> bool:
+    """Return whether Python knows an encoding of this name in which ASCII is as it is everywhere."""
+    printable = bytes(range(32, 127))
+    try:
+        return codecs.lookup(name) is not None and printable.decode(name) == printable.decode("ascii")
+    except (LookupError, ValueError, AttributeError):  # AttributeError: codecs from bytes to bytes, such as hex
+        return False
+
+
+def zip_names(members: Sequence[zipfile.ZipInfo], encoding: str | None, shown_as: str) -> list[str]:
+    r"""Return the name of each member, with `/` between folders.
+
+    A name is taken from the member if it says its encoding. Other names are in `encoding`, else in UTF-8 if they can
+    hardly be anything else. Some programs on Windows write `\` between folders.
+
+    Raises:
+        UserError: the encoding is unknown.
+    """
+    marked = [_marked_name(member) for member in members]
+    unmarked = [_stored_name(member) for member, name in zip(members, marked, strict=True) if name is None]
+    decoded = iter(_decode(unmarked, encoding, shown_as))
+    return [(next(decoded) if name is None else name).replace("\\", "/") for name in marked]
+
+
+def tar_name(member: tarfile.TarInfo, encoding: str | None, shown_as: str) -> str:
+    """Return the name of a member: of a tar read as UTF-8 with surrogate escapes, which is what nearly all are in.
+
+    Raises:
+        UserError: the name is in another encoding, and `encoding` is not given or not the right one.
+    """
+    if "path" in member.pax_headers:  # these are UTF-8 by definition
+        return member.name
+    stored = member.name.encode("utf-8", "surrogateescape")
+    if encoding is None and _is_text(stored):
+        return member.name
+    return _decode([stored], encoding, shown_as)[0]
+
+
+def _marked_name(member: zipfile.ZipInfo) -> str | None:
+    """The name if the member says its encoding; None if it does not."""
+    if member.flag_bits & _UTF8_FLAG:
+        return member.orig_filename
+    stored, extra = _stored_name(member), member.extra
+    while len(extra) >= 4:
+        kind, length = struct.unpack_from("<HH", extra)
+        field, extra = extra[4 : 4 + length], extra[4 + length :]
+        if kind == _UNICODE_PATH and field[1:5] == struct.pack("<L", zlib.crc32(stored)) and _is_text(field[5:]):
+            return field[5:].decode()
+    return None
+
+
+def _stored_name(member: zipfile.ZipInfo) -> bytes:
+    return member.orig_filename.encode("cp437")  # zipfile has decoded it so, and every byte has a character there
+
+
+def _decode(names: Sequence[bytes], encoding: str | None, shown_as: str) -> list[str]:
+    if encoding is None:
+        encoding = "utf-8" if all(map(bytes.isascii, names)) or _is_surely_utf8(names) else None
+        if encoding is None:
+            raise UserError(_unknown(next(name for name in names if not name.isascii()), shown_as))
+    for name in names:
+        if not _is_text(name, encoding):
+            raise UserError(
+                f"{shown_as}: the name {name!r} is not in the encoding {encoding!r}; correct `encoding:` of this"
+                " dataset in config.yaml, or pack the archive again with names in UTF-8."
+            )
+    return [name.decode(encoding) for name in names]
+
+
+def _is_surely_utf8(names: Sequence[bytes]) -> bool:
+    """Whether names of an archive are UTF-8 and not by chance: two bytes of Chinese can be one letter of UTF-8.
+
+    A single accented letter that follows no other letter may be either: C3 A8 is è or 猫. Three bytes that make one
+    character, three different characters, or letters as in "café" are no chance.
+    """
+    if not all(map(_is_text, names)):
+        return False
+    texts = [name.decode() for name in names]
+    others = {character for text in texts for character in text if not character.isascii()}
+    in_words = all(
+        before.isascii() and before.isalpha()
+        for text in texts
+        for before, character in zip(f" {text}", text, strict=False)
+        if not character.isascii()
+    )
+    return max(others) >= "\u0800" or len(others) >= 3 or in_words
+
+
+def _is_text(name: bytes, encoding: str = "utf-8") -> bool:
+    try:
+        name.decode(encoding)
+    except ValueError:
+        return False
+    return True
+
+
+def _unknown(name: bytes, shown_as: str) -> str:
+    readings = ", ".join(f"{name.decode(usual)!r} in {usual}" for usual in _USUAL if _is_text(name, usual))
+    return (
+        f"{shown_as}: it does not say in which encoding its names are ({name!r} is {readings}); write the right one"
+        " (gbk, cp932, cp1251, cp437, utf-8 ...) as `encoding:` of this dataset in config.yaml, or pack it again with"
+        " names in UTF-8."
+    )
