@@ -37,6 +37,7 @@ import evaluate as evaluate_script
 import train as train_script
 from deepnets.evaluation import evaluate as evaluation
 from deepnets.planning.study_time import write_study_plan
+from deepnets.training.inference import predict
 from deepnets.training.trainer import Trainer
 from deepnets.utils import paths
 from deepnets.utils.files import canonical_json, sha256_file, sha256_text
@@ -154,6 +155,20 @@ def test_large_training_split_is_measured_on_a_fixed_sample(data, copy, monkeypa
     evaluate(data, copy)
     assert json.loads(once)["train"]["n"] == 20
     assert (copy / "metrics.json").read_bytes() == once
+
+
+def test_logits_that_are_not_finite_are_null_losses_and_a_warning(data, copy, monkeypatch):
+    def with_a_nan(*arguments):
+        logits = predict(*arguments)
+        logits[0] = torch.nan
+        return logits
+
+    monkeypatch.setattr(evaluation, "predict", with_a_nan)
+    evaluate(data, copy)
+    metrics = json.loads((copy / "metrics.json").read_text(), parse_constant=pytest.fail)
+    assert [metrics[split]["loss"] for split in ("train", "validation", "test")] == [None] * 3
+    assert "1 image of the test split got logits with NaN or infinity" in " ".join(metrics["warnings"])
+    assert "test loss not finite accuracy " in (copy / "log").read_text()
 
 
 def test_log_has_a_line_per_epoch_with_the_time_left(finished):

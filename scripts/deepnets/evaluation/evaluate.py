@@ -15,7 +15,8 @@ from deepnets.config.experiment import spec_sha256
 from deepnets.config.recipe import Recipe
 from deepnets.data.arrays import open_dataset
 from deepnets.data.splits import Split, split_train_validation
-from deepnets.evaluation import metrics
+from deepnets.evaluation import advice, metrics
+from deepnets.evaluation.history import read_history
 from deepnets.training.augmentation import Augmentation
 from deepnets.training.device import configure_device, disable_malloc_trim
 from deepnets.training.experiment_dir import experiment_name, load_model_file
@@ -80,7 +81,9 @@ def _evaluate(job: dict, data: str | Path, summary: str | Path, output: Path, th
     basic = {split: metrics.basic_metrics(logits[split], labels[split], split) for split in ("train", "validation")}
     basic["train"]["of"] = train_size
     test = metrics.detailed_metrics(logits["test"], labels["test"], metadata["classes"])
-    warnings = metrics.warnings(**basic, validation_labels=labels["validation"], epochs=recipe.epochs)
+    not_finite = {split: int((~np.isfinite(metrics.losses(logits[split], labels[split]))).sum()) for split in splits}
+    history = read_history(output / paths.HISTORY_FILE)
+    warnings = advice.warnings(**basic, validation_labels=labels["validation"], history=history, not_finite=not_finite)
 
     predictions, metrics_file = output / paths.PREDICTIONS_FILE, output / paths.METRICS_FILE
     with record_checksums("evaluate", predictions, metrics_file):
@@ -100,7 +103,8 @@ def _evaluate(job: dict, data: str | Path, summary: str | Path, output: Path, th
             },
         )
     shutil.rmtree(output / paths.CHECKPOINTS, ignore_errors=True)
-    LOG.info("%s: test loss %.4f accuracy %.2f%% of %d images", name, test["loss"], 100 * test["accuracy"], test["n"])
+    loss = "not finite" if test["loss"] is None else f"{test['loss']:.4f}"
+    LOG.info("%s: test loss %s accuracy %.2f%% of %d images", name, loss, 100 * test["accuracy"], test["n"])
     for warning in warnings:
         LOG.warning("%s: %s", name, warning)
 
