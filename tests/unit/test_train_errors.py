@@ -30,6 +30,7 @@ from torchvision.models import MobileNetV2
 from deepnets.config.recipe import Recipe
 from deepnets.training import experiment, experiment_dir, launch
 from deepnets.training.distributed import ProcessGroup
+from deepnets.training.trainer import Trainer
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import sha256_file
 
@@ -148,10 +149,10 @@ def test_batches_are_halved_until_they_fit_and_timing_json_has_the_number(data, 
 
 
 def test_batches_that_cannot_be_halved_any_more_end_in_a_line(data, tmp_path, monkeypatch, caplog):
-    def full(self, images):
+    def full(*_arguments):
         raise MemoryError
 
-    monkeypatch.setattr(MobileNetV2, "forward", full)
+    monkeypatch.setattr(Trainer, "_step", full)
     line = error_line(caplog, train, data, tmp_path)
     assert line.startswith("error: digits/mobilenet_v2/quick/seed3: out of memory even with 2 images at a time; ")
 

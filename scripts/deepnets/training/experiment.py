@@ -16,6 +16,7 @@ from deepnets import models
 from deepnets.config.recipe import Recipe
 from deepnets.data.arrays import open_dataset
 from deepnets.data.splits import Split, split_train_validation
+from deepnets.models._check import check_network
 from deepnets.training import launch
 from deepnets.training.augmentation import Augmentation
 from deepnets.training.checkpoints import CheckpointDir
@@ -24,6 +25,7 @@ from deepnets.training.distributed import SINGLE_PROCESS, ProcessGroup, connecte
 from deepnets.training.experiment_dir import exclusive, experiment_name, write_results
 from deepnets.training.gpu_locks import acquire_gpus
 from deepnets.training.progress import ExtraText, ProgressBar, ProgressLines, SilentProgress, epoch_line, no_extra_text
+from deepnets.training.resizing import image_size_at
 from deepnets.training.seeds import INITIALISATION, derived_seed
 from deepnets.training.trainer import Interrupted, Trainer
 from deepnets.utils import paths
@@ -203,11 +205,12 @@ def _checkpoints(run: _Run, info: dict) -> CheckpointDir:
 def _fit(run: _Run, trainer: Trainer, checkpoints: CheckpointDir, should_stop: Callable[[], bool]) -> nn.Module:
     """Train to the end; errors of the user's get the experiment's name, an interrupt becomes an exit code."""
     try:
-        return trainer.fit(
-            checkpoints,
-            lambda row: LOG.info(epoch_line(run.name, row, trainer.recipe.epochs, run.extra)),
-            should_stop,
-        )
+        with models.own_errors():
+            return trainer.fit(
+                checkpoints,
+                lambda row: LOG.info(epoch_line(run.name, row, trainer.recipe.epochs, run.extra)),
+                should_stop,
+            )
     except Interrupted:
         LOG.warning("%s: interrupted; the same command continues from the saved state", run.name)
         sys.exit(launch.INTERRUPTED_EXIT_CODE)
@@ -255,10 +258,18 @@ def _build_trainer(run: _Run, recipe: Recipe, images: Split, info: dict, group: 
     spec = run.spec
     torch.manual_seed(derived_seed(spec["seed"], INITIALISATION))
     model = models.build(spec["model"], len(info["classes"]), info["input_shape"][0])
+    rows = split_train_validation(images.labels.numpy(), recipe.validation_fraction, spec["seed"], info)
+    check_network(
+        model,
+        spec["model"]["architecture"],
+        info["input_shape"],
+        len(info["classes"]),
+        smallest_batch=min(2, len(rows[0])),
+        smallest_image=image_size_at(0, 1, images.image_size, recipe.progressive_resizing),
+    )
     threads = max(1, run.threads // group.world_size)
     device = configure_device(model, "auto" if run.gpus else "cpu", recipe.precision, threads)
     model = model.to(device.device).to(memory_format=torch.channels_last)
-    rows = split_train_validation(images.labels.numpy(), recipe.validation_fraction, spec["seed"], info)
     images = images.to(device.device)
     train, validation = (images.subset(torch.from_numpy(indices)) for indices in rows)
     flips = spec["dataset"]["horizontal_flip"]
