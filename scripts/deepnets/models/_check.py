@@ -15,6 +15,7 @@ from deepnets.utils.errors import UserError
 from deepnets.utils.failures import is_out_of_memory
 
 Shape = tuple[int, int, int]  # (C, H, W)
+_LARGE = 10**6  # values in a weight
 
 
 def check_network(
@@ -85,8 +86,13 @@ def _problems_of_weights(network: Any) -> Iterator[str]:
         elif not _can_be_saved(value):
             kind = f"{value.layout} {_dtype(value)}".replace("torch.", "")
             yield f"{name} is a tensor that cannot be saved ({kind}); use a dense one of a usual type"
-        elif value.is_floating_point() and not value.isfinite().all():
+        elif value.is_floating_point() and not _is_finite(value):
             yield f"{name} has values that are not finite (NaN or infinity); initialise it in build"
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether all values are; by the extremes, as `isfinite` would take as much memory as the tensor."""
+    return not tensor.numel() or bool(torch.stack(tensor.aminmax()).isfinite().all())
 
 
 def _can_be_saved(tensor: Tensor) -> bool:
@@ -121,16 +127,15 @@ def _problems_in_training(network: nn.Module, images: Tensor, architecture: str,
     network.train()
     output = _call(network, images, architecture, "training")
     yield from _problems_of_output(output, len(images), classes)
-    weights = {name: each for name, each in network.named_parameters() if each.requires_grad}
-    gradients: tuple[Tensor | None, ...] = (None,)
-    if output.requires_grad:
-        loss = nn.functional.cross_entropy(output.float(), torch.arange(len(images)) % classes)
-        with _errors_of_network(architecture, images, "training"):
-            gradients = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
-    if all(gradient is None for gradient in gradients):
+    if not output.requires_grad:
         yield "no gradient of the loss reaches the weights; leave out torch.no_grad and detach in forward"
-    for name, gradient in zip(weights, gradients, strict=False):
-        if gradient is not None and not gradient.isfinite().all():
+    # A gradient that is not finite reaches biases and scales too; those of VGG's large layers would take a gigabyte.
+    weights = {name: each for name, each in network.named_parameters() if each.requires_grad and each.numel() <= _LARGE}
+    loss = nn.functional.cross_entropy(output.float(), torch.arange(len(images)) % classes)
+    with _errors_of_network(architecture, images, "training"):
+        gradients = torch.autograd.grad(loss, list(weights.values()), allow_unused=True) if weights else ()
+    for name, gradient in zip(weights, gradients, strict=True):
+        if gradient is not None and not _is_finite(gradient):
             yield f"the gradient of {name} is not finite (NaN or infinity); correct forward or the initial weights"
 
 
@@ -148,7 +153,7 @@ def _problems_of_output(output: Any, number: int, classes: int) -> Iterator[str]
         yield f"the network returns a tensor {tuple(output.shape)} for {images}, not {expected}; flatten it so"
     elif not output.is_floating_point():
         yield f"the network returns {_dtype(output)}, not logits of a floating-point type; leave out argmax or rounding"
-    elif not output.isfinite().all():
+    elif not _is_finite(output):
         yield (
             "the network's outputs are not finite (NaN or infinity) for random images; correct forward or the initial"
             " weights"
