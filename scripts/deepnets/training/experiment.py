@@ -43,6 +43,10 @@ GPU_NOT_REQUESTED = (
     "%s: on the CPU: no GPU was requested, though torch sees one; to use it, leave out --resources gpu=0, or set"
     " CUDA_VISIBLE_DEVICES=0 if nvidia-smi does not list it (on a cluster, set gpu: 1 in the profile)"
 )
+SPLIT = (
+    "%s: out of memory; continuing from the last saved state with each batch of %d in %d micro-batches "
+    "(accumulation: %d in the recipe starts like this; a smaller batch_size changes the steps)"
+)
 
 
 @dataclass(frozen=True)
@@ -178,12 +182,14 @@ def _train(run: _Run, group: ProcessGroup) -> None:
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
+            more = _more_accumulation(trainer, run.name)
             if group.world_size > 1:  # one process cannot retry alone: the others wait for it within a step
                 raise UserError(
-                    f"{run.name}: out of memory; set accumulation: {2 * trainer.accumulation} in the recipe (the same"
-                    " steps in less memory), or ask for more processes."
+                    f"{run.name}: out of memory; set accumulation: {more} in the recipe (the same steps in less memory)"
+                    f"{', or ask for more GPUs' if run.gpus else ''}."
                 ) from None
-            recipe = _more_accumulation(recipe, trainer, run.name)
+            LOG.warning(SPLIT, run.name, trainer.batch_size, more, more)
+            recipe = recipe.model_copy(update={"accumulation": more})
         del trainer  # its weights, gradients and data must not stay in memory next to those of the next trainer
     if group.is_main:
         write_results(run.output, network, trainer, run.spec, info, run.keeps_memory)
@@ -233,24 +239,19 @@ def _log_start(run: _Run, trainer: Trainer) -> None:
     LOG.info("%s: %d images, %s, %s%s", run.name, len(trainer.train_split), device.precision, threads, each)
 
 
-def _more_accumulation(recipe: Recipe, trainer: Trainer, name: str) -> Recipe:
-    """The recipe with twice as many micro-batches per batch, for less memory.
+def _more_accumulation(trainer: Trainer, name: str) -> int:
+    """Twice as many micro-batches per batch, for less memory.
 
     Raises:
-        UserError: a micro-batch would have less than two images.
+        UserError: a micro-batch would have less than two images, or less than one for each process.
     """
-    accumulation = 2 * trainer.accumulation
-    if trainer.batch_size // accumulation < 2:
+    more = 2 * trainer.accumulation
+    if trainer.batch_size // more < max(2, trainer.group.world_size):
         raise UserError(
             f"{name}: out of memory even with {trainer.batch_size // trainer.accumulation} images at a time; run fewer"
             " jobs at once (--cores), or choose smaller images (size) or a smaller network."
         )
-    LOG.warning(
-        "%s: out of memory; continuing from the last saved state with each batch of %d in %d micro-batches "
-        "(accumulation: %d in the recipe starts like this; a smaller batch_size changes the steps)",
-        *(name, trainer.batch_size, accumulation, accumulation),
-    )
-    return recipe.model_copy(update={"accumulation": accumulation})
+    return more
 
 
 def _build_trainer(run: _Run, recipe: Recipe, images: Split, info: dict, group: ProcessGroup) -> Trainer:
