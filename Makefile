@@ -19,6 +19,12 @@ unexport PYTHONPATH PYTHONHOME
 # Seconds; torch and what comes with it are several GB, and uv's own limit of 30 is short for a slow line.
 export UV_HTTP_TIMEOUT ?= 300
 
+# Where there is no home folder that can be written (a container's user without an account), Snakemake keeps its files here.
+ifneq ($(shell test -d "$$HOME" && test -w "$$HOME" && echo yes),yes)
+export HOME := $(CURDIR)/.snakemake/home
+$(shell mkdir -p '$(CURDIR)/.snakemake/home')
+endif
+
 # make takes any variable, so that `make report cores=2` would silently run on CORES.
 NAMES := CORES STUDY TORCH_BACKEND PYTHON
 $(foreach name,$(filter-out $(NAMES),$(.VARIABLES)),$(if $(filter command line,$(origin $(name))),\

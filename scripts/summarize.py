@@ -1,4 +1,4 @@
-"""Count a network's parameters, work and memory; needs no data.
+"""Check that a network can be trained, and count its parameters, work and memory; needs no data.
 
 python scripts/summarize.py digits/resnet50
 """

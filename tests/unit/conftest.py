@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from deepnets import models
 from deepnets.evaluation.history import HISTORY_COLUMNS
 from deepnets.reporting import report
 from deepnets.utils.files import canonical_json, sha256_text, write_json
@@ -199,6 +202,23 @@ def write_report(tmp_path: Path) -> Callable[..., str]:
         return (tmp_path / "results/report.md").read_text(encoding="utf-8")
 
     return write
+
+
+# -- a user's network --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Write a user's module next to the architectures: `own_module(text, name="my_net")`."""
+    monkeypatch.setattr(models, "__path__", [*models.__path__, str(tmp_path)])
+
+    def write(text: str, name: str = "my_net") -> None:
+        (tmp_path / f"{name}.py").write_text(text)
+        importlib.invalidate_caches()
+
+    yield write
+    for name in [name for name in sys.modules if name.startswith("deepnets.models.my_")]:
+        del sys.modules[name]
 
 
 # -- the tiny experiment, trained once ---------------------------------------------------------------------------------

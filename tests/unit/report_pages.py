@@ -13,6 +13,15 @@ def set_timing(directory: Path, **values) -> None:
     (directory / "timing.json").write_text(json.dumps(timing | values))
 
 
+def set_runs(directory: Path, *changes: dict) -> None:
+    """Let an experiment's timing.json have a run for each change of its conditions; the last is its own."""
+    timing = json.loads((directory / "timing.json").read_text())
+    keys = ("device", "device_name", "precision", "threads", "deterministic", "accumulation", "versions")
+    each = [{key: timing[key] for key in keys} | change for change in changes]
+    runs = [{**run, "from_epoch": i, "to_epoch": i + 1, "seconds": 1.0} for i, run in enumerate(each)]
+    (directory / "timing.json").write_text(json.dumps(timing | each[-1] | {"runs": runs}))
+
+
 def set_recipe(directory: Path, **values) -> None:
     """Change values of the recipe in an experiment's metrics.json."""
     metrics = json.loads((directory / "metrics.json").read_text())

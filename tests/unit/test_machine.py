@@ -1,5 +1,6 @@
 """The cores, memory and GPUs that a process may use."""
 
+import getpass
 import os
 
 import pytest
@@ -35,7 +36,96 @@ def test_memory_is_that_of_the_machine_or_of_the_tightest_control_group(group, l
     assert machine.usable_memory_mb() == usable
 
 
-@pytest.mark.parametrize("content", [None, "", "4:memory:/x\n"])
+@pytest.fixture
+def old_group(group, tmp_path):
+    """Put this process into control groups of version 1: `old_group("memory", {"": {...}, "docker/1": {...}})`."""
+
+    def put(controllers: str, files: dict[str, dict[str, str]], path: str = "/docker/1") -> None:
+        group()
+        (tmp_path / "cgroup").write_text(f"5:{controllers}:{path}\n1:name=systemd:/x\n0::/\n")
+        for folder, contents in files.items():
+            (tmp_path / controllers / folder).mkdir(parents=True, exist_ok=True)
+            for name, content in contents.items():
+                (tmp_path / controllers / folder / name).write_text(content + "\n")
+
+    return put
+
+
+UNLIMITED = "9223372036854771712"
+
+
+@pytest.mark.parametrize(
+    ("files", "usable"),
+    [
+        ({"": {"memory.limit_in_bytes": UNLIMITED}}, 8000),
+        ({"": {"memory.limit_in_bytes": UNLIMITED}, "docker/1": {"memory.limit_in_bytes": f"{3 * GB}"}}, 3000),
+        ({"": {"memory.limit_in_bytes": f"{2 * GB}"}}, 2000),  # in a container, whose own group is the root
+    ],
+)
+def test_memory_limits_of_control_groups_of_version_1_are_seen(old_group, files, usable):
+    old_group("memory", files)
+    assert machine.usable_memory_mb() == usable
+
+
+def test_an_address_space_limit_is_a_limit_of_memory(group, monkeypatch):
+    group()
+    monkeypatch.setattr(machine.resource, "getrlimit", lambda _which: (4 * GB, machine.resource.RLIM_INFINITY))
+    assert machine.usable_memory_mb() == 4000
+
+
+def quota(quota: int, period: int = 100_000) -> dict[str, str]:
+    return {"cpu.cfs_quota_us": f"{quota}", "cpu.cfs_period_us": f"{period}"}
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({"": quota(-1)}, 8),
+        ({"": quota(-1), "docker/1": quota(200_000)}, 2),
+        ({"": quota(250_000)}, 3),
+        ({"": quota(10_000)}, 1),
+        ({"": quota(3_200_000)}, 8),
+        ({"": quota(100_000, 0)}, 8),
+    ],
+)
+@pytest.mark.parametrize("controllers", ["cpu", "cpu,cpuacct"])
+def test_processor_quotas_of_control_groups_of_version_1_are_seen(old_group, monkeypatch, controllers, files, cores):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)), raising=False)
+    old_group(controllers, files)
+    assert machine.usable_cores() == cores
+
+
+@pytest.mark.parametrize(
+    ("content", "cores"), [("max 100000", 8), ("150000 100000", 2), ("50000 100000", 1), ("", 8), ("x y", 8)]
+)
+def test_processor_quotas_of_control_groups_of_version_2_are_seen(group, tmp_path, monkeypatch, content, cores):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)), raising=False)
+    group("max")
+    (tmp_path / "level0/cpu.max").write_text(content + "\n")
+    assert machine.usable_cores() == cores
+
+
+@pytest.mark.parametrize("error", [KeyError, OSError])
+def test_a_user_whom_the_system_does_not_know_is_named_by_number(monkeypatch, error):
+    def unknown(_number):
+        raise error("getpwuid(): uid not found: 12345")
+
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    machine.name_user()
+    assert getpass.getuser() == "12345"
+
+
+def test_a_user_with_a_name_keeps_it(monkeypatch):
+    monkeypatch.setenv("USER", "me")
+    monkeypatch.delenv("LOGNAME", raising=False)
+    machine.name_user()
+    assert os.environ["USER"] == "me"
+
+
+@pytest.mark.parametrize("content", [None, "", "4:memory:/x\n", "nonsense\n"])
 def test_without_control_groups_it_is_that_of_the_machine(group, tmp_path, content):
     group()
     (tmp_path / "cgroup").unlink() if content is None else (tmp_path / "cgroup").write_text(content)

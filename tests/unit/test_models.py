@@ -1,12 +1,12 @@
 """The four architectures: exact sizes, sound surgery, any image, no torch before it is needed."""
 
-import importlib
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from own_networks import OWN
 from pydantic import ValidationError
 from torch import nn
 from torchvision.models import VGG, inception_v3, mobilenet_v2, resnet50, vgg16_bn
@@ -54,28 +54,6 @@ def test_the_four_architectures_of_the_study_are_available():
 def test_unknown_architecture_is_answered_with_the_nearest_name():
     with pytest.raises(UserError, match=r"unknown architecture 'resnet5'; did you mean 'resnet50'\?"):
         models.architecture("resnet5")
-
-
-OWN = """
-from deepnets.utils.option_types import PositiveInt, StrictModel
-MIN_IMAGE_SIZE = 4
-class Options(StrictModel):
-    width: PositiveInt = 8
-def build(num_classes, in_channels, options): ...
-"""
-
-
-@pytest.fixture
-def own_module(tmp_path, monkeypatch):
-    """Write a user's module next to the architectures: `own_module(text, name="my_net")`."""
-    monkeypatch.setattr(models, "__path__", [*models.__path__, str(tmp_path)])
-
-    def write(text: str, name: str = "my_net") -> None:
-        (tmp_path / f"{name}.py").write_text(text)
-        importlib.invalidate_caches()
-
-    yield write
-    sys.modules.pop("deepnets.models.my_net", None)
 
 
 def test_a_module_of_the_user_is_an_architecture(own_module):

@@ -1,9 +1,10 @@
 """The report's section on how to reproduce it: commands, files that are needed, promises."""
 
 import re
+from html import unescape
 
 import pytest
-from report_pages import set_timing
+from report_pages import set_runs, set_timing
 
 from deepnets.reporting import report
 from deepnets.reporting.environment import describe
@@ -84,6 +85,57 @@ def test_the_same_numbers_are_not_promised_if_batches_were_split_for_memory(expe
     assert "> - **ResNet50 on digits, recipe quick, seed 1**: memory ran out" in text[: text.index("## Results")]
     assert "cpu, 2 threads, fp32, 4 micro-batches per batch" in text
     assert "DETERMINISTIC" not in text
+
+
+VERSIONS = {"python": "3.12.1", "torch": "2.16.0"}
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"threads": 1}, "1 thread, then 2 threads"),
+        ({"processes": 2}, "2 threads in each of 2 processes, then 2 threads"),
+        ({"device_name": "Other CPU"}, "Other CPU, then Some CPU"),
+        ({"device": "cuda", "device_name": "H100"}, "H100, then Some CPU"),
+        ({"precision": "bf16"}, "bf16, then fp32"),
+        ({"versions": VERSIONS}, "python 3.12.1, torch 2.16.0, then python 3.12.1, torch 2.15.0"),
+    ],
+)
+def test_the_same_numbers_are_not_promised_if_training_was_continued_under_other_conditions(
+    experiment, write_report, change, named
+):
+    directories = experiment(seed=0), experiment(seed=1)
+    set_runs(directories[1], change, {})
+    text = write_report(*directories)
+    assert "to the last digit" not in text
+    assert "Nothing is promised for an experiment that a warning above reports" in text
+    warning = f"seed 1**: interrupted and continued under other conditions ({named})"
+    assert warning in unescape(text[: text.index("## Results")])
+    set_runs(directories[1], {}, {})
+    assert "the same numbers to the last digit." in write_report(*directories)
+
+
+def test_a_split_of_an_earlier_run_is_reported_like_one_of_the_last(experiment, write_report):
+    directory = experiment()
+    set_runs(directory, {"accumulation": 4}, {"accumulation": 1})
+    text = write_report(directory)
+    assert "to the last digit" not in text
+    assert "memory ran out, so each batch was computed in 4 micro-batches instead of 1" in text
+    assert "cpu, 2 threads, fp32, 4 micro-batches per batch" in text
+
+
+def test_an_earlier_run_that_was_not_deterministic_takes_the_promise_away(experiment, write_report):
+    directory = experiment()
+    set_runs(directory, {"deterministic": False}, {})
+    assert "the same numbers to the last digit." not in write_report(directory)
+
+
+def test_each_machine_that_took_part_is_in_the_report(experiment, write_report):
+    directory = experiment()
+    set_runs(directory, {"device_name": "Other CPU", "threads": 4}, {})
+    text = write_report(directory)
+    assert "Other CPU, 4 threads, fp32" in text[text.index("## Provenance") :]
+    assert "cpu, 4 threads, fp32, then cpu, 2 threads, fp32" in text
 
 
 def test_the_commands_repeat_a_deterministic_training_on_a_gpu(experiment, write_report):

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from small_trainer import network, trainer
 from tiny_experiment import (
     JOB,
     SPEC,
@@ -29,7 +30,9 @@ from torchvision.models import MobileNetV2
 
 from deepnets.config.recipe import Recipe
 from deepnets.training import experiment, experiment_dir, launch
+from deepnets.training.device import Device
 from deepnets.training.distributed import ProcessGroup
+from deepnets.training.trainer import Trainer
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import sha256_file
 
@@ -85,6 +88,32 @@ def test_diverged_training_ends_in_one_line_of_advice(data, tmp_path, caplog):
     line = error_line(caplog, train, data, tmp_path, job_with(lr=1e30, warmup=0.0))
     assert "the loss is not finite in epoch 1 of 6, with lr 1e+30: in the recipe of config.yaml, lower lr" in line
     assert not (tmp_path / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "advised", "left_out"),
+    [
+        ({"precision": "bf16"}, ["lower lr", "clip_norm: 1.0", "precision: fp32"], []),
+        ({"precision": "fp32"}, ["lower lr", "clip_norm: 1.0"], ["precision"]),
+        ({"precision": "fp32", "clip_norm": 2.0}, ["lower lr"], ["precision", "clip_norm"]),
+    ],
+)
+def test_divergence_is_answered_with_what_the_recipe_does_not_have_yet(options, advised, left_out):
+    diverging = trainer(lr=1e30, warmup=0.0, **options)
+    diverging.device = Device(torch.device("cpu"), options["precision"], 1, True)
+    diverging.progress.step = 1
+    with pytest.raises(UserError, match="the loss is not finite in epoch") as error:
+        diverging._refuse_divergence(0, math.nan)
+    assert all(word in str(error.value) for word in advised)
+    assert not any(word in str(error.value) for word in left_out)
+
+
+def test_the_lr_is_not_blamed_for_a_loss_that_was_never_finite(checkpoints):
+    model = network()
+    model[-1].weight.data.fill_(math.inf)
+    with pytest.raises(UserError, match="before any weight has changed, so the lr is not the cause") as error:
+        trainer(model, precision="fp32").fit(checkpoints)
+    assert "lower lr" not in str(error.value)
 
 
 def test_failed_compilation_is_one_line_that_names_the_setting(data, tmp_path, caplog, monkeypatch):
@@ -148,10 +177,10 @@ def test_batches_are_halved_until_they_fit_and_timing_json_has_the_number(data, 
 
 
 def test_batches_that_cannot_be_halved_any_more_end_in_a_line(data, tmp_path, monkeypatch, caplog):
-    def full(self, images):
+    def full(*_arguments):
         raise MemoryError
 
-    monkeypatch.setattr(MobileNetV2, "forward", full)
+    monkeypatch.setattr(Trainer, "_step", full)
     line = error_line(caplog, train, data, tmp_path)
     assert line.startswith("error: digits/mobilenet_v2/quick/seed3: out of memory even with 2 images at a time; ")
 
@@ -162,12 +191,18 @@ def test_of_several_processes_none_halves_its_batches_alone(data, tmp_path, monk
 
     device, group = SimpleNamespace(precision="fp32", threads=1), ProcessGroup(0, 2)
     recipe = Recipe(**SPEC["recipe"])
-    trainer = SimpleNamespace(fit=full, train_split=[], device=device, group=group, accumulation=2, recipe=recipe)
-    monkeypatch.setattr(experiment, "_build_trainer", lambda *_arguments: trainer)
+    split = {"batch_size": 64, "accumulation": 2}
+    out_of_memory = SimpleNamespace(fit=full, train_split=[], device=device, group=group, recipe=recipe, **split)
+    monkeypatch.setattr(experiment, "_build_trainer", lambda *_arguments: out_of_memory)
     monkeypatch.setattr(launch, "is_launched", lambda: True)
     monkeypatch.setattr(launch, "process_group", lambda: group)
     monkeypatch.setattr(experiment, "connected", lambda *_arguments, **_options: contextlib.nullcontext())
-    with pytest.raises(UserError, match="out of memory; set accumulation: 4 in the recipe"):
+    with pytest.raises(UserError, match=r"out of memory; set accumulation: 4 in the recipe \(the [^)]*\)\.$"):
+        train(data, tmp_path)
+    with pytest.raises(UserError, match="or ask for more GPUs"):
+        train(data, tmp_path, gpus=2)
+    out_of_memory.accumulation = 32  # two images at a time
+    with pytest.raises(UserError, match="out of memory even with 2 images at a time"):
         train(data, tmp_path)
 
 

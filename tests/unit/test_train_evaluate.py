@@ -36,7 +36,10 @@ from tiny_experiment import (
 import evaluate as evaluate_script
 import train as train_script
 from deepnets.evaluation import evaluate as evaluation
+from deepnets.evaluation.results import read_timing
 from deepnets.planning.study_time import write_study_plan
+from deepnets.training import device
+from deepnets.training.inference import predict
 from deepnets.training.trainer import Trainer
 from deepnets.utils import paths
 from deepnets.utils.files import canonical_json, sha256_file, sha256_text
@@ -156,6 +159,20 @@ def test_large_training_split_is_measured_on_a_fixed_sample(data, copy, monkeypa
     assert (copy / "metrics.json").read_bytes() == once
 
 
+def test_logits_that_are_not_finite_are_null_losses_and_a_warning(data, copy, monkeypatch):
+    def with_a_nan(*arguments):
+        logits = predict(*arguments)
+        logits[0] = torch.nan
+        return logits
+
+    monkeypatch.setattr(evaluation, "predict", with_a_nan)
+    evaluate(data, copy)
+    metrics = json.loads((copy / "metrics.json").read_text(), parse_constant=pytest.fail)
+    assert [metrics[split]["loss"] for split in ("train", "validation", "test")] == [None] * 3
+    assert "1 image of the test split got logits with NaN or infinity" in " ".join(metrics["warnings"])
+    assert "test loss not finite accuracy " in (copy / "log").read_text()
+
+
 def test_log_has_a_line_per_epoch_with_the_time_left(finished):
     lines = (finished / "log").read_text().splitlines()
     assert lines[0] == f"{NAME}: 54 images, {timing(finished)['precision']}, 1 thread"
@@ -243,6 +260,18 @@ def test_interrupt_from_the_keyboard_stops_at_the_next_step_and_resumes(finished
     assert timing(folder)["resumed_from_epochs"] == [pytest.approx(5 / 3, abs=0.001)]
     assert len(history(folder)) == EPOCHS
     assert not (folder / ".resume").exists()
+
+
+def test_timing_has_every_run_that_took_part(data, interrupted, monkeypatch):
+    folder = interrupted(signal.SIGTERM)
+    monkeypatch.setattr(device, "usable_cores", lambda: 2)
+    train(data, folder, threads=2)
+    said = timing(folder)
+    first, second = said["runs"]
+    assert (first["threads"], second["threads"], said["threads"]) == (1, 2, 2)
+    assert (first["to_epoch"], second["to_epoch"]) == (second["from_epoch"], EPOCHS)
+    assert said["wall_seconds"] == pytest.approx(first["seconds"] + second["seconds"], abs=0.002)
+    assert read_timing(folder / "timing.json").conditions[0].threads == 1
 
 
 def test_state_of_other_code_is_not_resumed(data, interrupted, caplog):

@@ -1,6 +1,7 @@
 """Training that is stopped or killed at any step ends with the same bits."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -54,7 +55,29 @@ def test_interrupted_training_continues_where_it_stopped(checkpoints):
     step, resumed._step = resumed._step, lambda *args: (steps.append(args[:2]), step(*args))
     resumed.fit(checkpoints)
     assert steps == [(1, 2), (2, 0), (2, 1), (2, 2)]  # (epoch, step)
-    assert resumed.progress.resumed_from == [pytest.approx(5 / 3, abs=0.001)]
+    assert [run["from_epoch"] for run in resumed.progress.runs] == [0, pytest.approx(5 / 3, abs=0.001)]
+
+
+def test_every_run_that_took_part_is_recorded_with_its_conditions_and_time(checkpoints):
+    with pytest.raises(Interrupted):
+        trainer(accumulation=2).fit(checkpoints, should_stop=After(4))
+    with pytest.raises(KeyboardInterrupt):  # this run saves nothing, so nothing of it is in the result
+        trainer().fit(checkpoints, should_stop=After(1, KeyboardInterrupt))
+    last = trainer()
+    last.device = replace(last.device, threads=2)
+    last.fit(checkpoints)
+    first, second = last.progress.runs
+    assert [(run["from_epoch"], run["to_epoch"]) for run in (first, second)] == [(0, 1.333), (1.333, 3)]
+    assert [(run["threads"], run["accumulation"], run["processes"]) for run in (first, second)] == [
+        (1, 2, 1),
+        (2, 1, 1),
+    ]
+    assert (
+        first.keys()
+        == second.keys()
+        >= {"device", "device_name", "precision", "versions", "processes", "peak_memory_mb"}
+    )
+    assert last.progress.wall_seconds == pytest.approx(first["seconds"] + second["seconds"])
 
 
 def test_resumed_training_reports_that_it_resumed(tmp_path):

@@ -16,7 +16,9 @@ from deepnets.planning.job_files import job_file
 from deepnets.planning.requests import Requests, scale_by_attempt
 from deepnets.planning.run_hooks import RunHooks, exit_plainly, shorten_reason
 from deepnets.utils import paths
-from deepnets.utils.machine import usable_cores, usable_memory_mb, visible_gpus
+from deepnets.utils.machine import name_user, usable_cores, usable_memory_mb, visible_gpus
+
+name_user()  # Snakemake records it when the jobs start
 
 IS_MODULE = not workflow.modifier.is_main_snakefile()
 # In front of data/ and results/: the `prefix:` of a module.

@@ -2,7 +2,7 @@
 
 
 rule summarize:
-    """Count a network's parameters, operations and memory; needs no data."""
+    """Check that a network can be trained; count its parameters, operations and memory; needs no data."""
     output:
         json=paths.SUMMARY_JSON,
         text=report(
@@ -20,7 +20,8 @@ rule summarize:
     conda:
         CONDA
     resources:
-        **SMALL,
+        mem_mb=1600,  # of VGG-16, the largest
+        runtime=10,
     params:
         **params_of("summarize"),
     message:

@@ -15,7 +15,8 @@ from deepnets.config.experiment import spec_sha256
 from deepnets.config.recipe import Recipe
 from deepnets.data.arrays import open_dataset
 from deepnets.data.splits import Split, split_train_validation
-from deepnets.evaluation import metrics
+from deepnets.evaluation import advice, metrics
+from deepnets.evaluation.history import read_history
 from deepnets.training.augmentation import Augmentation
 from deepnets.training.device import configure_device, disable_malloc_trim
 from deepnets.training.experiment_dir import experiment_name, load_model_file
@@ -75,14 +76,17 @@ def _evaluate(job: dict, data: str | Path, summary: str | Path, output: Path, th
     augmentation = Augmentation(recipe.augment, False, metadata["mean"], metadata["std"], device.device)
 
     splits, train_size = open_splits(data, recipe.validation_fraction, spec["seed"])
-    logits = {split: predict(model, images, augmentation, device).numpy() for split, images in splits.items()}
+    with models.own_errors():
+        logits = {split: predict(model, images, augmentation, device).numpy() for split, images in splits.items()}
     labels = {split: images.all_labels().numpy() for split, images in splits.items()}
     basic = {split: metrics.basic_metrics(logits[split], labels[split], split) for split in ("train", "validation")}
     basic["train"]["of"] = train_size
     if "validation_rows" in read_json(data):
         basic["validation"]["from_dataset"] = True
     test = metrics.detailed_metrics(logits["test"], labels["test"], metadata["classes"])
-    warnings = metrics.warnings(**basic, validation_labels=labels["validation"], epochs=recipe.epochs)
+    not_finite = {split: int((~np.isfinite(metrics.losses(logits[split], labels[split]))).sum()) for split in splits}
+    history = read_history(output / paths.HISTORY_FILE)
+    warnings = advice.warnings(**basic, validation_labels=labels["validation"], history=history, not_finite=not_finite)
 
     predictions, metrics_file = output / paths.PREDICTIONS_FILE, output / paths.METRICS_FILE
     with record_checksums("evaluate", predictions, metrics_file):
@@ -102,7 +106,8 @@ def _evaluate(job: dict, data: str | Path, summary: str | Path, output: Path, th
             },
         )
     shutil.rmtree(output / paths.CHECKPOINTS, ignore_errors=True)
-    LOG.info("%s: test loss %.4f accuracy %.2f%% of %d images", name, test["loss"], 100 * test["accuracy"], test["n"])
+    loss = "not finite" if test["loss"] is None else f"{test['loss']:.4f}"
+    LOG.info("%s: test loss %s accuracy %.2f%% of %d images", name, loss, 100 * test["accuracy"], test["n"])
     for warning in warnings:
         LOG.warning("%s: %s", name, warning)
 
@@ -126,10 +131,37 @@ def _load_network(path: Path, spec: dict) -> tuple[nn.Module, dict]:
     tensors, metadata = load_model_file(path)
     if metadata.get("spec_sha256") != spec_sha256(spec):
         raise UserError(f"{path}: was trained with other settings; delete it, so that it is trained with these.")
-    with torch.device("meta"):  # all weights are loaded below, so none needs initial values
-        model = models.build(spec["model"], len(metadata["classes"]), metadata["input_shape"][0])
-    model.load_state_dict(tensors, assign=True)
+    model = _without_initial_values(tensors, spec["model"], metadata)
+    if model is None:
+        model = _build(spec["model"], metadata)
+        try:
+            model.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise UserError(
+                f"{path}: these weights do not fit {models.file_of(spec['model']['architecture'])} as it is now"
+                f" ({models.reason_of(error)}); undo the change, or delete the file, so that it is made from the start."
+            ) from None
     return model, metadata
+
+
+def _build(model_spec: dict, metadata: dict) -> nn.Module:
+    return models.build(model_spec, len(metadata["classes"]), metadata["input_shape"][0])
+
+
+def _without_initial_values(tensors: dict, model_spec: dict, metadata: dict) -> nn.Module | None:
+    """The network with these weights, built without initial ones: they would take 5 seconds for Inception V3.
+
+    None: it cannot be built so, as its `build` computes with values, or it has tensors besides those of its state.
+    """
+    try:
+        with torch.device("meta"):
+            model = _build(model_spec, metadata)
+        model.load_state_dict(tensors, assign=True)
+        with torch.inference_mode():
+            model.eval()(torch.zeros(1, *metadata["input_shape"])).sum().item()
+    except Exception:  # a user's network can fail in any way
+        return None
+    return model
 
 
 def open_splits(data: str | Path, validation_fraction: float, seed: int) -> tuple[dict[str, Split], int]:

@@ -1,20 +1,24 @@
 """Every metric is declared here once, in `METRICS`; metrics.json, the report's table and metrics.csv follow it.
 
 To add a metric, write its function of logits and labels and add an entry to `METRICS`.
+
+Logits that are not finite: an image with a NaN or +inf, or with -inf for every class, has no prediction (`predict`). It
+counts as wrong. The loss follows IEEE arithmetic, and is null in metrics.json if it is NaN or infinite.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 from scipy.stats import binomtest
-from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, precision_recall_fscore_support
+from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
 ECE_BINS = 15
-UNDER_TRAINED_BELOW = 0.75  # accuracy on the training images themselves
+NO_PREDICTION = -1
 
 Logits = NDArray[np.float32]  # (N, C)
 Labels = NDArray[np.int64]  # (N,), each in 0..C-1
@@ -63,20 +67,34 @@ class Metric:
         return f"{split.capitalize()} {self.title}" if len(self.columns) > 1 else self.title
 
 
+def predict(logits: Logits) -> Labels:
+    """The class with the highest logit of each image, int64 (N,); NO_PREDICTION where softmax is not defined."""
+    defined = (logits < np.inf).all(1) & (logits > -np.inf).any(1)  # both are False for NaN
+    return np.where(defined, logits.argmax(1), NO_PREDICTION)
+
+
+def losses(logits: Logits, labels: Labels) -> NDArray[np.float64]:
+    """Cross-entropy of each image in nats, (N,), without clipping: 60 for logits (60, 0) and the second class.
+
+    It is inf if the true class has the logit -inf, and inf or NaN if the image has no prediction.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return -log_softmax(logits.astype(np.float64), axis=1)[np.arange(len(labels)), labels]
+
+
 def loss(logits: Logits, labels: Labels) -> float:
     """Mean cross-entropy in nats."""
-    probabilities = softmax(logits.astype(np.float64), axis=1)
-    return float(log_loss(labels, probabilities, labels=np.arange(logits.shape[1])))
+    return float(losses(logits, labels).mean())
 
 
 def accuracy(logits: Logits, labels: Labels) -> float:
     """Fraction of images whose highest logit is that of the true class."""
-    return float(accuracy_score(labels, logits.argmax(1)))
+    return float(accuracy_score(labels, predict(logits)))
 
 
 def wilson_interval(logits: Logits, labels: Labels) -> list[float]:
     """Wilson's 95 % interval of the accuracy, [low, high]."""
-    correct = int((logits.argmax(1) == labels).sum())
+    correct = int((predict(logits) == labels).sum())
     interval = binomtest(correct, len(labels)).proportion_ci(0.95, method="wilson")
     return [float(interval.low), float(interval.high)]
 
@@ -99,10 +117,13 @@ def f1_macro(logits: Logits, labels: Labels) -> float:
 def expected_calibration_error(logits: Logits, labels: Labels) -> float:
     """Mean gap between confidence and accuracy over 15 equal bins of confidence, weighted by their sizes: 0 to 1.
 
-    Guo et al. 2017, 'On Calibration of Modern Neural Networks', arXiv 1706.04599, equation 3.
+    Guo et al. 2017, 'On Calibration of Modern Neural Networks', arXiv 1706.04599, equation 3. An image without a
+    prediction is wrong with confidence 0.
     """
-    probabilities = softmax(logits.astype(np.float64), axis=1)
-    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
+    predicted = predict(logits)
+    probabilities = np.zeros(logits.shape)
+    probabilities[predicted != NO_PREDICTION] = softmax(logits[predicted != NO_PREDICTION].astype(np.float64), axis=1)
+    confidence, right = probabilities.max(1), predicted == labels
     bins = np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)
     gaps = np.bincount(bins, right, ECE_BINS) - np.bincount(bins, confidence, ECE_BINS)
     return float(np.abs(gaps).sum() / len(labels))
@@ -151,14 +172,15 @@ def basic_metrics(logits: Logits, labels: Labels, split: SplitName) -> dict[str,
         split: which metrics to compute.
 
     Returns:
-        `n`, the number of images, and each metric by its name.
+        `n`, the number of images, and each metric by its name; None for one that is not finite.
 
     Raises:
         ValueError: the shapes disagree, or the split is empty.
     """
     if len(logits) != len(labels) or not len(labels):
         raise ValueError(f"{len(logits)} rows of logits for {len(labels)} labels")
-    return {"n": len(labels)} | {metric.name: metric.compute(logits, labels) for metric in of_split(split)}
+    values = {metric.name: metric.compute(logits, labels) for metric in of_split(split)}
+    return {"n": len(labels)} | {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
 def detailed_metrics(logits: Logits, labels: Labels, classes: list[str]) -> dict[str, Any]:
@@ -167,7 +189,7 @@ def detailed_metrics(logits: Logits, labels: Labels, classes: list[str]) -> dict
     Returns:
         `basic_metrics` of the test split; the interval of each metric that has one; `per_class`, a row for each class
         (a score without a denominator is 0); and `confusion_matrix`, whose row i and column j count the images of
-        class i that were predicted as class j.
+        class i that were predicted as class j (an image without a prediction is in no column).
     """
     values = basic_metrics(logits, labels, "test")
     intervals = {
@@ -182,7 +204,7 @@ def detailed_metrics(logits: Logits, labels: Labels, classes: list[str]) -> dict
                 {"class": name, "n": int(n), "precision": float(p), "recall": float(r), "f1": float(f)}
                 for name, p, r, f, n in rows
             ],
-            "confusion_matrix": confusion_matrix(labels, logits.argmax(1), labels=np.arange(len(classes))).tolist(),
+            "confusion_matrix": confusion_matrix(labels, predict(logits), labels=np.arange(len(classes))).tolist(),
         }
     )
 
@@ -190,38 +212,4 @@ def detailed_metrics(logits: Logits, labels: Labels, classes: list[str]) -> dict
 def _scores_by_class(logits: Logits, labels: Labels) -> tuple[NDArray[Any], ...]:
     """Precision, recall, F1 and number of images of each class; a score without a denominator is 0."""
     classes = np.arange(logits.shape[1])
-    return precision_recall_fscore_support(labels, logits.argmax(1), labels=classes, average=None, zero_division=0.0)
-
-
-def warnings(train: dict[str, Any], validation: dict[str, Any], validation_labels: Labels, epochs: int) -> list[str]:
-    """Return sentences of warning with advice, which a reader needs to judge the numbers; no sentence if all is well.
-
-    Args:
-        train, validation: `basic_metrics` of these splits.
-        validation_labels: (N,), each in 0..C-1.
-        epochs: the recipe's number of epochs.
-    """
-    accuracy, images = validation["accuracy"], validation["n"]
-    correct, commonest = round(accuracy * images), int(np.bincount(validation_labels).max())
-    majority = commonest / len(validation_labels)
-    above_chance = binomtest(correct, images, majority, alternative="greater").pvalue < 0.01
-    # Few images can hide a real gain: only a validation split that is large enough to rule one out shows a failure.
-    gain = majority + (1 - majority) / 4
-    far_from_gain = binomtest(correct, images, gain, alternative="less").pvalue < 0.01
-    if correct < images and not above_chance and (correct <= commonest or far_from_gain):
-        return [
-            f"did not learn: {accuracy:.1%} on validation is not clearly above always naming the commonest class"
-            f" ({majority:.1%}); try a tenth of the lr, a longer warmup, or more epochs than {epochs}"
-        ]
-    found = []
-    if train["accuracy"] < UNDER_TRAINED_BELOW:
-        found.append(
-            f"under-trained: {train['accuracy']:.1%} on its own training images after {epochs} epochs; "
-            f"the curve has room above it, try {2 * epochs} epochs or more"
-        )
-    if not above_chance:
-        found.append(
-            f"too few images to decide: {accuracy:.1%} on {images} validation images may be luck, as always naming the"
-            f" commonest class gets {majority:.1%}; add images, or raise the recipe's validation_fraction"
-        )
-    return found
+    return precision_recall_fscore_support(labels, predict(logits), labels=classes, average=None, zero_division=0.0)

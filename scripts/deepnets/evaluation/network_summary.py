@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-import torch
 import torchinfo
 
 from deepnets import models
+from deepnets.models._check import check_network
 from deepnets.utils.checksums import record_checksums
 from deepnets.utils.files import write_json, write_text
 
@@ -16,10 +16,7 @@ MEGABYTE = 1e6  # bytes; torchinfo's megabytes are decimal
 def summarize(
     model_spec: dict[str, Any], input_shape: tuple[int, int, int], num_classes: int
 ) -> tuple[dict[str, Any], str]:
-    """Count a network at batch size 1, in single precision.
-
-    The network is built on torch's meta device, without memory for its weights: the counts are the same, and the
-    134 million weights of a VGG-16 are not initialised.
+    """Check a network, and count it at batch size 1, in single precision.
 
     Args:
         model_spec: {"architecture": ..., **options}.
@@ -29,11 +26,14 @@ def summarize(
     Returns:
         The content of summary.json and torchinfo's table. `size_mb` is torchinfo's estimated total size (input, forward
         and backward pass, parameters), `weights_mb` the parameters alone, both in 10^6 bytes.
+
+    Raises:
+        UserError: the network cannot be trained on such images and classes.
     """
-    with torch.device("meta"):
-        network = models.build(model_spec, num_classes, in_channels=input_shape[0])
+    network = models.build(model_spec, num_classes, in_channels=input_shape[0])
+    check_network(network, model_spec["architecture"], input_shape, num_classes)
     input_size = [1, *input_shape]
-    counts = torchinfo.summary(network, input_size, device="meta", mode="eval", verbose=0)
+    counts = torchinfo.summary(network, input_size, device="cpu", mode="eval", verbose=0)
     total_bytes = counts.total_input + counts.total_output_bytes + counts.total_param_bytes
     counted = {
         "parameters": counts.total_params,

@@ -82,19 +82,37 @@ class Result:
         return self.metrics.spec["recipe"].get("accumulation", 1)
 
     @property
+    def micro_batches(self) -> int:
+        """Number of micro-batches per batch in training, of the run with the most."""
+        return max(run.accumulation for run in self.timing.conditions)
+
+    @property
     def was_split(self) -> bool:
         """Whether memory ran out in training, so that a batch had more micro-batches than in the recipe."""
-        return self.timing.accumulation > self.accumulation
+        return self.micro_batches > self.accumulation
+
+    @property
+    def differences(self) -> list[str]:
+        """What differed among the runs that trained it, in words, with each value in the order of the runs."""
+        of_runs = [(run.name, run.precision, run.thread_count, run.versions_in_words) for run in self.timing.conditions]
+        return [", then ".join(dict.fromkeys(values)) for values in zip(*of_runs, strict=True) if len(set(values)) > 1]
 
     @property
     def warnings(self) -> list[str]:
-        """The warnings of metrics.json, and one about memory if timing.json shows it."""
-        split = (
-            f"memory ran out, so each batch was computed in {self.timing.accumulation} micro-batches instead of"
-            f" {self.accumulation}: batch normalisation saw each micro-batch alone, and a machine with more memory"
-            " gives different numbers"
-        )
-        return [*self.metrics.warnings, *([split] if self.was_split else [])]
+        """The warnings of metrics.json, and those that timing.json gives reason for."""
+        found = list(self.metrics.warnings)
+        if self.was_split:
+            found.append(
+                f"memory ran out, so each batch was computed in {self.micro_batches} micro-batches instead of"
+                f" {self.accumulation}: batch normalisation saw each micro-batch alone, and a machine with more memory"
+                " gives different numbers"
+            )
+        if self.differences:
+            found.append(
+                f"interrupted and continued under other conditions ({'; '.join(self.differences)}): trained again in"
+                " one run, it gives slightly different numbers"
+            )
+        return found
 
 
 def read_result(directory: str | Path) -> Result:

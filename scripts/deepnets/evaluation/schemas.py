@@ -116,8 +116,8 @@ class Metrics(BaseModel):
         return self
 
 
-class Timing(BaseModel):
-    """timing.json: everything that may differ between two runs of the same computation; memory in 10^6 bytes."""
+class Conditions(BaseModel):
+    """The conditions of a training run that can change its numbers, besides its settings and code."""
 
     device: str
     device_name: str | None = None
@@ -126,11 +126,6 @@ class Timing(BaseModel):
     processes: PositiveInt = 1
     deterministic: bool = False  # a file without this key makes no promise
     accumulation: PositiveInt = 1
-    train_seconds: NonNegativeFloat  # of the steps alone
-    wall_seconds: NonNegativeFloat
-    images_per_second: NonNegativeFloat
-    peak_memory_mb: NonNegativeFloat | None = None
-    resumed_from_epochs: list[Annotated[float, Field(ge=0)]] = []
     versions: dict[str, str] = {}
 
     @property
@@ -143,3 +138,35 @@ class Timing(BaseModel):
         """The number of CPU threads and of processes, in words."""
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
         return threads if self.processes == 1 else f"{threads} in each of {self.processes} processes"
+
+    @property
+    def versions_in_words(self) -> str:
+        """Each package with its version; empty if none is known."""
+        return ", ".join(f"{name} {version}" for name, version in sorted(self.versions.items()))
+
+
+class Run(Conditions):
+    """One run of the several that an interrupted training run consists of; epochs are fractional."""
+
+    from_epoch: NonNegativeFloat
+    to_epoch: NonNegativeFloat
+    seconds: NonNegativeFloat
+
+
+class Timing(Conditions):
+    """timing.json: everything that may differ between two runs of the same computation; memory in 10^6 bytes.
+
+    The conditions are those of the last run.
+    """
+
+    train_seconds: NonNegativeFloat  # of the steps alone
+    wall_seconds: NonNegativeFloat
+    images_per_second: NonNegativeFloat
+    peak_memory_mb: NonNegativeFloat | None = None
+    resumed_from_epochs: list[Annotated[float, Field(ge=0)]] = []
+    runs: list[Run] = []
+
+    @property
+    def conditions(self) -> list[Conditions]:
+        """The conditions of each run that took part; a file without `runs` has only those of the last one."""
+        return [*self.runs] or [self]

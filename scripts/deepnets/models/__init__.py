@@ -11,6 +11,7 @@ It imports torch only inside its functions, so that config.yaml is checked witho
 modules start with an underscore.
 """
 
+import contextlib
 import functools
 import importlib
 import importlib.util
@@ -18,15 +19,18 @@ import pkgutil
 import traceback
 from collections.abc import Iterator
 from dataclasses import fields
+from pathlib import Path
 from types import ModuleType
 
 from pydantic import ValidationError
 
 from deepnets.models._about import About, Cost
 from deepnets.utils.errors import UserError
+from deepnets.utils.failures import is_out_of_memory
 from deepnets.utils.option_types import StrictModel
 from deepnets.utils.text import nearest, one_line
 
+_OWN_MODULES = ("__init__.py", "_about.py", "_check.py")  # of this folder; the others are of networks
 _RESERVED = {"architecture", "on", "spec"}  # the names that every model of config.yaml has next to its options
 
 
@@ -45,25 +49,63 @@ def architecture(name: str) -> ModuleType:
     """
     if name not in available():
         raise UserError(f"unknown architecture {name!r}; {nearest(name, available())}")
-    spec = importlib.util.find_spec(f"{__name__}.{name}")
-    file = str(spec and spec.origin)
     try:
         module = importlib.import_module(f"{__name__}.{name}")
         mistakes = list(_mistakes(module))
     except (Exception, SystemExit) as error:  # a user's module can fail in any way
-        reason = one_line(f"{type(error).__name__}: {error}".partition("\n")[0])
-        raise UserError(f"{_error_location(error, file)}: {reason}; fix it or move the file away") from None
+        location = location_of(error) or file_of(name)
+        raise UserError(f"{location}: {reason_of(error)}; fix it or move the file away") from None
     if mistakes:
-        raise UserError("\n".join(f"{file}: {mistake}; fix it or move the file away" for mistake in mistakes))
+        raise UserError("\n".join(f"{file_of(name)}: {mistake}; fix it or move the file away" for mistake in mistakes))
     return module
 
 
-def _error_location(error: BaseException, file: str) -> str:
-    """The file and the line of a module at which its import failed."""
-    if isinstance(error, SyntaxError):
+def file_of(name: str) -> str:
+    """The path of an architecture's module."""
+    spec = importlib.util.find_spec(f"{__name__}.{name}")
+    return str(spec and spec.origin)
+
+
+def reason_of(error: BaseException) -> str:
+    """The kind and the first line of an error of a network's own code."""
+    return one_line(f"{type(error).__name__}: {error}".partition("\n")[0])[:300]
+
+
+def location_of(error: BaseException) -> str | None:
+    """The file and the line of a network's own code at which an error arose.
+
+    None: it arose elsewhere, as this project's innermost line on the way to it is not in a module of a network.
+    """
+    if isinstance(error, SyntaxError) and error.filename and _is_of_network(error.filename):
         return f"{error.filename}:{error.lineno or 1}"
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-    return f"{file}:{lines[-1]}" if lines else file
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_of_project(frame.filename)]
+    if not frames or not _is_of_network(frames[-1].filename):
+        return None
+    return f"{frames[-1].filename}:{frames[-1].lineno}"
+
+
+def _is_of_network(file: str) -> bool:
+    return str(Path(file).parent) in __path__ and Path(file).name not in _OWN_MODULES
+
+
+def _is_of_project(file: str) -> bool:
+    return _is_of_network(file) or Path(__file__).parents[1] in Path(file).parents
+
+
+@contextlib.contextmanager
+def own_errors() -> Iterator[None]:
+    """Report an error that arises in a network's own code, with its file and line; other errors pass through.
+
+    Raises:
+        UserError: instead of the network's error.
+    """
+    try:
+        yield
+    except Exception as error:
+        location = location_of(error)
+        if location is None or isinstance(error, UserError) or is_out_of_memory(error):
+            raise
+        raise UserError(f"{location}: {reason_of(error)}; correct this line or what leads to it") from None
 
 
 def _mistakes(module: ModuleType) -> Iterator[str]:
@@ -121,7 +163,16 @@ def build(spec: dict, num_classes: int, in_channels: int):
 
     Returns:
         torch.nn.Module taking float (N, in_channels, H, W), giving logits (N, num_classes).
+
+    Raises:
+        UserError: the module's own code failed; the message has its file and line.
     """
     options = {key: value for key, value in spec.items() if key != "architecture"}
     module = architecture(spec["architecture"])
-    return module.build(num_classes, in_channels, module.Options(**options))
+    try:
+        return module.build(num_classes, in_channels, module.Options(**options))
+    except (Exception, SystemExit) as error:  # a user's module can fail in any way
+        if isinstance(error, UserError) or is_out_of_memory(error):
+            raise
+        location = location_of(error) or file_of(spec["architecture"])
+        raise UserError(f"{location}: {reason_of(error)}; correct build(num_classes, in_channels, options)") from None

@@ -22,6 +22,7 @@ SCRIPTS = "scripts"  # where scripts find their modules, below the repository's 
 # Modules that can change no result, and so make none stale: paths of files, texts of messages, plans of jobs.
 IGNORED_MODULES = (
     "deepnets.models._about",
+    "deepnets.models._check",
     "deepnets.planning",
     "deepnets.utils.command_line",
     "deepnets.utils.errors",

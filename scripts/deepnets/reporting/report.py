@@ -120,7 +120,7 @@ def _context(study: Study) -> dict[str, Any]:
             if metadata["own_files"]
         ],
         "deterministic": is_deterministic(study),
-        "split": any(result.was_split for result in results),
+        "changed": any(result.was_split or result.differences for result in results),
     }
 
 
@@ -151,7 +151,8 @@ def _warnings(study: Study) -> list[Markdown]:
         for result in study.results
         for warning in result.warnings
     ]
-    versions = sorted({result.timing.versions.get("torch", "unknown") for result in study.results})
+    runs = [run for result in study.results for run in result.timing.conditions]
+    versions = sorted({run.versions.get("torch", "unknown") for run in runs})
     if len(versions) > 1:
         lines.append(
             escape(f"The experiments were trained with different versions of torch: {enumerate_words(versions)}.")

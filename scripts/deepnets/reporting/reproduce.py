@@ -5,6 +5,7 @@ from pathlib import PurePosixPath
 from shlex import quote
 
 from deepnets.evaluation.results import Result
+from deepnets.evaluation.schemas import Conditions
 from deepnets.reporting.markdown import Markdown, block, code, escape, table
 from deepnets.reporting.study import Study
 from deepnets.utils import paths
@@ -14,7 +15,7 @@ from deepnets.utils.files import canonical_json, sha256_text
 def provenance(study: Study) -> Markdown:
     """Return the table of commit, settings, machines and versions."""
     made_on = study.environment
-    trained = list(dict.fromkeys(_trained_on(result) for result in study.results))
+    trained = list(dict.fromkeys(_trained_on(run) for result in study.results for run in result.timing.conditions))
     commit = code(made_on["git_commit"]) if made_on["git_commit"] else "unknown: this is not a git checkout"
     if made_on["git_modified"]:
         commit = Markdown(f"{commit}, with changes that are not committed")
@@ -31,10 +32,8 @@ def provenance(study: Study) -> Markdown:
     return table(["", ""], rows, numbers_from=2)
 
 
-def _trained_on(result: Result) -> str:
-    timing = result.timing
-    versions = [f"{name} {version}" for name, version in sorted(timing.versions.items())]
-    return ", ".join([timing.name, timing.thread_count, timing.precision, *versions])
+def _trained_on(run: Conditions) -> str:
+    return ", ".join(filter(None, [run.name, run.thread_count, run.precision, run.versions_in_words]))
 
 
 def _settings_hash(study: Study) -> str:
@@ -43,7 +42,7 @@ def _settings_hash(study: Study) -> str:
 
 def is_deterministic(study: Study) -> bool:
     """Return whether all training runs gave the same numbers to the last digit every time."""
-    return all(result.timing.deterministic for result in study.results)
+    return all(run.deterministic for result in study.results for run in result.timing.conditions)
 
 
 def commands(study: Study) -> Markdown:

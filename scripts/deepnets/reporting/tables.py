@@ -266,7 +266,7 @@ def _cost_by_network(results: list[Result]) -> Markdown:
 
 def _cost_line(result: Result) -> list[object]:
     timing = result.timing
-    split = f", {timing.accumulation} micro-batches per batch" if timing.accumulation > 1 else ""
+    split = f", {result.micro_batches} micro-batches per batch" if result.micro_batches > 1 else ""
     return [
         result.dataset,
         display_name(result.model),
@@ -281,7 +281,8 @@ def _cost_line(result: Result) -> list[object]:
 
 
 def _machine(timing: Timing) -> str:
-    return f"{timing.device}, {timing.thread_count}, {timing.precision}"
+    runs = [f"{run.device}, {run.thread_count}, {run.precision}" for run in timing.conditions]
+    return ", then ".join(dict.fromkeys(runs))
 
 
 def stage_table(stages: list[StageTime]) -> Markdown:

@@ -16,6 +16,7 @@ from deepnets import models
 from deepnets.config.recipe import Recipe
 from deepnets.data.arrays import open_dataset
 from deepnets.data.splits import Split, split_train_validation
+from deepnets.models._check import check_network
 from deepnets.training import launch
 from deepnets.training.augmentation import Augmentation
 from deepnets.training.checkpoints import CheckpointDir
@@ -24,6 +25,7 @@ from deepnets.training.distributed import SINGLE_PROCESS, ProcessGroup, connecte
 from deepnets.training.experiment_dir import exclusive, experiment_name, write_results
 from deepnets.training.gpu_locks import acquire_gpus
 from deepnets.training.progress import ExtraText, ProgressBar, ProgressLines, SilentProgress, epoch_line, no_extra_text
+from deepnets.training.resizing import image_size_at
 from deepnets.training.seeds import INITIALISATION, derived_seed
 from deepnets.training.trainer import Interrupted, Trainer
 from deepnets.utils import paths
@@ -41,6 +43,10 @@ NO_CUDA = (
 GPU_NOT_REQUESTED = (
     "%s: on the CPU: no GPU was requested, though torch sees one; to use it, leave out --resources gpu=0, or set"
     " CUDA_VISIBLE_DEVICES=0 if nvidia-smi does not list it (on a cluster, set gpu: 1 in the profile)"
+)
+SPLIT = (
+    "%s: out of memory; continuing from the last saved state with each batch of %d in %d micro-batches "
+    "(accumulation: %d in the recipe starts like this; a smaller batch_size changes the steps)"
 )
 
 
@@ -179,12 +185,14 @@ def _train(run: _Run, group: ProcessGroup) -> None:
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
+            more = _more_accumulation(trainer, run.name)
             if group.world_size > 1:  # one process cannot retry alone: the others wait for it within a step
                 raise UserError(
-                    f"{run.name}: out of memory; set accumulation: {2 * trainer.accumulation} in the recipe (the same"
-                    " steps in less memory), or ask for more processes."
+                    f"{run.name}: out of memory; set accumulation: {more} in the recipe (the same steps in less memory)"
+                    f"{', or ask for more GPUs' if run.gpus else ''}."
                 ) from None
-            recipe = _more_accumulation(recipe, trainer, run.name)
+            LOG.warning(SPLIT, run.name, trainer.batch_size, more, more)
+            recipe = recipe.model_copy(update={"accumulation": more})
         del trainer  # its weights, gradients and data must not stay in memory next to those of the next trainer
     if group.is_main:
         write_results(run.output, network, trainer, run.spec, info, run.keeps_memory)
@@ -207,11 +215,12 @@ def _checkpoints(run: _Run, info: dict) -> CheckpointDir:
 def _fit(run: _Run, trainer: Trainer, checkpoints: CheckpointDir, should_stop: Callable[[], bool]) -> nn.Module:
     """Train to the end; errors of the user's get the experiment's name, an interrupt becomes an exit code."""
     try:
-        return trainer.fit(
-            checkpoints,
-            lambda row: LOG.info(epoch_line(run.name, row, trainer.recipe.epochs, run.extra)),
-            should_stop,
-        )
+        with models.own_errors():
+            return trainer.fit(
+                checkpoints,
+                lambda row: LOG.info(epoch_line(run.name, row, trainer.recipe.epochs, run.extra)),
+                should_stop,
+            )
     except Interrupted:
         LOG.warning("%s: interrupted; the same command continues from the saved state", run.name)
         sys.exit(launch.INTERRUPTED_EXIT_CODE)
@@ -234,24 +243,19 @@ def _log_start(run: _Run, trainer: Trainer) -> None:
     LOG.info("%s: %d images, %s, %s%s", run.name, len(trainer.train_split), device.precision, threads, each)
 
 
-def _more_accumulation(recipe: Recipe, trainer: Trainer, name: str) -> Recipe:
-    """The recipe with twice as many micro-batches per batch, for less memory.
+def _more_accumulation(trainer: Trainer, name: str) -> int:
+    """Twice as many micro-batches per batch, for less memory.
 
     Raises:
-        UserError: a micro-batch would have less than two images.
+        UserError: a micro-batch would have less than two images, or less than one for each process.
     """
-    accumulation = 2 * trainer.accumulation
-    if trainer.batch_size // accumulation < 2:
+    more = 2 * trainer.accumulation
+    if trainer.batch_size // more < max(2, trainer.group.world_size):
         raise UserError(
             f"{name}: out of memory even with {trainer.batch_size // trainer.accumulation} images at a time; run fewer"
             " jobs at once (--cores), or choose smaller images (size) or a smaller network."
         )
-    LOG.warning(
-        "%s: out of memory; continuing from the last saved state with each batch of %d in %d micro-batches "
-        "(accumulation: %d in the recipe starts like this; a smaller batch_size changes the steps)",
-        *(name, trainer.batch_size, accumulation, accumulation),
-    )
-    return recipe.model_copy(update={"accumulation": accumulation})
+    return more
 
 
 def _build_trainer(run: _Run, recipe: Recipe, images: Split, info: dict, group: ProcessGroup) -> Trainer:
@@ -259,10 +263,18 @@ def _build_trainer(run: _Run, recipe: Recipe, images: Split, info: dict, group: 
     spec = run.spec
     torch.manual_seed(derived_seed(spec["seed"], INITIALISATION))
     model = models.build(spec["model"], len(info["classes"]), info["input_shape"][0])
+    rows = split_train_validation(images.labels.numpy(), recipe.validation_fraction, spec["seed"], info)
+    check_network(
+        model,
+        spec["model"]["architecture"],
+        info["input_shape"],
+        len(info["classes"]),
+        smallest_batch=min(2, len(rows[0])),
+        smallest_image=image_size_at(0, 1, images.image_size, recipe.progressive_resizing),
+    )
     threads = max(1, run.threads // group.world_size)
     device = configure_device(model, "auto" if run.gpus else "cpu", recipe.precision, threads)
     model = model.to(device.device).to(memory_format=torch.channels_last)
-    rows = split_train_validation(images.labels.numpy(), recipe.validation_fraction, spec["seed"], info)
     images = images.to(device.device)
     train, validation = (images.subset(torch.from_numpy(indices)) for indices in rows)
     flips = spec["dataset"]["horizontal_flip"]

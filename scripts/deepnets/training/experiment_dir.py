@@ -116,7 +116,11 @@ def _write_history(path: Path, rows: list[dict]) -> None:
 
 
 def _timing(trainer: Trainer, keeps_memory: bool) -> dict:
-    """The content of timing.json: everything that may differ between two runs that compute the same thing."""
+    """The content of timing.json: everything that may differ between two runs that compute the same thing.
+
+    `runs` has every run that took part, from the first to the last one; what can differ among them is also given for
+    the last one, and its seconds and memory for all.
+    """
     progress, recipe, device = trainer.progress, trainer.recipe, trainer.device
     seconds = sum(row["seconds"] for row in progress.history)
     images = trainer.steps_per_epoch * trainer.batch_size * recipe.epochs
@@ -133,8 +137,9 @@ def _timing(trainer: Trainer, keeps_memory: bool) -> dict:
         "train_seconds": round(seconds, 3),
         "wall_seconds": round(progress.wall_seconds, 3),
         "images_per_second": round(images / seconds, 1),
-        "peak_memory_mb": round(device.peak_memory_mb(), 1),
-        "resumed_from_epochs": progress.resumed_from,
+        "peak_memory_mb": max(run["peak_memory_mb"] for run in progress.runs),
+        "resumed_from_epochs": [run["from_epoch"] for run in progress.runs[1:]],
+        "runs": [run | {"seconds": round(run["seconds"], 3)} for run in progress.runs],
     }
 
 

@@ -16,7 +16,7 @@ class Progress:
     seconds: float = 0.0  # spent on the current epoch's steps so far
     wall_seconds: float = 0.0  # spent on everything since the first step, in all processes that took part
     history: list[dict] = field(default_factory=list)  # a row per finished epoch, as in history.csv
-    resumed_from: list[float] = field(default_factory=list)  # epochs, fractional, at which training was resumed
+    runs: list[dict] = field(default_factory=list)  # one for each process or group that took part, as in timing.json
 
 
 class TrainingState:

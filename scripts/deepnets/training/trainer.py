@@ -114,11 +114,12 @@ class Trainer:
             UserError: the loss is not finite.
         """
         self._resume(checkpoints)
-        start = time.monotonic() - self.progress.wall_seconds
+        self._begin_run()
         save_timer = SaveTimer(checkpoints, sum(parameter.nbytes for parameter in self.state.parameters()))
 
         def save() -> None:
-            self._save(checkpoints, wall_seconds=time.monotonic() - start)
+            self._record_run()
+            self._save(checkpoints)
             save_timer.restart()
 
         for epoch in range(self.progress.epoch, self.recipe.epochs):
@@ -133,7 +134,7 @@ class Trainer:
             if save_timer.is_due():  # after the last epoch too: a kill before the results are written costs seconds
                 save()
         network = self._final_network()
-        self.progress.wall_seconds = time.monotonic() - start
+        self._record_run()
         return network
 
     # -- steps ---------------------------------------------------------------------------------------------------------
@@ -206,12 +207,18 @@ class Trainer:
         self.state.correct += correct
 
     def _refuse_divergence(self, epoch: int, loss: float) -> None:
-        if not math.isfinite(loss):
+        if math.isfinite(loss):
+            return
+        at = f"the loss is not finite in epoch {epoch + 1} of {self.recipe.epochs}, with lr {self.recipe.lr}"
+        fp32 = ["set precision: fp32"] if self.device.precision == "bf16" else []
+        if self._steps_done(self.progress) == 0 and self.device.device.type == "cpu":
             raise UserError(
-                f"the loss is not finite in epoch {epoch + 1} of {self.recipe.epochs}, with lr "
-                f"{self.recipe.lr}: in the recipe of config.yaml, lower lr (a tenth is a good next try), set "
-                "clip_norm: 1.0, or, where precision is bf16, set precision: fp32."
+                f"{at}, before any weight has changed, so the lr is not the cause: "
+                f"{', or '.join(['look for what the network computes with these images', *fp32])}."
             )
+        clip_norm = [] if self.recipe.clip_norm else ["set clip_norm: 1.0"]
+        hints = ["lower lr (a tenth is a good next try)", *clip_norm, *fp32]
+        raise UserError(f"{at}: in the recipe of config.yaml, {', or '.join(hints)}.")
 
     # -- the end of an epoch, and of the training ----------------------------------------------------------------------
 
@@ -262,12 +269,32 @@ class Trainer:
 
     # -- checkpoints ---------------------------------------------------------------------------------------------------
 
-    def _save(self, checkpoints: CheckpointDir, wall_seconds: float) -> None:
+    def _begin_run(self) -> None:
+        """Add this run to those that took part; a run that saves nothing is forgotten, as its steps are."""
+        self.start = time.monotonic()
+        this_run = {
+            **self.device.describe(),
+            "processes": self.group.world_size,
+            "accumulation": self.accumulation,
+            "from_epoch": self._epochs_done(),
+        }
+        self.progress.runs = [*self.progress.runs, this_run]
+
+    def _record_run(self) -> None:
+        """Record how far this run has come, and the time and memory that it took."""
+        this_run, seconds = self.progress.runs[-1], time.monotonic() - self.start
+        self.progress.wall_seconds += seconds - this_run.get("seconds", 0.0)
+        this_run |= {
+            "to_epoch": self._epochs_done(),
+            "seconds": seconds,
+            "peak_memory_mb": round(self.device.peak_memory_mb(), 1),
+        }
+
+    def _save(self, checkpoints: CheckpointDir) -> None:
         if not self.group.is_main:
             return  # all have the same state
         self._refuse_divergence(self.progress.epoch, self.state.loss_sum.item())  # never resume from such a state
-        progress = replace(self.progress, wall_seconds=wall_seconds)
-        checkpoints.save(self._steps_done(progress), self.state.tensors(), asdict(progress))
+        checkpoints.save(self._steps_done(self.progress), self.state.tensors(), asdict(self.progress))
 
     def _resume(self, checkpoints: CheckpointDir) -> None:
         found = checkpoints.load()
@@ -281,9 +308,11 @@ class Trainer:
             return
         self.state.progress = progress
         self.state.restore(found[0])
-        at = round(progress.epoch + progress.step / self.steps_per_epoch, 3)
-        progress.resumed_from = [*progress.resumed_from, at]
-        checkpoints.log(f"resumed at epoch {at} of {self.recipe.epochs}")
+        checkpoints.log(f"resumed at epoch {self._epochs_done()} of {self.recipe.epochs}")
+
+    def _epochs_done(self) -> float:
+        """Epochs done, the current one as a fraction."""
+        return round(self.progress.epoch + self.progress.step / self.steps_per_epoch, 3)
 
     def _steps_done(self, progress: Progress) -> int:
         return progress.epoch * self.steps_per_epoch + progress.step

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from deepnets.utils.errors import UserError
 from deepnets.utils.failures import is_out_of_memory
 from deepnets.utils.logging import LOG
+from deepnets.utils.machine import name_user
 
 USER_ERROR_EXIT_CODE = 2
 INTERNAL_ERROR_EXIT_CODE = 1
@@ -36,6 +37,7 @@ def run(main: Callable[[], None]) -> None:
     Exit codes: 2 after an error that the user can fix, reported in plain lines; 1 after any other exception, reported
     with its traceback; 130 after Ctrl-C.
     """
+    name_user()
     try:
         main()
     except KeyboardInterrupt:

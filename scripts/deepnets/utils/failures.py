@@ -5,7 +5,7 @@ import re
 _OUT_OF_MEMORY = re.compile("(cannot|can't) allocate memory|out of memory", re.IGNORECASE)
 
 
-def is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out, on the host or on a GPU.
 
     torch is not imported here, because Snakemake reads the configuration without it; so its errors are recognised by

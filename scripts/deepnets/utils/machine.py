@@ -1,12 +1,16 @@
 """The machine that this process runs on, according to the standard library and nvidia-smi."""
 
 import contextlib
+import getpass
 import itertools
+import math
 import os
 import platform
 import re
+import resource
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 BATCH_JOB = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")  # set in jobs of SLURM, PBS, LSF, Grid Engine
@@ -23,25 +27,54 @@ def cpu_name() -> str:
         return platform.processor() or platform.machine()
 
 
+def name_user() -> None:
+    """Give the user a name if the system knows none, as in many containers: Snakemake and torch.compile ask for one."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["USER"] = str(os.getuid())
+
+
 def usable_cores() -> int:
-    """Return how many CPU cores this process may use; a container or a batch system may allow only some of them."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return how many CPU cores this process may use; a container or a batch system may allow only some of them.
+
+    A control group's share of the processor time is rounded up to whole cores: 1.5 cores are two.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    shares = [_share(quota) for quota in _cgroup_values("cpu", "cpu.max")]
+    shares += [
+        _share(f"{quota} {period}")
+        for quota, period in zip(
+            _cgroup_values("cpu", "cpu.cfs_quota_us"), _cgroup_values("cpu", "cpu.cfs_period_us"), strict=False
+        )
+    ]
+    return max(1, math.ceil(min([cores, *(share for share in shares if share is not None)])))
+
+
+def _share(text: str) -> float | None:
+    """Cores of a quota and a period, in microseconds; None without a quota: "max" or -1."""
+    try:
+        quota, period = map(int, text.split())
+        return quota / period if quota > 0 else None
+    except (ValueError, ZeroDivisionError):
+        return None
 
 
 def usable_memory_mb() -> int | None:
     """Return the memory in MB (10^6 bytes) that this process may use; None if it is unknown.
 
-    It is the machine's memory, or less if the process's control group (of a container or a batch job) has a limit.
+    It is the machine's memory, or less if the process's control group (of a container or a batch job) or `ulimit -v`
+    has a limit.
     """
     try:
         limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     except (AttributeError, OSError, ValueError):
         return None
-    with contextlib.suppress(OSError, IndexError):  # no control groups of version 2
-        group = Path(CGROUP.read_text(encoding="utf-8").strip().rsplit("::", 1)[1])
-        for folder in (group, *group.parents):
-            with contextlib.suppress(OSError, ValueError):  # no limit at this level: no file, or "max"
-                limits.append(int((CGROUPS / folder.relative_to("/") / "memory.max").read_text(encoding="utf-8")))
+    values = [*_cgroup_values("memory", "memory.max"), *_cgroup_values("memory", "memory.limit_in_bytes")]
+    limits += [int(value) for value in values if value.isdecimal()]
+    address_space = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if address_space != resource.RLIM_INFINITY:
+        limits.append(address_space)
     return min(limits) // 10**6
 
 
@@ -54,6 +87,23 @@ def process_exists(number: int) -> bool:
     except PermissionError:  # another user's
         return True
     return True
+
+
+def _cgroup_values(controller: str, file: str) -> Iterator[str]:
+    """Yield the content of a file of this process's control group and of those around it, where it is there.
+
+    Version 2 has one tree of groups; version 1 has one for each controller. In a container the groups' paths may be
+    those outside of it; then the root of the tree, which is the container's own group, is the one that is there.
+    """
+    with contextlib.suppress(OSError, ValueError):  # there are none, or they are listed in another way
+        for line in CGROUP.read_text(encoding="utf-8").splitlines():
+            _number, controllers, path = line.split(":", 2)
+            if controllers and controller not in controllers.split(","):
+                continue
+            group = Path(path.lstrip("/"))
+            for folder in (group, *group.parents):
+                with contextlib.suppress(OSError):
+                    yield (CGROUPS / controllers / folder / file).read_text(encoding="utf-8").strip()
 
 
 def in_batch_job() -> bool:

@@ -17,6 +17,8 @@ from deepnets.utils.files import atomic_path, canonical_json
 def save_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
     """Write tensors and metadata atomically as one safetensors file; the same content gives the same bytes.
 
+    Tensors that share memory, such as tied weights, are each written in full.
+
     Args:
         path: the file.
         tensors: by name.
@@ -28,13 +30,25 @@ def save_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict[st
     texts = {key: value if isinstance(value, str) else canonical_json(value) for key, value in metadata.items()}
     with atomic_path(path) as temporary:
         try:
-            safetensors.torch.save_file({name: t.contiguous() for name, t in tensors.items()}, temporary, texts)
+            safetensors.torch.save_file(_separate(tensors), temporary, texts)
         except safetensors.SafetensorError as error:  # a full disk is reported only in its text
             number = re.search(r"os error (\d+)", str(error))
             if number is None:
                 raise
             raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
         _sort_metadata(temporary)
+
+
+def _separate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors, contiguous and without shared memory, which safetensors refuses; copied only where they share it."""
+    owners: set[int] = set()
+    separate = {}
+    for name, tensor in tensors.items():
+        own = tensor.contiguous()
+        address = own.untyped_storage().data_ptr()
+        separate[name] = own.clone() if address in owners else own
+        owners.add(address)
+    return separate
 
 
 def _sort_metadata(path: Path) -> None:

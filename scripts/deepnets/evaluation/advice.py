@@ -1,0 +1,108 @@
+"""Warnings about a finished training run, with advice that depends on how its loss went."""
+
+import math
+from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest
+
+from deepnets.evaluation.history import History
+from deepnets.evaluation.metrics import Labels
+
+UNDER_TRAINED_BELOW = 0.75  # accuracy on the training images themselves
+# Of the training loss: noise between epochs is smaller, divergence is larger.
+RISE = 1.1
+# Of the loss of guessing: a network above it has not begun to learn.
+GUESSING = 0.98
+
+
+def warnings(
+    train: dict[str, Any],
+    validation: dict[str, Any],
+    validation_labels: Labels,
+    history: History,
+    not_finite: dict[str, int],
+) -> list[str]:
+    """Return sentences of warning with advice, which a reader needs to judge the numbers; no sentence if all is well.
+
+    Args:
+        train, validation: `basic_metrics` of these splits.
+        validation_labels: (N,), each in 0..C-1.
+        history: the content of history.csv.
+        not_finite: for each split, how many images have a loss that is not finite.
+    """
+    found = [_about_losses(split, number) for split, number in not_finite.items() if number]
+    accuracy, images, epochs = validation["accuracy"], validation["n"], len(history["epoch"])
+    counts = np.bincount(validation_labels)
+    correct, commonest = round(accuracy * images), int(counts.max())
+    majority = commonest / len(validation_labels)
+    above_chance = binomtest(correct, images, majority, alternative="greater").pvalue < 0.01
+    # Few images can hide a real gain: only a validation split that is large enough to rule one out shows a failure.
+    gain = majority + (1 - majority) / 4
+    far_from_gain = binomtest(correct, images, gain, alternative="less").pvalue < 0.01
+    advice = _advice(history["train_loss"], _loss_of_guessing(counts))
+    if correct < images and not above_chance and (correct <= commonest or far_from_gain):
+        if train["accuracy"] > max(gain, UNDER_TRAINED_BELOW):
+            advice = (
+                f"it knows {train['accuracy']:.1%} of its training images, so more epochs will not help: add images,"
+                " check their labels, or raise the recipe's augmentation"
+            )
+        return [
+            *found,
+            f"did not learn: {accuracy:.1%} on validation is not clearly above always naming the commonest class"
+            f" ({majority:.1%}); {advice}",
+        ]
+    if train["accuracy"] < UNDER_TRAINED_BELOW:
+        found.append(
+            f"under-trained: {train['accuracy']:.1%} on its own training images after {_counted(epochs)}; {advice}"
+        )
+    if not above_chance:
+        found.append(
+            f"too few images to decide: {accuracy:.1%} on {images} validation images may be luck, as always naming the"
+            f" commonest class gets {majority:.1%}; add images, or raise the recipe's validation_fraction"
+        )
+    return found
+
+
+def _about_losses(split: str, number: int) -> str:
+    return (
+        f"{_counted(number, 'image')} of the {split} split got logits with NaN or infinity: without a prediction an"
+        f" image counts as wrong, and the {split} loss is not finite; train again with precision: fp32 or a smaller lr"
+    )
+
+
+def _loss_of_guessing(counts: Labels) -> float:
+    """The cross-entropy of always answering with the classes' frequencies, in nats."""
+    shares = counts[counts > 0] / counts.sum()
+    return float(-(shares * np.log(shares)).sum())
+
+
+def _advice(losses: list[float], guessing: float) -> str:
+    """What to change in the recipe of a network that learned too little, by its training loss of each epoch.
+
+    A loss that rose, or that fell back to guessing from far above it, diverged: its lr was too high.
+    """
+    epochs, first, last = len(losses), losses[0], losses[-1]
+    peak = max(losses)
+    if not math.isfinite(sum(losses)):
+        return "the training loss was not finite; try a tenth of the lr, or clip_norm: 1.0"
+    if last > RISE * min(losses) or peak > RISE * first:
+        return (
+            f"the training loss rose (lowest {min(losses):.3g}, highest {peak:.3g}, last {last:.3g}); try a tenth of"
+            " the lr, or a longer warmup"
+        )
+    if epochs > 1 and first > RISE * guessing and last > GUESSING * guessing:
+        return (
+            f"the training loss started high ({first:.3g}) and stays at that of guessing ({last:.3g}); try a tenth of"
+            " the lr, or a longer warmup"
+        )
+    if epochs > 1 and last > GUESSING * guessing:
+        return (
+            f"the training loss stays at that of guessing ({last:.3g}): try {2 * epochs} epochs or more, or three times"
+            " the lr"
+        )
+    return f"the training loss is finite and did not rise ({last:.3g}): try {2 * epochs} epochs or more"
+
+
+def _counted(number: int, noun: str = "epoch") -> str:
+    return f"1 {noun}" if number == 1 else f"{number} {noun}s"
