@@ -120,7 +120,11 @@ def params_of(stage):
     }
 
 
-def mirror_option(wildcards, output):
-    """Param function: where else to look for raw files; no part of the result, and never recorded."""
-    mirror = CONFIG.datasets[wildcards.dataset].mirror
-    return ["--mirror", mirror] if mirror else []
+def download_options(wildcards, output):
+    """Param function: where else to look for raw files, and how large they may be.
+
+    They are no part of the result, and never recorded.
+    """
+    dataset = CONFIG.datasets[wildcards.dataset]
+    mirror = ["--mirror", dataset.mirror] if dataset.mirror else []
+    return [*mirror, "--max-download", str(dataset.max_download)]

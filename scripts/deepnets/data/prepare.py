@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import PIL
-from filelock import FileLock, Timeout
 
 from deepnets.data.array_writer import BadImagesError, write_array, write_images
 from deepnets.data.image_source import ImageSource
@@ -17,7 +16,7 @@ from deepnets.data.sources import parse_spec, source
 from deepnets.utils.checksums import record_checksums
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import canonical_json, flush, remove_leftovers, sha256_file, sha256_text, write_json
-from deepnets.utils.logging import LOG
+from deepnets.utils.locks import hold_lock
 from deepnets.utils.paths import IMAGES, LABELS, SPLITS
 
 SCHEMA_VERSION = 1
@@ -71,22 +70,13 @@ def _unfinished_folder(parent: Path, key: str) -> Iterator[Path]:
 
     It is locked: a process that a killed Snakemake left here ends first.
     """
-    parent.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(parent.with_name(".prepare.lock"))
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        LOG.warning("%s: waiting for another process, which prepares the same dataset", parent.parent)
-        lock.acquire()
-    try:
+    with hold_lock(parent.with_name(".prepare.lock"), "prepares the same dataset"):
         parent.mkdir(exist_ok=True)
         for other in parent.iterdir():
             if other.name != key:
                 shutil.rmtree(other)
         yield parent / key
         shutil.rmtree(parent)
-    finally:
-        lock.release()
 
 
 def _describe(

@@ -82,7 +82,7 @@ class Options(DatasetOptions):
         return {**super().prepared_spec(), "classes": self.classes}
 
 
-def download(raw_spec: dict, dataset: str, mirror: str | None, folder: Path) -> dict:
+def download(raw_spec: dict, dataset: str, mirror: str | None, folder: Path, max_gb: int) -> dict:
     """Copy an archive into `folder`, or hash a folder's images where they are; return the content of raw.json.
 
     Raises:
@@ -91,7 +91,7 @@ def download(raw_spec: dict, dataset: str, mirror: str | None, folder: Path) -> 
     path, sha256 = raw_spec["path"], raw_spec.get("sha256")
     found = find_local(path, dataset, mirror)
     if found is None or not found.is_dir():
-        return _download_archive(path, sha256, found, dataset, mirror, folder)
+        return _download_archive(path, sha256, found, dataset, mirror, folder, max_gb)
     if sha256:
         raise UserError(
             f"config.yaml: datasets.{dataset}.sha256 is for archives, but path {path!r} is a folder; remove it."
@@ -110,7 +110,7 @@ def _list_folder(path: Path, dataset: str) -> dict:
 
 
 def _download_archive(
-    path: str, sha256: str | None, found: Path | None, dataset: str, mirror: str | None, folder: Path
+    path: str, sha256: str | None, found: Path | None, dataset: str, mirror: str | None, folder: Path, max_gb: int
 ) -> dict:
     from deepnets.data import archive, download, raw_files
 
@@ -124,7 +124,7 @@ def _download_archive(
         )
     if not path.lower().endswith(archive.SUFFIXES):
         raise UserError(f"{key}, neither a folder nor an archive ({', '.join(archive.SUFFIXES)}); give one of these.")
-    download.fetch(file, folder, dataset, mirror)
+    download.fetch(file, folder, dataset, mirror, max_gb)
     shown_as = str(found or path)
     try:
         read_layout(shown_as, archive.list_members(folder / file.name, shown_as))
