@@ -1,4 +1,4 @@
-"""Downloads over a bad line, from a hostile server, and through a proxy: what goes on, and what is said."""
+"""Downloads over a bad line, from a hostile server, and through a proxy: what continues, and what is reported."""
 
 import http.server
 import os

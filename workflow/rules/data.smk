@@ -27,12 +27,13 @@ rule download:
 
 
 rule prepare:
-    """Turn raw files into uint8 arrays that can be memory-mapped, and dataset.json."""
+    """Turn raw files into uint8 arrays that can be memory-mapped, dataset.json and a list of duplicates."""
     input:
         raw=paths.RAW_MANIFEST,
     output:
         info=paths.DATASET_INFO,
         arrays=[*paths.ARRAYS["train"], *paths.ARRAYS["test"]],
+        audit=paths.AUDIT,
     log:
         paths.log("prepare"),
     benchmark:

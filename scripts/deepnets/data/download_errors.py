@@ -110,7 +110,7 @@ def _connection_reason(error: Exception, url: str) -> Reason:
 
 
 def _proxy(url: str) -> str:
-    """The proxy for an address, without user and password; "" if there is none."""
+    """The proxy for an address, without user and password; "" without a proxy."""
     proxy = select_proxy(url, get_environ_proxies(url)) or ""
     return proxy.rpartition("://")[2].rpartition("@")[2]
 

@@ -37,11 +37,13 @@ class ImageSource:
     classes   names, by label
     labels    split -> int64 (N,)
     tasks     cover each image of each split once, in any order
+    names     split -> file names of the images, in their order; None if they were no files
     """
 
     classes: list[str]
     labels: dict[str, np.ndarray]
     tasks: Iterator[DecodeTask]
+    names: dict[str, list[str]] | None = None
 
 
 def block_length(input_shape: tuple[int, int, int]) -> int:

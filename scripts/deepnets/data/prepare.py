@@ -1,4 +1,4 @@
-"""The prepare stage: from raw files to {train,test}_{images,labels}.npy and, at the end, dataset.json."""
+"""The prepare stage: from raw files to {train,test}_{images,labels}.npy, audit.json and, at the end, dataset.json."""
 
 import contextlib
 import math
@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import PIL
 
+from deepnets.data import duplicates
 from deepnets.data.array_writer import BadImagesError, write_array, write_images
 from deepnets.data.image_source import ImageSource
 from deepnets.data.raw_files import Raw
@@ -17,7 +18,8 @@ from deepnets.utils.checksums import record_checksums
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import canonical_json, flush, remove_leftovers, sha256_file, sha256_text, write_json
 from deepnets.utils.locks import hold_lock
-from deepnets.utils.paths import IMAGES, LABELS, SPLITS
+from deepnets.utils.logging import LOG
+from deepnets.utils.paths import AUDIT_FILE, IMAGES, LABELS, SPLITS
 
 SCHEMA_VERSION = 1
 
@@ -25,7 +27,7 @@ SCHEMA_VERSION = 1
 def prepare(
     dataset: str, spec: dict, raw_manifest: str | Path, output: str | Path, processes: int = 1, code: object = None
 ) -> None:
-    """Write the arrays of a dataset next to `output`, then `output` (dataset.json).
+    """Write the arrays and audit.json of a dataset next to `output`, then `output` (dataset.json).
 
     Unfinished arrays are in the folder .unfinished. A run after a kill resumes from there.
 
@@ -42,7 +44,8 @@ def prepare(
     """
     output, options, raw = Path(output), parse_spec(spec), Raw.open(raw_manifest)
     arrays = [output.with_name(name.format(split=split)) for split in SPLITS for name in (IMAGES, LABELS)]
-    with record_checksums("prepare", output, *arrays):
+    audit_file = output.with_name(AUDIT_FILE)
+    with record_checksums("prepare", output, *arrays, audit_file):
         remove_leftovers(output.parent)
         images = source(spec["source"]).read(options, raw)
         _check(dataset, images, options.num_classes)
@@ -54,6 +57,7 @@ def prepare(
                 raise UserError(f"{error}\nThen delete {raw.manifest}, so that the files are listed again.") from None
             for split in SPLITS:
                 write_array(folder / LABELS.format(split=split), images.labels[split])
+            audit = duplicates.audit(dataset, folder, images.classes, images.names)
             unfinished = [folder / array.name for array in arrays]
             metadata = _describe(dataset, spec, raw, images, options.input_shape, intensities, unfinished)
             for file in unfinished:
@@ -61,7 +65,17 @@ def prepare(
             output.unlink(missing_ok=True)  # an old dataset.json must not describe new arrays
             for file, array in zip(unfinished, arrays, strict=True):
                 file.replace(array)
+        write_json(audit_file, audit)
         write_json(output, metadata)
+    counts = audit["duplicates"]
+    if counts["across_splits"] or counts["across_labels"]:
+        LOG.warning(
+            "%s: %d test images are also training images, and %d images are in more than one class; %s lists them",
+            dataset,
+            counts["across_splits"],
+            counts["across_labels"],
+            audit_file,
+        )
 
 
 @contextlib.contextmanager

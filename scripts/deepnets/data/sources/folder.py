@@ -162,7 +162,8 @@ def read(options: Options, raw: "Raw") -> "ImageSource":
             f"{', ...' if len(layout.classes) > 20 else ''}."
         )
     labels = {split: np.array([label for _, label in layout.splits[split]], np.int64) for split in SPLITS}
-    return ImageSource(layout.classes, labels, tasks)
+    names = {split: [name for name, _ in layout.splits[split]] for split in SPLITS}
+    return ImageSource(layout.classes, labels, tasks, names)
 
 
 def _folder_tasks(raw: "Raw", layout: Layout, options: Options) -> Iterator["DecodeTask"]:
