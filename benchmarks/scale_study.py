@@ -17,7 +17,7 @@ NAME = "scale"
 MODELS, SEEDS = ("mobilenet_v2", "resnet50"), 5
 _AUDIT = canonical_json(
     {
-        "splits": dict.fromkeys(paths.SPLITS, {"images": 100, "distinct": 100}),
+        "splits": {split: {"images": 100, "distinct": 100} for split in paths.SPLITS},
         "duplicates": dict.fromkeys(("within_train", "within_test", "across_splits", "across_labels"), 0),
         "groups": {"across_splits": [], "across_labels": []},
     }

@@ -37,7 +37,9 @@ def read_configuration():
         sources.append("--config")
     overrides_from = "the module's config" if IS_MODULE else " or ".join(sources)
     checked = load_config("config.yaml" if own else str(ROOT / "config.yaml"), config, overrides_from)
-    return Jobs(checked, ROOT, Path(PREFIX))
+    jobs = Jobs(checked, ROOT, Path(PREFIX))
+    jobs.check_data()
+    return jobs
 
 
 JOBS = read_configuration()

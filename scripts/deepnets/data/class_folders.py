@@ -122,6 +122,30 @@ def read_layout(shown_as: str, names: list[str]) -> Layout:
     return Layout(classes, splits)
 
 
+def class_names(shown_as: str, names: list[str]) -> list[str]:
+    """Find the class folders below train/ and test/, sorted; other mistakes are left to `read_layout`.
+
+    Args:
+        shown_as: the folder or archive, for messages.
+        names: as for `read_layout`; names of files may be left out.
+
+    Raises:
+        UserError: there is none.
+    """
+    paths = [(PurePosixPath(name), name.endswith("/")) for name in names]
+    paths = [(path, is_folder) for path, is_folder in paths if path.parts and not any(map(_is_ignored, path.parts))]
+    top = _top_folder(shown_as, [path for path, _ in paths])
+    inside = [(path.parts[len(top) :], is_folder) for path, is_folder in paths if path.parts[: len(top)] == top]
+    found = {
+        unicodedata.normalize("NFC", parts[1])
+        for parts, is_folder in inside
+        if len(parts) > 2 - is_folder and parts[0] in SPLITS
+    }
+    if not found:
+        raise _no_images(shown_as)
+    return sorted(found)
+
+
 def _problem(inside: tuple[str, ...], is_folder: bool) -> str | None:
     """Return the problem of a path that starts at train or test; None if the path is right."""
     name = "/".join(inside)

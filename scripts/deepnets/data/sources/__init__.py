@@ -11,6 +11,7 @@ without loading them. A module whose name starts with `_` is a helper, not a sou
 
 import importlib
 import pkgutil
+from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Literal
 
@@ -94,6 +95,17 @@ class DatasetOptions(StrictModel):
     def local_state(self, dataset: str) -> str | None:
         """A digest that changes with the user's own files, which raw_spec() does not see; None where none are used."""
         return None
+
+    def check_files(self, dataset: str, raw: Path) -> None:
+        """Look at the user's own files for about a second; nothing to do where none are used.
+
+        Args:
+            dataset: its name in config.yaml.
+            raw: the folder of its raw files.
+
+        Raises:
+            UserError: they are not there, or not what the options say.
+        """
 
     @property
     def decodes_files(self) -> bool:
