@@ -11,10 +11,17 @@ from deepnets.planning.job import NAMES
 from deepnets.planning.jobs import Jobs
 from deepnets.utils import paths
 from deepnets.utils.checksums import record_checksums
-from deepnets.utils.files import read_json, write_json, write_text
+from deepnets.utils.files import canonical_json, read_json, write_json, write_text
 
 NAME = "scale"
 MODELS, SEEDS = ("mobilenet_v2", "resnet50"), 5
+_AUDIT = canonical_json(
+    {
+        "splits": {split: {"images": 100, "distinct": 100} for split in paths.SPLITS},
+        "duplicates": dict.fromkeys(("within_train", "within_test", "across_splits", "across_labels"), 0),
+        "groups": {"across_splits": [], "across_labels": []},
+    }
+)
 CHECKOUT = ("Snakefile", "config.yaml", "pyproject.toml", "environment.yml", "profiles", "scripts", "workflow")
 
 
@@ -52,7 +59,7 @@ def make_ready(jobs: Jobs, root: Path, ready: Path) -> None:
     for job in jobs.of_study():
         name = NAMES[job.stage].format(study=NAME, **job.wildcards)
         for path in job.outputs:
-            write_text(ready / job.stage / name / path, "{}")
+            write_text(ready / job.stage / name / path, _AUDIT if path.endswith(paths.AUDIT_FILE) else "{}")
     rng = np.random.default_rng(0)
     for experiment in jobs.study:
         _write_results(experiment, root / "docs/runs/demo/digits" / experiment.model / "quick/seed0", ready, rng)

@@ -7,6 +7,7 @@ without internet, the environment variable DEEPNETS_MIRROR names a folder that h
 """
 
 from deepnets.data.download import download
+from deepnets.data.sources import MAX_DOWNLOAD_GB
 from deepnets.planning.job_files import job_parser, load_job
 from deepnets.utils import paths
 from deepnets.utils.command_line import run
@@ -16,11 +17,18 @@ from deepnets.utils.logging import log_to
 def main(argv: list[str] | None = None) -> None:
     parser = job_parser(__doc__, "download")
     parser.add_argument("--mirror", help="folder or https:// address that has the files")
+    parser.add_argument(
+        "--max-download",
+        type=int,
+        default=MAX_DOWNLOAD_GB,
+        metavar="GB",
+        help=f"the most that one file may have if it is downloaded (default: {MAX_DOWNLOAD_GB})",
+    )
     args = parser.parse_args(argv)
     log_to(args.log)
     job, names = load_job("download", args)
     output = args.root / paths.RAW_MANIFEST.format(**names)
-    download(names["dataset"], job["spec"], args.mirror, output, job["state"])
+    download(names["dataset"], job["spec"], args.mirror, output, job["state"], args.max_download)
 
 
 if __name__ == "__main__":

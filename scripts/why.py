@@ -29,6 +29,7 @@ def main(argv: list[str] | None = None) -> None:
 
     config = load_working_config({"study": args.study} if args.study else {})
     jobs = Jobs(config, CODE_ROOT)
+    jobs.check_data()
     stale = defaultdict(list)
     for job, why in reasons(jobs):
         stale[job.stage, why].append(job.outputs[0])

@@ -6,6 +6,7 @@ import csv
 import importlib
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,8 @@ from deepnets.reporting import report
 from deepnets.utils.files import canonical_json, sha256_text, write_json
 
 if TYPE_CHECKING:
+    from download_server import Server
+
     from deepnets.training.checkpoints import CheckpointDir
 
 ARCHITECTURES = {  # parameters, size in MB
@@ -272,3 +275,21 @@ def fit(tmp_path: Path) -> Callable[..., tuple[dict, list[dict]]]:
     from small_trainer import fit_through
 
     return partial(fit_through, tmp_path)
+
+
+# -- the server that downloads are tried against -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """Serve a small file on the loopback interface; attempts follow each other without a pause."""
+    from download_server import Server
+
+    monkeypatch.setattr("deepnets.data.download.BACKOFF_SECONDS", 0)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()

@@ -191,7 +191,8 @@ def test_archive_is_refused_at_the_download_and_accepted_once_fixed(tmp_path, da
     spec = {"source": "folder", "path": str(path)}
     with pytest.raises(UserError, match=f"^{path}"):
         download("tiny", spec, None, tmp_path / "data/tiny/raw.json")
-    assert not [file for file in (tmp_path / "data").rglob("*") if file.is_file()]
+    left = [file.name for file in (tmp_path / "data").rglob("*") if file.is_file()]
+    assert left == [".download.lock"]
     assert build_birds(tmp_path, BIRDS, archive=True).is_file()
 
 

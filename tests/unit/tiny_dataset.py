@@ -31,5 +31,5 @@ def prepare_again(tmp_path: Path, options: datasets.DatasetOptions) -> None:
 
 def assert_nothing_prepared(tmp_path: Path) -> None:
     folder = tmp_path / "data" / "tiny"
-    kept = {"raw", "raw.json", ".download.sha256", ".unfinished", ".prepare.lock"}
+    kept = {"raw", "raw.json", ".download.sha256", ".download.lock", ".unfinished", ".prepare.lock"}
     assert not folder.exists() or {path.name for path in folder.iterdir()} <= kept

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -91,6 +92,16 @@ def run_why(fork_server: ForkServer) -> Callable[..., Run]:
 def clone(checkout, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a checkout in which nothing has run. Tests only call dry runs in it, which leave nothing behind."""
     return checkout(tmp_path_factory.mktemp("clone"))
+
+
+@pytest.fixture(scope="session")
+def archives(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Make a folder with the archive that only the user can supply, as far as a plan looks into it."""
+    folder = tmp_path_factory.mktemp("archives")
+    with tarfile.open(folder / "cifar10-jpeg.tar.xz", "w:xz") as archive:
+        for label in range(10):
+            archive.addfile(tarfile.TarInfo(f"train/{label}/1.jpg"))
+    return str(folder)
 
 
 @pytest.fixture

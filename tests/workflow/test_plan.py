@@ -42,10 +42,10 @@ def test_paper_plans_the_six_published_pairs(clone, dry_run):
     }
 
 
-def test_every_study_plans_a_training_run_for_each_of_its_experiments(root, clone, dry_run):
+def test_every_study_plans_a_training_run_for_each_of_its_experiments(root, clone, dry_run, archives):
     config = load_config(root / "config.yaml")
     for study in config.studies:
-        trained = of_stage(dry_run(clone, "--config", f"study={study}"), "Train")
+        trained = of_stage(dry_run(clone, "--config", f"study={study}", DEEPNETS_MIRROR=archives), "Train")
         assert trained == {
             f"{e.model} on {e.dataset}, recipe {e.recipe}, seed {e.seed}" for e in config.experiments(study)
         }

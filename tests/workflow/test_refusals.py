@@ -1,5 +1,6 @@
 """A user's mistake is reported before any job starts."""
 
+import json
 import re
 
 import pytest
@@ -110,3 +111,37 @@ def test_an_experiment_that_no_study_lists_is_refused_like_those_that_one_lists(
     assert refusal(dry_run(folder, "results/kmnist/vgg16/quick/seed0/metrics.json"))[-1] == (
         "config.yaml: datasets.kmnist.size: images too small for vgg16 (got 4x4 pixels); set size to 8 or more"
     )
+
+
+def with_birds(edited_clone, **changes: object):
+    """Return a checkout whose study has a dataset of the user's own, with two classes in birds/."""
+    birds = {"source": "folder", "path": "birds", "classes": 2, "size": 32} | changes
+    folder = edited_clone(
+        ("\ndatasets:\n", f"\ndatasets:\n  birds: {json.dumps(birds)}\n"),
+        ("datasets: [digits]", "datasets: [digits, birds]"),
+    )
+    for name in ("train/owl", "train/wren", "test/owl", "test/wren"):
+        (folder / "birds" / name).mkdir(parents=True)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"path": "brids"}, r"config\.yaml: datasets\.birds\.path is 'brids', which does not exist \(searched: "),
+        ({"path": "birds/train"}, r"config\.yaml: datasets\.birds\.path: birds/train: no images found; expected"),
+        ({"classes": 3}, r"config\.yaml: datasets\.birds\.path: birds: 2 class folders, but `classes` is 3"),
+    ],
+)
+def test_wrong_images_are_named_by_a_dry_run_and_by_make_why(edited_clone, dry_run, run_why, changes, problem):
+    folder = with_birds(edited_clone, **changes)
+    (line,) = refusal(dry_run(folder))
+    assert re.match(problem, line)
+    why = run_why(folder)
+    assert why.returncode == 2
+    assert re.match(f"error: {problem}", why.output)
+    assert dry_run(folder, "data/digits/raw.json", "--config", "study=paper").returncode == 0
+
+
+def test_right_images_are_planned(edited_clone, dry_run):
+    assert "Download birds" in dry_run(with_birds(edited_clone)).jobs

@@ -193,6 +193,7 @@ EDITS = {
     ),
     "whether training mirrors images": (config("size: 16", "size: 16, horizontal_flip: true"), trained(*ALL)),
     "where raw files are fetched from": (config("size: 16", "size: 16, mirror: workflow"), NOTHING),
+    "how large a download may be": (config("size: 16", "size: 16, max_download: 1"), NOTHING),
     "a note on the dataset": (config("size: 16", "size: 16, note: Five greys."), REPORT),
     "the published dataset to compare with": (config("size: 16", "size: 16, variant_of: mnist"), compared("shapes")),
     # The same values, written differently.
@@ -303,6 +304,7 @@ EDITS = {
     ),
     "the report deleted": (delete("results/report.md"), REPORT),
     "a summary deleted": (delete("results/shapes/small/summary.txt"), summarized("small") | evaluated(SMALL, GENTLE)),
+    "the list of duplicates deleted": (delete("data/shapes/audit.json"), NOTHING),
     "raw files and arrays deleted, to free the disk": (lambda folder: shutil.rmtree(folder / "data"), NOTHING),
     "Snakemake's records lost": (lambda folder: shutil.rmtree(folder / ".snakemake"), NOTHING),
 }

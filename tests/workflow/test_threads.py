@@ -72,9 +72,11 @@ def threads_by_seed(run) -> dict[str, set[int]]:
     ("cores", "usable_cores", "arguments", "processes"),
     [(1, 12, (), 1), (4, 12, (), 4), (16, 3, (), 3), (16, 12, (), 8), (16, 12, ("--set-threads", "prepare=12"), 12)],
 )
-def test_image_files_are_decoded_by_a_process_for_each_core(clone, dry_run, cores, usable_cores, arguments, processes):
+def test_image_files_are_decoded_by_a_process_for_each_core(
+    clone, dry_run, archives, cores, usable_cores, arguments, processes
+):
     arguments = [*arguments, "--printshellcmds", "--config", "study=paper_jpeg"]
-    run = dry_run(clone, *arguments, cores=cores, usable_cores=usable_cores)
+    run = dry_run(clone, *arguments, cores=cores, usable_cores=usable_cores, DEEPNETS_MIRROR=archives)
     commands = re.findall(r"scripts/prepare\.py (\S+) .*--processes (\d+)", run.output)
     assert dict(commands) == {"mnist": "1", "cifar10-jpeg": str(processes)}
 

@@ -39,7 +39,9 @@ def read_configuration():
         sources.append("--config")
     overrides_from = "the module's config" if IS_MODULE else " or ".join(sources)
     checked = load_config("config.yaml" if own else str(ROOT / "config.yaml"), config, overrides_from)
-    return Jobs(checked, ROOT, Path(PREFIX))
+    jobs = Jobs(checked, ROOT, Path(PREFIX))
+    jobs.check_data()
+    return jobs
 
 
 JOBS = read_configuration()
@@ -122,13 +124,17 @@ def params_of(stage):
     }
 
 
-def mirror_option(wildcards, output):
-    """Param function: where else to look for raw files; no part of the result, and never recorded."""
-    mirror = CONFIG.datasets[wildcards.dataset].mirror
-    return ["--mirror", mirror] if mirror else []
-
-
 def megapixels_option(wildcards, output):
     """Param function: how large the user's images may be; no part of the result, and never recorded."""
     limit = getattr(CONFIG.datasets[wildcards.dataset], "max_megapixels", None)
     return [] if limit is None else ["--max-megapixels", str(limit)]
+
+
+def download_options(wildcards, output):
+    """Param function: where else to look for raw files, and how large they may be.
+
+    They are no part of the result, and never recorded.
+    """
+    dataset = CONFIG.datasets[wildcards.dataset]
+    mirror = ["--mirror", dataset.mirror] if dataset.mirror else []
+    return [*mirror, "--max-download", str(dataset.max_download)]

@@ -18,21 +18,22 @@ rule download:
         runtime=120,
     params:
         **params_of("download"),
-        mirror=mirror_option,
+        options=download_options,
     message:
         "Download {wildcards.dataset}"
     shell:
         "exec {params.script:q} {wildcards.dataset}"
-        " --job {params.job_file} {params.root:q} {params.mirror:q} --log {log:q}"
+        " --job {params.job_file} {params.root:q} {params.options:q} --log {log:q}"
 
 
 rule prepare:
-    """Turn raw files into uint8 arrays that can be memory-mapped, and dataset.json."""
+    """Turn raw files into uint8 arrays that can be memory-mapped, dataset.json and a list of duplicates."""
     input:
         raw=paths.RAW_MANIFEST,
     output:
         info=paths.DATASET_INFO,
         arrays=[*paths.ARRAYS["train"], *paths.ARRAYS["test"]],
+        audit=paths.AUDIT,
     log:
         paths.log("prepare"),
     benchmark:

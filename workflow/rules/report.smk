@@ -4,6 +4,8 @@
 rule report:
     """Render results/report.md from the experiments of the study."""
     input:
+        # It also reads each dataset's audit.json, which exists before the first training run. As an input, it would have
+        # deleted data rebuilt, and every training run repeated, where only the report has to be written.
         metrics=JOBS.study_files(paths.METRICS),
         history=JOBS.study_files(paths.HISTORY),
         timing=JOBS.study_files(paths.TIMING),

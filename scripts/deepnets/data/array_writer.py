@@ -26,7 +26,7 @@ from deepnets.data.decode import DimImageWarning
 from deepnets.data.image_source import DecodeTask, ImageSource, block_length
 from deepnets.data.progress import log_summary, progress_bar
 from deepnets.utils.errors import UserError
-from deepnets.utils.files import atomic_path, canonical_json, remove_leftovers, sha256_text
+from deepnets.utils.files import atomic_path, canonical_json, error_names, remove_leftovers, sha256_text
 from deepnets.utils.logging import LOG
 from deepnets.utils.paths import IMAGES
 from deepnets.utils.text import shortened
@@ -196,14 +196,10 @@ def _create_array(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> Iterat
     Raises:
         OSError: the disk is full; `filename` is `path`. np.save gives no reason, and a memory map ends the process.
     """
-    try:
-        with open(path, "wb") as file:
-            header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)
-            yield file
-    except OSError as error:
-        error.filename = error.filename or str(path)
-        raise
+    with error_names(path), open(path, "wb") as file:
+        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        yield file
 
 
 # -- in any of the processes -------------------------------------------------------------------------------------------

@@ -64,7 +64,7 @@ def fingerprint(path: Path) -> str:
         UserError: a folder has something that is no file, or a link that leads in a circle.
     """
     if path.is_dir():
-        entries = [(name, entry) for name, entry in _walk(path) if any(map(_split_of, name.split("/")[:2]))]
+        entries = [(name, entry) for name, entry in _walk(path) if any(map(split_of, name.split("/")[:2]))]
         sizes = {name: 0 if name.endswith("/") else entry.stat().st_size for name, entry in entries}
         return sha256_text(canonical_json(sizes))
     with open(path, "rb") as file:
@@ -109,7 +109,7 @@ def _walk(
         yield f"{name}/", entry
         if depth > MAX_DEPTH:
             continue  # read_layout refuses the folder
-        if depth or (holds_splits and _split_of(entry.name)):
+        if depth or (holds_splits and split_of(entry.name)):
             yield from _walk(entry.path, f"{name}/", depth + 1, (*above, _identity(entry, above)))
         elif not holds_splits and not prefix:  # the one folder that may hold train and test
             yield from _walk(entry.path, f"{name}/")
@@ -149,7 +149,7 @@ def read_layout(shown_as: str, names: list[str]) -> Layout:
     problems = []
     for path, is_folder in paths:
         inside = path.parts[len(top) :] if path.parts[: len(top)] == top else ()
-        split = _split_of(inside[0]) if inside else None
+        split = split_of(inside[0]) if inside else None
         if split is None:
             continue
         if problem := _problem(inside, is_folder):
@@ -173,9 +173,33 @@ def read_layout(shown_as: str, names: list[str]) -> Layout:
     return Layout(classes, splits)
 
 
-def _split_of(folder: str) -> str | None:
+def split_of(folder: str) -> str | None:
     """The split whose images are in a folder of this name."""
     return VALIDATION if folder.lower() in _VALIDATION_FOLDERS else folder if folder in SPLITS else None
+
+
+def list_classes(shown_as: str, names: list[str]) -> list[str]:
+    """List the names of the class folders below all splits, sorted; other mistakes are left to `read_layout`.
+
+    Args:
+        shown_as: the folder or archive, for messages.
+        names: as for `read_layout`; names of files may be left out.
+
+    Raises:
+        UserError: there is none.
+    """
+    paths = [(PurePosixPath(name), name.endswith("/")) for name in names]
+    paths = [(path, is_folder) for path, is_folder in paths if path.parts and not any(map(_is_ignored, path.parts))]
+    top = _top_folder(shown_as, [path for path, _ in paths])
+    inside = [(path.parts[len(top) :], is_folder) for path, is_folder in paths if path.parts[: len(top)] == top]
+    found = {
+        unicodedata.normalize("NFC", parts[1])
+        for parts, is_folder in inside
+        if len(parts) > 2 - is_folder and split_of(parts[0])
+    }
+    if not found:
+        raise _no_images(shown_as)
+    return sorted(found)
 
 
 def _problem(inside: tuple[str, ...], is_folder: bool) -> str | None:

@@ -38,11 +38,13 @@ class ImageSource:
     classes   names, by label
     labels    split -> int64 (N,); "validation" is there if the dataset brings such a split
     tasks     cover each image of each split once, in any order
+    names     split -> file names of the images, in their order; None if they were no files
     """
 
     classes: list[str]
     labels: dict[str, np.ndarray]
     tasks: Iterator[DecodeTask]
+    names: dict[str, list[str]] | None = None
 
     def stored(self) -> dict[str, list[str]]:
         """Which splits each file of arrays holds, one after the other: that of train holds a validation split, too."""

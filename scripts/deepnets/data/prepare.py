@@ -1,4 +1,4 @@
-"""The prepare stage: from raw files to {train,test}_{images,labels}.npy and, at the end, dataset.json."""
+"""The prepare stage: from raw files to {train,test}_{images,labels}.npy, audit.json and, at the end, dataset.json."""
 
 import contextlib
 import math
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import PIL
-from filelock import FileLock, Timeout
 
+from deepnets.data import duplicates
 from deepnets.data.array_writer import BadImagesError, write_array, write_images
 from deepnets.data.image_source import ImageSource
 from deepnets.data.raw_files import Raw
@@ -17,8 +17,9 @@ from deepnets.data.sources import parse_spec, source
 from deepnets.utils.checksums import record_checksums
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import canonical_json, flush, remove_leftovers, sha256_file, sha256_text, write_json
+from deepnets.utils.locks import hold_lock
 from deepnets.utils.logging import LOG
-from deepnets.utils.paths import IMAGES, LABELS, SPLITS
+from deepnets.utils.paths import AUDIT_FILE, IMAGES, LABELS, SPLITS
 
 SCHEMA_VERSION = 1
 
@@ -32,7 +33,7 @@ def prepare(
     code: object = None,
     max_megapixels: float | None = None,
 ) -> None:
-    """Write the arrays of a dataset next to `output`, then `output` (dataset.json).
+    """Write the arrays and audit.json of a dataset next to `output`, then `output` (dataset.json).
 
     Unfinished arrays are in the folder .unfinished. A run after a kill resumes from there.
 
@@ -51,7 +52,8 @@ def prepare(
     limit = {} if max_megapixels is None else {"max_megapixels": max_megapixels}
     output, options, raw = Path(output), parse_spec({**spec, **limit}), Raw.open(raw_manifest)
     arrays = [output.with_name(name.format(split=split)) for split in SPLITS for name in (IMAGES, LABELS)]
-    with record_checksums("prepare", output, *arrays):
+    audit_file = output.with_name(AUDIT_FILE)
+    with record_checksums("prepare", output, *arrays, audit_file):
         remove_leftovers(output.parent)
         images = source(spec["source"]).read(options, raw)
         _check(dataset, images, options.num_classes)
@@ -64,6 +66,7 @@ def prepare(
             for split, stored in images.stored().items():
                 labels = np.concatenate([images.labels[each] for each in stored])
                 write_array(folder / LABELS.format(split=split), labels)
+            audit = duplicates.audit(dataset, folder, images)
             unfinished = [folder / array.name for array in arrays]
             metadata = _describe(dataset, spec, raw, images, options.input_shape, intensities, unfinished)
             for file in unfinished:
@@ -71,7 +74,17 @@ def prepare(
             output.unlink(missing_ok=True)  # an old dataset.json must not describe new arrays
             for file, array in zip(unfinished, arrays, strict=True):
                 file.replace(array)
+        write_json(audit_file, audit)
         write_json(output, metadata)
+    counts = audit["duplicates"]
+    if counts["across_splits"] or counts["across_labels"]:
+        LOG.warning(
+            "%s: %d test images are also training images, and %d images are in more than one class; %s lists them",
+            dataset,
+            counts["across_splits"],
+            counts["across_labels"],
+            audit_file,
+        )
 
 
 @contextlib.contextmanager
@@ -80,22 +93,13 @@ def _unfinished_folder(parent: Path, key: str) -> Iterator[Path]:
 
     It is locked: a process that a killed Snakemake left here ends first.
     """
-    parent.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(parent.with_name(".prepare.lock"))
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        LOG.warning("%s: waiting for another process, which prepares the same dataset", parent.parent)
-        lock.acquire()
-    try:
+    with hold_lock(parent.with_name(".prepare.lock"), "prepares the same dataset"):
         parent.mkdir(exist_ok=True)
         for other in parent.iterdir():
             if other.name != key:
                 shutil.rmtree(other)
         yield parent / key
         shutil.rmtree(parent)
-    finally:
-        lock.release()
 
 
 def _describe(

@@ -32,6 +32,7 @@ class RawFile:
     md5: str | None = None
     sha256: str | None = None
     content_md5: str | None = None
+    max_gb: float | None = None  # 10^9 bytes; it is known to have no more
 
     @property
     def has_hash(self) -> bool:

@@ -15,7 +15,12 @@ from deepnets.utils.files import read_json
 Content = TypeVar("Content", bound=BaseModel)
 
 
-def _read(path: str | Path, content: type[Content]) -> Content:
+def read_checked(path: str | Path, content: type[Content]) -> Content:
+    """Read a JSON file and check its content.
+
+    Raises:
+        UserError: missing, not JSON, or not this content; the message names file, key and remedy.
+    """
     try:
         return content.model_validate(read_json(path))
     except ValidationError as error:
@@ -31,7 +36,7 @@ def read_metrics(path: str | Path) -> Metrics:
     Raises:
         UserError: missing, not JSON, or not as evaluate writes it; the message names file, key and remedy.
     """
-    return _read(path, Metrics)
+    return read_checked(path, Metrics)
 
 
 def read_timing(path: str | Path) -> Timing:
@@ -40,7 +45,7 @@ def read_timing(path: str | Path) -> Timing:
     Raises:
         UserError: missing, not JSON, or not as train writes it; the message names file, key and remedy.
     """
-    return _read(path, Timing)
+    return read_checked(path, Timing)
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,16 @@ from deepnets.utils.errors import UserError
 
 SCRIPTS = "scripts"  # where scripts find their modules, below the repository's root
 
-# Modules that can change no result, and so make none stale: paths of files, texts of messages, plans of jobs.
+# Modules that can change no result, and so make none stale: paths of files, texts of messages, plans of jobs, checks.
 IGNORED_MODULES = (
+    "deepnets.data.download_errors",
+    "deepnets.data.quick_check",
     "deepnets.models._about",
     "deepnets.models._check",
     "deepnets.planning",
     "deepnets.utils.command_line",
     "deepnets.utils.errors",
+    "deepnets.utils.locks",
     "deepnets.utils.logging",
     "deepnets.utils.paths",
     "deepnets.utils.text",

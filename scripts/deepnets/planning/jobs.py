@@ -4,7 +4,6 @@ A fingerprint is canonical JSON of all that can change the job's result: the set
 of each code file of the stage. It leaves out threads, device, mirror and paths.
 """
 
-import contextlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, cached_property
@@ -111,6 +110,39 @@ class Jobs:
                     f" snakemake --cores 2 {info}"
                 )
 
+    def check_data(self) -> None:
+        """Look at the user's own images of the study for about a second, unless no job needs them any more.
+
+        Raises:
+            UserError: a wrong path or number of classes, a line for each dataset.
+        """
+        problems = []
+        for name in dict.fromkeys(each.dataset for each in self.study):
+            try:
+                raw = self.root / paths.DATASET.format(dataset=name) / paths.RAW
+                self.config.datasets[name].check_files(name, raw)
+            except UserError as error:
+                if not (self._is_prepared(name) or self._is_evaluated(name)):
+                    problems.append(str(error))
+        if problems:
+            raise UserError("\n".join(problems))
+
+    def _is_prepared(self, dataset: str) -> bool:
+        """Whether the arrays are those of the configuration; then their images may have been deleted."""
+        manifest, info = (
+            _read(self.root / path.format(dataset=dataset)) for path in (paths.RAW_MANIFEST, paths.DATASET_INFO)
+        )
+        prepared_spec, state = self._prepared_spec(dataset), self._raw_state(dataset)
+        return info.get("spec") == prepared_spec and manifest.get("state", state) == state
+
+    def _is_evaluated(self, dataset: str) -> bool:
+        """Whether all experiments of the study on a dataset are finished; then data/ may have been deleted."""
+        return all(
+            _read(self.root / each.directory / paths.METRICS_FILE).get("spec") == each.spec
+            for each in self.study
+            if each.dataset == dataset
+        )
+
     @cached_property
     def experiments(self) -> dict[str, Experiment]:
         """All studies' experiments by their directories: each can be asked for, whichever study the report is about."""
@@ -179,10 +211,8 @@ class Jobs:
         If the images cannot be read (moved away, a mirror unplugged), the state noted in raw.json is returned.
         """
         state = self.config.datasets[dataset].local_state(dataset)
-        manifest = self.root / paths.RAW_MANIFEST.format(dataset=dataset)
-        if state is None and manifest.exists():
-            with contextlib.suppress(ValueError, AttributeError):  # a damaged manifest is ignored
-                return json.loads(manifest.read_text(encoding="utf-8")).get("state")
+        if state is None:
+            return _read(self.root / paths.RAW_MANIFEST.format(dataset=dataset)).get("state")
         return state
 
     def _prepared_spec(self, dataset: str) -> dict:
@@ -272,6 +302,15 @@ class Jobs:
         return {
             name: f"{each.display_name} {each.color} {each.marker} {each.linestyle}" for name, each in about.items()
         }
+
+
+def _read(path: Path) -> dict:
+    """Read a result that is a JSON object; {} if it is missing or damaged, which its job finds out."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _entry(kind: str, name: str, known: Mapping):

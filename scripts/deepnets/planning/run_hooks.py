@@ -124,8 +124,8 @@ class RunHooks:
             return
         for job in self.workflow.dag.needrun_jobs():
             with contextlib.suppress(AttributeError):  # a rule of another workflow, or without a script
-                write_job_file(job.params.job_file, job.params.job)
-        self.requests.write_study_plan()
+                _write_or_exit(write_job_file, job.params.job_file, job.params.job)
+        _write_or_exit(self.requests.write_study_plan)
 
 
 def exit_plainly(function: Callable) -> Callable:
@@ -139,6 +139,13 @@ def exit_plainly(function: Callable) -> Callable:
             sys.exit(str(error))
 
     return call
+
+
+def _write_or_exit(write: Callable[..., None], *args: Any) -> None:
+    try:
+        write(*args)
+    except OSError as error:
+        sys.exit(f"{error.filename}: cannot be written ({error.strerror}); free some disk space or change permissions")
 
 
 def _print(line: str) -> None:

@@ -14,11 +14,11 @@ from deepnets.evaluation.results import Result, read_result
 from deepnets.evaluation.schemas import SplitMetrics
 from deepnets.figures import EXPERIMENT_FIGURES, ComparisonFigure, comparison_figures
 from deepnets.models import display_name
-from deepnets.reporting import headline, tables
+from deepnets.reporting import duplicates, headline, tables
 from deepnets.reporting.environment import describe
 from deepnets.reporting.headline import Row
 from deepnets.reporting.job_times import by_stage, from_first_to_last, job_times
-from deepnets.reporting.markdown import Markdown, bold, enumerate_words, escape, image, link, table
+from deepnets.reporting.markdown import Markdown, bold, code, enumerate_words, escape, image, link, table
 from deepnets.reporting.reproduce import commands, files_needed, is_deterministic, provenance
 from deepnets.reporting.study import Study
 from deepnets.utils import paths
@@ -83,6 +83,7 @@ def write_report(
         results=results,
         datasets=spec["datasets"],
         published=read_published(published),
+        audits={name: duplicates.read_audit(root / paths.AUDIT.format(dataset=name)) for name in spec["datasets"]},
         jobs=job_times(root / paths.LOGS, [result.directory.parts[-4:] for result in results]),
         environment=describe(_REPOSITORY),
         folder=(root / paths.REPORT).parent,
@@ -147,6 +148,11 @@ def _named(result: Result) -> str:
 
 def _warnings(study: Study) -> list[Markdown]:
     lines = [
+        Markdown(f"{bold(name)}: {escape(sentence)}. {code(paths.AUDIT.format(dataset=name))} lists them.")
+        for name, audit in study.audits.items()
+        for sentence in (duplicates.leakage(audit) if audit else [])
+    ]
+    lines += [
         Markdown(f"{bold(_named(result))}: {escape(warning)}.")
         for result in study.results
         for warning in result.warnings
@@ -184,6 +190,7 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
         "own_validation": metrics.validation.from_dataset,
         "variant_of": metadata["variant_of"],
         "note": metadata["note"],
+        "duplicates": duplicates.counted(name, study.audits[name]),
         "table": tables.comparison_table(rows),
         "left_out": max(0, len(rows) - tables.RUNS),
         "intervals": interval_caption(groups),

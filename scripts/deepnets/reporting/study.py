@@ -6,6 +6,7 @@ from typing import Any
 
 from deepnets.comparison.published import Published
 from deepnets.evaluation.results import Result
+from deepnets.reporting.duplicates import Audit
 from deepnets.reporting.job_times import JobTime
 
 
@@ -18,6 +19,7 @@ class Study:
         datasets: by name, {"variant_of": name of the published dataset that it stands for or None, "note": sentence
             or None, "own_files": the user's folder or archive that it is made from or None}.
         jobs: the times of the study's jobs; empty if nothing was measured.
+        audits: the audit.json of each dataset; None if its data was deleted.
         environment: from deepnets.reporting.environment.describe.
         folder: the folder of report.md; links are relative to it.
     """
@@ -26,6 +28,7 @@ class Study:
     results: list[Result]
     datasets: dict[str, dict[str, str | None]]
     published: list[Published]
+    audits: dict[str, Audit | None]
     jobs: list[JobTime]
     environment: dict[str, Any]
     folder: Path

@@ -16,7 +16,7 @@ from deepnets.training.trainer import Trainer
 from deepnets.utils import paths
 from deepnets.utils.checksums import record_checksums
 from deepnets.utils.errors import UserError
-from deepnets.utils.files import atomic_path, remove_leftovers, write_json
+from deepnets.utils.files import atomic_path, error_names, remove_leftovers, write_json
 from deepnets.utils.logging import LOG
 from deepnets.utils.machine import in_batch_job
 from deepnets.utils.tensors import load_tensors, save_tensors
@@ -48,7 +48,8 @@ def exclusive(folder: Path) -> Iterator[None]:
         raise UserError(f"{folder}: cannot write here ({error.strerror}); make the folder writable.") from None
     try:
         remove_leftovers(folder)
-        owner.write_text(f"process {os.getpid()} on {platform.node()}")
+        with error_names(owner):
+            owner.write_text(f"process {os.getpid()} on {platform.node()}")
         yield
     finally:
         owner.unlink(missing_ok=True)

@@ -4,17 +4,18 @@ import argparse
 import errno
 import signal
 import sys
+import tempfile
 from collections.abc import Callable
 
 from deepnets.utils.errors import UserError
 from deepnets.utils.failures import is_out_of_memory
+from deepnets.utils.files import FULL_DISK
 from deepnets.utils.logging import LOG
 from deepnets.utils.machine import name_user
 
 USER_ERROR_EXIT_CODE = 2
 INTERNAL_ERROR_EXIT_CODE = 1
 
-_FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
@@ -59,8 +60,10 @@ def _user_message(error: Exception) -> str | None:
         return str(error)
     if is_out_of_memory(error):
         return "out of memory; run fewer jobs at a time (a smaller --cores)."
-    if isinstance(error, OSError) and error.errno in _FULL_DISK:
-        return f"{error.filename or 'a file'}: {error.strerror}; free some disk space."
+    if isinstance(error, OSError) and error.errno in FULL_DISK:
+        # The project's own files have names (`error_names`); what a library writes without one is temporary.
+        where = error.filename or f"a temporary file, in {tempfile.gettempdir()} or /dev/shm"
+        return f"{where}: {error.strerror}; free some disk space."
     if isinstance(error, OSError) and error.errno in _FORBIDDEN:
         return f"{error.filename or 'a file'}: {error.strerror}; change its permissions."
     return None

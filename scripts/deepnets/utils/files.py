@@ -1,6 +1,7 @@
 """Atomic writes, so that a file is either complete or absent; SHA-256 digests and canonical JSON."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from deepnets.utils.errors import UserError
+
+FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def canonical_json(value: Any) -> str:
@@ -33,6 +36,23 @@ def sha256_file(path: str | Path) -> str:
 
 
 @contextlib.contextmanager
+def error_names(path: str | Path) -> Iterator[None]:
+    """Have an OSError of the `with` block name a file: of a write to an open file, the system names none.
+
+    A full disk is always that of the file that is written, although `shutil` names the one that it copies from.
+
+    Args:
+        path: the file that the block writes, as the user knows it.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None or error.errno in FULL_DISK:
+            error.filename = str(path)
+        raise
+
+
+@contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; on success, flush it to disk and rename it to `path`.
 
@@ -43,17 +63,19 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         OSError: the disk is full or the folder cannot be written; `filename` is `path`.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    with error_names(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes private files; results are for the whole group
-        flush(temporary)
-        temporary.replace(path)
+        with error_names(path):
+            yield temporary
+            temporary.chmod(0o666 & ~_umask())  # mkstemp makes private files; results are for the whole group
+            flush(temporary)
+            temporary.replace(path)
     except OSError as error:
-        if error.filename in (None, name, temporary):  # writing to an open file names none
+        if error.filename in (name, temporary):
             error.filename = str(path)
         raise
     finally:
@@ -72,7 +94,7 @@ def remove_leftovers(folder: Path) -> None:
 
 def flush(path: Path) -> None:
     """Wait until a file's content is on the disk; then a rename cannot leave an incomplete file under the new name."""
-    with open(path, "rb") as file:
+    with error_names(path), open(path, "rb") as file:
         os.fsync(file.fileno())
 
 

@@ -12,6 +12,8 @@ DATASET = "data/{dataset}"
 RAW = "raw"  # holds the raw files, in the dataset's folder
 RAW_MANIFEST = f"{DATASET}/raw.json"
 DATASET_INFO = f"{DATASET}/dataset.json"
+AUDIT_FILE = "audit.json"  # in the dataset's folder
+AUDIT = f"{DATASET}/{AUDIT_FILE}"
 IMAGES, LABELS = "{split}_images.npy", "{split}_labels.npy"  # in the dataset's folder
 ARRAYS = {split: [f"{DATASET}/{name.format(split=split)}" for name in (IMAGES, LABELS)] for split in SPLITS}
 
@@ -48,7 +50,7 @@ TEMPLATE, PUBLISHED = "workflow/templates/report.md.j2", "workflow/published.csv
 # What each stage writes; the stages in the order of the work. The first file names the job.
 OUTPUTS = {
     "download": [RAW_MANIFEST],
-    "prepare": [DATASET_INFO, *ARRAYS["train"], *ARRAYS["test"]],
+    "prepare": [DATASET_INFO, *ARRAYS["train"], *ARRAYS["test"], AUDIT],
     "summarize": [SUMMARY_JSON, SUMMARY_TEXT],
     "train": [MODEL, HISTORY, TIMING],
     "evaluate": [METRICS, PREDICTIONS],

@@ -1,15 +1,17 @@
 """The registry of data sources: each module of this folder is one `source:` that config.yaml can name.
 
 Every source module has
-    Options                                      the keys of such a dataset in config.yaml (a DatasetOptions)
-    download(raw_spec, dataset, mirror, folder)  puts the raw files into `folder`; returns the content of raw.json
-    read(options, raw)                           makes an image_source.ImageSource of the raw files (raw_files.Raw)
+    Options             the keys of such a dataset in config.yaml (a DatasetOptions)
+    download(raw_spec, dataset, mirror, folder, max_gb)
+                        puts the raw files into `folder`; returns the content of raw.json
+    read(options, raw)  makes an image_source.ImageSource of the raw files (raw_files.Raw)
 and imports torchvision, scikit-learn, Pillow and requests only inside its functions, so that config.yaml is checked
 without loading them. A module whose name starts with `_` is a helper, not a source.
 """
 
 import importlib
 import pkgutil
+from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Literal
 
@@ -20,8 +22,12 @@ from deepnets.utils.errors import UserError
 from deepnets.utils.option_types import Flag, StrictModel
 from deepnets.utils.text import nearest
 
+MAX_DOWNLOAD_GB = 20  # 10^9 bytes of one file; a server that sends without end must not fill the disk
+
 # In pixels. A larger number is most likely a typing mistake, and would fill the disk with arrays.
 ImageSide = Annotated[int, Field(gt=0, le=4096, strict=True)]
+
+Gigabytes = Annotated[int, Field(gt=0, le=1_000_000, strict=True)]
 
 
 class DatasetOptions(StrictModel):
@@ -38,6 +44,9 @@ class DatasetOptions(StrictModel):
         default=None,
         min_length=1,
         description="Folder or https:// address that has the raw files, tried before the official addresses.",
+    )
+    max_download: Gigabytes = Field(
+        default=MAX_DOWNLOAD_GB, description="The most that one file may have if it is downloaded, in GB."
     )
     size: ImageSide | None = Field(
         default=None, description="Side of the prepared images in pixels; null keeps the source's own."
@@ -86,6 +95,17 @@ class DatasetOptions(StrictModel):
     def local_state(self, dataset: str) -> str | None:
         """A digest that changes with the user's own files, which raw_spec() does not see; None where none are used."""
         return None
+
+    def check_files(self, dataset: str, raw: Path) -> None:
+        """Look at the user's own files for about a second; nothing to do where none are used.
+
+        Args:
+            dataset: its name in config.yaml.
+            raw: the folder of its raw files.
+
+        Raises:
+            UserError: they are not there, or not what the options say.
+        """
 
     @property
     def decodes_files(self) -> bool:
@@ -141,5 +161,5 @@ def source(name: str) -> ModuleType:
 
 
 def parse_spec(spec: dict) -> DatasetOptions:
-    """The options that `prepared_spec()` or `spec()` was taken from (without mirror, variant_of and note)."""
+    """The options that `prepared_spec()` or `spec()` was taken from (without those that identify no array)."""
     return source(spec["source"]).Options(**spec)

@@ -96,9 +96,23 @@ class Options(DatasetOptions):
             return None
         try:
             path = find_local(self.path, dataset, self.mirror)
-            return None if path is None else fingerprint(path)
+            return fingerprint(path) if path is not None and (path.is_dir() or path.is_file()) else None
         except (OSError, UserError):  # the download reports it, with what to do
             return None
+
+    def check_files(self, dataset: str, raw: Path) -> None:
+        from deepnets.data.quick_check import find_classes
+
+        was_downloaded = self.sha256 is not None and (raw / PurePosixPath(self.path).name).is_file()
+        path = _find(self.raw_spec(), dataset, self.mirror, was_downloaded)
+        if path is None:
+            return
+        shown_as = f"config.yaml: datasets.{dataset}.path: {path}"
+        try:
+            if (found := find_classes(path, shown_as, self.encoding)) is not None:
+                _check_classes(shown_as, found, self.classes)
+        except OSError as error:
+            raise UserError(f"{shown_as}: {error.filename or path}: {error.strerror}; correct or remove it.") from None
 
     def prepared_spec(self) -> dict:
         return {**super().prepared_spec(), "classes": self.classes, **_without_none({"bit_depth": self.bit_depth})}
@@ -108,21 +122,55 @@ def _without_none(keys: dict) -> dict:
     return {key: value for key, value in keys.items() if value is not None}
 
 
-def download(raw_spec: dict, dataset: str, mirror: str | None, folder: Path) -> dict:
+def download(raw_spec: dict, dataset: str, mirror: str | None, folder: Path, max_gb: int) -> dict:
     """Copy an archive into `folder`, or hash a folder's images where they are; return the content of raw.json.
 
     Raises:
         UserError: there is no such folder or archive, or it has the wrong hash or another layout.
     """
+    from deepnets.data import archive, download, raw_files
+
     path, sha256, encoding = raw_spec["path"], raw_spec.get("sha256"), raw_spec.get("encoding")
+    file = raw_files.RawFile(PurePosixPath(path).name, path=path, sha256=sha256)
+    found = _find(raw_spec, dataset, mirror, file.is_in(folder))
+    if found is not None and found.is_dir():
+        return _list_folder(found, dataset)
+    download.fetch(file, folder, dataset, mirror, max_gb)
+    shown_as = str(found or path)
+    try:
+        read_layout(shown_as, archive.list_members(folder / file.name, shown_as, encoding))
+    except UserError:
+        (folder / file.name).unlink()
+        raise
+    return raw_files.manifest(dataset, folder, [file.name])
+
+
+def _find(raw_spec: dict, dataset: str, mirror: str | None, was_downloaded: bool) -> Path | None:
+    """Find the user's folder or archive; None if the archive is downloaded, or was downloaded before.
+
+    Raises:
+        UserError: there is no such folder or archive, or a key is given that does not fit it.
+    """
+    from deepnets.data.archive import SUFFIXES
+
+    path = raw_spec["path"]
     found = find_local(path, dataset, mirror)
-    if found is None or not found.is_dir():
-        return _download_archive(path, sha256, encoding, found, dataset, mirror, folder)
-    for key in {"sha256", "encoding"} & raw_spec.keys():
+    key = f"config.yaml: datasets.{dataset}.path is {path!r}"
+    if found is not None and found.is_dir():
+        for given in sorted({"sha256", "encoding"} & raw_spec.keys()):
+            raise UserError(
+                f"config.yaml: datasets.{dataset}.{given} is for archives, but path {path!r} is a folder; remove it."
+            )
+        return found
+    if found is None and "://" not in (mirror or "") and not was_downloaded:
+        searched = ", ".join(str(each.absolute()) for each in search_paths(path, dataset, mirror))
         raise UserError(
-            f"config.yaml: datasets.{dataset}.{key} is for archives, but path {path!r} is a folder; remove it."
+            f"{key}, which does not exist (searched: {searched}). Correct it or put it there, or name the folder that"
+            f" has it: {MIRROR_VARIABLE}=<folder>, or `mirror:` of datasets.{dataset} in config.yaml."
         )
-    return _list_folder(found, dataset)
+    if not path.lower().endswith(SUFFIXES) or (found is not None and not found.is_file()):
+        raise UserError(f"{key}, neither a folder nor an archive ({', '.join(SUFFIXES)}); give one of these.")
+    return found
 
 
 def _list_folder(path: Path, dataset: str) -> dict:
@@ -133,37 +181,6 @@ def _list_folder(path: Path, dataset: str) -> dict:
         return {**raw_files.manifest(dataset, path, names), "folder": str(path)}
     except OSError as error:  # a link that leads nowhere, a folder or file that may not be read
         raise UserError(f"{error.filename or path}: {error.strerror}; correct or remove it.") from None
-
-
-def _download_archive(
-    path: str,
-    sha256: str | None,
-    encoding: str | None,
-    found: Path | None,
-    dataset: str,
-    mirror: str | None,
-    folder: Path,
-) -> dict:
-    from deepnets.data import archive, download, raw_files
-
-    key = f"config.yaml: datasets.{dataset}.path is {path!r}"
-    file = raw_files.RawFile(PurePosixPath(path).name, path=path, sha256=sha256)
-    if found is None and "://" not in (mirror or "") and not file.is_in(folder):
-        searched = ", ".join(str(each.absolute()) for each in search_paths(path, dataset, mirror))
-        raise UserError(
-            f"{key}, which does not exist (searched: {searched}). Correct it or put it there, or name the folder that"
-            f" has it: {MIRROR_VARIABLE}=<folder>, or `mirror:` of datasets.{dataset} in config.yaml."
-        )
-    if not path.lower().endswith(archive.SUFFIXES):
-        raise UserError(f"{key}, neither a folder nor an archive ({', '.join(archive.SUFFIXES)}); give one of these.")
-    download.fetch(file, folder, dataset, mirror)
-    shown_as = str(found or path)
-    try:
-        read_layout(shown_as, archive.list_members(folder / file.name, shown_as, encoding))
-    except UserError:
-        (folder / file.name).unlink()
-        raise
-    return raw_files.manifest(dataset, folder, [file.name])
 
 
 def read(options: Options, raw: "Raw") -> "ImageSource":
@@ -187,16 +204,21 @@ def read(options: Options, raw: "Raw") -> "ImageSource":
         layout = read_layout(shown_as, archive.list_members(path, shown_as, options.encoding))
         members = archive.read_members(path, set(layout.names()), shown_as, options.encoding)
         tasks = _archive_tasks(shown_as, raw.sha256[name], members, layout, options)
-    if len(layout.classes) != options.classes:
-        raise UserError(
-            f"{shown_as}: {len(layout.classes)} class folders, but `classes` is {options.classes} in config.yaml; write"
-            f" `classes: {len(layout.classes)}` or correct the folders: {', '.join(map(repr, layout.classes[:20]))}"
-            f"{', ...' if len(layout.classes) > 20 else ''}."
-        )
+    _check_classes(shown_as, layout.classes, options.classes)
     for first, second in case_twins(layout.classes):
         LOG.warning("%s: the classes %r and %r differ in upper and lower case alone", shown_as, first, second)
     labels = {split: np.array([label for _, label in images], np.int64) for split, images in layout.splits.items()}
-    return ImageSource(layout.classes, labels, tasks)
+    names = {split: [name for name, _ in images] for split, images in layout.splits.items()}
+    return ImageSource(layout.classes, labels, tasks, names)
+
+
+def _check_classes(shown_as: str, found: list[str], expected: int) -> None:
+    if len(found) != expected:
+        raise UserError(
+            f"{shown_as}: {len(found)} class folders, but `classes` is {expected} in config.yaml; write"
+            f" `classes: {len(found)}` or correct the folders: {', '.join(map(repr, found[:20]))}"
+            f"{', ...' if len(found) > 20 else ''}."
+        )
 
 
 def _folder_tasks(raw: "Raw", layout: Layout, options: Options) -> Iterator["DecodeTask"]:

@@ -43,7 +43,7 @@ class Options(DatasetOptions):
         return {"source": self.source}
 
 
-def download(raw_spec: dict, dataset: str, mirror: str | None, folder: Path) -> dict:
+def download(raw_spec: dict, dataset: str, mirror: str | None, folder: Path, max_gb: int) -> dict:
     """Return an empty list of files: the images come with scikit-learn."""
     return {"files": []}
 

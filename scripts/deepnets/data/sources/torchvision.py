@@ -48,6 +48,8 @@ _MNIST_CONTENT_MD5 = {
     "t10k-labels-idx1-ubyte.gz": "27ae3e4e09519cfbb04c329615203637",
 }
 
+_MAX_GB = 0.25  # of one file; the largest, SVHN's training images, has 182 MB
+
 # The same files in the authors' repository: torchvision's address for them has no https.
 _HTTPS_MIRRORS = {"FashionMNIST": ["https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/"]}
 
@@ -76,7 +78,7 @@ class Options(DatasetOptions):
         return {"source": self.source, "name": self.name}
 
 
-def download(raw_spec: dict, dataset: str, mirror: str | None, folder: Path) -> dict:
+def download(raw_spec: dict, dataset: str, mirror: str | None, folder: Path, max_gb: int) -> dict:
     """Put the official files into `folder`; return the content of raw.json.
 
     Raises:
@@ -86,7 +88,7 @@ def download(raw_spec: dict, dataset: str, mirror: str | None, folder: Path) -> 
 
     files = official_files(raw_spec["name"])
     for file in files:
-        download.fetch(file, folder, dataset, mirror)
+        download.fetch(file, folder, dataset, mirror, max_gb)
     return raw_files.manifest(dataset, folder, [file.name for file in files])
 
 
@@ -98,14 +100,14 @@ def official_files(name: str) -> list["RawFile"]:
 
     official = getattr(torchvision.datasets, name)
     if name.startswith("CIFAR"):
-        return [RawFile(official.filename, (official.url,), md5=official.tgz_md5)]
+        return [RawFile(official.filename, (official.url,), md5=official.tgz_md5, max_gb=_MAX_GB)]
     if name == "SVHN":
         files = [official.split_list[split] for split in ("train", "test")]
-        return [RawFile(file, (_https(url),), md5=md5) for url, file, md5 in files]
+        return [RawFile(file, (_https(url),), md5=md5, max_gb=_MAX_GB) for url, file, md5 in files]
     bases = _HTTPS_MIRRORS.get(name) or [_https(base) for base in official.mirrors]
     content = _MNIST_CONTENT_MD5 if name == "MNIST" else {}
     return [
-        RawFile(file, tuple(base + file for base in bases), md5=md5, content_md5=content.get(file))
+        RawFile(file, tuple(base + file for base in bases), md5=md5, content_md5=content.get(file), max_gb=_MAX_GB)
         for file, md5 in official.resources
     ]
 

@@ -1,0 +1,67 @@
+"""Look at a folder or an archive of images for about a second, so that a wrong path is found before any job runs."""
+
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+from deepnets.data import archive
+from deepnets.data.class_folders import list_classes, split_of
+from deepnets.utils.errors import UserError
+
+_MAX_TAR, _MAX_PACKED_TAR = 2**24, 2**20  # bytes: a tar has no list of its members, and is read to its end
+_END_OF_ZIP, _MANY = struct.Struct("<4s6xH8xH"), 2**16 - 1  # ... number of members, length of the comment
+_MAGIC = {".gz": b"\x1f\x8b", ".tgz": b"\x1f\x8b", ".xz": b"\xfd7zXZ\x00"}
+
+
+def find_classes(path: Path, shown_as: str, encoding: str | None = None) -> list[str] | None:
+    """Find the names of the class folders in a folder or an archive; None if that would take longer than a second.
+
+    Args:
+        path: the folder or archive.
+        shown_as: its name in messages.
+        encoding: of an archive's names that do not say theirs.
+
+    Raises:
+        UserError: there is neither train/<class> nor test/<class>, or the archive is not one.
+        OSError: something cannot be read.
+    """
+    names = list(_folders(path)) if path.is_dir() else _members(path, shown_as, encoding)
+    return None if names is None else list_classes(shown_as, names)
+
+
+def _folders(root: Path) -> Iterator[str]:
+    """Names of the folders down to <class> of train/<class> and <top>/train/<class>, each with a final `/`."""
+    for first in _subfolders(root):
+        yield f"{first}/"
+        for second in _subfolders(root / first):
+            yield f"{first}/{second}/"
+            if split_of(second) and not split_of(first):
+                yield from (f"{first}/{second}/{third}/" for third in _subfolders(root / first / second))
+
+
+def _subfolders(folder: Path) -> list[str]:
+    with os.scandir(folder) as entries:
+        return [entry.name for entry in entries if entry.is_dir()]
+
+
+def _members(path: Path, shown_as: str, encoding: str | None) -> list[str] | None:
+    name, size = path.name.lower(), path.stat().st_size
+    if name.endswith(".zip"):
+        return None if _has_many_members(path) else archive.list_members(path, shown_as, encoding)
+    if size <= (_MAX_TAR if name.endswith(".tar") else _MAX_PACKED_TAR):
+        return archive.list_members(path, shown_as, encoding)
+    magic = next((magic for suffix, magic in _MAGIC.items() if name.endswith(suffix)), b"")
+    with open(path, "rb") as file:
+        if file.read(len(magic)) != magic:
+            raise UserError(f"{shown_as}: not a {path.suffix} file; fetch it again.")
+    return None
+
+
+def _has_many_members(path: Path) -> bool:
+    """Whether a zip has so many members that its list is not read in a second: 65,535 or more."""
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - _END_OF_ZIP.size - _MANY))  # the record may have a comment behind it
+        end = file.read()
+    start = end.rfind(b"PK\x05\x06")
+    return start >= 0 and len(end) - start >= _END_OF_ZIP.size and _END_OF_ZIP.unpack_from(end, start)[1] == _MANY

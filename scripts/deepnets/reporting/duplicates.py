@@ -1,0 +1,120 @@
+"""Put audit.json into words: images that are the same, and what that means for the results."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, Field, NonNegativeInt
+
+from deepnets.evaluation.results import read_checked
+from deepnets.reporting.markdown import Markdown, code
+from deepnets.utils import paths
+
+_EXAMPLES = 3
+
+
+class _Image(BaseModel):
+    split: Literal["train", "validation", "test"]
+    index: NonNegativeInt
+    label: str = Field(alias="class")
+    file: str | None = None
+
+    def __str__(self) -> str:
+        return self.file or f"{self.split} image {self.index} ({self.label})"
+
+
+class _Group(BaseModel):
+    images: NonNegativeInt
+    members: list[_Image] = Field(min_length=2)
+
+
+class _Split(BaseModel):
+    images: NonNegativeInt
+    distinct: NonNegativeInt
+
+
+class _Splits(BaseModel):
+    train: _Split
+    validation: _Split | None = None
+    test: _Split
+
+
+class _Counts(BaseModel):
+    within_train: NonNegativeInt
+    within_test: NonNegativeInt
+    across_splits: NonNegativeInt
+    across_labels: NonNegativeInt
+    validation_in_train: NonNegativeInt = 0
+
+
+class _Groups(BaseModel):
+    across_splits: list[_Group]
+    validation_in_train: list[_Group] = []
+    across_labels: list[_Group]
+
+
+class Audit(BaseModel):
+    """What the report reads of audit.json; `deepnets.data.duplicates.audit` says what the numbers count."""
+
+    splits: _Splits
+    duplicates: _Counts
+    groups: _Groups
+
+
+def read_audit(path: Path) -> Audit | None:
+    """Read audit.json; None if it does not exist, because the data was deleted.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    return read_checked(path, Audit) if path.exists() else None
+
+
+def leakage(audit: Audit) -> list[str]:
+    """Return the sentences that a reader of the results must know; [] if no image is where it should not be."""
+    sentences = []
+    own_validation = " or validation" if audit.splits.validation else ""
+    if count := audit.duplicates.across_splits:
+        also = (
+            f"is also a training{own_validation} image" if count == 1 else f"are also training{own_validation} images"
+        )
+        examples = _examples(audit.groups.across_splits, "split")
+        sentences.append(
+            f"{count:,} of {audit.splits.test.images:,} test images {also} ({examples}), so the test accuracy is likely"
+            " too high; remove one copy of each"
+        )
+    if count := audit.duplicates.validation_in_train:
+        sentences.append(
+            f"{count:,} validation images are also training images"
+            f" ({_examples(audit.groups.validation_in_train, 'split')}), so the validation accuracy is likely too high;"
+            " remove one copy of each"
+        )
+    if count := audit.duplicates.across_labels:
+        examples = _examples(audit.groups.across_labels, "label")
+        sentences.append(
+            f"{count:,} images are in more than one class ({examples}), so no network can get all of them right; keep"
+            " the copies of the right class"
+        )
+    return sentences
+
+
+def _examples(groups: list[_Group], differ: Literal["split", "label"]) -> str:
+    """Two images of each of the first groups, of different splits or classes."""
+    pairs = []
+    for group in groups[:_EXAMPLES]:
+        first, *others = group.members
+        other = next((each for each in others if getattr(each, differ) != getattr(first, differ)), others[0])
+        pairs.append(f"{other} is {first}")
+    return "; ".join(pairs + ["..."] * (len(groups) > _EXAMPLES))
+
+
+def counted(dataset: str, audit: Audit | None) -> Markdown:
+    """Return the sentence that counts a dataset's duplicates."""
+    file = code(paths.AUDIT.format(dataset=dataset))
+    if audit is None:
+        return Markdown(f"Duplicate images are not known: {file} is missing.")
+    counts = audit.duplicates
+    return Markdown(
+        f"Images that are the same as another one, pixel for pixel at this size: {counts.within_train:,} repeat one"
+        f" within the training split, {counts.within_test:,} within the test split; {counts.across_splits:,} test"
+        f" images are training images; {counts.across_labels:,} are in more than one class ({file})."
+    )

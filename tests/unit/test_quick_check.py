@@ -1,0 +1,194 @@
+"""A wrong path or number of classes is found when the configuration is read, unless no job needs the images."""
+
+import io
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from deepnets.config.loader import load_config
+from deepnets.data import quick_check
+from deepnets.data.download import download
+from deepnets.data.prepare import prepare
+from deepnets.planning.jobs import Jobs
+from deepnets.utils.errors import UserError
+from deepnets.utils.files import write_json
+
+NAMES = [f"{split}/{name}/1.png" for split in ("train", "test") for name in ("owl", "wren")]
+
+
+def image() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (6, 6)).save(file, "PNG")
+    return file.getvalue()
+
+
+def write_folder(folder: Path, names: list[str] = NAMES) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(image())
+    return folder
+
+
+def write_archive(path: Path, names: list[str] = NAMES) -> Path:
+    folder = write_folder(path.with_name("packed"), names)
+    kind = {".zip": "zip", ".tar": "tar", ".gz": "gztar", ".tgz": "gztar", ".xz": "xztar"}[path.suffix]
+    shutil.move(shutil.make_archive(str(path.with_name("made")), kind, folder), path)
+    shutil.rmtree(folder)
+    return path
+
+
+def jobs_of(tmp_path: Path, root: Path, other: dict | None = None, **keys) -> Jobs:
+    """Return the jobs of a study of one dataset, birds, in a folder of its own."""
+    birds = {"source": "folder", "path": str(tmp_path / "birds"), "classes": 2, "size": 32, **keys}
+    entry = {"datasets": ["birds"], "models": ["vgg16"], "recipe": "quick"}
+    config = {
+        "study": "mine",
+        "datasets": {"birds": birds, "other": other or birds},
+        "models": {"vgg16": {"architecture": "vgg16"}},
+        "recipes": {"quick": {"epochs": 1}},
+        "studies": {"mine": [entry], "others": [{**entry, "datasets": ["other"]}]},
+    }
+    write_json(tmp_path / "config.yaml", config)
+    return Jobs(load_config(tmp_path / "config.yaml"), root, tmp_path)
+
+
+@pytest.fixture
+def check(tmp_path: Path, root: Path):
+    """Check the data of a study: `check(classes=3)` returns what is wrong, None if nothing is."""
+
+    def call(**keys) -> str | None:
+        try:
+            jobs_of(tmp_path, root, **keys).check_data()
+        except UserError as error:
+            message = str(error)
+        else:
+            return None
+        assert "\n" not in message
+        assert message.startswith("config.yaml: datasets.birds.")
+        return message
+
+    return call
+
+
+@pytest.mark.parametrize("top", ["", "2023/"])
+def test_right_folder_is_accepted(tmp_path, check, top):
+    write_folder(tmp_path / "birds", [top + name for name in NAMES] + [".DS_Store", "notes/read me.txt"])
+    assert check() is None
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz"])
+def test_classes_of_every_archive_are_counted(tmp_path, check, suffix):
+    path = write_archive(tmp_path / f"birds{suffix}")
+    assert check(path=str(path)) is None
+    assert f"{path}: 2 class folders, but `classes` is 3 in config.yaml; write `classes: 2`" in check(
+        path=str(path), classes=3
+    )
+
+
+def test_wrong_number_of_class_folders_is_named_with_the_right_one(tmp_path, check):
+    write_folder(tmp_path / "birds")
+    assert "2 class folders, but `classes` is 12 in config.yaml; write `classes: 2`" in check(classes=12)
+
+
+def test_folder_that_is_not_there_is_named_with_the_places_searched(tmp_path, check):
+    assert f"which does not exist (searched: {tmp_path}/birds)" in check()
+
+
+def test_folder_without_train_and_test_is_named(tmp_path, check):
+    write_folder(tmp_path / "birds", ["owl/1.png", "wren/1.png"])
+    assert f"{tmp_path}/birds: no images found; expected train/<class>/<image>" in check()
+
+
+def test_images_directly_in_train_and_test_are_no_classes(tmp_path, check):
+    write_folder(tmp_path / "birds", ["train/1.png", "test/1.png"])
+    assert "no images found; expected train/<class>/<image>" in check()
+
+
+@pytest.mark.parametrize("name", ["birds.zip", "birds.tar", "birds.tar.gz", "birds.tar.xz"])
+@pytest.mark.parametrize("size", [0, 100, 2**21])
+def test_file_that_is_no_archive_is_named_whatever_its_size(tmp_path, check, name, size):
+    (tmp_path / name).write_bytes(b"text" * (size // 4))
+    assert f"{tmp_path}/{name}: " in check(path=str(tmp_path / name))
+
+
+@pytest.mark.parametrize("make", [Path.touch, os.mkfifo], ids=["text", "pipe"])
+@pytest.mark.parametrize("name", ["birds.txt", "birds.rar", "birds"])
+def test_file_that_is_neither_is_named(tmp_path, check, name, make):
+    make(tmp_path / name)
+    assert "neither a folder nor an archive" in check(path=str(tmp_path / name))
+
+
+def test_pipe_with_the_name_of_an_archive_does_not_hang(tmp_path, check):
+    os.mkfifo(tmp_path / "birds.zip")
+    assert "neither a folder nor an archive" in check(path=str(tmp_path / "birds.zip"))
+
+
+def test_mirror_that_is_no_folder_is_named(tmp_path, check):
+    write_folder(tmp_path / "elsewhere")
+    assert "mirror" in check(path="elsewhere", mirror=str(tmp_path / "nowhere"))
+
+
+def test_archive_that_is_to_be_downloaded_need_not_be_there(check):
+    assert check(path="birds.zip", mirror="https://example.invalid", sha256="0" * 64) is None
+
+
+def test_large_archive_is_left_to_its_job(tmp_path, check, monkeypatch):
+    path = write_archive(tmp_path / "birds.tar.gz")
+    monkeypatch.setattr(quick_check, "_MAX_PACKED_TAR", 10)
+    assert check(path=str(path), classes=3) is None
+
+
+def test_zip_of_too_many_members_is_left_to_its_job(tmp_path):
+    path = tmp_path / "birds.zip"
+    record = b"PK\x05\x06" + bytes(4) + b"\xff\xff" * 2 + bytes(8) + b"\x05\x00" + b"words"
+    path.write_bytes(record)
+    assert quick_check.find_classes(path, "birds") is None
+
+
+def test_dataset_of_another_study_is_not_looked_at(tmp_path, check):
+    write_folder(tmp_path / "birds")
+    assert check(other={"source": "folder", "path": "nowhere", "classes": 2, "size": 32}) is None
+
+
+def test_large_folder_is_looked_at_in_its_upper_levels_only(tmp_path, check, monkeypatch):
+    write_folder(tmp_path / "birds")
+    listed = []
+    monkeypatch.setattr(quick_check, "_subfolders", lambda folder: listed.append(folder) or [])
+    check()
+    assert listed == [tmp_path / "birds"]
+
+
+# -- images that no job needs ------------------------------------------------------------------------------------------
+
+
+def prepare_birds(tmp_path: Path, root: Path) -> None:
+    write_folder(tmp_path / "birds")
+    jobs = jobs_of(tmp_path, root)
+    options, folder = jobs.config.datasets["birds"], tmp_path / "data" / "birds"
+    state = options.local_state("birds")
+    download("birds", options.raw_spec(), None, folder / "raw.json", state)
+    prepare("birds", options.prepared_spec(), folder / "raw.json", folder / "dataset.json")
+
+
+def test_images_may_be_deleted_once_the_arrays_are_there(tmp_path, root, check):
+    prepare_birds(tmp_path, root)
+    shutil.rmtree(tmp_path / "birds")
+    assert check() is None
+    assert "does not exist" in check(size=48)  # other arrays need the images
+
+
+def test_images_and_arrays_may_be_deleted_once_all_is_evaluated(tmp_path, root, check):
+    (experiment,) = jobs_of(tmp_path, root).study
+    write_json(tmp_path / experiment.directory / "metrics.json", {"spec": experiment.spec})
+    assert check() is None
+    assert "does not exist" in check(size=48)
+
+
+def test_images_that_changed_into_something_wrong_are_named_though_the_arrays_are_there(tmp_path, root, check):
+    prepare_birds(tmp_path, root)
+    shutil.rmtree(tmp_path / "birds")
+    write_folder(tmp_path / "birds", ["owl/1.png"])
+    assert "no images found" in check()
