@@ -200,6 +200,21 @@ def test_damaged_content_is_named(tmp_path, name):
 
 
 @every_kind
+@pytest.mark.parametrize(
+    ("start", "kind"),
+    [
+        (b"Rar!\x1a\x07\x01\0", "RAR archive"),
+        (b"7z\xbc\xaf", "7-Zip archive"),
+        (b"<!doctype html>", "web page"),
+    ],
+)
+def test_archive_of_another_kind_is_named(tmp_path, name, start, kind):
+    (tmp_path / name).write_bytes(start + bytes(600))
+    with pytest.raises(UserError, match=rf"{name}: is a {kind}; give one of \.zip, \.tar, "):
+        archive.list_members(tmp_path / name)
+
+
+@every_kind
 def test_text_file_is_no_archive(tmp_path, name):
     (tmp_path / name).write_text("not an archive " * 100)
     with pytest.raises(UserError, match="damaged archive, or not one"):

@@ -151,7 +151,7 @@ def test_state_of_a_folder_changes_with_its_validation_split(tmp_path):
 LEFT_BY_DESKTOPS = (
     *("THUMBS.DB", "Thumbs.db", "ehthumbs.db", "DESKTOP.INI", ".ds_store", "._1.png", "Icon\r", "ICON\r"),
     *("@eaDir/1.png/SYNOPHOTO_THUMB.jpg", "__macosx/1.png", "1.png:Zone.Identifier", "1.png:zone.identifier"),
-    "Thumbs.db:encryptable",
+    *("Thumbs.db:encryptable", "Picasa.ini", "$RECYCLE.BIN/1.png"),
 )
 
 

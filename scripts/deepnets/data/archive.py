@@ -17,6 +17,7 @@ from collections.abc import Container, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO, cast
 
+from deepnets.data.file_kinds import RAR, SEVEN_ZIP, START, WEB_PAGE, kind_of
 from deepnets.data.member_names import tar_name, zip_names
 from deepnets.utils.errors import UserError
 
@@ -59,7 +60,7 @@ def list_members(path: Path, shown_as: str | None = None, encoding: str | None =
     names: dict[str, None] = {}
     total, shown_as = 0, shown_as or str(path)
     packed = path.stat().st_size
-    with _damage_named(shown_as):
+    with _damage_named(path, shown_as):
         for name, original, size, refusal in _members(path, encoding, shown_as):
             refusal = refusal or _name_refusal(name) or _size_refusal(size)
             if refusal:
@@ -89,7 +90,7 @@ def read_members(
     shown_as = shown_as or str(path)
     members = reader(path, wanted, encoding, shown_as)
     while True:
-        with _damage_named(shown_as):  # not around the yield: the caller's errors are its own
+        with _damage_named(path, shown_as):  # not around the yield: the caller's errors are its own
             member = next(members, None)
         if member is None:
             return
@@ -97,7 +98,7 @@ def read_members(
 
 
 @contextlib.contextmanager
-def _damage_named(shown_as: str) -> Iterator[None]:
+def _damage_named(path: Path, shown_as: str) -> Iterator[None]:
     try:
         yield
     except NotImplementedError as error:  # zipfile lacks something, the archive may be whole
@@ -117,6 +118,10 @@ def _damage_named(shown_as: str) -> Iterator[None]:
         # The disk failed, not the content: an offset below zero, which only the content can have, is EINVAL.
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
+        with open(path, "rb") as file:
+            kind = kind_of(file.read(START))
+        if kind in (RAR, SEVEN_ZIP, WEB_PAGE):
+            raise DamagedArchiveError(f"{shown_as}: is {kind}; give one of {', '.join(SUFFIXES)}.") from None
         raise DamagedArchiveError(f"{shown_as}: a damaged archive, or not one ({error}); fetch it again.") from None
 
 

@@ -26,7 +26,16 @@ _VALIDATION_FOLDERS = ("val", "valid", VALIDATION)  # in lower case
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # Unicode categories: control characters, undecodable bytes, line ends
 _END_BYTES = 2**16  # of an archive's start and end
 # What desktops and network drives leave among images, in lower case; also whatever starts with a dot.
-_LEFT_BY_DESKTOPS = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "icon\r"}
+_LEFT_BY_DESKTOPS = {
+    "thumbs.db",
+    "ehthumbs.db",
+    "desktop.ini",
+    "picasa.ini",
+    "__macosx",
+    "@eadir",
+    "icon\r",
+    "$recycle.bin",
+}
 _STREAMS = (":zone.identifier", "thumbs.db:encryptable")  # of Windows, as other systems copy them
 
 
@@ -257,4 +266,4 @@ def _no_images(shown_as: str) -> UserError:
 
 def _is_ignored(name: str) -> bool:
     name = name.lower()
-    return name.startswith(".") or name in _LEFT_BY_DESKTOPS or name.endswith(_STREAMS)
+    return name.startswith(".") or name in (*_DESKTOP_FILES, *_DESKTOP_FOLDERS) or name.endswith(_STREAMS)

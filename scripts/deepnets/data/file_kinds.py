@@ -1,6 +1,7 @@
-"""What a file is that is no image that can be decoded: a name for messages, found by its first bytes."""
+"""What a file is that cannot be decoded or unpacked: a name for messages, found by its first bytes."""
 
-_START = 512  # bytes that are searched for text
+START = 512  # bytes of a file that are enough
+AVIF, RAR, SEVEN_ZIP, WEB_PAGE = "an AVIF picture", "a RAR archive", "a 7-Zip archive", "a web page"
 _MAGIC = (  # (offset, bytes, what it is)
     (0, b"\0\0\0\x0cJXL ", "a JPEG XL picture"),
     (0, b"\xff\x0a", "a JPEG XL picture"),
@@ -12,12 +13,13 @@ _MAGIC = (  # (offset, bytes, what it is)
     (0, b"\x76\x2f\x31\x01", "an OpenEXR picture"),
     (0, b"%PDF", "a PDF document"),
     (0, b"PK\x03\x04", "a zip archive"),
+    (0, b"Rar!", RAR),
+    (0, b"7z\xbc\xaf", SEVEN_ZIP),
     (0, b"\x1f\x8b", "a gzip file"),
     (0, b"\x93NUMPY", "a NumPy array"),
     (0, b"\x89HDF", "an HDF5 file"),
     (128, b"DICM", "a DICOM picture"),
 )
-AVIF = "an AVIF picture"
 _BRANDS = {b"avif": AVIF, b"avis": AVIF, b"crx ": "a Canon raw picture"}
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 
@@ -32,7 +34,7 @@ def kind_of(data: bytes) -> str | None:
     for offset, magic, kind in _MAGIC:
         if data[offset : offset + len(magic)] == magic:
             return kind
-    return _kind_of_text(data[:_START].lstrip().lower())
+    return _kind_of_text(data[:START].lstrip().lower())
 
 
 def _kind_of_text(start: bytes) -> str | None:
@@ -40,4 +42,4 @@ def _kind_of_text(start: bytes) -> str | None:
         return "a Git LFS pointer (`git lfs pull` fetches the image)"
     if b"<svg" in start:
         return "an SVG drawing"
-    return "a web page" if start.startswith((b"<!doctype html", b"<html")) else None
+    return WEB_PAGE if start.startswith((b"<!doctype html", b"<html")) else None
