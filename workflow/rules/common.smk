@@ -36,7 +36,9 @@ def read_configuration():
     if workflow.config_settings.config or not sources:
         sources.append("--config")
     overrides_from = "the module's config" if IS_MODULE else " or ".join(sources)
-    checked = load_config("config.yaml" if own else str(ROOT / "config.yaml"), config, overrides_from)
+    file = "config.yaml" if own else str(ROOT / "config.yaml")
+    command_line = {} if IS_MODULE else workflow.config_settings.config
+    checked = load_config(file, config, overrides_from, command_line)
     return Jobs(checked, ROOT, Path(PREFIX))
 
 

@@ -20,7 +20,7 @@ def one_line(text: str) -> str:
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
-def shortened(problems: list[str]) -> str:
-    """Return problems as one message: the first 20, a line each, and how many more there are."""
-    rest = len(problems) - _MAX_LINES
-    return "\n".join(problems[:_MAX_LINES] + ([f"... and {rest} more."] if rest > 0 else []))
+def shortened(problems: list[str], most: int = _MAX_LINES) -> str:
+    """Return problems as one message: the first `most`, a line each, and how many more there are."""
+    rest = len(problems) - most
+    return "\n".join(problems[:most] + ([f"... and {rest} more."] if rest > 0 else []))
