@@ -13,6 +13,18 @@ CHECK_VERSION = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 
 
 INSTALLED := .venv/.installed
 
+# Only what `make` or the workflow has made is deleted. A link may lead to anything, and an environment of `make setup` is
+# known by its prompt (one of version 0.1.0: by the file that marks it as installed).
+define refuse_links
+for name in $(1); do [ ! -L $$name ] || { \
+	echo "make: $$name is a link, and this would delete what it leads to; remove the link first: rm $$name" >&2; exit 1; }; done
+endef
+define refuse_foreign_venv
+$(call refuse_links,.venv); [ ! -e .venv ] || [ -z "$$(ls -A .venv 2>&1)" ] || [ -e $(INSTALLED) ] || \
+	grep -qs "^prompt = 'deeper-networks'" .venv/pyvenv.cfg || { \
+	echo "make: .venv was not made by make setup, and this would delete it; move it away: mv .venv other-venv" >&2; exit 1; }
+endef
+
 VENV := .venv/bin
 # What other environments have put on PYTHONPATH must not replace the pinned packages.
 unexport PYTHONPATH PYTHONHOME
@@ -50,7 +62,8 @@ $(INSTALLED): requirements.txt
 	@'$(PYTHON)' -c '$(CHECK_VERSION)' 2>/dev/null || { \
 		echo "make setup: needs Python 3.11, 3.12 or 3.13 (PYTHON='$(PYTHON)' is not); name one: make setup PYTHON=python3.12" >&2; \
 		exit 1; }
-	'$(PYTHON)' -m venv --clear .venv
+	@$(refuse_foreign_venv)
+	'$(PYTHON)' -m venv --clear --prompt deeper-networks .venv
 	$(VENV)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements.txt)"
 	$(VENV)/python -m uv pip install --compile-bytecode --python .venv/bin/python $(if $(TORCH_BACKEND),--torch-backend '$(TORCH_BACKEND)') \
 		--requirements pyproject.toml --extra dev --constraints requirements.txt
@@ -102,10 +115,14 @@ requirements: setup  ## Compile requirements.txt again from pyproject.toml (then
 	$(VENV)/python -m uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url \
 		--custom-compile-command "make requirements" pyproject.toml --extra dev --output-file requirements.txt
 
-clean:  ## Remove results, logs and prepared data without asking; downloads stay
+clean:  ## Remove results, logs and prepared data without asking; downloads and your own files in data/ stay
+	@$(call refuse_links,results data)
 	if [ -d results ]; then find results/ -mindepth 1 ! -name .gitkeep -delete; fi
-	if [ -d data ]; then find data/ -mindepth 2 -maxdepth 2 ! -name raw -exec rm -r {} +; fi
+	if [ -d data ]; then find data/ -mindepth 2 -maxdepth 2 \( -name raw.json -o -name dataset.json -o -name audit.json \
+		-o -name '*_images.npy' -o -name '*_labels.npy' -o -name '.*-????????.*' -o -name .unfinished -o -name .prepare.lock \) -exec rm -r {} +; fi
 	rm -rf .snakemake logs
 
 distclean: clean  ## Remove downloads and .venv as well
-	rm -rf data .venv
+	@$(refuse_foreign_venv)
+	if [ -d data ]; then find data/ -mindepth 2 -maxdepth 2 -name raw -exec rm -r {} +; find data/ -type d -empty -delete; fi
+	rm -rf .venv

@@ -2,9 +2,17 @@
 
 import pytest
 import yaml
-from config_files import ROOT, changed, load, refused
+from config_files import ROOT, VALID, changed, load, refused, write
+from snakemake.cli import parse_config
 
 from deepnets.config.loader import load_config
+from deepnets.utils.errors import UserError
+
+
+def load_with(tmp_path, *config):
+    """Load VALID with `--config`, as Snakemake reads it."""
+    parsed = parse_config(list(config))
+    return load_config(write(tmp_path, VALID), parsed, command_line=parsed)
 
 
 def test_overrides_are_merged_at_every_level(tmp_path):
@@ -42,3 +50,42 @@ def test_a_mistake_in_the_file_is_not_blamed_on_overrides_that_repeat_it(tmp_pat
     changes = {"recipes/quick/lr": 0}
     [line] = refused(tmp_path, changes, overrides=changed(changes))
     assert line.startswith("config.yaml: recipes.quick.lr")
+
+
+def test_numbers_flags_null_and_lists_in_nested_config_are_read_as_in_a_file(tmp_path):
+    recipe = "{lr: 1e-3, epochs: 3, compile: true, clip_norm: null, warmup: 0.1, augment: {mixup: 1, cutout: 3}}"
+    demo = "{demo: [{datasets: [digits], models: [resnet50], recipe: new, seeds: [4, 5], set: {epochs: 2}}]}"
+    config = load_with(tmp_path, f"recipes={{new: {recipe}}}", f"studies={demo}", "datasets={digits: {size: 20}}")
+    new = config.recipes["new"]
+    assert (new.lr, new.epochs, new.compile, new.clip_norm, new.warmup) == (0.001, 3, True, None, 0.1)
+    assert (new.augment.mixup, new.augment.cutout) == (1, 3)
+    assert [each.seed for each in config.experiments()] == [4, 5]
+    assert config.experiments()[0].spec["recipe"]["epochs"] == 2
+    assert config.datasets["digits"].size == 20
+
+
+def test_text_in_nested_config_stays_text_where_its_key_takes_text(tmp_path):
+    config = load_with(tmp_path, 'datasets={digits: {note: "3"}, photos: {path: 2024, sha256: ' + "1" * 64 + "}}")
+    assert config.datasets["digits"].note == "3"
+    assert (config.datasets["photos"].path, config.datasets["photos"].sha256) == ("2024", "1" * 64)
+
+
+@pytest.mark.parametrize(
+    ("config", "line"),
+    [
+        ("recipes={quick: {epochs: ten}}", "--config: recipes.quick.epochs: must be a whole number (got 'ten')"),
+        ("recipes={quick: {epochs: 2.5}}", "--config: recipes.quick.epochs: must be a whole number (got 2.5)"),
+        ("recipes={quick: {lr: .nan}}", "--config: recipes.quick.lr: must be a finite number (got nan)"),
+        ("recipes={quick: 3}", "--config: recipes.quick: must have keys and values, like {key: value} (got 3)"),
+        ("models={m: {architecture: 3}}", "--config: models.m.architecture: unknown architecture (got 3)"),
+    ],
+)
+def test_a_mistake_in_nested_config_is_shown_as_it_was_written(tmp_path, config, line):
+    with pytest.raises(UserError) as refusal:
+        load_with(tmp_path, config)
+    assert str(refusal.value).startswith(line)
+
+
+def test_a_quoted_number_of_a_configfile_is_still_refused(tmp_path):
+    [line] = refused(tmp_path, {}, {"recipes": {"quick": {"epochs": "3"}}})
+    assert line == "--config: recipes.quick.epochs: must be a whole number (got '3'); write it without quotes"

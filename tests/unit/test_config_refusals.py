@@ -4,7 +4,7 @@ import pytest
 from config_files import DELETE, VALID, load, refused
 
 from deepnets.config.messages import shown
-from deepnets.config.recipe import Recipe
+from deepnets.config.recipe import Augment, ProgressiveResizing, Recipe
 from deepnets.utils.errors import UserError
 
 # A change of VALID, and what its one line must contain.
@@ -206,6 +206,21 @@ REFUSALS = {
         {"studies/paper/1/set": {"augment": {"cutout": 28}}},
         ["studies.paper[1].set.augment.cutout: must be smaller than the images of mnist", "; set it below 28"],
     ),
+    "epochs of 400 digits": (
+        {"recipes/quick/epochs": 10**400},
+        ["config.yaml: recipes.quick.epochs: must be at most 100000 (got 1000"],
+    ),
+    "huge lr": ({"recipes/quick/lr": 10**400}, ["recipes.quick.lr: must be a finite number (got inf)"]),
+    "huge batch": ({"recipes/quick/batch_size": 10**9}, ["batch_size: must be at most 65536 (got 1000000000)"]),
+    "huge mixup": ({"recipes/long/augment/mixup": 1e308}, ["augment.mixup: must be at most 100 (got 1e+308)"]),
+    "huge cutout": ({"recipes/long/augment/cutout": 10**6}, ["augment.cutout: must be at most 4096 (got 1000000)"]),
+    "huge number of classes": ({"datasets/photos/classes": 10**12}, ["photos.classes: must be at most 10000 (got 1"]),
+    "huge seed": ({"studies/paper/0/seeds": [2**32]}, ["seeds[0]: must be at most 4294967295 (got 4294967296)"]),
+    "a number of seeds": ({"studies/paper/0/seeds": 10**9}, ["seeds: must be a list, like [a, b] (got 1000000000)"]),
+    "more experiments than can be planned": (
+        {"studies/demo/0/seeds": list(range(5001))},
+        ["config.yaml: studies.demo[0]: more than 10,000 experiments in all studies; list fewer"],
+    ),
     "absurd image size": (
         {"datasets/photos/size": 100_000},
         ["datasets.photos.size: must be at most 4096 (got 100000)"],
@@ -332,3 +347,28 @@ def test_any_value_of_any_recipe_key_is_accepted_or_refused_in_one_line(tmp_path
     except UserError:
         [line] = refused(tmp_path, {f"recipes/quick/{key}": value})
         assert line.startswith(f"config.yaml: recipes.quick.{key}")
+
+
+NUMBERS = {
+    ("recipes", "quick", *path)
+    for model, path in [(Recipe, ()), (Augment, ("augment",)), (ProgressiveResizing, ("progressive_resizing",))]
+    for path in [(*path, name) for name, field in model.model_fields.items() if "float" in str(field.annotation)]
+}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e308, 10**400], ids=shown)
+@pytest.mark.parametrize("path", sorted(NUMBERS), ids="/".join)
+def test_a_number_beyond_all_use_is_refused_in_one_line(tmp_path, path, value):
+    changes = {"recipes/quick/augment": {}, "recipes/quick/progressive_resizing": {}, "/".join(path): value}
+    [line] = refused(tmp_path, changes)
+    assert line.startswith(f"config.yaml: {'.'.join(path)}: must be ")
+
+
+def test_negative_zero_is_zero():
+    assert repr(Recipe(momentum=-0.0).momentum) == "0.0"
+
+
+def test_of_very_many_mistakes_the_first_hundred_are_shown(tmp_path):
+    lines = refused(tmp_path, {f"key{index}": 1 for index in range(1000)})
+    assert len(lines) == 101
+    assert lines[-1] == "... and 900 more."

@@ -109,7 +109,9 @@ FAKE_PYTHON = """#!/bin/sh
 echo "$@" >> "$CALLS"
 case "$*" in
   *version_info*) exit ${WRONG_VERSION:-0};;
-  "-m venv --clear .venv") rm -rf .venv; mkdir -p .venv/bin && cp "$0" .venv/bin/python;;
+  "-m venv --clear --prompt deeper-networks .venv")
+    find .venv/ -mindepth 1 -delete 2>/dev/null
+    mkdir -p .venv/bin && cp "$0" .venv/bin/python && echo "prompt = 'deeper-networks'" > .venv/pyvenv.cfg;;
   "-m uv pip install"*) exit ${BROKEN_NETWORK:-0};;
 esac
 """
@@ -263,8 +265,71 @@ def test_clean_keeps_downloads_and_the_environment(make):
         (make.folder / name).touch()
     assert make("clean").returncode == 0
     assert [name for name in kept + gone if (make.folder / name).exists()] == kept
+    (make.folder / ".venv/.installed").touch()
     assert make("distclean").returncode == 0
     assert [name for name in kept if (make.folder / name).exists()] == ["results/.gitkeep"]
+    assert not (make.folder / "data").exists()
+
+
+@needs_make
+@pytest.mark.parametrize("target", ["setup", "distclean"])
+@pytest.mark.parametrize("kind", ["link", "link to nothing", "images", "environment", "file"])
+def test_what_make_setup_has_not_made_is_refused_in_one_line_and_stays(make, tmp_path, target, kind):
+    elsewhere, venv = tmp_path / "disk", make.folder / ".venv"
+    elsewhere.mkdir()
+    (elsewhere / "thesis.tex").write_text("years of work")
+    if kind == "link to nothing":
+        venv.symlink_to(tmp_path / "nowhere")
+    elif kind == "file":
+        venv.write_text("mine")
+    elif kind == "link":
+        venv.symlink_to(elsewhere)
+    else:
+        venv.mkdir()
+        (venv / "photo.jpg").touch()
+        if kind == "environment":
+            (venv / "pyvenv.cfg").write_text("home = /usr/bin\nprompt = 'other'\n")
+    before = sorted(venv.parent.rglob("*"))
+    done = make(target)
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("make: ***")]
+    assert done.returncode != 0
+    assert len(lines) == 1
+    assert re.search(r"remove the link first: rm \.venv|move it away: mv \.venv other-venv", lines[0])
+    assert sorted(venv.parent.rglob("*")) == before
+    assert (elsewhere / "thesis.tex").read_text() == "years of work"
+    assert "-m venv" not in make.calls()
+
+
+@needs_make
+def test_setup_takes_an_empty_folder_for_its_environment(make):
+    (make.folder / ".venv").mkdir()
+    assert make("setup").returncode == 0
+
+
+@needs_make
+@pytest.mark.parametrize("name", ["results", "data"])
+def test_clean_deletes_nothing_behind_a_link(make, tmp_path, name):
+    elsewhere = tmp_path / "disk"
+    (elsewhere / "mnist").mkdir(parents=True)
+    (elsewhere / "mnist/raw.json").touch()
+    shutil.rmtree(make.folder / name, ignore_errors=True)
+    (make.folder / name).symlink_to(elsewhere)
+    done = make("clean")
+    assert done.returncode != 0
+    assert f"make: {name} is a link" in done.stderr
+    assert (elsewhere / "mnist/raw.json").exists()
+
+
+@needs_make
+@pytest.mark.parametrize("target", ["clean", "distclean"])
+def test_images_of_the_user_in_data_are_kept(make, target):
+    mine = ["data/birds/train/owl/1.jpg", "data/birds/labels.csv", "data/birds/.git/HEAD", "data/photos.zip"]
+    for name in [*mine, "data/birds/raw.json", "data/birds/.unfinished/ab/1.npz", "data/birds/.raw-abcdefgh.json"]:
+        (make.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (make.folder / name).touch()
+    assert make(target).returncode == 0
+    files = {path.relative_to(make.folder).as_posix() for path in (make.folder / "data").rglob("*") if path.is_file()}
+    assert files == set(mine)
 
 
 # Profiles and CI

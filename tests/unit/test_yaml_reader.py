@@ -1,5 +1,7 @@
 """YAML files that are not a configuration, duplicate keys and merge keys."""
 
+import os
+
 import pytest
 import yaml
 from config_files import VALID, write
@@ -7,6 +9,10 @@ from config_files import VALID, write
 from deepnets.config.loader import load_config
 from deepnets.config.yaml_reader import read
 from deepnets.utils.errors import UserError
+
+# A few lines that stand for 10^10 values, and for 2^40 merged keys.
+LAUGHS = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 11))
+MERGES = "b0: &b0 {x: 1}\n" + "".join(f"b{i}: &b{i} {{<<: [*b{i - 1}, *b{i - 1}]}}\n" for i in range(1, 41))
 
 
 @pytest.mark.parametrize(
@@ -20,6 +26,17 @@ from deepnets.utils.errors import UserError
         ("study: a\x07\n", ["line 1", "control character U+0007"]),
         ("study: 2024-13-45\n", ["cannot be read (month must be in 1..12"]),
         ("study: " + "[" * 3000, ["nested too deeply"]),
+        ("\n".join(" " * depth + "a:" for depth in range(600)), ["nested too deeply"]),
+        (LAUGHS, ["more than 100,000 keys and values", "an alias (*name) counts as all that it stands for"]),
+        (MERGES, ["more than 100,000 keys and values"]),
+        ("study: &a [*a]\n", ["an anchor (&name) that contains itself"]),
+        ("study: demo\nmodels: &a {b: {c: *a}}\n", ["an anchor (&name) that contains itself"]),
+        ("study: " + "1" * 5000 + "\n", ["line 1, column 8", "a number of 5,000 characters"]),
+        ("study: 0x" + "f" * 9000 + "\n", ["line 1, column 8", "a number of 9,002 characters"]),
+        ("study: 1" + ":59" * 300 + ".5\n", ["cannot be read (int too large to convert to float)"]),
+        ('study: "a\\0b"\n', ["line 1, column 8", "the character U+0000, which is not text"]),
+        ('study: "\\ud83d"\n', ["line 1, column 8", "the character U+D83D, which is not text"]),
+        ("#" * 10_000_000, ["too large for a configuration (10.0 MB; at most 256 KB are read)"]),
         ("", ["the file is empty"]),
         ("# only a comment\n", ["the file is empty"]),
         ("- study\n- demo\n", ["the top level must be keys with values", "['study', 'demo']"]),
@@ -41,8 +58,22 @@ def test_a_missing_file_is_named(tmp_path):
         load_config(tmp_path / "nowhere.yaml")
 
 
-def test_a_file_that_is_not_utf8_is_refused(tmp_path):
-    (tmp_path / "config.yaml").write_bytes("study: sch\xf6n".encode("latin-1"))
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_what_is_not_a_file_is_refused_and_never_waited_for(tmp_path, kind):
+    path = tmp_path / "config.yaml"
+    path.mkdir() if kind == "folder" else os.mkfifo(path)
+    with pytest.raises(UserError, match=r"config\.yaml: not a file"):
+        load_config(path)
+
+
+def test_a_byte_order_mark_is_ignored(tmp_path):
+    (tmp_path / "config.yaml").write_text("study: demo\n", encoding="utf-8-sig")
+    assert read(tmp_path / "config.yaml").content == {"study": "demo"}
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_a_file_that_is_not_utf8_is_refused(tmp_path, encoding):
+    (tmp_path / "config.yaml").write_bytes("study: sch\xf6n".encode(encoding))
     with pytest.raises(UserError, match="cannot be read as UTF-8 text"):
         load_config(tmp_path / "config.yaml")
 

@@ -82,6 +82,11 @@ def test_a_mistake_in_a_configfile_is_reported_with_its_name(own_clone, dry_run,
     ]
 
 
+def test_a_number_in_nested_config_is_read_as_a_number(clone, dry_run):
+    [line] = refusal(dry_run(clone, "--config", "recipes={quick: {epochs: 0, lr: 1e-2, clip_norm: null}}"))
+    assert line == "--config: recipes.quick.epochs: must be above 0 (got 0)"
+
+
 def test_no_config_file_is_reported_in_one_line(own_clone, dry_run):
     (own_clone / "config.yaml").unlink()
     (line,) = refusal(dry_run(own_clone))

@@ -38,8 +38,9 @@ def read_configuration():
     if workflow.config_settings.config or not sources:
         sources.append("--config")
     overrides_from = "the module's config" if IS_MODULE else " or ".join(sources)
-    checked = load_config("config.yaml" if own else str(ROOT / "config.yaml"), config, overrides_from)
-    jobs = Jobs(checked, ROOT, Path(PREFIX))
+    file = "config.yaml" if own else str(ROOT / "config.yaml")
+    command_line = {} if IS_MODULE else workflow.config_settings.config
+    jobs = Jobs(load_config(file, config, overrides_from, command_line), ROOT, Path(PREFIX))
     jobs.check_data()
     return jobs
 

@@ -1,6 +1,8 @@
 """Read config.yaml with defaults and overrides, and report all its mistakes at once."""
 
 from collections.abc import Iterator, Mapping
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,17 @@ from deepnets.config.schema import AnyDataset, AnyModel, Config, Entry, experime
 from deepnets.config.validation import EntryKey, ValidEntries, check_across
 from deepnets.config.yaml_reader import merge
 from deepnets.utils.errors import UserError
+from deepnets.utils.text import shortened
+
+MAX_EXPERIMENTS = 10_000  # Snakemake takes about a minute and 1 GB to plan them
+_MAX_MISTAKES = 100  # shown; nobody corrects more at once
 
 
 def load_config(
-    path: str | Path = "config.yaml", overrides: Mapping | None = None, overrides_from: str = "--config"
+    path: str | Path = "config.yaml",
+    overrides: Mapping | None = None,
+    overrides_from: str = "--config",
+    command_line: Mapping | None = None,
 ) -> Config:
     """Read and check a configuration.
 
@@ -25,20 +34,39 @@ def load_config(
         path: the YAML file.
         overrides: the values of Snakemake's --config and --configfile; they are merged into the file's at every level.
         overrides_from: how messages name the source of the overrides.
+        command_line: those of `overrides` that come from --config: in these, Snakemake makes every nested value text.
 
     Raises:
-        UserError: with all problems, a line each: file, key path, what is wrong, the value, and what to do.
+        UserError: with all problems, a line each (the first 100): file, key path, what is wrong, the value, what to do.
     """
     file = yaml_reader.read(path)
     overrides = yaml_reader.with_text_keys(overrides or {})
     document = merge(file.content, overrides)
+    _read_unfit_text(document, yaml_reader.with_text_keys(command_line or {}))
     lines = [f"{path}: {line}" for line in file.duplicate_keys]
     for problem in _problems(document):
         source = overrides_from if _is_overridden(problem.path, file.content, overrides) else path
         lines.append(f"{source}: {problem}")
     if lines:
-        raise UserError("\n".join(lines))
+        raise UserError(shortened(lines, _MAX_MISTAKES))
     return Config.model_validate(document)
+
+
+def _read_unfit_text(document: dict, command_line: Any) -> None:
+    """Read text of the command line as YAML would, in place, where it does not fit its key.
+
+    Snakemake drops the quotes, so text stays text wherever its key takes text.
+    """
+    try:
+        Config.model_validate(document)
+    except ValidationError as error:
+        for path, _ in explain(error, json_schema()):
+            try:
+                text, parent = reduce(getitem, path, command_line), reduce(getitem, path[:-1], document)
+            except (KeyError, IndexError, TypeError):  # the problem is elsewhere
+                continue
+            if isinstance(text, str):
+                parent[path[-1]] = yaml_reader.read_scalar(text)
 
 
 def _problems(document: dict) -> Iterator[Problem]:
@@ -50,6 +78,7 @@ def _problems(document: dict) -> Iterator[Problem]:
     datasets, models = _valid(AnyDataset, document.get("datasets")), _valid(AnyModel, document.get("models"))
     recipes = _valid(Recipe, document.get("recipes"))
     experiments: dict[EntryKey, list[Experiment]] = {}
+    total = 0
     for key, entry, set_is_valid in _valid_entries(document.get("studies")):
         recipe = None
         if set_is_valid and entry.recipe in recipes:
@@ -58,6 +87,10 @@ def _problems(document: dict) -> Iterator[Problem]:
             except ValidationError as error:
                 path: KeyPath = ("studies", *key, "set")
                 yield from (Problem(path, str(detail["ctx"]["error"])) for detail in error.errors())
+        total += len(entry.datasets) * len(entry.models) * len(entry.seeds)
+        if total > MAX_EXPERIMENTS:
+            yield Problem(("studies", *key), f"more than {MAX_EXPERIMENTS:,} experiments in all studies; list fewer")
+            break
         experiments[key] = list(experiments_of(entry, datasets, models, recipe))
     yield from check_across(document, ValidEntries(datasets, models, experiments))
 

@@ -1,13 +1,15 @@
 """A recipe of config.yaml: the settings of one training run, their defaults, units and effects."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from deepnets.config import optimizers
 from deepnets.config.optimizers import OPTIMIZERS
 from deepnets.utils.option_types import (
+    MAX_IMAGE_SIZE,
+    AcceptExponent,
     Flag,
     NonNegativeInt,
     NonNegativeNumber,
@@ -23,12 +25,22 @@ if TYPE_CHECKING:
 else:
     OptimizerName = Literal[tuple(OPTIMIZERS)]
 
+# Upper bounds, each far above what anyone trains with: beyond them is a typing mistake.
+_MAX_EPOCHS = 100_000  # history.csv has a row for each, and learning_curves a point
+_MAX_BATCH = 65_536  # twice the largest batch that image networks were trained with without loss (You et al. 2017)
+_MAX_LR = 100  # lr and weight decay; one step of such a size leaves nothing of the weights
+_MAX_ALPHA = 100  # Beta(100, 100) is nearly constant, at a half; Beta(1e308, 1e308) overflows
+
+# Far above the norm of the gradients of a network that learns.
+_Norm = Annotated[float, Field(strict=True, gt=0, le=1_000_000, allow_inf_nan=False), AcceptExponent]
+
 
 class Augment(StrictModel):
     """Random changes to the training images, drawn for every image in every epoch; 0 or false switches one off."""
 
     crop_padding: NonNegativeInt = Field(
         0,
+        le=MAX_IMAGE_SIZE,
         description="Width in pixels of a black frame; the image is cropped at random from the framed image, so it"
         " shifts by at most this number of pixels.",
     )
@@ -41,13 +53,19 @@ class Augment(StrictModel):
         0.0, ge=0, lt=1, description="Largest shift as a fraction of the image size, in each direction."
     )
     shear: Number = Field(0.0, ge=0, lt=90, description="Largest shear in degrees, to either side.")
-    cutout: NonNegativeInt = Field(0, description="Side in pixels of a square that is blanked at a random position.")
+    cutout: NonNegativeInt = Field(
+        0, le=MAX_IMAGE_SIZE, description="Side in pixels of a square that is blanked at a random position."
+    )
     random_erasing: Probability = Field(0.0, description="Probability that a box of random size is blanked.")
     mixup: NonNegativeNumber = Field(
-        0.0, description="Alpha of mixup, the blending of two images and their labels; 0.2 is mild, 1 is strong."
+        0.0,
+        le=_MAX_ALPHA,
+        description="Alpha of mixup, the blending of two images and their labels; 0.2 is mild, 1 is strong.",
     )
     cutmix: NonNegativeNumber = Field(
-        0.0, description="Alpha of CutMix, a box pasted from another image; with mixup, each batch gets one of the two."
+        0.0,
+        le=_MAX_ALPHA,
+        description="Alpha of CutMix, a box pasted from another image; with mixup, each batch gets one of the two.",
     )
 
 
@@ -61,20 +79,23 @@ class ProgressiveResizing(StrictModel):
 class RecipeValues(StrictModel):
     """Recipe values, each checked by itself. `set:` holds some of them; the others come from the recipe."""
 
-    epochs: PositiveInt = Field(8, description="Passes over the training images; the schedule ends with the last one.")
+    epochs: PositiveInt = Field(
+        8, le=_MAX_EPOCHS, description="Passes over the training images; the schedule ends with the last one."
+    )
     batch_size: PositiveInt = Field(
-        128, description="Images per optimizer step; more is steadier but makes fewer steps."
+        128, le=_MAX_BATCH, description="Images per optimizer step; more is steadier but makes fewer steps."
     )
     accumulation: PositiveInt = Field(
         1,
+        le=_MAX_BATCH // 2,
         description="Number of micro-batches in which a batch is computed: less memory, the same steps, but batch"
         " normalisation over each micro-batch alone. Must divide batch_size.",
     )
     optimizer: OptimizerName = Field("sgd", description=optimizers.DESCRIPTION)
-    lr: PositiveNumber = Field(0.05, description="Highest learning rate of the schedule.")
+    lr: PositiveNumber = Field(0.05, le=_MAX_LR, description="Highest learning rate of the schedule.")
     momentum: Number = Field(0.9, ge=0, lt=1, description="Momentum of sgd; adamw keeps its own betas.")
     weight_decay: NonNegativeNumber = Field(
-        5e-4, description="Weight decay, not applied to normalisation layers and biases."
+        5e-4, le=_MAX_LR, description="Weight decay, not applied to normalisation layers and biases."
     )
     schedule: Literal["one_cycle", "cosine", "linear"] = Field(
         "one_cycle", description="Shape of the learning rate over the steps, after the warm-up; all end at zero."
@@ -83,7 +104,7 @@ class RecipeValues(StrictModel):
     label_smoothing: Number = Field(
         0.0, ge=0, lt=1, description="Fraction of the target that is spread evenly over all classes."
     )
-    clip_norm: PositiveNumber | None = Field(
+    clip_norm: _Norm | None = Field(
         None, description="Gradients with a larger norm are scaled down to this norm; null never scales."
     )
     weight_averaging: Literal["none", "ema", "swa"] = Field(

@@ -1,5 +1,7 @@
 """Read YAML text into plain mappings; what they mean is checked elsewhere."""
 
+import itertools
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -7,6 +9,11 @@ from typing import Any, NamedTuple
 import yaml
 
 from deepnets.utils.errors import UserError
+
+# A configuration of a thousand recipes has less. The limits keep a file that is no configuration from taking minutes.
+_MAX_BYTES = 256 * 1024
+_MAX_VALUES = 100_000  # keys and values, those of an alias (*name) counted wherever it stands
+_MAX_DIGITS = 1000  # Python refuses to print numbers of more than 4300
 
 
 class ConfigFile(NamedTuple):
@@ -20,9 +27,16 @@ def read(path: str | Path) -> ConfigFile:
     """Read a YAML mapping.
 
     Raises:
-        UserError: the file is missing, unreadable, empty, not a mapping, or not YAML (with the line).
+        UserError: the file is missing, unreadable, too large, empty, not a mapping, or not YAML (with the line).
     """
     try:
+        if not Path(path).is_file() and Path(path).exists():
+            raise UserError(f"{path}: not a file; put a configuration there")
+        if (size := os.path.getsize(path)) > _MAX_BYTES:
+            raise UserError(
+                f"{path}: too large for a configuration ({size / 1e6:.1f} MB; at most {_MAX_BYTES // 1024} KB are read)"
+                "; is it another file?"
+            )
         text = Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise UserError(
@@ -43,7 +57,15 @@ def read(path: str | Path) -> ConfigFile:
 def _parse(text: str, path: str | Path) -> tuple[Any, list[str]]:
     try:
         loader = _Loader(text)
-        return loader.get_single_data(), loader.duplicate_keys
+        node = loader.get_single_node()
+        if node is None:
+            return None, []
+        if _count_values(node, {}) > _MAX_VALUES:
+            raise UserError(
+                f"{path}: more than {_MAX_VALUES:,} keys and values, or an anchor (&name) that contains itself; an"
+                " alias (*name) counts as all that it stands for; write less"
+            )
+        return loader.construct_document(node), loader.duplicate_keys
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
@@ -55,9 +77,36 @@ def _parse(text: str, path: str | Path) -> tuple[Any, list[str]]:
             f"{path}: line {line}: broken YAML: it contains the control character U+{error.character:04X}"
         ) from None
     except RecursionError:
-        raise UserError(f"{path}: an anchor (&name) contains itself, or lists are nested too deeply") from None
-    except ValueError as error:  # an impossible date, or a number of thousands of digits
+        raise UserError(f"{path}: lists or keys are nested too deeply") from None
+    except (ValueError, OverflowError) as error:  # an impossible date
         raise UserError(f"{path}: a value cannot be read ({error}); put it in quotes if it is text") from None
+
+
+def _count_values(node: yaml.Node, counts: dict[yaml.Node, int]) -> int:
+    """Count a node with all below it; what several aliases share is counted for each, but visited once.
+
+    Raises:
+        MarkedYAMLError: a value that no option can take and no message can show.
+    """
+    if node in counts:
+        return counts[node]
+    if isinstance(node, yaml.ScalarNode):
+        _check_scalar(node)
+        return 1
+    counts[node] = _MAX_VALUES + 1  # until it is counted: a node that contains itself has no end
+    children = itertools.chain(*node.value) if isinstance(node, yaml.MappingNode) else node.value
+    counts[node] = 1 + sum(_count_values(child, counts) for child in children)
+    return counts[node]
+
+
+def _check_scalar(node: yaml.ScalarNode) -> None:
+    if node.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float") and len(node.value) > _MAX_DIGITS:
+        problem = f"a number of {len(node.value):,} characters"
+    elif hidden := next((each for each in node.value if each == "\0" or "\ud800" <= each <= "\udfff"), None):
+        problem = f"the character U+{ord(hidden):04X}, which is not text"
+    else:
+        return
+    raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
 
 
 class _Loader(yaml.SafeLoader):
@@ -87,6 +136,18 @@ class _Loader(yaml.SafeLoader):
             if key.tag != "tag:yaml.org,2002:merge":
                 key.tag = "tag:yaml.org,2002:str"
         return node
+
+
+def read_scalar(text: str) -> Any:
+    """Return the number, flag or null that text without quotes is in YAML; other text as it is."""
+    loader = yaml.SafeLoader("")
+    tag = loader.resolve(yaml.ScalarNode, text, (True, False))
+    if tag.rpartition(":")[2] not in ("int", "float", "bool", "null") or len(text) > _MAX_DIGITS:
+        return text
+    try:
+        return loader.construct_object(yaml.ScalarNode(tag, text))
+    except (ValueError, OverflowError):
+        return text
 
 
 def with_text_keys(value: Any) -> Any:

@@ -1,6 +1,8 @@
 """The types of the options in config.yaml: numbers, flags and the base class of all tables."""
 
+import math
 import re
+import sys
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -9,21 +11,26 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 _EXPONENT_NUMBER = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
 
-def _exponent_string_to_float(value: Any) -> Any:
+def _as_float(value: Any) -> Any:
     if isinstance(value, str) and _EXPONENT_NUMBER.fullmatch(value.strip()):
-        return float(value)
-    return value
+        value = float(value)
+    if type(value) is int and abs(value) > sys.float_info.max:  # pydantic would not call it a number
+        return math.inf if value > 0 else -math.inf
+    return 0.0 if value == 0 and isinstance(value, float) else value  # -0.0 is no other value, and no reason to retrain
 
 
-_AcceptExponent = BeforeValidator(_exponent_string_to_float)
+AcceptExponent = BeforeValidator(_as_float)
 
-# The bounds come before the validator: after it, pydantic would leave them out of the JSON schema.
-Number = Annotated[float, Field(strict=True), _AcceptExponent]
-PositiveNumber = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False), _AcceptExponent]
-NonNegativeNumber = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False), _AcceptExponent]
-Probability = Annotated[float, Field(strict=True, ge=0, le=1), _AcceptExponent]
+# The bounds come before the validator: after it, pydantic would leave them out of the JSON schema. Each option has its
+# own upper bound: pydantic would ignore it if the type had one, too.
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False), AcceptExponent]
+PositiveNumber = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False), AcceptExponent]
+NonNegativeNumber = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False), AcceptExponent]
+Probability = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False), AcceptExponent]
 PositiveInt = Annotated[int, Field(gt=0, strict=True)]
 NonNegativeInt = Annotated[int, Field(ge=0, strict=True)]
+# In pixels. A larger number is most likely a typing mistake, and would fill the disk with arrays.
+MAX_IMAGE_SIZE = 4096
 Flag = Annotated[bool, Field(strict=True)]
 
 

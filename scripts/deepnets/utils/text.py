@@ -22,10 +22,10 @@ def one_line(text: str) -> str:
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
-def shortened(problems: list[str]) -> str:
-    """Return problems as one message: the first 20, a line each, and how many more. The job's log file gets all."""
-    rest = len(problems) - _MAX_LINES
+def shortened(problems: list[str], most: int = _MAX_LINES) -> str:
+    """Return problems as one message: the first `most`, a line each, and how many more. The job's log file gets all."""
+    rest = len(problems) - most
     if rest <= 0:
         return "\n".join(problems)
     where = "; the log file has them all" if log_to_file_only("\n".join(problems)) else ""
-    return "\n".join([*problems[:_MAX_LINES], f"... and {rest} more{where}."])
+    return "\n".join([*problems[:most], f"... and {rest} more{where}."])

@@ -19,14 +19,12 @@ from pydantic import Field, field_validator
 
 from deepnets.data.search_paths import is_secure
 from deepnets.utils.errors import UserError
-from deepnets.utils.option_types import Flag, StrictModel
+from deepnets.utils.option_types import MAX_IMAGE_SIZE, Flag, StrictModel
 from deepnets.utils.text import nearest
 
 MAX_DOWNLOAD_GB = 20  # 10^9 bytes of one file; a server that sends without end must not fill the disk
 
-# In pixels. A larger number is most likely a typing mistake, and would fill the disk with arrays.
-ImageSide = Annotated[int, Field(gt=0, le=4096, strict=True)]
-
+ImageSide = Annotated[int, Field(gt=0, le=MAX_IMAGE_SIZE, strict=True)]  # in pixels
 Gigabytes = Annotated[int, Field(gt=0, le=1_000_000, strict=True)]
 
 

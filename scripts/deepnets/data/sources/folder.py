@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from deepnets.data.image_source import DecodeTask, ImageSource
     from deepnets.data.raw_files import Raw
 
+_MAX_CLASSES = 10_000  # metrics.json holds the confusion matrix: of as many classes, 100 million counts
 _BLOCK_BYTES = 2**25  # of an archive's members that are in memory for one process
 
 
@@ -37,7 +38,9 @@ class Options(DatasetOptions):
         " if there is a validation split, val/<class>/*;"
         " a relative path is looked up from the working directory, then in the folder DEEPNETS_MIRROR.",
     )
-    classes: Annotated[int, Field(ge=2, strict=True)] = Field(description="Number of classes (folders below train).")
+    classes: Annotated[int, Field(ge=2, le=_MAX_CLASSES, strict=True)] = Field(
+        description="Number of classes (folders below train)."
+    )
     size: ImageSide = Field(description="Side of the prepared images in pixels.")
     sha256: str | None = Field(
         default=None,
