@@ -9,7 +9,7 @@ from collections.abc import Callable
 from deepnets.utils.errors import UserError
 from deepnets.utils.failures import is_out_of_memory
 from deepnets.utils.logging import LOG
-from deepnets.utils.machine import name_user
+from deepnets.utils.machine import address_space_mb, name_user
 
 USER_ERROR_EXIT_CODE = 2
 INTERNAL_ERROR_EXIT_CODE = 1
@@ -58,7 +58,9 @@ def _user_message(error: Exception) -> str | None:
     if isinstance(error, UserError):
         return str(error)
     if is_out_of_memory(error):
-        return "out of memory; run fewer jobs at a time (a smaller --cores)."
+        limit = address_space_mb()
+        or_raise = f", or raise the limit of {limit} MB (ulimit -v)" if limit is not None else ""
+        return f"out of memory; run fewer jobs at a time (a smaller --cores){or_raise}."
     if isinstance(error, OSError) and error.errno in _FULL_DISK:
         return f"{error.filename or 'a file'}: {error.strerror}; free some disk space."
     if isinstance(error, OSError) and error.errno in _FORBIDDEN:

@@ -72,10 +72,14 @@ def usable_memory_mb() -> int | None:
         return None
     values = [*_cgroup_values("memory", "memory.max"), *_cgroup_values("memory", "memory.limit_in_bytes")]
     limits += [int(value) for value in values if value.isdecimal()]
-    address_space = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if address_space != resource.RLIM_INFINITY:
-        limits.append(address_space)
-    return min(limits) // 10**6
+    memory, address_space = min(limits) // 10**6, address_space_mb()
+    return memory if address_space is None else min(memory, address_space)
+
+
+def address_space_mb() -> int | None:
+    """Return the limit of `ulimit -v` in MB (10^6 bytes); None if there is no limit."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if limit == resource.RLIM_INFINITY else limit // 10**6
 
 
 def _cgroup_values(controller: str, file: str) -> Iterator[str]:
