@@ -88,7 +88,7 @@ def _cgroup_values(controller: str, file: str) -> Iterator[str]:
     Version 2 has one tree of groups; version 1 has one for each controller. In a container the groups' paths may be
     those outside of it; then the root of the tree, which is the container's own group, is the one that is there.
     """
-    with contextlib.suppress(OSError, ValueError):  # there are none, or they are listed in another way
+    with contextlib.suppress(OSError, ValueError):  # no control groups, or another list of them
         for line in CGROUP.read_text(encoding="utf-8").splitlines():
             _number, controllers, path = line.split(":", 2)
             if controllers and controller not in controllers.split(","):
