@@ -34,7 +34,7 @@ export UV_HTTP_TIMEOUT ?= 300
 # Where there is no home folder that can be written (a container's user without an account), Snakemake keeps its files here.
 ifneq ($(shell test -d "$$HOME" && test -w "$$HOME" && echo yes),yes)
 export HOME := $(CURDIR)/.snakemake/home
-$(shell mkdir -p '$(CURDIR)/.snakemake/home')
+$(shell mkdir -p .snakemake/home)
 endif
 
 # make takes any variable, so that `make report cores=2` would silently run on CORES.

@@ -3,7 +3,6 @@
 python scripts/evaluate.py digits/resnet50/quick/seed0
 """
 
-from deepnets.evaluation.evaluate import evaluate_experiment
 from deepnets.planning.job_files import job_parser, load_job
 from deepnets.utils import paths
 from deepnets.utils.command_line import run
@@ -14,6 +13,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
     parser.add_argument("--gpus", type=int, default=1, help="1: on a GPU; 0: on the CPU (default: 1, if there is one)")
     args = parser.parse_args(argv)
+    from deepnets.evaluation.evaluate import evaluate_experiment  # loads torch: here, an error is one line
+
     job, names = load_job("evaluate", args)
     data, summary, folder = (
         args.root / path.format(**names) for path in (paths.DATASET_INFO, paths.SUMMARY_JSON, paths.EXPERIMENT)

@@ -3,7 +3,6 @@
 python scripts/summarize.py digits/resnet50
 """
 
-from deepnets.evaluation.network_summary import write_summary
 from deepnets.planning.job_files import job_parser, load_job
 from deepnets.utils import paths
 from deepnets.utils.command_line import run
@@ -12,6 +11,8 @@ from deepnets.utils.logging import log_to
 
 def main(argv: list[str] | None = None) -> None:
     args = job_parser(__doc__, "summarize").parse_args(argv)
+    from deepnets.evaluation.network_summary import write_summary  # loads torch: here, an error is one line
+
     log_to(args.log)
     job, names = load_job("summarize", args)
     json_file, text_file = (args.root / path.format(**names) for path in (paths.SUMMARY_JSON, paths.SUMMARY_TEXT))

@@ -10,7 +10,6 @@ import sys
 
 from deepnets.planning.job_files import job_parser, load_job
 from deepnets.planning.study_time import StudyTime
-from deepnets.training.experiment import train_experiment
 from deepnets.utils import paths
 from deepnets.utils.command_line import run
 
@@ -26,6 +25,8 @@ def main(argv: list[str] | None = None) -> None:
         "--parent", type=int, help="process id of the process that started this one: save and stop when it has ended"
     )
     args = parser.parse_args(argv)
+    from deepnets.training.experiment import train_experiment  # loads torch: here, an error is one line
+
     job, names = load_job("train", args)
     folder = paths.EXPERIMENT.format(**names)
     train_experiment(

@@ -1,10 +1,15 @@
 """How a script ends: plain lines for what the user can fix, a traceback for an internal error."""
 
 import errno
+import os
+import resource
+import subprocess
+import sys
 
 import pytest
 import torch
 
+from deepnets.utils import machine
 from deepnets.utils.command_line import argument_parser, run
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import write_text
@@ -68,12 +73,33 @@ def test_disk_that_is_full_in_the_middle_of_a_write_is_a_line_that_names_the_fil
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4000 bytes."),
         RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB."),
         OSError(errno.ENOMEM, "Cannot allocate memory"),
+        ImportError("libtorch_cpu.so: failed to map segment from shared object"),
     ],
 )
 def test_out_of_memory_is_a_line_that_says_what_to_do(caplog, error):
     assert end(error) == 2
     assert caplog.messages == ["error: out of memory; run fewer jobs at a time (a smaller --cores).", RUN_AGAIN]
     assert caplog.records[0].exc_info is None
+
+
+def test_a_limit_of_the_address_space_is_named(caplog, monkeypatch):
+    monkeypatch.setattr(machine.resource, "getrlimit", lambda _which: (2 * 10**9, 4 * 10**9))
+    end(MemoryError())
+    assert "(a smaller --cores), or raise the limit of 2000 MB (ulimit -v)." in caplog.messages[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", ["train", "evaluate", "summarize"])
+def test_torch_that_does_not_fit_into_memory_is_a_line(root, script):
+    done = subprocess.run(
+        [sys.executable, str(root / f"scripts/{script}.py"), "digits/resnet50/quick/seed0"],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (10**9, 10**9)),
+        env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert "error: out of memory; run fewer jobs at a time" in done.stderr
 
 
 def test_torchs_own_words_are_recognised_as_out_of_memory(caplog):

@@ -241,6 +241,18 @@ def test_study_with_a_quote_in_its_name_reaches_snakemake_as_it_is(make):
 
 
 @needs_make
+@pytest.mark.parametrize(("home", "given"), [(None, True), ("/nonexistent", True), (".", False)])
+def test_make_gives_a_home_to_whom_has_none(root, tmp_path, home, given):
+    shutil.copy(root / "Makefile", tmp_path)
+    environment = {name: value for name, value in os.environ.items() if name != "HOME"}
+    environment |= {} if home is None else {"HOME": home}
+    command = ["make", "--silent", "--eval", "home: ; @echo $$HOME", "home"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == (f"{tmp_path}/.snakemake/home" if given else ".")
+    assert (tmp_path / ".snakemake/home").is_dir() == given
+
+
+@needs_make
 def test_report_uses_the_environment_and_ignores_pythonpath(make):
     make("report", PYTHONPATH="/elsewhere")
     (make.folder / ".venv/bin/python").write_text('#!/bin/sh\necho "path=$PYTHONPATH" >> "$CALLS"\n')

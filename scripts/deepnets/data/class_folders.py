@@ -26,16 +26,8 @@ _VALIDATION_FOLDERS = ("val", "valid", VALIDATION)  # in lower case
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # Unicode categories: control characters, undecodable bytes, line ends
 _END_BYTES = 2**16  # of an archive's start and end
 # What desktops and network drives leave among images, in lower case; also whatever starts with a dot.
-_LEFT_BY_DESKTOPS = {
-    "thumbs.db",
-    "ehthumbs.db",
-    "desktop.ini",
-    "picasa.ini",
-    "__macosx",
-    "@eadir",
-    "icon\r",
-    "$recycle.bin",
-}
+_DESKTOP_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", "picasa.ini", "icon\r")
+_DESKTOP_FOLDERS = ("__macosx", "@eadir", "$recycle.bin")
 _STREAMS = (":zone.identifier", "thumbs.db:encryptable")  # of Windows, as other systems copy them
 
 

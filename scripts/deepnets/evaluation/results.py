@@ -114,8 +114,8 @@ class Result:
             )
         if self.differences:
             found.append(
-                f"interrupted and continued under other conditions ({'; '.join(self.differences)}): trained again in"
-                " one run, it gives slightly different numbers"
+                f"interrupted and continued under other conditions ({'; '.join(self.differences)}): a training"
+                " run without interruption gives slightly different numbers"
             )
         return found
 

@@ -11,7 +11,7 @@ from deepnets.utils.errors import UserError
 from deepnets.utils.failures import is_out_of_memory
 from deepnets.utils.files import FULL_DISK
 from deepnets.utils.logging import LOG
-from deepnets.utils.machine import name_user
+from deepnets.utils.machine import address_space_mb, name_user
 
 USER_ERROR_EXIT_CODE = 2
 INTERNAL_ERROR_EXIT_CODE = 1
@@ -59,7 +59,9 @@ def _user_message(error: Exception) -> str | None:
     if isinstance(error, UserError):
         return str(error)
     if is_out_of_memory(error):
-        return "out of memory; run fewer jobs at a time (a smaller --cores)."
+        limit = address_space_mb()
+        or_raise = f", or raise the limit of {limit} MB (ulimit -v)" if limit is not None else ""
+        return f"out of memory; run fewer jobs at a time (a smaller --cores){or_raise}."
     if isinstance(error, OSError) and error.errno in FULL_DISK:
         # The project's own files have names (`error_names`); what a library writes without one is temporary.
         where = error.filename or f"a temporary file, in {tempfile.gettempdir()} or /dev/shm"

@@ -2,7 +2,8 @@
 
 import re
 
-_OUT_OF_MEMORY = re.compile("(cannot|can't) allocate memory|out of memory", re.IGNORECASE)
+# The third is the dynamic linker's, which maps libraries of torch: `ulimit -v` may be smaller than they are.
+_OUT_OF_MEMORY = re.compile("(cannot|can't) allocate memory|out of memory|failed to map segment", re.IGNORECASE)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -12,7 +13,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     their text.
     """
     return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError | OSError) and _OUT_OF_MEMORY.search(str(error)) is not None
+        isinstance(error, RuntimeError | OSError | ImportError) and _OUT_OF_MEMORY.search(str(error)) is not None
     )
 
 

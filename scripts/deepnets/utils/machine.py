@@ -72,10 +72,14 @@ def usable_memory_mb() -> int | None:
         return None
     values = [*_cgroup_values("memory", "memory.max"), *_cgroup_values("memory", "memory.limit_in_bytes")]
     limits += [int(value) for value in values if value.isdecimal()]
-    address_space = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if address_space != resource.RLIM_INFINITY:
-        limits.append(address_space)
-    return min(limits) // 10**6
+    memory, address_space = min(limits) // 10**6, address_space_mb()
+    return memory if address_space is None else min(memory, address_space)
+
+
+def address_space_mb() -> int | None:
+    """Return the limit of `ulimit -v` in MB (10^6 bytes); None if there is no limit."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if limit == resource.RLIM_INFINITY else limit // 10**6
 
 
 def process_exists(number: int) -> bool:
@@ -95,7 +99,7 @@ def _cgroup_values(controller: str, file: str) -> Iterator[str]:
     Version 2 has one tree of groups; version 1 has one for each controller. In a container the groups' paths may be
     those outside of it; then the root of the tree, which is the container's own group, is the one that is there.
     """
-    with contextlib.suppress(OSError, ValueError):  # there are none, or they are listed in another way
+    with contextlib.suppress(OSError, ValueError):  # no control groups, or another list of them
         for line in CGROUP.read_text(encoding="utf-8").splitlines():
             _number, controllers, path = line.split(":", 2)
             if controllers and controller not in controllers.split(","):
