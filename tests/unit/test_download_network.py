@@ -199,7 +199,7 @@ def test_expired_certificate_leads_to_the_date():
 
 
 @pytest.mark.parametrize("exists", [False, True], ids=["missing", "no certificates in it"])
-def test_ca_bundle_that_is_none_is_named(server, tmp_path, monkeypatch, exists):
+def test_ca_bundle_without_certificates_is_named(server, tmp_path, monkeypatch, exists):
     bundle = tmp_path / "ca.pem"
     if exists:
         bundle.write_text("junk")

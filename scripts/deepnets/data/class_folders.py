@@ -187,7 +187,7 @@ def list_classes(shown_as: str, names: list[str]) -> list[str]:
         names: as for `read_layout`; names of files may be left out.
 
     Raises:
-        UserError: there is none.
+        UserError: no class folder was found.
     """
     paths = [(PurePosixPath(name), name.endswith("/")) for name in names]
     paths = [(path, is_folder) for path, is_folder in paths if path.parts and not any(map(_is_ignored, path.parts))]

@@ -59,7 +59,7 @@ def _members(path: Path, shown_as: str, encoding: str | None) -> list[str] | Non
 
 
 def _has_many_members(path: Path) -> bool:
-    """Whether a zip has so many members that its list is not read in a second: 65,535 or more."""
+    """Whether a zip has 65,535 members or more; their list takes longer than a second."""
     with open(path, "rb") as file:
         file.seek(max(0, path.stat().st_size - _END_OF_ZIP.size - _MANY))  # the record may have a comment behind it
         end = file.read()
