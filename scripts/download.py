@@ -7,7 +7,7 @@ without internet, the environment variable DEEPNETS_MIRROR names a folder that h
 """
 
 from deepnets.data.download import download
-from deepnets.planning.job_files import job_parser, load_job
+from deepnets.planning.job_files import job_parser, load_job, load_working_config
 from deepnets.utils import paths
 from deepnets.utils.command_line import run
 from deepnets.utils.logging import log_to
@@ -16,11 +16,16 @@ from deepnets.utils.logging import log_to
 def main(argv: list[str] | None = None) -> None:
     parser = job_parser(__doc__, "download")
     parser.add_argument("--mirror", help="folder or https:// address that has the files")
+    parser.add_argument("--path", help="the dataset's own folder or archive, wherever it is now")
     args = parser.parse_args(argv)
     log_to(args.log)
     job, names = load_job("download", args)
     output = args.root / paths.RAW_MANIFEST.format(**names)
-    download(names["dataset"], job["spec"], args.mirror, output, job["state"])
+    mirror, path = args.mirror, args.path
+    if args.job is None:  # by hand
+        options = load_working_config().datasets[names["dataset"]]
+        mirror, path = mirror or options.mirror, path or options.own_path
+    download(names["dataset"], job["spec"], mirror, output, job["state"], path)
 
 
 if __name__ == "__main__":

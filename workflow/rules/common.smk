@@ -120,7 +120,8 @@ def params_of(stage):
     }
 
 
-def mirror_option(wildcards, output):
-    """Param function: where else to look for raw files; no part of the result, and never recorded."""
-    mirror = CONFIG.datasets[wildcards.dataset].mirror
-    return ["--mirror", mirror] if mirror else []
+def location_options(wildcards, output):
+    """Param function: where to look for raw files; no part of the result, and never recorded."""
+    dataset = CONFIG.datasets[wildcards.dataset]
+    places = {"--mirror": dataset.mirror, "--path": dataset.own_path}
+    return [word for option, place in places.items() if place for word in (option, place)]

@@ -18,12 +18,12 @@ rule download:
         runtime=120,
     params:
         **params_of("download"),
-        mirror=mirror_option,
+        location=location_options,
     message:
         "Download {wildcards.dataset}"
     shell:
         "exec {params.script:q} {wildcards.dataset}"
-        " --job {params.job_file} {params.root:q} {params.mirror:q} --log {log:q}"
+        " --job {params.job_file} {params.root:q} {params.location:q} --log {log:q}"
 
 
 rule prepare:

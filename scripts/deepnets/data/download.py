@@ -25,7 +25,14 @@ TIMEOUT_SECONDS = (10, 60)  # to connect, to wait for the next bytes
 _CHUNK = 2**20  # bytes
 
 
-def download(dataset: str, spec: dict, mirror: str | None, output: str | Path, state: str | None = None) -> None:
+def download(
+    dataset: str,
+    spec: dict,
+    mirror: str | None,
+    output: str | Path,
+    state: str | None = None,
+    path: str | None = None,
+) -> None:
     """Put the raw files of a dataset into raw/ next to `output`, then write `output` (raw.json).
 
     Args:
@@ -34,6 +41,7 @@ def download(dataset: str, spec: dict, mirror: str | None, output: str | Path, s
         mirror: folder or https:// address that has the files.
         output: path of raw.json.
         state: `local_state()` of its options, which raw.json keeps.
+        path: the user's folder or archive, where `spec` has only its name.
 
     Raises:
         UserError: a file cannot be found or is not what it should be; there is no raw.json then.
@@ -42,9 +50,11 @@ def download(dataset: str, spec: dict, mirror: str | None, output: str | Path, s
     folder = output.with_name(RAW)
     remove_leftovers(folder)
     output.unlink(missing_ok=True)  # an old list must not describe new files
-    listed = source(spec["source"]).download(spec, dataset, mirror, folder)
+    found_by = spec if path is None else {**spec, "path": path}
+    listed = source(spec["source"]).download(found_by, dataset, mirror, folder)
     with record_checksums("download", output):
-        write_json(output, {**listed, "state": state})
+        # First what planning compares: it reads no long list of files.
+        write_json(output, {"spec": spec, "state": state, **listed})
 
 
 def fetch(file: RawFile, folder: Path, dataset: str, mirror: str | None = None) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -58,12 +59,18 @@ class Options(DatasetOptions):
         return None if "://" in (self.mirror or "") else self.path
 
     @property
+    def own_path(self) -> str | None:
+        return None if self.sha256 is None else self.path
+
+    @property
     def decodes_files(self) -> bool:
         return True
 
     def raw_spec(self) -> dict:
-        spec = {"source": self.source, "path": self.path}
-        return spec if self.sha256 is None else {**spec, "sha256": self.sha256}
+        """Identify the raw files: an archive by its name and SHA-256, wherever it lies, and all else by its path."""
+        if self.sha256 is not None:
+            return {"source": self.source, "path": PurePosixPath(self.path).name, "sha256": self.sha256}
+        return {"source": self.source, "path": _shortest(self.path)}
 
     def local_state(self, dataset: str) -> str | None:
         """Digest of a folder's or an archive's state; None where `sha256` pins the content or nothing can be read.
@@ -80,6 +87,13 @@ class Options(DatasetOptions):
 
     def prepared_spec(self) -> dict:
         return {**super().prepared_spec(), "classes": self.classes}
+
+
+def _shortest(path: str) -> str:
+    """Return the one way to write a path: from the working directory where it lies below that, without `.` and `..`."""
+    full = os.path.normpath(os.path.expanduser(path))
+    inside = os.path.relpath(full) if os.path.isabs(full) else full
+    return full if inside == ".." or inside.startswith(f"..{os.sep}") else inside
 
 
 def download(raw_spec: dict, dataset: str, mirror: str | None, folder: Path) -> dict:
