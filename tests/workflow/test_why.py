@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deepnets.planning.staleness import differences
+from deepnets.planning.differences import differences
 
 GENTLE = "results/shapes/small/gentle/seed0"
 

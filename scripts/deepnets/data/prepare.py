@@ -19,6 +19,7 @@ from deepnets.utils.errors import UserError
 from deepnets.utils.files import canonical_json, flush, remove_leftovers, sha256_file, sha256_text, write_json
 from deepnets.utils.logging import LOG
 from deepnets.utils.paths import IMAGES, LABELS, SPLITS
+from deepnets.utils.specs import check_made_by
 
 SCHEMA_VERSION = 1
 
@@ -39,9 +40,11 @@ def prepare(
         code: JSON-able, identifies the code; images that other code decoded are decoded again.
 
     Raises:
-        UserError: the raw files are missing, damaged or not what `spec` promises. No file has its final name then.
+        UserError: the raw files are missing, damaged, of another spec or not what `spec` promises. No file has its
+            final name then.
     """
     output, options, raw = Path(output), parse_spec(spec), Raw.open(raw_manifest)
+    check_made_by(raw.manifest, raw.spec, options.raw_spec())
     arrays = [output.with_name(name.format(split=split)) for split in SPLITS for name in (IMAGES, LABELS)]
     with record_checksums("prepare", output, *arrays):
         remove_leftovers(output.parent)
@@ -104,13 +107,13 @@ def _describe(
         "schema_version": SCHEMA_VERSION,
         "dataset": dataset,
         "spec": spec,
-        "raw": raw.sha256,
         "arrays": {path.name: _describe_array(path) for path in arrays},
         "splits": {split: len(images.labels[split]) for split in SPLITS},
         "classes": images.classes,
         "input_shape": list(input_shape),
         "mean": mean,
         "std": std,
+        "raw": raw.sha256,  # last, as it can be long: planning reads the start only
     }
 
 

@@ -19,6 +19,7 @@ from deepnets.utils.errors import UserError
 from deepnets.utils.files import atomic_path, remove_leftovers, write_json
 from deepnets.utils.logging import LOG
 from deepnets.utils.machine import in_batch_job
+from deepnets.utils.specs import OF_IMAGES
 from deepnets.utils.tensors import load_tensors, save_tensors
 
 WAIT_SECONDS = 60.0
@@ -98,8 +99,7 @@ def write_results(
         with record_checksums("train", history, timing, model):
             _write_history(history, trainer.progress.history)
             write_json(timing, _timing(trainer, keeps_memory))
-            of_dataset = {key: info[key] for key in ("classes", "input_shape", "mean", "std")}
-            metadata = {"spec": spec, "spec_sha256": spec_sha256(spec), **of_dataset}
+            metadata = {"spec": spec, "spec_sha256": spec_sha256(spec), **{key: info[key] for key in OF_IMAGES}}
             save_tensors(model, dict(network.state_dict()), metadata)
     except OSError as error:
         raise UserError(

@@ -1,9 +1,10 @@
 """Text for messages: the nearest known name, escaped line breaks, long lists cut short."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _MAX_LINES = 20  # of one message
+_FEW = 3
 
 
 def nearest(name: object, known: Iterable[str]) -> str:
@@ -24,3 +25,9 @@ def shortened(problems: list[str]) -> str:
     """Return problems as one message: the first 20, a line each, and how many more there are."""
     rest = len(problems) - _MAX_LINES
     return "\n".join(problems[:_MAX_LINES] + ([f"... and {rest} more."] if rest > 0 else []))
+
+
+def first_few(names: Sequence[str]) -> str:
+    """Return the first three names, and how many more there are: "a, b, c and 2 more"."""
+    rest = len(names) - _FEW
+    return ", ".join(names[:_FEW]) + (f" and {rest} more" if rest > 0 else "")
