@@ -141,7 +141,8 @@ def test_all_code_of_a_job_is_loaded_at_its_start_so_that_no_later_edit_counts(r
     write_json(tmp_path / "job.json", {"code": code})
     program = (
         "import sys; from deepnets.planning.job_files import job_parser, load_job\n"
-        f"load_job('report', job_parser(None, 'report').parse_args(['demo', '--job', {str(tmp_path / 'job.json')!r}]))\n"
+        f"words = ['demo', '--job', {str(tmp_path / 'job.json')!r}]\n"
+        "load_job('report', job_parser(None, 'report').parse_args(words))\n"
         "assert {'deepnets.models.vgg16', 'deepnets.models._stem'} <= sys.modules.keys()"
     )
     environment = {**os.environ, "PYTHONPATH": str(root / "scripts")}

@@ -6,6 +6,9 @@ from typing import Any
 from deepnets.utils import paths
 from deepnets.utils.files import canonical_json, sha256_text
 
+# Keys of dataset.json that show on which images a network was trained; model.safetensors has them too.
+OF_IMAGES = ("classes", "input_shape", "mean", "std")
+
 
 @dataclass(frozen=True)
 class Experiment:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from deepnets import models
+from deepnets.config.experiment import OF_IMAGES
 from deepnets.config.recipe import Recipe
 from deepnets.data.arrays import open_dataset
 from deepnets.data.splits import Split, split_train_validation
@@ -25,7 +26,7 @@ from deepnets.utils.checksums import record_checksums, verify
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import read_json, remove_leftovers, write_json
 from deepnets.utils.logging import LOG, log_to
-from deepnets.utils.specs import OF_IMAGES, check_made_by
+from deepnets.utils.specs import check_made_by
 from deepnets.utils.tensors import save_tensors
 
 SCHEMA_VERSION = 1

@@ -78,9 +78,9 @@ def load_job(stage: str, args: argparse.Namespace) -> tuple[dict[str, Any], dict
 
 
 def check_code(job: Mapping[str, Any], root: Path = CODE_ROOT) -> None:
-    """Load all modules of a job, so that a later edit cannot reach it, and compare them with those it was planned with.
+    """Load all modules of a job, so that no later edit reaches it, and compare them with those of its plan.
 
-    Its result is recorded as that of the planned code, also where a file is edited while a study runs, and changed back.
+    Its result is recorded as that of the planned code, even if a file is edited while a study runs, and changed back.
 
     Raises:
         UserError: a file is not what it was when the job was planned.

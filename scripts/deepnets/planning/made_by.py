@@ -8,11 +8,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from deepnets.config.experiment import OF_IMAGES
 from deepnets.planning.differences import differences
 from deepnets.planning.job import Job
 from deepnets.planning.jobs import Jobs
 from deepnets.utils import paths
-from deepnets.utils.specs import OF_IMAGES, read_head
+from deepnets.utils.specs import read_head
 
 # Stages with a file that has the spec that it was made by, and the file's place among their outputs.
 _SPEC_IN = {

@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from torch import nn
 
-from deepnets.config.experiment import spec_sha256
+from deepnets.config.experiment import OF_IMAGES, spec_sha256
 from deepnets.training.trainer import Trainer
 from deepnets.utils import paths
 from deepnets.utils.checksums import record_checksums
@@ -19,7 +19,6 @@ from deepnets.utils.errors import UserError
 from deepnets.utils.files import atomic_path, remove_leftovers, write_json
 from deepnets.utils.logging import LOG
 from deepnets.utils.machine import in_batch_job
-from deepnets.utils.specs import OF_IMAGES
 from deepnets.utils.tensors import load_tensors, save_tensors
 
 WAIT_SECONDS = 60.0

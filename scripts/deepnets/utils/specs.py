@@ -10,8 +10,6 @@ from typing import Any
 from deepnets.utils.errors import UserError
 from deepnets.utils.text import first_few
 
-# Keys of dataset.json that show on which images a network was trained; model.safetensors has them too.
-OF_IMAGES = ("classes", "input_shape", "mean", "std")
 _HEAD_BYTES = 2**20  # of a file: specs come first; lists of classes may precede them, lists of files may not
 # Between the keys and values of a JSON object.
 _START, _COLON, _END = re.compile(r"\s*\{\s*"), re.compile(r"\s*:\s*"), re.compile(r"\s*[,}]\s*")
