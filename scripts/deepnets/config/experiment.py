@@ -15,7 +15,7 @@ class Experiment:
     """An experiment's names in config.yaml, and the `spec` that they stand for.
 
     spec: JSON-able `{"dataset": {...}, "model": {"architecture": ..., ...}, "recipe": {...}, "seed": int}` with every
-    default resolved, and the default in place of a value that has no effect. Experiments with equal specs compute the
+    default resolved, and a value that has no effect has its default. Experiments with equal specs compute the
     same thing, whatever their names.
     """
 

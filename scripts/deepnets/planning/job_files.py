@@ -93,7 +93,7 @@ def check_code(job: Mapping[str, Any], root: Path = CODE_ROOT) -> None:
     now = {name: sha256_file(root / name) for name in files} | digests(code, root)
     for name, planned in {**files, **code}.items():
         if now[name] != planned:
-            raise UserError(f"{name}: edited since this job was planned; start Snakemake again, which plans it anew")
+            raise UserError(f"{name}: edited since this job was planned; start Snakemake again")
 
 
 def _fingerprint_of_config(stage: str, wildcards: dict[str, str], root: Path) -> str:

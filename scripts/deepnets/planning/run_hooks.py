@@ -20,11 +20,12 @@ from snakemake.io import IOFile
 
 from deepnets.planning.job_files import write_job_file
 from deepnets.planning.requests import Requests
+from deepnets.planning.snakemake_locks import LOCKS, survive_other_ends
 from deepnets.utils import paths
 from deepnets.utils.checksums import find_corrupted
 from deepnets.utils.errors import UserError
 
-LOCKS, ALIVE = Path(".snakemake/locks"), Path(".snakemake/alive")
+ALIVE = Path(".snakemake/alive")
 REASON_LENGTH = 200  # characters
 LINES = 20  # about files of one kind; the others are counted
 
@@ -92,7 +93,7 @@ class RunHooks:
         if locks and alive.read() != platform.node():
             return
         for lock in locks:
-            lock.unlink()
+            lock.unlink(missing_ok=True)
             _print(f"{lock}: left by a run that was killed; removed")
         alive.truncate(0)
         alive.write(platform.node())
@@ -101,7 +102,8 @@ class RunHooks:
             file.unlink()
 
     def _force(self) -> None:
-        """Have files made again of which Snakemake itself does not see that they are not what config.yaml asks for."""
+        """Have files rebuilt that, as Snakemake itself does not see, are not what config.yaml asks for."""
+        survive_other_ends(self.workflow.persistence)
         if not self.workflow.is_main_process:
             return
         for line in self.jobs.unforeseen_training():
@@ -110,7 +112,7 @@ class RunHooks:
         self._force_made_otherwise()
 
     def _force_made_otherwise(self) -> None:
-        """Have files made again that were made by another spec; a line for each of which Snakemake has no record."""
+        """Have files rebuilt that were made by another spec; a line for each of which Snakemake has no record."""
         from deepnets.planning.made_by import made_otherwise  # it imports the user's networks
 
         lines = []
@@ -118,7 +120,7 @@ class RunHooks:
             outputs = [str(self.jobs.root / path) for path in job.outputs]
             self.workflow.dag.forcefiles.update(outputs)
             if self.workflow.persistence.metadata(IOFile(outputs[0])) is None:
-                lines.append(f"{outputs[0]}: made with other settings ({'; '.join(differing)}); to be made again")
+                lines.append(f"{outputs[0]}: made with other settings ({'; '.join(differing)}); to be rebuilt")
         for line in lines[:LINES]:
             _print(line)
         if len(lines) > LINES:
