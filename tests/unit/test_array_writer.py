@@ -123,7 +123,7 @@ def test_a_killed_run_leaves_no_process_behind_and_resumes_to_the_same_bytes(bir
         "folder._size_and_time = lambda *image: [time.sleep(0.1), size_and_time(*image)][1]\n"  # time for a kill
         "import prepare; prepare.main(sys.argv[1:])"
     )
-    write_json(tmp_path / "job.json", {"spec": options(birds).prepared_spec(), "code": "a"})
+    write_json(tmp_path / "job.json", {"spec": options(birds).prepared_spec(), "code": {}})
     arguments = ["birds", "--job", tmp_path / "job.json", "--root", birds.parent, "--processes", "2"]
     environment = {**os.environ, "PYTHONPATH": str(root / "scripts")}
     command = [sys.executable, "-c", code, *arguments]

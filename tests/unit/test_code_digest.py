@@ -93,6 +93,46 @@ def area(width):
 '''
 
 
+TALKING = """def area(width):
+    LOG.info("%s of %d", "area", width)
+    if width < 0:
+        raise UserError(f"width must be above 0 (got {width})" " or 0", 2) from None
+    return width
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("must be", "has to be"),
+        ("(got {width})", "(got {width!r})"),
+        ('f"width must be above 0 (got {width})" " or 0"', '"no"'),
+        ("area", "region"),
+        ('    LOG.info("%s of %d", "area", width)\n', ""),
+        ("LOG.info", "LOG.warning"),
+    ],
+)
+def test_digest_is_blind_to_texts_of_errors_and_to_log_lines(tmp_path, old, new):
+    start, body = TALKING.split("\n", 1)
+    assert old in body or old == "area"
+    assert digest(tmp_path, f"{start}\n{body.replace(old, new)}") == digest(tmp_path, TALKING)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("raise UserError", "raise ValueError"),
+        (' or 0", 2)', ' or 0", 3)'),
+        (" from None", ""),
+        ("width < 0", "width < 1"),
+        ("LOG.info", "count = LOG.info"),
+    ],
+)
+def test_digest_sees_which_error_is_raised_and_when(tmp_path, old, new):
+    assert old in TALKING
+    assert digest(tmp_path, TALKING.replace(old, new)) != digest(tmp_path, TALKING)
+
+
 def digest(folder, text, name="module.py"):
     write(folder / name, text)
     return digests([name], folder)[name]
@@ -236,9 +276,13 @@ def test_closure_of_training_has_no_architecture_and_no_source_unless_named(scri
 
 
 def test_only_the_three_registries_import_by_a_computed_name(root):
-    """Any other such import would be invisible to import_closure: its caller has to name the module in `extra`."""
+    """Any other such import would be invisible to import_closure: its caller has to name the module in `extra`.
+
+    planning/job_files.py loads what import_closure has found.
+    """
     library = (root / "scripts").rglob("*.py")
     computed = {
         path.relative_to(root / "scripts").as_posix() for path in library if "import_module(" in path.read_text()
     }
+    computed.remove("deepnets/planning/job_files.py")
     assert computed == {f"deepnets/{room}/__init__.py" for room in ("models", "data/sources", "figures")}

@@ -89,6 +89,49 @@ def test_a_spec_has_every_default_resolved(tmp_path):
     assert spec["seed"] == 0
 
 
+FLIPS = {"datasets/mnist/horizontal_flip": True}
+
+
+@pytest.mark.parametrize(
+    ("changes", "idle"),
+    [
+        ({}, {"ema_decay": 0.5, "averaging_start": 0.5}),
+        ({"weight_averaging": "ema"}, {"averaging_start": 0.5}),
+        ({"weight_averaging": "swa"}, {"ema_decay": 0.5}),
+        ({"optimizer": "adamw"}, {"momentum": 0.5}),
+        ({}, {"augment": {"horizontal_flip": False}}),  # digits are not mirrored
+        ({}, {"progressive_resizing": {"start": 1, "until": 0.5}}),  # full size from the start
+    ],
+)
+def test_an_option_without_effect_does_not_change_the_spec(tmp_path, changes, idle):
+    recipe = {"epochs": 2, "lr": 0.05, **changes}
+    without, with_idle = (load(tmp_path, {"recipes/quick": values}) for values in (recipe, recipe | idle))
+    assert with_idle.recipes["quick"] != without.recipes["quick"]
+    assert with_idle.experiments("paper")[0].spec == without.experiments("paper")[0].spec
+
+
+@pytest.mark.parametrize(
+    ("changes", "active"),
+    [
+        ({"weight_averaging": "ema"}, {"ema_decay": 0.5}),
+        ({"weight_averaging": "swa"}, {"averaging_start": 0.5}),
+        ({}, {"momentum": 0.5}),
+        ({}, {"augment": {"horizontal_flip": False}}),
+        ({}, {"progressive_resizing": {"start": 0.9}}),
+    ],
+)
+def test_an_option_with_an_effect_changes_the_spec(tmp_path, changes, active):
+    recipe = {"epochs": 2, "lr": 0.05, **changes}
+    without, with_active = (load(tmp_path, {**FLIPS, "recipes/quick": values}) for values in (recipe, recipe | active))
+    assert with_active.experiments("paper")[0].spec != without.experiments("paper")[0].spec
+
+
+def test_that_a_dataset_may_be_mirrored_counts_only_where_the_recipe_mirrors(tmp_path):
+    still = {"recipes/quick": {"epochs": 2, "augment": {"horizontal_flip": False}}}
+    specs = [load(tmp_path, changes).experiments("paper")[0].spec for changes in (still, still | FLIPS, FLIPS)]
+    assert specs[0] == specs[1] != specs[2]
+
+
 def test_set_changes_the_recipe_of_its_entry_only(tmp_path):
     config = load(tmp_path, {"studies/paper/1/set": {"epochs": 4, "augment": {"rotation": 5}}})
     recipe = config.experiments("paper")[1].spec["recipe"]

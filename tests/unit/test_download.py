@@ -14,6 +14,7 @@ from download_server import CONTENT, assert_refused, fetched, md5, raw_file
 from deepnets.data import download as fetch
 from deepnets.data import progress, raw_files
 from deepnets.data.raw_files import Raw, RawFile
+from deepnets.data.sources import folder as folder_source
 from deepnets.data.sources import torchvision as torchvision_source
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import write_json
@@ -212,8 +213,10 @@ def test_script_ends_with_2_and_plain_lines_after_an_error_of_the_user(tmp_path,
 
 def test_manifest_lists_files_with_size_and_hash(tmp_path):
     (tmp_path / "birds.zip").write_bytes(CONTENT)
-    raw = run_download(tmp_path, {"source": "folder", "path": str(tmp_path / "birds.zip")}, "")
+    spec = {"source": "folder", "path": str(tmp_path / "birds.zip")}
+    raw = run_download(tmp_path, spec, "")
     assert raw == {
+        "spec": spec,
         "files": [{"name": "birds.zip", "bytes": len(CONTENT), "sha256": hashlib.sha256(CONTENT).hexdigest()}],
         "state": None,
     }
@@ -233,6 +236,23 @@ def test_many_files_are_hashed_in_order_with_lines_of_progress(tmp_path, monkeyp
     assert [record.getMessage().partition(" files,")[0] for record in caplog.records] == [
         f"birds: {count} of 60" for count in (0, 25, 50, 60)
     ]
+
+
+def test_moved_archive_with_a_hash_is_found_at_its_path_and_has_the_same_spec(tmp_path, root):
+    (tmp_path / "attic").mkdir()
+    (tmp_path / "attic" / "birds.zip").write_bytes(CONTENT)
+    options = folder_source.Options(
+        source="folder",
+        path=str(tmp_path / "attic" / "birds.zip"),
+        classes=2,
+        size=8,
+        sha256=hashlib.sha256(CONTENT).hexdigest(),
+    )
+    here = options.model_copy(update={"path": "birds.zip"})
+    assert options.spec() == here.spec()
+    done = run_script(tmp_path, root / "scripts", options.raw_spec(), "--path", options.own_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "data" / "birds" / "raw.json").read_text())["spec"] == here.raw_spec()
 
 
 def test_failed_download_leaves_no_manifest(tmp_path):

@@ -2,14 +2,18 @@
 
 import argparse
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from deepnets.planning.code_digest import digests
 from deepnets.planning.job import NAMES, parse_name
 from deepnets.planning.job_files import job_file, job_parser, load_job, write_job_file
 from deepnets.utils.errors import UserError
-from deepnets.utils.files import canonical_json
+from deepnets.utils.files import canonical_json, write_json
 
 EXPERIMENT = {"dataset": "digits", "model": "resnet50", "recipe": "quick", "seed": "0"}
 
@@ -112,3 +116,34 @@ def test_file_that_is_there_is_not_written_again(tmp_path):
     before = file.stat().st_mtime_ns
     write_job_file(file, "{}")
     assert file.stat().st_mtime_ns == before
+
+
+METRICS = "scripts/deepnets/evaluation/metrics.py"
+
+
+@pytest.mark.parametrize(("kind", "name"), [("code", METRICS), ("files", "workflow/published.csv")])
+def test_job_stops_where_a_file_was_edited_after_it_was_planned(root, tmp_path, monkeypatch, kind, name):
+    monkeypatch.chdir(root)
+    job, _ = load_job("report", arguments("report", "demo"))
+    job["code"].setdefault(METRICS, digests([METRICS], root)[METRICS])
+    write_json(tmp_path / "job.json", job)
+    with_file = arguments("report", "demo", "--job", str(tmp_path / "job.json"))
+    assert load_job("report", with_file)[0] == job
+    job[kind][name] = "0" * 16
+    write_json(tmp_path / "job.json", job)
+    with pytest.raises(UserError, match=f"^{name}: edited since this job was planned; start Snakemake again"):
+        load_job("report", with_file)
+
+
+def test_all_code_of_a_job_is_loaded_at_its_start_so_that_no_later_edit_counts(root, tmp_path):
+    """Also modules that are imported inside functions, or by a computed name."""
+    code = digests(["scripts/deepnets/models/vgg16.py", "scripts/deepnets/models/_stem.py"], root)
+    write_json(tmp_path / "job.json", {"code": code})
+    program = (
+        "import sys; from deepnets.planning.job_files import job_parser, load_job\n"
+        f"words = ['demo', '--job', {str(tmp_path / 'job.json')!r}]\n"
+        "load_job('report', job_parser(None, 'report').parse_args(words))\n"
+        "assert {'deepnets.models.vgg16', 'deepnets.models._stem'} <= sys.modules.keys()"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(root / "scripts")}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True)

@@ -95,6 +95,16 @@ def test_size_of_a_folder_is_not_in_its_raw_spec():
     assert small.prepared_spec() != large.prepared_spec()
 
 
+def test_however_the_path_of_a_folder_is_written_the_spec_is_the_same(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    paths = ("birds", "./birds", "birds/", "photos/../birds", str(tmp_path / "birds"), "~/birds")
+    specs = [options("folder", path=path, classes=3, size=8).spec() for path in paths]
+    assert specs == [specs[0]] * len(paths)
+    for other in ("../birds", "/birds", "birds/birds"):
+        assert options("folder", path=other, classes=3, size=8).spec() != specs[0]
+
+
 @pytest.mark.parametrize(
     ("source", "keys"),
     [

@@ -59,6 +59,7 @@ def test_script_writes_counts_and_table(tmp_path):
     script.main(["digits/my_net", "--job", str(tmp_path / "job.json"), "--root", str(tmp_path)])
     folder = tmp_path / "results/digits/my_net"
     counted = json.loads((folder / "summary.json").read_text())
+    assert counted.pop("spec") == DIGITS
     assert list(counted) == ["parameters", "trainable_parameters", "mult_adds", "size_mb", "weights_mb", "input_size"]
     assert counted["parameters"] == counted["trainable_parameters"] == 1_814_346
     assert counted["input_size"] == [1, 1, 28, 28]

@@ -57,7 +57,7 @@ def test_missing_weights_are_named_in_one_line(data, copy, caplog):
 
 def test_weights_of_another_experiment_are_refused(data, copy, caplog):
     line = error_line(caplog, evaluate, data, copy, JOB | {"spec": SPEC | {"seed": 4}})
-    assert "model.safetensors: was trained with other settings" in line
+    assert "model.safetensors: made with other settings (seed was 3, is 4)" in line
 
 
 @pytest.fixture

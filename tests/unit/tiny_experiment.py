@@ -14,12 +14,14 @@ import torch
 
 from deepnets.config.recipe import Recipe
 from deepnets.evaluation.evaluate import evaluate_experiment
+from deepnets.planning.code_digest import digests
 from deepnets.training.experiment import train_experiment
 from deepnets.utils import paths
 from deepnets.utils.command_line import run
 from deepnets.utils.files import sha256_file, write_json
 from deepnets.utils.logging import LOG
 
+ROOT = Path(__file__).resolve().parents[2]
 NAME = "digits/mobilenet_v2/quick/seed3"
 NAMES = {"dataset": "digits", "model": "mobilenet_v2", "recipe": "quick", "seed": 3}
 EPOCHS = 6
@@ -29,7 +31,7 @@ SPEC = {
     "recipe": Recipe(epochs=EPOCHS, batch_size=16, augment={"crop_padding": 1}).model_dump(),
     "seed": 3,
 }
-JOB = {"spec": SPEC, "experiment": NAMES, "code": {"scripts/train.py": "a"}}
+JOB = {"spec": SPEC, "experiment": NAMES, "code": digests(["scripts/train.py"], ROOT)}
 SUMMARY = {"parameters": 1814346, "mult_adds": 10}
 CLASSES = ["zero", "one", "two"]
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +73,18 @@ def test_report_page_leaves_every_byte_as_it_was(study, snakemake, tmp_path):
     before = state(study)
     done = snakemake(study, "--report", str(tmp_path / "report.html"))
     assert done.returncode == 0, done.stdout
+    assert state(study) == before
+
+
+def test_dry_run_without_records_says_what_was_made_with_other_settings_and_changes_nothing(study, snakemake):
+    shutil.rmtree(study / ".snakemake/metadata")
+    config = (study / "config.yaml").read_text()
+    (study / "config.yaml").write_text(config.replace("size: 16", "size: 12"))
+    before = state(study)
+    planned = snakemake(study, "--dry-run").stdout
+    reason = "made with other settings (size was 16, is 12); to be rebuilt"
+    assert f"data/shapes/dataset.json: {reason}" in planned
+    assert f"{METRICS}: made with other settings (dataset.size was 16, is 12); to be rebuilt" in planned
     assert state(study) == before
 
 

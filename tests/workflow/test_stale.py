@@ -168,6 +168,18 @@ def clone_again(folder: Path) -> None:
         shutil.rmtree(folder / "old")
 
 
+def absolute_path(folder: Path) -> None:
+    config("path: shapes", f"path: {folder / 'shapes'}")(folder)
+
+
+def lose_records(folder: Path) -> None:
+    shutil.rmtree(folder / ".snakemake")
+
+
+def copy_image(folder: Path) -> None:
+    shutil.copy(folder / "shapes/train/a|b/0.png", folder / "shapes/train/a|b/more.png")
+
+
 SECOND = "  second: # nothing"  # where the first study ends
 EDITS = {
     # Values of config.yaml.
@@ -196,7 +208,19 @@ EDITS = {
     "how large a download may be": (config("size: 16", "size: 16, max_download: 1"), NOTHING),
     "a note on the dataset": (config("size: 16", "size: 16, note: Five greys."), REPORT),
     "the published dataset to compare with": (config("size: 16", "size: 16, variant_of: mnist"), compared("shapes")),
+    # Values that can change nothing.
+    "the decay of an average that is not taken": (config("lr: 0.05", "lr: 0.05, ema_decay: 0.5"), NOTHING),
+    "mirroring of images that the dataset does not allow": (
+        config("rotation: 5", "rotation: 5, horizontal_flip: false"),
+        NOTHING,
+    ),
+    "images that grow from their full size": (
+        config("lr: 0.05", "lr: 0.05, progressive_resizing: {start: 1}"),
+        NOTHING,
+    ),
     # The same values, written differently.
+    "the folder of images from here": (config("path: shapes", "path: ./shapes/"), NOTHING),
+    "the folder of images from the root": (absolute_path, NOTHING),
     "order, quotes, comments": (
         both(
             config("epochs: 3, batch_size: 8", "batch_size: 8, epochs: 3"),
@@ -263,6 +287,12 @@ EDITS = {
     ),
     "how an error is reported": (changed_module("utils/text"), NOTHING),
     "what log lines look like": (changed_module("utils/logging"), NOTHING),
+    "what lines of progress say": (
+        module("training/progress", "LINE_SECONDS = 30.0", "LINE_SECONDS = 60.0"),
+        NOTHING,
+    ),
+    "what an error says": (module("training/experiment_dir", "is still training here", "trains here"), NOTHING),
+    "what a log line says": (module("training/experiment", "another process (%s)", "one process (%s)"), NOTHING),
     "how jobs are planned": (changed_module("planning/requests"), NOTHING),
     "how config.yaml is read": (changed_module("config/yaml_reader"), NOTHING),
     "how errors are worded": (changed_module("config/messages"), NOTHING),
@@ -292,6 +322,17 @@ EDITS = {
     "metrics truncated": (truncate("results/shapes/small/gentle/seed0/metrics.json"), evaluated(GENTLE)),
     "a history truncated": (truncate("results/shapes/small/gentle/seed0/history.csv"), trained(GENTLE)),
     "a figure truncated": (truncate("results/shapes/small/brief/seed0/figures/learning_curves.png"), curves(SMALL)),
+    "the report truncated": (truncate("results/report.md"), REPORT),
+    "the table of metrics truncated": (truncate("results/metrics.csv"), REPORT),
+    "the description of the machine truncated": (truncate("results/environment.json"), REPORT),
+    "a comparison truncated": (
+        truncate("results/shapes/comparison/accuracy.png"),
+        REPORT | {"Plot accuracy of the models on shapes"},
+    ),
+    "a summary truncated": (
+        truncate("results/shapes/small/summary.json"),
+        summarized("small") | evaluated(SMALL, GENTLE),
+    ),
     "predictions deleted": (delete("results/shapes/small/gentle/seed0/predictions.safetensors"), evaluated(GENTLE)),
     "a figure deleted": (delete("results/shapes/small/brief/seed0/figures/learning_curves.png"), curves(SMALL)),
     "a figure for print deleted": (
@@ -306,7 +347,27 @@ EDITS = {
     "a summary deleted": (delete("results/shapes/small/summary.txt"), summarized("small") | evaluated(SMALL, GENTLE)),
     "the list of duplicates deleted": (delete("data/shapes/audit.json"), NOTHING),
     "raw files and arrays deleted, to free the disk": (lambda folder: shutil.rmtree(folder / "data"), NOTHING),
-    "Snakemake's records lost": (lambda folder: shutil.rmtree(folder / ".snakemake"), NOTHING),
+    # Without Snakemake's records, the files say what they were made by.
+    "Snakemake's records lost": (lose_records, NOTHING),
+    "records lost, values that can change nothing": (
+        both(lose_records, config("lr: 0.05", "lr: 0.05, ema_decay: 0.5"), absolute_path),
+        NOTHING,
+    ),
+    "records lost, a recipe value": (both(lose_records, config("set: {lr: 0.1}", "set: {lr: 0.2}")), trained(GENTLE)),
+    "records lost, another size and an image more": (
+        both(lose_records, config("size: 16", "size: 12"), copy_image),
+        downloaded("shapes") | summarized("small") | summarized("mobilenet_v2") | trained(*ALL),
+    ),
+    "records lost, an image less": (
+        both(lose_records, delete("shapes/train/a|b/3.png")),
+        downloaded("shapes") | trained(*ALL),
+    ),
+    "records lost, the images moved away": (both(lose_records, move_away("shapes")), NOTHING),
+    "records lost, an option of one model": (
+        both(lose_records, config("small_cnn}", "small_cnn, channels: 4}")),
+        summarized("small") | trained(SMALL, GENTLE),
+    ),
+    "records lost, a note on the dataset": (both(lose_records, config("size: 16", "size: 16, note: Five.")), REPORT),
 }
 
 

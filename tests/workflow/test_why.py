@@ -1,13 +1,19 @@
 """`make why` names each change with its old and new value, at the jobs where it begins."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from snakemake.persistence import MetadataRecord
+from snakemake.persistence.db import DbPersistence
+from snakemake.persistence.file import FilePersistence
 
-from deepnets.planning.staleness import differences
+from deepnets.planning.differences import differences
+from deepnets.planning.staleness import open_records, recorded_fingerprint
+from deepnets.utils.files import canonical_json
 
 GENTLE = "results/shapes/small/gentle/seed0"
 
@@ -55,6 +61,21 @@ def test_changed_code_is_named_once_for_all_its_jobs(study):
 
 
 @pytest.mark.slow
+def test_images_that_changed_are_counted_and_named(study):
+    images = study / "shapes/train/a|b"
+    for number in range(4):
+        shutil.copy(images / "0.png", images / f"more{number}.png")
+    (images / "3.png").unlink()
+    with open(images / "5.png", "ab") as file:
+        file.write(b".")
+    new = "4 new (train/a|b/more0.png, train/a|b/more1.png, train/a|b/more2.png and 1 more)"
+    line = f"download: images: {new}, 1 gone (train/a|b/3.png), 1 changed (train/a|b/5.png)\n"
+    assert why(study).startswith(line)
+    shutil.rmtree(study / ".snakemake")  # without records, the files say it
+    assert why(study).startswith(line)
+
+
+@pytest.mark.slow
 def test_missing_file_and_one_never_made_are_distinguished(study):
     (study / GENTLE / "metrics.json").unlink()
     edit(study / "config.yaml", "seeds: [0], set", "seeds: [0, 1], set")
@@ -93,3 +114,26 @@ def test_differences_name_new_and_gone_settings_and_files():
         "c.py is new",
         "recipe.clip was not there, is null",
     ]
+
+
+def test_differences_of_figures_and_the_report_are_words():
+    old = {"experiments": ["a", "b"], "specs": ["1", "2"], "models": {"small": 5, "tiny": 6}, "style": {"small": "s"}}
+    new = {"experiments": ["b", "c"], "specs": ["2", "3"], "models": {"small": 6}, "style": {"small": "S"}}
+    assert differences({"spec": old}, {"spec": new}) == [
+        "experiments: 1 new (c), 1 gone (a)",
+        "small: another colour",
+        "small: another name or look",
+    ]
+
+
+@pytest.mark.parametrize("store", ["metadata", "metadata.db"])
+def test_fingerprints_are_read_from_either_of_snakemakes_stores(tmp_path, store):
+    backend = {"metadata": FilePersistence, "metadata.db": DbPersistence}[store](path=tmp_path)
+    job = {"code": {}, "spec": {"lr": 0.1}}
+    backend._write_record("results/report.md", MetadataRecord(params=["'text'", repr(canonical_json(job))]))
+    (tmp_path / store).touch()
+    stores = open_records(tmp_path)
+    assert len(stores) == 1
+    assert recorded_fingerprint("results/report.md", stores) == job
+    assert recorded_fingerprint("results/other.md", stores) is None
+    assert open_records(tmp_path / "other") == []

@@ -132,10 +132,11 @@ def megapixels_option(wildcards, output):
 
 
 def download_options(wildcards, output):
-    """Param function: where else to look for raw files, and how large they may be.
+    """Param function: where to look for raw files, and how large they may be.
 
     They are no part of the result, and never recorded.
     """
     dataset = CONFIG.datasets[wildcards.dataset]
-    mirror = ["--mirror", dataset.mirror] if dataset.mirror else []
-    return [*mirror, "--max-download", str(dataset.max_download)]
+    places = {"--mirror": dataset.mirror, "--path": dataset.own_path}
+    found = [word for option, place in places.items() if place for word in (option, place)]
+    return [*found, "--max-download", str(dataset.max_download)]

@@ -6,13 +6,17 @@ from typing import Any
 from deepnets.utils import paths
 from deepnets.utils.files import canonical_json, sha256_text
 
+# Keys of dataset.json that show on which images a network was trained; model.safetensors has them too.
+OF_IMAGES = ("classes", "input_shape", "mean", "std")
+
 
 @dataclass(frozen=True)
 class Experiment:
     """An experiment's names in config.yaml, and the `spec` that they stand for.
 
     spec: JSON-able `{"dataset": {...}, "model": {"architecture": ..., ...}, "recipe": {...}, "seed": int}` with every
-    default resolved. Experiments with equal specs compute the same thing, whatever their names.
+    default resolved, and a value that has no effect has its default. Experiments with equal specs compute the
+    same thing, whatever their names.
     """
 
     dataset: str

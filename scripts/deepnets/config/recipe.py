@@ -151,6 +151,23 @@ class Recipe(RecipeValues):
             )
         return self
 
+    def spec(self, flips: bool) -> dict[str, Any]:
+        """Return what identifies the training run: JSON-able, with every default resolved.
+
+        An option that has no effect, given the others, has its default: its value makes no result stale.
+
+        Args:
+            flips: whether images are mirrored, which the dataset and the recipe must both allow.
+        """
+        spec, defaults = self.model_dump(mode="json"), Recipe().model_dump(mode="json")
+        for name in idle_options(spec):
+            spec[name] = defaults[name]
+        if not flips:
+            spec["augment"]["horizontal_flip"] = defaults["augment"]["horizontal_flip"]
+        if spec["progressive_resizing"] and spec["progressive_resizing"]["start"] == 1:  # full size from the start
+            spec["progressive_resizing"] = defaults["progressive_resizing"]
+        return spec
+
 
 # Options that count only where another option has a certain value: option -> (other option, its value).
 _COUNTS_ONLY_WITH = {

@@ -167,11 +167,13 @@ def experiments_of(
     entry: Entry, datasets: Mapping[str, DatasetOptions], models: Mapping[str, Model], recipe: Recipe | None
 ) -> Iterator[Experiment]:
     """Yield the experiments of an entry whose dataset and model are given; without a recipe, its spec is {}."""
-    recipe_spec = recipe.model_dump(mode="json") if recipe else {}
     for dataset_name in (name for name in dict.fromkeys(entry.datasets) if name in datasets):
         dataset = datasets[dataset_name]
+        flips = dataset.flips and (recipe is None or recipe.augment.horizontal_flip)
+        dataset_spec = {**dataset.spec(), "horizontal_flip": flips}
+        recipe_spec = recipe.spec(flips) if recipe else {}
         for model_name in (name for name in dict.fromkeys(entry.models) if name in models):
             model_spec = models[model_name].spec(dataset_name, dataset)
             for seed in dict.fromkeys(entry.seeds):
-                spec = {"dataset": dataset.spec(), "model": model_spec, "recipe": recipe_spec, "seed": seed}
+                spec = {"dataset": dataset_spec, "model": model_spec, "recipe": recipe_spec, "seed": seed}
                 yield Experiment(dataset_name, model_name, entry.recipe, seed, spec)

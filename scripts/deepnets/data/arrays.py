@@ -9,18 +9,20 @@ import numpy as np
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import read_json, sha256_file
 from deepnets.utils.paths import IMAGES, LABELS
+from deepnets.utils.specs import check_made_by
 
 # Bytes. An array up to this size is hashed whenever it is opened: CIFAR's 150 MB take 0.1 s. A larger one stays on the
 # disk until its images are needed; otherwise every job of a study would read it whole.
 HASHED_UP_TO = 2**30
 
 
-def open_dataset(path: str | Path, split: str) -> tuple[np.ndarray, np.ndarray, dict]:
+def open_dataset(path: str | Path, split: str, spec: dict | None = None) -> tuple[np.ndarray, np.ndarray, dict]:
     """Open one split of a prepared dataset.
 
     Args:
         path: data/<dataset>/dataset.json.
         split: "train" or "test".
+        spec: the dataset's part of an experiment's spec, that the arrays must have been made by; None: any.
 
     Returns:
         images: uint8 (N, H, W, C), memory-mapped, read-only.
@@ -28,11 +30,15 @@ def open_dataset(path: str | Path, split: str) -> tuple[np.ndarray, np.ndarray, 
         metadata: the content of dataset.json; `mean` and `std` are per channel, as fractions of full intensity (255).
 
     Raises:
-        UserError: a file is missing or damaged; the message names it and what to delete, so that it is rebuilt.
+        UserError: a file is missing, damaged or of another spec; the message names it and what to delete, so that it is
+            rebuilt.
     """
     path, metadata = Path(path), read_json(path)
     if not isinstance(metadata, dict) or not {"arrays", "classes", "dataset", "mean", "std"} <= metadata.keys():
         raise UserError(f"{path}: damaged; delete it to have it rebuilt.")
+    if spec is not None:
+        prepared = {key: value for key, value in spec.items() if key != "horizontal_flip"}  # of training alone
+        check_made_by(path, metadata.get("spec"), prepared)
     images_name, labels_name = (name.format(split=split) for name in (IMAGES, LABELS))
     images = _load(path, metadata, images_name, "uint8", mmap_mode="r")
     labels = _load(path, metadata, labels_name, "int64")

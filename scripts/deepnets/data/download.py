@@ -37,6 +37,7 @@ def download(
     output: str | Path,
     state: str | None = None,
     max_gb: int = MAX_DOWNLOAD_GB,
+    path: str | None = None,
 ) -> None:
     """Put the raw files of a dataset into raw/ next to `output`, then write `output` (raw.json).
 
@@ -47,20 +48,23 @@ def download(
         output: path of raw.json.
         state: `local_state()` of its options, which raw.json keeps.
         max_gb: the most that one file may have if it is downloaded, in 10^9 bytes.
+        path: the user's folder or archive, where `spec` has only its name.
 
     Raises:
         UserError: a file cannot be found or is not what it should be; there is no raw.json then.
     """
     output = Path(output)
     folder = output.with_name(RAW)
+    found_by = spec if path is None else {**spec, "path": path}
     with hold_lock(output.with_name(".download.lock"), "downloads the same dataset"):
         remove_leftovers(folder)
         output.unlink(missing_ok=True)  # an old list must not describe new files
-        listed = source(spec["source"]).download(spec, dataset, mirror, folder, max_gb)
+        listed = source(spec["source"]).download(found_by, dataset, mirror, folder, max_gb)
         for part in folder.glob("*.part"):  # of another file, which this dataset no longer needs
             part.unlink()
         with record_checksums("download", output):
-            write_json(output, {**listed, "state": state})
+            # First what planning compares: it reads no long list of files.
+            write_json(output, {"spec": spec, "state": state, **listed})
 
 
 def fetch(

@@ -20,6 +20,7 @@ from deepnets.utils.files import canonical_json, flush, remove_leftovers, sha256
 from deepnets.utils.locks import hold_lock
 from deepnets.utils.logging import LOG
 from deepnets.utils.paths import AUDIT_FILE, IMAGES, LABELS, SPLITS
+from deepnets.utils.specs import check_made_by
 
 SCHEMA_VERSION = 1
 
@@ -47,10 +48,12 @@ def prepare(
         max_megapixels: of the user's images, as in their options; it is not in `spec`, because it changes no array.
 
     Raises:
-        UserError: the raw files are missing, damaged or not what `spec` promises. No file has its final name then.
+        UserError: the raw files are missing, damaged, of another spec or not what `spec` promises. No file has its
+            final name then.
     """
     limit = {} if max_megapixels is None else {"max_megapixels": max_megapixels}
     output, options, raw = Path(output), parse_spec({**spec, **limit}), Raw.open(raw_manifest)
+    check_made_by(raw.manifest, raw.spec, options.raw_spec())
     arrays = [output.with_name(name.format(split=split)) for split in SPLITS for name in (IMAGES, LABELS)]
     audit_file = output.with_name(AUDIT_FILE)
     with record_checksums("prepare", output, *arrays, audit_file):
@@ -117,7 +120,6 @@ def _describe(
         "schema_version": SCHEMA_VERSION,
         "dataset": dataset,
         "spec": spec,
-        "raw": raw.sha256,
         "arrays": {path.name: _describe_array(path) for path in arrays},
         "splits": {split: len(labels) for split, labels in images.labels.items()},
         **_validation_rows(images),
@@ -125,6 +127,7 @@ def _describe(
         "input_shape": list(input_shape),
         "mean": mean,
         "std": std,
+        "raw": raw.sha256,  # last, as it can be long: planning reads the start only
     }
 
 

@@ -111,6 +111,7 @@ class Raw:
     folder: Path
     in_place: bool
     sha256: dict[str, str]  # by file name, relative to `folder`
+    spec: dict | None = None  # that it was made by; None in a file of an older version
 
     @classmethod
     def open(cls, path: str | Path) -> "Raw":
@@ -125,7 +126,7 @@ class Raw:
             folder = Path(content.get("folder", path.with_name(RAW)))
         except (AttributeError, KeyError, TypeError):
             raise UserError(f"{path}: damaged; delete it.") from None
-        return cls(path, folder, "folder" in content, hashes)
+        return cls(path, folder, "folder" in content, hashes, content.get("spec"))
 
     def changed(self, name: str) -> UserError:
         """Make the error for a file that is no longer what raw.json lists."""

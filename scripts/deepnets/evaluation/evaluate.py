@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from deepnets import models
-from deepnets.config.experiment import spec_sha256
+from deepnets.config.experiment import OF_IMAGES
 from deepnets.config.recipe import Recipe
 from deepnets.data.arrays import open_dataset
 from deepnets.data.splits import Split, split_train_validation
@@ -27,6 +27,7 @@ from deepnets.utils.checksums import record_checksums, verify
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import read_json, remove_leftovers, write_json
 from deepnets.utils.logging import LOG, log_to
+from deepnets.utils.specs import check_made_by
 from deepnets.utils.tensors import save_tensors
 
 SCHEMA_VERSION = 1
@@ -75,7 +76,9 @@ def _evaluate(job: dict, data: str | Path, summary: str | Path, output: Path, th
     model = model.to(device.device).to(memory_format=torch.channels_last)
     augmentation = Augmentation(recipe.augment, False, metadata["mean"], metadata["std"], device.device)
 
-    splits, train_size = open_splits(data, recipe.validation_fraction, spec["seed"])
+    splits, train_size, info = open_splits(data, recipe.validation_fraction, spec["seed"], spec["dataset"])
+    check_made_by(output / paths.MODEL_FILE, *({key: each[key] for key in OF_IMAGES} for each in (metadata, info)))
+    network = _read_summary(Path(summary), spec, info)
     with models.own_errors():
         logits = {split: predict(model, images, augmentation, device).numpy() for split, images in splits.items()}
     labels = {split: images.all_labels().numpy() for split, images in splits.items()}
@@ -99,7 +102,7 @@ def _evaluate(job: dict, data: str | Path, summary: str | Path, output: Path, th
                 "spec": spec,
                 "spec_sha256": metadata["spec_sha256"],
                 "classes": metadata["classes"],
-                "model": read_json(summary),
+                "model": network,
                 **basic,
                 "test": test,
                 "warnings": warnings,
@@ -129,8 +132,7 @@ def _load_network(path: Path, spec: dict) -> tuple[nn.Module, dict]:
     """
     verify(path)
     tensors, metadata = load_model_file(path)
-    if metadata.get("spec_sha256") != spec_sha256(spec):
-        raise UserError(f"{path}: was trained with other settings; delete it, so that it is trained with these.")
+    check_made_by(path, metadata.get("spec", {}), spec)
     model = _without_initial_values(tensors, spec["model"], metadata)
     if model is None:
         model = _build(spec["model"], metadata)
@@ -164,12 +166,29 @@ def _without_initial_values(tensors: dict, model_spec: dict, metadata: dict) -> 
     return model
 
 
-def open_splits(data: str | Path, validation_fraction: float, seed: int) -> tuple[dict[str, Split], int]:
-    """The splits to evaluate, by name, and the number of training images.
+def _read_summary(path: Path, spec: dict, info: dict) -> dict:
+    """The content of summary.json, without its spec.
+
+    Raises:
+        UserError: the file is missing or damaged, or of another network.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: damaged; delete it.")
+    found = content.pop("spec", None)
+    expected = {"model": spec["model"], "input_shape": info["input_shape"], "num_classes": len(info["classes"])}
+    check_made_by(path, found, expected)
+    return content
+
+
+def open_splits(
+    data: str | Path, validation_fraction: float, seed: int, dataset_spec: dict | None = None
+) -> tuple[dict[str, Split], int, dict]:
+    """The splits to evaluate, by name, the number of training images, and the content of dataset.json.
 
     Of more than TRAIN_IMAGES training images, "train" is a fixed random sample.
     """
-    images, labels, info = open_dataset(data, "train")
+    images, labels, info = open_dataset(data, "train", dataset_spec)
     both = Split.of_arrays(images, labels)
     train_rows, validation_rows = split_train_validation(labels, validation_fraction, seed, info)
     train_size = len(train_rows)
@@ -181,4 +200,4 @@ def open_splits(data: str | Path, validation_fraction: float, seed: int) -> tupl
         "validation": both.subset(torch.from_numpy(validation_rows)),
         "test": Split.of_arrays(test_images, test_labels),
     }
-    return splits, train_size
+    return splits, train_size, info

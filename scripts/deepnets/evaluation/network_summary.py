@@ -51,4 +51,4 @@ def write_summary(spec: dict[str, Any], json_file: Path, text_file: Path) -> Non
     counted, table = summarize(spec["model"], spec["input_shape"], spec["num_classes"])
     with record_checksums("summarize", text_file, json_file):
         write_text(text_file, table)
-        write_json(json_file, counted)
+        write_json(json_file, {"spec": spec, **counted})

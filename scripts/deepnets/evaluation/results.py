@@ -1,5 +1,6 @@
 """Read and check the files of a finished experiment."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -118,6 +119,20 @@ class Result:
                 " run without interruption gives slightly different numbers"
             )
         return found
+
+
+def check_specs(results: Sequence[Result], specs: Sequence[str] | None) -> None:
+    """Compare the hashes of the results' specs with the expected ones; None: with nothing.
+
+    Raises:
+        UserError: a result was made by another spec.
+    """
+    for result, expected in zip(results, specs or [], strict=specs is not None):
+        if result.metrics.spec_sha256 != expected:
+            raise UserError(
+                f"{result.directory / paths.METRICS_FILE}: made with other settings than config.yaml has now for"
+                " this experiment; start Snakemake, which makes it again."
+            )
 
 
 def read_result(directory: str | Path) -> Result:

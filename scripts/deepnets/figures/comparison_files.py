@@ -4,7 +4,7 @@ from pathlib import Path
 
 from deepnets.comparison.aggregate import group_seeds
 from deepnets.comparison.published import read_published, references
-from deepnets.evaluation.results import Result, read_metrics, read_timing
+from deepnets.evaluation.results import Result, check_specs, read_metrics, read_timing
 from deepnets.figures import load
 from deepnets.figures.comparison import Comparison
 from deepnets.figures.style import model_style, save
@@ -18,19 +18,21 @@ def write_comparison_figure(name: str, spec: dict, root: Path, published: Path, 
     Args:
         name: of the figure, in COMPARISON_FIGURES.
         spec: {"dataset": name, "variant_of": name or None, "experiments": their folders from `root`,
+            "specs": hashes of their specs,
             "models": {model: index that chooses its colour}}.
         root: the folder that holds results/.
         published: workflow/published.csv.
         output: the PNG to write.
 
     Raises:
-        UserError: a file is missing or damaged.
+        UserError: a file is missing, damaged or of another spec.
     """
     folders = [root / folder for folder in spec["experiments"]]
     results = [
         Result(folder, read_metrics(folder / paths.METRICS_FILE), read_timing(folder / paths.TIMING_FILE))
         for folder in folders
     ]
+    check_specs(results, spec.get("specs"))
     architectures = {result.model: result.architecture for result in results}
     comparison = Comparison(
         dataset=spec["dataset"],

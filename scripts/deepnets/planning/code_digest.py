@@ -2,7 +2,7 @@
 
 A stage runs again when its code changes, and only then. Its code is its script and the modules of this repository that
 the script imports, directly or not. Only each file's syntax tree counts, so comments, docstrings and formatting retrain
-nothing.
+nothing; nor does the text of an error that is raised, or a statement that only logs.
 
 Reading costs about 20 ms per 1000 lines, once per file and process.
 """
@@ -19,18 +19,23 @@ from deepnets.utils.errors import UserError
 
 SCRIPTS = "scripts"  # where scripts find their modules, below the repository's root
 
-# Modules that can change no result, and so make none stale: paths of files, texts of messages, plans of jobs, checks.
+# Modules that can change no result, and so make none stale: paths of files, texts of messages, lines of progress, plans
+# of jobs, checks.
 IGNORED_MODULES = (
     "deepnets.data.download_errors",
+    "deepnets.data.progress",
     "deepnets.data.quick_check",
     "deepnets.models._about",
     "deepnets.models._check",
     "deepnets.planning",
+    "deepnets.training.progress",
+    "deepnets.utils.checksums",
     "deepnets.utils.command_line",
     "deepnets.utils.errors",
     "deepnets.utils.locks",
     "deepnets.utils.logging",
     "deepnets.utils.paths",
+    "deepnets.utils.specs",
     "deepnets.utils.text",
 )
 # A network's name, colour and cost.
@@ -152,12 +157,16 @@ def _short_hash(content: bytes) -> str:
 
 
 def _essence(node: Any) -> Any:
-    """Return the part of a syntax tree that runs, as nested lists: no positions, docstrings, `pass` or empty fields.
+    """Return the part of a syntax tree that can change a result, as nested lists.
+
+    Left out are positions, docstrings, `pass`, empty fields, log statements and texts of errors.
 
     ast.dump and ast.unparse are not used: their output for the same code differs between Python versions.
     """
     if isinstance(node, list):
         return [_essence(item) for item in node if not _is_inert(item)]
+    if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+        node = ast.Raise(_without_texts(node.exc), node.cause)
     if isinstance(node, ast.JoinedStr):  # Python 3.12.0 and 3.12.1 end some format specifications with an empty text
         node = ast.JoinedStr([part for part in node.values if not _is_empty_text(part)])
     if isinstance(node, ast.AST):
@@ -171,11 +180,28 @@ def _is_ignored(module: str) -> bool:
 
 
 def _is_inert(node: Any) -> bool:
-    """Return whether a statement changes no result: a bare constant (a docstring), `pass`, an ignored assignment."""
+    """Return whether a statement changes no result: a docstring, `pass`, `LOG.info(...)`, an ignored assignment."""
     if isinstance(node, ast.Assign | ast.AnnAssign):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         return all(isinstance(target, ast.Name) and target.id in IGNORED_ASSIGNMENTS for target in targets)
-    return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+    if isinstance(node, ast.Expr):
+        return isinstance(node.value, ast.Constant) or _is_logging(node.value)
+    return isinstance(node, ast.Pass)
+
+
+def _is_logging(call: ast.expr) -> bool:
+    """Return whether an expression is a call of a method of LOG, as `LOG.info("...")`."""
+    function = call.func if isinstance(call, ast.Call) else None
+    return isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name) and function.value.id == "LOG"
+
+
+def _without_texts(call: ast.Call) -> ast.Call:
+    """Return the call that makes an exception without its texts: what handles it asks for its class."""
+    return ast.Call(call.func, [each for each in call.args if not _is_text(each)], call.keywords)
+
+
+def _is_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
 
 
 def _is_empty_text(node: ast.AST) -> bool:

@@ -1,15 +1,18 @@
 """How a script knows its job: from the file that the workflow wrote for it, or by its name from config.yaml."""
 
 import argparse
+import importlib
 import json
-from pathlib import Path
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from deepnets.planning.code_digest import SCRIPTS, digests
 from deepnets.planning.job import NAMES, parse_name
 from deepnets.utils import paths
 from deepnets.utils.command_line import argument_parser
 from deepnets.utils.errors import UserError
-from deepnets.utils.files import sha256_text, write_text
+from deepnets.utils.files import sha256_file, sha256_text, write_text
 
 if TYPE_CHECKING:
     from deepnets.config.schema import Config
@@ -54,14 +57,17 @@ def load_job(stage: str, args: argparse.Namespace) -> tuple[dict[str, Any], dict
         the decoded fingerprint, {"code": ..., "spec": ..., ...}; and the job's wildcards, from its name.
 
     Raises:
-        UserError: the name or the configuration is wrong, or the file is of another configuration or other code.
+        UserError: the name or the configuration is wrong, or the file is of another configuration or other code than
+            this process has loaded.
     """
     wildcards = parse_name(stage, args.name)
     if args.job is not None and args.job.exists():
         try:
-            return json.loads(args.job.read_text(encoding="utf-8")), wildcards
+            job = json.loads(args.job.read_text(encoding="utf-8"))
         except ValueError as error:
             raise UserError(f"{args.job}: damaged, not JSON ({error}); start Snakemake again") from None
+        check_code(job)
+        return job, wildcards
     fingerprint = _fingerprint_of_config(stage, wildcards, args.root)
     if args.job is not None and Path(job_file(stage, fingerprint)).name != args.job.name:
         raise UserError(
@@ -69,6 +75,25 @@ def load_job(stage: str, args: argparse.Namespace) -> tuple[dict[str, Any], dict
             " start Snakemake again, or leave out --job"
         )
     return json.loads(fingerprint), wildcards
+
+
+def check_code(job: Mapping[str, Any], root: Path = CODE_ROOT) -> None:
+    """Load all modules of a job, so that no later edit reaches it, and compare them with those of its plan.
+
+    Its result is recorded as that of the planned code, even if a file is edited while a study runs, and changed back.
+
+    Raises:
+        UserError: a file is not what it was when the job was planned.
+    """
+    code, files = job.get("code", {}), job.get("files", {})
+    for name in code:
+        module = PurePosixPath(name).relative_to(SCRIPTS).with_suffix("")
+        if len(module.parts) > 1:  # the script itself runs already
+            importlib.import_module(".".join(module.parts).removesuffix(".__init__"))
+    now = {name: sha256_file(root / name) for name in files} | digests(code, root)
+    for name, planned in {**files, **code}.items():
+        if now[name] != planned:
+            raise UserError(f"{name}: edited since this job was planned; start Snakemake again")
 
 
 def _fingerprint_of_config(stage: str, wildcards: dict[str, str], root: Path) -> str:

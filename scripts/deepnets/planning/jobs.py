@@ -8,9 +8,10 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 from deepnets import models
-from deepnets.config.experiment import Experiment
+from deepnets.config.experiment import Experiment, spec_sha256
 from deepnets.config.schema import Config
 from deepnets.figures import COMPARISON_FIGURES, EXPERIMENT_FIGURES, comparison_figures
 from deepnets.planning.code_digest import digests, import_closure
@@ -51,8 +52,12 @@ class Jobs:
         Raises:
             UserError: the wildcards stand for no experiment, or a code file is broken.
         """
-        values = {key: value(**wildcards) for key, value in self._depends_on[stage].items()}
-        return canonical_json({"code": self._digests(stage, self._plugins(stage, wildcards)), **values})
+        code = self._digests(stage, self._plugins(stage, wildcards))
+        return canonical_json({"code": code, **self.settings(stage, wildcards)})
+
+    def settings(self, stage: str, wildcards: Mapping[str, str]) -> dict[str, Any]:
+        """Return the values, besides code, that the result of a job depends on; raises what `fingerprint` raises."""
+        return {key: value(**wildcards) for key, value in self._depends_on[stage].items()}
 
     def of_study(self) -> Iterator[Job]:
         """Every job of the study, stage by stage in the order of the work."""
@@ -205,6 +210,7 @@ class Jobs:
         """Return the settings that identify a dataset's raw files."""
         return _entry("dataset", dataset, self.config.datasets).raw_spec()
 
+    @cache  # noqa: B019 - as above; it asks for the size of each image
     def _raw_state(self, dataset: str) -> str | None:
         """Return a value that changes with the user's images while their settings stay the same.
 
@@ -253,6 +259,7 @@ class Jobs:
         return {
             "dataset": dataset,
             "experiments": [experiment.directory for experiment in compared],
+            "specs": [spec_sha256(experiment.spec) for experiment in compared],
             "variant_of": self.config.datasets[dataset].variant_of,
             "models": self._model_indices(names),
             "style": self._styles(names),
@@ -274,6 +281,7 @@ class Jobs:
         return {
             "study": self.config.study if study is None else study,
             "experiments": [experiment.directory for experiment in experiments],
+            "specs": [spec_sha256(experiment.spec) for experiment in experiments],
             "datasets": {
                 name: {"variant_of": dataset.variant_of, "note": dataset.note, "own_files": dataset.own_files}
                 for name, dataset in datasets.items()

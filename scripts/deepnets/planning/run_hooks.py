@@ -16,14 +16,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
+from snakemake.io import IOFile
+
 from deepnets.planning.job_files import write_job_file
 from deepnets.planning.requests import Requests
+from deepnets.planning.snakemake_locks import LOCKS, survive_other_ends
 from deepnets.utils import paths
 from deepnets.utils.checksums import find_corrupted
 from deepnets.utils.errors import UserError
 
-LOCKS, ALIVE = Path(".snakemake/locks"), Path(".snakemake/alive")
+ALIVE = Path(".snakemake/alive")
 REASON_LENGTH = 200  # characters
+LINES = 20  # about files of one kind; the others are counted
 
 
 class RunHooks:
@@ -42,7 +46,7 @@ class RunHooks:
     def install(self) -> None:
         """Wrap the three methods of the workflow object."""
         self._wrap("execute", before=self._before_execution)
-        self._wrap("_prepare_dag", after=self._force_corrupted)
+        self._wrap("_prepare_dag", after=self._force)
         self._wrap("_build_dag", after=self._write)
 
     def _wrap(
@@ -89,7 +93,7 @@ class RunHooks:
         if locks and alive.read() != platform.node():
             return
         for lock in locks:
-            lock.unlink()
+            lock.unlink(missing_ok=True)
             _print(f"{lock}: left by a run that was killed; removed")
         alive.truncate(0)
         alive.write(platform.node())
@@ -97,15 +101,36 @@ class RunHooks:
         for file in Path(paths.JOBS).glob("*.json"):  # of earlier runs
             file.unlink()
 
+    def _force(self) -> None:
+        """Have files rebuilt that, as Snakemake itself does not see, are not what config.yaml asks for."""
+        survive_other_ends(self.workflow.persistence)
+        if not self.workflow.is_main_process:
+            return
+        for line in self.jobs.unforeseen_training():
+            _print(line)
+        self._force_corrupted()
+        self._force_made_otherwise()
+
+    def _force_made_otherwise(self) -> None:
+        """Have files rebuilt that were made by another spec; a line for each of which Snakemake has no record."""
+        from deepnets.planning.made_by import made_otherwise  # it imports the user's networks
+
+        lines = []
+        for job, differing in made_otherwise(self.jobs):
+            outputs = [str(self.jobs.root / path) for path in job.outputs]
+            self.workflow.dag.forcefiles.update(outputs)
+            if self.workflow.persistence.metadata(IOFile(outputs[0])) is None:
+                lines.append(f"{outputs[0]}: made with other settings ({'; '.join(differing)}); to be rebuilt")
+        for line in lines[:LINES]:
+            _print(line)
+        if len(lines) > LINES:
+            _print(f"and {len(lines) - LINES} more")
+
     def _force_corrupted(self) -> None:
         """Have corrupted files rebuilt: Snakemake itself looks at times alone.
 
         In a real run they are moved out of the way, before Snakemake looks which files there are.
         """
-        if not self.workflow.is_main_process:
-            return
-        for line in self.jobs.unforeseen_training():
-            _print(line)
         folders = sorted({(self.jobs.root / job.outputs[0]).parent for job in self.jobs.of_study()})
         try:
             corrupted = [file for folder in folders for file in find_corrupted(folder, remember=self.running)]

@@ -1,16 +1,21 @@
-"""Explain why a job is stale: Snakemake compares fingerprints, and this module names the values that changed."""
+"""Explain why a job is stale: Snakemake compares fingerprints, and this module names what changed."""
 
 import ast
-import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+from snakemake.io import IOFile
+
+from deepnets.planning.differences import IMAGES, differences
+from deepnets.planning.image_changes import image_changes
 from deepnets.planning.job import Job
 from deepnets.planning.jobs import Jobs
+from deepnets.planning.made_by import differing
 from deepnets.utils.checksums import find_corrupted
 
-METADATA = Path(".snakemake/metadata")
+RECORDS = Path(".snakemake")
 
 MISSING = "missing"
 # Data are built only for the stages that read them: results stay valid without the arrays they were made from.
@@ -23,10 +28,10 @@ def reasons(jobs: Jobs) -> list[tuple[Job, str]]:
     Raises:
         UserError: a code file is broken.
     """
-    recorded = recorded_fingerprints()
+    stores = open_records()
     found: list[tuple[Job, str]] = []
     for job in reversed(list(jobs.of_study())):
-        why = _reason(job, jobs, recorded.get(job.outputs[0]))
+        why = _reason(job, jobs, recorded_fingerprint(job.outputs[0], stores))
         read_by = {other.stage for other, _ in found if other.wildcards.get("dataset") == job.wildcards.get("dataset")}
         needed = job.stage not in READERS or READERS[job.stage] & read_by
         if why and (needed or not why.startswith(MISSING)):
@@ -35,7 +40,7 @@ def reasons(jobs: Jobs) -> list[tuple[Job, str]]:
 
 
 def _reason(job: Job, jobs: Jobs, old: dict | None) -> str | None:
-    """Return why a job is stale by itself, or None; a result without a record counts as up to date."""
+    """Return why a job is stale by itself, or None; of a result without a record, its files' own specs count."""
     missing = [path for path in job.outputs if not Path(path).exists()]
     if len(missing) == len(job.outputs) and not old:
         return f"{MISSING}: not made yet"
@@ -45,26 +50,34 @@ def _reason(job: Job, jobs: Jobs, old: dict | None) -> str | None:
     if wrong:
         return f"damaged: {', '.join(wrong)}"
     new = json.loads(jobs.fingerprint(job.stage, job.wildcards))
-    return "; ".join(differences(old, new)) if old and old != new else None
+    phrases = (differences(old, new) if old else []) or differing(job, jobs)
+    if IMAGES in phrases:
+        phrases[phrases.index(IMAGES)] = image_changes(jobs, job.wildcards["dataset"]) or IMAGES
+    return "; ".join(phrases) or None
 
 
-def recorded_fingerprints(folder: str | Path = METADATA) -> dict[str, dict]:
-    """Return the decoded fingerprint that Snakemake recorded for each file, by the file's path.
+def open_records(folder: Path = RECORDS) -> list[Any]:
+    """Open Snakemake's own stores of records in a folder: files, a database, or both; none is made."""
+    stores = {}
+    try:
+        from snakemake.persistence.db import DbPersistence
+        from snakemake.persistence.file import FilePersistence
 
-    Snakemake keeps a JSON file per output, named by the path in base64, split into folders where it is long. Records of
-    other programs and of other versions of this one are left out.
+        stores[folder / "metadata.db"] = DbPersistence
+    except ModuleNotFoundError:  # an older Snakemake, with files only
+        from snakemake.persistence import Persistence as FilePersistence
+    stores[folder / "metadata"] = FilePersistence
+    return [store(path=folder) for place, store in stores.items() if place.exists()]
+
+
+def recorded_fingerprint(output: str, stores: Iterable[Any]) -> dict | None:
+    """Return the decoded fingerprint that Snakemake last recorded for a file; None if it has none.
+
+    Records of other programs and of other versions of this one count as none.
     """
-    folder, found = Path(folder), {}
-    for file in folder.rglob("*"):
-        if file.is_file():
-            parts = file.relative_to(folder).parts
-            try:
-                output = base64.urlsafe_b64decode("".join(part.removeprefix("@") for part in parts)).decode()
-                params = json.loads(file.read_text(encoding="utf-8"))["params"]
-                found[output] = next(job for job in map(_job, params) if job is not None)
-            except (OSError, ValueError, KeyError, TypeError, StopIteration):
-                continue
-    return found
+    records = [record for store in stores if (record := store.metadata(IOFile(output)))]
+    last: Any = max(records, key=lambda record: record.get("endtime") or 0, default={})
+    return next((job for param in last.get("params") or () if (job := _job(param))), None)
 
 
 def _job(param: str) -> dict | None:
@@ -74,34 +87,3 @@ def _job(param: str) -> dict | None:
     except (ValueError, SyntaxError, TypeError):
         return None
     return job if isinstance(job, dict) and "code" in job else None
-
-
-def differences(old: dict, new: dict) -> list[str]:
-    """Return a phrase for each change between two fingerprints: settings first, then code files."""
-    before, after = dict(_leaves(old)), dict(_leaves(new))
-    phrases = []
-    for key in dict.fromkeys([*before, *after]):
-        if before.get(key) == after.get(key) and key in before and key in after:
-            continue
-        if key == ("state",):
-            phrases.append("the images changed")
-        elif key[0] in ("code", "files"):
-            state = "is new" if key not in before else "is gone" if key not in after else "changed"
-            phrases.append(f"{key[1]} {state}")
-        else:
-            name = ".".join(key[1:] if key[0] == "spec" else key)
-            phrases.append(f"{name} was {_value(before, key)}, is {_value(after, key)}")
-    return sorted(phrases, key=lambda phrase: phrase.startswith(("scripts/", "workflow/")))
-
-
-def _leaves(value: object, key: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:
-    """Yield the values of nested dictionaries, each with the keys that lead to it."""
-    if isinstance(value, dict) and value:
-        for name, inner in value.items():
-            yield from _leaves(inner, (*key, name))
-    else:
-        yield key, value
-
-
-def _value(leaves: dict, key: tuple[str, ...]) -> str:
-    return json.dumps(leaves[key], ensure_ascii=False) if key in leaves else "not there"

@@ -10,7 +10,7 @@ from jinja2 import Environment, StrictUndefined
 
 from deepnets.comparison.aggregate import group_seeds, interval_caption
 from deepnets.comparison.published import Published, find, read_published
-from deepnets.evaluation.results import Result, read_result
+from deepnets.evaluation.results import Result, check_specs, read_result
 from deepnets.evaluation.schemas import SplitMetrics
 from deepnets.figures import EXPERIMENT_FIGURES, ComparisonFigure, comparison_figures
 from deepnets.models import display_name
@@ -22,6 +22,7 @@ from deepnets.reporting.markdown import Markdown, bold, code, enumerate_words, e
 from deepnets.reporting.reproduce import commands, files_needed, is_deterministic, provenance
 from deepnets.reporting.study import Study
 from deepnets.utils import paths
+from deepnets.utils.checksums import record_checksums
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import write_json, write_text
 
@@ -68,16 +69,17 @@ def write_report(
     """Read a study's results and write its report, metrics.csv and environment.json.
 
     Args:
-        spec: the study's name, the folders of its experiments from `root` in the order of the report, and its datasets
-            as in `Study`.
+        spec: the study's name, the folders of its experiments from `root` in the order of the report, the hashes of
+            their specs, and its datasets as in `Study`.
         root: the folder that holds results/, and Snakemake's benchmark files in logs/.
         published: table of published results.
         template: of the report.
 
     Raises:
-        UserError: a file is missing or damaged; then nothing is written.
+        UserError: a file is missing, damaged or of another spec; then nothing is written.
     """
     results = [read_result(root / folder) for folder in spec["experiments"]]
+    check_specs(results, spec.get("specs"))
     study = Study(
         name=spec["study"],
         results=results,
@@ -89,9 +91,13 @@ def write_report(
         folder=(root / paths.REPORT).parent,
     )
     report = render(study, template)
-    write_json(root / paths.ENVIRONMENT, study.environment)
-    write_text(root / paths.METRICS_CSV, tables.metrics_csv(results))
-    write_text(root / paths.REPORT, report)
+    report_file, metrics_file, environment = (
+        root / path for path in (paths.REPORT, paths.METRICS_CSV, paths.ENVIRONMENT)
+    )
+    with record_checksums("report", environment, metrics_file, report_file):
+        write_json(environment, {"spec": spec, **study.environment})
+        write_text(metrics_file, tables.metrics_csv(results))
+        write_text(report_file, report)
 
 
 def _context(study: Study) -> dict[str, Any]:

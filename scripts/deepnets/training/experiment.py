@@ -171,7 +171,7 @@ def _train_as_one_of_several(run: _Run, group: ProcessGroup) -> None:
 def _train(run: _Run, group: ProcessGroup) -> None:
     """Train in this process, with smaller micro-batches whenever memory runs out."""
     recipe = Recipe(**run.spec["recipe"])
-    images, labels, info = open_dataset(run.data, "train")
+    images, labels, info = open_dataset(run.data, "train", run.spec["dataset"])
     if "validation_rows" in info:
         LOG.info("%s: the dataset has its own validation split; validation_fraction does nothing", run.name)
     checkpoints = _checkpoints(run, info)

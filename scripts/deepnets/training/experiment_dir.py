@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from torch import nn
 
-from deepnets.config.experiment import spec_sha256
+from deepnets.config.experiment import OF_IMAGES, spec_sha256
 from deepnets.training.trainer import Trainer
 from deepnets.utils import paths
 from deepnets.utils.checksums import record_checksums
@@ -99,8 +99,7 @@ def write_results(
         with record_checksums("train", history, timing, model):
             _write_history(history, trainer.progress.history)
             write_json(timing, _timing(trainer, keeps_memory))
-            of_dataset = {key: info[key] for key in ("classes", "input_shape", "mean", "std")}
-            metadata = {"spec": spec, "spec_sha256": spec_sha256(spec), **of_dataset}
+            metadata = {"spec": spec, "spec_sha256": spec_sha256(spec), **{key: info[key] for key in OF_IMAGES}}
             save_tensors(model, dict(network.state_dict()), metadata)
     except OSError as error:
         raise UserError(

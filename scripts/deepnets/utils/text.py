@@ -1,11 +1,12 @@
 """Text for messages: the nearest known name, escaped line breaks, long lists cut short."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from deepnets.utils.logging import log_to_file_only
 
 _MAX_LINES = 20  # of one message
+_FEW = 3
 
 
 def nearest(name: object, known: Iterable[str]) -> str:
@@ -29,3 +30,9 @@ def shortened(problems: list[str], most: int = _MAX_LINES) -> str:
         return "\n".join(problems)
     where = "; the log file has them all" if log_to_file_only("\n".join(problems)) else ""
     return "\n".join([*problems[:most], f"... and {rest} more{where}."])
+
+
+def first_few(names: Sequence[str]) -> str:
+    """Return the first three names, and how many more there are: "a, b, c and 2 more"."""
+    rest = len(names) - _FEW
+    return ", ".join(names[:_FEW]) + (f" and {rest} more" if rest > 0 else "")

@@ -121,6 +121,11 @@ class DatasetOptions(StrictModel):
         return None
 
     @property
+    def own_path(self) -> str | None:
+        """The path of the user's files, where raw_spec() has only its last part; else None."""
+        return None
+
+    @property
     def input_shape(self) -> tuple[int, int, int]:
         """(channels, height, width) of the prepared images."""
         channels, height, width = self.native_shape

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -83,12 +84,19 @@ class Options(DatasetOptions):
         return None if "://" in (self.mirror or "") else self.path
 
     @property
+    def own_path(self) -> str | None:
+        return None if self.sha256 is None else self.path
+
+    @property
     def decodes_files(self) -> bool:
         return True
 
     def raw_spec(self) -> dict:
-        given = {"sha256": self.sha256, "encoding": self.encoding}
-        return {"source": self.source, "path": self.path, **_without_none(given)}
+        """Identify the raw files: an archive by its name and SHA-256, wherever it lies, and all else by its path."""
+        encoding = _without_none({"encoding": self.encoding})
+        if self.sha256 is not None:
+            return {"source": self.source, "path": PurePosixPath(self.path).name, "sha256": self.sha256, **encoding}
+        return {"source": self.source, "path": _shortest(self.path), **encoding}
 
     def local_state(self, dataset: str) -> str | None:
         """Digest of a folder's or an archive's state; None where `sha256` pins the content or nothing can be read.
@@ -107,7 +115,7 @@ class Options(DatasetOptions):
         from deepnets.data.quick_check import find_classes
 
         was_downloaded = self.sha256 is not None and (raw / PurePosixPath(self.path).name).is_file()
-        path = _find(self.raw_spec(), dataset, self.mirror, was_downloaded)
+        path = _find({**self.raw_spec(), "path": self.path}, dataset, self.mirror, was_downloaded)
         if path is None:
             return
         shown_as = f"config.yaml: datasets.{dataset}.path: {path}"
@@ -123,6 +131,13 @@ class Options(DatasetOptions):
 
 def _without_none(keys: dict) -> dict:
     return {key: value for key, value in keys.items() if value is not None}
+
+
+def _shortest(path: str) -> str:
+    """Return the one way to write a path: from the working directory where it lies below that, without `.` and `..`."""
+    full = os.path.normpath(os.path.expanduser(path))
+    inside = os.path.relpath(full) if os.path.isabs(full) else full
+    return full if inside == ".." or inside.startswith(f"..{os.sep}") else inside
 
 
 def download(raw_spec: dict, dataset: str, mirror: str | None, folder: Path, max_gb: int) -> dict:

@@ -1,0 +1,30 @@
+"""The changes between two fingerprints in words."""
+
+from deepnets.utils.specs import change, changed_keys, leaves
+
+IMAGES = "the images changed"
+
+
+def differences(old: dict, new: dict) -> list[str]:
+    """Return a phrase for each change between two fingerprints: settings first, then code files."""
+    before, after = dict(leaves(old)), dict(leaves(new))
+    phrases = dict.fromkeys(_phrase(key, before, after) for key in changed_keys(before, after))
+    return sorted(filter(None, phrases), key=lambda phrase: phrase.startswith(("scripts/", "workflow/")))
+
+
+def _phrase(key: tuple[str, ...], before: dict, after: dict) -> str:
+    """Describe the change of one value; "" where other phrases say it."""
+    match key:
+        case ("state",):
+            return IMAGES
+        case ("code" | "files", file):
+            return f"{file} {'is new' if key not in before else 'is gone' if key not in after else 'changed'}"
+        case ("spec", "specs"):  # hashes: the experiments' own jobs name the settings
+            return ""
+        case ("spec", "models", model):  # its place in config.yaml, which chooses its colour
+            return f"{model}: another colour" if key in before and key in after else ""
+        case ("spec", "style", model):
+            return f"{model}: another name or look" if key in before and key in after else ""
+        case ("spec", *names):
+            return change(".".join(names) or "spec", key, before, after)
+    return change(".".join(key), key, before, after)

@@ -1,0 +1,34 @@
+"""Which of the user's images changed since they were listed in raw.json, by name and size."""
+
+from deepnets.data.class_folders import list_folder, read_layout
+from deepnets.data.search_paths import find_local
+from deepnets.planning.jobs import Jobs
+from deepnets.utils import paths
+from deepnets.utils.errors import UserError
+from deepnets.utils.files import read_json
+from deepnets.utils.text import first_few
+
+
+def image_changes(jobs: Jobs, dataset: str) -> str:
+    """Say how many images are new, gone or of another size, and name some; "" if that cannot be seen.
+
+    An archive's images are not compared: its size and its ends are all that was noted of it.
+    """
+    options = jobs.config.datasets[dataset]
+    try:
+        listed = read_json(jobs.root / paths.RAW_MANIFEST.format(dataset=dataset))
+        before = {file["name"]: file["bytes"] for file in listed["files"]}
+        folder = find_local(options.own_files or "", dataset, options.mirror)
+        if folder is None or not folder.is_dir():
+            return ""
+        names = read_layout(str(folder), list_folder(folder)).names()
+        after = {name: (folder / name).stat().st_size for name in names}
+    except (UserError, OSError, KeyError, TypeError):
+        return ""
+    changes = {
+        "new": sorted(after.keys() - before.keys()),
+        "gone": sorted(before.keys() - after.keys()),
+        "changed": sorted(name for name in before.keys() & after.keys() if before[name] != after[name]),
+    }
+    words = [f"{len(names)} {state} ({first_few(names)})" for state, names in changes.items() if names]
+    return f"images: {', '.join(words)}" if words else ""
