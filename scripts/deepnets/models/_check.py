@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
@@ -13,6 +11,7 @@ from torch.nn.parameter import is_lazy
 from deepnets import models
 from deepnets.utils.errors import UserError
 from deepnets.utils.failures import is_out_of_memory
+from deepnets.utils.tensors import can_be_saved
 
 Shape = tuple[int, int, int]  # (C, H, W)
 _LARGE = 10**6  # values in a weight
@@ -83,7 +82,7 @@ def _problems_of_weights(network: Any) -> Iterator[str]:
     for name, value in network.state_dict().items():
         if not isinstance(value, Tensor):
             yield f"{name} of its state is {_kind(value)} and cannot be saved; keep tensors only (register_buffer)"
-        elif not _can_be_saved(value):
+        elif not can_be_saved(value):
             kind = f"{value.layout} {_dtype(value)}".replace("torch.", "")
             yield f"{name} is a tensor that cannot be saved ({kind}); use a dense one of a usual type"
         elif value.is_floating_point() and not _is_finite(value):
@@ -93,16 +92,6 @@ def _problems_of_weights(network: Any) -> Iterator[str]:
 def _is_finite(tensor: Tensor) -> bool:
     """Whether all values are; by the extremes, as `isfinite` would take as much memory as the tensor."""
     return not tensor.numel() or bool(torch.stack(tensor.aminmax()).isfinite().all())
-
-
-def _can_be_saved(tensor: Tensor) -> bool:
-    if tensor.layout != torch.strided:
-        return False
-    try:
-        safetensors.torch.save({"value": torch.zeros(1, dtype=tensor.dtype)})  # the type matters, not the values
-    except (safetensors.SafetensorError, KeyError, ValueError, RuntimeError):
-        return False
-    return True
 
 
 # -- outputs -----------------------------------------------------------------------------------------------------------
@@ -131,7 +120,7 @@ def _problems_in_training(network: nn.Module, images: Tensor, architecture: str,
         yield "no gradient of the loss reaches the weights; leave out torch.no_grad and detach in forward"
     # A gradient that is not finite reaches biases and scales too; those of VGG's large layers would take a gigabyte.
     weights = {name: each for name, each in network.named_parameters() if each.requires_grad and each.numel() <= _LARGE}
-    loss = nn.functional.cross_entropy(output.float(), torch.arange(len(images)) % classes)
+    loss = -output.float().log_softmax(1)[:, 0].mean()
     with _errors_of_network(architecture, images, "training"):
         gradients = torch.autograd.grad(loss, list(weights.values()), allow_unused=True) if weights else ()
     for name, gradient in zip(weights, gradients, strict=True):

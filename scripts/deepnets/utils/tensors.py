@@ -8,6 +8,8 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
+from safetensors.torch import save
 from torch import Tensor
 
 from deepnets.utils.errors import UserError
@@ -37,6 +39,17 @@ def save_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict[st
                 raise
             raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
         _sort_metadata(temporary)
+
+
+def can_be_saved(tensor: Tensor) -> bool:
+    """Whether safetensors knows the tensor's layout and type."""
+    if tensor.layout != torch.strided:
+        return False
+    try:
+        save({"value": torch.zeros(1, dtype=tensor.dtype)})  # the type matters, not the values
+    except (safetensors.SafetensorError, KeyError, ValueError, RuntimeError):
+        return False
+    return True
 
 
 def _separate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
