@@ -276,13 +276,9 @@ def test_closure_of_training_has_no_architecture_and_no_source_unless_named(scri
 
 
 def test_only_the_three_registries_import_by_a_computed_name(root):
-    """Any other such import would be invisible to import_closure: its caller has to name the module in `extra`.
-
-    planning/job_files.py loads what import_closure has found.
-    """
+    """Any other such import would be invisible to import_closure: its caller has to name the module in `extra`."""
     library = (root / "scripts").rglob("*.py")
     computed = {
         path.relative_to(root / "scripts").as_posix() for path in library if "import_module(" in path.read_text()
     }
-    computed.remove("deepnets/planning/job_files.py")
     assert computed == {f"deepnets/{room}/__init__.py" for room in ("models", "data/sources", "figures")}

@@ -1,9 +1,10 @@
 """How a script knows its job: from the file that the workflow wrote for it, or by its name from config.yaml."""
 
 import argparse
-import importlib
 import json
+import sys
 from collections.abc import Mapping
+from importlib.abc import MetaPathFinder
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -77,23 +78,41 @@ def load_job(stage: str, args: argparse.Namespace) -> tuple[dict[str, Any], dict
     return json.loads(fingerprint), wildcards
 
 
-def check_code(job: Mapping[str, Any], root: Path = CODE_ROOT) -> None:
-    """Load all modules of a job, so that no later edit reaches it, and compare them with those of its plan.
+def check_code(job: Mapping[str, Any]) -> None:
+    """Compare a job's files with those that it was planned with: now and, those not loaded yet, when they are imported.
 
     Its result is recorded as that of the planned code, even if a file is edited while a study runs, and changed back.
 
     Raises:
-        UserError: a file is not what it was when the job was planned.
+        UserError: a file is not what it was when the job was planned; importing it later raises the same.
     """
     code, files = job.get("code", {}), job.get("files", {})
-    for name in code:
-        module = PurePosixPath(name).relative_to(SCRIPTS).with_suffix("")
-        if len(module.parts) > 1:  # the script itself runs already
-            importlib.import_module(".".join(module.parts).removesuffix(".__init__"))
-    now = {name: sha256_file(root / name) for name in files} | digests(code, root)
+    now = {name: sha256_file(CODE_ROOT / name) for name in files} | digests(code, CODE_ROOT)
     for name, planned in {**files, **code}.items():
         if now[name] != planned:
-            raise UserError(f"{name}: edited since this job was planned; start Snakemake again")
+            raise _edited(name)
+    sys.meta_path.insert(0, _PlannedModules(code))
+
+
+class _PlannedModules(MetaPathFinder):
+    """Finds no module, and refuses one whose file was edited since its job was planned."""
+
+    def __init__(self, code: Mapping[str, str]):
+        self.files = {_module_name(name): name for name in code}
+        self.code = code
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> None:
+        name = self.files.get(fullname)
+        if name is not None and digests([name], CODE_ROOT)[name] != self.code[name]:
+            raise _edited(name)
+
+
+def _module_name(file: str) -> str:
+    return ".".join(PurePosixPath(file).relative_to(SCRIPTS).with_suffix("").parts).removesuffix(".__init__")
+
+
+def _edited(name: str) -> UserError:
+    return UserError(f"{name}: edited since this job was planned; start Snakemake again")
 
 
 def _fingerprint_of_config(stage: str, wildcards: dict[str, str], root: Path) -> str:

@@ -40,13 +40,11 @@ def differing(job: Job, jobs: Jobs) -> list[str]:
     """
     if job.stage not in _SPEC_IN:
         return []
-    file, phrases = jobs.root / job.outputs[_SPEC_IN[job.stage]], []
+    file, phrases = jobs.root / job.outputs[_SPEC_IN[job.stage]], list[str]()
     found = read_head(file, "spec", "state")
     if "spec" in found:
         expected = jobs.settings(job.stage, job.wildcards)
-        wanted = {key: expected[key] for key in found}
-        if found != wanted:
-            phrases = differences(found, wanted) or ["its experiments changed"]
+        phrases += differences(found, {key: expected[key] for key in found})
     if job.stage == "train" and _other_images(file, jobs.root / paths.DATASET_INFO.format(**job.wildcards)):
         phrases.append(f"{paths.DATASET_INFO.format(**job.wildcards)} is of other images")
     return phrases

@@ -50,7 +50,7 @@ def _reason(job: Job, jobs: Jobs, old: dict | None) -> str | None:
     if wrong:
         return f"damaged: {', '.join(wrong)}"
     new = json.loads(jobs.fingerprint(job.stage, job.wildcards))
-    phrases = (differences(old, new) if old else []) or differing(job, jobs)
+    phrases = differences(old, new) if old and old != new else differing(job, jobs)
     if IMAGES in phrases:
         phrases[phrases.index(IMAGES)] = image_changes(jobs, job.wildcards["dataset"]) or IMAGES
     return "; ".join(phrases) or None
