@@ -45,7 +45,8 @@ def trainer(
     model: nn.Module | None = None, train: Split | None = None, validation: Split | None = None, **options
 ) -> Trainer:
     """Return a trainer that has done nothing yet; options of the recipe may be changed."""
-    recipe = Recipe(**{"epochs": 3, "batch_size": 10, "lr": 0.1, **options})
+    lr = options.pop("lr", 0.1)  # not checked: one that no recipe may have makes training diverge at once
+    recipe = Recipe(**{"epochs": 3, "batch_size": 10, **options}).model_copy(update={"lr": lr})
     augmentation = Augmentation(recipe.augment, False, [MEAN], [STD], CPU)
     whole = separable()
     train = train or whole.subset(torch.arange(34))  # three whole batches and a part of one

@@ -11,6 +11,7 @@ def test_the_environment_names_machine_and_versions(experiment, write_report, tm
     environment = json.loads((tmp_path / "results/environment.json").read_text())
     assert environment["packages"]["matplotlib"]
     assert environment["cores"] >= 1
+    assert environment.pop("spec")["study"] == "demo"
     assert describe(root) | {"generated": ""} == environment | {"generated": ""}
 
 

@@ -2,7 +2,6 @@
 
 import io
 import json
-import logging
 import os
 import socket
 import tarfile
@@ -290,11 +289,11 @@ def test_loss_of_12_bits_is_reported_until_bit_depth_says_what_is_white(tmp_path
     files = {**BIRDS, "train/owl/1.png": file.getvalue()}
     images, _, _ = open_dataset(prepared(tmp_path / "1", files), "train")
     assert images[0].max() == 16
-    (line,) = (record for record in caplog.records if record.levelno == logging.WARNING)
-    assert "1 images of 16 bits have no value above 4,095" in line.getMessage()
-    assert "`bit_depth: 12`" in line.getMessage()
-    assert line.getMessage().endswith("train/owl/1.png")
+    (line,) = (line for line in caplog.messages if "16 bits" in line)
+    assert "1 images of 16 bits have no value above 4,095" in line
+    assert "`bit_depth: 12`" in line
+    assert line.endswith("train/owl/1.png")
     caplog.clear()
     images, _, _ = open_dataset(prepared(tmp_path / "2", files, bit_depth=12), "train")
     assert images[0].min() == 255
-    assert not any(record.levelno == logging.WARNING for record in caplog.records)
+    assert not any("16 bits" in line for line in caplog.messages)

@@ -85,8 +85,8 @@ def test_truncated_training_data_are_named_in_one_line(own_data, tmp_path, caplo
 
 
 def test_diverged_training_ends_in_one_line_of_advice(data, tmp_path, caplog):
-    line = error_line(caplog, train, data, tmp_path, job_with(lr=1e30, warmup=0.0))
-    assert "the loss is not finite in epoch 1 of 6, with lr 1e+30: in the recipe of config.yaml, lower lr" in line
+    line = error_line(caplog, train, data, tmp_path, job_with(lr=100, warmup=0.0))
+    assert "the loss is not finite in epoch 1 of 6, with lr 100.0: in the recipe of config.yaml, lower lr" in line
     assert not (tmp_path / "model.safetensors").exists()
 
 

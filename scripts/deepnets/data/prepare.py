@@ -23,6 +23,7 @@ from deepnets.utils.paths import AUDIT_FILE, IMAGES, LABELS, SPLITS
 from deepnets.utils.specs import check_made_by
 
 SCHEMA_VERSION = 1
+ARRAY_FILES = [name.format(split=split) for split in SPLITS for name in (IMAGES, LABELS)]
 
 
 def prepare(
@@ -53,9 +54,8 @@ def prepare(
     """
     limit = {} if max_megapixels is None else {"max_megapixels": max_megapixels}
     output, options, raw = Path(output), parse_spec({**spec, **limit}), Raw.open(raw_manifest)
-    check_made_by(raw.manifest, raw.spec, options.raw_spec())
-    arrays = [output.with_name(name.format(split=split)) for split in SPLITS for name in (IMAGES, LABELS)]
-    audit_file = output.with_name(AUDIT_FILE)
+    check_made_by(raw.manifest, raw.spec, {key: spec[key] for key in options.raw_spec()})
+    *arrays, audit_file = (output.with_name(name) for name in (*ARRAY_FILES, AUDIT_FILE))
     with record_checksums("prepare", output, *arrays, audit_file):
         remove_leftovers(output.parent)
         images = source(spec["source"]).read(options, raw)
@@ -72,14 +72,21 @@ def prepare(
             audit = duplicates.audit(dataset, folder, images)
             unfinished = [folder / array.name for array in arrays]
             metadata = _describe(dataset, spec, raw, images, options.input_shape, intensities, unfinished)
-            for file in unfinished:
-                flush(file)  # takes long; a kill between two renames would lose the arrays that were moved
             output.unlink(missing_ok=True)  # an old dataset.json must not describe new arrays
-            for file, array in zip(unfinished, arrays, strict=True):
-                file.replace(array)
+            _move(unfinished, arrays)
         write_json(audit_file, audit)
         write_json(output, metadata)
-    counts = audit["duplicates"]
+    _warn_of_duplicates(dataset, audit["duplicates"], audit_file)
+
+
+def _move(files: list[Path], targets: list[Path]) -> None:
+    for file in files:
+        flush(file)  # takes long; a kill between two renames would lose the arrays that were moved
+    for file, target in zip(files, targets, strict=True):
+        file.replace(target)
+
+
+def _warn_of_duplicates(dataset: str, counts: dict[str, int], audit_file: Path) -> None:
     if counts["across_splits"] or counts["across_labels"]:
         LOG.warning(
             "%s: %d test images are also training images, and %d images are in more than one class; %s lists them",
