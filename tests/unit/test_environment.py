@@ -9,6 +9,7 @@ from deepnets.reporting.environment import describe, git_state
 def test_the_environment_names_machine_and_versions(experiment, write_report, tmp_path, root):
     write_report(experiment())
     environment = json.loads((tmp_path / "results/environment.json").read_text())
+    assert environment.pop("spec")["study"] == "demo"
     assert environment["packages"]["matplotlib"]
     assert environment["cores"] >= 1
     assert environment.pop("spec")["study"] == "demo"
