@@ -1,6 +1,8 @@
-"""Text for messages: the nearest known name, escaped line breaks, long lists cut short."""
+"""Text for readers: the nearest known name, hidden characters and line breaks escaped, long lists cut short."""
 
 import difflib
+import re
+import unicodedata
 from collections.abc import Iterable
 
 _MAX_LINES = 20  # of one message
@@ -18,6 +20,28 @@ def nearest(name: object, known: Iterable[str]) -> str:
 def one_line(text: str) -> str:
     r"""Return a text with line breaks and other unprintable characters escaped, as in \n."""
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
+# Letters and marks that look like nothing, although they count as printable.
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+# Joiners and variation selectors. Arabic and Indian words, Chinese names and emoji need them; in others they hide.
+_SHAPING = frozenset(map(chr, [0x200C, 0x200D, *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)]))
+_SHAPED = ("Lo", "Mn", "Mc", "So", "Sk")  # general categories
+_SPACES = re.compile(r"[^\S\N{NO-BREAK SPACE}]+")
+
+
+def visible(text: str) -> str:
+    r"""Return a text on one line, in which what a reader would not see is escaped: \u202e turns letters around."""
+    one_line = _SPACES.sub(" ", text).strip()
+    return "".join(map(_visible, one_line, " " + one_line))
+
+
+def _visible(character: str, before: str) -> str:
+    if character in _SHAPING:
+        is_seen = unicodedata.category(before) in _SHAPED
+    else:
+        is_seen = character == "\N{NO-BREAK SPACE}" or (character.isprintable() and character not in _BLANK)
+    return character if is_seen else character.encode("unicode_escape").decode()
 
 
 def shortened(problems: list[str], most: int = _MAX_LINES) -> str:
