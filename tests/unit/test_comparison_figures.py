@@ -110,7 +110,7 @@ def test_names_next_to_points_do_not_cover_each_other(compare):
 
 @pytest.mark.parametrize("count", [3, 13])
 @pytest.mark.parametrize("name", COMPARISON_FIGURES)
-def test_models_and_recipes_whose_names_start_alike_are_told_apart(compare, name, count):
+def test_models_and_recipes_whose_names_start_alike_have_different_names(compare, name, count):
     start = "the_same_letters_and_more_of_them_"
     runs = [
         {"model": f"{start}{index}", "recipe": f"{start}{epochs}", "epochs": epochs, "accuracy": 0.5 + index / 100}

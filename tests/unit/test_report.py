@@ -8,6 +8,8 @@ from urllib.parse import unquote
 import pytest
 from report_pages import MNIST, rendered, set_timing, tables
 
+from deepnets.models import about
+from deepnets.models._about import About
 from deepnets.reporting.report import first_sentence
 from deepnets.utils.errors import UserError
 
@@ -89,6 +91,29 @@ def test_a_page_with_hostile_names_has_the_elements_of_one_with_harmless_names(e
 
     for name in HOSTILE:
         assert elements([name, "x"], name) == elements(["cat", "x"], "cat")
+
+
+def test_the_report_says_how_each_network_departs_from_the_original_and_its_options(experiment, write_report):
+    directory = experiment(model="resnet50_full", architecture="resnet50")
+    metrics = json.loads((directory / "metrics.json").read_text())
+    metrics["spec"]["model"] |= {"stem_pool": False}
+    (directory / "metrics.json").write_text(json.dumps(metrics))
+    text = write_report(directory, experiment(model="vgg16"))
+    for name in ("vgg16", "resnet50"):
+        assert f"\n- **{about(name).display_name}**: {about(name).differs}.\n" in unescape(re.sub("</?span>", "", text))
+    assert "| resnet50_full | <code>resnet50</code> | stem_pool no | digits |" in text
+    assert "| VGG-16 | <code>vgg16</code> | – | digits |" in text
+
+
+def test_a_network_of_the_user_departs_from_nothing(experiment, write_report, monkeypatch):
+    monkeypatch.setattr("deepnets.reporting.tables.about", lambda name: About())
+    assert "depart" not in write_report(experiment())
+
+
+def test_the_published_study_is_cited_where_it_is_compared_with(experiment, write_report):
+    cited = "Kaviraj Gosaye, [Deeper Networks for Image\nClassification](https://github.com/kaviraj07/"
+    assert cited in write_report(experiment(**MNIST))
+    assert cited not in write_report(experiment())
 
 
 def test_no_value_is_left_undefined_or_none(experiment, write_report):
