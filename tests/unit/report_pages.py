@@ -2,7 +2,10 @@
 
 import json
 from html import unescape
+from html.parser import HTMLParser
 from pathlib import Path
+
+from markdown_it import MarkdownIt
 
 MNIST = {"dataset": "mnist", "n_test": 10_000, "accuracy": 0.9921}
 
@@ -43,3 +46,25 @@ def tables(text: str) -> list[list[list[str]]]:
 def summary(text: str) -> str:
     """The first paragraph of a page, as plain text."""
     return unescape(text.split("\n\n")[1])
+
+
+class Page(HTMLParser):
+    """The tags of an HTML page, and each of its pieces of text between two tags."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.tags: list[str] = []
+        self.texts: list[str] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        self.tags.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def rendered(markdown: str) -> Page:
+    """A page of Markdown as code hosts show it, except for what they look for in its text."""
+    return Page(MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(markdown))

@@ -34,7 +34,7 @@ def compare(experiment):
 
     def make(*options, published=None):
         groups = group_seeds(read_result(experiment(**each)) for each in options)
-        styles = {group.model: style.model_style(group.model, index) for index, group in enumerate(groups)}
+        styles = style.model_styles({group.model: index for index, group in enumerate(groups)})
         return Comparison("digits", groups, styles, published or {})
 
     return make
@@ -106,6 +106,20 @@ def test_names_next_to_points_do_not_cover_each_other(compare):
     boxes = [name.get_window_extent() for name in names]
     assert len(boxes) == 5
     assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+
+
+@pytest.mark.parametrize("count", [3, 13])
+@pytest.mark.parametrize("name", COMPARISON_FIGURES)
+def test_models_and_recipes_whose_names_start_alike_have_different_names(compare, name, count):
+    start = "the_same_letters_and_more_of_them_"
+    runs = [
+        {"model": f"{start}{index}", "recipe": f"{start}{epochs}", "epochs": epochs, "accuracy": 0.5 + index / 100}
+        for index in range(count)
+        for epochs in (1, 2)
+    ]
+    figure = load(name).draw(compare(*runs))
+    names = {text for text in texts(figure) if text.startswith("the_same")}
+    assert len(names) == (2 * count if name == "accuracy" else count)
 
 
 def test_more_models_than_names_fit_have_a_legend(compare):

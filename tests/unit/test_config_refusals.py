@@ -268,6 +268,10 @@ REFUSALS = {
         {"models/Comparison": {"architecture": "resnet50"}},
         ["models.Comparison: a reserved name", "results/<dataset>"],
     ),
+    "another model's name in reports": (
+        {"models/MobileNetV2": {"architecture": "resnet50"}},
+        ["models.MobileNetV2: reports would write it as they write 'mobilenet_v2'; rename one"],
+    ),
     "capitals only": (
         {"datasets/MNIST": VALID["datasets"]["mnist"]},
         ["datasets.MNIST: differs from 'mnist' in capitals"],

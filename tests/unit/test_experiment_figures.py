@@ -108,6 +108,14 @@ def test_many_classes_are_colour_only_and_still_named(n_classes, named):
     assert max(figure.get_size_inches()) < 12
 
 
+@pytest.mark.parametrize("n_classes", [2, 25, 100])
+def test_classes_whose_names_start_alike_have_different_names_on_rows_and_columns(n_classes):
+    classes = [f"the same twenty letters and more {index}" for index in range(n_classes)]
+    axes = draw_matrix(np.eye(n_classes, dtype=int), classes, "").axes[0]
+    for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
+        assert len({label.get_text() for label in labels}) == n_classes
+
+
 def test_class_names_of_any_kind_are_drawn(tmp_path):
     figure = draw_matrix(np.eye(len(HOSTILE), dtype=int), HOSTILE, "title")
     style.save(figure, tmp_path / "figure.svg")

@@ -21,6 +21,7 @@ from deepnets.figures import (
     experiment_files,
     style,
 )
+from deepnets.figures.names import short_names
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import write_json
 
@@ -80,10 +81,58 @@ def test_two_hundred_models_of_the_user_all_look_different():
 
 
 def test_a_name_is_on_one_line_short_and_drawable():
-    assert style.legible("two\n lines", 20) == "two lines"
-    assert style.legible("a" * 30, 20) == "a" * 19 + "…"
-    assert style.legible("dog \U0010ffff", 20) == "dog ?"
-    assert style.legible("\U0010ffff", 20, instead="class 3") == "class 3"
+    shown = short_names(["two\n lines", "a" * 30, "dog \U00012000"], 20)
+    assert shown == ["two lines", "a" * 19 + "…", "dog ?"]
+    assert short_names(["\U00012000"], 20, instead=["class 3"]) == ["class 3"]
+
+
+def test_hidden_characters_of_a_name_are_drawn_as_escapes():
+    assert short_names(["a\u202eb", "c\u200bat"], 20) == ["a\\u202eb", "c\\u200bat"]
+
+
+SAME_START = "the_same_twenty_letters_and_more_"
+ALIKE = {
+    "end": [f"{SAME_START}{end}" for end in ("cat", "dog", "dogs")],
+    "middle": [f"{SAME_START}{middle}_and_the_same_end_again" for middle in ("cat", "dog", "dogs")],
+    "start": [f"{start}_{SAME_START}" for start in ("cat", "dog", "dogs")],
+    "length": ["a" * 30, "a" * 31, "a" * 32, "a" * 20],
+    "hundred": [f"{SAME_START}{index}" for index in range(100)],
+    "two places": [f"{SAME_START}{a}{'x' * 30}{b}{'y' * 30}" for a in "abc" for b in "abc"],
+    "one after the other": [f"{'x' * 22 * count}{letter}{'z' * 40}" for count in range(4) for letter in "ab"],
+    "spaces": ["a b", "a  b", "a\tb", "a\N{NO-BREAK SPACE}b"],
+    "not drawable": ["\U00012000", "\U00012001", "class 1"],
+    "numbers": ["b" * 25 + str(index) for index in range(12)] + ["b" * 25 + "1 (2)", "b" * 15 + " (1)"],
+}
+
+
+@pytest.mark.parametrize("alike", ALIKE)
+@pytest.mark.parametrize("limit", [20, 28, 34])
+def test_names_that_stand_together_stay_different_and_short(alike, limit):
+    given = ALIKE[alike]
+    shown = short_names(given, limit, [f"class {index}" for index in range(len(given))])
+    assert len(set(shown)) == len(given)
+    assert max(map(len, shown)) <= limit
+
+
+def test_names_are_cut_before_the_place_where_they_differ():
+    assert short_names(ALIKE["end"][:2], 20) == ["the_sa…_and_more_cat", "the_sa…_and_more_dog"]
+    assert short_names(ALIKE["middle"][:2], 20) == ["the_sa…cat_and_the_…", "the_sa…dog_and_the_…"]
+    assert short_names(["b" * 30, "b" * 31], 20) == ["bbbbbb…bbbbbbbbb (1)", "bbbbbb…bbbbbbbbb (2)"]
+
+
+def test_models_whose_names_start_alike_have_different_labels():
+    models = {f"{SAME_START}{end}": index for index, end in enumerate("abc")}
+    assert len({each.label for each in style.model_styles(models).values()}) == 3
+    assert style.model_styles({"resnet50": 0})["resnet50"] == style.model_style("resnet50", 0)
+
+
+def test_a_title_has_every_name_in_full():
+    names = {key: f"{SAME_START * 2}"[:60] + key for key in ("dataset", "model", "recipe")} | {"seed": 0}
+    lines = style.title(names, "accuracy").splitlines()
+    assert all(len(line) <= 60 for line in lines[:-1])
+    assert lines[-1] == "accuracy"
+    joined = "".join(lines).replace(" ", "")
+    assert all(str(name) in joined for name in names.values())
 
 
 def test_labels_that_are_too_close_are_spread_about_their_middle():
@@ -176,6 +225,8 @@ def test_no_plot_or_report_script_loads_torch(root, script):
 
 DRAW = """
 from matplotlib.figure import Figure
+
+read = str
 
 
 def read(file):

@@ -8,7 +8,7 @@ def test_one_model_on_one_dataset_is_described_in_the_singular(experiment, write
     assert text == (
         "On digits, ResNet50 reached 90.00 % test accuracy (95 % interval 86.47 to 92.69 %). "
         "The study demo asks how well ResNet50 classifies digits when trained from scratch, with one seed. "
-        "The reproduced study has no published number for any of these pairs of network and dataset."
+        "The published study (Gosaye) has no number for any of these pairs of network and dataset."
     )
 
 

@@ -4,6 +4,7 @@ import html
 import re
 
 import pytest
+from report_pages import rendered
 
 from deepnets.reporting.markdown import Markdown, block, bold, code, enumerate_words, escape, image, link, table
 
@@ -21,14 +22,90 @@ HOSTILE = [
     '"quoted"',
     "\u2028separators\u2029 and \x0b \x85",
     "ünïcødé 猫 🐶",
+    "# Owned",
+    "#",
+    "- item",
+    "-",
+    "+ item",
+    "---",
+    "- - -",
+    "===",
+    "1. one",
+    "12) twelve",
+    "> quote",
+    "    code",
+    "~~~",
+    "www.x.example",
+    "https://x.example",
+    "MAILTO:me@x.example",
+    "me@x.example",
+    "@user",
+    "#12",
+    "x/y#12",
+    "!12 GH-12 %12 ~12",
+    ":smile:",
+    ":+1:",
+    "<b>",
+    "|",
+    "$x$",
+    "$5",
+    "[a](b)",
+    "[^1]",
+    "[x]: y",
+    "{{ page.title }} {% raw %}",
+    "<!-- -->",
 ]
 
 
+# What code hosts look for in each piece of text of a page, which markdown-it does not.
+LINKED = re.compile(
+    r"\w@\w|@\w|www\.|(https?|mailto):|[#!%~&$]\w|GH-\d|:[\w+-]+:|\$.*\$",
+    re.IGNORECASE,
+)
+
+
 @pytest.mark.parametrize("name", HOSTILE)
-def test_escaped_text_reads_as_it_was_and_means_nothing(name):
-    escaped = escape(name)
+@pytest.mark.parametrize("before", ["", "Errors:\n", "> - ", "Most: "], ids=["page", "line", "list", "text"])
+def test_a_name_is_plain_text_wherever_it_stands(name, before):
+    page = rendered(f"{before}{escape(name)}\n")
+    expected = rendered(f"{before}name\n")
+    assert set(page.tags) - {"span"} == set(expected.tags)
+    assert "".join(page.texts).split() == "".join(expected.texts).replace("name", name).split()
+    assert not [text for text in page.texts if LINKED.search(text)]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_name_is_plain_text_in_bold_code_links_and_pictures(name):
+    page = rendered(f"{bold(name)} {code(name)} {link(name, 'x')} {image(name, 'x', '9%')}\n")
+    assert set(page.tags) - {"span"} == {"p", "strong", "code", "a", "img"}
+    assert "".join(page.texts).split() == f"{name} {name} {name}".split()
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_escaped_text_needs_no_renderer_to_be_harmless(name):
+    escaped = re.sub("</?span>", "", escape(name))
     assert html.unescape(escaped) == " ".join(name.split())
-    assert not re.search(r"[|<>`*\[\]\\$~\"\n]|&(?!#\d+;)|(^|\W)_|_(\W|$)", escaped)
+    assert not re.search(r"[|<>{}`*\[\]\\$~\"\n]|&(?!#\d+;)|(^|\W)_|_(\W|$)", escaped)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("photo\u202egnp.exe", "photo\\u202egnp.exe"),
+        ("c\u200bat", "c\\u200bat"),
+        ("c\u200dat", "c\\u200dat"),
+        ("cat\ufe0f", "cat\\ufe0f"),
+        ("cat\u3164", "cat\\u3164"),
+        ("so\xadft", "so\\xadft"),
+        ("\ufeffcat\x00", "\\ufeffcat\\x00"),
+        ("👩\u200d🚒 ❤\ufe0f", "👩\u200d🚒 ❤\ufe0f"),
+        ("می\u200cخواهم", "می\u200cخواهم"),
+        ("क्\u200dष", "क्\u200dष"),
+    ],
+)
+def test_hidden_characters_are_shown_as_escapes_where_they_shape_nothing(name, shown):
+    assert html.unescape(escape(name)) == shown
+    assert f'alt="{shown}"' in image(name, "x", "9%")
 
 
 def test_an_underscore_within_a_name_stays_readable():
@@ -47,7 +124,7 @@ def test_a_no_break_space_stays():
 
 def test_links_and_images_survive_any_path():
     assert link("a]b", "x y/(z).json") == "[a&#93;b](x%20y/%28z%29.json)"
-    assert image('a"b', 'x"y.png', "49%") == '<img src="x%22y.png" alt="a&#34;b" width="49%">'
+    assert image('a"b', 'x"y.png', "49%") == '<img src="x%22y.png" alt="a&quot;b" width="49%">'
 
 
 @pytest.mark.parametrize("name", HOSTILE)

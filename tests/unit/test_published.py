@@ -58,7 +58,7 @@ def test_references_of_a_variant_say_whose_they_are(rows):
     found = references(rows, "cifar10-jpeg", "cifar10", {"my_resnet": "resnet50", "other": "unknown"})
     assert found == {
         "my_resnet": {
-            "published in the reproduced study (on cifar10)": 73.58,
+            "published by Gosaye (on cifar10)": 73.58,
             "best published from scratch (on cifar10)": 96.87,
         }
     }

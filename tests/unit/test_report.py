@@ -6,12 +6,17 @@ from html import unescape
 from urllib.parse import unquote
 
 import pytest
-from report_pages import MNIST, set_timing, tables
+from report_pages import MNIST, rendered, set_timing, tables
 
+from deepnets.models import about
+from deepnets.models._about import About
 from deepnets.reporting.report import first_sentence
 from deepnets.utils.errors import UserError
 
-HOSTILE = ["a|b", "<script>alert(1)</script>", "`x`", "line\nbreak", "猫 🐶", "[x](y)", "*b*", "$x$", "_e_", "9"]
+HOSTILE = [
+    *("a|b", "<script>alert(1)</script>", "`x`", "line\nbreak", "猫 🐶", "[x](y)", "*b*", "$x$", "_e_"),
+    *("# Owned", "- item", "www.x.example", ":smile:", "@user", "1. x", "\u202egnp"),
+]
 
 
 def test_a_warning_stands_before_the_results_and_with_its_experiment(experiment, write_report):
@@ -69,11 +74,46 @@ def test_names_cannot_break_the_page(experiment, write_report):
     for table in tables(text):
         assert len({len(row) for row in table}) == 1
     page = re.sub(r"(?s)```+sh.*?```+", "", text)  # names in commands are text, whatever they hold
-    assert set(re.findall(r"<(\w+)", page)) == {"br", "code", "details", "img", "summary"}
+    assert set(re.findall(r"<(\w+)", page)) == {"br", "code", "details", "img", "span", "summary"}
     assert text.count("<details") == text.count("</details>") == 2
     assert "`" not in page
     assert "[x](y)" not in page
-    assert "Note: a|b <script>alert(1)</script> `x` line break 猫 🐶 [x](y) *b* $x$ _e_ 9" in unescape(text)
+    plain = unescape(re.sub("</?span>", "", text))
+    assert "Note: a|b <script>alert(1)</script> `x` line break 猫 🐶 [x](y) *b* $x$ _e_ # Owned - item www" in plain
+
+
+def test_a_page_with_hostile_names_has_the_elements_of_one_with_harmless_names(experiment, write_report):
+    def elements(names, note):
+        text = write_report(
+            experiment(classes=names, accuracy=0.5, warnings=[note]), datasets={"digits": {"note": note}}
+        )
+        return [tag for tag in rendered(text).tags if tag != "span"]
+
+    for name in HOSTILE:
+        assert elements([name, "x"], name) == elements(["cat", "x"], "cat")
+
+
+def test_the_report_says_how_each_network_departs_from_the_original_and_its_options(experiment, write_report):
+    directory = experiment(model="resnet50_full", architecture="resnet50")
+    metrics = json.loads((directory / "metrics.json").read_text())
+    metrics["spec"]["model"] |= {"stem_pool": False}
+    (directory / "metrics.json").write_text(json.dumps(metrics))
+    text = write_report(directory, experiment(model="vgg16"))
+    for name in ("vgg16", "resnet50"):
+        assert f"\n- **{about(name).display_name}**: {about(name).differs}.\n" in unescape(re.sub("</?span>", "", text))
+    assert "| resnet50_full | <code>resnet50</code> | stem_pool no | digits |" in text
+    assert "| VGG-16 | <code>vgg16</code> | – | digits |" in text
+
+
+def test_a_network_of_the_user_departs_from_nothing(experiment, write_report, monkeypatch):
+    monkeypatch.setattr("deepnets.reporting.tables.about", lambda name: About())
+    assert "depart" not in write_report(experiment())
+
+
+def test_the_published_study_is_cited_where_it_is_compared_with(experiment, write_report):
+    cited = "Kaviraj Gosaye, [Deeper Networks for Image\nClassification](https://github.com/kaviraj07/"
+    assert cited in write_report(experiment(**MNIST))
+    assert cited not in write_report(experiment())
 
 
 def test_no_value_is_left_undefined_or_none(experiment, write_report):

@@ -63,7 +63,9 @@ def test_script_writes_counts_and_table(tmp_path):
     assert list(counted) == ["parameters", "trainable_parameters", "mult_adds", "size_mb", "weights_mb", "input_size"]
     assert counted["parameters"] == counted["trainable_parameters"] == 1_814_346
     assert counted["input_size"] == [1, 1, 28, 28]
-    assert "Estimated Total Size (MB): 9.11" in (folder / "summary.txt").read_text()
+    text = (folder / "summary.txt").read_text()
+    assert "Estimated Total Size (MB): 9.11" in text
+    assert text.endswith(f"MobileNetV2 here: {models.about('mobilenet_v2').differs}.\n")
 
 
 def test_same_bytes_are_written_every_time(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from deepnets.config.loader import load_config
-from deepnets.models import display_name
+from deepnets.models import about, display_name
 from deepnets.planning.job import parse_name
 from deepnets.planning.jobs import Jobs
 from deepnets.utils.errors import UserError
@@ -153,6 +153,29 @@ def test_parameters_of_the_networks_are_those_of_the_committed_run(readme, root)
         counts.setdefault(display_name(row["model"]), []).append(f"{int(row['trainable_parameters']):,}")
     stated = [re.match(r"\| ([^|]+) \| ([^|]+) \|", row).groups() for row in table(readme, "network")]
     assert dict(stated) == {network: ", ".join(numbers) for network, numbers in counts.items()}
+
+
+def test_readme_says_how_each_network_departs_from_the_original(readme):
+    stated = dict(re.match(r"\| ([^|]+) \|[^|]+\| ([^|]+) \|", row).groups() for row in table(readme, "network"))
+    described = [about(architecture) for architecture in ("vgg16", "inception_v3", "resnet50", "mobilenet_v2")]
+    assert stated == {each.display_name: each.differs for each in described}
+
+
+@pytest.mark.parametrize(
+    "file", ["README.md", "CITATION.cff", "workflow/templates/report.md.j2", "docs/runs/reference/README.md"]
+)
+def test_the_published_study_is_cited_with_author_title_place_link_and_versions(root, file):
+    text = " ".join((root / file).read_text(encoding="utf-8").split())
+    for name in ("Gosaye", "Deeper Networks for Image Classification", "Queen Mary University of London"):
+        assert name in text
+    assert "https://github.com/kaviraj07/deep_nets_for_img_classification" in text
+    for package, version in (
+        ("Python", "3.12.1"),
+        ("PyTorch", "2.2.0"),
+        ("Matplotlib", "3.8.2"),
+        ("Torchinfo", "1.8.0"),
+    ):
+        assert f"{package} {version}" in text
 
 
 def read_csv(path):

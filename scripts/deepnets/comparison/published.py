@@ -14,8 +14,8 @@ class Published(StrictModel):
     """One published row; accuracies in percent as printed, None for what the source does not report.
 
     Attributes:
-        kind: "study" for a row of the study that this project reproduces, "best" for a best result elsewhere of a
-            network trained from scratch.
+        kind: "study" for a row of the study that this project repeats (Gosaye; CITATION.cff has the reference), "best"
+            for a best result elsewhere of a network trained from scratch.
         model: the architecture, as `architecture:` in config.yaml names it.
         size_mb: torchinfo's estimated total size at batch size 1.
         test_precision_macro, test_recall_macro: fractions; like all metrics here they have the names of metrics.csv.
@@ -79,7 +79,7 @@ def references(
         architectures: the architecture of each model, by the model's name.
     """
     on = f" (on {variant_of})" if variant_of else ""
-    kinds = {"study": f"published in the reproduced study{on}", "best": f"best published from scratch{on}"}
+    kinds = {"study": f"published by Gosaye{on}", "best": f"best published from scratch{on}"}
     found = {
         model: {name: find(rows, kind, variant_of or dataset, architecture) for kind, name in kinds.items()}
         for model, architecture in architectures.items()

@@ -91,7 +91,11 @@ def _check_names(names: Mapping[str, dict], valid: ValidEntries) -> Iterator[Pro
                 yield Problem(
                     (section, name), f"differs from {shown(other)} in capitals only, one folder on macOS; rename one"
                 )
+    reported: dict[str, str] = {}
     for name in names.get("models", []):
+        other = reported.setdefault(models.display_name(name), name)
+        if other != name:
+            yield Problem(("models", name), f"reports would write it as they write {shown(other)}; rename one")
         if name.lower() in RESERVED_MODEL_NAMES:
             yield Problem(("models", name), f"a reserved name: {RESERVED_MODEL_NAMES[name.lower()]}; choose another")
     for name, dataset in valid.datasets.items():

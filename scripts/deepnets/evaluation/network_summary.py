@@ -47,8 +47,14 @@ def summarize(
 
 
 def write_summary(spec: dict[str, Any], json_file: Path, text_file: Path) -> None:
-    """Write summary.json and summary.txt of the network in `spec`: its model, input_shape and num_classes."""
+    """Write summary.json and summary.txt of the network in `spec`: its model, input_shape and num_classes.
+
+    summary.txt also has how the network departs from the one that its name stands for.
+    """
     counted, table = summarize(spec["model"], spec["input_shape"], spec["num_classes"])
+    architecture = spec["model"]["architecture"]
+    if differs := models.about(architecture).differs:
+        table += f"{models.display_name(architecture)} here: {differs}.\n"
     with record_checksums("summarize", text_file, json_file):
         write_text(text_file, table)
         write_json(json_file, {"spec": spec, **counted})

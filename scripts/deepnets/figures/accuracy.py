@@ -5,7 +5,8 @@ from matplotlib.figure import Figure
 
 from deepnets.comparison.aggregate import SeedGroup, group_name, ranked, several_recipes
 from deepnets.figures.comparison import LABELLED_MODELS, Comparison, draw_point, new_figure, percent
-from deepnets.figures.style import MUTED, ModelStyle, applied, legible
+from deepnets.figures.names import short_names
+from deepnets.figures.style import MUTED, ModelStyle, applied
 
 _ROWS = 80  # more rows fit on no page: the best are shown, and the title gives their number
 _HOLLOW_MARKERS = ("o", "D")
@@ -31,7 +32,7 @@ def draw(comparison: Comparison) -> Figure:
         )
     _draw_published(figure, axes, shown, comparison.published)
     with_recipe = several_recipes(comparison.groups)
-    names = [legible(group_name(group, with_recipe), 34) for group in shown]
+    names = short_names([group_name(group, with_recipe) for group in shown], 34)
     axes.set_yticks(range(len(shown)), names, fontsize=6.5 if many else 9)
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)

@@ -19,7 +19,8 @@ from deepnets.figures.comparison import (
     new_figure,
     percent,
 )
-from deepnets.figures.style import Color, applied, end_labels, legible
+from deepnets.figures.names import short_names
+from deepnets.figures.style import Color, applied, end_labels
 
 
 @applied()
@@ -59,7 +60,7 @@ def _ends(lines: list[list[SeedGroup]], comparison: Comparison) -> list[tuple[fl
     count = Counter(line[0].model for line in lines)
     groups = [line[-1] for line in lines]
     groups += [group for model, group in best_by_model(comparison.groups).items() if not count[model]]
-    names = [legible(group_name(group, count[group.model] > 1), 34) for group in groups]
+    names = short_names([group_name(group, count[group.model] > 1) for group in groups], 34)
     return [
         (percent(group)[0], name, comparison.styles[group.model].text_color)
         for group, name in zip(groups, names, strict=True)

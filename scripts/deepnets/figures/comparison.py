@@ -14,7 +14,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.transforms import Bbox
 
 from deepnets.comparison.aggregate import SeedGroup, best_by_model, interval_caption, ranked
-from deepnets.figures.style import MUTED, ModelStyle, legible, limit_percent
+from deepnets.figures import names
+from deepnets.figures.style import MUTED, ModelStyle, limit_percent
 
 LABELLED_MODELS = 12  # more names crowd the points and move to a legend
 COLOURED_MODELS = 24  # more styles look alike: the best few keep theirs, the others are grey
@@ -68,8 +69,7 @@ def new_figure(
 ) -> tuple[Figure, list[Axes]]:
     """An empty figure with its title, and its axes side by side; `size` is width and height in inches."""
     figure = Figure(figsize=size, layout="constrained")
-    title = f"{title}: {legible(comparison.dataset, 40)}"
-    figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
+    figure.suptitle(names.title(f"{title}: {comparison.dataset}"), x=0.01, ha="left", fontsize=10, fontweight="bold")
     axes = figure.subplots(1, columns, sharey=True, squeeze=False)[0].tolist()
     axes[0].set_title(interval_caption(comparison.groups), fontsize=8, fontweight="normal", color=MUTED)
     return figure, axes
@@ -115,10 +115,11 @@ def draw_points(axes: Axes, comparison: Comparison, cost: Callable[[SeedGroup], 
 def machine(groups: list[SeedGroup]) -> str:
     """Device and threads of the training runs, for the label of a time axis."""
     timings = [result.timing for group in groups for result in group.results]
-    names, threads = {timing.name for timing in timings}, {timing.thread_count for timing in timings}
-    if len(names) > 1:
+    devices, threads = {timing.name for timing in timings}, {timing.thread_count for timing in timings}
+    if len(devices) > 1:
         return "several machines"
-    return f"{legible(names.pop(), 40)}, {threads.pop() if len(threads) == 1 else 'different numbers of threads'}"
+    [device] = names.short_names([*devices], 40)
+    return f"{device}, {threads.pop() if len(threads) == 1 else 'different numbers of threads'}"
 
 
 def duration(seconds: float, _position: object = None) -> str:

@@ -7,7 +7,7 @@ from deepnets.comparison.published import read_published, references
 from deepnets.evaluation.results import Result, check_specs, read_metrics, read_timing
 from deepnets.figures import load
 from deepnets.figures.comparison import Comparison
-from deepnets.figures.style import model_style, save
+from deepnets.figures.style import model_styles, save
 from deepnets.utils import paths
 from deepnets.utils.checksums import record_checksums
 
@@ -37,7 +37,7 @@ def write_comparison_figure(name: str, spec: dict, root: Path, published: Path, 
     comparison = Comparison(
         dataset=spec["dataset"],
         groups=group_seeds(results),
-        styles={model: model_style(model, index) for model, index in spec["models"].items()},
+        styles=model_styles(spec["models"]),
         published=references(read_published(published), spec["dataset"], spec["variant_of"], architectures),
     )
     with record_checksums(name, output):

@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 
 from deepnets.evaluation.results import read_metrics
 from deepnets.evaluation.schemas import Metrics
-from deepnets.figures.style import ModelStyle, applied, legible, title
+from deepnets.figures.names import short_names
+from deepnets.figures.style import ModelStyle, applied, title
 
 _COUNTED_CLASSES = 25  # above, counts in the cells are too small to read and only the colour is shown
 _NAMED_CLASSES = 110  # above, the names of all classes are too small, and every n-th is written
@@ -70,7 +71,7 @@ def draw_matrix(counts: list[list[int]], classes: list[str], title: str) -> Figu
 def _name_classes(axes: Axes, classes: list[str], row_points: float) -> None:
     step = -(-len(classes) // _NAMED_CLASSES)
     indices = range(0, len(classes), step)
-    names = [legible(classes[index], 20, instead=f"class {index}") for index in indices]
+    names = short_names([classes[index] for index in indices], 20, [f"class {index}" for index in indices])
     size = min(8.5, 0.85 * row_points * step)
     # Short names (digits) stand upright under their column; longer ones would run into each other.
     upright = max(map(len, names)) <= 3 and len(classes) <= _COUNTED_CLASSES

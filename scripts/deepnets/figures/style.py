@@ -1,17 +1,18 @@
 """One style for all figures: fonts and sizes, a colour, marker and line style per model, reproducible files."""
 
-import functools
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import matplotlib
-from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from deepnets.figures import names
+from deepnets.figures.names import INSTALLED_FONTS
 from deepnets.models import about, display_name
 from deepnets.models._about import LineStyle
 from deepnets.utils.files import atomic_path
@@ -22,22 +23,8 @@ TEXT_COLOR = "#222222"
 MUTED = "#6b6b6b"
 GRID = "#e3e3e3"
 
-# DejaVu Sans comes with matplotlib; the others, if installed, have the characters that it lacks.
-_FONTS = (
-    "DejaVu Sans",
-    "Noto Sans CJK SC",
-    "Noto Sans CJK JP",
-    "Source Han Sans SC",
-    "WenQuanYi Micro Hei",
-    "Microsoft YaHei",
-    "Hiragino Sans",
-    "Arial Unicode MS",
-)
-
-_INSTALLED_FONTS = [font for font in _FONTS if font in font_manager.fontManager.get_font_names()]
-
 RC: dict[Any, Any] = {
-    "font.family": _INSTALLED_FONTS,
+    "font.family": INSTALLED_FONTS,
     "font.size": 9,
     "text.color": TEXT_COLOR,
     "text.parse_math": False,  # a class may be called "$5"
@@ -92,6 +79,7 @@ class ModelStyle:
         return 0.62 * red, 0.62 * green, 0.62 * blue
 
 
+_LABEL_CHARACTERS = 28  # next to a point, in a legend
 # 6 colours, 7 markers and 5 line styles without a common factor: 210 models before a style comes twice. The colours are
 # apart from those that the four networks declare.
 _COLORS = ("#AA4499", "#56B4E9", "#882255", "#999933", "#225555", "#CC79A7")
@@ -99,37 +87,34 @@ _MARKERS = ("v", "P", "X", "<", "p", ">", "h")
 _LINESTYLES: tuple[LineStyle, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1)))
 
 
+def model_styles(models: Mapping[str, int]) -> dict[str, ModelStyle]:
+    """The styles of models that are compared, with labels that differ.
+
+    Args:
+        models: {model: its index, as for `model_style`}.
+    """
+    labels = names.short_names([display_name(model) for model in models], _LABEL_CHARACTERS)
+    styles = {model: model_style(model, index) for model, index in models.items()}
+    return {model: replace(styles[model], label=label) for model, label in zip(models, labels, strict=True)}
+
+
 def model_style(model: str, index: int) -> ModelStyle:
     """The style that a network declares in its module; `index` (0, 1, ...) chooses the style of every other model."""
     declared = about(model)
+    [label] = names.short_names([display_name(model)], _LABEL_CHARACTERS)
     return ModelStyle(
-        legible(display_name(model), 28),
+        label,
         declared.color or _COLORS[index % len(_COLORS)],
         declared.marker or _MARKERS[index % len(_MARKERS)],
         declared.linestyle or _LINESTYLES[index % len(_LINESTYLES)],
     )
 
 
-@functools.cache
-def _drawable() -> frozenset[int]:
-    """Code points that some font of the style can draw."""
-    fonts = (font_manager.get_font(font_manager.findfont(family)) for family in _INSTALLED_FONTS)
-    return frozenset(point for font in fonts for point in font.get_charmap())
-
-
-def legible(text: str, limit: int, instead: str | None = None) -> str:
-    """A name on one line, cut to `limit` characters; `instead` if no installed font can draw it."""
-    text = " ".join(text.split())
-    if any(ord(character) not in _drawable() for character in text):
-        text = instead or "".join(character if ord(character) in _drawable() else "?" for character in text)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
 def title(experiment: dict, result: str = "") -> str:
-    """Title of a figure of one experiment, from its names (dataset, model, recipe, seed); line 2 is `result`."""
-    model, dataset = legible(display_name(experiment["model"]), 28), legible(experiment["dataset"], 28)
-    line = f"{model} on {dataset}, recipe {legible(experiment['recipe'], 28)}, seed {experiment['seed']}"
-    return f"{line}\n{result}" if result else line
+    """Title of a figure of one experiment, from its names (dataset, model, recipe, seed); the last line is `result`."""
+    model, dataset, recipe, seed = (experiment[key] for key in ("model", "dataset", "recipe", "seed"))
+    named = names.title(f"{display_name(model)} on {dataset}, recipe {recipe}, seed {seed}")
+    return f"{named}\n{result}" if result else named
 
 
 @applied()

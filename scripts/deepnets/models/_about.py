@@ -1,4 +1,4 @@
-"""The class of a network module's ABOUT: the network's name for readers, its look in figures and its cost."""
+"""The class of a network module's ABOUT: its name for readers, what is special about it, its look and its cost."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -29,10 +29,12 @@ class Cost:
 
 @dataclass(frozen=True)
 class About:
-    """The name, look and cost of a network; changing it retrains nothing, because it does not count as code.
+    """What readers and plans need to know of a network; changing it retrains nothing: it does not count as code.
 
     Attributes:
         display_name: the network's name as its paper writes it; by default the module's name.
+        differs: how it departs from the network that its name stands for, as a clause without full stop, for the report
+            and summary.txt; by default nothing is reported.
         color: "#rrggbb", together with `marker` and `linestyle`; by default the look depends on the network's position
             in config.yaml.
         marker: as matplotlib takes it.
@@ -41,6 +43,7 @@ class About:
     """
 
     display_name: str | None = None
+    differs: str | None = None
     color: str | None = None
     marker: str | None = None
     linestyle: LineStyle | None = None

@@ -17,6 +17,9 @@ MIN_IMAGE_SIZE = 8  # px; the network enlarges images to `min_side`; below 8 px 
 SMALLEST_SIDE = 37  # px; (37 - 2 - 3) // 2 + 1 = 17, (17 - 2 - 3) // 2 + 1 = 7, then two reductions: 3, 1
 ABOUT = About(
     display_name="Inception V3",
+    differs="without the auxiliary classifier; the first convolution is 1x1 with stride 1 instead of 3x3 with stride 2,"
+    " so that the maps are larger (24 instead of 6 billion multiply-adds at 299 pixels); images under 37 pixels (option"
+    " min_side) are resized",
     color="#009E73",
     marker="^",
     linestyle=(0, (1.5, 1)),

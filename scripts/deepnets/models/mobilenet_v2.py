@@ -17,6 +17,8 @@ STRIDED_BLOCKS = (2, 4, 7, 14)  # of network.features, whose first convolution i
 LINEAR_STD = 0.01  # torchvision's for this network's classifier
 ABOUT = About(
     display_name="MobileNetV2",
+    differs="without the last 1x1 convolution (320 to 1280 channels), so that the classifier reads 320 features;"
+    " strides are an option, to keep the maps of small images larger",
     color="#E69F00",
     marker="D",
     linestyle=(0, (6, 1.5, 1.2, 1.5)),

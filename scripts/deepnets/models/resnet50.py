@@ -12,6 +12,8 @@ from deepnets.utils.option_types import Flag, StrictModel
 MIN_IMAGE_SIZE = 8  # px; padded convolutions take any size, but under 8 px the stages' strides have nothing to halve
 ABOUT = About(
     display_name="ResNet50",
+    differs="the first convolution is 3x3 with stride 1 instead of 7x7 with stride 2, so that the maps are larger (16"
+    " instead of 4 billion multiply-adds at 224 pixels); without the max-pooling after it where stem_pool is false",
     color="#CC3311",
     marker="o",
     linestyle="-",

@@ -12,7 +12,7 @@ _NAMED = 6  # longer lists are counted, not read
 
 @dataclass(frozen=True)
 class Row:
-    """One run of a dataset's table, and the row of the reproduced study for its network, if there is one."""
+    """One run of a dataset's table, and the row of the published study for its network, if there is one."""
 
     group: SeedGroup
     published: Published | None
@@ -54,7 +54,7 @@ def against_published(rows: dict[str, list[Row]]) -> str:
                 compared = _Compared(row.group.accuracy, row.published.test_accuracy)
                 pairs.setdefault((dataset, row.published.model), []).append(compared)
     if not pairs:
-        return "The reproduced study has no published number for any of these pairs of network and dataset."
+        return "The published study (Gosaye) has no number for any of these pairs of network and dataset."
     best = {pair: max(runs, key=lambda run: run.ours.value) for pair, runs in pairs.items()}
     above = [run for run in best.values() if run.is_above]
     clear = sum(run.is_clearly_above for run in above)

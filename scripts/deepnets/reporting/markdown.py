@@ -6,10 +6,15 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from urllib.parse import quote
 
-# A character reference never starts a table cell, a tag, a link, emphasis, code or math, in Markdown and in HTML.
-_SPECIAL = re.compile(r"[&<>\"|`*\[\]\\~$]|(?<![^\W_])_|_(?![^\W_])")
+from deepnets.utils.visible import visible
 
-_BREAKS = re.compile(r"[^\S\N{NO-BREAK SPACE}]+")
+# A character reference starts no heading, list, table cell, tag, link, emphasis or code, in Markdown and in HTML, nor a
+# command of Liquid, which some hosts run on pages. The last part is what would start a heading or a list.
+_SPECIAL = r"[&<>\"|`*\[\]\\~${}]|(?<![^\W_])_|_(?![^\W_])|^(?:\d+[.)]|[-+=#])(?!\d)"
+# Code hosts look through the text of the page for addresses (www.x.example, a@b.example), people (@user), issues (#12,
+# !12, GH-12), pictures (:smile:) and formulas ($x$). None of these reaches across the border of an element.
+_LINKING = r"[@$]|(?<=www)\.|:(?=\S)|[#!~%&](?=\w)|(?<=gh)-(?=\d)"
+_MEANING = re.compile(f"(?P<linking>{_LINKING})|{_SPECIAL}", re.IGNORECASE)
 
 
 class Markdown(str):
@@ -17,14 +22,19 @@ class Markdown(str):
 
 
 def escape(value: object) -> Markdown:
-    """Return a value as one line of text that Markdown shows unchanged; text of the type `Markdown` is kept.
+    """Return a value as one line of text that Markdown and code hosts show unchanged, except for hidden characters.
 
-    An underscore between letters or digits has no meaning in Markdown and is kept, so that `my_net` stays readable.
+    Text of the type `Markdown` is kept. An underscore between letters or digits has no meaning and is kept, so that
+    `my_net` stays readable.
     """
     if isinstance(value, Markdown):
         return value
-    one_line = _BREAKS.sub(" ", str(value)).strip()
-    return Markdown(_SPECIAL.sub(lambda match: f"&#{ord(match[0])};", one_line))
+    return Markdown(_MEANING.sub(_without_meaning, visible(str(value))))
+
+
+def _without_meaning(match: re.Match[str]) -> str:
+    before, reference = match[0][:-1], f"&#{ord(match[0][-1])};"
+    return f"<span>{reference}</span>" if match["linking"] else before + reference
 
 
 def code(value: object) -> Markdown:
@@ -45,7 +55,8 @@ def link(text: object, target: str | PurePath) -> Markdown:
 def image(description: object, target: str | PurePath, width: str) -> Markdown:
     """Return an image `width` wide ("49%"), relative to the document; images in plain Markdown have no width."""
     source = html.escape(quote(PurePath(target).as_posix()))
-    return Markdown(f'<img src="{source}" alt="{escape(description)}" width="{width}">')
+    alternative = html.escape(visible(str(description)))
+    return Markdown(f'<img src="{source}" alt="{alternative}" width="{width}">')
 
 
 def table(header: Sequence[object], rows: Sequence[Sequence[object]], numbers_from: int) -> Markdown:

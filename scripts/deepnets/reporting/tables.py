@@ -15,10 +15,10 @@ from deepnets.evaluation import metrics
 from deepnets.evaluation.metrics import Metric, SplitName
 from deepnets.evaluation.results import Result
 from deepnets.evaluation.schemas import SplitMetrics, Timing
-from deepnets.models import display_name
+from deepnets.models import about, display_name
 from deepnets.reporting.headline import Row
 from deepnets.reporting.job_times import StageTime
-from deepnets.reporting.markdown import Markdown, bold, code, enumerate_words, table
+from deepnets.reporting.markdown import Markdown, bold, code, enumerate_words, escape, table
 from deepnets.utils.files import canonical_json
 
 MISSING = "–"
@@ -229,6 +229,30 @@ def _users(results: list[Result]) -> str:
 
 def _counted(names: list[str]) -> str:
     return enumerate_words(names) if len(names) <= _USERS_NAMED else f"{len(names)} models"
+
+
+# -- networks ---------------------------------------------------------------------------------------------------------
+
+
+def departures(results: list[Result]) -> list[Markdown]:
+    """Return for each network that has one how it departs from the network that its name stands for."""
+    architectures = dict.fromkeys(result.architecture for result in results)
+    found = {name: about(name).differs for name in architectures}
+    return [Markdown(f"{bold(display_name(name))}: {escape(differs)}.") for name, differs in found.items() if differs]
+
+
+def networks_table(results: list[Result]) -> Markdown:
+    """Return the architecture and the options of each model, which may differ by dataset; of the first ROWS."""
+    used: dict[tuple[str, str, str], dict[str, None]] = {}
+    for result in results:
+        options = _flatten({key: value for key, value in result.metrics.spec["model"].items() if key != "architecture"})
+        written = ", ".join(f"{name} {value}" for name, value in options.items())
+        used.setdefault((result.model, result.architecture, written), {})[result.dataset] = None
+    rows = [
+        [display_name(model), code(architecture), options or MISSING, ", ".join(datasets)]
+        for (model, architecture, options), datasets in used.items()
+    ]
+    return table(["Model", "Architecture", "Options", "On"], rows[:ROWS], numbers_from=4)
 
 
 # -- cost -------------------------------------------------------------------------------------------------------------
