@@ -193,10 +193,13 @@ class Jobs:
     def _shown_networks(self, wildcards: Mapping[str, str]) -> tuple[str, ...]:
         """Modules of the networks in a figure or in the report, which say how readers see them.
 
-        A model that has a network's name is called and drawn as that network's module says.
+        A model that has a network's name is called and drawn as that network's module says. The report also says how
+        each architecture departs from the original.
         """
         dataset = wildcards.get("dataset")
         of_study = {each.model for each in self.study if dataset in (None, each.dataset)}
+        if not wildcards:
+            of_study |= {each.spec["model"]["architecture"] for each in self.study}
         shown = {wildcards["model"]} if "model" in wildcards else of_study
         return tuple(f"deepnets.models.{name}" for name in sorted(shown & set(models.available())))
 
