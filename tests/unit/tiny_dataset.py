@@ -11,7 +11,7 @@ def build(tmp_path: Path, source: str, mirror: Path | None = None, **keys) -> Pa
     """Download and prepare a dataset in tmp_path/data; return its dataset.json."""
     options = datasets.source(source).Options(source=source, **keys)
     folder = tmp_path / "data" / "tiny"
-    download("tiny", options.raw_spec(), str(mirror) if mirror else None, folder / "raw.json")
+    download("tiny", options.raw_spec(), str(mirror) if mirror else None, folder / "raw.json", path=options.own_path)
     prepare("tiny", options.prepared_spec(), folder / "raw.json", folder / "dataset.json", processes=2)
     return folder / "dataset.json"
 
