@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from deepnets.config.loader import load_config
-from deepnets.models import available
+from deepnets.models import architecture, available
 from deepnets.planning.estimates import (
     EVALUATION_BATCH,
     core_seconds,
@@ -80,7 +80,10 @@ def asked(config):
     spec = {e.model: e.spec for e in config.experiments("paper") if e.dataset == "cifar10"}["mobilenet_v2"]
 
     def ask(model=None, side=32, **recipe):
-        changed = spec | {"recipe": spec["recipe"] | recipe, "model": spec["model"] | (model or {})}
+        changed_model = spec["model"] | (model or {})
+        if (name := changed_model["architecture"]) in available():
+            changed_model = architecture(name).Options().model_dump() | changed_model
+        changed = spec | {"recipe": spec["recipe"] | recipe, "model": changed_model}
         return training_memory_mb(changed, (3, side, side))
 
     return ask

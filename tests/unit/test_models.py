@@ -78,7 +78,7 @@ def test_a_module_declares_its_name_look_and_cost(own_module):
 
 
 def test_the_cost_of_a_network_that_was_not_measured_is_the_largest_of_each_value():
-    assert models.cost("no_such_network") == Cost(134.3, 60, 6, 21, enlarged_to=32)
+    assert models.cost("no_such_network") == Cost(134.3, 60, 6, 21)
 
 
 @pytest.mark.parametrize("name", ["my-net", "my_net (copy)", "2_nets", "_my_net"])

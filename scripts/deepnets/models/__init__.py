@@ -155,7 +155,8 @@ def cost(name: str) -> Cost:
 @functools.cache
 def _largest_cost() -> Cost:
     costs = [measured for measured in (about(name).cost for name in available()) if measured]
-    return Cost(*(max(getattr(measured, field.name) for measured in costs) for field in fields(Cost)))
+    numbers = [field.name for field in fields(Cost) if field.name != "pixels"]
+    return Cost(**{name: max(getattr(measured, name) for measured in costs) for name in numbers})
 
 
 def build(spec: dict, num_classes: int, in_channels: int):

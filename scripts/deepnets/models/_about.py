@@ -1,10 +1,16 @@
 """The class of a network module's ABOUT: its name for readers, what is special about it, its look and its cost."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 # As matplotlib takes it; the tuple has an offset and the lengths on and off, in line widths.
 LineStyle = Literal["-", "--", "-.", ":"] | tuple[float, tuple[float, ...]]
+
+
+def image_pixels(_options: Mapping[str, Any], side: int) -> float:
+    """Pixels of a square image: the work of a network whose options do not change the size of its maps."""
+    return side**2
 
 
 @dataclass(frozen=True)
@@ -17,14 +23,15 @@ class Cost:
         evaluation_kilobytes: the same without a backward pass; twice the value measured in bfloat16.
         microseconds: time of one core for each pixel of an image, forward and backward, in bfloat16; float32 takes
             about three times as long.
-        enlarged_to: in pixels; the network enlarges smaller images to this size.
+        pixels: takes the network's options and the side of the images in pixels; returns the pixels of an image to
+            which the cost is in proportion, where the network enlarges images or options change its larger maps.
     """
 
     parameters: float
     kilobytes: float
     evaluation_kilobytes: float
     microseconds: float
-    enlarged_to: int = 1
+    pixels: Callable[[Mapping[str, Any], int], float] = image_pixels
 
 
 @dataclass(frozen=True)

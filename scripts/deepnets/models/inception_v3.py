@@ -23,7 +23,13 @@ ABOUT = About(
     color="#009E73",
     marker="^",
     linestyle=(0, (1.5, 1)),
-    cost=Cost(parameters=21.8, kilobytes=5, evaluation_kilobytes=2, microseconds=9),
+    cost=Cost(
+        parameters=21.8,
+        kilobytes=5,
+        evaluation_kilobytes=2,
+        microseconds=9,
+        pixels=lambda options, side: max(side, options["min_side"]) ** 2,
+    ),
 )
 
 

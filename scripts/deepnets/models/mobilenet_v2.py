@@ -5,6 +5,7 @@ reads 320 features, and the five strides are options, because an image of 32 px 
 1,814,346 parameters for 1 channel and 10 classes, 1,814,922 for 3 channels; state-dict names are torchvision's.
 """
 
+import math
 from typing import Literal
 
 from pydantic import Field
@@ -22,7 +23,13 @@ ABOUT = About(
     color="#E69F00",
     marker="D",
     linestyle=(0, (6, 1.5, 1.2, 1.5)),
-    cost=Cost(parameters=1.8, kilobytes=60, evaluation_kilobytes=6, microseconds=21),
+    cost=Cost(
+        parameters=1.8,
+        kilobytes=60,
+        evaluation_kilobytes=6,
+        microseconds=21,
+        pixels=lambda options, side: side**2 / math.prod(options["strides"][:3]),
+    ),
 )
 
 

@@ -17,7 +17,13 @@ ABOUT = About(
     color="#CC3311",
     marker="o",
     linestyle="-",
-    cost=Cost(parameters=23.5, kilobytes=10, evaluation_kilobytes=4, microseconds=15),
+    cost=Cost(
+        parameters=23.5,
+        kilobytes=10,
+        evaluation_kilobytes=4,
+        microseconds=15,
+        pixels=lambda options, side: side**2 * (1 if options["stem_pool"] else 4),
+    ),
 )
 
 

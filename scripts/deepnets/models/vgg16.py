@@ -19,7 +19,13 @@ ABOUT = About(
     color="#004488",
     marker="s",
     linestyle=(0, (5, 1.5)),
-    cost=Cost(parameters=134.3, kilobytes=6, evaluation_kilobytes=2.5, microseconds=8.5, enlarged_to=32),
+    cost=Cost(
+        parameters=134.3,
+        kilobytes=6,
+        evaluation_kilobytes=2.5,
+        microseconds=8.5,
+        pixels=lambda _options, side: max(side, 32) ** 2,
+    ),
 )
 
 

@@ -59,11 +59,7 @@ def _cost(spec: dict) -> Cost:
 
 def _pixels(spec: dict, input_shape: tuple[int, int, int]) -> float:
     """Pixels of an image at the resolution of the network's larger maps, to which its cost is in proportion."""
-    model = spec["model"]
-    pixels = max(input_shape[1], model.get("min_side", 1), _cost(spec).enlarged_to) ** 2
-    if not model.get("stem_pool", True):
-        pixels *= 4
-    return pixels / math.prod(model.get("strides", ())[:3])
+    return _cost(spec).pixels(spec["model"], input_shape[1])
 
 
 def _share_of_full_size(recipe: dict) -> float:
