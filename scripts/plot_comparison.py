@@ -4,7 +4,7 @@ python scripts/plot_comparison.py digits/accuracy
 """
 
 from deepnets.figures.comparison_files import write_comparison_figure
-from deepnets.planning.job_files import CODE_ROOT, job_parser, load_job
+from deepnets.planning.job_files import job_parser, load_job
 from deepnets.utils import paths
 from deepnets.utils.command_line import run
 from deepnets.utils.logging import log_to
@@ -15,7 +15,7 @@ def main(argv: list[str] | None = None) -> None:
     log_to(args.log)
     job, names = load_job("plot_comparison", args)
     output = args.root / paths.COMPARISON_FIGURE.format(**names)
-    write_comparison_figure(names["figure"], job["spec"], args.root, CODE_ROOT / paths.PUBLISHED, output)
+    write_comparison_figure(names["figure"], job["spec"], args.root, paths.REPOSITORY / paths.PUBLISHED, output)
 
 
 if __name__ == "__main__":

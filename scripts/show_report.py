@@ -3,12 +3,13 @@
 python scripts/show_report.py
 """
 
+import sys
 from pathlib import Path
 
 from deepnets.reporting.report import first_sentence
 from deepnets.utils import paths
-from deepnets.utils.command_line import argument_parser, run
-from deepnets.utils.errors import UserError
+from deepnets.utils.command_line import USER_ERROR_EXIT_CODE, argument_parser, run
+from deepnets.utils.logging import LOG
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -16,7 +17,8 @@ def main(argv: list[str] | None = None) -> None:
     try:
         text = Path(paths.REPORT).read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise UserError(f"{paths.REPORT}: the file is missing; write it with: make report") from None
+        LOG.error("error: %s: the file is missing; write it with: make report", paths.REPORT)
+        sys.exit(USER_ERROR_EXIT_CODE)
     print(f"{paths.REPORT}: {first_sentence(text)}")
 
 

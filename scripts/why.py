@@ -10,7 +10,7 @@ from collections import defaultdict
 from importlib import metadata
 from pathlib import Path
 
-from deepnets.planning.job_files import CODE_ROOT, load_working_config
+from deepnets.planning.job_files import load_working_config
 from deepnets.utils import paths
 from deepnets.utils.command_line import argument_parser, run
 from deepnets.utils.errors import UserError
@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> None:
     from deepnets.planning.staleness import reasons
 
     config = load_working_config({"study": args.study} if args.study else {})
-    jobs = Jobs(config, CODE_ROOT)
+    jobs = Jobs(config, paths.REPOSITORY)
     jobs.check_data()
     stale = defaultdict(list)
     for job, why in reasons(jobs):

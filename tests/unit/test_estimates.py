@@ -132,7 +132,7 @@ def test_full_resolution_asks_for_more(asked):
     resnet = {"architecture": "resnet50", "strides": [1, 1, 1]}
     assert asked(resnet | {"stem_pool": False}) > asked(resnet | {"stem_pool": True})
     inception = {"architecture": "inception_v3", "strides": [1, 1, 1]}
-    assert asked(inception | {"min_side": 75}) > asked(inception | {"min_side": 37})
+    assert asked(inception | {"min_image_size": 75}) > asked(inception | {"min_image_size": 37})
 
 
 def test_each_optimizer_step_takes_time_by_the_number_of_parameters(config):

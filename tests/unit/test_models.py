@@ -128,7 +128,7 @@ def test_options_are_read_without_loading_torch():
         ("mobilenet_v2", {"strides": [1, 1, 1, 2, 3]}),
         ("mobilenet_v2", {"strides": "22222"}),
         ("mobilenet_v2", {"dropout": 1}),
-        ("inception_v3", {"min_side": 36}),
+        ("inception_v3", {"min_image_size": 36}),
         ("inception_v3", {"dropout": -0.1}),
         ("resnet50", {"stem_pool": "no"}),
         ("vgg16", {"dropout": float("nan")}),
@@ -165,7 +165,7 @@ def test_parameter_count_is_the_published_one(architecture, in_channels, paramet
         ("resnet50", {"stem_pool": False}),
         ("resnet50", {"zero_init_residual": True}),
         ("mobilenet_v2", {"strides": CIFAR_STRIDES}),
-        ("inception_v3", {"min_side": 75}),
+        ("inception_v3", {"min_image_size": 75}),
     ],
 )
 def test_options_leave_state_dict_as_it_is(architecture, options):
@@ -227,7 +227,7 @@ def test_images_need_not_be_square(architecture):
         ("vgg16", {}, 64, {"features.0": 64, "features": 2, "avgpool": 7}),
         ("inception_v3", {}, 28, {"Conv2d_1a_3x3": 37, "Mixed_7c": 1}),
         ("inception_v3", {}, 52, {"Conv2d_1a_3x3": 52, "Mixed_7c": 1}),
-        ("inception_v3", {"min_side": 75}, 28, {"Conv2d_1a_3x3": 75, "Mixed_7c": 3}),
+        ("inception_v3", {"min_image_size": 75}, 28, {"Conv2d_1a_3x3": 75, "Mixed_7c": 3}),
         ("resnet50", {}, 28, {"conv1": 28, "layer1": 14, "layer4": 2}),
         ("resnet50", {}, 16, {"conv1": 16, "layer1": 8, "layer4": 1}),
         ("resnet50", {"stem_pool": False}, 28, {"conv1": 28, "layer1": 28, "layer4": 4}),

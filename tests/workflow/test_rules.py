@@ -50,8 +50,7 @@ def test_preparing_waits_for_one_free_core_alone(rules):
 
 def test_text_from_outside_reaches_the_shell_quoted(rules):
     for name, directives in rules.items():
-        # Names of config.yaml are letters, digits, - and _ alone; the project itself names the job's file.
-        plain = r"threads\}|wildcards\.|params\.(?:job_file|processes|study)\}"
+        plain = r"threads\}|params\.processes\}"  # numbers
         unquoted = re.findall(rf"\{{(?!{plain})[\w.]+\}}", directives["shell"])
         assert not unquoted, f"{name}: write {unquoted[0][:-1]}:q}}"
 

@@ -12,6 +12,7 @@ ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=False)).parents
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from deepnets.figures import COMPARISON_FIGURES, EXPERIMENT_FIGURES
+from deepnets.planning.job import NAMES
 from deepnets.planning.job_files import job_file
 from deepnets.planning.requests import Requests, scale_by_attempt
 from deepnets.planning.run_hooks import RunHooks, exit_plainly, shorten_reason
@@ -110,19 +111,20 @@ CONDA = None if "{" in str(ROOT) else str(ROOT / "environment.yml")
 def params_of(stage):
     """The params of a stage's rule. Only `job` is recorded, as all functions that take `output` are not.
 
-    job: all that the job's result depends on. job_file: where it is for the script. script: the command, with the
-    Python that runs Snakemake or, in an environment that Snakemake deploys, the one of that environment. root: where
-    data/ and results/ are, if not in the working directory.
+    job: all that the job's result depends on. call: the start of its command, with the Python that runs Snakemake or,
+    in an environment that Snakemake deploys, the one of that environment; then the job's name, the file that holds all
+    of `job`, and where data/ and results/ are, if not in the working directory.
     """
     deployed = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
     command = ["python" if deployed else sys.executable, str(ROOT / "scripts" / f"{stage}.py")]
     fingerprint = exit_plainly(lambda wildcards: JOBS.fingerprint(stage, dict(wildcards.items())))
-    return {
-        "job": fingerprint,
-        "job_file": lambda wildcards, output: job_file(stage, fingerprint(wildcards)),
-        "script": lambda wildcards, output: command,
-        "root": lambda wildcards, output: ["--root", PREFIX] if PREFIX else [],
-    }
+    root = ["--root", PREFIX] if PREFIX else []
+
+    def call(wildcards, output):
+        name = NAMES[stage].format(study=CONFIG.study, **dict(wildcards.items()))
+        return [*command, name, "--job", job_file(stage, fingerprint(wildcards)), *root]
+
+    return {"job": fingerprint, "call": call}
 
 
 def megapixels_option(wildcards, output):

@@ -22,8 +22,7 @@ rule download:
     message:
         "Download {wildcards.dataset}"
     shell:
-        "exec {params.script:q} {wildcards.dataset}"
-        " --job {params.job_file} {params.root:q} {params.options:q} --log {log:q}"
+        "exec {params.call:q} {params.options:q} --log {log:q}"
 
 
 rule prepare:
@@ -52,5 +51,4 @@ rule prepare:
     message:
         "Prepare the arrays of {wildcards.dataset}"
     shell:
-        "exec {params.script:q} {wildcards.dataset}"
-        " --job {params.job_file} {params.root:q} --processes {params.processes} {params.limit:q} --log {log:q}"
+        "exec {params.call:q} --processes {params.processes} {params.limit:q} --log {log:q}"

@@ -30,6 +30,4 @@ rule evaluate:
     message:
         "Evaluate {wildcards.model} on {wildcards.dataset}, recipe {wildcards.recipe}, seed {wildcards.seed}"
     shell:
-        "exec {params.script:q}"
-        " {wildcards.dataset}/{wildcards.model}/{wildcards.recipe}/seed{wildcards.seed}"
-        " --job {params.job_file} {params.root:q} --threads {threads} --gpus {resources.gpu:q} --log {log:q}"
+        "exec {params.call:q} --threads {threads} --gpus {resources.gpu:q} --log {log:q}"

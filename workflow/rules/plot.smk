@@ -32,9 +32,7 @@ rule plot_experiment:
         "Plot the {params.title} of {wildcards.model} on {wildcards.dataset},"
         " recipe {wildcards.recipe}, seed {wildcards.seed}"
     shell:
-        "exec {params.script:q}"
-        " {wildcards.dataset}/{wildcards.model}/{wildcards.recipe}/seed{wildcards.seed}/{wildcards.figure}"
-        " --job {params.job_file} {params.root:q} --log {log:q}"
+        "exec {params.call:q} --log {log:q}"
 
 
 rule plot_comparison:
@@ -66,5 +64,4 @@ rule plot_comparison:
     message:
         "Plot {wildcards.figure} of the models on {wildcards.dataset}"
     shell:
-        "exec {params.script:q} {wildcards.dataset}/{wildcards.figure}"
-        " --job {params.job_file} {params.root:q} --log {log:q}"
+        "exec {params.call:q} --log {log:q}"

@@ -24,8 +24,7 @@ rule report:
         **SMALL,
     params:
         **params_of("report"),
-        study=lambda wildcards, output: CONFIG.study,
     message:
         "Write the report of the study"
     shell:
-        "exec {params.script:q} {params.study} --job {params.job_file} {params.root:q} --log {log:q}"
+        "exec {params.call:q} --log {log:q}"

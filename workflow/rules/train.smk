@@ -27,8 +27,7 @@ rule summarize:
     message:
         "Summarize {wildcards.model} for {wildcards.dataset}"
     shell:
-        "exec {params.script:q} {wildcards.dataset}/{wildcards.model}"
-        " --job {params.job_file} {params.root:q} --log {log:q}"
+        "exec {params.call:q} --log {log:q}"
 
 
 rule train:
@@ -59,8 +58,6 @@ rule train:
     message:
         "Train {wildcards.model} on {wildcards.dataset}, recipe {wildcards.recipe}, seed {wildcards.seed}"
     shell:
-        "exec {params.script:q}"
-        " {wildcards.dataset}/{wildcards.model}/{wildcards.recipe}/seed{wildcards.seed}"
-        " --job {params.job_file} {params.root:q}"
+        "exec {params.call:q}"
         " --threads {threads} --gpus {resources.gpu:q} --processes {resources.processes:q}"
         " --log {log:q} --parent $PPID"

@@ -34,8 +34,9 @@ _RULES = {
     "string_too_short": "must not be empty",
 }
 
-# Recipe keys of older configurations, and their names now.
-_RENAMED_RECIPE_KEYS = {
+# Keys of recipes and models in older configurations, and their names now.
+_RENAMED_KEYS = {
+    "min_side": "min_image_size",
     "validation": "validation_fraction",
     "averaging": "weight_averaging",
     "averaging_decay": "ema_decay",
@@ -91,8 +92,8 @@ def _problem(detail: Mapping[str, Any], schema: dict) -> Problem:
     if detail["loc"][-1:] == ("[key]",):
         return Problem(path, f"not a valid name {got}; {NAME_RULE}")
     if kind == "extra_forbidden":
-        if _is_recipe_key(path) and path[-1] in _RENAMED_RECIPE_KEYS:
-            return Problem(path, f"is now called {_RENAMED_RECIPE_KEYS[path[-1]]!r} {got}; rename the key")
+        if (now := _RENAMED_KEYS.get(path[-1])) in siblings:
+            return Problem(path, f"is now called {now!r} {got}; rename the key")
         return Problem(path, f"unknown key {got}; {nearest(path[-1], siblings)}")
     if kind == "missing":
         return Problem(path, f"missing; add it: {expected.get('description', 'it has no default')}")
@@ -106,11 +107,6 @@ def _problem(detail: Mapping[str, Any], schema: dict) -> Problem:
     if kind in _RULES:
         return Problem(path, f"{_RULES[kind].format(**context)} {got}{_hint(kind, value)}")
     return Problem(path, f"does not fit {got}; expected: {expected.get('description', 'another kind of value')}")
-
-
-def _is_recipe_key(path: KeyPath) -> bool:
-    """Whether a path leads to a key of a recipe, in `recipes:` or in a study entry's `set:`."""
-    return (path[0] == "recipes" and len(path) == 3) or (path[0] == "studies" and path[3:-1] == ("set",))
 
 
 def _tag_problem(path: KeyPath, expected: dict, value: Any) -> Problem:

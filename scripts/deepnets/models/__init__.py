@@ -26,9 +26,9 @@ from pydantic import ValidationError
 
 from deepnets.models._about import About, Cost
 from deepnets.utils.errors import UserError
-from deepnets.utils.failures import is_out_of_memory
 from deepnets.utils.option_types import StrictModel
 from deepnets.utils.text import nearest, one_line
+from deepnets.utils.torch_errors import is_out_of_memory
 
 _OWN_MODULES = ("__init__.py", "_about.py", "_check.py")  # of this folder; the others are of networks
 _RESERVED = {"architecture", "on", "spec"}  # the names that every model of config.yaml has next to its options

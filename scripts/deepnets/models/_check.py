@@ -10,8 +10,8 @@ from torch.nn.parameter import is_lazy
 
 from deepnets import models
 from deepnets.utils.errors import UserError
-from deepnets.utils.failures import is_out_of_memory
 from deepnets.utils.tensors import can_be_saved
+from deepnets.utils.torch_errors import is_out_of_memory
 
 Shape = tuple[int, int, int]  # (C, H, W)
 _LARGE = 10**6  # values in a weight

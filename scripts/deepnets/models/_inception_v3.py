@@ -11,12 +11,12 @@ STEM_STD = 0.1  # of torchvision's truncated normal for every convolution of thi
 class InceptionV3(inception.Inception3):
     """torchvision's Inception3 with a 1x1 stem, that takes images of any size and any number of channels."""
 
-    def __init__(self, num_classes: int, in_channels: int, dropout: float, min_side: int) -> None:
+    def __init__(self, num_classes: int, in_channels: int, dropout: float, min_image_size: int) -> None:
         super().__init__(num_classes, aux_logits=False, init_weights=True, dropout=dropout)
-        self.min_side = min_side
+        self.min_image_size = min_image_size
         self.Conv2d_1a_3x3 = inception.BasicConv2d(in_channels, 32, kernel_size=1)
         nn.init.trunc_normal_(self.Conv2d_1a_3x3.conv.weight, std=STEM_STD, a=-2, b=2)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images, float (N, C, H, W), to logits (N, num_classes)."""
-        return super().forward(_resize.at_least(images, self.min_side))
+        return super().forward(_resize.at_least(images, self.min_image_size))

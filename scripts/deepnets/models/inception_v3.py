@@ -1,8 +1,8 @@
 """Inception V3 (Szegedy et al. 2015, https://arxiv.org/abs/1512.00567; torchvision's inception_v3, no auxiliary head).
 
 It differs from torchvision in two places: the stem's first convolution, 3x3 at stride 2, is 1x1 at stride 1
-(`in_channels` -> 32), and an image smaller than `min_side` px is enlarged bilinearly to it; 37 px is the smallest size
-that leaves one pixel.
+(`in_channels` -> 32), and an image smaller than `min_image_size` px is enlarged bilinearly to it; 37 px is the smallest
+size that leaves one pixel.
 21,805,226 parameters for 1 channel and 10 classes; state-dict names are torchvision's.
 """
 
@@ -13,13 +13,13 @@ from pydantic import Field
 from deepnets.models._about import About, Cost
 from deepnets.utils.option_types import MAX_IMAGE_SIZE, Number, PositiveInt, StrictModel
 
-MIN_IMAGE_SIZE = 8  # px; the network enlarges images to `min_side`; below 8 px there is nothing left to recognise
+MIN_IMAGE_SIZE = 8  # px; the network enlarges images to `min_image_size`; below 8 px there is nothing left to recognise
 SMALLEST_SIDE = 37  # px; (37 - 2 - 3) // 2 + 1 = 17, (17 - 2 - 3) // 2 + 1 = 7, then two reductions: 3, 1
 ABOUT = About(
     display_name="Inception V3",
     differs="without the auxiliary classifier; the first convolution is 1x1 with stride 1 instead of 3x3 with stride 2,"
     " so that the maps are larger (24 instead of 6 billion multiply-adds at 299 pixels); images under 37 pixels (option"
-    " min_side) are resized",
+    " min_image_size) are resized",
     color="#009E73",
     marker="^",
     linestyle=(0, (1.5, 1)),
@@ -28,7 +28,7 @@ ABOUT = About(
         kilobytes=5,
         evaluation_kilobytes=2,
         microseconds=9,
-        pixels=lambda options, side: max(side, options["min_side"]) ** 2,
+        pixels=lambda options, side: max(side, options["min_image_size"]) ** 2,
     ),
 )
 
@@ -37,7 +37,7 @@ class Options(StrictModel):
     """The options of an inception_v3 in config.yaml."""
 
     dropout: Number = Field(0.5, ge=0, lt=1, description="Share of the last features dropped in training.")
-    min_side: Annotated[PositiveInt, Field(ge=SMALLEST_SIDE, le=MAX_IMAGE_SIZE)] = Field(
+    min_image_size: Annotated[PositiveInt, Field(ge=SMALLEST_SIDE, le=MAX_IMAGE_SIZE)] = Field(
         SMALLEST_SIDE,
         description="Smaller images are resized to this side in pixels; more gives larger feature maps and costs more.",
     )
@@ -52,4 +52,4 @@ def build(num_classes: int, in_channels: int, options: Options):
     """
     from deepnets.models._inception_v3 import InceptionV3  # here: torch takes seconds to load, config.yaml needs none
 
-    return InceptionV3(num_classes, in_channels, options.dropout, options.min_side)
+    return InceptionV3(num_classes, in_channels, options.dropout, options.min_image_size)

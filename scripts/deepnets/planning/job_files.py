@@ -18,8 +18,6 @@ from deepnets.utils.files import sha256_file, sha256_text, write_text
 if TYPE_CHECKING:
     from deepnets.config.schema import Config
 
-CODE_ROOT = Path(__file__).resolve().parents[3]
-
 
 def job_file(stage: str, fingerprint: str) -> str:
     """Return the path of a job's file; another fingerprint is another file."""
@@ -87,7 +85,7 @@ def check_code(job: Mapping[str, Any]) -> None:
         UserError: a file is not what it was when the job was planned; importing it later raises the same.
     """
     code, files = job.get("code", {}), job.get("files", {})
-    now = {name: sha256_file(CODE_ROOT / name) for name in files} | digests(code, CODE_ROOT)
+    now = {name: sha256_file(paths.REPOSITORY / name) for name in files} | digests(code, paths.REPOSITORY)
     for name, planned in {**files, **code}.items():
         if now[name] != planned:
             raise _edited(name)
@@ -103,7 +101,7 @@ class _PlannedModules(MetaPathFinder):
 
     def find_spec(self, fullname: str, path: object, target: object = None) -> None:
         name = self.files.get(fullname)
-        if name is not None and digests([name], CODE_ROOT)[name] != self.code[name]:
+        if name is not None and digests([name], paths.REPOSITORY)[name] != self.code[name]:
             raise _edited(name)
 
 
@@ -118,7 +116,7 @@ def _edited(name: str) -> UserError:
 def _fingerprint_of_config(stage: str, wildcards: dict[str, str], root: Path) -> str:
     from deepnets.planning.jobs import Jobs  # these take a third of a second, which the workflow's jobs save
 
-    return Jobs(load_working_config(), CODE_ROOT, root).fingerprint(stage, wildcards)
+    return Jobs(load_working_config(), paths.REPOSITORY, root).fingerprint(stage, wildcards)
 
 
 def load_working_config(overrides: dict[str, Any] | None = None) -> "Config":
@@ -130,4 +128,4 @@ def load_working_config(overrides: dict[str, Any] | None = None) -> "Config":
     from deepnets.config.loader import load_config
 
     own = Path("config.yaml")
-    return load_config(own if own.exists() else CODE_ROOT / "config.yaml", overrides)
+    return load_config(own if own.exists() else paths.REPOSITORY / "config.yaml", overrides)

@@ -26,7 +26,6 @@ from deepnets.utils.checksums import record_checksums
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import write_json, write_text
 
-_REPOSITORY = Path(__file__).resolve().parents[3]
 _WARNINGS_SHOWN = 20
 # Up to this many experiments are shown with figures. If there are more, each is one line, so that the page stays
 # readable and below the 512 KB that code hosts show.
@@ -63,8 +62,8 @@ def write_report(
     spec: dict[str, Any],
     root: Path,
     *,
-    published: Path = _REPOSITORY / paths.PUBLISHED,
-    template: Path = _REPOSITORY / paths.TEMPLATE,
+    published: Path = paths.REPOSITORY / paths.PUBLISHED,
+    template: Path = paths.REPOSITORY / paths.TEMPLATE,
 ) -> None:
     """Read a study's results and write its report, metrics.csv and environment.json.
 
@@ -87,7 +86,7 @@ def write_report(
         published=read_published(published),
         audits={name: duplicates.read_audit(root / paths.AUDIT.format(dataset=name)) for name in spec["datasets"]},
         jobs=job_times(root / paths.LOGS, [result.directory.parts[-4:] for result in results]),
-        environment=describe(_REPOSITORY),
+        environment=describe(paths.REPOSITORY),
         folder=(root / paths.REPORT).parent,
     )
     report = render(study, template)

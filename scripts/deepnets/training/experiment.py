@@ -30,11 +30,11 @@ from deepnets.training.seeds import INITIALISATION, derived_seed
 from deepnets.training.trainer import Interrupted, Trainer
 from deepnets.utils import paths
 from deepnets.utils.errors import UserError
-from deepnets.utils.failures import is_failed_compilation, is_out_of_memory
 from deepnets.utils.files import canonical_json, sha256_text
 from deepnets.utils.logging import LOG, log_errors_of, log_to
 from deepnets.utils.machine import process_exists
 from deepnets.utils.text import one_line
+from deepnets.utils.torch_errors import is_failed_compilation, is_out_of_memory
 
 NO_CUDA = (
     "%s: on the CPU: torch cannot use the GPU (a CPU build, or the driver is too old); training runs still wait for"

@@ -8,10 +8,10 @@ import tempfile
 from collections.abc import Callable
 
 from deepnets.utils.errors import UserError
-from deepnets.utils.failures import is_out_of_memory
 from deepnets.utils.files import FULL_DISK
 from deepnets.utils.logging import LOG
 from deepnets.utils.machine import address_space_mb, name_user
+from deepnets.utils.torch_errors import is_out_of_memory
 
 USER_ERROR_EXIT_CODE = 2
 INTERNAL_ERROR_EXIT_CODE = 1

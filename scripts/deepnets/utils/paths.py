@@ -4,6 +4,10 @@ Words in braces are Snakemake's wildcards; `str.format` fills them. No path can 
 makes no result stale: Snakemake sees by itself where a file is missing.
 """
 
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[3]  # the code, its templates and the shipped config.yaml
+
 SPLITS = ("train", "test")
 
 # -- data --------------------------------------------------------------------------------------------------------------

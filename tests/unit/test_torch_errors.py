@@ -7,11 +7,11 @@ import sys
 import pytest
 import torch
 
-from deepnets.utils.failures import is_failed_compilation
+from deepnets.utils.torch_errors import is_failed_compilation
 
 COMPILE = """
 import torch
-from deepnets.utils.failures import is_failed_compilation
+from deepnets.utils.torch_errors import is_failed_compilation
 network = torch.compile(torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.ReLU()))
 try:
     network(torch.ones(2, 4))
