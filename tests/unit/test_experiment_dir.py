@@ -106,9 +106,9 @@ def test_model_file_gives_its_facts_decoded(tmp_path):
     path = tmp_path / "model.safetensors"
     written = {"spec": {"seed": 0}, "spec_sha256": "12", "mean": [0.5], "classes": ["0"]}
     save_tensors(path, {"w": torch.ones(2)}, written)
-    weights, facts = load_model_file(path)
+    weights, metadata = load_model_file(path)
     assert torch.equal(weights["w"], torch.ones(2))
-    assert facts == written
+    assert metadata == written
 
 
 def test_model_file_of_another_program_is_one_clear_line(tmp_path):

@@ -102,11 +102,11 @@ def test_timing_says_which_memory_format_and_allocator_it_was(finished):
 
 def test_model_file_says_what_it_is(finished):
     with safe_open(finished / "model.safetensors", framework="pt") as file:
-        facts = file.metadata()
+        metadata = file.metadata()
         names = set(file.keys())
-    assert facts["spec_sha256"] == sha256_text(canonical_json(SPEC))
-    assert json.loads(facts["spec"]) == SPEC
-    assert [json.loads(facts[key]) for key in ("classes", "input_shape", "mean", "std")] == [
+    assert metadata["spec_sha256"] == sha256_text(canonical_json(SPEC))
+    assert json.loads(metadata["spec"]) == SPEC
+    assert [json.loads(metadata[key]) for key in ("classes", "input_shape", "mean", "std")] == [
         CLASSES,
         [1, 8, 8],
         [0.23],

@@ -53,8 +53,8 @@ def write_dataset(folder: Path) -> Path:
             path = folder / f"{split}_{kind}.npy"
             np.save(path, array)
             arrays[path.name] = {"sha256": sha256_file(path), "shape": list(array.shape), "dtype": str(array.dtype)}
-    facts = {"classes": CLASSES, "input_shape": [1, 8, 8], "mean": [0.23], "std": [0.2]}
-    write_json(folder / "dataset.json", {"schema_version": 1, "dataset": "digits", "arrays": arrays, **facts})
+    metadata = {"classes": CLASSES, "input_shape": [1, 8, 8], "mean": [0.23], "std": [0.2]}
+    write_json(folder / "dataset.json", {"schema_version": 1, "dataset": "digits", "arrays": arrays, **metadata})
     return folder / "dataset.json"
 
 

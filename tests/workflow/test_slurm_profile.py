@@ -124,8 +124,8 @@ def test_a_partition_an_account_and_a_constraint_of_all_jobs_are_asked_for_when_
 
 def test_a_training_run_on_images_that_are_not_prepared_counts_with_60000(study, asked):
     info = study / "data/shapes/dataset.json"
-    facts = json.loads(info.read_text())
-    info.write_text(json.dumps({**facts, "splits": {}}))
+    metadata = json.loads(info.read_text())
+    info.write_text(json.dumps({**metadata, "splits": {}}))
     (study / "data/shapes/.prepare.sha256").unlink()  # else the file counts as damaged and is rebuilt
     (call,) = asked("--retries", "0")
     # An architecture without measurements on 4 cores: 3 epochs of images, and of steps with batches of 8.

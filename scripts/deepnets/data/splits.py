@@ -80,7 +80,9 @@ class Split:
         return (self.labels if self.rows is None else self.labels[self.rows]).cpu()
 
 
-def split_train_validation(labels: np.ndarray, fraction: float, seed: int, info: dict) -> tuple[np.ndarray, np.ndarray]:
+def split_train_validation(
+    labels: np.ndarray, fraction: float, seed: int, metadata: dict
+) -> tuple[np.ndarray, np.ndarray]:
     """Divide the images of the training arrays into two splits, to train and to validate on.
 
     If the dataset brings a validation split, that is used, whatever `fraction` and `seed` are. Else the validation
@@ -90,7 +92,7 @@ def split_train_validation(labels: np.ndarray, fraction: float, seed: int, info:
         labels: int64 (N,), of the training arrays.
         fraction: fraction of the images that go to the validation split, in (0, 0.5].
         seed: the same labels, fraction and seed give the same split.
-        info: the content of dataset.json: rows of its validation split; names of dataset and classes for messages.
+        metadata: the content of dataset.json: rows of its validation split; names of dataset and classes for messages.
 
     Returns:
         Indices of the training and of the validation images, int64, each in ascending order.
@@ -98,16 +100,17 @@ def split_train_validation(labels: np.ndarray, fraction: float, seed: int, info:
     Raises:
         UserError: a class has a single image, or there are too few images for every class to be in both splits.
     """
-    if rows := info.get("validation_rows"):
+    if rows := metadata.get("validation_rows"):
         return np.arange(rows[0]), np.arange(*rows)
 
     from sklearn.model_selection import train_test_split
 
     classes, counts = np.unique(labels, return_counts=True)
     if counts.min() < 2:
+        name = metadata["classes"][classes[counts.argmin()]]
         raise UserError(
-            f"datasets.{info['dataset']}: class {info['classes'][classes[counts.argmin()]]!r} has one training image,"
-            " but needs two: one for validation. Add images or remove the class."
+            f"datasets.{metadata['dataset']}: class {name!r} has one training image, but needs two: one for validation."
+            " Add images or remove the class."
         )
     try:
         train, validation = train_test_split(
@@ -115,7 +118,7 @@ def split_train_validation(labels: np.ndarray, fraction: float, seed: int, info:
         )
     except ValueError as error:  # scikit-learn's message has the sizes and the number of classes
         raise UserError(
-            f"datasets.{info['dataset']}: a validation split of {fraction:g} cannot be drawn from {len(labels)}"
+            f"datasets.{metadata['dataset']}: a validation split of {fraction:g} cannot be drawn from {len(labels)}"
             f" training images: {error} Change the recipe's `validation_fraction`, or add images."
         ) from None
     return np.sort(train), np.sort(validation)

@@ -76,9 +76,11 @@ def _evaluate(job: dict, data: str | Path, summary: str | Path, output: Path, th
     model = model.to(device.device).to(memory_format=torch.channels_last)
     augmentation = Augmentation(recipe.augment, False, metadata["mean"], metadata["std"], device.device)
 
-    splits, train_size, info = open_splits(data, recipe.validation_fraction, spec["seed"], spec["dataset"])
-    check_made_by(output / paths.MODEL_FILE, *({key: each[key] for key in OF_IMAGES} for each in (metadata, info)))
-    network = _read_summary(Path(summary), spec, info)
+    splits, train_size, dataset_metadata = open_splits(data, recipe.validation_fraction, spec["seed"], spec["dataset"])
+    check_made_by(
+        output / paths.MODEL_FILE, *({key: each[key] for key in OF_IMAGES} for each in (metadata, dataset_metadata))
+    )
+    network = _read_summary(Path(summary), spec, dataset_metadata)
     with models.own_errors():
         logits = {split: predict(model, images, augmentation, device).numpy() for split, images in splits.items()}
     labels = {split: images.all_labels().numpy() for split, images in splits.items()}
@@ -166,7 +168,7 @@ def _without_initial_values(tensors: dict, model_spec: dict, metadata: dict) -> 
     return model
 
 
-def _read_summary(path: Path, spec: dict, info: dict) -> dict:
+def _read_summary(path: Path, spec: dict, dataset_metadata: dict) -> dict:
     """The content of summary.json, without its spec.
 
     Raises:
@@ -176,7 +178,11 @@ def _read_summary(path: Path, spec: dict, info: dict) -> dict:
     if not isinstance(content, dict):
         raise UserError(f"{path}: damaged; delete it.")
     found = content.pop("spec", None)
-    expected = {"model": spec["model"], "input_shape": info["input_shape"], "num_classes": len(info["classes"])}
+    expected = {
+        "model": spec["model"],
+        "input_shape": dataset_metadata["input_shape"],
+        "num_classes": len(dataset_metadata["classes"]),
+    }
     check_made_by(path, found, expected)
     return content
 
@@ -188,9 +194,9 @@ def open_splits(
 
     Of more than TRAIN_IMAGES training images, "train" is a fixed random sample.
     """
-    images, labels, info = open_dataset(data, "train", dataset_spec)
+    images, labels, dataset_metadata = open_dataset(data, "train", dataset_spec)
     both = Split.of_arrays(images, labels)
-    train_rows, validation_rows = split_train_validation(labels, validation_fraction, seed, info)
+    train_rows, validation_rows = split_train_validation(labels, validation_fraction, seed, dataset_metadata)
     train_size = len(train_rows)
     if train_size > TRAIN_IMAGES:
         train_rows = np.sort(np.random.default_rng(seed).choice(train_rows, TRAIN_IMAGES, replace=False))
@@ -200,4 +206,4 @@ def open_splits(
         "validation": both.subset(torch.from_numpy(validation_rows)),
         "test": Split.of_arrays(test_images, test_labels),
     }
-    return splits, train_size, info
+    return splits, train_size, dataset_metadata

@@ -31,7 +31,7 @@ LINES = 20  # about files of one kind; the others are counted
 
 
 class RunHooks:
-    """Repairs and notes of one reading of the workflow.
+    """Hooks in one call of Snakemake: a real run repairs what was damaged, and writes the jobs' files for their scripts.
 
     Args:
         workflow: Snakemake's workflow object.
@@ -84,10 +84,11 @@ class RunHooks:
             if self.workflow.is_main_process:
                 with contextlib.suppress(BlockingIOError):
                     fcntl.flock(self.alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    self._remove_stale_locks(self.alive)
+                    self._take_over(self.alive)
             fcntl.flock(self.alive, fcntl.LOCK_SH)
 
-    def _remove_stale_locks(self, alive: TextIO) -> None:
+    def _take_over(self, alive: TextIO) -> None:
+        """Remove what earlier runs on this machine left: their locks, if they were killed, and their jobs' files."""
         locks = list(LOCKS.glob("*.lock"))
         alive.seek(0)
         if locks and alive.read() != platform.node():
@@ -98,7 +99,7 @@ class RunHooks:
         alive.truncate(0)
         alive.write(platform.node())
         alive.flush()
-        for file in Path(paths.JOBS).glob("*.json"):  # of earlier runs
+        for file in Path(paths.JOBS).glob("*.json"):
             file.unlink()
 
     def _force(self) -> None:

@@ -171,13 +171,13 @@ def _train_as_one_of_several(run: _Run, group: ProcessGroup) -> None:
 def _train(run: _Run, group: ProcessGroup) -> None:
     """Train in this process, with smaller micro-batches whenever memory runs out."""
     recipe = Recipe(**run.spec["recipe"])
-    images, labels, info = open_dataset(run.data, "train", run.spec["dataset"])
-    if "validation_rows" in info:
+    images, labels, metadata = open_dataset(run.data, "train", run.spec["dataset"])
+    if "validation_rows" in metadata:
         LOG.info("%s: the dataset has its own validation split; validation_fraction does nothing", run.name)
-    checkpoints = _checkpoints(run, info)
+    checkpoints = _checkpoints(run, metadata)
     should_stop = _stop_requested(run.parent)
     while True:
-        trainer = _build_trainer(run, recipe, Split.of_arrays(images, labels), info, group)
+        trainer = _build_trainer(run, recipe, Split.of_arrays(images, labels), metadata, group)
         _log_start(run, trainer)
         try:
             network = _fit(run, trainer, checkpoints, should_stop)
@@ -195,15 +195,15 @@ def _train(run: _Run, group: ProcessGroup) -> None:
             recipe = recipe.model_copy(update={"accumulation": more})
         del trainer  # its weights, gradients and data must not stay in memory next to those of the next trainer
     if group.is_main:
-        write_results(run.output, network, trainer, run.spec, info, run.keeps_memory)
+        write_results(run.output, network, trainer, run.spec, metadata, run.keeps_memory)
 
 
-def _checkpoints(run: _Run, info: dict) -> CheckpointDir:
+def _checkpoints(run: _Run, metadata: dict) -> CheckpointDir:
     """The folder of the checkpoints that this run may resume from: same settings, code, data and torch.
 
     Device and threads are not part of the key: a run may resume on another device.
     """
-    data = [info["arrays"], info.get("validation_rows")]
+    data = [metadata["arrays"], metadata.get("validation_rows")]
     key = {"spec": run.spec, "code": run.job["code"], "data": data, "torch": torch.__version__}
     return CheckpointDir(
         run.output / paths.CHECKPOINTS,
@@ -258,17 +258,17 @@ def _more_accumulation(trainer: Trainer, name: str) -> int:
     return more
 
 
-def _build_trainer(run: _Run, recipe: Recipe, images: Split, info: dict, group: ProcessGroup) -> Trainer:
+def _build_trainer(run: _Run, recipe: Recipe, images: Split, metadata: dict, group: ProcessGroup) -> Trainer:
     """A trainer with a freshly initialised network, and the images divided into training and validation."""
     spec = run.spec
     torch.manual_seed(derived_seed(spec["seed"], INITIALISATION))
-    model = models.build(spec["model"], len(info["classes"]), info["input_shape"][0])
-    rows = split_train_validation(images.labels.numpy(), recipe.validation_fraction, spec["seed"], info)
+    model = models.build(spec["model"], len(metadata["classes"]), metadata["input_shape"][0])
+    rows = split_train_validation(images.labels.numpy(), recipe.validation_fraction, spec["seed"], metadata)
     check_network(
         model,
         spec["model"]["architecture"],
-        info["input_shape"],
-        len(info["classes"]),
+        metadata["input_shape"],
+        len(metadata["classes"]),
         smallest_batch=min(2, len(rows[0])),
         smallest_image=image_size_at(0, 1, images.image_size, recipe.progressive_resizing),
     )
@@ -278,7 +278,7 @@ def _build_trainer(run: _Run, recipe: Recipe, images: Split, info: dict, group: 
     images = images.to(device.device)
     train, validation = (images.subset(torch.from_numpy(indices)) for indices in rows)
     flips = spec["dataset"]["horizontal_flip"]
-    augmentation = Augmentation(recipe.augment, flips, info["mean"], info["std"], device.device)
+    augmentation = Augmentation(recipe.augment, flips, metadata["mean"], metadata["std"], device.device)
     display = _display(run, group)
     return Trainer(model, recipe, train, validation, augmentation, spec["seed"], device, group, display)
 

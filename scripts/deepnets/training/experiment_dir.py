@@ -79,7 +79,7 @@ def _read(owner: Path) -> str:
 
 
 def write_results(
-    folder: Path, network: nn.Module, trainer: Trainer, spec: dict, info: dict, keeps_memory: bool
+    folder: Path, network: nn.Module, trainer: Trainer, spec: dict, metadata: dict, keeps_memory: bool
 ) -> None:
     """Write history.csv, timing.json and model.safetensors, the weights last.
 
@@ -88,7 +88,7 @@ def write_results(
         network: the trained network.
         trainer: the trainer after `fit`.
         spec: the experiment's spec.
-        info: the content of dataset.json.
+        metadata: the content of dataset.json.
         keeps_memory: the return value of `device.disable_malloc_trim`.
 
     Raises:
@@ -99,8 +99,8 @@ def write_results(
         with record_checksums("train", history, timing, model):
             _write_history(history, trainer.progress.history)
             write_json(timing, _timing(trainer, keeps_memory))
-            metadata = {"spec": spec, "spec_sha256": spec_sha256(spec), **{key: info[key] for key in OF_IMAGES}}
-            save_tensors(model, dict(network.state_dict()), metadata)
+            texts = {"spec": spec, "spec_sha256": spec_sha256(spec), **{key: metadata[key] for key in OF_IMAGES}}
+            save_tensors(model, dict(network.state_dict()), texts)
     except OSError as error:
         raise UserError(
             f"{error.filename or folder}: cannot write the results ({error.strerror}); free some disk space or make "
