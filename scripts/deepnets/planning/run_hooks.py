@@ -31,7 +31,7 @@ LINES = 20  # about files of one kind; the others are counted
 
 
 class RunHooks:
-    """Hooks in one call of Snakemake: a real run repairs what was damaged, and writes the jobs' files for their scripts.
+    """The hooks in one call of Snakemake: a real run repairs what was damaged and writes the files of its jobs.
 
     Args:
         workflow: Snakemake's workflow object.
