@@ -12,7 +12,6 @@ def test_the_environment_names_machine_and_versions(experiment, write_report, tm
     assert environment.pop("spec")["study"] == "demo"
     assert environment["packages"]["matplotlib"]
     assert environment["cores"] >= 1
-    assert environment.pop("spec")["study"] == "demo"
     assert describe(root) | {"generated": ""} == environment | {"generated": ""}
 
 

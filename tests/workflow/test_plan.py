@@ -66,7 +66,7 @@ def test_jobs_side_by_side_share_the_memory_that_there_is(own_clone, snakemake, 
 
 @pytest.mark.slow
 def test_500_experiments_are_planned_in_15_seconds_of_the_processor(edited_clone, snakemake):
-    name = "m" * 64  # the longest name that config.yaml may have
+    name = "a-network-with-the-longest-name-that-the-configuration-may-have_"
     entry = f"{{datasets: [digits], models: [{name}], recipe: paper, seeds: {list(range(500))}}}"
     folder = edited_clone(
         ("\nmodels:\n", f"\nmodels:\n  {name}: {{architecture: mobilenet_v2}}\n"),
@@ -77,7 +77,7 @@ def test_500_experiments_are_planned_in_15_seconds_of_the_processor(edited_clone
     assert dict(STATS.findall(planned.stdout))["train"] == "500", planned.stdout[-2000:]
     assert processor_seconds() - before < 15
     lines = [line for line in planned.stdout.splitlines() if "/scripts/" in line]
-    assert len(lines) > 2500
+    assert len(lines) > 2000
     assert max(map(len, lines)) < 1000  # however many experiments a report or a comparison has
     assert '"code"' not in planned.stdout  # no digests of code
 

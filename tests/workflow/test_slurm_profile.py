@@ -94,7 +94,7 @@ def test_threads_and_a_gpu_are_requested_as_configured(asked):
 
 def test_the_limit_of_a_training_run_is_a_day_at_most(study, asked):
     config = study / "config.yaml"
-    config.write_text(config.read_text().replace("epochs: 3", "epochs: 1000000"))
+    config.write_text(config.read_text().replace("epochs: 3", "epochs: 100000"))
     (call,) = asked("--retries", "0")
     assert call["-t"] == "1440"
 
@@ -106,7 +106,7 @@ def test_a_limit_of_time_is_that_of_each_job_and_not_of_all_together(asked):
 
 def test_the_block_of_a_site_works_as_described_when_it_is_uncommented(study, asked):
     config, profile = study / "config.yaml", study / "profiles/slurm/config.yaml"
-    config.write_text(config.read_text().replace("epochs: 3", "epochs: 1000000"))
+    config.write_text(config.read_text().replace("epochs: 3", "epochs: 100000"))
     profile.write_text(re.sub(r"^# (?= *[\w-]+:)", "", profile.read_text(), flags=re.MULTILINE))
     first, second = asked("--retries", "1")
     assert [call["-t"] for call in (first, second)] == ["480", "480"]

@@ -111,20 +111,23 @@ CONDA = None if "{" in str(ROOT) else str(ROOT / "environment.yml")
 def params_of(stage):
     """The params of a stage's rule. Only `job` is recorded, as all functions that take `output` are not.
 
-    job: all that the job's result depends on. call: the start of its command, with the Python that runs Snakemake or,
-    in an environment that Snakemake deploys, the one of that environment; then the job's name, the file that holds all
-    of `job`, and where data/ and results/ are, if not in the working directory.
+    job: all that the job's result depends on. job_file: where it is for the script. call: the start of the job's
+    command, with the Python that runs Snakemake or, in an environment that Snakemake deploys, the one of that
+    environment; then the job's name, its file, and where data/ and results/ are, if not in the working directory.
     """
     deployed = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
     command = ["python" if deployed else sys.executable, str(ROOT / "scripts" / f"{stage}.py")]
     fingerprint = exit_plainly(lambda wildcards: JOBS.fingerprint(stage, dict(wildcards.items())))
     root = ["--root", PREFIX] if PREFIX else []
 
+    def file(wildcards, output):
+        return job_file(stage, fingerprint(wildcards))
+
     def call(wildcards, output):
         name = NAMES[stage].format(study=CONFIG.study, **dict(wildcards.items()))
-        return [*command, name, "--job", job_file(stage, fingerprint(wildcards)), *root]
+        return [*command, name, "--job", file(wildcards, output), *root]
 
-    return {"job": fingerprint, "call": call}
+    return {"job": fingerprint, "job_file": file, "call": call}
 
 
 def megapixels_option(wildcards, output):

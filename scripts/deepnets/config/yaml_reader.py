@@ -13,6 +13,7 @@ from deepnets.utils.errors import UserError
 # A configuration of a thousand recipes has less. The limits keep a file that is no configuration from taking minutes.
 _MAX_BYTES = 256 * 1024
 _MAX_VALUES = 100_000  # keys and values, those of an alias (*name) counted wherever it stands
+_MAX_DEPTH = 50  # lists and mappings inside each other
 _MAX_DIGITS = 1000  # Python refuses to print numbers of more than 4300
 
 
@@ -76,8 +77,6 @@ def _parse(text: str, path: str | Path) -> tuple[Any, list[str]]:
         raise UserError(
             f"{path}: line {line}: broken YAML: it contains the control character U+{error.character:04X}"
         ) from None
-    except RecursionError:
-        raise UserError(f"{path}: lists or keys are nested too deeply") from None
     except (ValueError, OverflowError) as error:  # an impossible date
         raise UserError(f"{path}: a value cannot be read ({error}); put it in quotes if it is text") from None
 
@@ -118,6 +117,15 @@ class _Loader(yaml.SafeLoader):
     def __init__(self, text: str):
         super().__init__(text)
         self.duplicate_keys: list[str] = []
+        self.depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
+        self.depth += 1
+        if self.depth > _MAX_DEPTH:
+            raise yaml.composer.ComposerError(None, None, "nested too deeply", self.peek_event().start_mark)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         # At this point the mapping is as written. Later, `<<` adds the merged keys, which may repeat others.
