@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from torchvision.models import VGG, inception_v3, mobilenet_v2, resnet50, vgg16_
 
 from deepnets import models
 from deepnets.models import _resize, _stem
-from deepnets.models._about import About, Cost
+from deepnets.models._about import About, Cost, image_pixels
 from deepnets.models._vgg16 import _RepeatedInputLinear
 from deepnets.utils.errors import UserError
 
@@ -78,7 +79,8 @@ def test_a_module_declares_its_name_look_and_cost(own_module):
 
 
 def test_the_cost_of_a_network_that_was_not_measured_is_the_largest_of_each_value():
-    assert models.cost("no_such_network") == Cost(134.3, 60, 6, 21)
+    assert replace(models.cost("no_such_network"), pixels=image_pixels) == Cost(134.3, 60, 6, 21)
+    assert models.cost("no_such_network").pixels({}, 16) == 37**2  # Inception V3 enlarges most
 
 
 @pytest.mark.parametrize("name", ["my-net", "my_net (copy)", "2_nets", "_my_net"])

@@ -129,7 +129,7 @@ def test_a_training_run_on_images_that_are_not_prepared_counts_with_60000(study,
     (study / "data/shapes/.prepare.sha256").unlink()  # else the file counts as damaged and is rebuilt
     (call,) = asked("--retries", "0")
     # An architecture without measurements on 4 cores: 3 epochs of images, and of steps with batches of 8.
-    seconds = 6 * 3 * 60_000 * (21e-6 * 32**2 + 134.3e6 * 2e-9 / 8) / speed_up(4)
+    seconds = 6 * 3 * 60_000 * (21e-6 * 37**2 + 134.3e6 * 2e-9 / 8) / speed_up(4)
     assert call["-t"] == str(15 + math.ceil(seconds / 60))
 
 

@@ -17,10 +17,11 @@ import importlib
 import importlib.util
 import pkgutil
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -154,9 +155,15 @@ def cost(name: str) -> Cost:
 
 @functools.cache
 def _largest_cost() -> Cost:
-    costs = [measured for measured in (about(name).cost for name in available()) if measured]
+    measured = {name: of_network for name in available() if (of_network := about(name).cost)}
+
+    def most_pixels(_options: Mapping[str, Any], side: int) -> float:
+        options = {name: architecture(name).Options().model_dump() for name in measured}
+        return max(of_network.pixels(options[name], side) for name, of_network in measured.items())
+
     numbers = [field.name for field in fields(Cost) if field.name != "pixels"]
-    return Cost(**{name: max(getattr(measured, name) for measured in costs) for name in numbers})
+    largest = {number: max(getattr(of_network, number) for of_network in measured.values()) for number in numbers}
+    return Cost(**largest, pixels=most_pixels)
 
 
 def build(spec: dict, num_classes: int, in_channels: int):
