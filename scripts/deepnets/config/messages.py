@@ -92,7 +92,7 @@ def _problem(detail: Mapping[str, Any], schema: dict) -> Problem:
     if detail["loc"][-1:] == ("[key]",):
         return Problem(path, f"not a valid name {got}; {NAME_RULE}")
     if kind == "extra_forbidden":
-        if (now := _RENAMED_KEYS.get(path[-1])) in siblings:
+        if (now := _RENAMED_KEYS.get(str(path[-1]))) in siblings:
             return Problem(path, f"is now called {now!r} {got}; rename the key")
         return Problem(path, f"unknown key {got}; {nearest(path[-1], siblings)}")
     if kind == "missing":
