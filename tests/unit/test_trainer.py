@@ -95,16 +95,16 @@ def test_accumulation_changes_nothing_but_memory(checkpoints, accumulation):
     whole = trainer(network(norm=False), label_smoothing=0.1).fit(checkpoints).state_dict()
     forget(checkpoints)
     augment = {"label_smoothing": 0.1, "accumulation": accumulation}
-    pieces = trainer(network(norm=False), **augment).fit(checkpoints).state_dict()
-    torch.testing.assert_close(pieces, whole, rtol=1e-4, atol=1e-6)  # sums in another order
+    in_micro_batches = trainer(network(norm=False), **augment).fit(checkpoints).state_dict()
+    torch.testing.assert_close(in_micro_batches, whole, rtol=1e-4, atol=1e-6)  # sums in another order
 
 
 def test_accumulation_of_mixed_images_changes_nothing_either(checkpoints):
     recipe = {"augment": {"cutmix": 1.0}, "epochs": 2}
     whole = trainer(network(norm=False), **recipe).fit(checkpoints).state_dict()
     forget(checkpoints)
-    pieces = trainer(network(norm=False), accumulation=5, **recipe).fit(checkpoints).state_dict()
-    torch.testing.assert_close(pieces, whole, rtol=1e-4, atol=1e-6)
+    in_micro_batches = trainer(network(norm=False), accumulation=5, **recipe).fit(checkpoints).state_dict()
+    torch.testing.assert_close(in_micro_batches, whole, rtol=1e-4, atol=1e-6)
 
 
 def test_clipped_gradients_have_the_recipes_norm():

@@ -1,5 +1,6 @@
 """The names of the tests are plain English: the word list that codespell checks pages with applies to them, too."""
 
+import ast
 import re
 import tomllib
 
@@ -36,3 +37,22 @@ def test_every_phrase_of_the_list_is_one_that_codespell_can_see(root, find_words
     lines = (root / ".codespell/words.txt").read_text(encoding="utf-8").splitlines()
     phrases = [line.partition("->")[0] for line in lines]
     assert [phrase for phrase in phrases if find_words(phrase) != [phrase]] == []
+
+
+# Names of earlier versions; the field's own words replaced them.
+RETIRED = {
+    *("Part", "PARTS", "pieces", "smaller_parts", "min_side", "facts", "way_out", "growing", "findings", "WAYS"),
+    *("ResumeFolder", "Processes", "ALONE", "Hardware", "set_up", "keep_freed_memory", "lent", "ink", "QUIET"),
+}
+
+
+def test_retired_names_are_not_used_again(root):
+    used = {}
+    for file in sorted((root / "scripts").rglob("*.py")):
+        nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+        names = {node.id for node in nodes if isinstance(node, ast.Name)}
+        names |= {node.arg for node in nodes if isinstance(node, ast.arg | ast.keyword) and node.arg}
+        names |= {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+        if found := names & RETIRED:
+            used[file.relative_to(root).as_posix()] = found
+    assert used == {}

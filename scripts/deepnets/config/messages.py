@@ -86,7 +86,7 @@ def explain(error: ValidationError, schema: dict) -> list[Problem]:
 
 
 def _problem(detail: Mapping[str, Any], schema: dict) -> Problem:
-    path, expected, siblings = _locate(detail["loc"], schema)
+    path, expected, siblings = _key_path(detail["loc"], schema)
     kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
     got = f"(got {shown(value)})"
     if detail["loc"][-1:] == ("[key]",):
@@ -125,7 +125,7 @@ def _hint(kind: str, value: Any) -> str:
     return "; put it in quotes" if kind == "string_type" and isinstance(value, bool | int | float) else ""
 
 
-def _locate(location: tuple, schema: dict) -> tuple[KeyPath, dict, list[str]]:
+def _key_path(location: tuple, schema: dict) -> tuple[KeyPath, dict, list[str]]:
     """Translate pydantic's location of an error.
 
     Returns:

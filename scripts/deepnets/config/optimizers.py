@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class OptimizerInfo:
-    """The facts about an optimizer that the configuration and the planning need.
+    """The properties of an optimizer that the configuration and the planning need.
 
     description: part of the description of the recipe's `optimizer`.
     state_bytes: bytes of optimizer state per parameter.
