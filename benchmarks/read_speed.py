@@ -24,9 +24,9 @@ from deepnets.utils.files import write_json, write_text
 from scale import ROOT
 
 SIDE, BATCH, BATCHES = 64, 128, 60
-FAULTS = "left to the system, which reads around each"
-ALONE = "each page alone, when it is needed"
-AHEAD = "asked for a batch ahead, as in training"
+FAULTS = "by the system's default, which reads around each image"
+ALONE = "each page alone, when the batch needs it"
+AHEAD = "prefetched a batch ahead, as in training"
 MEMORY = "from memory, a second time"
 
 
