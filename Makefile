@@ -119,10 +119,13 @@ clean:  ## Remove results, logs and prepared data without asking; downloads and 
 	@$(call refuse_links,results data)
 	if [ -d results ]; then find results/ -mindepth 1 ! -name .gitkeep -delete; fi
 	if [ -d data ]; then find data/ -mindepth 2 -maxdepth 2 \( -name raw.json -o -name dataset.json -o -name audit.json \
-		-o -name '*_images.npy' -o -name '*_labels.npy' -o -name '.*-????????.*' -o -name .unfinished -o -name .prepare.lock \) -exec rm -r {} +; fi
+		-o -name train_images.npy -o -name train_labels.npy -o -name test_images.npy -o -name test_labels.npy \
+		-o -name '.*.deepnets-????????*' -o -name .prepare.sha256 -o -name .download.sha256 -o -name .unfinished \
+		-o -name .prepare.lock -o -name .download.lock \) -exec rm -r {} +; fi
 	rm -rf .snakemake logs
 
 distclean: clean  ## Remove downloads and .venv as well
 	@$(refuse_foreign_venv)
-	if [ -d data ]; then find data/ -mindepth 2 -maxdepth 2 -name raw -exec rm -r {} +; find data/ -type d -empty -delete; fi
+	if [ -d data ]; then find data/ -mindepth 3 -maxdepth 3 -path '*/raw/.downloaded' -exec sh -c 'rm -r "$${1%/*}"' sh {} \;; \
+		find data/ -type d -empty -delete; fi
 	rm -rf .venv

@@ -7,7 +7,7 @@ resumes.
 """
 
 from deepnets.data.prepare import prepare
-from deepnets.planning.job_files import job_parser, load_job
+from deepnets.planning.job_files import job_parser, load_job, load_working_config
 from deepnets.utils import paths
 from deepnets.utils.command_line import run
 from deepnets.utils.logging import log_to
@@ -21,7 +21,10 @@ def main(argv: list[str] | None = None) -> None:
     log_to(args.log)
     job, names = load_job("prepare", args)
     raw, output = (args.root / path.format(**names) for path in (paths.RAW_MANIFEST, paths.DATASET_INFO))
-    prepare(names["dataset"], job["spec"], raw, output, args.processes, job["code"], args.max_megapixels)
+    max_megapixels = args.max_megapixels
+    if args.job is None and max_megapixels is None:  # by hand
+        max_megapixels = getattr(load_working_config().datasets[names["dataset"]], "max_megapixels", None)
+    prepare(names["dataset"], job["spec"], raw, output, args.processes, job["code"], max_megapixels)
 
 
 if __name__ == "__main__":

@@ -45,12 +45,14 @@ def test_two_gpus_train_two_experiments_at_once_and_share_none(train):
     assert all(one["gpus"] != other["gpus"] for one, other in side_by_side)
 
 
+@pytest.mark.full
 def test_one_gpu_trains_one_experiment_after_the_other(train):
     (uuid,), notes = train(experiments=2, gpus=1)
     assert [note["gpus"] for note in notes] == [uuid] * 2
     assert not any(at_once(one, other) for one, other in itertools.combinations(notes, 2))
 
 
+@pytest.mark.full
 def test_without_gpus_training_runs_share_the_cores(train):
     _none, notes = train(experiments=2, gpus=0)
     assert [note["gpus"] for note in notes] == [None] * 2

@@ -85,7 +85,12 @@ def test_damaged_arrays_are_named_and_rebuilt(study, finished_study, build, term
     assert arrays.read_bytes() == (finished_study / "data/shapes/train_images.npy").read_bytes()
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "predictions.safetensors", "metrics.json", "history.csv"])
+REST = ("predictions.safetensors", "history.csv")  # in make test-all
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "metrics.json", *(pytest.param(name, marks=pytest.mark.full) for name in REST)]
+)
 def test_a_file_with_a_flipped_bit_is_named_and_rebuilt_to_the_last_byte(study, finished_study, build, terminal, name):
     file = study / EXPERIMENT / name
     content = bytearray(file.read_bytes())

@@ -177,7 +177,7 @@ def test_damaged_shard_costs_its_block_and_no_more(birds, undisturbed, tmp_path,
 def test_unfinished_shards_of_a_killed_run_are_removed(birds, undisturbed, tmp_path):
     output = interrupted(birds, tmp_path / "again", after=20)
     (folder,) = output.glob(".unfinished/*")
-    (folder / ".0123-abcdefgh.npz").touch()
+    (folder / ".0123.deepnets-abcdefgh.npz").touch()
     interrupted(birds, output, after=0)
     assert not list(folder.glob(".*"))
 

@@ -58,6 +58,7 @@ def test_command_that_fails_is_named_with_its_last_words(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_small_study_is_run_by_stand_ins_and_then_there_is_nothing_to_do(tmp_path):
     scale.main(["--sizes", "10", "--output", str(tmp_path)])
     measured = json.loads((tmp_path / "bench-scale.json").read_text())["measurements"]

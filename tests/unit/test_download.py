@@ -279,7 +279,7 @@ def test_archive_of_the_user_is_downloaded_when_its_hash_is_given(server, tmp_pa
 
 def test_leftovers_of_a_killed_download_are_removed(tmp_path):
     (tmp_path / "birds.zip").write_bytes(CONTENT)
-    leftover = tmp_path / "data" / "birds" / "raw" / ".birds-x1y2z3_0.zip"
+    leftover = tmp_path / "data" / "birds" / "raw" / ".birds.deepnets-x1y2z3_0.zip"
     leftover.parent.mkdir(parents=True)
     leftover.touch()
     run_download(tmp_path, {"source": "folder", "path": str(tmp_path / "birds.zip")})

@@ -263,7 +263,7 @@ def test_report_uses_the_environment_and_ignores_pythonpath(make):
 @needs_make
 def test_clean_keeps_downloads_and_the_environment(make):
     """But raw.json goes: without Snakemake's records, it could describe images that have changed since."""
-    kept = ["data/mnist/raw/images.gz", ".venv/bin/python", "results/.gitkeep"]
+    kept = ["data/mnist/raw/images.gz", "data/mnist/raw/.downloaded", ".venv/bin/python", "results/.gitkeep"]
     gone = [
         "data/mnist/raw.json",
         "data/mnist/train_images.npy",
@@ -336,7 +336,9 @@ def test_clean_deletes_nothing_behind_a_link(make, tmp_path, name):
 @pytest.mark.parametrize("target", ["clean", "distclean"])
 def test_images_of_the_user_in_data_are_kept(make, target):
     mine = ["data/birds/train/owl/1.jpg", "data/birds/labels.csv", "data/birds/.git/HEAD", "data/photos.zip"]
-    for name in [*mine, "data/birds/raw.json", "data/birds/.unfinished/ab/1.npz", "data/birds/.raw-abcdefgh.json"]:
+    mine += ["data/birds/thermal_images.npy", "data/birds/.backup-20240101.tar", "data/birds/raw/1.CR2"]
+    ours = ["data/birds/raw.json", "data/birds/.unfinished/ab/1.npz", "data/birds/.raw.deepnets-abcdefgh.json"]
+    for name in [*mine, *ours]:
         (make.folder / name).parent.mkdir(parents=True, exist_ok=True)
         (make.folder / name).touch()
     assert make(target).returncode == 0

@@ -51,7 +51,7 @@ def test_two_runs_write_the_same_bytes(tmp_path):
 
 
 def test_leftovers_of_a_killed_prepare_are_removed(tmp_path):
-    leftover = tmp_path / "data" / "tiny" / ".train_images-x1y2z3_0.npy"
+    leftover = tmp_path / "data" / "tiny" / ".train_images.deepnets-x1y2z3_0.npy"
     leftover.parent.mkdir(parents=True)
     leftover.touch()
     build(tmp_path, "sklearn_digits")

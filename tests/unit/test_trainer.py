@@ -57,6 +57,7 @@ def test_plain_loop_reaches_the_same_weights(checkpoints):
 
 
 @pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler: g++ on PATH")
 def test_compiled_network_reaches_almost_the_same_weights(fit, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))

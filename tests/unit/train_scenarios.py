@@ -82,7 +82,8 @@ def refuse_to_write(*_arguments) -> None:
 
 
 def build(group: ProcessGroup, recipe: dict, norm: bool, dropout: float, validation: int) -> Trainer:
-    recipe = Recipe(**{"epochs": 3, "batch_size": 11, "lr": 0.1, **recipe})
+    lr = {"lr": recipe.get("lr", 0.1)}  # not checked: one that no recipe may have makes training diverge at once
+    recipe = Recipe(**{"epochs": 3, "batch_size": 11, **recipe, "lr": 0.1}).model_copy(update=lr)
     augmentation = Augmentation(recipe.augment, True, [0.4], [0.3], CPU)
     whole, device = separable(34 + validation), Device(CPU, recipe.precision, 1, True)
     splits = whole.subset(torch.arange(34)), whole.subset(torch.arange(34, 34 + validation))

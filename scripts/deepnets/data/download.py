@@ -22,7 +22,7 @@ from deepnets.utils.errors import UserError
 from deepnets.utils.files import atomic_path, error_names, flush, remove_leftovers, write_json
 from deepnets.utils.locks import hold_lock
 from deepnets.utils.logging import LOG
-from deepnets.utils.paths import RAW
+from deepnets.utils.paths import DOWNLOADED, RAW
 
 ATTEMPTS = 4  # that bring no further byte; a line that breaks every few MB gets as many as it needs
 BACKOFF_SECONDS = 1.0  # waits 1, 2, 4 s between attempts without a further byte
@@ -60,8 +60,11 @@ def download(
         remove_leftovers(folder)
         output.unlink(missing_ok=True)  # an old list must not describe new files
         listed = source(spec["source"]).download(found_by, dataset, mirror, folder, max_gb)
-        for part in folder.glob("*.part"):  # of another file, which this dataset no longer needs
-            part.unlink()
+        if "folder" not in listed:  # not the user's own folder, read in place
+            for part in folder.glob("*.part"):  # of another file, which this dataset no longer needs
+                part.unlink()
+            if folder.is_dir():
+                (folder / DOWNLOADED).touch()
         with record_checksums("download", output):
             # First what planning compares: it reads no long list of files.
             write_json(output, {"spec": spec, "state": state, **listed})

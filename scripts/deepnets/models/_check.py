@@ -101,7 +101,7 @@ def _problems_in_evaluation(network: nn.Module, images: Tensor, architecture: st
     network.eval()
     with torch.no_grad():
         first, second, single = (
-            _call(network, batch, architecture, "evaluation") for batch in (images, images, images[:1])
+            _call(network, batch.clone(), architecture, "evaluation") for batch in (images, images, images[:1])
         )
     for output, batch in ((first, images), (single, images[:1])):
         yield from _problems_of_output(output, len(batch), classes)

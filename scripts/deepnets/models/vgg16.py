@@ -14,8 +14,8 @@ from deepnets.utils.option_types import Number, StrictModel
 MIN_IMAGE_SIZE = 8  # px; the network enlarges smaller images to 32 px; below 8 px there is nothing left to recognise
 ABOUT = About(
     display_name="VGG-16",
-    differs="with batch normalisation after each convolution, which the original has not; images under 32 pixels are"
-    " resized to 32",
+    differs="with batch normalisation after each convolution, which the original does not have; images under 32 pixels"
+    " are resized to 32",
     color="#004488",
     marker="s",
     linestyle=(0, (5, 1.5)),

@@ -85,7 +85,10 @@ def check_code(job: Mapping[str, Any]) -> None:
         UserError: a file is not what it was when the job was planned; importing it later raises the same.
     """
     code, files = job.get("code", {}), job.get("files", {})
-    now = {name: sha256_file(paths.REPOSITORY / name) for name in files} | digests(code, paths.REPOSITORY)
+    try:
+        now = {name: sha256_file(paths.REPOSITORY / name) for name in files} | digests(code, paths.REPOSITORY)
+    except FileNotFoundError as error:
+        raise _edited(error.filename) from None
     for name, planned in {**files, **code}.items():
         if now[name] != planned:
             raise _edited(name)

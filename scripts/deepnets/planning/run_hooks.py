@@ -142,7 +142,8 @@ class RunHooks:
                     _print(f"{file}: moved to {aside}")
         except OSError as error:
             sys.exit(f"{error.filename}: cannot be read or moved ({error.strerror}); change its permissions")
-        self.workflow.dag.forcefiles.update(map(str, corrupted))
+        # Nothing is trained on the list of duplicates; a new one comes with the next arrays.
+        self.workflow.dag.forcefiles.update(str(file) for file in corrupted if file.name != paths.AUDIT_FILE)
 
     def _write(self) -> None:
         """Write what each job depends on, and which training runs there will be."""

@@ -278,7 +278,7 @@ def _confusions(result: Result) -> list[str]:
     ]
     found.sort(key=lambda confusion: (-confusion[0], *confusion[1:]))
     return [
-        f"{classes[true]} predicted as {classes[predicted]}: {count} of {sum(matrix[true])}"
+        f"{classes[true]} predicted as {classes[predicted]}: {count} of {result.metrics.test.per_class[true].n}"
         for count, true, predicted in found[:_CONFUSIONS_SHOWN]
     ]
 

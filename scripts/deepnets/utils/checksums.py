@@ -6,11 +6,14 @@ The checksums of the files that one job wrote are in `.<job>.sha256` in the same
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import sha256_file, write_text
+
+_LINE = re.compile(r"([0-9a-f]{64})  ([^/]+)")
 
 
 @contextlib.contextmanager
@@ -65,12 +68,13 @@ def verify(file: Path) -> None:
 
 
 def _read(checksum_file: Path) -> list[tuple[str, Path]]:
-    """The lines of a checksum file as (checksum, path); none if it cannot be read."""
+    """The lines of a checksum file as (checksum, path); none if it cannot be read or is not one of this project."""
     try:
         lines = checksum_file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         return []
-    return [(line[:64], checksum_file.with_name(line[66:])) for line in lines if len(line) > 66]
+    matches = [_LINE.fullmatch(line) for line in lines]
+    return [(match[1], checksum_file.with_name(match[2])) for match in matches if match]
 
 
 def _is_newer(file: Path, checksum_file: Path) -> bool:

@@ -52,6 +52,9 @@ def error_names(path: str | Path) -> Iterator[None]:
         raise
 
 
+_TEMPORARY = ".deepnets-"  # in the names of temporary files, which may lie among the user's own
+
+
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; on success, flush it to disk and rename it to `path`.
@@ -65,7 +68,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     with error_names(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}{_TEMPORARY}", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -87,7 +90,7 @@ def remove_leftovers(folder: Path) -> None:
 
     Call it only where no other process writes.
     """
-    for file in folder.glob(".*-????????*"):
+    for file in folder.glob(f".*{_TEMPORARY}????????*"):
         with contextlib.suppress(OSError):
             file.unlink()
 

@@ -14,6 +14,7 @@ SPLITS = ("train", "test")
 
 DATASET = "data/{dataset}"
 RAW = "raw"  # holds the raw files, in the dataset's folder
+DOWNLOADED = ".downloaded"  # marks a folder of raw files as ours: `make distclean` removes no other
 RAW_MANIFEST = f"{DATASET}/raw.json"
 DATASET_INFO = f"{DATASET}/dataset.json"
 AUDIT_FILE = "audit.json"  # in the dataset's folder

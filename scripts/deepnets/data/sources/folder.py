@@ -115,11 +115,12 @@ class Options(DatasetOptions):
         from deepnets.data.quick_check import find_classes
 
         was_downloaded = self.sha256 is not None and (raw / PurePosixPath(self.path).name).is_file()
-        path = _find({**self.raw_spec(), "path": self.path}, dataset, self.mirror, was_downloaded)
-        if path is None:
-            return
-        shown_as = f"config.yaml: datasets.{dataset}.path: {path}"
+        shown_as, path = f"config.yaml: datasets.{dataset}.path: {self.path}", None
         try:
+            path = _find({**self.raw_spec(), "path": self.path}, dataset, self.mirror, was_downloaded)
+            if path is None:
+                return
+            shown_as = f"config.yaml: datasets.{dataset}.path: {path}"
             if (found := find_classes(path, shown_as, self.encoding)) is not None:
                 _check_classes(shown_as, found, self.classes)
         except OSError as error:
