@@ -82,6 +82,7 @@ CHANCE, GUESSING = split(0.1), 2.3026
     [
         (FALLING, MORE_EPOCHS),
         ([2.4, 2.35, 2.2], MORE_EPOCHS),
+        ([2.3, 2.6, 2.2, 1.9, 1.7, 1.5], MORE_EPOCHS),  # a hump in the warm-up
         ([5.0, 3.0, 2.2], MORE_EPOCHS),  # a rough start that is over
         ([2.2], MORE_EPOCHS),
         ([9.0], MORE_EPOCHS),  # one epoch shows no trend

@@ -86,7 +86,7 @@ def _advice(losses: list[float], guessing: float) -> str:
     peak = max(losses)
     if not math.isfinite(sum(losses)):
         return "the training loss was not finite; try a tenth of the lr, or clip_norm: 1.0"
-    if last > RISE * min(losses) or peak > RISE * first:
+    if last > RISE * min(losses) or (peak > RISE * first and last > first / RISE):  # not a hump in the warm-up
         return (
             f"the training loss rose (lowest {min(losses):.3g}, highest {peak:.3g}, last {last:.3g}); try a tenth of"
             " the lr, or a longer warmup"
