@@ -78,11 +78,18 @@ def test_copies_in_a_validation_split_of_the_dataset_are_counted_apart(tmp_path,
         "validation": 2,
         "test": 3,
     }
-    counted = {kind: count for kind, count in audit["duplicates"].items() if count}
-    assert counted == {"validation_in_train": 1, "across_splits": 1}
+    nonzero = {kind: count for kind, count in audit["duplicates"].items() if count}
+    assert nonzero == {"validation_in_train": 1, "across_splits": 1}
     assert files(audit["groups"]["validation_in_train"]) == [["train/owl/1.png", "val/owl/1.png"]]
     assert files(audit["groups"]["across_splits"]) == [["val/wren/2.png", "test/wren/2.png"]]
-    sentences = leakage(Audit.model_validate(audit))
+    line = (
+        "tiny: 1 test images are also training or validation images, 1 validation images are also training images, and"
+    )
+    assert line in caplog.text
+    checked = Audit.model_validate(audit)
+    words = "1 test images are training or validation images; 1 validation images are training images; 0 are in more"
+    assert words in counted("tiny", checked)
+    sentences = leakage(checked)
     assert sentences[0].startswith("1 of 3 test images is also a training or validation image (test/wren/2.png is val/")
     assert sentences[1].startswith("1 validation images are also training images (val/owl/1.png is train/owl/1.png)")
 

@@ -128,20 +128,3 @@ def params_of(stage):
         return [*command, name, "--job", file(wildcards, output), *root]
 
     return {"job": fingerprint, "job_file": file, "call": call}
-
-
-def megapixels_option(wildcards, output):
-    """Param function: how large the user's images may be; no part of the result, and never recorded."""
-    limit = getattr(CONFIG.datasets[wildcards.dataset], "max_megapixels", None)
-    return [] if limit is None else ["--max-megapixels", str(limit)]
-
-
-def download_options(wildcards, output):
-    """Param function: where to look for raw files, and how large they may be.
-
-    They are no part of the result, and never recorded.
-    """
-    dataset = CONFIG.datasets[wildcards.dataset]
-    places = {"--mirror": dataset.mirror, "--path": dataset.own_path}
-    found = [word for option, place in places.items() if place for word in (option, place)]
-    return [*found, "--max-download", str(dataset.max_download)]

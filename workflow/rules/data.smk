@@ -18,7 +18,7 @@ rule download:
         runtime=120,
     params:
         **params_of("download"),
-        options=download_options,
+        options=lambda wildcards, output: CONFIG.datasets[wildcards.dataset].download_arguments(),
     message:
         "Download {wildcards.dataset}"
     shell:
@@ -47,8 +47,8 @@ rule prepare:
     params:
         **params_of("prepare"),
         processes=REQUESTS.prepare_processes,
-        limit=megapixels_option,
+        options=lambda wildcards, output: CONFIG.datasets[wildcards.dataset].prepare_arguments(),
     message:
         "Prepare the arrays of {wildcards.dataset}"
     shell:
-        "exec {params.call:q} --processes {params.processes} {params.limit:q} --log {log:q}"
+        "exec {params.call:q} --processes {params.processes} {params.options:q} --log {log:q}"

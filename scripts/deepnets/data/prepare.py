@@ -87,11 +87,14 @@ def _move(files: list[Path], targets: list[Path]) -> None:
 
 
 def _warn_of_duplicates(dataset: str, counts: dict[str, int], audit_file: Path) -> None:
-    if counts["across_splits"] or counts["across_labels"]:
+    in_train = counts.get("validation_in_train")  # None: the dataset has no validation split of its own
+    if counts["across_splits"] or counts["across_labels"] or in_train:
         LOG.warning(
-            "%s: %d test images are also training images, and %d images are in more than one class; %s lists them",
+            "%s: %d test images are also training%s images, %sand %d images are in more than one class; %s lists them",
             dataset,
             counts["across_splits"],
+            "" if in_train is None else " or validation",
+            f"{in_train} validation images are also training images, " if in_train else "",
             counts["across_labels"],
             audit_file,
         )

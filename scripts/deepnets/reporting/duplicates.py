@@ -113,8 +113,13 @@ def counted(dataset: str, audit: Audit | None) -> Markdown:
     if audit is None:
         return Markdown(f"Duplicate images are not known: {file} is missing.")
     counts = audit.duplicates
+    validation = (
+        f" or validation images; {counts.validation_in_train:,} validation images are training images"
+        if audit.splits.validation
+        else " images"
+    )
     return Markdown(
         f"Images that are the same as another one, pixel for pixel at this size: {counts.within_train:,} repeat one"
         f" within the training split, {counts.within_test:,} within the test split; {counts.across_splits:,} test"
-        f" images are training images; {counts.across_labels:,} are in more than one class ({file})."
+        f" images are training{validation}; {counts.across_labels:,} are in more than one class ({file})."
     )

@@ -136,6 +136,16 @@ class DatasetOptions(StrictModel):
         """Whether training may mirror images left to right."""
         return self.native_flips if self.horizontal_flip is None else self.horizontal_flip
 
+    def download_arguments(self) -> list[str]:
+        """Arguments of scripts/download.py that change no result: where raw files may be, and how large."""
+        places = {"--mirror": self.mirror, "--path": self.own_path}
+        found = [word for option, place in places.items() if place for word in (option, place)]
+        return [*found, "--max-download", str(self.max_download)]
+
+    def prepare_arguments(self) -> list[str]:
+        """Arguments of scripts/prepare.py that change no result."""
+        return []
+
     def prepared_spec(self) -> dict:
         """Identify the prepared arrays, with defaults resolved: the spec of the prepare stage."""
         channels, height, _ = self.input_shape

@@ -126,6 +126,9 @@ class Options(DatasetOptions):
         except OSError as error:
             raise UserError(f"{shown_as}: {error.filename or path}: {error.strerror}; correct or remove it.") from None
 
+    def prepare_arguments(self) -> list[str]:
+        return [] if self.max_megapixels is None else ["--max-megapixels", str(self.max_megapixels)]
+
     def prepared_spec(self) -> dict:
         return {**super().prepared_spec(), "classes": self.classes, **_without_none({"bit_depth": self.bit_depth})}
 
