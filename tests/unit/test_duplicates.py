@@ -9,7 +9,7 @@ from PIL import Image
 from tiny_dataset import build
 
 from deepnets.data.image_source import ImageSource
-from deepnets.reporting.duplicates import Audit, leakage
+from deepnets.reporting.duplicates import Audit, counted, leakage
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import write_json
 
