@@ -79,7 +79,7 @@ why: setup  ## Explain why jobs are out of date: which setting or file changed, 
 test: setup  ## Run the tests in parallel, 8 minutes on two cores
 	$(VENV)/python -m pytest -n auto --dist worksteal
 
-test-all: setup  ## Run all tests but those of the cluster: also random kills, data larger than memory; 20 minutes
+test-all: setup  ## Run all tests but those of the cluster: also random kills, data larger than memory; 25 minutes
 	$(VENV)/python -m pytest -n auto --dist worksteal --full
 
 test-cluster: setup  ## Run studies through SLURM on this machine, 15 minutes; as root on Debian it installs SLURM
