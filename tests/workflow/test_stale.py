@@ -208,7 +208,6 @@ EDITS = {
     ),
     "the report deleted": (delete("results/report.md"), REPORT),
     "a summary deleted": (delete("results/shapes/small/summary.txt"), summarized("small") | evaluated(SMALL, GENTLE)),
-    "the list of duplicates truncated": (truncate("data/shapes/audit.json"), NOTHING),
     "the list of duplicates deleted": (delete("data/shapes/audit.json"), NOTHING),
     "raw files and arrays deleted, to free the disk": (lambda folder: shutil.rmtree(folder / "data"), NOTHING),
     # Without Snakemake's records, the files say what they were made by.
