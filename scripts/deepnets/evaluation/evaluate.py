@@ -86,7 +86,7 @@ def _evaluate(job: dict, data: str | Path, summary: str | Path, output: Path, th
     labels = {split: images.all_labels().numpy() for split, images in splits.items()}
     basic = {split: metrics.basic_metrics(logits[split], labels[split], split) for split in ("train", "validation")}
     basic["train"]["of"] = train_size
-    if "validation_rows" in read_json(data):
+    if "validation_rows" in dataset_metadata:
         basic["validation"]["from_dataset"] = True
     test = metrics.detailed_metrics(logits["test"], labels["test"], metadata["classes"])
     not_finite = {split: int((~np.isfinite(metrics.losses(logits[split], labels[split]))).sum()) for split in splits}

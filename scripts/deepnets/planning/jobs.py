@@ -4,7 +4,6 @@ A fingerprint is canonical JSON of all that can change the job's result: the set
 of each code file of the stage. It leaves out threads, device, mirror and paths.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, cached_property
 from pathlib import Path
@@ -19,6 +18,7 @@ from deepnets.planning.job import Job
 from deepnets.utils import paths
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import canonical_json, sha256_file
+from deepnets.utils.specs import read_head
 from deepnets.utils.text import nearest
 
 
@@ -135,7 +135,8 @@ class Jobs:
     def _is_prepared(self, dataset: str) -> bool:
         """Whether the arrays are those of the configuration; then their images may have been deleted."""
         manifest, info = (
-            _read(self.root / path.format(dataset=dataset)) for path in (paths.RAW_MANIFEST, paths.DATASET_INFO)
+            read_head(self.root / path.format(dataset=dataset), "spec", "state")
+            for path in (paths.RAW_MANIFEST, paths.DATASET_INFO)
         )
         prepared_spec, state = self._prepared_spec(dataset), self._raw_state(dataset)
         return info.get("spec") == prepared_spec and manifest.get("state", state) == state
@@ -143,7 +144,7 @@ class Jobs:
     def _is_evaluated(self, dataset: str) -> bool:
         """Whether all experiments of the study on a dataset are finished; then data/ may have been deleted."""
         return all(
-            _read(self.root / each.directory / paths.METRICS_FILE).get("spec") == each.spec
+            read_head(self.root / each.directory / paths.METRICS_FILE, "spec").get("spec") == each.spec
             for each in self.study
             if each.dataset == dataset
         )
@@ -221,7 +222,7 @@ class Jobs:
         """
         state = self.config.datasets[dataset].local_state(dataset)
         if state is None:
-            return _read(self.root / paths.RAW_MANIFEST.format(dataset=dataset)).get("state")
+            return read_head(self.root / paths.RAW_MANIFEST.format(dataset=dataset), "state").get("state")
         return state
 
     def _prepared_spec(self, dataset: str) -> dict:
@@ -313,15 +314,6 @@ class Jobs:
         return {
             name: f"{each.display_name} {each.color} {each.marker} {each.linestyle}" for name, each in about.items()
         }
-
-
-def _read(path: Path) -> dict:
-    """Read a result that is a JSON object; {} if it is missing or damaged, which its job finds out."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _entry(kind: str, name: str, known: Mapping):
