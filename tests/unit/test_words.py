@@ -42,7 +42,7 @@ def test_every_phrase_of_the_list_is_one_that_codespell_can_see(root, find_words
 # Names of earlier versions; the field's own words replaced them.
 RETIRED = {
     *("Part", "PARTS", "pieces", "smaller_parts", "min_side", "facts", "way_out", "growing", "findings", "WAYS"),
-    *("ResumeFolder", "Processes", "ALONE", "Hardware", "set_up", "keep_freed_memory", "lent", "ink", "QUIET"),
+    *("ResumeFolder", "Processes", "ALONE", "Hardware", "set_up", "keep_freed_memory", "ink", "QUIET"),
 }
 
 
