@@ -84,13 +84,13 @@ def configure_device(model: nn.Module, device: str, precision: str, threads: int
     torch.backends.cudnn.benchmark = not deterministic
     chosen = torch.device(device)
     if precision == "auto":
-        precision = "bf16" if _multiplies_bf16(chosen) else "fp32"
+        precision = "bf16" if multiplies_bfloat16(chosen) else "fp32"
     if precision == "bf16" and device == "cpu":
         use_float32_where_bfloat16_is_slow(model)
     return Device(chosen, precision, threads, deterministic)
 
 
-def _multiplies_bf16(device: torch.device) -> bool:
+def multiplies_bfloat16(device: torch.device) -> bool:
     """Whether the device has instructions for bfloat16: Ampere and later; AVX512-BF16 or AMX on an x86 CPU.
 
     oneDNN's own answer is not used: it accepts any AVX-512 and then emulates bfloat16. ARM was not measured: fp32.
