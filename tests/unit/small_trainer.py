@@ -23,10 +23,11 @@ MEAN, STD = 0.4, 0.3
 TIMES = {"seconds", "images_per_second"}
 
 
-def network(norm: bool = True, dropout: float = 0.0, seed: int = 0) -> nn.Module:
-    """Return the network, for three classes."""
+def network(norm: bool = True, dropout: float = 0.0, seed: int = 0, hidden: bool = False) -> nn.Module:
+    """Return the network, for three classes; `hidden` adds a convolution between the first and the last layer."""
     torch.manual_seed(seed)
     layers = [nn.Conv2d(1, 4, 3), nn.Dropout(dropout), nn.BatchNorm2d(4) if norm else nn.Identity(), nn.ReLU()]
+    layers += [nn.Conv2d(4, 4, 3, padding=1), nn.ReLU()] if hidden else []
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 3))
 
 

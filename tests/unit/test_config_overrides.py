@@ -73,8 +73,11 @@ def test_text_in_nested_config_stays_text_where_its_key_takes_text(tmp_path):
 @pytest.mark.parametrize(
     ("config", "line"),
     [
-        ("recipes={quick: {epochs: ten}}", "--config: recipes.quick.epochs: must be a whole number (got 'ten')"),
-        ("recipes={quick: {epochs: 2.5}}", "--config: recipes.quick.epochs: must be a whole number (got 2.5)"),
+        (
+            "recipes={quick: {batch_size: ten}}",
+            "--config: recipes.quick.batch_size: must be a whole number (got 'ten')",
+        ),
+        ("recipes={quick: {batch_size: 2.5}}", "--config: recipes.quick.batch_size: must be a whole number (got 2.5)"),
         ("recipes={quick: {lr: .nan}}", "--config: recipes.quick.lr: must be a finite number (got nan)"),
         ("recipes={quick: 3}", "--config: recipes.quick: must have keys and values, like {key: value} (got 3)"),
         ("models={m: {architecture: 3}}", "--config: models.m.architecture: unknown architecture (got 3)"),
@@ -88,4 +91,4 @@ def test_a_mistake_in_nested_config_is_shown_as_it_was_written(tmp_path, config,
 
 def test_a_quoted_number_of_a_configfile_is_still_refused(tmp_path):
     [line] = refused(tmp_path, {}, {"recipes": {"quick": {"epochs": "3"}}})
-    assert line == "--config: recipes.quick.epochs: must be a whole number (got '3'); write it without quotes"
+    assert line == "--config: recipes.quick.epochs: must be a number (got '3'); write it without quotes"

@@ -93,9 +93,16 @@ REFUSALS = {
     "no models": ({"studies/paper/0/models": []}, ["studies.paper[0].models: must have 1 or more entries (got [])"]),
     "no seeds": ({"studies/paper/0/seeds": []}, ["studies.paper[0].seeds: must have 1 or more entries (got [])"]),
     # wrong types
-    "text for a whole number": ({"recipes/quick/epochs": "ten"}, ["must be a whole number (got 'ten')"]),
-    "quoted number": ({"recipes/quick/epochs": "10"}, ["must be a whole number (got '10'); write it without quotes"]),
-    "fraction for a whole number": ({"recipes/quick/epochs": 2.5}, ["epochs: must be a whole number (got 2.5)"]),
+    "text for a whole number": ({"recipes/quick/batch_size": "ten"}, ["must be a whole number (got 'ten')"]),
+    "quoted whole number": (
+        {"recipes/quick/batch_size": "10"},
+        ["must be a whole number (got '10'); write it without quotes"],
+    ),
+    "quoted number": ({"recipes/quick/epochs": "10"}, ["must be a number (got '10'); write it without quotes"]),
+    "fraction for a whole number": (
+        {"recipes/quick/batch_size": 2.5},
+        ["batch_size: must be a whole number (got 2.5)"],
+    ),
     "true for a number": ({"recipes/quick/lr": True}, ["recipes.quick.lr: must be a number (got true)"]),
     "text for a number": ({"recipes/quick/lr": "fast"}, ["recipes.quick.lr: must be a number (got 'fast')"]),
     "nothing for a number": ({"recipes/quick/lr": None}, ["recipes.quick.lr: must be a number (got nothing)"]),
@@ -149,7 +156,7 @@ REFUSALS = {
         ["validation_fraction: must be at most 0.5 (got 0.6)"],
     ),
     "negative seed": ({"studies/paper/0/seeds": [-1]}, ["studies.paper[0].seeds[0]: must be at least 0 (got -1)"]),
-    "unknown word": ({"recipes/quick/optimizer": "adam"}, ["optimizer: must be 'sgd' or 'adamw' (got 'adam')"]),
+    "unknown word": ({"recipes/quick/optimizer": "adam"}, ["optimizer: must be 'sgd' or 'adamw' or 'muon' (got 'adam')"]),
     "two channels": ({"datasets/mnist/channels": 2}, ["datasets.mnist.channels: must be 1 or 3 (got 2)"]),
     "four strides": (
         {"models/mobilenet_v2/on/cifar10/strides": [1, 1, 2, 2]},
@@ -206,10 +213,8 @@ REFUSALS = {
         {"studies/paper/1/set": {"augment": {"cutout": 28}}},
         ["studies.paper[1].set.augment.cutout: must be smaller than the images of mnist", "; set it below 28"],
     ),
-    "epochs of 400 digits": (
-        {"recipes/quick/epochs": 10**400},
-        ["config.yaml: recipes.quick.epochs: must be at most 100000 (got 1000"],
-    ),
+    "epochs of 400 digits": ({"recipes/quick/epochs": 10**400}, ["epochs: must be a finite number (got inf)"]),
+    "batch of 400 digits": ({"recipes/quick/batch_size": 10**400}, ["batch_size: must be at most 65536 (got 1000"]),
     "huge lr": ({"recipes/quick/lr": 10**400}, ["recipes.quick.lr: must be a finite number (got inf)"]),
     "huge batch": ({"recipes/quick/batch_size": 10**9}, ["batch_size: must be at most 65536 (got 1000000000)"]),
     "huge mixup": ({"recipes/long/augment/mixup": 1e308}, ["augment.mixup: must be at most 100 (got 1e+308)"]),

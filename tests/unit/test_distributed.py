@@ -215,6 +215,7 @@ def test_processes_end_with_the_parent_of_their_launcher(start, tmp_path):
 SAME = {
     "sgd": {},
     "adamw": {"recipe": {"optimizer": "adamw", "lr": 0.01}},
+    "muon": {"hidden": True, "recipe": {"optimizer": "muon", "lr": 0.1}},
     "smoothed, clipped": {"recipe": {"label_smoothing": 0.1, "clip_norm": 0.1}},
     "accumulated": {"recipe": {"batch_size": 10, "accumulation": 5}},
     "averaged": {"recipe": {"weight_averaging": "ema", "ema_decay": 0.8}},

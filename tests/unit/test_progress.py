@@ -50,26 +50,26 @@ def lines_of(
 
 
 def test_line_within_an_epoch_has_steps_speed_and_time_left(now):
-    (line,) = lines_of(EpochPlan(1, 2, 0, 50, batch_size=32), now, seconds_per_step=1.0)
+    (line,) = lines_of(EpochPlan(1, 2, 0, 50, 0, 100, batch_size=32), now, seconds_per_step=1.0)
     # after 30 of 50 steps: 20 steps of this epoch and 50 of the next are left, at 1 s each
     assert line == f"{NAME}: epoch 1/2, step 30/50, 32 images/s, 1:10 left"
 
 
 def test_lines_come_at_most_every_30_seconds(now):
-    lines = lines_of(EpochPlan(1, 1, 0, 100, batch_size=8), now, seconds_per_step=1.0)
+    lines = lines_of(EpochPlan(1, 1, 0, 100, 0, 100, batch_size=8), now, seconds_per_step=1.0)
     assert [line.split(", ")[1] for line in lines] == ["step 30/100", "step 60/100", "step 90/100"]
 
 
 def test_short_epoch_has_no_line(now):
-    assert lines_of(EpochPlan(1, 1, 0, 29, batch_size=8), now, seconds_per_step=1.0) == []
+    assert lines_of(EpochPlan(1, 1, 0, 29, 0, 29, batch_size=8), now, seconds_per_step=1.0) == []
 
 
 def test_last_step_has_no_line_because_the_epochs_line_follows(now):
-    assert lines_of(EpochPlan(1, 1, 0, 30, batch_size=8), now, seconds_per_step=1.0) == []
+    assert lines_of(EpochPlan(1, 1, 0, 30, 0, 30, batch_size=8), now, seconds_per_step=1.0) == []
 
 
 def test_speed_of_a_resumed_epoch_counts_only_the_steps_since_then(now):
-    (line,) = lines_of(EpochPlan(1, 1, 70, 80, batch_size=10), now, seconds_per_step=5.0)
+    (line,) = lines_of(EpochPlan(1, 1, 70, 80, 0, 80, batch_size=10), now, seconds_per_step=5.0)
     assert line == f"{NAME}: epoch 1/1, step 76/80, 2 images/s, 0:20 left"
 
 
@@ -78,7 +78,7 @@ def of_own_time(left: float, total: float) -> str:
 
 
 def test_extra_text_ends_each_line_and_is_made_from_this_runs_time_left_and_in_all(now):
-    (line,) = lines_of(EpochPlan(1, 2, 0, 50, batch_size=32), now, 1.0, extra=of_own_time)
+    (line,) = lines_of(EpochPlan(1, 2, 0, 50, 0, 100, batch_size=32), now, 1.0, extra=of_own_time)
     assert line.endswith(", 1:10 left, of 70 and 100 s")
     assert epoch_line(NAME, ROW, 3, of_own_time).endswith("  3:20 left, of 200 and 300 s")
 
@@ -105,7 +105,7 @@ class Terminal(io.StringIO):
 def test_bar_on_a_terminal_starts_with_the_experiments_name(monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr("sys.stderr", terminal)
-    with ProgressBar(NAME).epoch(EpochPlan(1, 2, 0, 5, batch_size=32)) as advance:
+    with ProgressBar(NAME).epoch(EpochPlan(1, 2, 0, 5, 0, 10, batch_size=32)) as advance:
         advance()
     assert f"\r{NAME}: epoch 1/2: " in terminal.getvalue()
 
@@ -113,7 +113,7 @@ def test_bar_on_a_terminal_starts_with_the_experiments_name(monkeypatch):
 def test_no_bar_is_printed_without_a_terminal(monkeypatch):
     file = io.StringIO()
     monkeypatch.setattr("sys.stderr", file)
-    with ProgressBar(NAME).epoch(EpochPlan(1, 2, 0, 5, batch_size=32)) as advance:
+    with ProgressBar(NAME).epoch(EpochPlan(1, 2, 0, 5, 0, 10, batch_size=32)) as advance:
         advance()
     assert file.getvalue() == ""
 

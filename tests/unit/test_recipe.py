@@ -6,10 +6,13 @@ from pydantic import ValidationError
 from deepnets.config.recipe import Augment, ProgressiveResizing, Recipe, RecipeValues, idle_options
 
 ALLOWED = {
-    "epochs": [1, 500],
+    "epochs": [1, 500, 0.5, 2.5],
     "batch_size": [2, 4096],
-    "optimizer": ["sgd", "adamw"],
+    "optimizer": ["sgd", "adamw", "muon"],
     "lr": [1e-6, 1, "1e-3", "2E-1"],
+    "sgd_lr": [1e-6, 1],
+    "classifier_lr": [1e-6, 1],
+    "muon_momentum": [0, 0.99],
     "momentum": [0, 0.99],
     "weight_decay": [0, 0.1, "5e-4"],
     "schedule": ["one_cycle", "cosine", "linear"],
@@ -26,12 +29,15 @@ ALLOWED = {
     "augment": [{}, {"rotation": 180, "scale": 0.99, "translate": 0.99, "shear": 89}, {"mixup": 1, "cutmix": 1}],
 }
 REFUSED = {
-    "epochs": [0, -1, 1.5, "3", True, None],
+    "epochs": [0, -1, "3", True, None],
     "batch_size": [0, 1.5],
     "accumulation": [0, 1.5],
     "optimizer": ["SGD", None, 1],
     "lr": [0, -1, float("inf"), float("nan"), "0.1", True],
+    "sgd_lr": [0, -1],
+    "classifier_lr": [0, -1],
     "momentum": [-0.1, 1],
+    "muon_momentum": [-0.1, 1],
     "weight_decay": [-1e-9, float("inf")],
     "warmup": [-0.1, 1],
     "label_smoothing": [-0.1, 1],
@@ -105,13 +111,21 @@ def test_parts_of_one_image_are_refused_because_batch_normalisation_needs_two(va
         Recipe(**values)
 
 
+def test_whole_number_of_epochs_is_the_same_with_a_decimal_point():
+    assert str(Recipe(epochs=3.0).spec(flips=False)) == str(Recipe(epochs=3).spec(flips=False))
+
+
+MUON = {"sgd_lr", "classifier_lr", "muon_momentum"}
+
+
 @pytest.mark.parametrize(
     ("recipe", "idle"),
     [
-        ({}, {"ema_decay", "averaging_start"}),
-        ({"optimizer": "adamw"}, {"momentum", "ema_decay", "averaging_start"}),
-        ({"weight_averaging": "ema"}, {"averaging_start"}),
-        ({"weight_averaging": "swa"}, {"ema_decay"}),
+        ({}, MUON | {"ema_decay", "averaging_start"}),
+        ({"optimizer": "adamw"}, MUON | {"momentum", "ema_decay", "averaging_start"}),
+        ({"optimizer": "muon"}, {"ema_decay", "averaging_start"}),
+        ({"weight_averaging": "ema"}, MUON | {"averaging_start"}),
+        ({"weight_averaging": "swa"}, MUON | {"ema_decay"}),
     ],
 )
 def test_options_without_effect_are_known_by_the_values_of_the_others(recipe, idle):

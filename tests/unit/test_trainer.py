@@ -227,7 +227,7 @@ def test_prediction_is_in_order_and_not_augmented_and_needs_no_full_batch():
 def test_order_of_an_epoch_is_uniform_over_all_images(monkeypatch):
     batches = []
     monkeypatch.setattr(Trainer, "_step", lambda trainer, epoch, step, index: batches.append(index.numpy()))
-    one = trainer(train=separable(1000), batch_size=100)
+    one = trainer(train=separable(1000), batch_size=100, epochs=200)
     for epoch in range(200):
         one.progress.step = 0
         list(one._steps(epoch))
@@ -341,3 +341,23 @@ def test_steps_of_an_epoch_on_a_gpu_never_wait_for_it(averaging):
         assert sum(1 for _ in steps) == 9
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+# -- fractional epochs ----- -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("epochs", "rows", "steps"),
+    [(0.5, [2 / 3], 2), (0.01, [1 / 3], 1), (1.4, [1, 4 / 3], 4), (1.1, [1], 3), (2.0, [1, 2], 6)],
+)
+def test_fractional_epochs_end_within_an_epoch_after_whole_steps(checkpoints, epochs, rows, steps):
+    learner, rates = trainer(epochs=epochs, schedule="linear", warmup=0), []
+    step = learner._step
+    learner._step = lambda *args: (step(*args), rates.append(learner.state.optimizer.param_groups[0]["lr"]))
+    learner.fit(checkpoints)
+    history = learner.progress.history
+    assert [row["epoch"] for row in history] == pytest.approx(rows, abs=0.001)
+    assert rates == pytest.approx([0.1 * (1 - done / steps) for done in range(steps)])  # the schedule is as long
+    assert history[-1]["lr"] == rates[-1]
+    assert all(0 < row["train_loss"] < 10 for row in history)
+    assert learner.progress.runs[-1]["to_epoch"] == pytest.approx(rows[-1], abs=0.001)

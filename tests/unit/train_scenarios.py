@@ -55,6 +55,7 @@ def train(scenario: dict, folder: Path, group: ProcessGroup) -> dict:
         scenario.get("norm", False),
         scenario.get("dropout", 0.0),
         scenario.get("validation", 7),
+        scenario.get("hidden", False),
     )
     checkpoints = CheckpointDir(folder / "states", "key", lambda line: None)
     if not group.is_main:
@@ -81,13 +82,13 @@ def refuse_to_write(*_arguments) -> None:
     raise AssertionError("only the first process writes")
 
 
-def build(group: ProcessGroup, recipe: dict, norm: bool, dropout: float, validation: int) -> Trainer:
+def build(group: ProcessGroup, recipe: dict, norm: bool, dropout: float, validation: int, hidden: bool) -> Trainer:
     lr = {"lr": recipe.get("lr", 0.1)}  # not checked: one that no recipe may have makes training diverge at once
     recipe = Recipe(**{"epochs": 3, "batch_size": 11, **recipe, "lr": 0.1}).model_copy(update=lr)
     augmentation = Augmentation(recipe.augment, True, [0.4], [0.3], CPU)
     whole, device = separable(34 + validation), Device(CPU, recipe.precision, 1, True)
     splits = whole.subset(torch.arange(34)), whole.subset(torch.arange(34, 34 + validation))
-    return Trainer(network(norm, dropout), recipe, *splits, augmentation, 7, device, group)
+    return Trainer(network(norm, dropout, hidden=hidden), recipe, *splits, augmentation, 7, device, group)
 
 
 if __name__ == "__main__":

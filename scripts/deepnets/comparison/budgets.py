@@ -32,5 +32,5 @@ def budget_lines(runs: Iterable[Run]) -> list[list[Run]]:
     return [line for line in lines.values() if _epochs(line[0]) < _epochs(line[-1])]
 
 
-def _epochs(run: HasModelAndSpec) -> int:
+def _epochs(run: HasModelAndSpec) -> float:
     return run.spec["recipe"]["epochs"]

@@ -12,17 +12,25 @@ class OptimizerInfo:
 
     description: part of the description of the recipe's `optimizer`.
     state_bytes: bytes of optimizer state per parameter.
-    options: recipe options that only this optimizer reads.
+    scratch_bytes: bytes of working memory per parameter within a step.
+    options: recipe options that not every optimizer reads, and this one does.
     """
 
     description: str
     state_bytes: int
+    scratch_bytes: int = 0
     options: tuple[str, ...] = ()
 
 
 OPTIMIZERS = {
     "sgd": OptimizerInfo("sgd has Nesterov momentum", state_bytes=4, options=("momentum",)),
     "adamw": OptimizerInfo("adamw needs a lower lr", state_bytes=8),
+    "muon": OptimizerInfo(
+        "muon makes the steps of hidden layers orthogonal and keeps their weights' norms, all else takes sgd steps",
+        state_bytes=4,
+        scratch_bytes=8,
+        options=("momentum", "muon_momentum", "sgd_lr", "classifier_lr"),
+    ),
 }
 
 DESCRIPTION = "; ".join(optimizer.description for optimizer in OPTIMIZERS.values()) + "."

@@ -14,6 +14,7 @@ from deepnets.utils.option_types import (
     NonNegativeInt,
     NonNegativeNumber,
     Number,
+    PositiveAmount,
     PositiveInt,
     PositiveNumber,
     Probability,
@@ -79,8 +80,11 @@ class ProgressiveResizing(StrictModel):
 class RecipeValues(StrictModel):
     """Recipe values, each checked by itself. `set:` holds some of them; the others come from the recipe."""
 
-    epochs: PositiveInt = Field(
-        8, le=_MAX_EPOCHS, description="Passes over the training images; the schedule ends with the last one."
+    epochs: PositiveAmount = Field(
+        8,
+        le=_MAX_EPOCHS,
+        description="Passes over the training images, rounded to whole steps: 0.5 is half a pass. The schedule ends"
+        " with the last one.",
     )
     batch_size: PositiveInt = Field(
         128, le=_MAX_BATCH, description="Images per optimizer step; more is steadier but makes fewer steps."
@@ -92,10 +96,26 @@ class RecipeValues(StrictModel):
         " normalisation over each micro-batch alone. Must divide batch_size.",
     )
     optimizer: OptimizerName = Field("sgd", description=optimizers.DESCRIPTION)
-    lr: PositiveNumber = Field(0.05, le=_MAX_LR, description="Highest learning rate of the schedule.")
-    momentum: Number = Field(0.9, ge=0, lt=1, description="Momentum of sgd; adamw keeps its own betas.")
+    lr: PositiveNumber = Field(
+        0.05,
+        le=_MAX_LR,
+        description="Highest learning rate of the schedule. Of muon: the length of an orthogonal step as a fraction of"
+        " the norm of the layer's weight.",
+    )
+    sgd_lr: PositiveNumber = Field(
+        0.1,
+        le=_MAX_LR,
+        description="Highest learning rate of muon's sgd steps of norms, biases, and first and grouped convolutions.",
+    )
+    classifier_lr: PositiveNumber = Field(
+        0.02, le=_MAX_LR, description="Highest learning rate of muon's sgd steps of the classifier, the last layer."
+    )
+    momentum: Number = Field(0.9, ge=0, lt=1, description="Momentum of sgd steps; adamw keeps its own betas.")
+    muon_momentum: Number = Field(0.6, ge=0, lt=1, description="Momentum of muon's orthogonal steps.")
     weight_decay: NonNegativeNumber = Field(
-        5e-4, le=_MAX_LR, description="Weight decay, not applied to normalisation layers and biases."
+        5e-4,
+        le=_MAX_LR,
+        description="Weight decay, not applied to normalisation layers and biases, nor to what muon makes orthogonal.",
     )
     schedule: Literal["one_cycle", "cosine", "linear"] = Field(
         "one_cycle", description="Shape of the learning rate over the steps, after the warm-up; all end at zero."
@@ -169,14 +189,18 @@ class Recipe(RecipeValues):
         return spec
 
 
-# Options that count only where another option has a certain value: option -> (other option, its value).
+# Options that count only where another option has certain values: option -> (other option, these values).
 _COUNTS_ONLY_WITH = {
-    **{option: ("optimizer", name) for name, optimizer in OPTIMIZERS.items() for option in optimizer.options},
-    "ema_decay": ("weight_averaging", "ema"),
-    "averaging_start": ("weight_averaging", "swa"),
+    **{
+        option: ("optimizer", {name for name, other in OPTIMIZERS.items() if option in other.options})
+        for optimizer in OPTIMIZERS.values()
+        for option in optimizer.options
+    },
+    "ema_decay": ("weight_averaging", {"ema"}),
+    "averaging_start": ("weight_averaging", {"swa"}),
 }
 
 
 def idle_options(recipe: Mapping[str, Any]) -> set[str]:
     """Names of the options that have no effect in this recipe, given the values of its other options."""
-    return {name for name, (other, value) in _COUNTS_ONLY_WITH.items() if recipe.get(other) != value}
+    return {name for name, (other, values) in _COUNTS_ONLY_WITH.items() if recipe.get(other) not in values}

@@ -4,6 +4,7 @@ It stands alone so that a change to a metric does not redraw learning curves.
 """
 
 import csv
+import math
 from pathlib import Path
 
 from deepnets.utils.errors import UserError
@@ -26,7 +27,8 @@ def read_history(path: str | Path) -> History:
     """Read history.csv as one list per column, a value per epoch; a loss that was not finite is nan or inf.
 
     Raises:
-        UserError: missing, empty, a column or cell missing, not numbers, or epochs that do not count 1, 2, 3, ...
+        UserError: missing, empty, a column or cell missing, not numbers, or epochs that do not count 1, 2, 3, ...;
+            only the last may be shorter, such as 2.5 after 2.
     """
     try:
         with open(path, encoding="utf-8", newline="") as file:
@@ -38,6 +40,6 @@ def read_history(path: str | Path) -> History:
         raise UserError(f"{path}: damaged, no column {error}; delete it.") from None
     except (UnicodeDecodeError, csv.Error, TypeError, ValueError) as error:
         raise UserError(f"{path}: damaged ({error}); delete it.") from None
-    if not rows or history["epoch"] != list(range(1, len(rows) + 1)):
+    if not rows or [math.ceil(epoch) for epoch in history["epoch"]] != list(range(1, len(rows) + 1)):
         raise UserError(f"{path}: damaged, its epochs must count 1, 2, 3, ... without a gap; delete it.")
     return history

@@ -79,7 +79,8 @@ class Result:
         return self.metrics.spec["model"]["architecture"]
 
     @property
-    def epochs(self) -> int:
+    def epochs(self) -> float:
+        """Passes over the training images; a whole number is an int."""
         return self.metrics.spec["recipe"]["epochs"]
 
     @property

@@ -42,7 +42,7 @@ def draw(comparison: Comparison) -> Figure:
                 axes.plot(x, y, color=style.color, linestyle=style.linestyle)
             else:
                 axes.plot(x, y, **FAINT)
-    log_scale(figure, by_epochs, sorted({_epochs(group) for group in comparison.groups}), "{:.0f}".format)
+    log_scale(figure, by_epochs, sorted({_epochs(group) for group in comparison.groups}), "{:g}".format)
     log_scale(figure, by_time, SECOND_TICKS, duration)
     ends = _ends(lines, comparison)
     if len(ends) <= LABELLED_MODELS:

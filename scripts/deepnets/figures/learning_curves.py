@@ -29,12 +29,12 @@ def draw(history: History, experiment: dict, style: ModelStyle) -> Figure:
 
     percent = {split: [100 * value for value in history[f"{split}_accuracy"]] for split in ("train", "val")}
     accuracy.set_ylabel("Accuracy (%)")
-    _draw(accuracy, percent["train"], percent["val"], style)
+    _draw(accuracy, history["epoch"], percent["train"], percent["val"], style)
     limit_percent(accuracy)
     _write_last(accuracy, percent["train"][-1], percent["val"][-1], style, "{:.2f} %")
 
     loss.set_ylabel("Cross-entropy loss")
-    _draw(loss, history["train_loss"], history["val_loss"], style)
+    _draw(loss, history["epoch"], history["train_loss"], history["val_loss"], style)
     _log_scale_if_steep(loss, history["train_loss"] + history["val_loss"])
     _write_last(loss, history["train_loss"][-1], history["val_loss"][-1], style, "{:.4g}")
 
@@ -51,8 +51,7 @@ def _few(values: list[float]) -> bool:
     return len(values) <= _MARKED_EPOCHS
 
 
-def _draw(axes: Axes, train: list[float], validation: list[float], style: ModelStyle) -> None:
-    epochs = range(1, len(train) + 1)
+def _draw(axes: Axes, epochs: list[float], train: list[float], validation: list[float], style: ModelStyle) -> None:
     marker = style.marker if _few(train) else None
     axes.plot(epochs, train, color=MUTED, dashes=(4, 2), linewidth=1.4, marker=marker, markersize=3, label="training")
     axes.plot(epochs, validation, color=style.color, marker=marker, label="validation")

@@ -32,7 +32,8 @@ def training_memory_mb(spec: dict, input_shape: tuple[int, int, int], on_gpu: bo
     """
     cost, recipe = _cost(spec), spec["recipe"]
     average_bytes = 4 * (recipe["weight_averaging"] != "none")
-    bytes_each = BYTES_PER_PARAMETER + OPTIMIZERS[recipe["optimizer"]].state_bytes + average_bytes
+    optimizer = OPTIMIZERS[recipe["optimizer"]]
+    bytes_each = BYTES_PER_PARAMETER + optimizer.state_bytes + optimizer.scratch_bytes + average_bytes
     images = math.ceil(recipe["batch_size"] / recipe["accumulation"])
     activations_mb = cost.kilobytes * images * _pixels(spec, input_shape) / 1000
     return round(TORCH_MB + bytes_each * cost.parameters + (0 if on_gpu else activations_mb))

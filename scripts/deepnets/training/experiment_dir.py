@@ -123,7 +123,7 @@ def _timing(trainer: Trainer, keeps_memory: bool) -> dict:
     """
     progress, recipe, device = trainer.progress, trainer.recipe, trainer.device
     seconds = sum(row["seconds"] for row in progress.history)
-    images = trainer.steps_per_epoch * trainer.batch_size * recipe.epochs
+    images = trainer.total_steps * trainer.batch_size
     return {
         **device.describe(),
         # Always these two: no network was measured slower with them. The precision depends on the device and the layer,

@@ -7,29 +7,32 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, get_swa_multi_avg_fn
 
 from deepnets.config.recipe import Recipe
+from deepnets.training.muon import Muon, muon_groups
 
 ONE_CYCLE_START = 1 / 25  # of the peak; the default of torch's OneCycleLR
 
 
-def learning_rate(step: int, total_steps: int, recipe: Recipe) -> float:
+def learning_rate(step: int, total_steps: int, recipe: Recipe, peak: float | None = None) -> float:
     """Learning rate of a step; a pure function, so the schedule has no state to save.
 
     Args:
         step: 0 for the first optimizer step; at `total_steps` every schedule has reached 0.
         total_steps: optimizer steps of the whole budget.
-        recipe: gives the peak `lr`, the `schedule` and the `warmup` as a fraction of the steps.
+        recipe: gives the `schedule` and the `warmup` as a fraction of the steps.
+        peak: the highest learning rate; the recipe's `lr` if None.
 
     `one_cycle` (Smith and Topin 2018, arXiv 1708.07120) rises along a cosine from a 25th of the peak and falls along
     a cosine; `cosine` (Loshchilov and Hutter 2017, arXiv 1608.03983) and `linear` rise along a line from 0.
     """
+    peak = recipe.lr if peak is None else peak
     warmup_steps = recipe.warmup * total_steps
     if step < warmup_steps:
         rise = step / warmup_steps
         if recipe.schedule == "one_cycle":
-            return recipe.lr * (ONE_CYCLE_START + (1 - ONE_CYCLE_START) * _half_cosine(rise))
-        return recipe.lr * (step + 1) / (warmup_steps + 1)  # a first step at exactly 0 would be wasted
+            return peak * (ONE_CYCLE_START + (1 - ONE_CYCLE_START) * _half_cosine(rise))
+        return peak * (step + 1) / (warmup_steps + 1)  # a first step at exactly 0 would be wasted
     fall = (step - warmup_steps) / (total_steps - warmup_steps)
-    return recipe.lr * ((1 - fall) if recipe.schedule == "linear" else 1 - _half_cosine(fall))
+    return peak * ((1 - fall) if recipe.schedule == "linear" else 1 - _half_cosine(fall))
 
 
 def _half_cosine(x: float) -> float:
@@ -48,19 +51,39 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
 
 
 def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimizer; fused, so that a step reads and writes each parameter once."""
-    return _BUILDERS[recipe.optimizer](parameter_groups(model, recipe.weight_decay), recipe)
+    """The recipe's optimizer. Each of its groups has `peak_lr`, the highest learning rate of the group's schedule."""
+    optimizer = _BUILDERS[recipe.optimizer](model, recipe)
+    for group in optimizer.param_groups:
+        group["peak_lr"] = group["lr"]
+    return optimizer
 
 
-def _sgd(groups: list[dict], recipe: Recipe) -> torch.optim.Optimizer:
-    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0, fused=True)
+# Fused, so that a step reads and writes each parameter once.
 
 
-def _adamw(groups: list[dict], recipe: Recipe) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(groups, lr=recipe.lr, fused=True)
+def _sgd(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    groups, nesterov = parameter_groups(model, recipe.weight_decay), recipe.momentum > 0
+    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=nesterov, fused=True)
 
 
-_BUILDERS = {"sgd": _sgd, "adamw": _adamw}  # by the names of deepnets.config.optimizers
+def _adamw(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(parameter_groups(model, recipe.weight_decay), lr=recipe.lr, fused=True)
+
+
+def _muon(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    peaks = {"matrices": recipe.lr, "classifier": recipe.classifier_lr}
+    momentum = {"matrices": recipe.muon_momentum}
+    return Muon(
+        {
+            **group,
+            "lr": peaks.get(group["name"], recipe.sgd_lr),
+            "momentum": momentum.get(group["name"], recipe.momentum),
+        }
+        for group in muon_groups(model, recipe.weight_decay)
+    )
+
+
+_BUILDERS = {"sgd": _sgd, "adamw": _adamw, "muon": _muon}  # by the names of deepnets.config.optimizers
 
 
 def build_average(model: nn.Module, recipe: Recipe) -> AveragedModel | None:

@@ -1,6 +1,7 @@
 """The progress of a training run: a bar on a terminal, or lines in a log; each names the experiment."""
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,12 +21,19 @@ def no_extra_text(left: float, total: float) -> str:
 
 @dataclass(frozen=True)
 class EpochPlan:
-    """The steps of one epoch. epoch: from 1. first_step: steps that are done already. batch_size: images per step."""
+    """The steps of one epoch.
+
+    epoch: from 1. epochs: of the whole run, of which the last may be shorter. first_step: steps of this epoch that are
+    done already. steps: of this epoch. steps_before: of all earlier epochs. total_steps: of the whole run. batch_size:
+    images per step.
+    """
 
     epoch: int
     epochs: int
     first_step: int
     steps: int
+    steps_before: int
+    total_steps: int
     batch_size: int
 
 
@@ -88,32 +96,32 @@ class ProgressLines(SilentProgress):
 
     def _line(self, plan: EpochPlan, step: int, seconds: float) -> str:
         per_step = seconds / (step - plan.first_step)
-        left = (plan.steps - step + (plan.epochs - plan.epoch) * plan.steps) * per_step
+        left = (plan.total_steps - plan.steps_before - step) * per_step
         line = (
             f"{self.name}: epoch {plan.epoch}/{plan.epochs}, step {step}/{plan.steps}, "
             f"{plan.batch_size / per_step:.0f} images/s, {clock(left)} left"
         )
-        total = plan.epochs * plan.steps * per_step
-        return with_extra(line, self.extra(left, total))
+        return with_extra(line, self.extra(left, plan.total_steps * per_step))
 
 
-def epoch_line(name: str, row: dict, epochs: int, extra: ExtraText = no_extra_text) -> str:
+def epoch_line(name: str, row: dict, epochs: float, extra: ExtraText = no_extra_text) -> str:
     """One finished epoch, with the time left if the other epochs are as fast.
 
     Args:
         name: the experiment.
         row: the epoch's row of history.csv.
-        epochs: number of epochs.
+        epochs: number of epochs; the last one is shorter if it is fractional.
         extra: gives text to add at the end; "" adds nothing.
     """
-    left = (epochs - row["epoch"]) * row["seconds"]
+    share = row["epoch"] - math.ceil(row["epoch"]) + 1  # of a whole epoch
+    left = max(0.0, epochs - row["epoch"]) * row["seconds"]
     line = (
         f"{name}: epoch {row['epoch']}/{epochs}  "
         f"train loss {row['train_loss']:.4f} accuracy {row['train_accuracy']:.2%}  "
         f"validation loss {row['val_loss']:.4f} accuracy {row['val_accuracy']:.2%}  "
         f"{row['images_per_second']:.0f} images/s  {clock(left)} left"
     )
-    return with_extra(line, extra(left, epochs * row["seconds"]))
+    return with_extra(line, extra(left, epochs * row["seconds"] / share))
 
 
 def with_extra(line: str, extra: str) -> str:

@@ -86,12 +86,17 @@ class Trainer:
         # Small batches: at least two images per micro-batch, and one for each process.
         self.accumulation = min(recipe.accumulation, max(1, self.batch_size // max(2, group.world_size)))
         self.steps_per_epoch = len(train) // self.batch_size
-        self.total_steps = self.steps_per_epoch * recipe.epochs
+        self.total_steps = max(1, round(self.steps_per_epoch * recipe.epochs))
+        self.epochs = math.ceil(self.total_steps / self.steps_per_epoch)  # the last one may be shorter
 
     @property
     def progress(self) -> Progress:
         """The progress of the training run."""
         return self.state.progress
+
+    def steps_of(self, epoch: int) -> int:
+        """Optimizer steps of an epoch, counted from 0: fewer in the last one if the recipe's `epochs` is fractional."""
+        return min(self.steps_per_epoch, self.total_steps - epoch * self.steps_per_epoch)
 
     def fit(
         self,
@@ -122,7 +127,7 @@ class Trainer:
             self._save(checkpoints)
             save_timer.restart()
 
-        for epoch in range(self.progress.epoch, self.recipe.epochs):
+        for epoch in range(self.progress.epoch, self.epochs):
             for _ in self._steps(epoch):
                 stop = self.group.any(should_stop())
                 if stop or save_timer.is_due(within_epoch=True):
@@ -146,9 +151,10 @@ class Trainer:
             np.random.default_rng(derived_seed(self.seed, epoch, ORDER)).permutation(len(self.train_split))
         ).to(self.train_split.labels.device)  # once an epoch, not once a step
         first = self.progress.step
-        plan = EpochPlan(epoch + 1, self.recipe.epochs, first, self.steps_per_epoch, self.batch_size)
+        steps, before = self.steps_of(epoch), epoch * self.steps_per_epoch
+        plan = EpochPlan(epoch + 1, self.epochs, first, steps, before, self.total_steps, self.batch_size)
         with self.display.epoch(plan) as advance:
-            for step in range(first, self.steps_per_epoch):
+            for step in range(first, steps):
                 start = time.monotonic()
                 # The next batch; and this one, which may be the first, or has been dropped from memory since.
                 self.train_split.prefetch(order[step * self.batch_size : (step + 2) * self.batch_size])
@@ -162,7 +168,7 @@ class Trainer:
         """Take one optimizer step on the images at `index`, in `accumulation` micro-batches."""
         done = epoch * self.steps_per_epoch + step
         for group in self.state.optimizer.param_groups:
-            group["lr"] = learning_rate(done, self.total_steps, self.recipe)
+            group["lr"] = learning_rate(done, self.total_steps, self.recipe, group["peak_lr"])
         torch.manual_seed(derived_seed(self.seed, epoch, DROPOUT, step) + self.group.rank)
         for batch in micro_batches(self._batch(epoch, step, index), self.accumulation):
             with self.device.autocast():
@@ -209,7 +215,7 @@ class Trainer:
     def _refuse_divergence(self, epoch: int, loss: float) -> None:
         if math.isfinite(loss):
             return
-        at = f"the loss is not finite in epoch {epoch + 1} of {self.recipe.epochs}, with lr {self.recipe.lr}"
+        at = f"the loss is not finite in epoch {epoch + 1} of {self.epochs}, with lr {self.recipe.lr}"
         fp32 = ["set precision: fp32"] if self.device.precision == "bf16" else []
         if self._steps_done(self.progress) == 0 and self.device.device.type == "cpu":
             raise UserError(
@@ -227,13 +233,14 @@ class Trainer:
         start = time.monotonic()
         self.device.synchronize()  # a GPU's steps are only queued so far
         self.progress.seconds += time.monotonic() - start
-        seen = self.steps_per_epoch * self.batch_size
+        steps = self.steps_of(epoch)
+        seen = steps * self.batch_size
         network = self.state.averaged_model()
         logits = predict(network, self.validation_split, self.augmentation, self.device, self.group)
         labels = self.validation_split.all_labels()
         row = {
-            "epoch": epoch + 1,
-            "lr": learning_rate((epoch + 1) * self.steps_per_epoch - 1, self.total_steps, self.recipe),
+            "epoch": epoch + 1 if steps == self.steps_per_epoch else round(epoch + steps / self.steps_per_epoch, 3),
+            "lr": learning_rate(epoch * self.steps_per_epoch + steps - 1, self.total_steps, self.recipe),
             "train_loss": self.state.loss_sum.item() / seen,
             "train_accuracy": self.state.correct.item() / seen,
             "val_loss": F.cross_entropy(logits.double(), labels).item(),
@@ -254,14 +261,14 @@ class Trainer:
         network = self.state.averaged_model()
         if self.recipe.weight_averaging == "swa" and network is not self.model:
             # Dropout is active in this pass too.
-            torch.manual_seed(derived_seed(self.seed, self.recipe.epochs, DROPOUT) + self.group.rank)
+            torch.manual_seed(derived_seed(self.seed, self.epochs, DROPOUT) + self.group.rank)
             with self.device.autocast():
                 update_bn(self._clean_batches(), network)
         return network
 
     def _clean_batches(self) -> Iterator[Tensor]:
         """The training images in order, normalised and not augmented, in batches of the training size."""
-        full_batches = torch.arange(self.steps_per_epoch * self.batch_size)
+        full_batches = torch.arange(self.steps_per_epoch * self.batch_size)  # of a whole epoch
         for index in full_batches.split(self.batch_size):
             self.train_split.prefetch(index)
             images, _ = self.train_split.get_batch(index[self.group.shard(len(index))], self.device.device)
@@ -312,7 +319,7 @@ class Trainer:
 
     def _epochs_done(self) -> float:
         """Epochs done, the current one as a fraction."""
-        return round(self.progress.epoch + self.progress.step / self.steps_per_epoch, 3)
+        return round(min(self._steps_done(self.progress), self.total_steps) / self.steps_per_epoch, 3)
 
     def _steps_done(self, progress: Progress) -> int:
         return progress.epoch * self.steps_per_epoch + progress.step

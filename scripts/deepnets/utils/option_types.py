@@ -5,7 +5,7 @@ import re
 import sys
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 # YAML 1.1 reads 1e-3 (without a dot) as text. Users write it, so it is accepted as a number.
 _EXPONENT_NUMBER = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
@@ -21,12 +21,25 @@ def _as_float(value: Any) -> Any:
 
 AcceptExponent = BeforeValidator(_as_float)
 
+
+def _whole(value: float) -> float:
+    return int(value) if value == int(value) else value  # 3.0 is no other value than 3
+
+
 # The bounds come before the validator: after it, pydantic would leave them out of the JSON schema. Each option has its
 # own upper bound: pydantic would ignore it if the type had one, too.
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False), AcceptExponent]
 PositiveNumber = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False), AcceptExponent]
 NonNegativeNumber = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False), AcceptExponent]
 Probability = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False), AcceptExponent]
+# 0.5, 2, 2.5: a whole number stays one, in specs too.
+PositiveAmount = Annotated[
+    float,
+    Field(strict=True, gt=0, allow_inf_nan=False),
+    AcceptExponent,
+    AfterValidator(_whole),
+    PlainSerializer(_whole, return_type=int | float),
+]
 PositiveInt = Annotated[int, Field(gt=0, strict=True)]
 NonNegativeInt = Annotated[int, Field(ge=0, strict=True)]
 # In pixels. A larger number is most likely a typing mistake, and would fill the disk with arrays.
