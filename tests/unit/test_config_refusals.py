@@ -156,7 +156,10 @@ REFUSALS = {
         ["validation_fraction: must be at most 0.5 (got 0.6)"],
     ),
     "negative seed": ({"studies/paper/0/seeds": [-1]}, ["studies.paper[0].seeds[0]: must be at least 0 (got -1)"]),
-    "unknown word": ({"recipes/quick/optimizer": "adam"}, ["optimizer: must be 'sgd' or 'adamw' or 'muon' (got 'adam')"]),
+    "unknown word": (
+        {"recipes/quick/optimizer": "adam"},
+        ["optimizer: must be 'sgd' or 'adamw' or 'muon' (got 'adam')"],
+    ),
     "two channels": ({"datasets/mnist/channels": 2}, ["datasets.mnist.channels: must be 1 or 3 (got 2)"]),
     "four strides": (
         {"models/mobilenet_v2/on/cifar10/strides": [1, 1, 2, 2]},

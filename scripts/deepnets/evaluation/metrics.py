@@ -4,6 +4,8 @@ To add a metric, write its function of logits and labels and add an entry to `ME
 
 Logits that are not finite: an image with a NaN or +inf, or with -inf for every class, has no prediction (`predict`). It
 counts as wrong. The loss follows IEEE arithmetic, and is null in metrics.json if it is NaN or infinite.
+
+scipy and scikit-learn are imported where they compute: figures read the declarations alone, and would wait a second.
 """
 
 import math
@@ -13,9 +15,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax, softmax
-from scipy.stats import binomtest
-from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
 ECE_BINS = 15
 NO_PREDICTION = -1
@@ -78,6 +77,8 @@ def losses(logits: Logits, labels: Labels) -> NDArray[np.float64]:
 
     It is inf if the true class has the logit -inf, and inf or NaN if the image has no prediction.
     """
+    from scipy.special import log_softmax
+
     with np.errstate(invalid="ignore", divide="ignore"):
         return -log_softmax(logits.astype(np.float64), axis=1)[np.arange(len(labels)), labels]
 
@@ -89,11 +90,15 @@ def loss(logits: Logits, labels: Labels) -> float:
 
 def accuracy(logits: Logits, labels: Labels) -> float:
     """Fraction of images whose highest logit is that of the true class."""
+    from sklearn.metrics import accuracy_score
+
     return float(accuracy_score(labels, predict(logits)))
 
 
 def wilson_interval(logits: Logits, labels: Labels) -> list[float]:
     """Wilson's 95 % interval of the accuracy, [low, high]."""
+    from scipy.stats import binomtest
+
     correct = int((predict(logits) == labels).sum())
     interval = binomtest(correct, len(labels)).proportion_ci(0.95, method="wilson")
     return [float(interval.low), float(interval.high)]
@@ -120,6 +125,8 @@ def expected_calibration_error(logits: Logits, labels: Labels) -> float:
     Guo et al. 2017, 'On Calibration of Modern Neural Networks', arXiv 1706.04599, equation 3. An image without a
     prediction is wrong with confidence 0.
     """
+    from scipy.special import softmax
+
     predicted = predict(logits)
     probabilities = np.zeros(logits.shape)
     probabilities[predicted != NO_PREDICTION] = softmax(logits[predicted != NO_PREDICTION].astype(np.float64), axis=1)
@@ -191,6 +198,8 @@ def detailed_metrics(logits: Logits, labels: Labels, classes: list[str]) -> dict
         (a score without a denominator is 0); and `confusion_matrix`, whose row i and column j count the images of
         class i that were predicted as class j (an image without a prediction is in no column).
     """
+    from sklearn.metrics import confusion_matrix
+
     values = basic_metrics(logits, labels, "test")
     intervals = {
         metric.interval_name: metric.interval(logits, labels) for metric in of_split("test") if metric.interval
@@ -211,5 +220,7 @@ def detailed_metrics(logits: Logits, labels: Labels, classes: list[str]) -> dict
 
 def _scores_by_class(logits: Logits, labels: Labels) -> tuple[NDArray[Any], ...]:
     """Precision, recall, F1 and number of images of each class; a score without a denominator is 0."""
+    from sklearn.metrics import precision_recall_fscore_support
+
     classes = np.arange(logits.shape[1])
     return precision_recall_fscore_support(labels, predict(logits), labels=classes, average=None, zero_division=0.0)
