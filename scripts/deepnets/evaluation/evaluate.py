@@ -91,7 +91,7 @@ def _evaluate(job: dict, data: str | Path, summary: str | Path, output: Path, th
     test = metrics.detailed_metrics(logits["test"], labels["test"], metadata["classes"])
     not_finite = {split: int((~np.isfinite(metrics.losses(logits[split], labels[split]))).sum()) for split in splits}
     history = read_history(output / paths.HISTORY_FILE)
-    warnings = advice.warnings(**basic, validation_labels=labels["validation"], history=history, not_finite=not_finite)
+    warnings = advice.warnings(**basic, labels=labels, history=history, not_finite=not_finite)
 
     predictions, metrics_file = output / paths.PREDICTIONS_FILE, output / paths.METRICS_FILE
     with record_checksums("evaluate", predictions, metrics_file):

@@ -205,6 +205,8 @@ def _in_effect(result: Result) -> dict[str, str]:
     flat = _flatten(spec["recipe"])
     if not spec["dataset"]["horizontal_flip"]:
         flat["augment.horizontal_flip"] = "no"
+    if result.metrics.validation.from_dataset:
+        flat.pop("validation_fraction", None)
     idle = idle_options(flat)
     return {name: value for name, value in flat.items() if name not in idle}
 
