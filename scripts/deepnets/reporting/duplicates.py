@@ -5,9 +5,9 @@ from typing import Literal
 
 from pydantic import BaseModel, Field, NonNegativeInt
 
-from deepnets.evaluation.results import read_checked
 from deepnets.reporting.markdown import Markdown, code
 from deepnets.utils import paths
+from deepnets.utils.checked_json import read_checked
 
 _EXAMPLES = 3
 

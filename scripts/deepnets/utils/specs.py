@@ -82,7 +82,7 @@ def read_head(path: Path, *keys: str) -> dict[str, Any]:
 def _leading_values(content: bytes, keys: Sequence[str]) -> dict[str, Any]:
     text, decoder = content.decode("utf-8", "replace"), json.JSONDecoder()
     found: dict[str, Any] = {}
-    with contextlib.suppress(ValueError):  # the object's end, or that of the content
+    with contextlib.suppress(ValueError, RecursionError):  # the object's end, or that of the content; or too deep
         position = _after(_START, text, 0)
         while len(found) < len(keys):
             key, position = decoder.raw_decode(text, position)
