@@ -7,6 +7,8 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 
 import plot_comparison
@@ -118,6 +120,27 @@ def test_names_are_cut_before_the_place_where_they_differ():
     assert short_names(ALIKE["end"][:2], 20) == ["the_sa…_and_more_cat", "the_sa…_and_more_dog"]
     assert short_names(ALIKE["middle"][:2], 20) == ["the_sa…cat_and_the_…", "the_sa…dog_and_the_…"]
     assert short_names(["b" * 30, "b" * 31], 20) == ["bbbbbb…bbbbbbbbb (1)", "bbbbbb…bbbbbbbbb (2)"]
+
+
+def test_names_that_look_the_same_are_numbered_once():
+    assert short_names(["a b", "a  b", "a\tb"], 20) == ["a b (1)", "a b (2)", "a b (3)"]
+    assert short_names(["x (1)", "x  (1)"], 20) == ["x (1) (1)", "x (1) (2)"]
+    assert short_names(["x", " x", "x (1)"], 20) == ["x (2)", "x (3)", "x (1)"]
+
+
+# Few letters, so that many names are alike: spaces and tabs look the same, numbers look like the marks.
+NAMES = st.lists(st.text("ab \t(12)", max_size=40) | st.from_regex(r"\Aa{0,30} \([12]\)\Z"), max_size=20)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(NAMES, st.integers(20, 34))
+def test_names_stay_different_and_short_whatever_they_are(given, limit):
+    shown = short_names(given, limit)
+    assert len(set(shown)) == len(given)
+    assert all(len(name) <= limit for name in shown)
+    for name, short in zip(given, shown, strict=True):
+        if len(name) < 16:  # whole, or whole with a number
+            assert " ".join(name.split()) in (short, short.rpartition(" (")[0])
 
 
 def test_models_whose_names_start_alike_have_different_labels():
