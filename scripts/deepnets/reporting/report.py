@@ -103,6 +103,8 @@ def _context(study: Study) -> dict[str, Any]:
     results = study.results
     rows = _rows(study)
     recipe_line, recipe_table, recipes_left_out = tables.recipes(results)
+    networks_table, networks_left_out = tables.networks_table(results)
+    cost_table, costs_left_out = tables.cost_table(results)
     return {
         "study": study.name,
         "title": _title(rows),
@@ -113,11 +115,13 @@ def _context(study: Study) -> dict[str, Any]:
         "experiments": [_experiments(study, name, max(_EXPERIMENT_ROWS, tables.ROWS // len(rows))) for name in rows],
         "in_full": len(results) <= _EXPERIMENTS_IN_FULL,
         "departures": tables.departures(results),
-        "networks_table": tables.networks_table(results),
+        "networks_table": networks_table,
+        "networks_left_out": networks_left_out,
         "recipe_line": recipe_line,
         "recipe_table": recipe_table,
         "recipes_left_out": recipes_left_out,
-        "cost_table": tables.cost_table(results),
+        "cost_table": cost_table,
+        "costs_left_out": costs_left_out,
         "cost_of_each": len(results) <= tables.ROWS,
         "cost": _cost(study) if study.jobs else None,
         "provenance": provenance(study),
