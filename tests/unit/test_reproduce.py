@@ -108,7 +108,7 @@ def test_the_same_numbers_are_not_promised_if_training_was_continued_under_other
     set_runs(directories[1], change, {})
     text = write_report(*directories)
     assert "to the last digit" not in text
-    assert "Nothing is promised for an experiment that a warning above reports" in text
+    assert "The same numbers are not promised for every experiment: in some training runs memory ran out" in text
     warning = f"seed 1**: interrupted and continued under other conditions ({named})"
     assert warning in unescape(text[: text.index("## Results")])
     set_runs(directories[1], {}, {})

@@ -164,24 +164,23 @@ def _warnings(study: Study) -> list[Markdown]:
         for name, audit in study.audits.items()
         for sentence in (duplicates.leakage(audit) if audit else [])
     ]
-    lines += [
-        Markdown(f"{bold(_named(result))}: {escape(warning)}.")
-        for result in study.results
-        for warning in result.warnings
-    ]
     runs = [run for result in study.results for run in result.timing.conditions]
     versions = sorted({run.versions.get("torch", "unknown") for run in runs})
     if len(versions) > 1:
         lines.append(
             escape(f"The experiments were trained with different versions of torch: {enumerate_words(versions)}.")
         )
+    lines += [
+        Markdown(f"{bold(_named(result))}: {escape(warning)}.")
+        for result in study.results
+        for warning in result.warnings
+    ]
     left = len(lines) - _WARNINGS_SHOWN
-    more = (
-        [escape(f"There are {left} more warnings; the metrics.json of each experiment has its own.")]
-        if left > 0
-        else []
-    )
-    return lines[:_WARNINGS_SHOWN] + more
+    if left > 0:
+        csv = PurePosixPath(paths.METRICS_CSV).name
+        more = f"There are {left} more warnings; {link(csv, csv)} has their number for each experiment, and the"
+        lines[_WARNINGS_SHOWN:] = [Markdown(f"{more} metrics.json and timing.json of an experiment their reasons.")]
+    return lines
 
 
 # -- one dataset ------------------------------------------------------------------------------------------------------
