@@ -6,7 +6,10 @@ The arrays go to data/mnist/; dataset.json, which describes them, is written las
 resumes.
 """
 
+import argparse
+
 from deepnets.data.prepare import prepare
+from deepnets.data.sources import MOST_MEGAPIXELS
 from deepnets.planning.job_files import job_parser, load_job, load_working_config
 from deepnets.utils import paths
 from deepnets.utils.command_line import run
@@ -16,7 +19,7 @@ from deepnets.utils.logging import log_to
 def main(argv: list[str] | None = None) -> None:
     parser = job_parser(__doc__, "prepare")
     parser.add_argument("--processes", type=int, default=1, help="that decode images (default: 1)")
-    parser.add_argument("--max-megapixels", type=float, help="of an image of the user's (default: 100)")
+    parser.add_argument("--max-megapixels", type=_megapixels, help="of an image of the user's (default: 100)")
     args = parser.parse_args(argv)
     log_to(args.log)
     job, names = load_job("prepare", args)
@@ -25,6 +28,13 @@ def main(argv: list[str] | None = None) -> None:
     if args.job is None and max_megapixels is None:  # by hand
         max_megapixels = getattr(load_working_config().datasets[names["dataset"]], "max_megapixels", None)
     prepare(names["dataset"], job["spec"], raw, output, args.processes, job["code"], max_megapixels)
+
+
+def _megapixels(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= MOST_MEGAPIXELS:
+        raise argparse.ArgumentTypeError(f"must be above 0 and at most {MOST_MEGAPIXELS} (got {text})")
+    return value
 
 
 if __name__ == "__main__":

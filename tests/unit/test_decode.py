@@ -234,3 +234,8 @@ def test_108_megapixels_are_taken_on_request():
     with pytest.raises(ValueError, match=r"12,000 x 9,000 .* 108 megapixels, more than 100;.*`max_megapixels: 109`"):
         decode(file, 2, 1)
     assert decode(file, 2, 1, max_megapixels=109).max() == 0
+
+
+def test_an_option_that_would_be_refused_is_not_advised():
+    with pytest.raises(ValueError, match=r"1200 megapixels, more than 100; make it smaller$"):
+        decode(b"P5 40000 30000 255\n", 2, 1)

@@ -11,6 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError, features
 from PIL.TiffImagePlugin import TiffImageFile
 
 from deepnets.data.file_kinds import AVIF, kind_of
+from deepnets.data.sources import MOST_MEGAPIXELS
 
 MAX_MEGAPIXELS = 100  # more than most cameras have; a decoded image takes 4 bytes a pixel, some for a moment 12
 # No other decoder of Pillow ever sees a user's bytes.
@@ -122,9 +123,11 @@ def _quiet_pillow() -> Iterator[None]:
 
 def _too_large(width: int, height: int, max_megapixels: float) -> str:
     megapixels = width * height / 1e6
+    needed = int(megapixels) + 1
+    option = f", or write `max_megapixels: {needed}` for this dataset in config.yaml"
     return (
-        f"{width:,} x {height:,} pixels are {megapixels:.4g} megapixels, more than {max_megapixels:g}; make it smaller,"
-        f" or write `max_megapixels: {int(megapixels) + 1}` for this dataset in config.yaml"
+        f"{width:,} x {height:,} pixels are {megapixels:.4g} megapixels, more than {max_megapixels:g}; make it smaller"
+        f"{option if needed <= MOST_MEGAPIXELS else ''}"
     )
 
 

@@ -16,10 +16,9 @@ from deepnets.data.class_folders import Layout, fingerprint, list_folder, read_l
 from deepnets.data.class_names import case_twins
 from deepnets.data.member_names import is_encoding
 from deepnets.data.search_paths import MIRROR_VARIABLE, find_local, search_paths
-from deepnets.data.sources import DatasetOptions, ImageSide
+from deepnets.data.sources import DatasetOptions, ImageSide, Megapixels
 from deepnets.utils.errors import UserError
 from deepnets.utils.logging import LOG
-from deepnets.utils.option_types import PositiveNumber
 
 if TYPE_CHECKING:
     from deepnets.data.image_source import DecodeTask, ImageSource
@@ -56,7 +55,7 @@ class Options(DatasetOptions):
     bit_depth: Annotated[int, Field(ge=9, le=16, strict=True)] | None = Field(
         default=None, description="Bits of a value in gray images of 16 bits; with 12, 4095 is white. null: 16."
     )
-    max_megapixels: PositiveNumber | None = Field(
+    max_megapixels: Megapixels | None = Field(
         default=None, description="Images with more megapixels are refused; null: 100. No result depends on it."
     )
 
