@@ -90,7 +90,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def send(self, n: int) -> bool:
-        """Send n bytes, without a header that says so; return False if the client hangs up before."""
+        """Send n bytes without their number in a header; return False if the client hangs up before."""
         self.end_headers()
         with contextlib.suppress(OSError):
             for _ in range(n // 2**16):
