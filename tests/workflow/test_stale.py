@@ -33,6 +33,7 @@ from study_edits import (
     move_away,
     prepared,
     replace,
+    rewrite_json,
     shift_clock,
     summarized,
     touch,
@@ -229,6 +230,10 @@ EDITS = {
     "records lost, an option of one model": (
         both(lose_records, config("small_cnn}", "small_cnn, channels: 4}")),
         summarized("small") | trained(SMALL, GENTLE),
+    ),
+    "records lost, arrays of version 0.1.0, which do not say their size": (
+        both(lose_records, rewrite_json("data/shapes/dataset.json", lambda content: content.pop("spec"))),
+        prepared("shapes") | trained(*ALL),
     ),
     "records lost, a note on the dataset": (both(lose_records, config("size: 16", "size: 16, note: Five.")), REPORT),
 }

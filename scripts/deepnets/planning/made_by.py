@@ -13,7 +13,7 @@ from deepnets.planning.differences import differences
 from deepnets.planning.job import Job
 from deepnets.planning.jobs import Jobs
 from deepnets.utils import paths
-from deepnets.utils.specs import read_head
+from deepnets.utils.specs import UNKNOWN, read_head
 
 # Stages with a file that has the spec that it was made by, and the file's place among their outputs.
 _SPEC_IN = {
@@ -36,7 +36,7 @@ def made_otherwise(jobs: Jobs) -> Iterator[tuple[Job, list[str]]]:
 def differing(job: Job, jobs: Jobs) -> list[str]:
     """Return what differs between what a job's files say that they were made by and what config.yaml has now.
 
-    Nothing if the files are missing, or of an older version that did not say it.
+    Nothing if the files are missing.
     """
     if job.stage not in _SPEC_IN:
         return []
@@ -45,6 +45,8 @@ def differing(job: Job, jobs: Jobs) -> list[str]:
     if "spec" in found:
         expected = jobs.settings(job.stage, job.wildcards)
         phrases += differences(found, {key: expected[key] for key in found})
+    elif file.suffix == ".json" and file.exists():  # all weights have it, but not always in their first megabyte
+        phrases.append(UNKNOWN)
     if job.stage == "train" and _other_images(file, jobs.root / paths.DATASET_INFO.format(**job.wildcards)):
         phrases.append(f"{paths.DATASET_INFO.format(**job.wildcards)} is of other images")
     return phrases

@@ -10,21 +10,23 @@ from typing import Any
 from deepnets.utils.errors import UserError
 from deepnets.utils.text import first_few
 
+UNKNOWN = "unknown settings, as in a file of version 0.1.0"
 _HEAD_BYTES = 2**20  # of a file: specs come first; lists of classes may precede them, lists of files may not
 # Between the keys and values of a JSON object.
 _START, _COLON, _END = re.compile(r"\s*\{\s*"), re.compile(r"\s*:\s*"), re.compile(r"\s*[,}]\s*")
 
 
 def check_made_by(file: str | Path, found: Any, expected: Any) -> None:
-    """Compare the spec in a file with the expected one. None, from an older version of this program, is accepted.
+    """Compare the spec in a file with the expected one. None is the spec of a file that has none.
 
     Raises:
         UserError: they differ; the message has the values that do.
     """
-    if found is not None and found != expected:
+    if found != expected:
+        reasons = [UNKNOWN] if found is None else differences(found, expected)
         raise UserError(
-            f"{file}: made with other settings ({'; '.join(differences(found, expected))}); start Snakemake, which"
-            " makes it again, or delete it."
+            f"{file}: made with other settings ({'; '.join(reasons)}); start Snakemake, which makes it again, or"
+            " delete it."
         )
 
 
