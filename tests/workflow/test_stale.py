@@ -235,6 +235,14 @@ EDITS = {
         both(lose_records, rewrite_json("data/shapes/dataset.json", lambda content: content.pop("spec"))),
         prepared("shapes") | trained(*ALL),
     ),
+    "records lost, the published dataset to compare with": (
+        both(lose_records, config("size: 16", "size: 16, variant_of: mnist")),
+        compared("shapes"),
+    ),
+    "records lost, a model named before the others": (
+        both(lose_records, config("models:\n", "models:\n  first: {architecture: vgg16}\n")),
+        curves(*ALL) | matrices(*ALL) | compared("shapes"),
+    ),
     "records lost, a note on the dataset": (both(lose_records, config("size: 16", "size: 16, note: Five.")), REPORT),
 }
 

@@ -13,16 +13,15 @@ from deepnets.planning.differences import differences
 from deepnets.planning.job import Job
 from deepnets.planning.jobs import Jobs
 from deepnets.utils import paths
-from deepnets.utils.specs import UNKNOWN, read_head
+from deepnets.utils.specs import UNKNOWN, read_head, settings_sha256
 
-# Stages with a file that has the spec that it was made by, and the file's place among their outputs.
-_SPEC_IN = {
-    "download": 0,
-    "prepare": 0,
-    "summarize": 0,
-    "train": 0,
-    "evaluate": 0,
-    "report": paths.OUTPUTS["report"].index(paths.ENVIRONMENT),
+# Which of a stage's outputs says what it was made by, if not the first one, and what it says, if not its spec alone: of
+# its settings, a figure has the hash.
+_SPEC_IN = {"report": paths.OUTPUTS["report"].index(paths.ENVIRONMENT)}
+_HAS = {
+    "download": ("spec", "state"),
+    "plot_experiment": ("settings_sha256",),
+    "plot_comparison": ("settings_sha256",),
 }
 
 
@@ -38,14 +37,14 @@ def differing(job: Job, jobs: Jobs) -> list[str]:
 
     Nothing if the files are missing.
     """
-    if job.stage not in _SPEC_IN:
-        return []
-    file, phrases = jobs.root / job.outputs[_SPEC_IN[job.stage]], list[str]()
-    found = read_head(file, "spec", "state")
-    if "spec" in found:
-        expected = jobs.settings(job.stage, job.wildcards)
+    file, phrases = jobs.root / job.outputs[_SPEC_IN.get(job.stage, 0)], list[str]()
+    keys = _HAS.get(job.stage, ("spec",))
+    found = read_head(file, *keys)
+    if keys[0] in found:
+        settings = jobs.settings(job.stage, job.wildcards)
+        expected = {**settings, "settings_sha256": settings_sha256(settings)}
         phrases += differences(found, {key: expected[key] for key in found})
-    elif file.suffix == ".json" and file.exists():  # all weights have it, but not always in their first megabyte
+    elif file.suffix != ".safetensors" and file.exists():  # all weights have it, but not always in their first megabyte
         phrases.append(UNKNOWN)
     if job.stage == "train" and _other_images(file, jobs.root / paths.DATASET_INFO.format(**job.wildcards)):
         phrases.append(f"{paths.DATASET_INFO.format(**job.wildcards)} is of other images")
