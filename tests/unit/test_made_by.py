@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 from matplotlib.figure import Figure
 
 import plot_experiment
@@ -11,14 +12,17 @@ from deepnets.figures.style import save
 from deepnets.planning.job import Job
 from deepnets.planning.jobs import Jobs
 from deepnets.planning.made_by import differing
-from deepnets.utils.files import write_json
+from deepnets.utils import paths
+from deepnets.utils.files import read_json, write_json
 from deepnets.utils.specs import UNKNOWN, read_head, settings_sha256
+from deepnets.utils.tensors import save_tensors
 
 EXPERIMENT = {"dataset": "digits", "model": "resnet50", "recipe": "quick", "seed": "0"}
 DOWNLOAD, PREPARE = (Job(stage, {"dataset": "digits"}) for stage in ("download", "prepare"))
 SUMMARIZE = Job("summarize", {"dataset": "digits", "model": "resnet50"})
 FIGURE = Job("plot_experiment", EXPERIMENT | {"figure": "confusion_matrix"})
 COMPARISON = Job("plot_comparison", {"dataset": "digits", "figure": "accuracy"})
+ARRAYS = {"train_labels.npy": {"sha256": "1"}}
 
 
 @pytest.fixture
@@ -74,3 +78,27 @@ def test_the_texts_of_a_figure_are_read_without_its_pixels(tmp_path):
     assert read_head(file, "settings_sha256", "none") == {"settings_sha256": "12"}
     file.write_bytes(content[:20])
     assert read_head(file, "settings_sha256") == {}
+
+
+@pytest.mark.parametrize("stage", ["train", "evaluate"])
+def test_a_result_of_other_arrays_is_rebuilt(jobs, stage):
+    job, dataset_info = Job(stage, EXPERIMENT), jobs.root / PREPARE.outputs[0]
+    write_json(dataset_info, {"spec": {}, "arrays": ARRAYS, "classes": ["0", "1"]})
+
+    def made_from(**images: object) -> list[str]:
+        content = {**jobs.settings(stage, EXPERIMENT), **images}
+        write = write_json if stage == "evaluate" else lambda file, keys: save_tensors(file, {"x": torch.ones(1)}, keys)
+        write(jobs.root / job.outputs[0], content)
+        return differing(job, jobs)
+
+    other = ["data/digits/dataset.json is of other images"]
+    assert made_from() == []  # of a version that did not write it: Snakemake compares the times
+    assert made_from(arrays=ARRAYS, validation_rows=None) == []
+    assert made_from(arrays={"train_labels.npy": {"sha256": "2"}}, validation_rows=None) == other
+    assert made_from(arrays=ARRAYS, validation_rows=[1, 2]) == other
+
+
+def test_training_and_evaluation_write_of_which_arrays_they_are(data, finished):
+    expected = {"arrays": read_json(data)["arrays"], "validation_rows": None}
+    for name in (paths.MODEL_FILE, paths.METRICS_FILE):
+        assert read_head(finished / name, "arrays", "validation_rows") == expected

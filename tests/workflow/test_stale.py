@@ -235,6 +235,15 @@ EDITS = {
         both(lose_records, rewrite_json("data/shapes/dataset.json", lambda content: content.pop("spec"))),
         prepared("shapes") | trained(*ALL),
     ),
+    "records lost, other labels of the same images": (
+        both(
+            lose_records,
+            rewrite_json(
+                "data/shapes/dataset.json", lambda content: content["arrays"]["train_labels.npy"].update(sha256="0")
+            ),
+        ),
+        trained(*ALL),
+    ),
     "records lost, the published dataset to compare with": (
         both(lose_records, config("size: 16", "size: 16, variant_of: mnist")),
         compared("shapes"),

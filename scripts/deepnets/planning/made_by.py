@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from deepnets.config.experiment import OF_IMAGES
+from deepnets.config.experiment import OF_ARRAYS, OF_IMAGES
 from deepnets.planning.differences import differences
 from deepnets.planning.job import Job
 from deepnets.planning.jobs import Jobs
@@ -23,6 +23,8 @@ _HAS = {
     "plot_experiment": ("settings_sha256",),
     "plot_comparison": ("settings_sha256",),
 }
+# And what it says of the images that it was made from.
+_OF_IMAGES = {"train": OF_IMAGES, "evaluate": OF_ARRAYS}
 
 
 def made_otherwise(jobs: Jobs) -> Iterator[tuple[Job, list[str]]]:
@@ -46,16 +48,15 @@ def differing(job: Job, jobs: Jobs) -> list[str]:
         phrases += differences(found, {key: expected[key] for key in found})
     elif file.suffix != ".safetensors" and file.exists():  # all weights have it, but not always in their first megabyte
         phrases.append(UNKNOWN)
-    if job.stage == "train" and _other_images(file, jobs.root / paths.DATASET_INFO.format(**job.wildcards)):
-        phrases.append(f"{paths.DATASET_INFO.format(**job.wildcards)} is of other images")
+    if job.stage in _OF_IMAGES:
+        dataset_info = paths.DATASET_INFO.format(**job.wildcards)
+        made_from, prepared = read_head(file, *_OF_IMAGES[job.stage]), _prepared(jobs.root / dataset_info)
+        if any(made_from[key] != prepared[key] for key in made_from.keys() & prepared.keys()):
+            phrases.append(f"{dataset_info} is of other images")
     return phrases
-
-
-def _other_images(model: Path, dataset_info: Path) -> bool:
-    trained, prepared = read_head(model, *OF_IMAGES), _prepared(dataset_info)
-    return any(trained[key] != prepared[key] for key in trained.keys() & prepared.keys())
 
 
 @cache  # many experiments have one dataset
 def _prepared(dataset_info: Path) -> dict[str, Any]:
-    return read_head(dataset_info, *OF_IMAGES)
+    found = read_head(dataset_info, *OF_IMAGES)
+    return found and {"validation_rows": None, **found}  # null in results

@@ -99,7 +99,7 @@ def write_results(
         with record_checksums("train", history, timing, model):
             _write_history(history, trainer.progress.history)
             write_json(timing, _timing(trainer, keeps_memory))
-            texts = {"spec": spec, "spec_sha256": spec_sha256(spec), **{key: metadata[key] for key in OF_IMAGES}}
+            texts = {"spec": spec, "spec_sha256": spec_sha256(spec), **{key: metadata.get(key) for key in OF_IMAGES}}
             save_tensors(model, dict(network.state_dict()), texts)
     except OSError as error:
         raise UserError(
