@@ -155,6 +155,8 @@ EDITS = {
         module("training/progress", "LINE_SECONDS = 30.0", "LINE_SECONDS = 60.0"),
         NOTHING,
     ),
+    "how often training saves": (module("utils/waiting", "SAVE_SECONDS = 180.0", "SAVE_SECONDS = 60.0"), NOTHING),
+    "what a long log line says": (module("training/messages", "torch cannot use the GPU", "no GPU for torch"), NOTHING),
     "what an error says": (module("training/experiment_dir", "is still training here", "trains here"), NOTHING),
     "what a log line says": (module("training/experiment", "another process (%s)", "one process (%s)"), NOTHING),
     "how jobs are planned": (changed_module("planning/requests"), NOTHING),

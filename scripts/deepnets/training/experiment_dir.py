@@ -20,8 +20,7 @@ from deepnets.utils.files import atomic_path, error_names, remove_leftovers, wri
 from deepnets.utils.logging import LOG
 from deepnets.utils.machine import in_batch_job
 from deepnets.utils.tensors import load_tensors, save_tensors
-
-WAIT_SECONDS = 60.0
+from deepnets.utils.waiting import WAIT_SECONDS
 
 
 def experiment_name(names: dict) -> str:
