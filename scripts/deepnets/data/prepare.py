@@ -33,7 +33,7 @@ def prepare(
     output: str | Path,
     processes: int = 1,
     code: object = None,
-    max_megapixels: float | None = None,
+    **unspecified: object,
 ) -> None:
     """Write the arrays and audit.json of a dataset next to `output`, then `output` (dataset.json).
 
@@ -46,14 +46,13 @@ def prepare(
         output: path of dataset.json.
         processes: that decode images.
         code: JSON-able, identifies the code; images that other code decoded are decoded again.
-        max_megapixels: of the user's images, as in their options; it is not in `spec`, because it changes no array.
+        unspecified: options of the dataset that `spec` leaves out, because they change no array.
 
     Raises:
         UserError: the raw files are missing, damaged, of another spec or not what `spec` promises. No file has its
             final name then.
     """
-    limit = {} if max_megapixels is None else {"max_megapixels": max_megapixels}
-    output, options, raw = Path(output), parse_spec({**spec, **limit}), Raw.open(raw_manifest)
+    output, options, raw = Path(output), parse_spec({**unspecified, **spec}), Raw.open(raw_manifest)
     check_made_by(raw.manifest, raw.spec, {key: spec[key] for key in options.raw_spec()})
     *arrays, audit_file = (output.with_name(name) for name in (*ARRAY_FILES, AUDIT_FILE))
     with record_checksums("prepare", output, *arrays, audit_file):
