@@ -157,6 +157,7 @@ EDITS = {
     ),
     "how often training saves": (module("utils/waiting", "SAVE_SECONDS = 180.0", "SAVE_SECONDS = 60.0"), NOTHING),
     "what a long log line says": (module("training/messages", "torch cannot use the GPU", "no GPU for torch"), NOTHING),
+    "how duplicates are counted": (changed_module("data/duplicates"), REPORT),
     "what an error says": (module("training/experiment_dir", "is still training here", "trains here"), NOTHING),
     "what a log line says": (module("training/experiment", "another process (%s)", "one process (%s)"), NOTHING),
     "how jobs are planned": (changed_module("planning/requests"), NOTHING),

@@ -33,6 +33,7 @@ def prepare(
     output: str | Path,
     processes: int = 1,
     code: object = None,
+    audit_code: str | None = None,
     **unspecified: object,
 ) -> None:
     """Write the arrays and audit.json of a dataset next to `output`, then `output` (dataset.json).
@@ -45,7 +46,7 @@ def prepare(
         raw_manifest: path of raw.json.
         output: path of dataset.json.
         processes: that decode images.
-        code: JSON-able, identifies the code; images that other code decoded are decoded again.
+        code, audit_code: identify the code, and that of audit.json; images that other code decoded are decoded again.
         unspecified: options of the dataset that `spec` leaves out, because they change no array.
 
     Raises:
@@ -68,7 +69,7 @@ def prepare(
             for split, stored in images.stored().items():
                 labels = np.concatenate([images.labels[each] for each in stored])
                 write_array(folder / LABELS.format(split=split), labels)
-            audit = duplicates.audit(dataset, folder, images)
+            audit = duplicates.audit(dataset, folder, images, audit_code)
             unfinished = [folder / array.name for array in arrays]
             metadata = _describe(dataset, spec, raw, images, options.input_shape, intensities, unfinished)
             output.unlink(missing_ok=True)  # an old dataset.json must not describe new arrays
