@@ -216,7 +216,7 @@ def test_plot_experiment_writes_each_figure_as_png_and_svg(experiment, tmp_path,
 def test_the_title_of_a_confusion_matrix_gives_accuracy_and_interval(experiment, tmp_path, monkeypatch):
     saved, save = [], style.save
     for module in (experiment_files, comparison_files):
-        monkeypatch.setattr(module, "save", lambda figure, path: [saved.append(figure), save(figure, path)])
+        monkeypatch.setattr(module, "save", lambda figure, *rest: [saved.append(figure), save(figure, *rest)])
     plot("confusion_matrix", experiment(accuracy=0.8), tmp_path)
     assert saved[0].get_suptitle() == (
         "ResNet50 on digits, recipe quick, seed 0\ntest accuracy 80.00 % (95 % interval 75.56 to 83.81, 360 images)"

@@ -276,10 +276,12 @@ def test_large_image_is_refused_with_the_option_that_takes_it(tmp_path):
     assert "`max_megapixels: 1` for this dataset in config.yaml" in message
 
 
-def test_limit_of_megapixels_is_no_part_of_any_spec():
+def test_options_that_change_no_array_are_no_part_of_any_spec():
     options = {"source": "folder", "path": "birds", "classes": 2, "size": 4}
     folder = datasets.source("folder").Options
-    assert folder(**options, max_megapixels=200).spec() == folder(**options).spec()
+    silent = folder(**options, max_megapixels=200, bit_depth=16)
+    assert silent.spec() == folder(**options).spec()
+    assert silent.prepare_arguments() == ["--max-megapixels", "200.0", "--bit-depth", "16"]
     assert folder(**options, bit_depth=12, encoding="gbk").spec() != folder(**options).spec()
 
 
@@ -296,4 +298,6 @@ def test_loss_of_12_bits_is_reported_until_bit_depth_says_what_is_white(tmp_path
     caplog.clear()
     images, _, _ = open_dataset(prepared(tmp_path / "2", files, bit_depth=12), "train")
     assert images[0].min() == 255
+    images, _, _ = open_dataset(prepared(tmp_path / "3", files, bit_depth=16), "train")
+    assert images[0].max() == 16
     assert not any("16 bits" in line for line in caplog.messages)

@@ -6,6 +6,7 @@ import pytest
 
 from deepnets.config.loader import load_config
 from deepnets.planning.jobs import Jobs
+from deepnets.utils import paths
 from deepnets.utils.errors import UserError
 
 EXPERIMENT = {"dataset": "digits", "model": "resnet50", "recipe": "quick", "seed": "0"}
@@ -49,6 +50,12 @@ def test_fingerprint_of_training_holds_settings_and_code_and_nothing_of_the_mach
     assert fingerprint["spec"].keys() == {"dataset", "model", "recipe", "seed"}
     assert "scripts/deepnets/models/resnet50.py" in fingerprint["code"]
     assert "scripts/deepnets/models/vgg16.py" not in fingerprint["code"]
+
+
+def test_how_duplicates_are_counted_concerns_the_report_alone(jobs):
+    for job in jobs.of_study():
+        code = json.loads(jobs.fingerprint(job.stage, job.wildcards))["code"]
+        assert (paths.AUDIT_CODE in code) == (job.stage == "report"), job.stage
 
 
 def test_fingerprints_are_the_same_wherever_results_are(root, jobs, tmp_path):

@@ -30,12 +30,7 @@ from deepnets.utils.files import atomic_path, canonical_json, error_names, remov
 from deepnets.utils.logging import LOG
 from deepnets.utils.paths import IMAGES
 from deepnets.utils.text import shortened
-
-_DIM = (
-    "%s: %d images of 16 bits have no value above 4,095, so that they become nearly black. If their values have 12"
-    " bits, write `bit_depth: 12` for this dataset in config.yaml; if they are really dark, `bit_depth: 16`:\n%s"
-)
-_PARENT_CHECK_SECONDS = 1.0
+from deepnets.utils.waiting import PARENT_CHECK_SECONDS
 
 
 class BadImagesError(UserError):
@@ -160,7 +155,14 @@ def _decode_all(
             raise BadImagesError(shortened(problems))
         log_summary(bar)
     if dim:
-        LOG.warning(_DIM, dataset, len(dim), shortened(dim))
+        LOG.warning(
+            "%s: %d images of 16 bits have no value above 4,095, so that they become nearly black. If their values have"
+            " 12 bits, write `bit_depth: 12` for this dataset in config.yaml; if they are really dark, `bit_depth: 16`:"
+            "\n%s",
+            dataset,
+            len(dim),
+            shortened(dim),
+        )
     return blocks
 
 
@@ -214,7 +216,7 @@ def _start_worker(parent: int) -> None:
 
 def _end_with(parent: int) -> None:
     while os.getppid() == parent:
-        time.sleep(_PARENT_CHECK_SECONDS)
+        time.sleep(PARENT_CHECK_SECONDS)
     os._exit(1)
 
 

@@ -25,10 +25,8 @@ from deepnets.utils.locks import hold_lock
 from deepnets.utils.logging import LOG
 from deepnets.utils.paths import DOWNLOADED, RAW
 from deepnets.utils.text import one_line
+from deepnets.utils.waiting import ATTEMPTS, BACKOFF_SECONDS, TIMEOUT_SECONDS
 
-ATTEMPTS = 4  # that bring no further byte; a line that breaks every few MB gets as many as it needs
-BACKOFF_SECONDS = 1.0  # waits 1, 2, 4 s between attempts without a further byte
-TIMEOUT_SECONDS = (10, 60)  # to connect, to wait for the next bytes
 REDIRECTS = 10  # of one request
 _CHUNK = 2**16  # bytes: a connection that is reset loses the chunk that it was bringing
 

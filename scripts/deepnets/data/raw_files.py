@@ -111,7 +111,7 @@ class Raw:
     folder: Path
     in_place: bool
     sha256: dict[str, str]  # by file name, relative to `folder`
-    spec: dict | None = None  # that it was made by; None in a file of an older version
+    spec: dict | None = None  # that it was made by; None in a file of version 0.1.0
 
     @classmethod
     def open(cls, path: str | Path) -> "Raw":

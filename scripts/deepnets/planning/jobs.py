@@ -179,7 +179,10 @@ class Jobs:
     # -- code --------------------------------------------------------------------------------------------------------
 
     def _plugins(self, stage: str, wildcards: Mapping[str, str]) -> tuple[str, ...]:
-        """Modules that a stage imports by a computed name: a network's, a data source's or a figure's."""
+        """Modules that a stage imports by a computed name: a network's, a data source's or a figure's.
+
+        The report names the one that counts duplicates, too: it says if other code counted them.
+        """
         if stage in ("download", "prepare"):
             dataset = _entry("dataset", wildcards["dataset"], self.config.datasets)
             return (f"deepnets.data.sources.{dataset.source}",)
@@ -189,7 +192,7 @@ class Jobs:
             figures = EXPERIMENT_FIGURES if stage == "plot_experiment" else COMPARISON_FIGURES
             _entry("figure", wildcards["figure"], figures)
             return (f"deepnets.figures.{wildcards['figure']}", *self._shown_networks(wildcards))
-        return self._shown_networks(wildcards)
+        return ("deepnets.data.duplicates", *self._shown_networks(wildcards))
 
     def _shown_networks(self, wildcards: Mapping[str, str]) -> tuple[str, ...]:
         """Modules of the networks in a figure or in the report, which say how readers see them.

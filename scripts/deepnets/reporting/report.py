@@ -62,6 +62,7 @@ def write_report(
     spec: dict[str, Any],
     root: Path,
     *,
+    audit_code: str | None = None,
     published: Path = paths.REPOSITORY / paths.PUBLISHED,
     template: Path = paths.REPOSITORY / paths.TEMPLATE,
 ) -> None:
@@ -71,6 +72,7 @@ def write_report(
         spec: the study's name, the folders of its experiments from `root` in the order of the report, the hashes of
             their specs, and its datasets as in `Study`.
         root: the folder that holds results/, and Snakemake's benchmark files in logs/.
+        audit_code: identifies the code that finds duplicates, as it is now.
         published: table of published results.
         template: of the report.
 
@@ -84,7 +86,10 @@ def write_report(
         results=results,
         datasets=spec["datasets"],
         published=read_published(published),
-        audits={name: duplicates.read_audit(root / paths.AUDIT.format(dataset=name)) for name in spec["datasets"]},
+        audits={
+            name: duplicates.read_audit(root / paths.AUDIT.format(dataset=name), audit_code)
+            for name in spec["datasets"]
+        },
         jobs=job_times(root / paths.LOGS, [result.directory.parts[-4:] for result in results]),
         environment=describe(paths.REPOSITORY),
         folder=(root / paths.REPORT).parent,

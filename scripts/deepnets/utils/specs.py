@@ -8,23 +8,26 @@ from pathlib import Path
 from typing import Any
 
 from deepnets.utils.errors import UserError
+from deepnets.utils.files import canonical_json, sha256_text
 from deepnets.utils.text import first_few
 
+UNKNOWN = "unknown settings, as in a file of version 0.1.0"
 _HEAD_BYTES = 2**20  # of a file: specs come first; lists of classes may precede them, lists of files may not
 # Between the keys and values of a JSON object.
 _START, _COLON, _END = re.compile(r"\s*\{\s*"), re.compile(r"\s*:\s*"), re.compile(r"\s*[,}]\s*")
 
 
 def check_made_by(file: str | Path, found: Any, expected: Any) -> None:
-    """Compare the spec in a file with the expected one. None, from an older version of this program, is accepted.
+    """Compare the spec in a file with the expected one. None is the spec of a file that has none.
 
     Raises:
         UserError: they differ; the message has the values that do.
     """
-    if found is not None and found != expected:
+    if found != expected:
+        reasons = [UNKNOWN] if found is None else differences(found, expected)
         raise UserError(
-            f"{file}: made with other settings ({'; '.join(differences(found, expected))}); start Snakemake, which"
-            " makes it again, or delete it."
+            f"{file}: made with other settings ({'; '.join(reasons)}); start Snakemake, which makes it again, or"
+            " delete it."
         )
 
 
@@ -62,13 +65,20 @@ def _text(values: dict, key: tuple[str, ...]) -> str:
     return json.dumps(values[key], ensure_ascii=False) if key in values else "not there"
 
 
+def settings_sha256(job: dict[str, Any]) -> str:
+    """Return the hexadecimal SHA-256 of all that a job depends on besides code, for files without room for it."""
+    return sha256_text(canonical_json({key: value for key, value in job.items() if key != "code"}))
+
+
 def read_head(path: Path, *keys: str) -> dict[str, Any]:
-    """Return keys of a JSON object or, of a .safetensors file, of its metadata, without reading a large file whole.
+    """Return keys of a JSON object, of a .safetensors file's metadata or of a PNG's texts, without reading all of it.
 
     Returns:
         Those of the keys that stand in the first megabyte; none if the file is missing or something else.
     """
     try:
+        if path.suffix == ".png":
+            return _texts_of_png(path, keys)
         with open(path, "rb") as file:
             if path.suffix != ".safetensors":
                 return _leading_values(file.read(_HEAD_BYTES), keys)
@@ -77,6 +87,13 @@ def read_head(path: Path, *keys: str) -> dict[str, Any]:
             return {key: json.loads(texts[key]) for key in keys if key in texts}
     except (OSError, KeyError, TypeError, ValueError):
         return {}
+
+
+def _texts_of_png(path: Path, keys: Sequence[str]) -> dict[str, Any]:
+    from PIL import Image  # takes a while to load, and most jobs need no figure
+
+    with Image.open(path, formats=["PNG"]) as image:  # reads up to the first pixels
+        return {key: image.info[key] for key in keys if key in image.info}
 
 
 def _leading_values(content: bytes, keys: Sequence[str]) -> dict[str, Any]:

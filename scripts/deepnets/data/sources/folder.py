@@ -126,10 +126,12 @@ class Options(DatasetOptions):
             raise UserError(f"{shown_as}: {error.filename or path}: {error.strerror}; correct or remove it.") from None
 
     def prepare_arguments(self) -> list[str]:
-        return [] if self.max_megapixels is None else ["--max-megapixels", str(self.max_megapixels)]
+        given = {"--max-megapixels": self.max_megapixels, "--bit-depth": self.bit_depth}
+        return [word for option, value in _without_none(given).items() for word in (option, str(value))]
 
     def prepared_spec(self) -> dict:
-        return {**super().prepared_spec(), "classes": self.classes, **_without_none({"bit_depth": self.bit_depth})}
+        bit_depth = None if self.bit_depth == 16 else self.bit_depth  # 16 only silences the warning of dim images
+        return {**super().prepared_spec(), "classes": self.classes, **_without_none({"bit_depth": bit_depth})}
 
 
 def _without_none(keys: dict) -> dict:
