@@ -81,7 +81,7 @@ class Options(DatasetOptions):
 
     @property
     def own_files(self) -> str | None:
-        return None if "://" in (self.mirror or "") else self.raw_spec()["path"]
+        return None if "://" in (self.mirror or "") else _shortest(self.path)
 
     @property
     def own_path(self) -> str | None:
