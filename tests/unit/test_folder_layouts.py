@@ -26,6 +26,13 @@ def image_file(value: int, **save) -> bytes:
     return file.getvalue()
 
 
+def deep_file(values: np.ndarray) -> bytes:
+    """Write a gray PNG of 16 bits."""
+    file = io.BytesIO()
+    Image.fromarray(values.astype(np.uint16)).save(file, "PNG")
+    return file.getvalue()
+
+
 RED = image_file(100)
 BIRDS = {f"{split}/{name}/1.png": RED for split in ("train", "test") for name in ("owl", "wren")}
 KINDS = ("birds", "birds.zip", "birds.tar")
@@ -284,16 +291,37 @@ def test_limit_of_megapixels_is_no_part_of_any_spec():
 
 
 def test_loss_of_12_bits_is_reported_until_bit_depth_says_what_is_white(tmp_path, caplog):
-    file = io.BytesIO()
-    Image.fromarray(np.full((4, 4), 4095, np.uint16)).save(file, "PNG")
-    files = {**BIRDS, "train/owl/1.png": file.getvalue()}
+    files = {**BIRDS, "train/owl/1.png": deep_file(np.full((4, 4), 4095))}
     images, _, _ = open_dataset(prepared(tmp_path / "1", files), "train")
     assert images[0].max() == 16
     (line,) = (line for line in caplog.messages if "16 bits" in line)
-    assert "1 images of 16 bits have no value above 4,095" in line
+    assert "1 images of 16 bits have hardly a value above 4,095" in line
     assert "`bit_depth: 12`" in line
     assert line.endswith("train/owl/1.png")
     caplog.clear()
     images, _, _ = open_dataset(prepared(tmp_path / "2", files, bit_depth=12), "train")
     assert images[0].min() == 255
+    assert not any("16 bits" in line for line in caplog.messages)
+
+
+def test_number_of_bits_that_is_named_fits_all_dark_images(tmp_path, caplog):
+    files = {
+        **BIRDS,
+        "train/owl/1.png": deep_file(np.full((4, 4), 900)),
+        "train/owl/2.png": deep_file(np.full((4, 4), 9000)),
+    }
+    prepared(tmp_path, files)
+    (line,) = (line for line in caplog.messages if "16 bits" in line)
+    assert "2 images of 16 bits have hardly a value above 16,383" in line
+    assert "If their values have 14 bits, write `bit_depth: 14`" in line
+
+
+def test_dark_colour_of_16_bits_is_reported_without_bit_depth(tmp_path, caplog):
+    ppm = b"P6 4 4 65535\n" + np.full((4, 4, 3), 2000, ">u2").tobytes()
+    prepared(tmp_path, {**BIRDS, "train/owl/1.ppm": ppm})
+    (line,) = (line for line in caplog.messages if "16 bits" in line)
+    assert "1 images of 16 bits in colour or with transparency" in line
+    assert "Convert them to 8 bits; if they are really dark, write `bit_depth: 16`" in line
+    caplog.clear()
+    prepared(tmp_path / "2", {**BIRDS, "train/owl/1.ppm": ppm}, bit_depth=16)
     assert not any("16 bits" in line for line in caplog.messages)

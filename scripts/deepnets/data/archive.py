@@ -17,7 +17,7 @@ from collections.abc import Container, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO, cast
 
-from deepnets.data.file_kinds import RAR, SEVEN_ZIP, START, WEB_PAGE, kind_of
+from deepnets.data.file_kinds import EMPTY, RAR, SEVEN_ZIP, START, WEB_PAGE, kind_of
 from deepnets.data.member_names import tar_name, zip_names
 from deepnets.utils.errors import UserError
 
@@ -120,7 +120,7 @@ def _damage_named(path: Path, shown_as: str) -> Iterator[None]:
             raise
         with open(path, "rb") as file:
             kind = kind_of(file.read(START))
-        if kind in (RAR, SEVEN_ZIP, WEB_PAGE):
+        if kind in (EMPTY, RAR, SEVEN_ZIP, WEB_PAGE):
             raise DamagedArchiveError(f"{shown_as}: is {kind}; give one of {', '.join(SUFFIXES)}.") from None
         raise DamagedArchiveError(f"{shown_as}: a damaged archive, or not one ({error}); fetch it again.") from None
 

@@ -53,7 +53,7 @@ class Options(DatasetOptions):
         description="Encoding of the names in an archive that does not say it, as of zips from Windows: gbk, cp932,"
         " cp1251, cp437, utf-8 ...",
     )
-    bit_depth: Annotated[int, Field(ge=9, le=16, strict=True)] | None = Field(
+    bit_depth: Annotated[int, Field(ge=8, le=16, strict=True)] | None = Field(
         default=None, description="Bits of a value in gray images of 16 bits; with 12, 4095 is white. null: 16."
     )
     max_megapixels: PositiveNumber | None = Field(
