@@ -40,7 +40,7 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 def pack(path: Path, files: dict[str, bytes]) -> Path:
-    """Write files into a folder, or into an archive whose kind its name says."""
+    """Write files, and folders whose names end with `/`, into a folder or an archive whose kind its name says."""
     if path.suffix == ".zip":
         with zipfile.ZipFile(path, "w") as archive:
             for name, content in files.items():
@@ -48,13 +48,16 @@ def pack(path: Path, files: dict[str, bytes]) -> Path:
     elif path.suffix == ".tar":
         with tarfile.open(path, "w") as archive:
             for name, content in files.items():
-                member = tarfile.TarInfo(name)
+                member = tarfile.TarInfo(name.rstrip("/"))
+                member.type = tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE
                 member.size = len(content)
                 archive.addfile(member, io.BytesIO(content))
     else:
         for name, content in files.items():
-            (path / name).parent.mkdir(parents=True, exist_ok=True)
-            (path / name).write_bytes(content)
+            folder = path / name if name.endswith("/") else (path / name).parent
+            folder.mkdir(parents=True, exist_ok=True)
+            if not name.endswith("/"):
+                (path / name).write_bytes(content)
     return path
 
 
@@ -109,7 +112,7 @@ def test_two_links_to_one_folder_are_two_folders_of_images(tmp_path):
 
 
 @every_kind
-@pytest.mark.parametrize("name", ["val", "valid", "validation", "Val"])
+@pytest.mark.parametrize("name", ["val", "valid", "validation", "Val", "dev", "DEV"])
 def test_validation_folder_is_the_validation_split(tmp_path, kind, name):
     files = {**BIRDS, f"{name}/owl/1.png": image_file(7), f"{name}/wren/2/3.png": image_file(9)}
     images, labels, info = open_dataset(prepared(tmp_path, files, kind), "train")
@@ -135,9 +138,36 @@ def test_class_may_lack_validation_images_but_no_training_images(tmp_path):
     assert "train/emu is missing" in refusal(tmp_path / "2", {**BIRDS, "val/emu/1.png": RED})
 
 
-def test_two_validation_folders_are_refused(tmp_path):
-    message = refusal(tmp_path, {**BIRDS, "val/owl/1.png": RED, "valid/owl/1.png": RED})
-    assert "val and valid are both validation splits; keep one." in message
+@every_kind
+@pytest.mark.parametrize("top", ["", "2023/"])
+def test_capitals_in_the_names_of_splits_make_no_difference(tmp_path, kind, top):
+    files = {
+        f"{top}{name.replace('train', 'Train').replace('test', 'TEST')}": content for name, content in BIRDS.items()
+    }
+    info = prepared(tmp_path, {**files, f"{top}Dev/owl/1.png": RED}, kind)
+    assert json.loads(info.read_text())["splits"] == {"train": 2, "test": 2, "validation": 1}
+
+
+@every_kind
+@pytest.mark.parametrize(
+    ("first", "second", "split"),
+    [
+        ("val", "valid", "validation"),
+        ("Val", "dev", "validation"),
+        ("Train", "train", "train"),
+        ("TEST", "test", "test"),
+    ],
+)
+def test_two_folders_of_one_split_are_refused(tmp_path, kind, first, second, split):
+    message = refusal(tmp_path, {**BIRDS, f"{first}/owl/1.png": RED, f"{second}/wren/1.png": RED}, kind)
+    assert f"{first} and {second} are both {split} splits; keep one." in message
+
+
+@every_kind
+@pytest.mark.parametrize("names", [["val/"], ["val/owl/", "val/wren/"], ["Dev/", "Dev/.DS_Store"]])
+def test_validation_folder_without_images_is_refused(tmp_path, kind, names):
+    message = refusal(tmp_path, {**BIRDS, **dict.fromkeys(names, b"")}, kind)
+    assert f"{names[0].split('/')[0]} has no images; add some or remove it." in message
 
 
 def test_validation_image_outside_a_class_is_refused(tmp_path):
