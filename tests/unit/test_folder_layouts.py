@@ -250,6 +250,13 @@ def test_archive_that_would_block_is_refused_by_name_and_never_opened(tmp_path, 
         ("barn owl", "barn\u00a0owl", "U+00A0 NO-BREAK SPACE"),
         ("owl", "owl\ufe0e", "U+FE0E VARIATION SELECTOR-15"),
         ("ow\u3164l", "owl", "U+3164 HANGUL FILLER"),
+        ("owl", "owl\U000e0100", "U+E0100 VARIATION SELECTOR-17"),
+        ("\u845b", "\u845b\U000e0101", "U+E0101 VARIATION SELECTOR-18"),
+        ("owl\u180b", "owl", "U+180B MONGOLIAN FREE VARIATION SELECTOR ONE"),
+        ("owl", "owl\u17b4", "U+17B4 KHMER VOWEL INHERENT AQ"),
+        ("owl", "owl\u2065", "U+2065"),
+        ("owl", "\U0001d159owl", "U+1D159 MUSICAL SYMBOL NULL NOTEHEAD"),
+        ("\U0001f468\U0001f469", "\U0001f468\u200d\U0001f469", "U+200D ZERO WIDTH JOINER"),
     ],
 )
 @every_kind
