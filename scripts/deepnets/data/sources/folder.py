@@ -64,7 +64,7 @@ class Options(DatasetOptions):
     @classmethod
     def _check_encoding(cls, encoding: str | None) -> str | None:
         if encoding is not None and not is_encoding(encoding):
-            raise ValueError(f"must be an encoding, such as gbk, cp932, cp1251, cp437 or utf-8 (got {encoding!r})")
+            raise ValueError(f"must be an encoding, such as gbk, cp932, cp1251, cp437 or utf-8 (got {encoding[:60]!r})")
         return encoding
 
     @property
