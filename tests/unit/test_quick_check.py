@@ -159,7 +159,7 @@ def test_dataset_of_another_study_is_not_looked_at(tmp_path, check):
 
 @pytest.fixture
 def listed(monkeypatch) -> list[str]:
-    """Names of the folders that are listed. Those called "closed" cannot be: root, who runs tests in containers, may."""
+    """Names of the folders that are listed. Those called "closed" cannot be, even by root, who may list all."""
     names, scandir = [], os.scandir
 
     def scan(folder):

@@ -33,8 +33,8 @@ from deepnets.utils.paths import IMAGES
 from deepnets.utils.text import shortened
 
 _DIM = (
-    "%s: %d images of 16 bits have hardly a value above %s, so that they become dark. If their values have %d bits, write"
-    " `bit_depth: %d` for this dataset in config.yaml; if they are really dark, `bit_depth: 16`:\n%s"
+    "%s: %d images of 16 bits have hardly a value above %s, so that they become dark. If their values have %d bits,"
+    " write `bit_depth: %d` for this dataset in config.yaml; if they are really dark, `bit_depth: 16`:\n%s"
 )
 _DIM_COLOUR = (
     "%s: %d images of 16 bits in colour or with transparency have hardly a value above a quarter of white, so that they"
@@ -71,7 +71,7 @@ class _Decoded(NamedTuple):
 
 
 class _Shard(NamedTuple):
-    """Images uint8 (n, H, W, C); how often each intensity occurs in the training images, int64 (C, 256); `dim` as JSON."""
+    """Images uint8 (n, H, W, C); how often the training images have each intensity, int64 (C, 256); `dim` as JSON."""
 
     images: np.ndarray
     intensities: np.ndarray
