@@ -24,6 +24,7 @@ def prepared(tmp_path: Path) -> Path:
             np.save(file, array)
             arrays[file.name] = {"sha256": sha256_file(file), "shape": list(array.shape), "dtype": str(array.dtype)}
     info = {"dataset": "tiny", "arrays": arrays, "classes": ["a", "b"], "mean": [0.5] * 3, "std": [0.2] * 3}
+    info["input_shape"] = [3, 2, 2]
     (tmp_path / "dataset.json").write_text(json.dumps(info))
     return tmp_path / "dataset.json"
 
@@ -110,6 +111,26 @@ def test_huge_array_is_not_hashed_when_it_is_opened(prepared, monkeypatch):
 def test_damaged_description_is_named(prepared, content):
     prepared.write_text(content)
     with pytest.raises(UserError, match=r"dataset\.json: damaged.*delete it"):
+        open_dataset(prepared, "train")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"classes": value} for value in (5, ["a"], ["a", 5], [])),
+        *({"mean": value} for value in ([0.5], [0.5, 0.5, float("nan")], "half", ["0.5"] * 3)),
+        *({"std": value} for value in ([0.2] * 4, [0.2, 0.2, 0.0], None)),
+        *({"input_shape": value} for value in ([3, 2], [3, 4, 4], "3x2x2", [3, 2, "2"])),
+        *({"validation_rows": value} for value in ([0, 8], [6, 9], [8], [7, 6], ["6", "8"], "68")),
+    ],
+    ids=str,
+)
+def test_description_that_does_not_fit_the_arrays_is_named(prepared, change):
+    info = json.loads(prepared.read_text())
+    prepared.write_text(json.dumps({**info, "validation_rows": [6, 8]}))
+    open_dataset(prepared, "train")
+    prepared.write_text(json.dumps({**info, **change}))
+    with pytest.raises(UserError, match=r": damaged.*delete .*dataset\.json|dataset\.json: damaged.*delete it"):
         open_dataset(prepared, "train")
 
 

@@ -2,9 +2,10 @@
 
 import mmap
 from pathlib import Path
-from typing import Literal, TypeGuard
+from typing import Annotated, Any, Literal, TypeGuard
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import read_json, sha256_file
@@ -14,6 +15,30 @@ from deepnets.utils.specs import check_made_by
 # Bytes. An array up to this size is hashed whenever it is opened: CIFAR's 150 MB take 0.1 s. A larger one stays on the
 # disk until its images are needed; otherwise every job of a study would read it whole.
 HASHED_UP_TO = 2**30
+
+
+class _Metadata(BaseModel):
+    """What training and evaluation take from dataset.json."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+    arrays: dict[str, Any]
+    dataset: str
+    classes: Annotated[list[str], Field(min_length=1)]
+    input_shape: list[int]
+    mean: list[float]
+    std: list[Annotated[float, Field(gt=0)]]
+    validation_rows: Annotated[list[int], Field(min_length=2, max_length=2)] | None = None
+
+    def fits(self, images: np.ndarray, split: str) -> bool:
+        """Whether these are values for uint8 images (N, H, W, C)."""
+        count, height, width, channels = images.shape
+        start, end = self.validation_rows or (count, count)
+        return (
+            self.input_shape == [channels, height, width]
+            and len(self.mean) == len(self.std) == channels
+            and (split != "train" or 0 < start <= end == count)
+        )
 
 
 def open_dataset(path: str | Path, split: str, spec: dict | None = None) -> tuple[np.ndarray, np.ndarray, dict]:
@@ -34,8 +59,10 @@ def open_dataset(path: str | Path, split: str, spec: dict | None = None) -> tupl
             rebuilt.
     """
     path, metadata = Path(path), read_json(path)
-    if not isinstance(metadata, dict) or not {"arrays", "classes", "dataset", "mean", "std"} <= metadata.keys():
-        raise UserError(f"{path}: damaged; delete it to have it rebuilt.")
+    try:
+        checked = _Metadata.model_validate(metadata)
+    except ValidationError:
+        raise UserError(f"{path}: damaged; delete it to have it rebuilt.") from None
     if spec is not None:
         prepared = {key: value for key, value in spec.items() if key != "horizontal_flip"}  # of training alone
         check_made_by(path, metadata.get("spec"), prepared)
@@ -44,6 +71,8 @@ def open_dataset(path: str | Path, split: str, spec: dict | None = None) -> tupl
     labels = _load(path, metadata, labels_name, "int64")
     if len(images) != len(labels) or not len(labels) or labels.min() < 0 or labels.max() >= len(metadata["classes"]):
         raise _damaged(path, labels_name, "labels do not belong to the images and classes")
+    if not checked.fits(images, split):
+        raise UserError(f"{path}: damaged, it does not fit {images_name}; delete it to have it rebuilt.")
     return images, labels, metadata
 
 
@@ -58,7 +87,7 @@ def _load(path: Path, metadata: dict, name: str, dtype: str, mmap_mode: Literal[
         array = np.load(file, mmap_mode=mmap_mode, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise _damaged(path, name, str(error)) from None
-    if array.dtype != dtype or array.shape != shape:
+    if array.dtype != dtype or array.shape != shape or array.ndim != {"uint8": 4, "int64": 1}[dtype]:
         raise _damaged(path, name, f"{array.dtype} {array.shape}, expected {dtype} {shape}")
     if file.stat().st_size <= HASHED_UP_TO and sha256_file(file) != sha256:
         raise _damaged(path, name, "its SHA-256 has changed")

@@ -1,5 +1,6 @@
 """A folder or an archive of images: train/<class>/*, test/<class>/* and, if there is one, val/<class>/*."""
 
+import contextlib
 import hashlib
 import itertools
 import os
@@ -198,11 +199,17 @@ def _find(raw_spec: dict, dataset: str, mirror: str | None, was_downloaded: bool
 def _list_folder(path: Path, dataset: str) -> dict:
     from deepnets.data import raw_files
 
-    try:
+    with _unreadable_named(path):
         names = read_layout(str(path), list_folder(path)).names()
         return {**raw_files.manifest(dataset, path, names), "folder": str(path)}
-    except OSError as error:  # a link that leads nowhere, a folder or file that may not be read
-        raise UserError(f"{error.filename or path}: {error.strerror}; correct or remove it.") from None
+
+
+@contextlib.contextmanager
+def _unreadable_named(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:  # a link that leads nowhere, a folder or file that is gone or may not be read
+        raise UserError(f"{error.filename or folder}: {error.strerror}; correct or remove it.") from None
 
 
 def read(options: Options, raw: "Raw") -> "ImageSource":
@@ -216,7 +223,8 @@ def read(options: Options, raw: "Raw") -> "ImageSource":
 
     if raw.in_place:
         shown_as = str(raw.folder)
-        layout = read_layout(shown_as, list_folder(raw.folder))
+        with _unreadable_named(raw.folder):
+            layout = read_layout(shown_as, list_folder(raw.folder))
         if difference := set(layout.names()) ^ set(raw.sha256):
             raise raw.changed(min(difference))
         tasks = _folder_tasks(raw, layout, options)
