@@ -6,17 +6,21 @@ The arrays go to data/mnist/; dataset.json, which describes them, is written las
 resumes.
 """
 
+import sys
+
 from deepnets.data.prepare import prepare
 from deepnets.planning.job_files import job_parser, load_job, load_working_config
 from deepnets.utils import paths
-from deepnets.utils.command_line import run
+from deepnets.utils.command_line import number, run
 from deepnets.utils.logging import log_to
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = job_parser(__doc__, "prepare")
-    parser.add_argument("--processes", type=int, default=1, help="that decode images (default: 1)")
-    parser.add_argument("--max-megapixels", type=float, help="of an image of the user's (default: 100)")
+    parser.add_argument("--processes", type=number(int, 1), default=1, help="that decode images (default: 1)")
+    parser.add_argument(
+        "--max-megapixels", type=number(float, 0, sys.float_info.max), help="of an image of the user's (default: 100)"
+    )
     args = parser.parse_args(argv)
     log_to(args.log)
     job, names = load_job("prepare", args)
