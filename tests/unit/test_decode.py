@@ -298,3 +298,34 @@ def test_108_megapixels_are_taken_on_request():
     with pytest.raises(ValueError, match=r"12,000 x 9,000 .* 108 megapixels, more than 100;.*`max_megapixels: 109`"):
         decode(file, 2, 1)
     assert decode(file, 2, 1, max_megapixels=109).max() == 0
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_tiff_whose_white_is_0_is_turned(kind):
+    file = bytearray(file_of(np.array([[0, 1], [1, 0]], kind) * np.iinfo(kind).max, "TIFF"))
+    place = file.index(struct.pack("<HHL", 0x0106, 3, 1)) + 8
+    file[place : place + 2] = bytes(2)
+    assert decode(bytes(file), 2, 1)[..., 0].tolist() == [[255, 0], [0, 255]]
+
+
+def png_of_16_bits(colour_type: int, values: list[int], transparent: list[int]) -> bytes:
+    """Write a PNG of one row with the one colour that is clear; Pillow cannot."""
+    channels = len(transparent)
+    header = struct.pack(">LLBBBBB", len(values) // channels, 1, 16, colour_type, 0, 0, 0)
+    pixels = zlib.compress(b"\0" + struct.pack(f">{len(values)}H", *values))
+    chunks = [
+        (b"IHDR", header),
+        (b"tRNS", struct.pack(f">{channels}H", *transparent)),
+        (b"IDAT", pixels),
+        (b"IEND", b""),
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">L", len(data)) + kind + data + struct.pack(">L", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+
+
+@pytest.mark.parametrize(("colour_type", "clear"), [(0, [30_000]), (2, [30_000, 20_000, 10_000])])
+def test_clear_colour_of_16_bits_becomes_white(colour_type, clear):
+    opaque = [51_400] * len(clear)
+    image = decode(png_of_16_bits(colour_type, [*clear, *opaque, *clear, *opaque], clear), 1, 3)
+    assert image.mean() == pytest.approx((255 + 200) / 2, abs=1)

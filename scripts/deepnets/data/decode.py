@@ -16,7 +16,7 @@ from deepnets.data.file_kinds import AVIF, EMPTY, kind_of
 MAX_MEGAPIXELS = 100  # more than most cameras have; a decoded image takes 4 bytes a pixel, some for a moment 12
 # No other decoder of Pillow ever sees a user's bytes.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", *(["AVIF"] if features.check("avif") else []))
-_ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 0x0102  # tags of EXIF and TIFF
+_ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC = 0x0112, 0x0102, 0x0106  # tags of EXIF and TIFF
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -203,6 +203,8 @@ def _to_eight_bits(image: Image.Image, bits: int, bit_depth: int | None) -> tupl
             )
         if bits != 16:
             return image, 16
+        if isinstance(transparent := image.info.get("transparency"), tuple):  # the one colour that is clear
+            image.info["transparency"] = tuple(value >> 8 for value in transparent)
         bands = (np.asarray(image.getchannel(band)) for band in image.getbands() if band != "A")
         return image, max(_used_bits(band, 2**8) for band in bands)
     values = np.asarray(image)
@@ -211,6 +213,10 @@ def _to_eight_bits(image: Image.Image, bits: int, bit_depth: int | None) -> tupl
         raise _Refusal(f"its pixels are {kind} values; convert it to gray or RGB of 8 or 16 bits")
     white = 2 ** {12: 12, 16: bit_depth or 16}.get(bits, 16) - 1
     scaled = np.rint(np.minimum(np.arange(2**16), white) / (white / 255)).astype(np.uint8)
+    if isinstance(image, TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == 0:  # 0 is white; Pillow turns 8 bits only
+        scaled = 255 - scaled
+    if isinstance(clear := image.info.get("transparency"), int):
+        scaled[clear] = 255  # transparent areas become white
     is_black = np.count_nonzero(values) <= values.size // _ODD_PIXELS
     return Image.fromarray(scaled[values]), 16 if is_black else _used_bits(values)
 
