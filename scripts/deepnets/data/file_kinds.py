@@ -1,8 +1,15 @@
 """What a file is that cannot be decoded or unpacked: a name for messages, found by its first bytes."""
 
 START = 512  # bytes of a file that are enough
-AVIF, RAR, SEVEN_ZIP, WEB_PAGE = "an AVIF picture", "a RAR archive", "a 7-Zip archive", "a web page"
-EMPTY = "an empty file"
+AVIF, EMPTY, WEB_PAGE = "an AVIF picture", "an empty file", "a web page"
+# The kinds of archives and of packed files that are read, by the ending of their names.
+PACKED = {
+    ".zip": "a zip archive",
+    ".tar": "a tar archive",
+    ".gz": "a gzip file",
+    ".tgz": "a gzip file",
+    ".xz": "an xz file",
+}
 _MAGIC = (  # (offset, bytes, what it is)
     (0, b"\0\0\0\x0cJXL ", "a JPEG XL picture"),
     (0, b"\xff\x0a", "a JPEG XL picture"),
@@ -31,10 +38,14 @@ _MAGIC = (  # (offset, bytes, what it is)
     (344, b"n+1\0", "a NIfTI picture"),
     (0, b"\x76\x2f\x31\x01", "an OpenEXR picture"),
     (0, b"%PDF", "a PDF document"),
-    (0, b"PK\x03\x04", "a zip archive"),
-    (0, b"Rar!", RAR),
-    (0, b"7z\xbc\xaf", SEVEN_ZIP),
-    (0, b"\x1f\x8b", "a gzip file"),
+    (0, b"PK\x03\x04", PACKED[".zip"]),
+    (0, b"Rar!", "a RAR archive"),
+    (0, b"7z\xbc\xaf", "a 7-Zip archive"),
+    (0, b"\x1f\x8b", PACKED[".gz"]),
+    (0, b"\xfd7zXZ\0", PACKED[".xz"]),
+    (0, b"BZh", "a bzip2 file"),
+    (0, b"\x28\xb5\x2f\xfd", "a Zstandard file"),
+    (257, b"ustar", PACKED[".tar"]),
     (0, b"\x93NUMPY", "a NumPy array"),
     (0, b"\x89HDF", "an HDF5 file"),
     (128, b"DICM", "a DICOM picture"),
