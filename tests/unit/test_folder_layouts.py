@@ -295,6 +295,11 @@ def test_classes_that_differ_in_case_alone_are_two_and_reported(tmp_path, caplog
     assert any("'Owl' and 'owl' differ in upper and lower case alone" in line for line in caplog.messages)
 
 
+def test_classes_that_differ_in_a_ligature_are_not_called_the_same_but_for_capitals(tmp_path, caplog):
+    prepared(tmp_path, {f"{split}/{name}/1.png": RED for split in ("train", "test") for name in ("fish", "\ufb01sh")})
+    assert not any("upper and lower case" in line for line in caplog.messages)
+
+
 # -- many problems, large images and 12 bits ---------------------------------------------------------------------------
 
 

@@ -194,7 +194,7 @@ def test_folder_that_may_hold_the_images_and_cannot_be_read_is_named(tmp_path, c
 
 @pytest.mark.parametrize("top", ["", "2023/"])
 @pytest.mark.parametrize("target", ["loop", "."])
-def test_link_to_itself_beside_the_splits_does_not_matter(tmp_path, root, check, top, target):
+def test_link_to_itself_next_to_the_splits_does_not_matter(tmp_path, root, check, top, target):
     write_folder(tmp_path / "birds", [top + name for name in NAMES])
     (tmp_path / "birds" / "loop").symlink_to(target)
     assert check() is None
@@ -210,6 +210,17 @@ def test_path_that_is_too_long_for_the_system_is_named(tmp_path, check, monkeypa
     with pytest.raises(UserError, match="bbb") as error:
         download("birds", options.raw_spec(), options.mirror, tmp_path / "raw.json")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["birds", "birds.zip"])
+def test_classes_that_look_the_same_are_named_before_their_number_is(tmp_path, check, kind):
+    names = [f"{split}/{name}/1.png" for split in ("train", "test") for name in ("\u00e9", "e\u0301")]
+    path = write_archive(tmp_path / kind, names) if kind.endswith("zip") else write_folder(tmp_path / kind, names)
+    with pytest.raises(UserError, match="look the same") as error:
+        datasets.source("folder").Options(source="folder", path=str(path), classes=2, size=4).check_files(
+            "birds", tmp_path
+        )
+    assert "class folders, but" not in str(error.value)
 
 
 # -- images that no job needs ------------------------------------------------------------------------------------------

@@ -201,27 +201,25 @@ def split_of(folder: str) -> str | None:
 
 
 def list_classes(shown_as: str, names: list[str]) -> list[str]:
-    """List the names of the class folders below all splits, sorted; other mistakes are left to `read_layout`.
+    """List the names of the class folders below all splits, sorted; most mistakes are left to `read_layout`.
 
     Args:
         shown_as: the folder or archive, for messages.
         names: as for `read_layout`; names of files may be left out.
 
     Raises:
-        UserError: no class folder was found.
+        UserError: no class folder was found, or readers cannot tell a class name from another.
     """
     paths = [(PurePosixPath(name), name.endswith("/")) for name in names]
     paths = [(path, is_folder) for path, is_folder in paths if path.parts and not any(map(_is_ignored, path.parts))]
     top = _top_folder(shown_as, [path for path, _ in paths])
     inside = [(path.parts[len(top) :], is_folder) for path, is_folder in paths if path.parts[: len(top)] == top]
-    found = {
-        unicodedata.normalize("NFC", parts[1])
-        for parts, is_folder in inside
-        if len(parts) > 2 - is_folder and split_of(parts[0])
-    }
+    found = {parts[:2] for parts, is_folder in inside if len(parts) > 2 - is_folder and split_of(parts[0])}
     if not found:
         raise _no_images(shown_as)
-    return sorted(found)
+    if problems := name_problems((split, name) for split, name in found):  # each would count as one class
+        raise UserError(shortened([f"{shown_as}: {problem}" for problem in problems]))
+    return sorted({unicodedata.normalize("NFC", name) for _, name in found})
 
 
 def _problem(inside: tuple[str, ...], is_folder: bool) -> str | None:

@@ -38,7 +38,7 @@ def name_problems(folders: Iterable[tuple[str, str]]) -> list[str]:
 def case_twins(classes: Iterable[str]) -> list[tuple[str, str]]:
     """Return the pairs of classes that differ only in upper and lower case."""
     seen: dict[str, str] = {}
-    return [(seen[key], name) for name in classes if seen.setdefault(key := name.casefold(), name) != name]
+    return [(seen[key], name) for name in classes if seen.setdefault(key := name.lower(), name) != name]
 
 
 def _twins(group: list[tuple[str, str]]) -> tuple[tuple[str, str], tuple[str, str]] | None:
