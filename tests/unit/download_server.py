@@ -57,6 +57,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer(206, CONTENT[7:], {"Content-Range": f"bytes 7-{len(CONTENT) - 1}/{len(CONTENT)}"})
         elif "missing" in self.path or ("busy" in self.path and earlier < 2):
             self.send_error(404 if "missing" in self.path else 503)
+        elif "odd-redirect" in self.path:
+            self.answer(302, b"", {"Location": "https://[::1"})
+        elif "page" in self.path:
+            self.answer(200, b"<!DOCTYPE html><html>Log in</html>", {})
+        elif self.path.endswith("/nothing"):
+            self.answer(200, b"", {})
         elif "redirect" in self.path:
             self.answer(302, b"", {"Location": "http://example.invalid/file"})
         elif "always-breaks" in self.path or ("breaks" in self.path and earlier == 0):

@@ -68,6 +68,11 @@ def mirror_dirs(dataset: str, mirror: str | None) -> list[Path]:
 
 def is_secure(url: str) -> bool:
     """Return whether files from this address cannot be changed on the way."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # not an address
+        return False
     # Nobody sits between two ends of the loopback interface, and the tests serve from there.
-    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+    return bool(parts.hostname) and (
+        parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+    )
