@@ -69,6 +69,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer(302, b"", {"Location": self.path})
         elif "no-address" in self.path:
             self.answer(302, b"", {"Location": "https://[no" if "ipv6" in self.path else "\xff"})
+        elif "page" in self.path:
+            self.answer(200, b"<!DOCTYPE html><html>Log in</html>", {})
+        elif self.path.endswith("/nothing"):
+            self.answer(200, b"", {})
         elif "redirect" in self.path:
             self.answer(302, b"", {"Location": "http://example.invalid/file"})
         elif "always-breaks" in self.path or ("breaks" in self.path and earlier == 0):

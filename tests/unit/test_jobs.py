@@ -70,7 +70,10 @@ def test_fingerprints_are_the_same_wherever_results_are(root, jobs, tmp_path):
         ("prepare", {"dataset": "digit"}, "unknown dataset 'digit'; did you mean 'digits'?"),
         ("summarize", {"dataset": "digits", "model": "resnet5"}, "unknown model 'resnet5'"),
         ("train", EXPERIMENT | {"recipe": "quik"}, "unknown recipe"),
-        ("train", EXPERIMENT | {"seed": "x"}, "seed must be a whole number"),
+        *(
+            ("train", EXPERIMENT | {"seed": seed}, "seed must be a whole number")
+            for seed in ("x", "00", "01", "\u0663", "1_0", "-1", "9" * 5000)
+        ),
         ("plot_experiment", EXPERIMENT | {"figure": "curves"}, "unknown figure 'curves'"),
         ("plot_comparison", {"dataset": "svhn", "figure": "accuracy"}, "no experiment on svhn; add one to config.yaml"),
         ("report", {"study": "dem"}, "unknown study"),

@@ -51,7 +51,7 @@ def test_files_that_cannot_be_downloaded_are_named_with_their_place(experiment, 
     )
 
 
-@pytest.mark.parametrize("path", ["/home/me/birds.zip", "~/birds.zip"])
+@pytest.mark.parametrize("path", ["/home/me/birds.zip", "~/birds.zip", "../birds.zip"])
 def test_the_folders_of_this_machine_stay_out_of_the_report(experiment, write_report, path):
     text = write_report(experiment(), datasets={"digits": {"own_files": path}})
     assert "put <code>birds.zip</code> at the path in <code>datasets.digits.path</code> of config.yaml." in text

@@ -98,7 +98,7 @@ def _load(path: Path, metadata: dict, name: str, dtype: str, mmap_mode: Literal[
         array = np.load(file, mmap_mode=mmap_mode, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise _damaged(path, name, str(error)) from None
-    if array.dtype != dtype or array.shape != shape:
+    if array.dtype != dtype or array.shape != shape or array.ndim != {"uint8": 4, "int64": 1}[dtype]:
         raise _damaged(path, name, f"{array.dtype} {array.shape}, expected {dtype} {shape}")
     if file.stat().st_size <= HASHED_UP_TO and sha256_file(file) != sha256:
         raise _damaged(path, name, "its SHA-256 has changed")

@@ -15,6 +15,7 @@ import urllib3
 from tqdm import tqdm
 
 from deepnets.data.download_errors import Reason, explain, is_passing
+from deepnets.data.file_kinds import EMPTY, START, WEB_PAGE, kind_of
 from deepnets.data.raw_files import RawFile
 from deepnets.data.search_paths import MIRROR_VARIABLE, find_local, is_secure, mirror_dirs
 from deepnets.data.sources import MAX_DOWNLOAD_GB, source
@@ -170,8 +171,10 @@ def _download(url: str, target: Path, file: RawFile, max_gb: float) -> None:
         _receive(url, part, file, max_gb)
         problem = file.problem(part)
     if problem:
+        with open(part, "rb") as received:
+            kind = kind_of(received.read(START))
         part.unlink()
-        raise _DownloadError(Reason(problem))
+        raise _DownloadError(Reason(f"{problem}; it is {kind}" if kind in (EMPTY, WEB_PAGE) else problem))
     flush(part)
     part.replace(target)
 

@@ -123,10 +123,12 @@ class Raw:
         path, content = Path(path), read_json(path)
         try:
             hashes = {file["name"]: file["sha256"] for file in content["files"]}
-            folder = Path(content.get("folder", path.with_name(RAW)))
+            folder = content.get("folder", str(path.with_name(RAW)))
+            if not all(isinstance(text, str) and "\0" not in text for text in (folder, *hashes, *hashes.values())):
+                raise TypeError
         except (AttributeError, KeyError, TypeError):
             raise UserError(f"{path}: damaged; delete it.") from None
-        return cls(path, folder, "folder" in content, hashes, content.get("spec"))
+        return cls(path, Path(folder), "folder" in content, hashes, content.get("spec"))
 
     def changed(self, name: str) -> UserError:
         """Make the error for a file that is no longer what raw.json lists."""

@@ -4,6 +4,7 @@ A fingerprint is canonical JSON of all that can change the job's result: the set
 of each code file of the stage. It leaves out threads, device, mirror and paths.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, cached_property
 from pathlib import Path
@@ -163,8 +164,8 @@ class Jobs:
         listed = self.experiments.get(paths.EXPERIMENT.format(dataset=dataset, model=model, recipe=recipe, seed=seed))
         if listed:
             return listed
-        if not seed.isdecimal():
-            raise UserError(f"seed must be a whole number (got {seed!r}); write seed0, for example")
+        if not re.fullmatch("0|[1-9][0-9]{0,9}", seed):  # each seed has one folder
+            raise UserError(f"seed must be a whole number without zeros before it (got {seed[:60]!r}); write seed0")
         return self.config.experiment(dataset, model, recipe, int(seed))
 
     def _wildcards(self, stage: str) -> Iterator[dict[str, str]]:

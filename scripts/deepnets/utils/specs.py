@@ -9,7 +9,7 @@ from typing import Any
 
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import canonical_json, sha256_text
-from deepnets.utils.text import first_few
+from deepnets.utils.text import first_few, one_line
 
 UNKNOWN = "unknown settings, as in a file of version 0.1.0"
 _HEAD_BYTES = 2**20  # of a file: specs come first; lists of classes may precede them, lists of files may not
@@ -46,10 +46,10 @@ def change(name: str, key: tuple[str, ...], before: dict, after: dict) -> str:
     """Describe how the value of a key changed, under the name that a reader knows; of a list, what is new and gone."""
     old, new = before.get(key), after.get(key)
     if not (isinstance(old, list) and isinstance(new, list) and all(isinstance(each, str) for each in [*old, *new])):
-        return f"{name} was {_text(before, key)}, is {_text(after, key)}"
+        return one_line(f"{name} was {_text(before, key)}, is {_text(after, key)}")
     changes = {"new": [each for each in new if each not in old], "gone": [each for each in old if each not in new]}
     words = [f"{len(names)} {state} ({first_few(names)})" for state, names in changes.items() if names]
-    return f"{name}: {', '.join(words) or 'in another order'}"
+    return one_line(f"{name}: {', '.join(words) or 'in another order'}")
 
 
 def leaves(value: object, key: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:
