@@ -103,10 +103,6 @@ def test_redirect_away_from_https_is_refused(server, tmp_path):
     assert_refused(raw_file(f"{server.url}/redirect"), tmp_path, "example.invalid", "not an https:// address")
 
 
-def test_redirect_to_no_address_is_refused(server, tmp_path):
-    assert_refused(raw_file(f"{server.url}/odd-redirect"), tmp_path, "https://[::1", "not an https:// address")
-
-
 @pytest.mark.parametrize(("answer", "kind"), [("page", "a web page"), ("nothing", "an empty file")])
 def test_page_or_nothing_instead_of_the_file_is_named(server, tmp_path, answer, kind):
     assert_refused(raw_file(f"{server.url}/{answer}"), tmp_path, "wrong hash", f"; it is {kind})")

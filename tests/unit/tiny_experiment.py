@@ -77,7 +77,7 @@ def train(data: Path, folder: Path, job: dict = JOB, **options: Any) -> None:
 
 def evaluate(data: Path, folder: Path, job: dict = JOB) -> None:
     """Evaluate what was trained in a folder."""
-    write_json(folder / "summary.json", SUMMARY)
+    write_json(folder / "summary.json", SUMMARY | {"spec": SUMMARY["spec"] | {"model": job["spec"]["model"]}})
     call(evaluate_experiment, job, data, folder / "summary.json", folder, gpus=0, log=folder / "log")
 
 

@@ -113,9 +113,9 @@ class RunHooks:
         self._force_made_otherwise()
 
     def _force_made_otherwise(self) -> None:
-        """Have files rebuilt that were made by another spec; a line for each of which nothing else says so.
+        """Have files rebuilt that were made by another spec; a line for each that no other line is about.
 
-        That is neither Snakemake, which has no record of it, nor `_force_corrupted`.
+        Neither Snakemake, which has no record of it, nor `_force_corrupted` has one then.
         """
         from deepnets.planning.made_by import made_otherwise  # it imports the user's networks
 
