@@ -10,7 +10,7 @@ from deepnets.data.download import download
 from deepnets.data.sources import MAX_DOWNLOAD_GB
 from deepnets.planning.job_files import job_parser, load_job, load_working_config
 from deepnets.utils import paths
-from deepnets.utils.command_line import run
+from deepnets.utils.command_line import number, run
 from deepnets.utils.logging import log_to
 
 
@@ -19,7 +19,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--mirror", help="folder or https:// address that has the files")
     parser.add_argument(
         "--max-download",
-        type=int,
+        type=number(int, 1, 1_000_000),
         metavar="GB",
         help=f"the most that one file may have if it is downloaded (default: {MAX_DOWNLOAD_GB})",
     )

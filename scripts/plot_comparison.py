@@ -15,7 +15,7 @@ def main(argv: list[str] | None = None) -> None:
     log_to(args.log)
     job, names = load_job("plot_comparison", args)
     output = args.root / paths.COMPARISON_FIGURE.format(**names)
-    write_comparison_figure(names["figure"], job["spec"], args.root, paths.REPOSITORY / paths.PUBLISHED, output)
+    write_comparison_figure(names["figure"], job, args.root, paths.REPOSITORY / paths.PUBLISHED, output)
 
 
 if __name__ == "__main__":

@@ -7,24 +7,32 @@ resumes.
 """
 
 from deepnets.data.prepare import prepare
+from deepnets.data.sources import MOST_MEGAPIXELS
+from deepnets.planning.code_digest import digests
 from deepnets.planning.job_files import job_parser, load_job, load_working_config
 from deepnets.utils import paths
-from deepnets.utils.command_line import run
+from deepnets.utils.command_line import number, run
 from deepnets.utils.logging import log_to
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = job_parser(__doc__, "prepare")
-    parser.add_argument("--processes", type=int, default=1, help="that decode images (default: 1)")
-    parser.add_argument("--max-megapixels", type=float, help="of an image of the user's (default: 100)")
+    parser.add_argument("--processes", type=number(int, 1), default=1, help="that decode images (default: 1)")
+    megapixels = number(float, 0.01, MOST_MEGAPIXELS)
+    parser.add_argument("--max-megapixels", type=megapixels, help="of an image of the user's (default: 100)")
+    bits = number(int, 8, 16)
+    parser.add_argument("--bit-depth", type=bits, help="of a value in the user's gray images of 16 bits (default: 16)")
     args = parser.parse_args(argv)
     log_to(args.log)
     job, names = load_job("prepare", args)
     raw, output = (args.root / path.format(**names) for path in (paths.RAW_MANIFEST, paths.DATASET_INFO))
-    max_megapixels = args.max_megapixels
-    if args.job is None and max_megapixels is None:  # by hand
-        max_megapixels = getattr(load_working_config().datasets[names["dataset"]], "max_megapixels", None)
-    prepare(names["dataset"], job["spec"], raw, output, args.processes, job["code"], max_megapixels)
+    unspecified = {"max_megapixels": args.max_megapixels, "bit_depth": args.bit_depth}
+    if args.job is None:  # by hand
+        options = load_working_config().datasets[names["dataset"]]
+        unspecified = {key: value or getattr(options, key, None) for key, value in unspecified.items()}
+    given = {key: value for key, value in unspecified.items() if value is not None}
+    audit_code = digests([paths.AUDIT_CODE], paths.REPOSITORY)[paths.AUDIT_CODE]
+    prepare(names["dataset"], job["spec"], raw, output, args.processes, job["code"], audit_code, **given)
 
 
 if __name__ == "__main__":

@@ -11,18 +11,24 @@ import sys
 from deepnets.planning.job_files import job_parser, load_job
 from deepnets.planning.study_time import StudyTime
 from deepnets.utils import paths
-from deepnets.utils.command_line import run
+from deepnets.utils.command_line import number, run
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = job_parser(__doc__, "train")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads, of all processes together (default: 1)")
     parser.add_argument(
-        "--gpus", type=int, default=1, help="GPUs, a process each; 0: the CPU (default: 1, if there is one)"
+        "--threads", type=number(int, 1), default=1, help="CPU threads, of all processes together (default: 1)"
     )
-    parser.add_argument("--processes", type=int, default=1, help="that share the work on the CPU (default: 1)")
     parser.add_argument(
-        "--parent", type=int, help="process id of the process that started this one: save and stop when it has ended"
+        "--gpus", type=number(int, 0), default=1, help="GPUs, a process each; 0: the CPU (default: 1, if there is one)"
+    )
+    parser.add_argument(
+        "--processes", type=number(int, 1), default=1, help="that share the work on the CPU (default: 1)"
+    )
+    parser.add_argument(
+        "--parent",
+        type=number(int, 1, 2**31),
+        help="process id of the process that started this one: save and stop when it has ended",
     )
     args = parser.parse_args(argv)
     from deepnets.training.experiment import train_experiment  # loads torch: here, an error is one line

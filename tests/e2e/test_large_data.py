@@ -88,7 +88,9 @@ def prepared(folder: Path) -> Path:
         sha256 = sha256_file(folder / name) if dtype is np.int64 else "not asked for: it is too large"
         arrays[name] = {"sha256": sha256, "shape": shape, "dtype": array.dtype.name}
     metadata = {"classes": list("0123456789"), "input_shape": [3, SIDE, SIDE], "mean": [0.5] * 3, "std": [0.2] * 3}
-    write_json(folder / "dataset.json", {"schema_version": 1, "dataset": "large", "arrays": arrays, **metadata})
+    write_json(
+        folder / "dataset.json", {"schema_version": 1, "dataset": "large", "spec": {}, "arrays": arrays, **metadata}
+    )
     return folder / "dataset.json"
 
 

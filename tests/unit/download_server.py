@@ -35,6 +35,7 @@ class Server(http.server.ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.requests: list[tuple[str, str | None]] = []  # path, Range header
+        self.bodies_sent_whole = 0  # of redirects that send a body
         self.url = f"http://127.0.0.1:{self.server_port}"
 
 
@@ -43,8 +44,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         earlier = len(self.server.requests)
         self.server.requests.append((self.path, self.headers["Range"]))
         start = int(self.headers["Range"][len("bytes=") : -1]) if self.headers["Range"] else 0
-        if "endless" in self.path:
-            self.send_forever()
+        if "moved-endless" in self.path:
+            self.send_response(302)
+            self.send_header("Location", "/file.bin")
+            self.server.bodies_sent_whole += self.send(2**26)
+        elif "endless" in self.path:
+            self.send_response(200)
+            self.send(10**15)
         elif "huge" in self.path:
             self.answer(200, CONTENT, {"Content-Length": str(10**15)})
         elif "often" in self.path:  # a line that breaks every 20,000 bytes
@@ -57,6 +63,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer(206, CONTENT[7:], {"Content-Range": f"bytes 7-{len(CONTENT) - 1}/{len(CONTENT)}"})
         elif "missing" in self.path or ("busy" in self.path and earlier < 2):
             self.send_error(404 if "missing" in self.path else 503)
+        elif "moved" in self.path:
+            self.answer(302, b"", {"Location": "/file.bin"})
+        elif "loop" in self.path:
+            self.answer(302, b"", {"Location": self.path})
+        elif "no-address" in self.path:
+            self.answer(302, b"", {"Location": "https://[no" if "ipv6" in self.path else "\xff"})
+        elif "page" in self.path:
+            self.answer(200, b"<!DOCTYPE html><html>Log in</html>", {})
+        elif self.path.endswith("/nothing"):
+            self.answer(200, b"", {})
         elif "redirect" in self.path:
             self.answer(302, b"", {"Location": "http://example.invalid/file"})
         elif "always-breaks" in self.path or ("breaks" in self.path and earlier == 0):
@@ -77,12 +93,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def send_forever(self) -> None:
-        self.send_response(200)
+    def send(self, n: int) -> bool:
+        """Send n bytes without their number in a header; return False if the client hangs up before."""
         self.end_headers()
-        with contextlib.suppress(OSError):  # until the client hangs up
-            while True:
+        with contextlib.suppress(OSError):
+            for _ in range(n // 2**16):
                 self.wfile.write(bytes(2**16))
+            return True
+        return False
 
     def log_message(self, *args):
         pass

@@ -219,3 +219,34 @@ def test_text_file_is_no_archive(tmp_path, name):
     (tmp_path / name).write_text("not an archive " * 100)
     with pytest.raises(UserError, match="damaged archive, or not one"):
         archive.list_members(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("packed", "name", "kind"),
+    [
+        ("a.tar.gz", "b.tar", "a gzip file"),
+        ("a.tar", "b.zip", "a tar archive"),
+        ("a.zip", "b.tar.gz", "a zip archive"),
+        ("a.tar.xz", "b.tgz", "an xz file"),
+        ("a.zip", "b.tar.xz", "a zip archive"),
+    ],
+)
+def test_archive_whose_name_has_the_ending_of_another_kind_is_named(tmp_path, packed, name, kind):
+    path = write_archive(tmp_path / packed, FILES).rename(tmp_path / name)
+    with pytest.raises(UserError, match=rf"{name}: is {kind}; give its name the ending that fits\."):
+        archive.list_members(path)
+
+
+def test_empty_archive_is_called_empty(tmp_path):
+    (tmp_path / "a.tar.gz").touch()
+    with pytest.raises(UserError, match=r"a\.tar\.gz: a damaged archive, or not one \(it is empty\); fetch it again"):
+        archive.list_members(tmp_path / "a.tar.gz")
+
+
+@pytest.mark.parametrize("name", ["images.tar", "images.tar.gz", "images.tar.xz"])
+def test_second_archive_behind_the_end_of_a_tar_is_no_silent_loss(tmp_path, name):
+    path = write_archive(tmp_path / name, FILES)
+    more = write_archive(tmp_path / f"more-{name}", {"train/a/3.png": b"three"})
+    path.write_bytes(path.read_bytes() + more.read_bytes())
+    with pytest.raises(UserError, match="more follows its end"):
+        archive.list_members(path)

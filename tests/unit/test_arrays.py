@@ -23,8 +23,8 @@ def prepared(tmp_path: Path) -> Path:
             file = tmp_path / f"{split}_{kind}.npy"
             np.save(file, array)
             arrays[file.name] = {"sha256": sha256_file(file), "shape": list(array.shape), "dtype": str(array.dtype)}
-    info = {"dataset": "tiny", "arrays": arrays, "classes": ["a", "b"], "mean": [0.5] * 3, "std": [0.2] * 3}
-    (tmp_path / "dataset.json").write_text(json.dumps(info))
+    info = {"dataset": "tiny", "arrays": arrays, "classes": ["a", "b"], "input_shape": [3, 2, 2]}
+    (tmp_path / "dataset.json").write_text(json.dumps(info | {"mean": [0.5] * 3, "std": [0.2] * 3}))
     return tmp_path / "dataset.json"
 
 
@@ -106,11 +106,46 @@ def test_huge_array_is_not_hashed_when_it_is_opened(prepared, monkeypatch):
     open_dataset(prepared, "train")
 
 
-@pytest.mark.parametrize("content", ["[]", "{}", "null", '{"arrays": {}, "classes": [], "mean": [], "std": []}', "{"])
+DEEP, LONG = pytest.param("[" * 100_000, id="deep"), pytest.param("1" * 5000, id="a number of 5,000 digits")
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "null", "{", DEEP, LONG])
 def test_damaged_description_is_named(prepared, content):
     prepared.write_text(content)
     with pytest.raises(UserError, match=r"dataset\.json: damaged.*delete it"):
         open_dataset(prepared, "train")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *[("classes", value) for value in (5, "ab", None, [1, 2], {"a": 0})],
+        *[("input_shape", value) for value in (5, [3, 2], [3, 0, 2], [3.0, 2, 2], [1, 2, 2], [3, 2, 4])],
+        *[("mean", value) for value in (0.5, ["0.5"] * 3, [0.5], [float("nan")] * 3)],
+        *[("std", value) for value in (0.2, [0.2, 0, 0.2], [0.2], [float("inf")] * 3)],
+        *[("validation_rows", value) for value in (6, None, [], [6], [6, 9], [0, 8], [8, 8], [6.0, 8], ["6", "8"])],
+        *[("arrays", value) for value in (5, [], {}, {"train_images.npy": 5}, {"train_images.npy": {"shape": 8}})],
+        ("dataset", 5),
+    ],
+)
+def test_value_that_cannot_be_is_named_with_its_key(prepared, key, value):
+    content = json.loads(prepared.read_text())
+    prepared.write_text(json.dumps(content | {key: value}))
+    with pytest.raises(UserError) as error:
+        open_dataset(prepared, "train")
+    message = str(error.value)
+    assert message.startswith(f"{prepared}: damaged ({key}")
+    assert message.endswith("; delete it.")
+    assert "\n" not in message
+    if key != "arrays" and value != {"a": 0} and not isinstance(value, list):
+        assert message.endswith(f", got {value!r}); delete it.")
+
+
+def test_rows_of_a_validation_split_are_read(prepared):
+    content = json.loads(prepared.read_text())
+    prepared.write_text(json.dumps(content | {"validation_rows": [6, 8]}))
+    assert open_dataset(prepared, "train")[2]["validation_rows"] == [6, 8]
+    assert len(open_dataset(prepared, "test")[0]) == 8
 
 
 # -- images on the disk

@@ -1,9 +1,12 @@
 """Which code a script runs, found without running it, and digests that see code rather than text."""
 
+import ast
+import importlib
 import json
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -249,6 +252,19 @@ def test_ignored_modules_exist(root):
     for name in IGNORED_MODULES:
         path = root / "scripts" / name.replace(".", "/")
         assert path.is_dir() or path.with_suffix(".py").is_file(), name
+
+
+def test_modules_of_waiting_times_and_of_messages_hold_nothing_else(root):
+    """They are ignored as a whole, so nothing that can change a result may be put there."""
+    for name, types in {"utils/waiting": (int, float, timedelta), "training/messages": (str,)}.items():
+        _docstring, *statements = ast.parse((root / f"scripts/deepnets/{name}.py").read_text()).body
+        kinds = {type(statement) for statement in statements if not isinstance(statement, ast.ImportFrom)}
+        assert kinds == {ast.Assign}
+        module = importlib.import_module(f"deepnets.{name.replace('/', '.')}")
+        values = [value for key, value in vars(module).items() if key.isupper()]
+        flat = [each for value in values for each in (value if isinstance(value, tuple) else (value,))]
+        assert flat
+        assert all(isinstance(each, types) for each in flat)
 
 
 def test_closure_follows_no_ignored_module(repository):

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from deepnets.utils import machine
-from deepnets.utils.command_line import argument_parser, run
+from deepnets.utils.command_line import argument_parser, number, run
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import write_text
+from deepnets.utils.logging import LOG, log_to
 
 RUN_AGAIN = "Then run the same command again."
 
@@ -129,3 +130,31 @@ def test_every_job_has_a_log_and_a_tool_may_have_none():
     assert argument_parser("A job.").parse_args(["--log", "a.log"]).log == "a.log"
     with pytest.raises(SystemExit):
         argument_parser("A tool.", log=False).parse_args(["--log", "a.log"])
+
+
+def test_names_that_cannot_be_printed_are_escaped_in_an_error():
+    assert (
+        str(UserError("a\x1f\u202eb\udcff.png: damaged\nc: missing"))
+        == "a\\x1f\\u202eb\\udcff.png: damaged\nc: missing"
+    )
+
+
+@pytest.mark.parametrize("text", ["0", "-3", "4097", "nan", "1.5", "", "9" * 5000, "two"])
+def test_a_number_that_makes_no_sense_is_refused_in_a_line(text, capsys):
+    parser = argument_parser("A job.")
+    parser.add_argument("--threads", type=number(int, 1))
+    with pytest.raises(SystemExit) as end:
+        parser.parse_args([f"--threads={text}"])
+    assert end.value.code == 2
+    assert "argument --threads: must be a whole number from 1 to 4,096 (got " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["folder", "file/below", "x" * 300])
+def test_a_log_that_cannot_be_written_there_is_a_line(tmp_path, place, caplog, monkeypatch):
+    monkeypatch.setattr(LOG, "handlers", [])
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit) as end:
+        run(lambda: log_to(tmp_path / place))
+    assert end.value.code == 2
+    assert caplog.messages[0].startswith(f"error: {tmp_path}/{place.split('/')[0]}")

@@ -70,6 +70,39 @@ def test_text_in_nested_config_stays_text_where_its_key_takes_text(tmp_path):
     assert (config.datasets["photos"].path, config.datasets["photos"].sha256) == ("2024", "1" * 64)
 
 
+@pytest.mark.parametrize("null", ["null", "~", "Null", "NULL", ""])
+def test_null_in_config_is_null_wherever_a_key_takes_it(tmp_path, null):
+    config = load_with(tmp_path, f"datasets={{digits: {{size: {null}, mirror: {null}, note: {null}}}}}")
+    digits = config.datasets["digits"]
+    assert (digits.size, digits.mirror, digits.note) == (None, None, None)
+    config = load_with(tmp_path, f"recipes={{long: {{clip_norm: {null}}}}}")
+    assert config.recipes["long"].clip_norm is None
+
+
+@pytest.mark.parametrize("null", ["null", "~", "Null"])
+@pytest.mark.parametrize(
+    ("config", "place"),
+    [
+        *((f"{key}={{}}", key) for key in ("study", "datasets", "models", "recipes", "studies")),
+        ("datasets={{digits: {}}}", "datasets.digits"),
+        ("datasets={{photos: {{path: {}}}}}", "datasets.photos.path"),
+        ("recipes={{quick: {{epochs: {}}}}}", "recipes.quick.epochs"),
+        ("recipes={{quick: {{augment: {}}}}}", "recipes.quick.augment"),
+        ("models={{resnet50: {{on: {}}}}}", "models.resnet50.on"),
+        ("studies={{demo: {}}}", "studies.demo"),
+        ("studies={{demo: [{}]}}", "studies.demo[0]"),
+        ("studies={{demo: [{{datasets: [digits], models: [{}], recipe: quick}}]}}", "studies.demo[0].models[0]"),
+        ("new={}", "new"),
+    ],
+)
+def test_null_where_a_key_takes_none_is_refused_in_one_line(tmp_path, config, place, null):
+    with pytest.raises(UserError) as refusal:
+        load_with(tmp_path, config.format(null))
+    assert str(refusal.value).startswith(f"--config: {place}: ")
+    assert str(refusal.value).count("(got nothing)") == 1
+    assert "\n" not in str(refusal.value)
+
+
 @pytest.mark.parametrize(
     ("config", "line"),
     [

@@ -223,6 +223,10 @@ REFUSALS = {
     "huge mixup": ({"recipes/long/augment/mixup": 1e308}, ["augment.mixup: must be at most 100 (got 1e+308)"]),
     "huge cutout": ({"recipes/long/augment/cutout": 10**6}, ["augment.cutout: must be at most 4096 (got 1000000)"]),
     "huge number of classes": ({"datasets/photos/classes": 10**12}, ["photos.classes: must be at most 10000 (got 1"]),
+    "huge images": (
+        {"datasets/photos/max_megapixels": 5000},
+        ["datasets.photos.max_megapixels: must be at most 1000 (got 5000)"],
+    ),
     "huge seed": ({"studies/paper/0/seeds": [2**32]}, ["seeds[0]: must be at most 4294967295 (got 4294967296)"]),
     "a number of seeds": ({"studies/paper/0/seeds": 10**9}, ["seeds: must be a list, like [a, b] (got 1000000000)"]),
     "more experiments than can be planned": (
@@ -365,7 +369,7 @@ NUMBERS = {
     ("recipes", "quick", *path)
     for model, path in [(Recipe, ()), (Augment, ("augment",)), (ProgressiveResizing, ("progressive_resizing",))]
     for path in [(*path, name) for name, field in model.model_fields.items() if "float" in str(field.annotation)]
-}
+} | {("datasets", "photos", "max_megapixels")}
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e308, 10**400], ids=shown)

@@ -181,7 +181,11 @@ def test_first_of_several_frames_is_used(format):
         (b"<!DOCTYPE html><html>404</html>", "a web page"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "a Git LFS pointer"),
         (b"%PDF-1.7", "a PDF document"),
-        (b"", "an empty file"),
+        (b"\x0a\x05\x01\x08" + bytes(124), "a PCX picture"),
+        (b"\0\0\x02" + bytes(9) + b"\x04\0\x04\0\x18\0" + bytes(48), "a TGA picture"),
+        (bytes(60) + b"TRUEVISION-XFILE.\0", "a TGA picture"),
+        (b"\x01\xda\x01\x01", "an SGI picture"),
+        (b"P7\nWIDTH 4\n", "a PAM picture"),
         (bytes(128) + b"DICM", "a DICOM picture"),
     ],
 )
@@ -197,7 +201,21 @@ def test_half_a_file_is_refused(format):
         decode(file[: len(file) // 2], 6, 3)
 
 
-@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+@pytest.mark.parametrize("format", ["PCX", "TGA", "SGI", "ICNS", "EPS", "DDS", "JPEG2000", "ICO", "PDF"])
+def test_other_formats_of_pillow_are_named(format):
+    picture = Image.new("RGB", (16, 16), (200, 100, 50))
+    file = io.BytesIO()
+    picture.save(file, format)
+    with pytest.raises(ValueError, match=r"^is an? [^;]*(picture|icon|document).*; convert it"):
+        decode(file.getvalue(), 6, 3)
+
+
+def test_empty_file_is_called_empty():
+    with pytest.raises(ValueError, match=r"^is empty; replace or remove it$"):
+        decode(b"", 6, 3)
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF", "PPM"])
 def test_12_bits_are_as_bright_as_bit_depth_says(format):
     file = file_of(np.array([[0, 2048], [4094, 4095]], np.uint16), format)
     with pytest.warns(DimImageWarning):
@@ -215,8 +233,54 @@ def test_dark_colour_of_16_bits_is_reported():
     )
     with pytest.warns(DimImageWarning):
         assert decode(file, 1, 3).max() == 15
-    with pytest.raises(ValueError, match=r"16-bit colour has no `bit_depth`.*convert it to 8 bits"):
+    with pytest.raises(
+        ValueError, match=r"16 bits in colour or with transparency have no `bit_depth`.*convert it to 8 bits"
+    ):
         decode(file, 1, 3, bit_depth=12)
+
+
+def gray(values: np.ndarray | list) -> bytes:
+    return file_of(np.array(values, np.uint16))
+
+
+NOISE = np.random.default_rng(0).integers(0, 2**12, (64, 64))
+
+
+@pytest.mark.parametrize(
+    ("values", "bits"),
+    [
+        (NOISE, 12),
+        (NOISE * 4, 14),
+        (NOISE // 4, 10),
+        (NOISE // 16, 8),
+        (np.where(np.arange(64 * 64).reshape(64, 64) == 5, 65535, NOISE), 12),  # one pixel is stuck
+    ],
+)
+def test_bits_that_all_but_a_few_pixels_need_are_counted(values, bits):
+    with pytest.warns(DimImageWarning) as caught:
+        decode(gray(values), 64, 1)
+    assert (caught[0].message.used_bits, caught[0].message.is_gray) == (bits, True)
+    assert decode(gray(values), 64, 1, bit_depth=bits).mean() > 100
+
+
+@pytest.mark.parametrize("values", [NOISE * 16, np.eye(64) * 0, np.pad([[60_000]], (0, 63))])
+def test_bright_and_black_images_of_16_bits_are_not_reported(values):
+    decode(gray(values), 64, 1)
+
+
+@pytest.mark.parametrize("kind", [b"P5", b"P2"])
+@pytest.mark.parametrize("comment", [b"", b"# by a microscope\n"])
+def test_pgm_says_what_is_white_unless_that_is_all_16_bits(kind, comment):
+    def pgm(white: int) -> bytes:
+        values = np.array([[0, 2048], [4094, 4095]])
+        pixels = values.astype(">u2").tobytes() if kind == b"P5" else b" ".join(b"%d" % each for each in values.flat)
+        return b"%b\n%b2 2\n%d\n%b" % (kind, comment, white, pixels)
+
+    bright = [[0, 128], [255, 255]]
+    assert decode(pgm(4095), 2, 1)[..., 0].tolist() == decode(pgm(4095), 2, 1, bit_depth=12)[..., 0].tolist() == bright
+    assert decode(pgm(65535), 2, 1, bit_depth=12)[..., 0].tolist() == bright
+    with pytest.warns(DimImageWarning):
+        decode(pgm(65535), 2, 1)
 
 
 @pytest.mark.parametrize("pixels", [np.full((2, 2), 0.5, np.float32), np.full((2, 2), 70000, np.int32)])
@@ -234,3 +298,39 @@ def test_108_megapixels_are_taken_on_request():
     with pytest.raises(ValueError, match=r"12,000 x 9,000 .* 108 megapixels, more than 100;.*`max_megapixels: 109`"):
         decode(file, 2, 1)
     assert decode(file, 2, 1, max_megapixels=109).max() == 0
+
+
+def test_an_option_that_would_be_refused_is_not_advised():
+    with pytest.raises(ValueError, match=r"1200 megapixels, more than 100; make it smaller$"):
+        decode(b"P5 40000 30000 255\n", 2, 1)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_tiff_whose_white_is_0_is_turned(kind):
+    file = bytearray(file_of(np.array([[0, 1], [1, 0]], kind) * np.iinfo(kind).max, "TIFF"))
+    place = file.index(struct.pack("<HHL", 0x0106, 3, 1)) + 8
+    file[place : place + 2] = bytes(2)
+    assert decode(bytes(file), 2, 1)[..., 0].tolist() == [[255, 0], [0, 255]]
+
+
+def png_of_16_bits(colour_type: int, values: list[int], transparent: list[int]) -> bytes:
+    """Write a PNG of one row with the one colour that is clear; Pillow cannot."""
+    channels = len(transparent)
+    header = struct.pack(">LLBBBBB", len(values) // channels, 1, 16, colour_type, 0, 0, 0)
+    pixels = zlib.compress(b"\0" + struct.pack(f">{len(values)}H", *values))
+    chunks = [
+        (b"IHDR", header),
+        (b"tRNS", struct.pack(f">{channels}H", *transparent)),
+        (b"IDAT", pixels),
+        (b"IEND", b""),
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">L", len(data)) + kind + data + struct.pack(">L", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+
+
+@pytest.mark.parametrize(("colour_type", "clear"), [(0, [30_000]), (2, [30_000, 20_000, 10_000])])
+def test_clear_colour_of_16_bits_becomes_white(colour_type, clear):
+    opaque = [51_400] * len(clear)
+    image = decode(png_of_16_bits(colour_type, [*clear, *opaque, *clear, *opaque], clear), 1, 3)
+    assert image.mean() == pytest.approx((255 + 200) / 2, abs=1)

@@ -103,7 +103,14 @@ def test_redirect_away_from_https_is_refused(server, tmp_path):
     assert_refused(raw_file(f"{server.url}/redirect"), tmp_path, "example.invalid", "not an https:// address")
 
 
-@pytest.mark.parametrize("mirror", ["http://example.org/data", "ftp://example.org", "file:///data"])
+@pytest.mark.parametrize(("answer", "kind"), [("page", "a web page"), ("nothing", "an empty file")])
+def test_page_or_nothing_instead_of_the_file_is_named(server, tmp_path, answer, kind):
+    assert_refused(raw_file(f"{server.url}/{answer}"), tmp_path, "wrong hash", f"; it is {kind})")
+
+
+@pytest.mark.parametrize(
+    "mirror", ["http://example.org/data", "ftp://example.org", "file:///data", "https://", "https://[::1"]
+)
 def test_insecure_mirror_is_refused(mirror, tmp_path):
     assert_refused(raw_file(), tmp_path, mirror, "https://", "folder", mirror=mirror)
 

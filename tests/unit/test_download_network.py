@@ -95,6 +95,28 @@ def test_address_after_one_that_sends_too_much_is_tried(server, tmp_path):
     assert fetched(raw_file(f"{server.url}/huge", f"{server.url}/file.bin"), tmp_path) == CONTENT
 
 
+def test_body_of_a_redirect_is_not_read(server, tmp_path):
+    assert fetched(raw_file(f"{server.url}/moved-endless"), tmp_path) == CONTENT
+    assert [path for path, _ in server.requests] == ["/moved-endless", "/file.bin"]
+    assert server.bodies_sent_whole == 0
+
+
+def test_download_continues_behind_a_redirect(server, tmp_path):
+    begin(tmp_path, CONTENT[:1000])
+    assert fetched(raw_file(f"{server.url}/moved"), tmp_path) == CONTENT
+    assert server.requests == [("/moved", "bytes=1000-"), ("/file.bin", "bytes=1000-")]
+
+
+def test_redirects_without_end_are_refused(server, tmp_path):
+    assert_refused(raw_file(f"{server.url}/loop"), tmp_path, f"/loop: redirects more than {download.REDIRECTS} times")
+    assert len(server.requests) == 1 + download.REDIRECTS
+
+
+@pytest.mark.parametrize(("path", "shown"), [("no-address-ipv6", "https://[no"), ("no-address", "\xff")])
+def test_redirect_to_what_is_no_address_is_refused(server, tmp_path, path, shown):
+    assert_refused(raw_file(f"{server.url}/{path}"), tmp_path, f"redirects to {shown}, which is not an https://")
+
+
 # -- proxies, certificates and names -----------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 from tiny_dataset import build
 
 from deepnets.data.image_source import ImageSource
-from deepnets.reporting.duplicates import Audit, counted, leakage
+from deepnets.reporting.duplicates import Audit, counted, leakage, read_audit
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import write_json
 
@@ -157,6 +157,13 @@ def test_report_counts_harmless_copies_without_a_warning(tmp_path, experiment, w
     text = report_with(tmp_path, experiment, write_report, within_train=7)
     assert "[!WARNING]" not in text
     assert "pixel for pixel at this size: 7 repeat one within the training split, 0 within the test split" in text
+
+
+def test_report_says_that_another_version_counted_the_duplicates(tmp_path):
+    dataset = build(tmp_path, "sklearn_digits")
+    note = "Another version of the program counted them; a new count comes with the next arrays."
+    for code in (None, "1"):  # the list has None
+        assert (note in counted("tiny", read_audit(dataset.with_name("audit.json"), code))) == (code == "1")
 
 
 def test_report_without_the_data_says_that_duplicates_are_not_known(experiment, write_report):

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from deepnets.evaluation.history import read_history
-from deepnets.figures import learning_curves, style
+from deepnets.evaluation.results import read_metrics
+from deepnets.figures import confusion_matrix, learning_curves, style
 from deepnets.figures.confusion_matrix import draw_matrix
+from deepnets.utils.files import read_json, write_json
 
 NAMES = {"dataset": "digits", "model": "resnet50", "recipe": "quick", "seed": 0}
 HOSTILE = ["猫", "$5 $x^2$", "a" * 200, "<script>|x", "line\nbreak", "🐶", "Ελλάδα", "", "_x_", "\\"]
@@ -78,8 +80,13 @@ def test_an_accuracy_axis_does_not_blow_up_tenths_of_a_point(experiment):
 # -- confusion matrix -------------------------------------------------------------------------------------------------
 
 
+def square_matrix(n_classes, count=1):
+    counts = np.full((n_classes, n_classes), count)
+    return draw_matrix(counts, counts.sum(axis=1).tolist(), [f"kind {i}" for i in range(n_classes)], "")
+
+
 def test_a_confusion_matrix_shows_counts_and_the_share_of_the_true_class():
-    figure = draw_matrix([[3, 1], [0, 4]], ["cat", "dog"], "title")
+    figure = draw_matrix([[3, 1], [0, 4]], [4, 4], ["cat", "dog"], "title")
     axes = figure.axes[0]
     assert axes.images[0].get_array().tolist() == [[0.75, 0.25], [0, 1]]
     assert sorted(text.get_text() for text in axes.texts) == ["1", "3", "4"]  # no text where nothing was counted
@@ -89,19 +96,31 @@ def test_a_confusion_matrix_shows_counts_and_the_share_of_the_true_class():
 
 
 def test_a_class_without_images_is_an_empty_row():
-    figure = draw_matrix([[0, 0], [1, 4]], ["none", "some"], "title")
+    figure = draw_matrix([[0, 0], [1, 4]], [0, 5], ["none", "some"], "title")
     assert figure.axes[0].images[0].get_array().tolist() == [[0, 0], [0.2, 0.8]]
+
+
+def test_images_without_a_prediction_count_in_the_share_of_their_class(experiment):
+    file = experiment(classes=["cat", "dog", "fox"]) / "metrics.json"
+    metrics = read_json(file)
+    metrics["test"]["confusion_matrix"] = [[6, 2, 0], [0, 0, 0], [0, 0, 4]]
+    for row, images in zip(metrics["test"]["per_class"], (10, 5, 4), strict=True):
+        row["n"] = images
+    write_json(file, metrics)
+    axes = confusion_matrix.draw(read_metrics(file), NAMES, style.model_style("resnet50", 0)).axes[0]
+    assert axes.images[0].get_array().tolist() == [[0.6, 0.2, 0], [0, 0, 0], [0, 0, 1]]
+    assert sorted(text.get_text() for text in axes.texts) == ["2", "4", "6"]
 
 
 @pytest.mark.parametrize("n_classes", [2, 10, 25])
 def test_counts_are_written_while_they_can_be_read(n_classes):
-    figure = rendered(draw_matrix(np.full((n_classes, n_classes), 1234), [f"kind {i}" for i in range(n_classes)], ""))
+    figure = rendered(square_matrix(n_classes, 1234))
     assert {text.get_text() for text in figure.axes[0].texts} == {"1,234"}
 
 
 @pytest.mark.parametrize(("n_classes", "named"), [(100, 100), (1000, 100)])
 def test_many_classes_are_colour_only_and_still_named(n_classes, named):
-    figure = rendered(draw_matrix(np.eye(n_classes, dtype=int), [f"kind {i}" for i in range(n_classes)], ""))
+    figure = rendered(square_matrix(n_classes))
     axes = figure.axes[0]
     assert not axes.texts
     assert len(axes.get_yticks()) == named
@@ -111,13 +130,13 @@ def test_many_classes_are_colour_only_and_still_named(n_classes, named):
 @pytest.mark.parametrize("n_classes", [2, 25, 100])
 def test_classes_whose_names_start_alike_have_different_names_on_rows_and_columns(n_classes):
     classes = [f"the same twenty letters and more {index}" for index in range(n_classes)]
-    axes = draw_matrix(np.eye(n_classes, dtype=int), classes, "").axes[0]
+    axes = draw_matrix(np.eye(n_classes, dtype=int), [1] * n_classes, classes, "").axes[0]
     for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
         assert len({label.get_text() for label in labels}) == n_classes
 
 
 def test_class_names_of_any_kind_are_drawn(tmp_path):
-    figure = draw_matrix(np.eye(len(HOSTILE), dtype=int), HOSTILE, "title")
+    figure = draw_matrix(np.eye(len(HOSTILE), dtype=int), [1] * len(HOSTILE), HOSTILE, "title")
     style.save(figure, tmp_path / "figure.svg")
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels[1:5] == ["$5 $x^2$", "a" * 19 + "…", "<script>|x", "line break"]

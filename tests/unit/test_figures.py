@@ -7,6 +7,8 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 
 import plot_comparison
@@ -120,6 +122,27 @@ def test_names_are_cut_before_the_place_where_they_differ():
     assert short_names(["b" * 30, "b" * 31], 20) == ["bbbbbb…bbbbbbbbb (1)", "bbbbbb…bbbbbbbbb (2)"]
 
 
+def test_names_that_look_the_same_are_numbered_once():
+    assert short_names(["a b", "a  b", "a\tb"], 20) == ["a b (1)", "a b (2)", "a b (3)"]
+    assert short_names(["x (1)", "x  (1)"], 20) == ["x (1) (1)", "x (1) (2)"]
+    assert short_names(["x", " x", "x (1)"], 20) == ["x (2)", "x (3)", "x (1)"]
+
+
+# Few letters, so that many names are alike: spaces and tabs look the same, numbers look like the marks.
+NAMES = st.lists(st.text("ab \t(12)", max_size=40) | st.from_regex(r"\Aa{0,30} \([12]\)\Z"), max_size=20)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(NAMES, st.integers(20, 34))
+def test_names_stay_different_and_short_whatever_they_are(given, limit):
+    shown = short_names(given, limit)
+    assert len(set(shown)) == len(given)
+    assert all(len(name) <= limit for name in shown)
+    for name, short in zip(given, shown, strict=True):
+        if len(name) < 16:  # whole, or whole with a number
+            assert " ".join(name.split()) in (short, short.rpartition(" (")[0])
+
+
 def test_models_whose_names_start_alike_have_different_labels():
     models = {f"{SAME_START}{end}": index for index, end in enumerate("abc")}
     assert len({each.label for each in style.model_styles(models).values()}) == 3
@@ -193,7 +216,7 @@ def test_plot_experiment_writes_each_figure_as_png_and_svg(experiment, tmp_path,
 def test_the_title_of_a_confusion_matrix_gives_accuracy_and_interval(experiment, tmp_path, monkeypatch):
     saved, save = [], style.save
     for module in (experiment_files, comparison_files):
-        monkeypatch.setattr(module, "save", lambda figure, path: [saved.append(figure), save(figure, path)])
+        monkeypatch.setattr(module, "save", lambda figure, *rest: [saved.append(figure), save(figure, *rest)])
     plot("confusion_matrix", experiment(accuracy=0.8), tmp_path)
     assert saved[0].get_suptitle() == (
         "ResNet50 on digits, recipe quick, seed 0\ntest accuracy 80.00 % (95 % interval 75.56 to 83.81, 360 images)"

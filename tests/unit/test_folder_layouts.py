@@ -26,6 +26,13 @@ def image_file(value: int, **save) -> bytes:
     return file.getvalue()
 
 
+def deep_file(values: np.ndarray) -> bytes:
+    """Write a gray PNG of 16 bits."""
+    file = io.BytesIO()
+    Image.fromarray(values.astype(np.uint16)).save(file, "PNG")
+    return file.getvalue()
+
+
 RED = image_file(100)
 BIRDS = {f"{split}/{name}/1.png": RED for split in ("train", "test") for name in ("owl", "wren")}
 KINDS = ("birds", "birds.zip", "birds.tar")
@@ -33,7 +40,7 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 def pack(path: Path, files: dict[str, bytes]) -> Path:
-    """Write files into a folder, or into an archive whose kind its name says."""
+    """Write files, and folders whose names end with `/`, into a folder or an archive whose kind its name says."""
     if path.suffix == ".zip":
         with zipfile.ZipFile(path, "w") as archive:
             for name, content in files.items():
@@ -41,13 +48,16 @@ def pack(path: Path, files: dict[str, bytes]) -> Path:
     elif path.suffix == ".tar":
         with tarfile.open(path, "w") as archive:
             for name, content in files.items():
-                member = tarfile.TarInfo(name)
+                member = tarfile.TarInfo(name.rstrip("/"))
+                member.type = tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE
                 member.size = len(content)
                 archive.addfile(member, io.BytesIO(content))
     else:
         for name, content in files.items():
-            (path / name).parent.mkdir(parents=True, exist_ok=True)
-            (path / name).write_bytes(content)
+            folder = path / name if name.endswith("/") else (path / name).parent
+            folder.mkdir(parents=True, exist_ok=True)
+            if not name.endswith("/"):
+                (path / name).write_bytes(content)
     return path
 
 
@@ -102,7 +112,7 @@ def test_two_links_to_one_folder_are_two_folders_of_images(tmp_path):
 
 
 @every_kind
-@pytest.mark.parametrize("name", ["val", "valid", "validation", "Val"])
+@pytest.mark.parametrize("name", ["val", "valid", "validation", "Val", "dev", "DEV"])
 def test_validation_folder_is_the_validation_split(tmp_path, kind, name):
     files = {**BIRDS, f"{name}/owl/1.png": image_file(7), f"{name}/wren/2/3.png": image_file(9)}
     images, labels, info = open_dataset(prepared(tmp_path, files, kind), "train")
@@ -128,9 +138,36 @@ def test_class_may_lack_validation_images_but_no_training_images(tmp_path):
     assert "train/emu is missing" in refusal(tmp_path / "2", {**BIRDS, "val/emu/1.png": RED})
 
 
-def test_two_validation_folders_are_refused(tmp_path):
-    message = refusal(tmp_path, {**BIRDS, "val/owl/1.png": RED, "valid/owl/1.png": RED})
-    assert "val and valid are both validation splits; keep one." in message
+@every_kind
+@pytest.mark.parametrize("top", ["", "2023/"])
+def test_capitals_in_the_names_of_splits_make_no_difference(tmp_path, kind, top):
+    files = {
+        f"{top}{name.replace('train', 'Train').replace('test', 'TEST')}": content for name, content in BIRDS.items()
+    }
+    info = prepared(tmp_path, {**files, f"{top}Dev/owl/1.png": RED}, kind)
+    assert json.loads(info.read_text())["splits"] == {"train": 2, "test": 2, "validation": 1}
+
+
+@every_kind
+@pytest.mark.parametrize(
+    ("first", "second", "split"),
+    [
+        ("val", "valid", "validation"),
+        ("Val", "dev", "validation"),
+        ("Train", "train", "train"),
+        ("TEST", "test", "test"),
+    ],
+)
+def test_two_folders_of_one_split_are_refused(tmp_path, kind, first, second, split):
+    message = refusal(tmp_path, {**BIRDS, f"{first}/owl/1.png": RED, f"{second}/wren/1.png": RED}, kind)
+    assert f"{first} and {second} are both {split} splits; keep one." in message
+
+
+@every_kind
+@pytest.mark.parametrize("names", [["val/"], ["val/owl/", "val/wren/"], ["Dev/", "Dev/.DS_Store"]])
+def test_validation_folder_without_images_is_refused(tmp_path, kind, names):
+    message = refusal(tmp_path, {**BIRDS, **dict.fromkeys(names, b"")}, kind)
+    assert f"{names[0].split('/')[0]} has no images; add some or remove it." in message
 
 
 def test_validation_image_outside_a_class_is_refused(tmp_path):
@@ -213,6 +250,13 @@ def test_archive_that_would_block_is_refused_by_name_and_never_opened(tmp_path, 
         ("barn owl", "barn\u00a0owl", "U+00A0 NO-BREAK SPACE"),
         ("owl", "owl\ufe0e", "U+FE0E VARIATION SELECTOR-15"),
         ("ow\u3164l", "owl", "U+3164 HANGUL FILLER"),
+        ("owl", "owl\U000e0100", "U+E0100 VARIATION SELECTOR-17"),
+        ("\u845b", "\u845b\U000e0101", "U+E0101 VARIATION SELECTOR-18"),
+        ("owl\u180b", "owl", "U+180B MONGOLIAN FREE VARIATION SELECTOR ONE"),
+        ("owl", "owl\u17b4", "U+17B4 KHMER VOWEL INHERENT AQ"),
+        ("owl", "owl\u2065", "U+2065"),
+        ("owl", "\U0001d159owl", "U+1D159 MUSICAL SYMBOL NULL NOTEHEAD"),
+        ("\U0001f468\U0001f469", "\U0001f468\u200d\U0001f469", "U+200D ZERO WIDTH JOINER"),
     ],
 )
 @every_kind
@@ -251,6 +295,11 @@ def test_classes_that_differ_in_case_alone_are_two_and_reported(tmp_path, caplog
     assert any("'Owl' and 'owl' differ in upper and lower case alone" in line for line in caplog.messages)
 
 
+def test_classes_that_differ_in_a_ligature_are_not_called_the_same_but_for_capitals(tmp_path, caplog):
+    prepared(tmp_path, {f"{split}/{name}/1.png": RED for split in ("train", "test") for name in ("fish", "\ufb01sh")})
+    assert not any("upper and lower case" in line for line in caplog.messages)
+
+
 # -- many problems, large images and 12 bits ---------------------------------------------------------------------------
 
 
@@ -276,24 +325,49 @@ def test_large_image_is_refused_with_the_option_that_takes_it(tmp_path):
     assert "`max_megapixels: 1` for this dataset in config.yaml" in message
 
 
-def test_limit_of_megapixels_is_no_part_of_any_spec():
+def test_options_that_change_no_array_are_no_part_of_any_spec():
     options = {"source": "folder", "path": "birds", "classes": 2, "size": 4}
     folder = datasets.source("folder").Options
-    assert folder(**options, max_megapixels=200).spec() == folder(**options).spec()
+    silent = folder(**options, max_megapixels=200, bit_depth=16)
+    assert silent.spec() == folder(**options).spec()
+    assert silent.prepare_arguments() == ["--max-megapixels", "200.0", "--bit-depth", "16"]
     assert folder(**options, bit_depth=12, encoding="gbk").spec() != folder(**options).spec()
 
 
 def test_loss_of_12_bits_is_reported_until_bit_depth_says_what_is_white(tmp_path, caplog):
-    file = io.BytesIO()
-    Image.fromarray(np.full((4, 4), 4095, np.uint16)).save(file, "PNG")
-    files = {**BIRDS, "train/owl/1.png": file.getvalue()}
+    files = {**BIRDS, "train/owl/1.png": deep_file(np.full((4, 4), 4095))}
     images, _, _ = open_dataset(prepared(tmp_path / "1", files), "train")
     assert images[0].max() == 16
     (line,) = (line for line in caplog.messages if "16 bits" in line)
-    assert "1 images of 16 bits have no value above 4,095" in line
+    assert "1 images of 16 bits have hardly a value above 4,095" in line
     assert "`bit_depth: 12`" in line
     assert line.endswith("train/owl/1.png")
     caplog.clear()
     images, _, _ = open_dataset(prepared(tmp_path / "2", files, bit_depth=12), "train")
     assert images[0].min() == 255
+    images, _, _ = open_dataset(prepared(tmp_path / "3", files, bit_depth=16), "train")
+    assert images[0].max() == 16
+    assert not any("16 bits" in line for line in caplog.messages)
+
+
+def test_number_of_bits_that_is_named_fits_all_dark_images(tmp_path, caplog):
+    files = {
+        **BIRDS,
+        "train/owl/1.png": deep_file(np.full((4, 4), 900)),
+        "train/owl/2.png": deep_file(np.full((4, 4), 9000)),
+    }
+    prepared(tmp_path, files)
+    (line,) = (line for line in caplog.messages if "16 bits" in line)
+    assert "2 images of 16 bits have hardly a value above 16,383" in line
+    assert "If their values have 14 bits, write `bit_depth: 14`" in line
+
+
+def test_dark_colour_of_16_bits_is_reported_without_bit_depth(tmp_path, caplog):
+    ppm = b"P6 4 4 65535\n" + np.full((4, 4, 3), 2000, ">u2").tobytes()
+    prepared(tmp_path, {**BIRDS, "train/owl/1.ppm": ppm})
+    (line,) = (line for line in caplog.messages if "16 bits" in line)
+    assert "1 images of 16 bits in colour or with transparency" in line
+    assert "Convert them to 8 bits; if they are really dark, write `bit_depth: 16`" in line
+    caplog.clear()
+    prepared(tmp_path / "2", {**BIRDS, "train/owl/1.ppm": ppm}, bit_depth=16)
     assert not any("16 bits" in line for line in caplog.messages)

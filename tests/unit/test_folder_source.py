@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import tarfile
 import zipfile
 from pathlib import Path
@@ -107,6 +108,18 @@ def test_folder_that_changed_after_the_download_is_named(tmp_path, change):
         name = "test/owl/"
     options = datasets.source("folder").Options(source="folder", path=str(tmp_path / "birds"), classes=2, size=4)
     with pytest.raises(UserError, match=rf"{name}.*not the file that .*raw\.json lists; delete"):
+        prepare_again(tmp_path, options)
+
+
+@pytest.mark.parametrize(
+    "make", [Path.touch, lambda _path: None, lambda path: path.symlink_to(path)], ids=["file", "gone", "loop"]
+)
+def test_folder_that_is_gone_after_the_download_is_named(tmp_path, make):
+    build_birds(tmp_path, BIRDS)
+    shutil.rmtree(tmp_path / "birds")
+    make(tmp_path / "birds")
+    options = datasets.source("folder").Options(source="folder", path=str(tmp_path / "birds"), classes=2, size=4)
+    with pytest.raises(UserError, match=rf"^{tmp_path}/birds: .*; correct or remove it\.$"):
         prepare_again(tmp_path, options)
 
 

@@ -1,35 +1,31 @@
 """Damaged input of every kind is taken, or refused in one line that names it: no traceback, no hang, no other harm.
 
-Hypothesis damages whole files: it flips, cuts, repeats and inserts bytes. Each example has seconds and a gigabyte.
-A failure prints the example and FUZZ_SEED; `FUZZ_SEED=<number> pytest --full tests/unit/test_fuzzing.py` repeats it.
+fuzzing.py says how, and how to repeat a failure.
 """
 
 import contextlib
 import io
 import json
-import os
-import random
-import signal
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, note, seed, settings
+from fuzzing import DAMAGES, SEED, VALUES, assert_names, damaged, files_in, fuzz, harmless, pictures, read_or_refuse
+from hypothesis import given, seed
 from hypothesis import strategies as st
-from PIL import Image
 from safetensors.torch import save_file
 
-from deepnets.config.loader import load_config
 from deepnets.data import sources as datasets
 from deepnets.data.arrays import open_dataset
 from deepnets.data.decode import decode
 from deepnets.data.download import download
 from deepnets.data.prepare import prepare
+from deepnets.data.splits import split_train_validation
 from deepnets.evaluation.history import read_history
 from deepnets.evaluation.results import read_metrics, read_timing
 from deepnets.training.checkpoints import CheckpointDir
@@ -38,139 +34,7 @@ from deepnets.utils.tensors import load_tensors
 
 pytestmark = [pytest.mark.slow, pytest.mark.full]
 
-SEED = int(os.environ.get("FUZZ_SEED", random.SystemRandom().randrange(2**32)))
-SECONDS = 20  # of one example; the slowest takes one
-BYTES = 2**30
-fuzz = settings(
-    max_examples=int(os.environ.get("FUZZ_EXAMPLES", "300")),
-    deadline=None,  # `harmless` keeps the time: hypothesis only measures it afterwards
-    print_blob=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
-)
-
-
-# -- how files are damaged, and what must not happen -------------------------------------------------------------------
-
-
-# One damage: its kind, where (as a share of the file), how many bytes, and which bytes where it inserts some.
-DAMAGE = st.tuples(
-    st.sampled_from(("flip", "cut", "zero", "ones", "repeat", "insert", "truncate")),
-    st.floats(0, 1, exclude_max=True),
-    st.integers(1, 64),
-    st.binary(min_size=1, max_size=16),
-)
-DAMAGES = st.lists(DAMAGE, min_size=1, max_size=4)
-
-
-def damaged(whole: bytes, damages: list[tuple[str, float, int, bytes]]) -> bytes:
-    """Return a damaged copy of a file."""
-    content = bytearray(whole)
-    for kind, where, length, inserted in damages:
-        start = int(where * len(content))
-        part = content[start : start + length]
-        match kind:
-            case "flip":
-                content[start : start + 1] = bytes(byte ^ 1 << length % 8 for byte in part[:1])
-            case "cut":
-                del content[start : start + length]
-            case "zero":
-                content[start : start + length] = bytes(len(part))
-            case "ones":
-                content[start : start + length] = b"\xff" * len(part)
-            case "repeat":
-                content[start:start] = part
-            case "insert":
-                content[start:start] = inserted
-            case "truncate":
-                del content[start:]
-    return bytes(content)
-
-
-class TooSlow(BaseException):
-    """An example took too long; no handler of the code may catch this."""
-
-
-@contextlib.contextmanager
-def harmless() -> Iterator[None]:
-    """Fail if the block takes too long, or too much memory."""
-
-    def stop(*_: object) -> None:
-        raise TooSlow(f"more than {SECONDS} s")
-
-    note(f"FUZZ_SEED={SEED}")
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak of memory is counted from here
-    in_use = memory("VmRSS")
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-    assert memory("VmHWM") - in_use < BYTES
-
-
-def memory(key: str) -> int:
-    """Return a figure of this process's memory in bytes: VmRSS, in use, or VmHWM, its peak."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:"))
-
-
-def files_in(folder: Path) -> dict[str, bytes]:
-    """Return every file of a folder with its content."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def assert_names(error: Exception, *names: str) -> None:
-    """Check that a refusal is plain lines that name the input."""
-    text = str(error)
-    assert any(name in text for name in names), text
-    assert "Traceback" not in text
-    assert all(line.isprintable() for line in text.splitlines()), text
-    assert len(text) < 20_000
-
-
-def read_or_refuse(read: Callable[[Path], object], path: Path, content: bytes) -> None:
-    """Have a damaged file read; if it is refused, then by a line with its name."""
-    path.write_bytes(content)
-    with harmless():
-        try:
-            read(path)
-        except UserError as error:
-            assert_names(error, path.name)
-
-
 # -- images ------------------------------------------------------------------------------------------------------------
-
-
-@cache
-def pictures() -> dict[str, bytes]:
-    """A small file of each format and mode that people have, some with EXIF."""
-    rng = np.random.default_rng(0)
-    colour = Image.fromarray(rng.integers(0, 256, (9, 7, 3), np.uint8))
-    deep = Image.fromarray(rng.integers(0, 65536, (9, 7), np.uint16))
-    exif = Image.Exif()
-    exif[0x0112], exif[0x010E] = 6, "a picture"  # orientation, description
-    saved = {
-        "jpeg": (colour, {"format": "JPEG", "exif": exif}),
-        "progressive jpeg": (colour, {"format": "JPEG", "progressive": True}),
-        "cmyk": (colour.convert("CMYK"), {"format": "JPEG"}),
-        "png": (colour, {"format": "PNG", "exif": exif}),
-        "transparent": (colour.convert("RGBA"), {"format": "PNG"}),
-        "palette": (colour.convert("P"), {"format": "PNG"}),
-        "16 bits": (deep, {"format": "PNG"}),
-        "webp": (colour, {"format": "WEBP", "exif": exif}),
-        "bmp": (colour, {"format": "BMP"}),
-        "gif": (colour.convert("P"), {"format": "GIF", "save_all": True, "append_images": [colour.convert("P")]}),
-        "tiff": (colour, {"format": "TIFF", "compression": "tiff_deflate"}),
-        "ppm": (colour, {"format": "PPM"}),
-    }
-    files = {}
-    for name, (image, options) in saved.items():
-        buffer = io.BytesIO()
-        image.save(buffer, **options)
-        files[name] = buffer.getvalue()
-    return files
 
 
 @pytest.mark.parametrize("kind", pictures())
@@ -245,54 +109,78 @@ def test_a_damaged_archive_is_prepared_or_refused(kind, tmp_path):
     check()
 
 
-# -- configuration -----------------------------------------------------------------------------------------------------
-
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.just(10**400),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
-    max_leaves=8,
-)
+# -- lists of files and of arrays --------------------------------------------------------------------------------------
 
 
-def test_a_damaged_configuration_is_taken_or_refused(root, tmp_path):
-    whole = (root / "config.yaml").read_bytes()
+@pytest.fixture
+def tiny(tmp_path: Path) -> tuple[Path, datasets.DatasetOptions]:
+    """The folder of a prepared dataset with a validation split, whose images lie in a folder; and its options."""
+    for name in [f"{split}/{name}/1.png" for split in ("train", "val", "test") for name in ("a", "b")]:
+        (tmp_path / "images" / name).parent.mkdir(parents=True)
+        (tmp_path / "images" / name).write_bytes(pictures()["png"])
+    path = str(tmp_path / "images")
+    options = datasets.source("folder").Options(source="folder", path=path, classes=2, size=4, channels=3)
+    folder = tmp_path / "data/tiny"
+    download("tiny", options.raw_spec(), None, folder / "raw.json")
+    prepare("tiny", options.prepared_spec(), folder / "raw.json", folder / "dataset.json")
+    return folder, options
+
+
+@cache
+def keys_of(text: str) -> list[tuple]:
+    """The keys and indices that lead to each value of a JSON document."""
+
+    def paths(value, path: tuple) -> Iterator[tuple]:
+        yield path
+        for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+            yield from paths(value[key], (*path, key))
+
+    return list(paths(json.loads(text), ()))
+
+
+def with_value(text: str, path: tuple, value: object) -> bytes:
+    """Return a JSON document with another value at a place."""
+    document = {"": json.loads(text)}
+    *parents, last = ("", *path)
+    table = document
+    for key in parents:
+        table = table[key]
+    table[last] = value
+    return json.dumps(document[""]).encode()
+
+
+def read_tiny(folder: Path, options: datasets.DatasetOptions) -> None:
+    """Open a dataset as training does."""
+    _, labels, metadata = open_dataset(folder / "dataset.json", "train")
+    train, validation = split_train_validation(labels, 0.5, 0, metadata)
+    assert sorted([*train, *validation]) == list(range(len(labels)))
+    assert len(metadata["mean"]) == len(metadata["std"]) == metadata["input_shape"][0] == 3
+
+
+def prepare_tiny(folder: Path, options: datasets.DatasetOptions) -> None:
+    """Prepare a dataset from the list of its files."""
+    prepare("tiny", options.prepared_spec(), folder / "raw.json", folder / "dataset.json")
+
+
+@pytest.mark.parametrize(("name", "read"), [("raw.json", prepare_tiny), ("dataset.json", read_tiny)])
+def test_a_damaged_list_is_read_or_refused(name, read, tiny):
+    folder, options = tiny
+    whole = (folder / name).read_text()
+    damages = DAMAGES.map(lambda each: damaged(whole.encode(), each))
+    values = st.builds(with_value, st.just(whole), st.sampled_from(keys_of(whole)), VALUES)
+    before = files_in(folder.parents[1] / "images")
 
     @seed(SEED)
     @fuzz
-    @given(DAMAGES)
-    def check(damages):
-        read_or_refuse(load_config, tmp_path / "config.yaml", damaged(whole, damages))
-
-    check()
-
-
-def test_any_value_at_any_key_is_taken_or_refused(root, tmp_path):
-    whole = (root / "config.yaml").read_text(encoding="utf-8")
-    (tmp_path / "config.yaml").write_text(whole, encoding="utf-8")
-    keys = [
-        ("study",),
-        ("datasets", "digits"),
-        ("datasets", "digits", "size"),
-        ("models", "vgg16"),
-        ("models", "resnet50", "architecture"),
-        ("recipes", "quick"),
-        *(("recipes", "quick", key) for key in ("epochs", "lr", "batch_size", "augment", "optimizer", "clip_norm")),
-        ("recipes", "quick", "augment", "mixup"),
-        ("studies", "demo"),
-    ]
-
-    @seed(SEED)
-    @fuzz
-    @given(st.sampled_from(keys), VALUES)
-    def check(path, value):
-        overrides = value
-        for key in reversed(path):
-            overrides = {key: overrides}
+    @given(damages | values)
+    def check(content):
+        (folder / name).write_bytes(content)
         with harmless():
             try:
-                load_config(tmp_path / "config.yaml", overrides)
+                read(folder, options)
             except UserError as error:
-                assert_names(error, path[0])
+                assert_names(error, name, "images", json.dumps(str(folder)))
+        assert files_in(folder.parents[1] / "images") == before
 
     check()
 

@@ -105,6 +105,24 @@ def test_damaged_file_is_named(tmp_path):
         load_job("report", arguments("report", "demo", "--job", str(tmp_path / "job.json")))
 
 
+@pytest.mark.parametrize("content", ["[]", "5", '"spec"'])
+def test_file_that_holds_something_else_is_named(tmp_path, content):
+    (tmp_path / "job.json").write_text(content)
+    with pytest.raises(UserError, match=r"job\.json: damaged, not what the workflow wrote; start Snakemake again"):
+        load_job("report", arguments("report", "demo", "--job", str(tmp_path / "job.json")))
+
+
+def test_file_of_the_workflow_is_compared_with_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fingerprint = '{"spec":{"seed":0}}'
+    file = Path(job_file("report", fingerprint))
+    write_job_file(file, fingerprint)
+    assert load_job("report", arguments("report", "demo", "--job", str(file)))[0] == {"spec": {"seed": 0}}
+    file.write_text(fingerprint.replace("0", "1"))
+    with pytest.raises(UserError, match="damaged, not what the workflow wrote"):
+        load_job("report", arguments("report", "demo", "--job", str(file)))
+
+
 def test_other_fingerprints_have_other_files():
     assert job_file("train", "a") != job_file("train", "b")
     assert job_file("train", "a") != job_file("evaluate", "a")

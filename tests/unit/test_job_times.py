@@ -41,8 +41,8 @@ def test_the_time_of_all_jobs_is_divided_into_steps_between_and_around(experimen
     write_benchmark(logs, "train", 70)
     write_benchmark(logs, "evaluate", 10)
     text = write_report(directory)
-    assert "Training steps took 75.0 % of the total job time, validation and checkpoints between them 10.0 %" in text
-    assert "around training 15.0 %: data" in text
+    assert "Training steps took 75.0 % of the total job time, validation and checkpoints during training 10.0 %" in text
+    assert "everything else 15.0 %: data" in text
 
 
 def test_the_share_of_steps_is_left_out_if_a_training_run_was_not_measured_in_full(experiment, write_report, tmp_path):

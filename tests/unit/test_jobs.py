@@ -6,6 +6,7 @@ import pytest
 
 from deepnets.config.loader import load_config
 from deepnets.planning.jobs import Jobs
+from deepnets.utils import paths
 from deepnets.utils.errors import UserError
 
 EXPERIMENT = {"dataset": "digits", "model": "resnet50", "recipe": "quick", "seed": "0"}
@@ -51,6 +52,12 @@ def test_fingerprint_of_training_holds_settings_and_code_and_nothing_of_the_mach
     assert "scripts/deepnets/models/vgg16.py" not in fingerprint["code"]
 
 
+def test_how_duplicates_are_counted_concerns_the_report_alone(jobs):
+    for job in jobs.of_study():
+        code = json.loads(jobs.fingerprint(job.stage, job.wildcards))["code"]
+        assert (paths.AUDIT_CODE in code) == (job.stage == "report"), job.stage
+
+
 def test_fingerprints_are_the_same_wherever_results_are(root, jobs, tmp_path):
     elsewhere = Jobs(jobs.config, root, tmp_path)
     for job in jobs.of_study():
@@ -63,7 +70,10 @@ def test_fingerprints_are_the_same_wherever_results_are(root, jobs, tmp_path):
         ("prepare", {"dataset": "digit"}, "unknown dataset 'digit'; did you mean 'digits'?"),
         ("summarize", {"dataset": "digits", "model": "resnet5"}, "unknown model 'resnet5'"),
         ("train", EXPERIMENT | {"recipe": "quik"}, "unknown recipe"),
-        ("train", EXPERIMENT | {"seed": "x"}, "seed must be a whole number"),
+        *(
+            ("train", EXPERIMENT | {"seed": seed}, "seed must be a whole number")
+            for seed in ("x", "00", "01", "\u0663", "1_0", "-1", "9" * 5000)
+        ),
         ("plot_experiment", EXPERIMENT | {"figure": "curves"}, "unknown figure 'curves'"),
         ("plot_comparison", {"dataset": "svhn", "figure": "accuracy"}, "no experiment on svhn; add one to config.yaml"),
         ("report", {"study": "dem"}, "unknown study"),

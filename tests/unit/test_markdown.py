@@ -96,6 +96,7 @@ def test_escaped_text_needs_no_renderer_to_be_harmless(name):
         ("c\u200dat", "c\\u200dat"),
         ("cat\ufe0f", "cat\\ufe0f"),
         ("cat\u3164", "cat\\u3164"),
+        ("cat\u180b \u2065 \U0001d159", "cat\\u180b \\u2065 \\U0001d159"),
         ("so\xadft", "so\\xadft"),
         ("\ufeffcat\x00", "\\ufeffcat\\x00"),
         ("👩\u200d🚒 ❤\ufe0f", "👩\u200d🚒 ❤\ufe0f"),

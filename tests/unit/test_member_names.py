@@ -76,7 +76,9 @@ def test_names_that_can_hardly_be_anything_but_utf8_are(tmp_path, write, names):
 
 def test_two_bytes_that_may_be_utf8_or_chinese_are_refused_with_each_reading(tmp_path):
     path = write_zip(tmp_path / "images.zip", [b"train/\xc3\xa8/1.png"])
-    with pytest.raises(UserError, match=r"'train/猫/1.png' in gbk, 'train/ﾃｨ/1.png' in cp932"):
+    with pytest.raises(
+        UserError, match=r"is 'train/è/1.png' in utf-8, 'train/猫/1.png' in gbk, 'train/ﾃｨ/1.png' in cp932"
+    ):
         listed(path)
     assert listed(path, "utf-8") == ["train/è/1.png"]
 
@@ -119,7 +121,25 @@ def test_wrong_encoding_is_named_with_the_name_that_shows_it(tmp_path, write):
         listed(path, "utf-8")
 
 
-@pytest.mark.parametrize("encoding", ["gbk2", "utf-16", "hex", "rot13", "", "utf-7", "\0"])
+@pytest.mark.parametrize(
+    "encoding",
+    [
+        *(
+            "gbk2",
+            "utf-16",
+            "hex",
+            "rot13",
+            "",
+            "utf-7",
+            "\0",
+            "idna",
+            "unicode_escape",
+            "raw_unicode_escape",
+            "punycode",
+        ),
+        *("base64", "quopri", "zlib", "hz", "undefined", "cp037", "aliases", "a.b", "x" * 10_000),
+    ],
+)
 def test_what_is_no_encoding_of_names_is_refused(encoding):
     with pytest.raises(ValueError, match="must be an encoding, such as gbk, cp932, cp1251, cp437 or utf-8"):
         datasets.source("folder").Options(source="folder", path="a.zip", classes=2, size=4, encoding=encoding)

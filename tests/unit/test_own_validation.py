@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from report_pages import set_recipe, tables
 from safetensors.numpy import load_file
 from tiny_experiment import evaluate, job_with, train, write_dataset
 
@@ -60,3 +61,20 @@ def test_report_says_where_the_validation_images_are_from(experiment, write_repo
     text = write_report(directory)
     assert f"{held_out}, unless a dataset has its own validation split. The test split" in text
     assert own in text
+
+
+def test_report_shows_no_validation_fraction_where_none_was_used(experiment, write_report):
+    own, drawn = experiment(), experiment("photos")
+    for directory in (own, drawn):
+        set_recipe(directory, validation_fraction=0.15)
+    metrics = read_json(own / "metrics.json")
+    metrics["validation"]["from_dataset"] = True
+    write_json(own / "metrics.json", metrics)
+    assert "validation_fraction" not in write_report(own)
+    assert "validation_fraction 0.15" in write_report(drawn)
+    assert [row[1:] for row in tables(write_report(own, drawn))[2]] == [
+        ["Used for", "validation_fraction"],
+        ["---", "---:"],
+        ["ResNet50 on digits", "–"],
+        ["ResNet50 on photos", "0.15"],
+    ]

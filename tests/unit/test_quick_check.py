@@ -1,6 +1,8 @@
 """A wrong path or number of classes is found when the configuration is read, unless no job needs the images."""
 
+import errno
 import io
+import json
 import os
 import shutil
 from pathlib import Path
@@ -10,6 +12,7 @@ from PIL import Image
 
 from deepnets.config.loader import load_config
 from deepnets.data import quick_check
+from deepnets.data import sources as datasets
 from deepnets.data.download import download
 from deepnets.data.prepare import prepare
 from deepnets.planning.jobs import Jobs
@@ -154,12 +157,70 @@ def test_dataset_of_another_study_is_not_looked_at(tmp_path, check):
     assert check(other={"source": "folder", "path": "nowhere", "classes": 2, "size": 32}) is None
 
 
-def test_large_folder_is_looked_at_in_its_upper_levels_only(tmp_path, check, monkeypatch):
-    write_folder(tmp_path / "birds")
-    listed = []
-    monkeypatch.setattr(quick_check, "_subfolders", lambda folder: listed.append(folder) or [])
-    check()
-    assert listed == [tmp_path / "birds"]
+@pytest.fixture
+def listed(monkeypatch) -> list[str]:
+    """Names of the folders that are listed. Those called "closed" cannot be, even by root, who may list all."""
+    names, scandir = [], os.scandir
+
+    def scan(folder):
+        names.append(os.path.basename(folder))
+        if names[-1] in ("closed", "lost+found"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    return names
+
+
+def test_large_folder_is_looked_at_in_its_upper_levels_only(tmp_path, check, listed):
+    write_folder(tmp_path / "birds", [*NAMES, "train/owl/2023/1.png", "photos/owl/1.png"])
+    assert check() is None
+    assert set(listed) == {"birds", "train", "test"}
+
+
+@pytest.mark.parametrize("top", ["", "2023/"])
+def test_folder_of_the_disk_that_cannot_be_read_does_not_matter(tmp_path, root, check, listed, top):
+    write_folder(tmp_path / "birds", [*(top + name for name in NAMES), "lost+found/1", "System Volume Information/1"])
+    assert check() is None
+    options = jobs_of(tmp_path, root).config.datasets["birds"]
+    download("birds", options.raw_spec(), None, tmp_path / "raw.json", options.local_state("birds"))
+    assert len(json.loads((tmp_path / "raw.json").read_text())["files"]) == len(NAMES)
+
+
+def test_folder_that_may_hold_the_images_and_cannot_be_read_is_named(tmp_path, check, listed):
+    write_folder(tmp_path / "birds", ["closed/train/owl/1.png"])
+    assert f"{tmp_path}/birds/closed: Permission denied; correct or remove it." in check()
+
+
+@pytest.mark.parametrize("top", ["", "2023/"])
+@pytest.mark.parametrize("target", ["loop", "."])
+def test_link_to_itself_next_to_the_splits_does_not_matter(tmp_path, root, check, top, target):
+    write_folder(tmp_path / "birds", [top + name for name in NAMES])
+    (tmp_path / "birds" / "loop").symlink_to(target)
+    assert check() is None
+    options = jobs_of(tmp_path, root).config.datasets["birds"]
+    download("birds", options.raw_spec(), None, tmp_path / "raw.json", options.local_state("birds"))
+
+
+@pytest.mark.parametrize("keys", [{"path": "b" * 300}, {"path": "x", "mirror": "b" * 300}])
+def test_path_that_is_too_long_for_the_system_is_named(tmp_path, check, monkeypatch, keys):
+    monkeypatch.chdir(tmp_path)
+    assert "b" * 300 in check(**keys)
+    options = datasets.source("folder").Options(source="folder", classes=2, size=4, **keys)
+    with pytest.raises(UserError, match="bbb") as error:
+        download("birds", options.raw_spec(), options.mirror, tmp_path / "raw.json")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["birds", "birds.zip"])
+def test_classes_that_look_the_same_are_named_before_their_number_is(tmp_path, check, kind):
+    names = [f"{split}/{name}/1.png" for split in ("train", "test") for name in ("\u00e9", "e\u0301")]
+    path = write_archive(tmp_path / kind, names) if kind.endswith("zip") else write_folder(tmp_path / kind, names)
+    with pytest.raises(UserError, match="look the same") as error:
+        datasets.source("folder").Options(source="folder", path=str(path), classes=2, size=4).check_files(
+            "birds", tmp_path
+        )
+    assert "class folders, but" not in str(error.value)
 
 
 # -- images that no job needs ------------------------------------------------------------------------------------------

@@ -35,6 +35,15 @@ def test_different_versions_of_torch_are_a_warning(experiment, write_report):
     )
 
 
+def test_of_many_warnings_those_about_the_study_are_shown_and_the_others_are_counted(experiment, write_report):
+    directories = [experiment(seed=seed, warnings=["under-trained"]) for seed in range(23)]
+    set_timing(directories[0], versions={"torch": "2.11.0"})
+    warnings = write_report(*directories).split("> [!WARNING]\n")[1].split("\n\n")[0].splitlines()
+    assert len(warnings) == 21
+    assert "different versions of torch" in warnings[0]
+    assert warnings[-1].startswith("> - There are 4 more warnings; [metrics.csv](metrics.csv) has their number")
+
+
 def links(text):
     targets = re.findall(r"\]\(([^)]+)\)", text) + re.findall(r'src="([^"]+)"', text)
     return [unquote(unescape(target)) for target in targets]
@@ -99,6 +108,7 @@ def test_the_report_says_how_each_network_departs_from_the_original_and_its_opti
     metrics["spec"]["model"] |= {"stem_pool": False}
     (directory / "metrics.json").write_text(json.dumps(metrics))
     text = write_report(directory, experiment(model="vgg16"))
+    assert "The networks differ from the originals that they are named after:" in text
     for name in ("vgg16", "resnet50"):
         assert f"\n- **{about(name).display_name}**: {about(name).differs}.\n" in unescape(re.sub("</?span>", "", text))
     assert "| resnet50_full | <code>resnet50</code> | stem_pool no | digits |" in text
@@ -107,7 +117,7 @@ def test_the_report_says_how_each_network_departs_from_the_original_and_its_opti
 
 def test_a_network_of_the_user_departs_from_nothing(experiment, write_report, monkeypatch):
     monkeypatch.setattr("deepnets.reporting.tables.about", lambda name: About())
-    assert "depart" not in write_report(experiment())
+    assert "differ from the originals" not in write_report(experiment())
 
 
 def test_the_published_study_is_cited_where_it_is_compared_with(experiment, write_report):

@@ -64,3 +64,14 @@ def test_many_recipes_and_training_runs_are_summarised(sweep):
         [name, "cpu, 2 threads, fp32", "100"] for name in ("VGG-16", "ResNet50", "my_net")
     ]
     assert costs[2][4:6] == ["1 h 40 min".replace(" ", "\xa0"), "1 min 00 s".replace(" ", "\xa0")]
+
+
+def test_rows_that_a_table_leaves_out_are_counted_with_their_place(experiment, write_report):
+    directories = [experiment(model=f"net{index}", epochs=1) for index in range(203)]
+    text = write_report(*directories)
+    networks = next(table for table in tables(text) if table[0][1] == "Architecture")
+    costs = next(table for table in tables(text) if "Training runs" in table[0])
+    assert len(networks) == len(costs) == 2 + 200
+    assert "leaves out 3 more; the metrics.json of each experiment has its network under" in text
+    assert "leaves out 3 more; [metrics.csv](metrics.csv) has every training run." in text
+    assert "leaves out" not in write_report(*directories[:200])

@@ -65,6 +65,14 @@ def test_time_limit_is_a_day_at_most(requests, tmp_path):
     assert requests().train_runtime(VGG, 1) == DAY
 
 
+@pytest.mark.parametrize("splits", [5, None, [], {}, {"train": "x"}, {"train": -1}])
+def test_a_dataset_json_that_is_damaged_stops_no_planning(requests, tmp_path, splits):
+    usual = requests().train_runtime(VGG, 1)
+    (tmp_path / "data/mnist").mkdir(parents=True)
+    (tmp_path / "data/mnist/dataset.json").write_text(json.dumps({"splits": splits}))
+    assert requests().train_runtime(VGG, 1) == usual
+
+
 def test_only_image_files_are_decoded_in_several_processes(requests):
     folder, arrays = {"dataset": "cifar10-jpeg"}, {"dataset": "mnist"}
     assert requests(4).prepare_processes(arrays, 1) == 1

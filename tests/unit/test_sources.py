@@ -86,6 +86,9 @@ def test_own_images_are_distinguished_from_those_that_can_be_downloaded():
     birds = {"path": "birds.zip", "classes": 3, "size": 64}
     assert options("folder", **birds, mirror="/media/stick").own_files == "birds.zip"
     assert options("folder", **birds, mirror="https://example.org", sha256="0" * 64).own_files is None
+    packed = {**birds, "sha256": "0" * 64}
+    assert options("folder", **{**packed, "path": "./packs/birds.zip"}).own_files == "packs/birds.zip"
+    assert options("folder", **{**packed, "path": "packs/../../birds.zip"}).own_files == "../birds.zip"
     assert options("torchvision", name="MNIST").own_files is None
 
 

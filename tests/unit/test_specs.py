@@ -8,7 +8,7 @@ from deepnets.data import sources
 from deepnets.data.arrays import open_dataset
 from deepnets.evaluation.results import check_specs, read_result
 from deepnets.utils.errors import UserError
-from deepnets.utils.files import write_json
+from deepnets.utils.files import read_json, write_json
 from deepnets.utils.specs import check_made_by, differences, read_head
 from deepnets.utils.tensors import save_tensors
 
@@ -44,11 +44,15 @@ def test_differences_have_both_values():
 
 
 def test_a_file_of_another_spec_is_refused_with_both_values_and_what_to_do():
-    check_made_by("data/raw.json", None, {"size": 48})  # of an older version
     check_made_by("data/raw.json", {"size": 48}, {"size": 48})
     message = r"^data/raw\.json: made with other settings \(size was 32, is 48\); start Snakemake, which makes it again"
     with pytest.raises(UserError, match=message):
         check_made_by("data/raw.json", {"size": 32}, {"size": 48})
+
+
+def test_a_file_without_a_spec_is_refused():
+    with pytest.raises(UserError, match=r"^data/raw\.json: .*\(unknown settings, as in a file of version 0\.1\.0\)"):
+        check_made_by("data/raw.json", None, {"size": 48})
 
 
 def test_prepare_refuses_raw_files_of_another_spec(tmp_path):
@@ -64,6 +68,11 @@ def test_arrays_of_another_size_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"dataset\.json: made with other settings \(size was 12, is 8\)"):
         open_dataset(dataset, "train", spec)
     open_dataset(dataset, "train", {**spec, "size": 12, "horizontal_flip": True})
+    content = read_json(dataset)
+    del content["spec"]  # as version 0.1.0 wrote it
+    write_json(dataset, content)
+    with pytest.raises(UserError, match=r"dataset\.json: made with other settings \(unknown settings"):
+        open_dataset(dataset, "train", spec)
 
 
 def test_results_of_other_specs_are_refused(experiment):

@@ -174,9 +174,11 @@ def test_pickle_swapped_in_after_the_download_is_never_loaded(tmp_path, torchvis
     raw.mkdir(parents=True)
     shutil.copy(tmp_path / official.filename, raw)
     # The list of the files agrees, but torchvision does not.
-    write_json(raw.parent / "raw.json", raw_files.manifest("tiny", raw, [official.filename]))
+    options = datasets.source("torchvision").Options(source="torchvision", name="CIFAR10")
+    listed = raw_files.manifest("tiny", raw, [official.filename])
+    write_json(raw.parent / "raw.json", {"spec": options.raw_spec(), **listed})
     with pytest.raises(UserError, match="wrong hash"):
-        prepare_again(tmp_path, datasets.source("torchvision").Options(source="torchvision", name="CIFAR10"))
+        prepare_again(tmp_path, options)
     assert not (tmp_path / "harm").exists()
 
 

@@ -21,8 +21,8 @@ from tiny_experiment import (
     JOB,
     NAME,
     NAMES,
+    NETWORK,
     SPEC,
-    SUMMARY,
     arguments,
     call,
     evaluate,
@@ -119,7 +119,7 @@ def test_metrics_keep_their_contract(finished):
     metrics = json.loads((finished / "metrics.json").read_text())
     assert (metrics["schema_version"], metrics["experiment"], metrics["spec"]) == (1, NAMES, SPEC)
     assert metrics["spec_sha256"] == sha256_text(canonical_json(SPEC))
-    assert (metrics["model"], metrics["classes"]) == (SUMMARY, CLASSES)
+    assert (metrics["model"], metrics["classes"]) == (NETWORK, CLASSES)
     assert isinstance(metrics["warnings"], list)
     assert [metrics[split]["n"] for split in ("train", "validation", "test")] == [54, 6, 21]
     assert all(metrics[split].keys() >= {"n", "loss", "accuracy"} for split in ("train", "validation", "test"))

@@ -39,7 +39,8 @@ def data(tmp_path_factory) -> Path:
         np.save(folder / name, array)
         about[name] = {"sha256": sha256_file(folder / name), "shape": list(array.shape), "dtype": str(array.dtype)}
     metadata = {"classes": CLASSES, "input_shape": [1, 8, 8], "mean": [0.31], "std": [0.38]}
-    write_json(folder / "dataset.json", {"schema_version": 1, "dataset": "digits", "arrays": about, **metadata})
+    start = {"schema_version": 1, "dataset": "digits", "spec": {"source": "sklearn_digits"}}
+    write_json(folder / "dataset.json", {**start, "arrays": about, **metadata})
     return data
 
 

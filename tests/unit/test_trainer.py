@@ -202,6 +202,12 @@ def test_training_loss_is_that_of_plain_labels_even_when_they_are_smoothed(check
     assert one.progress.history[0]["train_loss"] == two.progress.history[0]["train_loss"]
 
 
+def test_training_loss_keeps_small_losses_next_to_a_huge_one():
+    learner = trainer()
+    learner._add_to_sums(torch.tensor([[2.0**26, 0.0]] + [[0.0, 0.0]] * 100), torch.ones(101, dtype=torch.int64))
+    assert learner.state.loss_sum.item() == pytest.approx(2**26 + 100 * math.log(2), rel=1e-15)
+
+
 def test_few_images_are_accumulated_in_micro_batches_of_two_at_least():
     assert trainer(train=separable(12), batch_size=64, accumulation=16).accumulation == 6
 

@@ -12,15 +12,8 @@ def build(tmp_path: Path, source: str, mirror: Path | None = None, **keys) -> Pa
     options = datasets.source(source).Options(source=source, **keys)
     folder = tmp_path / "data" / "tiny"
     download("tiny", options.raw_spec(), str(mirror) if mirror else None, folder / "raw.json", path=options.own_path)
-    prepare(
-        "tiny",
-        options.prepared_spec(),
-        folder / "raw.json",
-        folder / "dataset.json",
-        2,
-        None,
-        keys.get("max_megapixels"),
-    )
+    unspecified = {key: keys[key] for key in ("max_megapixels", "bit_depth") if key in keys}
+    prepare("tiny", options.prepared_spec(), folder / "raw.json", folder / "dataset.json", 2, **unspecified)
     return folder / "dataset.json"
 
 

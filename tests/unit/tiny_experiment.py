@@ -32,8 +32,9 @@ SPEC = {
     "seed": 3,
 }
 JOB = {"spec": SPEC, "experiment": NAMES, "code": digests(["scripts/train.py"], ROOT)}
-SUMMARY = {"parameters": 1814346, "mult_adds": 10}
-CLASSES = ["zero", "one", "two"]
+CLASSES, INPUT_SHAPE = ["zero", "one", "two"], [1, 8, 8]
+NETWORK = {"parameters": 1814346, "mult_adds": 10}
+SUMMARY = {"spec": {"model": SPEC["model"], "input_shape": INPUT_SHAPE, "num_classes": len(CLASSES)}, **NETWORK}
 
 
 def job_with(**changes: object) -> dict:
@@ -53,8 +54,9 @@ def write_dataset(folder: Path) -> Path:
             path = folder / f"{split}_{kind}.npy"
             np.save(path, array)
             arrays[path.name] = {"sha256": sha256_file(path), "shape": list(array.shape), "dtype": str(array.dtype)}
-    metadata = {"classes": CLASSES, "input_shape": [1, 8, 8], "mean": [0.23], "std": [0.2]}
-    write_json(folder / "dataset.json", {"schema_version": 1, "dataset": "digits", "arrays": arrays, **metadata})
+    metadata = {"classes": CLASSES, "input_shape": INPUT_SHAPE, "mean": [0.23], "std": [0.2]}
+    start = {"schema_version": 1, "dataset": "digits", "spec": {"source": "sklearn_digits"}}
+    write_json(folder / "dataset.json", {**start, "arrays": arrays, **metadata})
     return folder / "dataset.json"
 
 
@@ -75,7 +77,7 @@ def train(data: Path, folder: Path, job: dict = JOB, **options: Any) -> None:
 
 def evaluate(data: Path, folder: Path, job: dict = JOB) -> None:
     """Evaluate what was trained in a folder."""
-    write_json(folder / "summary.json", SUMMARY)
+    write_json(folder / "summary.json", SUMMARY | {"spec": SUMMARY["spec"] | {"model": job["spec"]["model"]}})
     call(evaluate_experiment, job, data, folder / "summary.json", folder, gpus=0, log=folder / "log")
 
 

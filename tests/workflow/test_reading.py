@@ -80,11 +80,15 @@ def test_dry_run_without_records_says_what_was_made_with_other_settings_and_chan
     shutil.rmtree(study / ".snakemake/metadata")
     config = (study / "config.yaml").read_text()
     (study / "config.yaml").write_text(config.replace("size: 16", "size: 12"))
+    damaged = "results/shapes/small/summary.json"
+    (study / damaged).write_text("{}")
     before = state(study)
     planned = snakemake(study, "--dry-run").stdout
     reason = "made with other settings (size was 16, is 12); to be rebuilt"
     assert f"data/shapes/dataset.json: {reason}" in planned
     assert f"{METRICS}: made with other settings (dataset.size was 16, is 12); to be rebuilt" in planned
+    assert f"{damaged}: damaged" in planned
+    assert f"{damaged}: made with other settings" not in planned
     assert state(study) == before
 
 

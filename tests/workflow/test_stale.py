@@ -33,6 +33,7 @@ from study_edits import (
     move_away,
     prepared,
     replace,
+    rewrite_json,
     shift_clock,
     summarized,
     touch,
@@ -154,6 +155,9 @@ EDITS = {
         module("training/progress", "LINE_SECONDS = 30.0", "LINE_SECONDS = 60.0"),
         NOTHING,
     ),
+    "how often training saves": (module("utils/waiting", "SAVE_SECONDS = 180.0", "SAVE_SECONDS = 60.0"), NOTHING),
+    "what a long log line says": (module("training/messages", "torch cannot use the GPU", "no GPU for torch"), NOTHING),
+    "how duplicates are counted": (changed_module("data/duplicates"), REPORT),
     "what an error says": (module("training/experiment_dir", "is still training here", "trains here"), NOTHING),
     "what a log line says": (module("training/experiment", "another process (%s)", "one process (%s)"), NOTHING),
     "how jobs are planned": (changed_module("planning/requests"), NOTHING),
@@ -229,6 +233,27 @@ EDITS = {
     "records lost, an option of one model": (
         both(lose_records, config("small_cnn}", "small_cnn, channels: 4}")),
         summarized("small") | trained(SMALL, GENTLE),
+    ),
+    "records lost, arrays of version 0.1.0, which do not say their size": (
+        both(lose_records, rewrite_json("data/shapes/dataset.json", lambda content: content.pop("spec"))),
+        prepared("shapes") | trained(*ALL),
+    ),
+    "records lost, other labels of the same images": (
+        both(
+            lose_records,
+            rewrite_json(
+                "data/shapes/dataset.json", lambda content: content["arrays"]["train_labels.npy"].update(sha256="0")
+            ),
+        ),
+        trained(*ALL),
+    ),
+    "records lost, the published dataset to compare with": (
+        both(lose_records, config("size: 16", "size: 16, variant_of: mnist")),
+        compared("shapes"),
+    ),
+    "records lost, a model named before the others": (
+        both(lose_records, config("models:\n", "models:\n  first: {architecture: vgg16}\n")),
+        curves(*ALL) | matrices(*ALL) | compared("shapes"),
     ),
     "records lost, a note on the dataset": (both(lose_records, config("size: 16", "size: 16, note: Five.")), REPORT),
 }

@@ -6,8 +6,10 @@ from typing import Any
 from deepnets.utils import paths
 from deepnets.utils.files import canonical_json, sha256_text
 
-# Keys of dataset.json that show on which images a network was trained; model.safetensors has them too.
-OF_IMAGES = ("classes", "input_shape", "mean", "std")
+# Keys of dataset.json that identify its arrays and the validation split in them; metrics.json has them too.
+OF_ARRAYS = ("arrays", "validation_rows")
+# Those that show on which images a network was trained; model.safetensors has them too.
+OF_IMAGES = (*OF_ARRAYS, "classes", "input_shape", "mean", "std")
 
 
 @dataclass(frozen=True)

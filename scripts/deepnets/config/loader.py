@@ -34,15 +34,17 @@ def load_config(
         path: the YAML file.
         overrides: the values of Snakemake's --config and --configfile; they are merged into the file's at every level.
         overrides_from: how messages name the source of the overrides.
-        command_line: those of `overrides` that come from --config: in these, Snakemake makes every nested value text.
+        command_line: those of `overrides` that come from --config: in these, Snakemake makes every nested value, and
+            null at any level, text.
 
     Raises:
         UserError: with all problems, a line each (the first 100): file, key path, what is wrong, the value, what to do.
     """
     file = yaml_reader.read(path)
-    overrides = yaml_reader.with_text_keys(overrides or {})
+    command_line = yaml_reader.with_nulls(yaml_reader.with_text_keys(command_line or {}))
+    overrides = merge(yaml_reader.with_text_keys(overrides or {}), command_line)
     document = merge(file.content, overrides)
-    _read_unfit_text(document, yaml_reader.with_text_keys(command_line or {}))
+    _read_unfit_text(document, command_line)
     lines = [f"{path}: {line}" for line in file.duplicate_keys]
     for problem in _problems(document):
         source = overrides_from if _is_overridden(problem.path, file.content, overrides) else path
@@ -122,9 +124,10 @@ def _valid_entries(studies: Any) -> Iterator[tuple[EntryKey, Entry, bool]]:
 
 def _is_overridden(path: KeyPath, file: Any, overrides: Any) -> bool:
     """Whether the value at a key path, or the lack of one, comes from the overrides and not from the file."""
+    absent = object()  # not None, which a key may have
     for key in path:
         if not isinstance(overrides, dict) or key not in overrides:
             break
         overrides = overrides[key]
-        file = file.get(key) if isinstance(file, dict) else None
+        file = file.get(key, absent) if isinstance(file, dict) else absent
     return not isinstance(file, dict) if isinstance(overrides, dict) else overrides != file

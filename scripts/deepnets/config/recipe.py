@@ -135,7 +135,11 @@ class RecipeValues(StrictModel):
     ema_decay: Number = Field(0.99, gt=0, lt=1, description="Fraction of the old average that each step keeps (ema).")
     averaging_start: Number = Field(0.75, ge=0, lt=1, description="Fraction of the steps after which swa starts.")
     validation_fraction: Number = Field(
-        0.1, gt=0, le=0.5, description="Fraction of the training images held out for validation, stratified by class."
+        0.1,
+        gt=0,
+        le=0.5,
+        description="Fraction of the training images held out for validation, stratified by class; without effect on a"
+        " dataset that has a validation split of its own.",
     )
     augment: Augment = Field(default_factory=Augment, description="Random changes to the training images.")
     precision: Literal["auto", "fp32", "bf16"] = Field(

@@ -158,6 +158,15 @@ def read_scalar(text: str) -> Any:
         return text
 
 
+def with_nulls(value: Any) -> Any:
+    """Return a copy in which text that YAML reads as null, such as `~`, is None, at every level."""
+    if isinstance(value, Mapping):
+        return {key: with_nulls(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [with_nulls(item) for item in value]
+    return None if isinstance(value, str) and read_scalar(value) is None else value
+
+
 def with_text_keys(value: Any) -> Any:
     """Return a copy with all keys as text, for mappings from another YAML 1.1 reader, which reads `on` as true."""
     if isinstance(value, Mapping):

@@ -17,7 +17,7 @@ from collections.abc import Container, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO, cast
 
-from deepnets.data.file_kinds import RAR, SEVEN_ZIP, START, WEB_PAGE, kind_of
+from deepnets.data.file_kinds import EMPTY, PACKED, START, kind_of
 from deepnets.data.member_names import tar_name, zip_names
 from deepnets.utils.errors import UserError
 
@@ -120,9 +120,12 @@ def _damage_named(path: Path, shown_as: str) -> Iterator[None]:
             raise
         with open(path, "rb") as file:
             kind = kind_of(file.read(START))
-        if kind in (RAR, SEVEN_ZIP, WEB_PAGE):
+        if kind in PACKED.values() and kind != PACKED.get(path.suffix.lower()):
+            raise DamagedArchiveError(f"{shown_as}: is {kind}; give its name the ending that fits.") from None
+        if kind not in (None, EMPTY, *PACKED.values()):
             raise DamagedArchiveError(f"{shown_as}: is {kind}; give one of {', '.join(SUFFIXES)}.") from None
-        raise DamagedArchiveError(f"{shown_as}: a damaged archive, or not one ({error}); fetch it again.") from None
+        reason = "it is empty" if kind == EMPTY else error
+        raise DamagedArchiveError(f"{shown_as}: a damaged archive, or not one ({reason}); fetch it again.") from None
 
 
 def _name_refusal(name: str) -> str | None:
@@ -153,7 +156,12 @@ def _members(path: Path, encoding: str | None, shown_as: str) -> Iterator[tuple[
                 yield name + ("/" if entry.isdir() else ""), entry.name, entry.size, refusal
             if file.last_read != bytes(tarfile.BLOCKSIZE):  # tarfile ends without an error here too
                 raise tarfile.ReadError("it is truncated")
-            file.read(_MAX_PADDING)  # to the end, where .gz and .xz keep their checksums
+            # To the end, where .gz and .xz keep their checksums.
+            if any(file.read(_MAX_PADDING)):
+                raise UserError(
+                    f"{shown_as}: more follows its end, as after `cat a.tar b.tar`; unpack it with"
+                    " `tar --ignore-zeros -xf`, and give the folder as `path:`."
+                )
 
 
 def _named_members(

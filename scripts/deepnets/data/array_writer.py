@@ -7,6 +7,7 @@ uses an old shard for a changed image.
 
 import contextlib
 import itertools
+import json
 import math
 import os
 import signal
@@ -30,12 +31,7 @@ from deepnets.utils.files import atomic_path, canonical_json, error_names, remov
 from deepnets.utils.logging import LOG
 from deepnets.utils.paths import IMAGES
 from deepnets.utils.text import shortened
-
-_DIM = (
-    "%s: %d images of 16 bits have no value above 4,095, so that they become nearly black. If their values have 12"
-    " bits, write `bit_depth: 12` for this dataset in config.yaml; if they are really dark, `bit_depth: 16`:\n%s"
-)
-_PARENT_CHECK_SECONDS = 1.0
+from deepnets.utils.waiting import PARENT_CHECK_SECONDS
 
 
 class BadImagesError(UserError):
@@ -55,17 +51,17 @@ class _Decoded(NamedTuple):
     images     how many it has
     reused     whether an earlier run decoded it
     problems   a message for each broken image
-    dim        names of images that lose their contrast
+    dim        images that lose their contrast, each with the bits that hold its values; None in colour
     """
 
     images: int
     reused: bool
     problems: list[str]
-    dim: list[str]
+    dim: dict[str, int | None]
 
 
 class _Shard(NamedTuple):
-    """Images uint8 (n, H, W, C); how often each intensity occurs in the training images, int64 (C, 256); dim images."""
+    """Images uint8 (n, H, W, C); how often the training images have each intensity, int64 (C, 256); `dim` as JSON."""
 
     images: np.ndarray
     intensities: np.ndarray
@@ -127,7 +123,7 @@ def _decode_all(
     """Write a shard for every block, in processes; return the blocks."""
     blocks: list[_Block] = []
     problems: list[str] = []
-    dim: list[str] = []
+    dim: dict[str, int | None] = {}
     reused = 0
 
     def calls() -> Iterator:
@@ -143,7 +139,7 @@ def _decode_all(
         try:
             for block in parallel(calls()):
                 problems += block.problems
-                dim += block.dim
+                dim |= block.dim
                 if block.reused:
                     reused += block.images
                     bar.initial += block.images  # not counted in the rate
@@ -159,9 +155,28 @@ def _decode_all(
         if problems:
             raise BadImagesError(shortened(problems))
         log_summary(bar)
-    if dim:
-        LOG.warning(_DIM, dataset, len(dim), shortened(dim))
+    _warn_of_dim(dataset, dim)
     return blocks
+
+
+def _warn_of_dim(dataset: str, images: dict[str, int | None]) -> None:
+    gray = {name: bits for name, bits in images.items() if bits is not None}
+    colour = [name for name in images if name not in gray]
+    if gray:
+        bits = max(gray.values())
+        LOG.warning(
+            "%s: %d images of 16 bits have hardly a value above %s, so that they become dark. If their values have %d"
+            " bits, write `bit_depth: %d` for this dataset in config.yaml; if they are really dark, `bit_depth: 16`:"
+            "\n%s",
+            *(dataset, len(gray), f"{2**bits - 1:,}", bits, bits, shortened(list(gray))),
+        )
+    if colour:
+        LOG.warning(
+            "%s: %d images of 16 bits in colour or with transparency have hardly a value above a quarter of white, so"
+            " that they become dark. Convert them to 8 bits; if they are really dark, write `bit_depth: 16` for this"
+            " dataset in config.yaml:\n%s",
+            *(dataset, len(colour), shortened(colour)),
+        )
 
 
 def _concatenate(path: Path, starts: dict[str, int], shape: tuple[int, ...], blocks: list[_Block]) -> np.ndarray:
@@ -214,7 +229,7 @@ def _start_worker(parent: int) -> None:
 
 def _end_with(parent: int) -> None:
     while os.getppid() == parent:
-        time.sleep(_PARENT_CHECK_SECONDS)
+        time.sleep(PARENT_CHECK_SECONDS)
     os._exit(1)
 
 
@@ -222,7 +237,7 @@ def _write_shard(path: Path, task: DecodeTask, image_shape: tuple[int, int, int]
     """Decode a block into its shard, unless a complete one exists; write none if an image is broken."""
     count = len(task.positions)
     if shard := _read_shard(path, (count, *image_shape)):
-        return _Decoded(count, True, [], shard.dim.tolist())
+        return _Decoded(count, True, [], json.loads(shard.dim.item()))
     images = np.empty((count, *image_shape), np.uint8)
     intensities = np.zeros((image_shape[2], 256), np.int64)
     problems = []
@@ -236,10 +251,14 @@ def _write_shard(path: Path, task: DecodeTask, image_shape: tuple[int, int, int]
             if split == "train":
                 for channel, counts in enumerate(intensities):
                     counts += np.bincount(image[..., channel].ravel(), minlength=256)
-    dim = [str(each.message) for each in caught if issubclass(each.category, DimImageWarning)]
+    dim = {
+        each.message.name: each.message.used_bits if each.message.is_gray else None
+        for each in caught
+        if isinstance(each.message, DimImageWarning)
+    }
     if not problems:
         with atomic_path(path) as temporary:
-            np.savez(temporary, images=images, intensities=intensities, dim=np.array(dim, np.str_))
+            np.savez(temporary, images=images, intensities=intensities, dim=np.array(json.dumps(dim)))
     return _Decoded(count, False, problems, dim)
 
 

@@ -2,10 +2,12 @@
 
 import mmap
 from pathlib import Path
-from typing import Literal, TypeGuard
+from typing import Annotated, Literal, TypeGuard
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
+from deepnets.utils.checked_json import check_content
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import read_json, sha256_file
 from deepnets.utils.paths import IMAGES, LABELS
@@ -14,6 +16,28 @@ from deepnets.utils.specs import check_made_by
 # Bytes. An array up to this size is hashed whenever it is opened: CIFAR's 150 MB take 0.1 s. A larger one stays on the
 # disk until its images are needed; otherwise every job of a study would read it whole.
 HASHED_UP_TO = 2**30
+
+
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Array(BaseModel):
+    model_config = ConfigDict(strict=True)
+    sha256: str
+    shape: list[NonNegativeInt]
+
+
+class _Metadata(BaseModel):
+    """What is read of dataset.json; `deepnets.data.prepare` writes it."""
+
+    model_config = ConfigDict(strict=True)
+    dataset: str
+    arrays: dict[str, _Array]
+    validation_rows: list[PositiveInt] = Field(default_factory=list, min_length=2, max_length=2)
+    classes: list[str]
+    input_shape: list[PositiveInt] = Field(min_length=3, max_length=3)
+    mean: list[_Finite]
+    std: list[Annotated[_Finite, Field(gt=0)]]
 
 
 def open_dataset(path: str | Path, split: str, spec: dict | None = None) -> tuple[np.ndarray, np.ndarray, dict]:
@@ -34,8 +58,7 @@ def open_dataset(path: str | Path, split: str, spec: dict | None = None) -> tupl
             rebuilt.
     """
     path, metadata = Path(path), read_json(path)
-    if not isinstance(metadata, dict) or not {"arrays", "classes", "dataset", "mean", "std"} <= metadata.keys():
-        raise UserError(f"{path}: damaged; delete it to have it rebuilt.")
+    check_content(path, metadata, _Metadata)
     if spec is not None:
         prepared = {key: value for key, value in spec.items() if key != "horizontal_flip"}  # of training alone
         check_made_by(path, metadata.get("spec"), prepared)
@@ -44,21 +67,38 @@ def open_dataset(path: str | Path, split: str, spec: dict | None = None) -> tupl
     labels = _load(path, metadata, labels_name, "int64")
     if len(images) != len(labels) or not len(labels) or labels.min() < 0 or labels.max() >= len(metadata["classes"]):
         raise _damaged(path, labels_name, "labels do not belong to the images and classes")
+    _check_shape(path, metadata, split, images)
     return images, labels, metadata
 
 
+def _check_shape(path: Path, metadata: dict, split: str, images: np.ndarray) -> None:
+    """Compare the values of dataset.json with the images that they describe."""
+    channels, height, width = metadata["input_shape"]
+    start, end = metadata.get("validation_rows", (1, len(images)))
+    fits = {
+        "input_shape": images.shape[1:] == (height, width, channels),
+        "mean": len(metadata["mean"]) == channels,
+        "std": len(metadata["std"]) == channels,
+        "validation_rows": split != "train" or start < end == len(images),
+    }
+    for key, fit in fits.items():
+        if not fit:
+            raise UserError(
+                f"{path}: damaged ({key}: {metadata[key]} does not fit {split} images of the shape {images.shape});"
+                " delete it."
+            )
+
+
 def _load(path: Path, metadata: dict, name: str, dtype: str, mmap_mode: Literal["r"] | None = None) -> np.ndarray:
-    try:
-        expected = metadata["arrays"][name]
-        shape, sha256 = tuple(expected["shape"]), expected["sha256"]
-    except (KeyError, TypeError):
-        raise UserError(f"{path}: damaged, {name} is not listed; delete it to have it rebuilt.") from None
-    file = path.parent / name
+    if name not in metadata["arrays"]:
+        raise UserError(f"{path}: damaged (arrays: {name} is not listed); delete it.")
+    expected = metadata["arrays"][name]
+    shape, sha256, file = tuple(expected["shape"]), expected["sha256"], path.parent / name
     try:
         array = np.load(file, mmap_mode=mmap_mode, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise _damaged(path, name, str(error)) from None
-    if array.dtype != dtype or array.shape != shape:
+    if array.dtype != dtype or array.shape != shape or array.ndim != {"uint8": 4, "int64": 1}[dtype]:
         raise _damaged(path, name, f"{array.dtype} {array.shape}, expected {dtype} {shape}")
     if file.stat().st_size <= HASHED_UP_TO and sha256_file(file) != sha256:
         raise _damaged(path, name, "its SHA-256 has changed")

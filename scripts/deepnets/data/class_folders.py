@@ -1,6 +1,7 @@
 """The layout train/<class>/<image>, test/<class>/<image> of a folder or an archive: which images it holds.
 
-A third folder, val, valid or validation, is the validation split. Images may lie in folders below their class.
+A third folder, val, valid, validation or dev, is the validation split. Capitals in these names make no difference.
+Images may lie in folders below their class.
 """
 
 import hashlib
@@ -22,12 +23,12 @@ MAX_DEPTH = 16  # folders below train, the class among them
 _JPEG, _NETPBM = (".jpg", ".jpeg", ".jpe", ".jfif"), (".ppm", ".pgm", ".pbm", ".pnm")
 SUFFIXES = (*_JPEG, ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", *_NETPBM, ".avif")
 VALIDATION = "validation"
-_VALIDATION_FOLDERS = ("val", "valid", VALIDATION)  # in lower case
+_VALIDATION_FOLDERS = ("val", "valid", VALIDATION, "dev")  # in lower case
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # Unicode categories: control characters, undecodable bytes, line ends
 _END_BYTES = 2**16  # of an archive's start and end
-# What desktops and network drives leave among images, in lower case; also whatever starts with a dot.
+# What desktops, disks and network drives leave among images, in lower case; also whatever starts with a dot.
 _DESKTOP_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", "picasa.ini", "icon\r")
-_DESKTOP_FOLDERS = ("__macosx", "@eadir", "$recycle.bin")
+_DESKTOP_FOLDERS = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")
 _STREAMS = (":zone.identifier", "thumbs.db:encryptable")  # of Windows, as other systems copy them
 
 
@@ -74,46 +75,62 @@ def fingerprint(path: Path) -> str:
         return hashlib.sha256(b"%d %b %b" % (size, start, file.read())).hexdigest()
 
 
-def list_folder(root: Path) -> list[str]:
+def list_folder(root: Path, deepest: int = MAX_DEPTH) -> list[str]:
     """List the files and folders of `root` that matter for its layout; names of folders end with `/`.
 
     These are all at the top and all below train, test and a validation folder. Links are followed.
+
+    Args:
+        root: the folder.
+        deepest: how many folders below train may be inside each other, and are listed; 0 lists the classes alone.
 
     Raises:
         OSError: something cannot be read.
         UserError: there is something that is no file (a FIFO, a device), or a link that leads in a circle.
     """
-    return [name for name, _ in _walk(root)]
+    return [name for name, _ in _walk(root, deepest)]
 
 
 def _walk(
-    folder: Path | str, prefix: str = "", depth: int = 0, above: tuple[tuple[int, int], ...] = ()
+    folder: Path | str,
+    deepest: int = MAX_DEPTH,
+    prefix: str = "",
+    depth: int = 0,
+    above: tuple[tuple[int, int], ...] = (),
 ) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Yield each file and folder with its name relative to the first folder.
 
     Args:
         folder: to list.
+        deepest: as for `list_folder`.
         prefix: of the names in it.
         depth: how far it is below train, test or a validation folder, which have 1; 0 outside of them.
         above: device and inode of each folder on the way to this one.
     """
     with os.scandir(folder) as scanned:
         entries = [entry for entry in scanned if not _is_ignored(entry.name)]
-    holds_splits = any(entry.name in SPLITS for entry in entries)
+    holds_splits = any(split_of(entry.name) in SPLITS for entry in entries)
     for entry in entries:
         name = prefix + entry.name
-        if not entry.is_dir():
+        if not _is_folder(entry):
             if depth:
                 _refuse_device(entry)
             yield name, entry
             continue
         yield f"{name}/", entry
-        if depth > MAX_DEPTH:
+        if depth > deepest:
             continue  # read_layout refuses the folder
         if depth or (holds_splits and split_of(entry.name)):
-            yield from _walk(entry.path, f"{name}/", depth + 1, (*above, _identity(entry, above)))
+            yield from _walk(entry.path, deepest, f"{name}/", depth + 1, (*above, _identity(entry, above)))
         elif not holds_splits and not prefix:  # the one folder that may hold train and test
-            yield from _walk(entry.path, f"{name}/")
+            yield from _walk(entry.path, deepest, f"{name}/")
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself; it is named where it would be opened
+        return False
 
 
 def _refuse_device(entry: os.DirEntry[str]) -> None:
@@ -146,6 +163,7 @@ def read_layout(shown_as: str, names: list[str]) -> Layout:
     paths = [(path, is_folder) for path, is_folder in paths if path.parts and not any(map(_is_ignored, path.parts))]
     top = _top_folder(shown_as, [path for path, _ in paths])
     found: dict[str, dict[str, list[str]]] = {split: {} for split in (*SPLITS, VALIDATION)}  # split -> class -> images
+    spelled: dict[str, set[str]] = {split: set() for split in found}
     folders: set[tuple[str, str]] = set()  # of splits and of classes, as they are spelled
     problems = []
     for path, is_folder in paths:
@@ -153,6 +171,7 @@ def read_layout(shown_as: str, names: list[str]) -> Layout:
         split = split_of(inside[0]) if inside else None
         if split is None:
             continue
+        spelled[split].add(inside[0])
         if problem := _problem(inside, is_folder):
             problems.append(f"{shown_as}/{_printable(str(path))}: {problem}.")
         elif len(inside) > 1:
@@ -161,7 +180,8 @@ def read_layout(shown_as: str, names: list[str]) -> Layout:
             if not is_folder:
                 images.append(str(path))
     classes = sorted(set().union(*found.values()))
-    problems += [f"{shown_as}: {problem}" for problem in _folder_problems(folders, found, classes)]
+    problems += [f"{shown_as}: {problem}" for problem in _split_problems(spelled, found)]
+    problems += [f"{shown_as}: {problem}" for problem in _class_problems(folders, found, classes)]
     if problems:
         raise UserError(shortened(problems))
     if not classes:
@@ -175,32 +195,31 @@ def read_layout(shown_as: str, names: list[str]) -> Layout:
 
 
 def split_of(folder: str) -> str | None:
-    """The split whose images are in a folder of this name."""
-    return VALIDATION if folder.lower() in _VALIDATION_FOLDERS else folder if folder in SPLITS else None
+    """The split whose images are in a folder of this name, in capitals or not."""
+    folder = folder.lower()
+    return VALIDATION if folder in _VALIDATION_FOLDERS else folder if folder in SPLITS else None
 
 
 def list_classes(shown_as: str, names: list[str]) -> list[str]:
-    """List the names of the class folders below all splits, sorted; other mistakes are left to `read_layout`.
+    """List the names of the class folders below all splits, sorted; most mistakes are left to `read_layout`.
 
     Args:
         shown_as: the folder or archive, for messages.
         names: as for `read_layout`; names of files may be left out.
 
     Raises:
-        UserError: no class folder was found.
+        UserError: no class folder was found, or readers cannot tell a class name from another.
     """
     paths = [(PurePosixPath(name), name.endswith("/")) for name in names]
     paths = [(path, is_folder) for path, is_folder in paths if path.parts and not any(map(_is_ignored, path.parts))]
     top = _top_folder(shown_as, [path for path, _ in paths])
     inside = [(path.parts[len(top) :], is_folder) for path, is_folder in paths if path.parts[: len(top)] == top]
-    found = {
-        unicodedata.normalize("NFC", parts[1])
-        for parts, is_folder in inside
-        if len(parts) > 2 - is_folder and split_of(parts[0])
-    }
+    found = {parts[:2] for parts, is_folder in inside if len(parts) > 2 - is_folder and split_of(parts[0])}
     if not found:
         raise _no_images(shown_as)
-    return sorted(found)
+    if problems := name_problems((split, name) for split, name in found):  # each would count as one class
+        raise UserError(shortened([f"{shown_as}: {problem}" for problem in problems]))
+    return sorted({unicodedata.normalize("NFC", name) for _, name in found})
 
 
 def _problem(inside: tuple[str, ...], is_folder: bool) -> str | None:
@@ -219,14 +238,20 @@ def _problem(inside: tuple[str, ...], is_folder: bool) -> str | None:
     return None
 
 
-def _folder_problems(
+def _split_problems(spelled: dict[str, set[str]], found: dict[str, dict[str, list[str]]]) -> Iterator[str]:
+    """Yield the problems of the splits' folders, a line each."""
+    for split, names in spelled.items():
+        if len(names) > 1:
+            yield f"{' and '.join(sorted(names))} are both {split} splits; keep one."
+    if spelled[VALIDATION] and not any(found[VALIDATION].values()):
+        yield f"{min(spelled[VALIDATION])} has no images; add some or remove it."
+
+
+def _class_problems(
     folders: set[tuple[str, str]], found: dict[str, dict[str, list[str]]], classes: list[str]
 ) -> Iterator[str]:
-    """Yield the problems of the splits' and classes' folders, a line each."""
+    """Yield the problems of the classes' folders, a line each."""
     yield from name_problems(folders)
-    validation = sorted({folder for folder, _ in folders if folder not in SPLITS})
-    if len(validation) > 1:
-        yield f"{' and '.join(validation)} are both validation splits; keep one."
     for split, name in itertools.product(SPLITS, classes):
         if problem := _class_problem(found[split].get(name)):
             yield f"{split}/{name} {problem}"
@@ -244,9 +269,9 @@ def _printable(name: str) -> str:
 
 def _top_folder(shown_as: str, paths: list[PurePosixPath]) -> tuple[str, ...]:
     """() where train and test lie at the top; (name,) where they lie in the one folder of that name."""
-    if {path.parts[0] for path in paths} & set(SPLITS):
+    if any(split_of(path.parts[0]) in SPLITS for path in paths):
         return ()
-    holders = {path.parts[0] for path in paths if len(path.parts) > 1 and path.parts[1] in SPLITS}
+    holders = {path.parts[0] for path in paths if len(path.parts) > 1 and split_of(path.parts[1]) in SPLITS}
     if len(holders) == 1:
         return (holders.pop(),)
     raise _no_images(shown_as)

@@ -4,9 +4,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 
-# In emoji, and in words of Persian and Indic scripts, these join or part two characters that can be seen.
-_JOINERS = ("\u200c", "\u200d")
-_BLANK_LETTERS = "\u034f\u115f\u1160\u2800\u3164\uffa0"  # of other categories, but as invisible as Cf
+from deepnets.utils.visible import IGNORABLE, JOINERS
 
 
 def name_problems(folders: Iterable[tuple[str, str]]) -> list[str]:
@@ -40,7 +38,7 @@ def name_problems(folders: Iterable[tuple[str, str]]) -> list[str]:
 def case_twins(classes: Iterable[str]) -> list[tuple[str, str]]:
     """Return the pairs of classes that differ only in upper and lower case."""
     seen: dict[str, str] = {}
-    return [(seen[key], name) for name in classes if seen.setdefault(key := name.casefold(), name) != name]
+    return [(seen[key], name) for name in classes if seen.setdefault(key := name.lower(), name) != name]
 
 
 def _twins(group: list[tuple[str, str]]) -> tuple[tuple[str, str], tuple[str, str]] | None:
@@ -55,21 +53,16 @@ def _twins(group: list[tuple[str, str]]) -> tuple[tuple[str, str], tuple[str, st
 
 def _visible(name: str) -> str:
     """A name as a reader sees it: composed, without invisible characters, every kind of space as one space."""
-    kept = (" " if character.isspace() else character for character in name if not _is_invisible(character))
+    kept = (" " if character.isspace() else character for character in name if character not in IGNORABLE)
     return " ".join(unicodedata.normalize("NFC", "".join(kept)).split())
-
-
-def _is_invisible(character: str) -> bool:
-    return (
-        unicodedata.category(character) == "Cf" or character in _BLANK_LETTERS or "\ufe00" <= character <= "\ufe0f"
-    )  # the last are variation selectors
 
 
 def _hidden_character(name: str) -> str | None:
     """The first format character (Unicode's Cf) that has no place in a name."""
     for index, character in enumerate(name):
         around = name[index - 1 : index] + name[index + 1 : index + 2]
-        joins = character in _JOINERS and len(around) == 2 and not any(map(str.isascii, around))
+        # In emoji, and in words of Persian and Indic scripts, joiners join or part two characters that can be seen.
+        joins = character in JOINERS and len(around) == 2 and not any(map(str.isascii, around))
         if unicodedata.category(character) == "Cf" and not joins:
             return character
     return None

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import re
 import struct
 import warnings
 from collections.abc import Iterator
@@ -10,12 +11,13 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 from PIL.TiffImagePlugin import TiffImageFile
 
-from deepnets.data.file_kinds import AVIF, kind_of
+from deepnets.data.file_kinds import AVIF, EMPTY, kind_of
+from deepnets.data.sources import MOST_MEGAPIXELS
 
 MAX_MEGAPIXELS = 100  # more than most cameras have; a decoded image takes 4 bytes a pixel, some for a moment 12
 # No other decoder of Pillow ever sees a user's bytes.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", *(["AVIF"] if features.check("avif") else []))
-_ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 0x0102  # tags of EXIF and TIFF
+_ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC = 0x0112, 0x0102, 0x0106  # tags of EXIF and TIFF
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -26,11 +28,23 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _STRIP = 256  # pixels
-_DIM = 4096  # 16-bit values below this are most likely 12-bit ones, and nearly black as they stand
+# A Netpbm file up to the value that stands for white: kind, width, height.
+_NETPBM_WHITE = re.compile(rb"P[2356]" + rb"(?:\s|#[^\r\n]*[\r\n])+(\d+)" * 3)
+_USED_BITS = (8, 10, 12, 14)  # of 16; values of sensors have as many, and are dark as they stand
+_ODD_PIXELS = 1000  # one of as many may be brighter: a few pixels of a sensor are stuck
 
 
 class DimImageWarning(UserWarning):
-    """An image of 16 bits has only values below 4096, of 65,535, so that it loses most of its contrast."""
+    """Nearly all values of a 16-bit image are below a quarter of white, so that it loses most of its contrast.
+
+    name       of the image
+    used_bits  that hold these values: 8, 10, 12 or 14
+    is_gray    whether `bit_depth` can say so
+    """
+
+    def __init__(self, name: str, used_bits: int, is_gray: bool):
+        super().__init__(name)
+        self.name, self.used_bits, self.is_gray = name, used_bits, is_gray
 
 
 def decode(
@@ -70,7 +84,7 @@ def decode(
                 image.load_end = lambda: None  # type: ignore[method-assign]
             image.load()
             turn, bits = _UPRIGHT.get(_orientation(image) or 1), _bits(image, data)
-            eight_bits, is_dim = _to_eight_bits(image, bits, bit_depth)
+            eight_bits, used_bits = _to_eight_bits(image, bits, bit_depth)
             result = fit(eight_bits if turn is None else eight_bits.transpose(turn), size, channels)
     except _Refusal:
         raise
@@ -78,8 +92,8 @@ def decode(
         raise ValueError(_unidentified(data)) from None
     except Exception as error:  # a decoder reports damage by any exception: OSError, SyntaxError, struct.error ...
         raise ValueError(f"not a whole image: {error}; replace or remove it") from None
-    if is_dim:
-        warnings.warn(DimImageWarning(shown_as), stacklevel=2)
+    if bits == 16 and bit_depth is None and used_bits < 16:
+        warnings.warn(DimImageWarning(shown_as, used_bits, _is_16_bit_gray(image)), stacklevel=2)
     return result
 
 
@@ -122,15 +136,19 @@ def _quiet_pillow() -> Iterator[None]:
 
 def _too_large(width: int, height: int, max_megapixels: float) -> str:
     megapixels = width * height / 1e6
+    needed = int(megapixels) + 1
+    option = f", or write `max_megapixels: {needed}` for this dataset in config.yaml"
     return (
-        f"{width:,} x {height:,} pixels are {megapixels:.4g} megapixels, more than {max_megapixels:g}; make it smaller,"
-        f" or write `max_megapixels: {int(megapixels) + 1}` for this dataset in config.yaml"
+        f"{width:,} x {height:,} pixels are {megapixels:.4g} megapixels, more than {max_megapixels:g}; make it smaller"
+        f"{option if needed <= MOST_MEGAPIXELS else ''}"
     )
 
 
 def _unidentified(data: bytes) -> str:
     known = f"{', '.join(_FORMATS[:-1])} or {_FORMATS[-1]}"
     kind = kind_of(data)
+    if kind == EMPTY:
+        return "is empty; replace or remove it"
     if kind is None or (kind == AVIF and "AVIF" in _FORMATS):
         return f"not a whole {known}; replace or remove it"
     return f"is {kind}; convert it to {known}, or remove it"
@@ -168,23 +186,45 @@ def _bits(image: Image.Image, data: bytes) -> int:
         return data[24]  # in its header
     if isinstance(image, TiffImageFile):
         return max(image.tag_v2.get(_BITS_PER_SAMPLE, (1,)))
-    return 8  # PPM may have 16, but says what is white, and Pillow scales it
+    if image.format == "PPM" and (header := _NETPBM_WHITE.match(data)):
+        # Any other number than that of all 16 bits is what the file calls white, and Pillow scales by it.
+        return 16 if int(header[3]) == 2**16 - 1 else 8
+    return 8
 
 
-def _to_eight_bits(image: Image.Image, bits: int, bit_depth: int | None) -> tuple[Image.Image, bool]:
-    """Scale 16 bits to 8: 65535 becomes 255, so one step of 8 bits is 257 steps of 16; and whether that is too dark."""
-    if not image.mode.startswith("I") and image.mode not in ("F", "LAB"):
+def _is_16_bit_gray(image: Image.Image) -> bool:
+    return image.mode.startswith("I")  # "I;16" and, in older Pillow and of PGM, "I"
+
+
+def _to_eight_bits(image: Image.Image, bits: int, bit_depth: int | None) -> tuple[Image.Image, int]:
+    """Scale 16 bits to 8: 65535 becomes 255, so one step of 8 bits is 257 steps of 16; and count the bits in use."""
+    if not _is_16_bit_gray(image) and image.mode not in ("F", "LAB"):
         if bits == 16 and bit_depth not in (None, 16):
-            raise _Refusal("16-bit colour has no `bit_depth`, only its upper 8 bits are kept; convert it to 8 bits")
-        return image, bit_depth is None and bits == 16 and 0 < _brightest(image) < _DIM // 256
-    values = np.asarray(image)  # "I;16" and, in older Pillow and of PPM, "I"
+            raise _Refusal(
+                "16 bits in colour or with transparency have no `bit_depth`, only the upper 8 are kept; convert it to"
+                " 8 bits, or to gray without transparency"
+            )
+        if bits != 16:
+            return image, 16
+        if isinstance(transparent := image.info.get("transparency"), tuple):  # the one colour that is clear
+            image.info["transparency"] = tuple(value >> 8 for value in transparent)
+        bands = (np.asarray(image.getchannel(band)) for band in image.getbands() if band != "A")
+        return image, max(_used_bits(band, 2**8) for band in bands)
+    values = np.asarray(image)
     if image.mode in ("F", "LAB") or bits > 16 or values.min() < 0:
         kind = "LAB" if image.mode == "LAB" else "signed or 32-bit"
         raise _Refusal(f"its pixels are {kind} values; convert it to gray or RGB of 8 or 16 bits")
     white = 2 ** {12: 12, 16: bit_depth or 16}.get(bits, 16) - 1
     scaled = np.rint(np.minimum(np.arange(2**16), white) / (white / 255)).astype(np.uint8)
-    return Image.fromarray(scaled[values]), bit_depth is None and bits == 16 and 0 < int(values.max()) < _DIM
+    if isinstance(image, TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == 0:  # 0 is white; Pillow turns 8 bits only
+        scaled = 255 - scaled
+    if isinstance(clear := image.info.get("transparency"), int):
+        scaled[clear] = 255  # transparent areas become white
+    is_black = np.count_nonzero(values) <= values.size // _ODD_PIXELS
+    return Image.fromarray(scaled[values]), 16 if is_black else _used_bits(values)
 
 
-def _brightest(image: Image.Image) -> int:
-    return max(int(np.asarray(image.getchannel(band)).max()) for band in image.getbands() if band != "A")
+def _used_bits(values: np.ndarray, step: int = 1) -> int:
+    """How many of 16 bits hold all values but a few; `step` is how much of 16 bits a step of these values is."""
+    few = values.size // _ODD_PIXELS
+    return next((bits for bits in _USED_BITS if np.count_nonzero(values >= 2**bits // step) <= few), 16)

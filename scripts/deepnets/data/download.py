@@ -3,6 +3,7 @@
 A file that is being downloaded is <name>.part, next to where it will be. It outlives a kill: the next run continues it.
 """
 
+import contextlib
 import shutil
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ import urllib3
 from tqdm import tqdm
 
 from deepnets.data.download_errors import Reason, explain, is_passing
+from deepnets.data.file_kinds import EMPTY, START, WEB_PAGE, kind_of
 from deepnets.data.raw_files import RawFile
 from deepnets.data.search_paths import MIRROR_VARIABLE, find_local, is_secure, mirror_dirs
 from deepnets.data.sources import MAX_DOWNLOAD_GB, source
@@ -23,10 +25,10 @@ from deepnets.utils.files import atomic_path, error_names, flush, remove_leftove
 from deepnets.utils.locks import hold_lock
 from deepnets.utils.logging import LOG
 from deepnets.utils.paths import DOWNLOADED, RAW
+from deepnets.utils.text import one_line
+from deepnets.utils.waiting import ATTEMPTS, BACKOFF_SECONDS, TIMEOUT_SECONDS
 
-ATTEMPTS = 4  # that bring no further byte; a line that breaks every few MB gets as many as it needs
-BACKOFF_SECONDS = 1.0  # waits 1, 2, 4 s between attempts without a further byte
-TIMEOUT_SECONDS = (10, 60)  # to connect, to wait for the next bytes
+REDIRECTS = 10  # of one request
 _CHUNK = 2**16  # bytes: a connection that is reset loses the chunk that it was bringing
 
 
@@ -146,6 +148,13 @@ class _TooLargeError(Exception):
     """An address sends more than the file may have."""
 
 
+class _Session(requests.Session):
+    """Leaves redirects to `_get`: requests reads the body of each, which may have no end, even if it follows none."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
+
+
 def _download(url: str, target: Path, file: RawFile, max_gb: float) -> None:
     """Download one file, from where an earlier run stopped; its hash decides whether that start was of this file."""
     part = target.with_name(f"{target.name}.part")
@@ -162,8 +171,10 @@ def _download(url: str, target: Path, file: RawFile, max_gb: float) -> None:
         _receive(url, part, file, max_gb)
         problem = file.problem(part)
     if problem:
+        with open(part, "rb") as received:
+            kind = kind_of(received.read(START))
         part.unlink()
-        raise _DownloadError(Reason(problem))
+        raise _DownloadError(Reason(f"{problem}; it is {kind}" if kind in (EMPTY, WEB_PAGE) else problem))
     flush(part)
     part.replace(target)
 
@@ -172,7 +183,7 @@ def _receive(url: str, part: Path, file: RawFile, max_gb: float) -> None:
     """Append the body of `url` to `part`; after a lost connection, continue from there while there is progress."""
     try:
         with (
-            requests.Session() as session,
+            _Session() as session,
             error_names(part),
             open(part, "ab") as out,
             tqdm(desc=file.name, unit="B", unit_scale=True, disable=None) as bar,
@@ -212,11 +223,10 @@ def _broken_off(reason: Reason, received: int) -> Reason:
     return Reason(f"broke off after {received:,} bytes, which are kept for the next run ({reason.text})", reason.hint)
 
 
-def _receive_rest(session: requests.Session, url: str, out: BinaryIO, bar: tqdm, limit: int) -> None:
+def _receive_rest(session: _Session, url: str, out: BinaryIO, bar: tqdm, limit: int) -> None:
     # "identity" and decode_content=False: the hash is of the stored file, not of one that a server packs for transport.
     headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={out.tell()}-"} if out.tell() else {})}
-    hooks = {"response": _refuse_insecure_redirect}
-    with session.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS, hooks=hooks) as response:
+    with _get(session, url, headers) as response:
         if _is_elsewhere(response, out.tell()):
             _empty(out)
             raise requests.ConnectionError("the next attempt asks for the whole file")
@@ -249,8 +259,20 @@ def _empty(out: BinaryIO) -> None:
     out.truncate()
 
 
-def _refuse_insecure_redirect(response: requests.Response, **_) -> None:
-    if response.is_redirect:
-        target = urljoin(response.url, response.headers["location"])
-        if not is_secure(target):
-            raise _DownloadError(Reason(f"redirects to {target}, which is not an https:// address"))
+def _get(session: _Session, url: str, headers: dict[str, str]) -> requests.Response:
+    for _ in range(1 + REDIRECTS):
+        response = session.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS)
+        if not response.is_redirect:
+            return response
+        response.close()
+        url = _redirect_target(response)
+    raise _DownloadError(Reason(f"redirects more than {REDIRECTS} times"))
+
+
+def _redirect_target(response: requests.Response) -> str:
+    target = response.headers["location"]
+    with contextlib.suppress(ValueError):  # it is no address at all
+        target = urljoin(response.url, requests.Session().get_redirect_target(response) or "")
+        if is_secure(target):
+            return target
+    raise _DownloadError(Reason(one_line(f"redirects to {target:.200}, which is not an https:// address")))

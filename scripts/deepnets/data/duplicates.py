@@ -23,7 +23,7 @@ _OF_EACH = 3  # images listed of a group in each class of each split, so that ev
 _OF_SPLIT = 10  # images listed of a group in each split
 
 
-def audit(dataset: str, folder: Path, images: ImageSource) -> dict:
+def audit(dataset: str, folder: Path, images: ImageSource, code: str | None = None) -> dict:
     """Make the content of audit.json: how many images are the same, and which.
 
     Only digests are in memory, 32 bytes for each image.
@@ -32,8 +32,10 @@ def audit(dataset: str, folder: Path, images: ImageSource) -> dict:
         dataset: its name.
         folder: has the arrays {train,test}_images.npy.
         images: the source of the arrays, with the labels, the class names and, if they were files, the file names.
+        code: identifies this module's code, so that the report can say that other code counted.
 
     Returns:
+        code: as given.
         splits: split -> `images`, and `distinct` ones.
         duplicates: kind -> number of images. within_train, within_test: images that repeat an earlier one of their
             split. across_splits: test images that are also training or validation images. across_labels: images that
@@ -49,7 +51,7 @@ def audit(dataset: str, folder: Path, images: ImageSource) -> dict:
     sizes = dict(zip(order, map(len, labels), strict=True))
     split = np.repeat(np.arange(len(order)), list(sizes.values()))
     rows = _Rows(split, np.concatenate(labels), content, sizes, images.classes, images.names)
-    return {"schema_version": SCHEMA_VERSION, "dataset": dataset, **rows.describe()}
+    return {"schema_version": SCHEMA_VERSION, "dataset": dataset, "code": code, **rows.describe()}
 
 
 def _digests(path: Path, bar: Any) -> np.ndarray:

@@ -11,14 +11,15 @@ from deepnets.utils.errors import UserError
 
 _UTF8_FLAG = 0x800
 _UNICODE_PATH = 0x7075  # an extra field of Info-ZIP: version, CRC-32 of the name as it stands, the name in UTF-8
-_USUAL = ("gbk", "cp932", "cp1251", "cp437")  # Chinese, Japanese, Russian and Western Windows
+_USUAL = ("utf-8", "gbk", "cp932", "cp1251", "cp437")  # the last four of Chinese, Japanese, Russian, Western Windows
+# Text that codecs for other things than names read as something else: unicode_escape, idna, punycode, utf-7, hz.
+_PLAIN = (rb"\x41\u0041", b"xn--mnchen-3ya", b"a-b", b"+AGE-", b"~{VPND~}", bytes(range(32, 127)))
 
 
 def is_encoding(name: str) -> bool:
     """Return whether Python knows an encoding of this name in which ASCII is as it is everywhere."""
-    printable = bytes(range(32, 127))
     try:
-        return codecs.lookup(name) is not None and printable.decode(name) == printable.decode("ascii")
+        return codecs.lookup(name) is not None and all(text.decode(name) == text.decode("ascii") for text in _PLAIN)
     except (LookupError, ValueError, AttributeError):  # AttributeError: codecs from bytes to bytes, such as hex
         return False
 
@@ -114,6 +115,6 @@ def _unknown(name: bytes, shown_as: str) -> str:
     readings = ", ".join(f"{name.decode(usual)!r} in {usual}" for usual in _USUAL if _is_text(name, usual))
     return (
         f"{shown_as}: it does not say in which encoding its names are ({name!r} is {readings}); write the right one"
-        " (gbk, cp932, cp1251, cp437, utf-8 ...) as `encoding:` of this dataset in config.yaml, or pack it again with"
+        f" ({', '.join(_USUAL)} ...) as `encoding:` of this dataset in config.yaml, or pack it again with"
         " names in UTF-8."
     )

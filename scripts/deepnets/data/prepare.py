@@ -33,7 +33,8 @@ def prepare(
     output: str | Path,
     processes: int = 1,
     code: object = None,
-    max_megapixels: float | None = None,
+    audit_code: str | None = None,
+    **unspecified: object,
 ) -> None:
     """Write the arrays and audit.json of a dataset next to `output`, then `output` (dataset.json).
 
@@ -45,15 +46,14 @@ def prepare(
         raw_manifest: path of raw.json.
         output: path of dataset.json.
         processes: that decode images.
-        code: JSON-able, identifies the code; images that other code decoded are decoded again.
-        max_megapixels: of the user's images, as in their options; it is not in `spec`, because it changes no array.
+        code, audit_code: identify the code, and that of audit.json; images that other code decoded are decoded again.
+        unspecified: options of the dataset that `spec` leaves out, because they change no array.
 
     Raises:
         UserError: the raw files are missing, damaged, of another spec or not what `spec` promises. No file has its
             final name then.
     """
-    limit = {} if max_megapixels is None else {"max_megapixels": max_megapixels}
-    output, options, raw = Path(output), parse_spec({**spec, **limit}), Raw.open(raw_manifest)
+    output, options, raw = Path(output), parse_spec({**unspecified, **spec}), Raw.open(raw_manifest)
     check_made_by(raw.manifest, raw.spec, {key: spec[key] for key in options.raw_spec()})
     *arrays, audit_file = (output.with_name(name) for name in (*ARRAY_FILES, AUDIT_FILE))
     with record_checksums("prepare", output, *arrays, audit_file):
@@ -69,7 +69,7 @@ def prepare(
             for split, stored in images.stored().items():
                 labels = np.concatenate([images.labels[each] for each in stored])
                 write_array(folder / LABELS.format(split=split), labels)
-            audit = duplicates.audit(dataset, folder, images)
+            audit = duplicates.audit(dataset, folder, images, audit_code)
             unfinished = [folder / array.name for array in arrays]
             metadata = _describe(dataset, spec, raw, images, options.input_shape, intensities, unfinished)
             output.unlink(missing_ok=True)  # an old dataset.json must not describe new arrays

@@ -1,12 +1,10 @@
 """Look at a folder or an archive of images for about a second, so that a wrong path is found before any job runs."""
 
-import os
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 
 from deepnets.data import archive
-from deepnets.data.class_folders import list_classes, split_of
+from deepnets.data.class_folders import list_classes, list_folder
 from deepnets.utils.errors import UserError
 
 _MAX_TAR, _MAX_PACKED_TAR = 2**24, 2**20  # bytes: a tar has no list of its members, and is read to its end
@@ -26,23 +24,8 @@ def find_classes(path: Path, shown_as: str, encoding: str | None = None) -> list
         UserError: there is neither train/<class> nor test/<class>, or the archive is not one.
         OSError: something cannot be read.
     """
-    names = list(_folders(path)) if path.is_dir() else _members(path, shown_as, encoding)
+    names = list_folder(path, deepest=0) if path.is_dir() else _members(path, shown_as, encoding)
     return None if names is None else list_classes(shown_as, names)
-
-
-def _folders(root: Path) -> Iterator[str]:
-    """Names of the folders down to <class> of train/<class> and <top>/train/<class>, each with a final `/`."""
-    for first in _subfolders(root):
-        yield f"{first}/"
-        for second in _subfolders(root / first):
-            yield f"{first}/{second}/"
-            if split_of(second) and not split_of(first):
-                yield from (f"{first}/{second}/{third}/" for third in _subfolders(root / first / second))
-
-
-def _subfolders(folder: Path) -> list[str]:
-    with os.scandir(folder) as entries:
-        return [entry.name for entry in entries if entry.is_dir()]
 
 
 def _members(path: Path, shown_as: str, encoding: str | None) -> list[str] | None:

@@ -111,7 +111,7 @@ class Raw:
     folder: Path
     in_place: bool
     sha256: dict[str, str]  # by file name, relative to `folder`
-    spec: dict | None = None  # that it was made by; None in a file of an older version
+    spec: dict | None = None  # that it was made by; None in a file of version 0.1.0
 
     @classmethod
     def open(cls, path: str | Path) -> "Raw":
@@ -123,10 +123,12 @@ class Raw:
         path, content = Path(path), read_json(path)
         try:
             hashes = {file["name"]: file["sha256"] for file in content["files"]}
-            folder = Path(content.get("folder", path.with_name(RAW)))
+            folder = content.get("folder", str(path.with_name(RAW)))
+            if not all(isinstance(text, str) and "\0" not in text for text in (folder, *hashes, *hashes.values())):
+                raise TypeError
         except (AttributeError, KeyError, TypeError):
             raise UserError(f"{path}: damaged; delete it.") from None
-        return cls(path, folder, "folder" in content, hashes, content.get("spec"))
+        return cls(path, Path(folder), "folder" in content, hashes, content.get("spec"))
 
     def changed(self, name: str) -> UserError:
         """Make the error for a file that is no longer what raw.json lists."""

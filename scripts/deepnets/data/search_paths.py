@@ -17,9 +17,14 @@ def find_local(relative: str, dataset: str, mirror: str | None = None, own_path:
     """Find a file or folder in the search paths: the first that exists, or None.
 
     Raises:
-        UserError: a mirror is not a folder that exists, or what is found is a FIFO, a socket or a device.
+        UserError: a mirror is not a folder that exists, a place cannot be looked at, or what is found is a FIFO, a
+            socket or a device.
     """
-    found = next((path for path in search_paths(relative, dataset, mirror, own_path) if path.exists()), None)
+    try:
+        found = next((path for path in search_paths(relative, dataset, mirror, own_path) if path.exists()), None)
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        key = f"config.yaml: datasets.{dataset}.{'path' if own_path else 'mirror'}"
+        raise UserError(f"{key}: {error.filename}: {error.strerror}; correct it.") from None
     if found and not found.is_file() and not found.is_dir():  # to read it may block, or never end
         raise UserError(f"{found}: not a file but a FIFO, a socket or a device; remove it.")
     return found
@@ -53,7 +58,7 @@ def mirror_dirs(dataset: str, mirror: str | None) -> list[Path]:
     for name, value in mirrors.items():
         if value:
             folder = Path(os.path.expanduser(value))
-            if not folder.is_dir():
+            if not os.path.isdir(folder):  # False for a name that is too long, where pathlib raises
                 raise UserError(
                     f"{name} is {value!r}, which is not a folder; give a folder that exists, or leave it out."
                 )
@@ -63,6 +68,11 @@ def mirror_dirs(dataset: str, mirror: str | None) -> list[Path]:
 
 def is_secure(url: str) -> bool:
     """Return whether files from this address cannot be changed on the way."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # not an address
+        return False
     # Nobody sits between two ends of the loopback interface, and the tests serve from there.
-    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+    return bool(parts.hostname) and (
+        parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+    )

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from deepnets import models
-from deepnets.config.experiment import OF_IMAGES
+from deepnets.config.experiment import OF_ARRAYS, OF_IMAGES
 from deepnets.config.recipe import Recipe
 from deepnets.data.arrays import open_dataset
 from deepnets.data.splits import Split, split_train_validation
@@ -77,9 +77,8 @@ def _evaluate(job: dict, data: str | Path, summary: str | Path, output: Path, th
     augmentation = Augmentation(recipe.augment, False, metadata["mean"], metadata["std"], device.device)
 
     splits, train_size, dataset_metadata = open_splits(data, recipe.validation_fraction, spec["seed"], spec["dataset"])
-    check_made_by(
-        output / paths.MODEL_FILE, *({key: each[key] for key in OF_IMAGES} for each in (metadata, dataset_metadata))
-    )
+    trained_on = {key: metadata[key] for key in OF_IMAGES if key in metadata}
+    check_made_by(output / paths.MODEL_FILE, trained_on, {key: dataset_metadata.get(key) for key in trained_on})
     network = _read_summary(Path(summary), spec, dataset_metadata)
     with models.own_errors():
         logits = {split: predict(model, images, augmentation, device).numpy() for split, images in splits.items()}
@@ -91,7 +90,7 @@ def _evaluate(job: dict, data: str | Path, summary: str | Path, output: Path, th
     test = metrics.detailed_metrics(logits["test"], labels["test"], metadata["classes"])
     not_finite = {split: int((~np.isfinite(metrics.losses(logits[split], labels[split]))).sum()) for split in splits}
     history = read_history(output / paths.HISTORY_FILE)
-    warnings = advice.warnings(**basic, validation_labels=labels["validation"], history=history, not_finite=not_finite)
+    warnings = advice.warnings(**basic, labels=labels, history=history, not_finite=not_finite)
 
     predictions, metrics_file = output / paths.PREDICTIONS_FILE, output / paths.METRICS_FILE
     with record_checksums("evaluate", predictions, metrics_file):
@@ -103,6 +102,7 @@ def _evaluate(job: dict, data: str | Path, summary: str | Path, output: Path, th
                 "experiment": job["experiment"],
                 "spec": spec,
                 "spec_sha256": metadata["spec_sha256"],
+                **{key: dataset_metadata.get(key) for key in OF_ARRAYS},
                 "classes": metadata["classes"],
                 "model": network,
                 **basic,

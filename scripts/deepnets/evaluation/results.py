@@ -3,39 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
-
-from pydantic import BaseModel, ValidationError
 
 from deepnets.evaluation.history import History, read_history
 from deepnets.evaluation.schemas import Metrics, Timing
 from deepnets.utils import paths
+from deepnets.utils.checked_json import read_checked
 from deepnets.utils.errors import UserError
-from deepnets.utils.files import read_json
-
-Content = TypeVar("Content", bound=BaseModel)
-
-
-def read_checked(path: str | Path, content: type[Content]) -> Content:
-    """Read a JSON file and check its content.
-
-    Raises:
-        UserError: missing, not JSON, or not this content; the message names file, key and remedy.
-    """
-    try:
-        return content.model_validate(read_json(path))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        problem = f"{key}: {first['msg']}" if key else first["msg"]
-        raise UserError(f"{path}: damaged ({problem}); delete it.") from None
 
 
 def read_metrics(path: str | Path) -> Metrics:
     """Read metrics.json.
 
     Raises:
-        UserError: missing, not JSON, or not as evaluate writes it; the message names file, key and remedy.
+        UserError: missing, not JSON, or not as evaluate writes it; the message names file, key, value and remedy.
     """
     return read_checked(path, Metrics)
 
@@ -44,7 +24,7 @@ def read_timing(path: str | Path) -> Timing:
     """Read timing.json.
 
     Raises:
-        UserError: missing, not JSON, or not as train writes it; the message names file, key and remedy.
+        UserError: missing, not JSON, or not as train writes it; the message names file, key, value and remedy.
     """
     return read_checked(path, Timing)
 

@@ -68,8 +68,9 @@ EXPERIMENT_FIGURES: dict[str, ExperimentFigure] = {
             "confusion_matrix",
             "Confusion matrix",
             "The test images by their true class (rows) and their predicted class (columns). The numbers are"
-            " counts, and empty cells are zero. The colour is the share of the row, on a square-root scale that"
-            " makes rare confusions visible. With more than 25 classes only the colour is shown.",
+            " counts, and empty cells are zero. The colour is the share of all images of the true class, on a"
+            " square-root scale that makes rare confusions visible. An image without a prediction is in no cell."
+            " With more than 25 classes only the colour is shown.",
             reads=paths.METRICS_FILE,
         ),
     )

@@ -10,16 +10,16 @@ from deepnets.figures.comparison import Comparison
 from deepnets.figures.style import model_styles, save
 from deepnets.utils import paths
 from deepnets.utils.checksums import record_checksums
+from deepnets.utils.specs import settings_sha256
 
 
-def write_comparison_figure(name: str, spec: dict, root: Path, published: Path, output: Path) -> None:
+def write_comparison_figure(name: str, job: dict, root: Path, published: Path, output: Path) -> None:
     """Draw a figure that compares the models of one dataset.
 
     Args:
         name: of the figure, in COMPARISON_FIGURES.
-        spec: {"dataset": name, "variant_of": name or None, "experiments": their folders from `root`,
-            "specs": hashes of their specs,
-            "models": {model: index that chooses its colour}}.
+        job: {"spec": {"dataset": name, "variant_of": name or None, "experiments": their folders from `root`,
+            "specs": hashes of their specs, "models": {model: index that chooses its colour}}}.
         root: the folder that holds results/.
         published: workflow/published.csv.
         output: the PNG to write.
@@ -27,6 +27,7 @@ def write_comparison_figure(name: str, spec: dict, root: Path, published: Path, 
     Raises:
         UserError: a file is missing, damaged or of another spec.
     """
+    spec = job["spec"]
     folders = [root / folder for folder in spec["experiments"]]
     results = [
         Result(folder, read_metrics(folder / paths.METRICS_FILE), read_timing(folder / paths.TIMING_FILE))
@@ -41,4 +42,4 @@ def write_comparison_figure(name: str, spec: dict, root: Path, published: Path, 
         published=references(read_published(published), spec["dataset"], spec["variant_of"], architectures),
     )
     with record_checksums(name, output):
-        save(load(name).draw(comparison), output)
+        save(load(name).draw(comparison), output, settings_sha256(job))

@@ -13,7 +13,7 @@ from deepnets.figures.style import ModelStyle, applied, title
 _COUNTED_CLASSES = 25  # above, counts in the cells are too small to read and only the colour is shown
 _NAMED_CLASSES = 110  # above, the names of all classes are too small, and every n-th is written
 _SQUARE = 0.8  # share of the figure's width and height for the matrix; the names take the rest
-_DARK = 0.36  # share of the row above which a cell is too dark for black text
+_DARK = 0.36  # share of the true class above which a cell is too dark for black text
 
 read = read_metrics
 
@@ -28,21 +28,23 @@ def draw(metrics: Metrics, experiment: dict, _style: ModelStyle) -> Figure:
     low, high = test.accuracy_ci95
     interval = f"95 % interval {100 * low:.2f} to {100 * high:.2f}"
     result = f"test accuracy {100 * test.accuracy:.2f} % ({interval}, {test.n:,} images)"
-    return draw_matrix(test.confusion_matrix, metrics.classes, title(experiment, result))
+    images = [row.n for row in test.per_class]
+    return draw_matrix(test.confusion_matrix, images, metrics.classes, title(experiment, result))
 
 
 @applied()
-def draw_matrix(counts: list[list[int]], classes: list[str], title: str) -> Figure:
+def draw_matrix(counts: list[list[int]], images: list[int], classes: list[str], title: str) -> Figure:
     """Draw a matrix of counts: the colour is the share of the true class, and empty cells are blank.
 
     Args:
         counts: C x C; `counts[i][j]` is the number of images of true class i predicted as class j.
+        images: C numbers, of all images of each true class; a row's sum is smaller if some have no prediction.
         classes: C names, of any length and script.
     """
     matrix = np.asarray(counts)
     n_classes = len(classes)
     # A class without images has an empty row, not a division by zero.
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    shares = matrix / np.maximum(images, 1)[:, np.newaxis]
     side = min(3.6 + 0.17 * n_classes, 9.5)
 
     figure = Figure(figsize=(side + 1.2, side + 0.5), layout="constrained")

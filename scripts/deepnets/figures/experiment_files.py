@@ -5,6 +5,7 @@ from pathlib import Path
 from deepnets.figures import EXPERIMENT_FIGURES, load
 from deepnets.figures.style import model_style, save
 from deepnets.utils.checksums import record_checksums
+from deepnets.utils.specs import settings_sha256
 
 
 def write_experiment_figure(name: str, job: dict, experiment: Path, output: Path) -> None:
@@ -26,4 +27,4 @@ def write_experiment_figure(name: str, job: dict, experiment: Path, output: Path
     files = [output.with_name(f"{output.name}.{kind}") for kind in ("png", "svg")]
     with record_checksums(name, *files):
         for path in files:
-            save(figure, path)
+            save(figure, path, settings_sha256(job))

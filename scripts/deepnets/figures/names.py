@@ -65,7 +65,8 @@ def short_names(names: Sequence[str], limit: int, instead: Sequence[str] | None 
             for index in alike:
                 short[index] = _cut(whole[index], limit, difference)
     for alike in list(_alike(short)):
-        numbered = (f"{short[alike[0]][: limit - len(mark)]}{mark}" for mark in map(" ({})".format, itertools.count(1)))
+        same, marks = short[alike[0]], map(" ({})".format, itertools.count(1))
+        numbered = (f"{same[: limit - len(mark)]}{mark}" for mark in marks)
         unused = (name for name in numbered if name not in short)
         for index in alike:
             short[index] = next(unused)

@@ -118,11 +118,18 @@ def title(experiment: dict, result: str = "") -> str:
 
 
 @applied()
-def save(figure: Figure, path: str | Path) -> None:
-    """Write a figure as PNG or SVG, by the suffix of `path`; the same figure gives the same bytes, without date."""
-    nothing = {"Date": None, "Creator": None} if Path(path).suffix == ".svg" else {"Software": None}
+def save(figure: Figure, path: str | Path, settings_sha256: str | None = None) -> None:
+    """Write a figure as PNG or SVG, by the suffix of `path`; the same figure gives the same bytes, without date.
+
+    Args:
+        figure: to write.
+        path: of the file.
+        settings_sha256: a PNG holds it under this key.
+    """
+    of_png = {"Software": None, "settings_sha256": settings_sha256}
+    metadata = {"Date": None, "Creator": None} if Path(path).suffix == ".svg" else of_png
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, metadata=nothing)
+        figure.savefig(temporary, metadata=metadata)
 
 
 def limit_percent(axes: Axes) -> None:

@@ -19,15 +19,18 @@ from deepnets.utils.errors import UserError
 
 SCRIPTS = "scripts"  # where scripts find their modules, below the repository's root
 
-# Modules that can change no result, and so make none stale: paths of files, texts of messages, lines of progress, plans
-# of jobs, checks.
+# Modules that can change no result, and so make none stale: paths of files, texts of messages, lines of progress, times
+# of waiting, plans of jobs, checks. Nothing is trained on the list of duplicates; the report says if it is outdated. A
+# constant of any other module counts, as every module may import it.
 IGNORED_MODULES = (
     "deepnets.data.download_errors",
+    "deepnets.data.duplicates",
     "deepnets.data.progress",
     "deepnets.data.quick_check",
     "deepnets.models._about",
     "deepnets.models._check",
     "deepnets.planning",
+    "deepnets.training.messages",
     "deepnets.training.progress",
     "deepnets.utils.checksums",
     "deepnets.utils.command_line",
@@ -37,6 +40,7 @@ IGNORED_MODULES = (
     "deepnets.utils.paths",
     "deepnets.utils.specs",
     "deepnets.utils.text",
+    "deepnets.utils.waiting",
 )
 # A network's name, colour and cost.
 IGNORED_ASSIGNMENTS = ("ABOUT",)

@@ -17,6 +17,8 @@ def _phrase(key: tuple[str, ...], before: dict, after: dict) -> str:
     match key:
         case ("state",):
             return IMAGES
+        case ("settings_sha256",):
+            return "what the figure shows, or how, changed"
         case ("code" | "files", file):
             return f"{file} {'is new' if key not in before else 'is gone' if key not in after else 'changed'}"
         case ("spec", "specs"):  # hashes: the experiments' own jobs name the settings

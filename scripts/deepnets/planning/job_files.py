@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Mapping
 from importlib.abc import MetaPathFinder
@@ -19,9 +20,16 @@ if TYPE_CHECKING:
     from deepnets.config.schema import Config
 
 
+_PLANNED_NAME = re.compile(r"[a-z_]+-([0-9a-f]{16})\.json")  # of `job_file`
+
+
 def job_file(stage: str, fingerprint: str) -> str:
     """Return the path of a job's file; another fingerprint is another file."""
-    return f"{paths.JOBS}/{stage}-{sha256_text(fingerprint)[:16]}.json"
+    return f"{paths.JOBS}/{stage}-{_digest(fingerprint)}.json"
+
+
+def _digest(fingerprint: str) -> str:
+    return sha256_text(fingerprint)[:16]
 
 
 def write_job_file(path: str | Path, fingerprint: str) -> None:
@@ -61,10 +69,7 @@ def load_job(stage: str, args: argparse.Namespace) -> tuple[dict[str, Any], dict
     """
     wildcards = parse_name(stage, args.name)
     if args.job is not None and args.job.exists():
-        try:
-            job = json.loads(args.job.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise UserError(f"{args.job}: damaged, not JSON ({error}); start Snakemake again") from None
+        job = _read_job(args.job)
         check_code(job)
         return job, wildcards
     fingerprint = _fingerprint_of_config(stage, wildcards, args.root)
@@ -74,6 +79,18 @@ def load_job(stage: str, args: argparse.Namespace) -> tuple[dict[str, Any], dict
             " start Snakemake again, or leave out --job"
         )
     return json.loads(fingerprint), wildcards
+
+
+def _read_job(file: Path) -> dict[str, Any]:
+    try:
+        text = file.read_text(encoding="utf-8")
+        job = json.loads(text)
+    except ValueError as error:
+        raise UserError(f"{file}: damaged, not JSON ({error}); start Snakemake again") from None
+    planned = _PLANNED_NAME.fullmatch(file.name)
+    if (planned and planned[1] != _digest(text)) or not isinstance(job, dict):
+        raise UserError(f"{file}: damaged, not what the workflow wrote; start Snakemake again")
+    return job
 
 
 def check_code(job: Mapping[str, Any]) -> None:

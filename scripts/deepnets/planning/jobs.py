@@ -4,6 +4,7 @@ A fingerprint is canonical JSON of all that can change the job's result: the set
 of each code file of the stage. It leaves out threads, device, mirror and paths.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, cached_property
 from pathlib import Path
@@ -163,8 +164,8 @@ class Jobs:
         listed = self.experiments.get(paths.EXPERIMENT.format(dataset=dataset, model=model, recipe=recipe, seed=seed))
         if listed:
             return listed
-        if not seed.isdecimal():
-            raise UserError(f"seed must be a whole number (got {seed!r}); write seed0, for example")
+        if not re.fullmatch("0|[1-9][0-9]{0,9}", seed):  # each seed has one folder
+            raise UserError(f"seed must be a whole number without zeros before it (got {seed[:60]!r}); write seed0")
         return self.config.experiment(dataset, model, recipe, int(seed))
 
     def _wildcards(self, stage: str) -> Iterator[dict[str, str]]:
@@ -179,7 +180,10 @@ class Jobs:
     # -- code --------------------------------------------------------------------------------------------------------
 
     def _plugins(self, stage: str, wildcards: Mapping[str, str]) -> tuple[str, ...]:
-        """Modules that a stage imports by a computed name: a network's, a data source's or a figure's."""
+        """Modules that a stage imports by a computed name: a network's, a data source's or a figure's.
+
+        The report names the one that counts duplicates, too: it says if other code counted them.
+        """
         if stage in ("download", "prepare"):
             dataset = _entry("dataset", wildcards["dataset"], self.config.datasets)
             return (f"deepnets.data.sources.{dataset.source}",)
@@ -189,7 +193,7 @@ class Jobs:
             figures = EXPERIMENT_FIGURES if stage == "plot_experiment" else COMPARISON_FIGURES
             _entry("figure", wildcards["figure"], figures)
             return (f"deepnets.figures.{wildcards['figure']}", *self._shown_networks(wildcards))
-        return self._shown_networks(wildcards)
+        return ("deepnets.data.duplicates", *self._shown_networks(wildcards))
 
     def _shown_networks(self, wildcards: Mapping[str, str]) -> tuple[str, ...]:
         """Modules of the networks in a figure or in the report, which say how readers see them.

@@ -8,22 +8,23 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from deepnets.config.experiment import OF_IMAGES
+from deepnets.config.experiment import OF_ARRAYS, OF_IMAGES
 from deepnets.planning.differences import differences
 from deepnets.planning.job import Job
 from deepnets.planning.jobs import Jobs
 from deepnets.utils import paths
-from deepnets.utils.specs import read_head
+from deepnets.utils.specs import UNKNOWN, read_head, settings_sha256
 
-# Stages with a file that has the spec that it was made by, and the file's place among their outputs.
-_SPEC_IN = {
-    "download": 0,
-    "prepare": 0,
-    "summarize": 0,
-    "train": 0,
-    "evaluate": 0,
-    "report": paths.OUTPUTS["report"].index(paths.ENVIRONMENT),
+# Which of a stage's outputs says what it was made by, if not the first one, and what it says, if not its spec alone: of
+# its settings, a figure has the hash.
+_SPEC_IN = {"report": paths.OUTPUTS["report"].index(paths.ENVIRONMENT)}
+_HAS = {
+    "download": ("spec", "state"),
+    "plot_experiment": ("settings_sha256",),
+    "plot_comparison": ("settings_sha256",),
 }
+# And what it says of the images that it was made from.
+_OF_IMAGES = {"train": OF_IMAGES, "evaluate": OF_ARRAYS}
 
 
 def made_otherwise(jobs: Jobs) -> Iterator[tuple[Job, list[str]]]:
@@ -36,25 +37,26 @@ def made_otherwise(jobs: Jobs) -> Iterator[tuple[Job, list[str]]]:
 def differing(job: Job, jobs: Jobs) -> list[str]:
     """Return what differs between what a job's files say that they were made by and what config.yaml has now.
 
-    Nothing if the files are missing, or of an older version that did not say it.
+    Nothing if the files are missing.
     """
-    if job.stage not in _SPEC_IN:
-        return []
-    file, phrases = jobs.root / job.outputs[_SPEC_IN[job.stage]], list[str]()
-    found = read_head(file, "spec", "state")
-    if "spec" in found:
-        expected = jobs.settings(job.stage, job.wildcards)
+    file, phrases = jobs.root / job.outputs[_SPEC_IN.get(job.stage, 0)], list[str]()
+    keys = _HAS.get(job.stage, ("spec",))
+    found = read_head(file, *keys)
+    if keys[0] in found:
+        settings = jobs.settings(job.stage, job.wildcards)
+        expected = {**settings, "settings_sha256": settings_sha256(settings)}
         phrases += differences(found, {key: expected[key] for key in found})
-    if job.stage == "train" and _other_images(file, jobs.root / paths.DATASET_INFO.format(**job.wildcards)):
-        phrases.append(f"{paths.DATASET_INFO.format(**job.wildcards)} is of other images")
+    elif file.suffix != ".safetensors" and file.exists():  # all weights have it, but not always in their first megabyte
+        phrases.append(UNKNOWN)
+    if job.stage in _OF_IMAGES:
+        dataset_info = paths.DATASET_INFO.format(**job.wildcards)
+        made_from, prepared = read_head(file, *_OF_IMAGES[job.stage]), _prepared(jobs.root / dataset_info)
+        if any(made_from[key] != prepared[key] for key in made_from.keys() & prepared.keys()):
+            phrases.append(f"{dataset_info} is of other images")
     return phrases
-
-
-def _other_images(model: Path, dataset_info: Path) -> bool:
-    trained, prepared = read_head(model, *OF_IMAGES), _prepared(dataset_info)
-    return any(trained[key] != prepared[key] for key in trained.keys() & prepared.keys())
 
 
 @cache  # many experiments have one dataset
 def _prepared(dataset_info: Path) -> dict[str, Any]:
-    return read_head(dataset_info, *OF_IMAGES)
+    found = read_head(dataset_info, *OF_IMAGES)
+    return found and {"validation_rows": None, **found}  # null in results

@@ -4,7 +4,6 @@ Estimates decide what runs side by side and in which order. They do not change r
 threads of a training run decides the last bits of its weights.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from deepnets.config.experiment import Experiment
 from deepnets.planning.estimates import core_seconds, evaluation_memory_mb, speed_up, training_memory_mb
 from deepnets.planning.study_time import write_study_plan
 from deepnets.utils import paths
+from deepnets.utils.specs import read_head
 
 if TYPE_CHECKING:  # it imports the user's networks, and the Snakefile reports a mistake in one in plain lines
     from deepnets.planning.jobs import Jobs
@@ -97,11 +97,11 @@ class Requests:
 
     def _training_images(self, dataset: str) -> int:
         """How many images a dataset trains on; the usual number while it is not prepared."""
-        try:
-            info = (self.jobs.root / paths.DATASET_INFO.format(dataset=dataset)).read_text(encoding="utf-8")
-            return json.loads(info)["splits"]["train"]
-        except (OSError, ValueError, KeyError):
-            return self.jobs.config.datasets[dataset].usual_train_images
+        splits = read_head(self.jobs.root / paths.DATASET_INFO.format(dataset=dataset), "splits").get("splits")
+        images = splits.get("train") if isinstance(splits, dict) else None
+        return (
+            images if isinstance(images, int) and images > 0 else self.jobs.config.datasets[dataset].usual_train_images
+        )
 
 
 def scale_by_attempt(amount: int, attempt: int) -> int:

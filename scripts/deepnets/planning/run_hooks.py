@@ -113,14 +113,18 @@ class RunHooks:
         self._force_made_otherwise()
 
     def _force_made_otherwise(self) -> None:
-        """Have files rebuilt that were made by another spec; a line for each of which Snakemake has no record."""
+        """Have files rebuilt that were made by another spec; a line for each that no other line is about.
+
+        Neither Snakemake, which has no record of it, nor `_force_corrupted` has one then.
+        """
         from deepnets.planning.made_by import made_otherwise  # it imports the user's networks
 
         lines = []
         for job, differing in made_otherwise(self.jobs):
             outputs = [str(self.jobs.root / path) for path in job.outputs]
+            is_new = self.workflow.dag.forcefiles.isdisjoint(outputs)
             self.workflow.dag.forcefiles.update(outputs)
-            if self.workflow.persistence.metadata(IOFile(outputs[0])) is None:
+            if is_new and self.workflow.persistence.metadata(IOFile(outputs[0])) is None:
                 lines.append(f"{outputs[0]}: made with other settings ({'; '.join(differing)}); to be rebuilt")
         for line in lines[:LINES]:
             _print(line)

@@ -5,9 +5,9 @@ from typing import Literal
 
 from pydantic import BaseModel, Field, NonNegativeInt
 
-from deepnets.evaluation.results import read_checked
 from deepnets.reporting.markdown import Markdown, code
 from deepnets.utils import paths
+from deepnets.utils.checked_json import read_checked
 
 _EXAMPLES = 3
 
@@ -55,18 +55,27 @@ class _Groups(BaseModel):
 class Audit(BaseModel):
     """What the report reads of audit.json; `deepnets.data.duplicates.audit` says what the numbers count."""
 
+    code: str | None = None
+    is_outdated: bool = False  # made by other code than there is now
     splits: _Splits
     duplicates: _Counts
     groups: _Groups
 
 
-def read_audit(path: Path) -> Audit | None:
+def read_audit(path: Path, code: str | None) -> Audit | None:
     """Read audit.json; None if it does not exist, because the data was deleted.
+
+    Args:
+        path: of the file.
+        code: identifies the code that makes it now.
 
     Raises:
         UserError: it is damaged.
     """
-    return read_checked(path, Audit) if path.exists() else None
+    if not path.exists():
+        return None
+    audit = read_checked(path, Audit)
+    return audit.model_copy(update={"is_outdated": audit.code != code})
 
 
 def leakage(audit: Audit) -> list[str]:
@@ -118,8 +127,10 @@ def counted(dataset: str, audit: Audit | None) -> Markdown:
         if audit.splits.validation
         else " images"
     )
+    outdated = " Another version of the program counted them; a new count comes with the next arrays."
     return Markdown(
         f"Images that are the same as another one, pixel for pixel at this size: {counts.within_train:,} repeat one"
         f" within the training split, {counts.within_test:,} within the test split; {counts.across_splits:,} test"
         f" images are training{validation}; {counts.across_labels:,} are in more than one class ({file})."
+        f"{outdated if audit.is_outdated else ''}"
     )

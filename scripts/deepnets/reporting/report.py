@@ -62,6 +62,7 @@ def write_report(
     spec: dict[str, Any],
     root: Path,
     *,
+    audit_code: str | None = None,
     published: Path = paths.REPOSITORY / paths.PUBLISHED,
     template: Path = paths.REPOSITORY / paths.TEMPLATE,
 ) -> None:
@@ -71,6 +72,7 @@ def write_report(
         spec: the study's name, the folders of its experiments from `root` in the order of the report, the hashes of
             their specs, and its datasets as in `Study`.
         root: the folder that holds results/, and Snakemake's benchmark files in logs/.
+        audit_code: identifies the code that finds duplicates, as it is now.
         published: table of published results.
         template: of the report.
 
@@ -84,7 +86,10 @@ def write_report(
         results=results,
         datasets=spec["datasets"],
         published=read_published(published),
-        audits={name: duplicates.read_audit(root / paths.AUDIT.format(dataset=name)) for name in spec["datasets"]},
+        audits={
+            name: duplicates.read_audit(root / paths.AUDIT.format(dataset=name), audit_code)
+            for name in spec["datasets"]
+        },
         jobs=job_times(root / paths.LOGS, [result.directory.parts[-4:] for result in results]),
         environment=describe(paths.REPOSITORY),
         folder=(root / paths.REPORT).parent,
@@ -103,6 +108,8 @@ def _context(study: Study) -> dict[str, Any]:
     results = study.results
     rows = _rows(study)
     recipe_line, recipe_table, recipes_left_out = tables.recipes(results)
+    networks_table, networks_left_out = tables.networks_table(results)
+    cost_table, costs_left_out = tables.cost_table(results)
     return {
         "study": study.name,
         "title": _title(rows),
@@ -113,11 +120,13 @@ def _context(study: Study) -> dict[str, Any]:
         "experiments": [_experiments(study, name, max(_EXPERIMENT_ROWS, tables.ROWS // len(rows))) for name in rows],
         "in_full": len(results) <= _EXPERIMENTS_IN_FULL,
         "departures": tables.departures(results),
-        "networks_table": tables.networks_table(results),
+        "networks_table": networks_table,
+        "networks_left_out": networks_left_out,
         "recipe_line": recipe_line,
         "recipe_table": recipe_table,
         "recipes_left_out": recipes_left_out,
-        "cost_table": tables.cost_table(results),
+        "cost_table": cost_table,
+        "costs_left_out": costs_left_out,
         "cost_of_each": len(results) <= tables.ROWS,
         "cost": _cost(study) if study.jobs else None,
         "provenance": provenance(study),
@@ -160,24 +169,23 @@ def _warnings(study: Study) -> list[Markdown]:
         for name, audit in study.audits.items()
         for sentence in (duplicates.leakage(audit) if audit else [])
     ]
-    lines += [
-        Markdown(f"{bold(_named(result))}: {escape(warning)}.")
-        for result in study.results
-        for warning in result.warnings
-    ]
     runs = [run for result in study.results for run in result.timing.conditions]
     versions = sorted({run.versions.get("torch", "unknown") for run in runs})
     if len(versions) > 1:
         lines.append(
             escape(f"The experiments were trained with different versions of torch: {enumerate_words(versions)}.")
         )
+    lines += [
+        Markdown(f"{bold(_named(result))}: {escape(warning)}.")
+        for result in study.results
+        for warning in result.warnings
+    ]
     left = len(lines) - _WARNINGS_SHOWN
-    more = (
-        [escape(f"There are {left} more warnings; the metrics.json of each experiment has its own.")]
-        if left > 0
-        else []
-    )
-    return lines[:_WARNINGS_SHOWN] + more
+    if left > 0:
+        csv = PurePosixPath(paths.METRICS_CSV).name
+        more = f"There are {left} more warnings; {link(csv, csv)} has their number for each experiment, and the"
+        lines[_WARNINGS_SHOWN:] = [Markdown(f"{more} metrics.json and timing.json of an experiment their reasons.")]
+    return lines
 
 
 # -- one dataset ------------------------------------------------------------------------------------------------------

@@ -84,7 +84,7 @@ def _snakemake_commands(study: Study) -> Iterator[str]:
 
 def files_needed(dataset: str, own_files: str) -> Markdown:
     """Return the sentence about where to put the images of a dataset that cannot be downloaded."""
-    if own_files.startswith(("/", "~")):  # a page for others must not show the folders of this machine
+    if own_files.startswith(("/", "~", "../")):  # a page for others must not show the folders of this machine
         name, where = PurePosixPath(own_files).name, f"at the path in {code(f'datasets.{dataset}.path')} of config.yaml"
     else:
         variable = code("DEEPNETS_MIRROR=folder")

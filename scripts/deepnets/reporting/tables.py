@@ -200,11 +200,13 @@ _OFF = ("none", "no", "0", "0.0")
 
 
 def _in_effect(result: Result) -> dict[str, str]:
-    """Return the options that had an effect; images are mirrored only if the dataset allows it."""
+    """Return the options that had an effect: some depend on what the dataset allows and brings."""
     spec = result.metrics.spec
     flat = _flatten(spec["recipe"])
     if not spec["dataset"]["horizontal_flip"]:
         flat["augment.horizontal_flip"] = "no"
+    if result.metrics.validation.from_dataset:
+        flat.pop("validation_fraction", None)
     idle = idle_options(flat)
     return {name: value for name, value in flat.items() if name not in idle}
 
@@ -241,8 +243,8 @@ def departures(results: list[Result]) -> list[Markdown]:
     return [Markdown(f"{bold(display_name(name))}: {escape(differs)}.") for name, differs in found.items() if differs]
 
 
-def networks_table(results: list[Result]) -> Markdown:
-    """Return the architecture and the options of each model, which may differ by dataset; of the first ROWS."""
+def networks_table(results: list[Result]) -> tuple[Markdown, int]:
+    """Return a row for the architecture and options of each model on each dataset, and how many are left out."""
     used: dict[tuple[str, str, str], dict[str, None]] = {}
     for result in results:
         options = _flatten({key: value for key, value in result.metrics.spec["model"].items() if key != "architecture"})
@@ -252,22 +254,26 @@ def networks_table(results: list[Result]) -> Markdown:
         [display_name(model), code(architecture), options or MISSING, ", ".join(datasets)]
         for (model, architecture, options), datasets in used.items()
     ]
-    return table(["Model", "Architecture", "Options", "On"], rows[:ROWS], numbers_from=4)
+    return table(["Model", "Architecture", "Options", "On"], rows[:ROWS], numbers_from=4), max(0, len(rows) - ROWS)
 
 
 # -- cost -------------------------------------------------------------------------------------------------------------
 
 
-def cost_table(results: list[Result]) -> Markdown:
-    """Return the time, device and memory of each training run; of each network if there are more than ROWS runs."""
+def cost_table(results: list[Result]) -> tuple[Markdown, int]:
+    """Return the time, device and memory of each training run, or of each network if there are more than ROWS runs.
+
+    Returns:
+        The table, and how many rows it leaves out.
+    """
     if len(results) > ROWS:
         return _cost_by_network(results)
     header = ["Dataset", "Model", "Recipe", "Seed", "On", "Resumed after epoch"]
     numbers = ["Wall time", "Images/s", "Peak memory (MB)"]
-    return table([*header, *numbers], [_cost_line(result) for result in results], numbers_from=len(header))
+    return table([*header, *numbers], [_cost_line(result) for result in results], numbers_from=len(header)), 0
 
 
-def _cost_by_network(results: list[Result]) -> Markdown:
+def _cost_by_network(results: list[Result]) -> tuple[Markdown, int]:
     networks: dict[tuple[str, str], list[Result]] = {}
     for result in results:
         networks.setdefault((result.dataset, result.model), []).append(result)
@@ -285,7 +291,7 @@ def _cost_by_network(results: list[Result]) -> Markdown:
             ]
         )
     numbers = ["Training runs", "Wall time", "Longest run", "Images/s (median)", "Peak memory (MB, highest)"]
-    return table(["Dataset", "Model", "On", *numbers], lines[:ROWS], numbers_from=3)
+    return table(["Dataset", "Model", "On", *numbers], lines[:ROWS], numbers_from=3), max(0, len(lines) - ROWS)
 
 
 def _cost_line(result: Result) -> list[object]:

@@ -13,11 +13,9 @@ from torch import Tensor
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import sha256_file, write_json
 from deepnets.utils.tensors import load_tensors, save_tensors
+from deepnets.utils.waiting import SAVE_SECONDS, SAVE_SHARE, SAVED_BYTES_PER_SECOND
 
 RESUME_FORMAT = 2
-SAVE_SHARE = 0.02  # largest fraction of the training time that saving may take
-SAVE_SECONDS = 180.0  # within a long epoch, the least time between two saves
-SAVED_BYTES_PER_SECOND = 3e8  # with checksum and flush, on an ordinary disk: an estimate for the first save
 
 
 class CheckpointDir:

@@ -4,16 +4,13 @@ import contextlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from deepnets.training.layers import share_batch_statistics
-
-# torchrun notices at once when a process dies; this limit is for one that hangs. It must be longer than a save takes.
-TIMEOUT = timedelta(minutes=10)
+from deepnets.utils.waiting import GROUP_TIMEOUT
 
 _LOST = re.compile("gloo|nccl|connection (closed|reset)|timed out", re.IGNORECASE)
 
@@ -109,7 +106,7 @@ def connected(group: ProcessGroup, cuda: bool) -> Iterator[None]:
     """
     if cuda:
         torch.cuda.set_device(group.rank)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=TIMEOUT)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=GROUP_TIMEOUT)
     yield
     dist.destroy_process_group()  # not after an error: it would wait for the others
 

@@ -24,6 +24,7 @@ from deepnets.training.device import configure_device, disable_malloc_trim
 from deepnets.training.distributed import SINGLE_PROCESS, ProcessGroup, connected, is_connection_lost
 from deepnets.training.experiment_dir import exclusive, experiment_name, write_results
 from deepnets.training.gpu_locks import acquire_gpus
+from deepnets.training.messages import GPU_NOT_REQUESTED, NO_CUDA, SPLIT
 from deepnets.training.progress import ExtraText, ProgressBar, ProgressLines, SilentProgress, epoch_line, no_extra_text
 from deepnets.training.resizing import image_size_at
 from deepnets.training.seeds import INITIALISATION, derived_seed
@@ -35,19 +36,6 @@ from deepnets.utils.logging import LOG, log_errors_of, log_to
 from deepnets.utils.machine import process_exists
 from deepnets.utils.text import one_line
 from deepnets.utils.torch_errors import is_failed_compilation, is_out_of_memory
-
-NO_CUDA = (
-    "%s: on the CPU: torch cannot use the GPU (a CPU build, or the driver is too old); training runs still wait for"
-    " each other's GPU, unless you call Snakemake with --resources gpu=0"
-)
-GPU_NOT_REQUESTED = (
-    "%s: on the CPU: no GPU was requested, though torch sees one; to use it, leave out --resources gpu=0, or set"
-    " CUDA_VISIBLE_DEVICES=0 if nvidia-smi does not list it (on a cluster, set gpu: 1 in the profile)"
-)
-SPLIT = (
-    "%s: out of memory; continuing from the last saved state with each batch of %d in %d micro-batches "
-    "(accumulation: %d in the recipe starts like this; a smaller batch_size changes the steps)"
-)
 
 
 @dataclass(frozen=True)

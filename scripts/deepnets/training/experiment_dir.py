@@ -20,8 +20,7 @@ from deepnets.utils.files import atomic_path, error_names, remove_leftovers, wri
 from deepnets.utils.logging import LOG
 from deepnets.utils.machine import in_batch_job
 from deepnets.utils.tensors import load_tensors, save_tensors
-
-WAIT_SECONDS = 60.0
+from deepnets.utils.waiting import WAIT_SECONDS
 
 
 def experiment_name(names: dict) -> str:
@@ -99,7 +98,7 @@ def write_results(
         with record_checksums("train", history, timing, model):
             _write_history(history, trainer.progress.history)
             write_json(timing, _timing(trainer, keeps_memory))
-            texts = {"spec": spec, "spec_sha256": spec_sha256(spec), **{key: metadata[key] for key in OF_IMAGES}}
+            texts = {"spec": spec, "spec_sha256": spec_sha256(spec), **{key: metadata.get(key) for key in OF_IMAGES}}
             save_tensors(model, dict(network.state_dict()), texts)
     except OSError as error:
         raise UserError(

@@ -206,8 +206,8 @@ class Trainer:
         return step >= start * self.total_steps
 
     def _add_to_sums(self, logits: Tensor, labels: Tensor) -> None:
-        """Add to the epoch's sums, on the device: reading them here would stall a GPU at every step."""
-        loss = F.cross_entropy(logits, labels, reduction="sum").double()
+        """Add to the epoch's sums in double precision, on the device: reading them would stall a GPU at every step."""
+        loss = F.cross_entropy(logits.double(), labels, reduction="sum")
         loss, correct = self.group.all_reduce(loss, (logits.argmax(1) == labels).sum())
         self.state.loss_sum += loss
         self.state.correct += correct

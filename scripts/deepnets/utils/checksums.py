@@ -8,8 +8,9 @@ import contextlib
 import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from deepnets.utils import paths
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import sha256_file, write_text
 
@@ -23,7 +24,7 @@ def record_checksums(job: str, *files: Path) -> Iterator[None]:
     While the job writes there is no checksum file, so that a killed job leaves none next to half-written results.
 
     Args:
-        job: names the checksum file, `.<job>.sha256`.
+        job: names the checksum file, `.<job>.sha256`: a stage, or a figure.
         files: the files to be written, all in one folder.
     """
     checksum_file = files[0].with_name(f".{job}.sha256")
@@ -68,13 +69,25 @@ def verify(file: Path) -> None:
 
 
 def _read(checksum_file: Path) -> list[tuple[str, Path]]:
-    """The lines of a checksum file as (checksum, path); none if it cannot be read or is not one of this project."""
+    """The lines of a checksum file as (checksum, path), of files that its job writes; none if it cannot be read.
+
+    Users may have checksum files of their own in the same folder, of files of their own or of ours.
+    """
     try:
         lines = checksum_file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         return []
     matches = [_LINE.fullmatch(line) for line in lines]
-    return [(match[1], checksum_file.with_name(match[2])) for match in matches if match]
+    written = _written_by(checksum_file)
+    return [(match[1], checksum_file.with_name(match[2])) for match in matches if match and match[2] in written]
+
+
+def _written_by(checksum_file: Path) -> set[str]:
+    """Names of the files that the job of a checksum file writes into the same folder."""
+    job = checksum_file.name.removeprefix(".").removesuffix(checksum_file.suffix)
+    of_figures = [*paths.OUTPUTS["plot_experiment"], *paths.OUTPUTS["plot_comparison"]]
+    in_this_folder = (path for path in of_figures if PurePosixPath(path).parent.name == checksum_file.parent.name)
+    return {PurePosixPath(path).name.format(figure=job) for path in paths.OUTPUTS.get(job, in_this_folder)}
 
 
 def _is_newer(file: Path, checksum_file: Path) -> bool:

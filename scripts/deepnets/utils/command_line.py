@@ -16,6 +16,8 @@ from deepnets.utils.torch_errors import is_out_of_memory
 USER_ERROR_EXIT_CODE = 2
 INTERNAL_ERROR_EXIT_CODE = 1
 
+MAX_COUNT = 4096  # of threads, processes or GPUs: more than a machine has
+_WRONG_PATH = {errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EEXIST}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
@@ -30,6 +32,22 @@ def argument_parser(docstring: str | None, *, log: bool = True) -> argparse.Argu
     if log:
         parser.add_argument("--log", metavar="FILE", help="append all messages to this file too")
     return parser
+
+
+def number(kind: type[int] | type[float], least: float, most: float = MAX_COUNT) -> Callable[[str], float]:
+    """Return the `type` of an option that takes numbers from `least` to `most`; argparse refuses others in a line."""
+
+    def read(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not least <= value <= most:  # also NaN
+            what = "a whole number" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"must be {what} from {least:,g} to {most:,g} (got {text[:60]!r})")
+        return value
+
+    return read
 
 
 def run(main: Callable[[], None]) -> None:
@@ -66,6 +84,8 @@ def _user_message(error: Exception) -> str | None:
         # The project's own files have names (`error_names`); what a library writes without one is temporary.
         where = error.filename or f"a temporary file, in {tempfile.gettempdir()} or /dev/shm"
         return f"{where}: {error.strerror}; free some disk space."
+    if isinstance(error, OSError) and error.errno in _WRONG_PATH and error.filename is not None:
+        return f"{error.filename}: {error.strerror}; give another path, or remove what is there."
     if isinstance(error, OSError) and error.errno in _FORBIDDEN:
         return f"{error.filename or 'a file'}: {error.strerror}; change its permissions."
     return None

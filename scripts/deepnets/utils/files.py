@@ -132,5 +132,5 @@ def read_json(path: str | Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: the file is missing; the next run rebuilds it.") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: of the encoding, of JSON, or a number of 5,000 digits
         raise UserError(f"{path}: damaged, not JSON ({error}); delete it.") from None

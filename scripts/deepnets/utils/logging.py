@@ -13,7 +13,8 @@ def log_to(path: str | Path | None) -> None:
     LOG.handlers = [logging.StreamHandler()]
     if path is not None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        LOG.addHandler(logging.FileHandler(path, mode="a", encoding="utf-8"))
+        # Names of files may have bytes that are no text.
+        LOG.addHandler(logging.FileHandler(path, mode="a", encoding="utf-8", errors="backslashreplace"))
 
 
 def log_to_file_only(message: str) -> bool:

@@ -50,6 +50,7 @@ JOBS = ".snakemake/deepnets"  # what each job of the present run depends on, a f
 STUDY_PLAN = f"{JOBS}/study.json"
 
 # Files of the repository.
+AUDIT_CODE = "scripts/deepnets/data/duplicates.py"  # makes audit.json, on which nothing is trained
 TEMPLATE, PUBLISHED = "workflow/templates/report.md.j2", "workflow/published.csv"
 
 # What each stage writes; the stages in the order of the work. The first file names the job.

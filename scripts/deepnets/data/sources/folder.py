@@ -1,5 +1,6 @@
 """A folder or an archive of images: train/<class>/*, test/<class>/* and, if there is one, val/<class>/*."""
 
+import contextlib
 import hashlib
 import itertools
 import os
@@ -16,10 +17,9 @@ from deepnets.data.class_folders import Layout, fingerprint, list_folder, read_l
 from deepnets.data.class_names import case_twins
 from deepnets.data.member_names import is_encoding
 from deepnets.data.search_paths import MIRROR_VARIABLE, find_local, search_paths
-from deepnets.data.sources import DatasetOptions, ImageSide
+from deepnets.data.sources import DatasetOptions, ImageSide, Megapixels
 from deepnets.utils.errors import UserError
 from deepnets.utils.logging import LOG
-from deepnets.utils.option_types import PositiveNumber
 
 if TYPE_CHECKING:
     from deepnets.data.image_source import DecodeTask, ImageSource
@@ -53,10 +53,10 @@ class Options(DatasetOptions):
         description="Encoding of the names in an archive that does not say it, as of zips from Windows: gbk, cp932,"
         " cp1251, cp437, utf-8 ...",
     )
-    bit_depth: Annotated[int, Field(ge=9, le=16, strict=True)] | None = Field(
+    bit_depth: Annotated[int, Field(ge=8, le=16, strict=True)] | None = Field(
         default=None, description="Bits of a value in gray images of 16 bits; with 12, 4095 is white. null: 16."
     )
-    max_megapixels: PositiveNumber | None = Field(
+    max_megapixels: Megapixels | None = Field(
         default=None, description="Images with more megapixels are refused; null: 100. No result depends on it."
     )
 
@@ -64,7 +64,7 @@ class Options(DatasetOptions):
     @classmethod
     def _check_encoding(cls, encoding: str | None) -> str | None:
         if encoding is not None and not is_encoding(encoding):
-            raise ValueError(f"must be an encoding, such as gbk, cp932, cp1251, cp437 or utf-8 (got {encoding!r})")
+            raise ValueError(f"must be an encoding, such as gbk, cp932, cp1251, cp437 or utf-8 (got {encoding[:60]!r})")
         return encoding
 
     @property
@@ -81,7 +81,7 @@ class Options(DatasetOptions):
 
     @property
     def own_files(self) -> str | None:
-        return None if "://" in (self.mirror or "") else self.raw_spec()["path"]
+        return None if "://" in (self.mirror or "") else _shortest(self.path)
 
     @property
     def own_path(self) -> str | None:
@@ -127,10 +127,12 @@ class Options(DatasetOptions):
             raise UserError(f"{shown_as}: {error.filename or path}: {error.strerror}; correct or remove it.") from None
 
     def prepare_arguments(self) -> list[str]:
-        return [] if self.max_megapixels is None else ["--max-megapixels", str(self.max_megapixels)]
+        given = {"--max-megapixels": self.max_megapixels, "--bit-depth": self.bit_depth}
+        return [word for option, value in _without_none(given).items() for word in (option, str(value))]
 
     def prepared_spec(self) -> dict:
-        return {**super().prepared_spec(), "classes": self.classes, **_without_none({"bit_depth": self.bit_depth})}
+        bit_depth = None if self.bit_depth == 16 else self.bit_depth  # 16 only silences the warning of dim images
+        return {**super().prepared_spec(), "classes": self.classes, **_without_none({"bit_depth": bit_depth})}
 
 
 def _without_none(keys: dict) -> dict:
@@ -198,11 +200,17 @@ def _find(raw_spec: dict, dataset: str, mirror: str | None, was_downloaded: bool
 def _list_folder(path: Path, dataset: str) -> dict:
     from deepnets.data import raw_files
 
-    try:
+    with _unreadable_named(path):
         names = read_layout(str(path), list_folder(path)).names()
         return {**raw_files.manifest(dataset, path, names), "folder": str(path)}
-    except OSError as error:  # a link that leads nowhere, a folder or file that may not be read
-        raise UserError(f"{error.filename or path}: {error.strerror}; correct or remove it.") from None
+
+
+@contextlib.contextmanager
+def _unreadable_named(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:  # a link that leads nowhere, a folder or file that is gone or may not be read
+        raise UserError(f"{error.filename or folder}: {error.strerror}; correct or remove it.") from None
 
 
 def read(options: Options, raw: "Raw") -> "ImageSource":
@@ -216,7 +224,8 @@ def read(options: Options, raw: "Raw") -> "ImageSource":
 
     if raw.in_place:
         shown_as = str(raw.folder)
-        layout = read_layout(shown_as, list_folder(raw.folder))
+        with _unreadable_named(raw.folder):
+            layout = read_layout(shown_as, list_folder(raw.folder))
         if difference := set(layout.names()) ^ set(raw.sha256):
             raise raw.changed(min(difference))
         tasks = _folder_tasks(raw, layout, options)

@@ -1,0 +1,104 @@
+"""Finished files say by which settings and from which images they were made, and planning compares them."""
+
+import json
+
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+import plot_experiment
+from deepnets.config.loader import load_config
+from deepnets.figures.style import save
+from deepnets.planning.job import Job
+from deepnets.planning.jobs import Jobs
+from deepnets.planning.made_by import differing
+from deepnets.utils import paths
+from deepnets.utils.files import read_json, write_json
+from deepnets.utils.specs import UNKNOWN, read_head, settings_sha256
+from deepnets.utils.tensors import save_tensors
+
+EXPERIMENT = {"dataset": "digits", "model": "resnet50", "recipe": "quick", "seed": "0"}
+DOWNLOAD, PREPARE = (Job(stage, {"dataset": "digits"}) for stage in ("download", "prepare"))
+SUMMARIZE = Job("summarize", {"dataset": "digits", "model": "resnet50"})
+FIGURE = Job("plot_experiment", EXPERIMENT | {"figure": "confusion_matrix"})
+COMPARISON = Job("plot_comparison", {"dataset": "digits", "figure": "accuracy"})
+ARRAYS = {"train_labels.npy": {"sha256": "1"}}
+
+
+@pytest.fixture
+def jobs(root, tmp_path) -> Jobs:
+    """Return the jobs of the repository's config.yaml, whose files are below tmp_path."""
+    return Jobs(load_config(root / "config.yaml"), root, tmp_path)
+
+
+def with_config(jobs: Jobs, **changes: dict) -> Jobs:
+    return Jobs(jobs.config.model_copy(update=changes), jobs.code_root, jobs.root)
+
+
+@pytest.mark.parametrize("job", [DOWNLOAD, PREPARE, SUMMARIZE], ids=lambda job: job.stage)
+def test_a_file_of_version_0_1_0_without_a_spec_is_rebuilt(jobs, job):
+    file = jobs.root / job.outputs[0]
+    assert differing(job, jobs) == []  # missing
+    settings = jobs.settings(job.stage, job.wildcards)
+    write_json(file, settings)
+    assert differing(job, jobs) == []
+    del settings["spec"]
+    write_json(file, {**settings, "input_shape": [1, 32, 32]})
+    assert differing(job, jobs) == [UNKNOWN]
+
+
+def test_a_figure_has_the_hash_of_its_settings(jobs, experiment):
+    experiment()
+    write_json(jobs.root / "job.json", json.loads(jobs.fingerprint(FIGURE.stage, FIGURE.wildcards)))
+    name = "digits/resnet50/quick/seed0/confusion_matrix"
+    plot_experiment.main([name, "--job", str(jobs.root / "job.json"), "--root", str(jobs.root)])
+    assert differing(FIGURE, jobs) == []
+    save(Figure(), jobs.root / FIGURE.outputs[0])  # of an older version
+    assert differing(FIGURE, jobs) == [UNKNOWN]
+
+
+def test_a_figure_of_other_settings_is_drawn_again(jobs):
+    for job in (FIGURE, COMPARISON):
+        file = jobs.root / job.outputs[0]
+        save(Figure(), file, settings_sha256(jobs.settings(job.stage, job.wildcards)))
+        assert differing(job, jobs) == []
+    turned = with_config(jobs, models=dict(reversed(jobs.config.models.items())))
+    changed = ["what the figure shows, or how, changed"]
+    assert differing(FIGURE, turned) == differing(COMPARISON, turned) == changed
+    variant = jobs.config.datasets["digits"].model_copy(update={"variant_of": "mnist"})
+    variants = with_config(jobs, datasets={**jobs.config.datasets, "digits": variant})
+    assert (differing(FIGURE, variants), differing(COMPARISON, variants)) == ([], changed)
+
+
+def test_the_texts_of_a_figure_are_read_without_its_pixels(tmp_path):
+    file = tmp_path / "accuracy.png"
+    save(Figure(), file, "12")
+    content = file.read_bytes()
+    file.write_bytes(content[: content.index(b"IDAT") + 4])
+    assert read_head(file, "settings_sha256", "none") == {"settings_sha256": "12"}
+    file.write_bytes(content[:20])
+    assert read_head(file, "settings_sha256") == {}
+
+
+@pytest.mark.parametrize("stage", ["train", "evaluate"])
+def test_a_result_of_other_arrays_is_rebuilt(jobs, stage):
+    job, dataset_info = Job(stage, EXPERIMENT), jobs.root / PREPARE.outputs[0]
+    write_json(dataset_info, {"spec": {}, "arrays": ARRAYS, "classes": ["0", "1"]})
+
+    def made_from(**images: object) -> list[str]:
+        content = {**jobs.settings(stage, EXPERIMENT), **images}
+        write = write_json if stage == "evaluate" else lambda file, keys: save_tensors(file, {"x": torch.ones(1)}, keys)
+        write(jobs.root / job.outputs[0], content)
+        return differing(job, jobs)
+
+    other = ["data/digits/dataset.json is of other images"]
+    assert made_from() == []  # of a version that did not write it: Snakemake compares the times
+    assert made_from(arrays=ARRAYS, validation_rows=None) == []
+    assert made_from(arrays={"train_labels.npy": {"sha256": "2"}}, validation_rows=None) == other
+    assert made_from(arrays=ARRAYS, validation_rows=[1, 2]) == other
+
+
+def test_training_and_evaluation_write_of_which_arrays_they_are(data, finished):
+    expected = {"arrays": read_json(data)["arrays"], "validation_rows": None}
+    for name in (paths.MODEL_FILE, paths.METRICS_FILE):
+        assert read_head(finished / name, "arrays", "validation_rows") == expected
