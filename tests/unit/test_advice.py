@@ -13,7 +13,7 @@ FALLING = [2.3, 2.0, 1.5, 1.2]
 def warnings(train, validation, labels, losses=FALLING, not_finite=None, train_labels=None):
     """Return the warnings of a training run whose training loss went like this."""
     epochs = [float(number) for number in range(1, len(losses) + 1)]
-    history = {column: epochs for column in HISTORY_COLUMNS} | {"train_loss": losses}
+    history = dict.fromkeys(HISTORY_COLUMNS, epochs) | {"train_loss": losses}
     of_splits = {"train": labels if train_labels is None else train_labels, "validation": labels}
     return warnings_of(train, validation, of_splits, history, not_finite or {})
 
