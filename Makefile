@@ -115,9 +115,13 @@ requirements: setup  ## Compile requirements.txt again from pyproject.toml (then
 	$(VENV)/python -m uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url \
 		--custom-compile-command "make requirements" pyproject.toml --extra dev --output-file requirements.txt
 
-clean:  ## Remove results, logs and prepared data without asking; downloads and your own files in data/ stay
+clean:  ## Remove results, logs and prepared data without asking; downloads and your own files in data/ and results/ stay
 	@$(call refuse_links,results data)
-	if [ -d results ]; then find results/ -mindepth 1 ! -name .gitkeep -delete; fi
+	if [ -d results ]; then find results/ -type f \( -path 'results/report*' -o -path 'results/metrics*.csv' \
+		-o -path results/environment.json -o -name model.safetensors -o -name predictions.safetensors -o -name metrics.json \
+		-o -name history.csv -o -name timing.json -o -name 'summary.*' -o -path '*/comparison/*' -o -path '*/figures/*' \
+		-o -path '*/.resume/*' -o -name '.*.sha256' -o -name '.train.*' -o -name '.*.deepnets-????????*' \) -delete; \
+		find results/ -mindepth 1 -type d -empty -delete; fi
 	if [ -d data ]; then find data/ -mindepth 2 -maxdepth 2 \( -name raw.json -o -name dataset.json -o -name audit.json \
 		-o -name train_images.npy -o -name train_labels.npy -o -name test_images.npy -o -name test_labels.npy \
 		-o -name '.*.deepnets-????????*' -o -name .prepare.sha256 -o -name .download.sha256 -o -name .unfinished \

@@ -264,12 +264,17 @@ def test_report_uses_the_environment_and_ignores_pythonpath(make):
 def test_clean_keeps_downloads_and_the_environment(make):
     """But raw.json goes: without Snakemake's records, it could describe images that have changed since."""
     kept = ["data/mnist/raw/images.gz", "data/mnist/raw/.downloaded", ".venv/bin/python", "results/.gitkeep"]
+    kept.append("results/thesis.tex")
     gone = [
         "data/mnist/raw.json",
         "data/mnist/train_images.npy",
         "data/mnist/dataset.json",
         "results/report.md",
-        "results/a/.b/c",
+        *(
+            f"results/mnist/vgg16/quick/seed0/{name}"
+            for name in ("model.safetensors", ".resume/state-1.json", ".train.lock")
+        ),
+        *(f"results/mnist/{name}" for name in ("vgg16/summary.json", "comparison/accuracy.png")),
         ".snakemake/x",
     ]
     for name in kept + gone:
@@ -279,7 +284,8 @@ def test_clean_keeps_downloads_and_the_environment(make):
     assert [name for name in kept + gone if (make.folder / name).exists()] == kept
     (make.folder / ".venv/.installed").touch()
     assert make("distclean").returncode == 0
-    assert [name for name in kept if (make.folder / name).exists()] == ["results/.gitkeep"]
+    assert not (make.folder / "results/mnist").exists()
+    assert [name for name in kept if (make.folder / name).exists()] == ["results/.gitkeep", "results/thesis.tex"]
     assert not (make.folder / "data").exists()
 
 

@@ -41,6 +41,7 @@ def load_config(
         UserError: with all problems, a line each (the first 100): file, key path, what is wrong, the value, what to do.
     """
     file = yaml_reader.read(path)
+    yaml_reader.check_size([overrides, command_line], overrides_from)
     command_line = yaml_reader.with_nulls(yaml_reader.with_text_keys(command_line or {}))
     overrides = merge(yaml_reader.with_text_keys(overrides or {}), command_line)
     document = merge(file.content, overrides)

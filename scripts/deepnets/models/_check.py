@@ -72,6 +72,8 @@ def _problems_of_weights(network: Any) -> Iterator[str]:
         yield f"build returned {_kind(network)}, not a torch.nn.Module; let it return the network"
         return
     for name, parameter in (*network.named_parameters(), *network.named_buffers()):
+        if parameter.is_meta:
+            yield f"{name} has no values (on the device meta); leave out device= in build"
         if is_lazy(parameter):
             yield f"{name} has no shape yet (a lazy layer); build it with its number of inputs"
     for name, parameter in network.named_parameters():
@@ -85,12 +87,14 @@ def _problems_of_weights(network: Any) -> Iterator[str]:
         elif not can_be_saved(value):
             kind = f"{value.layout} {_dtype(value)}".replace("torch.", "")
             yield f"{name} is a tensor that cannot be saved ({kind}); use a dense one of a usual type"
-        elif value.is_floating_point() and not _is_finite(value):
+        elif value.is_floating_point() and not value.is_meta and not _is_finite(value):
             yield f"{name} has values that are not finite (NaN or infinity); initialise it in build"
 
 
 def _is_finite(tensor: Tensor) -> bool:
     """Whether all values are; by the extremes, as `isfinite` would take as much memory as the tensor."""
+    if tensor.dtype.itemsize == 1:  # torch computes nothing with 8 bits
+        tensor = tensor.float()
     return not tensor.numel() or bool(torch.stack(tensor.aminmax()).isfinite().all())
 
 
