@@ -68,7 +68,7 @@ def verify(file: Path) -> None:
 
 
 def recorded_checksum(file: Path) -> str | None:
-    """The SHA-256 that a job recorded of a file that it wrote; None if there is none."""
+    """The SHA-256 that a job recorded of a file that it wrote; None if no job did."""
     for checksum_file in file.parent.glob(".*.sha256"):
         for checksum, recorded in _read(checksum_file):
             if recorded == file:
