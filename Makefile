@@ -76,10 +76,10 @@ report: setup  ## Run the study and write results/report.md (CORES=4, STUDY=demo
 why: setup  ## Explain why jobs are out of date: which setting or file changed, from what to what
 	@$(VENV)/python scripts/why.py $(if $(STUDY),--study $(call quoted,$(STUDY)))
 
-test: setup  ## Run the tests in parallel, 8 minutes on two cores
+test: setup  ## Run the tests in parallel, under 10 minutes on two cores
 	$(VENV)/python -m pytest -n auto --dist worksteal
 
-test-all: setup  ## Run all tests but those of the cluster: also random kills, data larger than memory; 25 minutes
+test-all: setup  ## Run all tests but those of the cluster: also random kills, data larger than memory; 26 minutes
 	$(VENV)/python -m pytest -n auto --dist worksteal --full
 
 test-cluster: setup  ## Run studies through SLURM on this machine, 15 minutes; as root on Debian it installs SLURM

@@ -263,20 +263,14 @@ def test_report_uses_the_environment_and_ignores_pythonpath(make):
 @needs_make
 def test_clean_keeps_downloads_and_the_environment(make):
     """But raw.json goes: without Snakemake's records, it could describe images that have changed since."""
-    kept = ["data/mnist/raw/images.gz", "data/mnist/raw/.downloaded", ".venv/bin/python", "results/.gitkeep"]
-    kept.append("results/thesis.tex")
-    gone = [
-        "data/mnist/raw.json",
-        "data/mnist/train_images.npy",
-        "data/mnist/dataset.json",
-        "results/report.md",
-        *(
-            f"results/mnist/vgg16/quick/seed0/{name}"
-            for name in ("model.safetensors", ".resume/state-1.json", ".train.lock")
-        ),
-        *(f"results/mnist/{name}" for name in ("vgg16/summary.json", "comparison/accuracy.png")),
-        ".snakemake/x",
+    kept = [f"data/mnist/raw/{name}" for name in ("images.gz", ".downloaded")] + [
+        ".venv/bin/python",
+        "results/.gitkeep",
     ]
+    kept.append("results/thesis.tex")
+    gone = [f"data/mnist/{name}" for name in ("raw.json", "train_images.npy", "dataset.json")] + [".snakemake/x"]
+    gone += [f"results/mnist/vgg16/quick/seed0/{name}" for name in ("metrics.json", ".resume/a.json", ".train.lock")]
+    gone += [f"results/{name}" for name in ("report.md", "mnist/vgg16/summary.json", "mnist/comparison/accuracy.png")]
     for name in kept + gone:
         (make.folder / name).parent.mkdir(parents=True, exist_ok=True)
         (make.folder / name).touch()

@@ -111,6 +111,7 @@ def _evaluate(job: dict, data: str | Path, summary: str | Path, output: Path, th
                 **basic,
                 "test": test,
                 "warnings": warnings,
+                "evaluated_on": device.describe(),
             },
         )
     shutil.rmtree(output / paths.CHECKPOINTS, ignore_errors=True)

@@ -10,7 +10,7 @@ from deepnets import models
 from deepnets.config.optimizers import OPTIMIZERS
 from deepnets.models._about import Cost
 
-TORCH_MB = 850  # a process that has loaded torch
+TORCH_MB = 950  # a process that has loaded torch
 BYTES_PER_PARAMETER = 12  # weight, gradient and a copy in transit, 4 bytes each; the optimizer's state is added
 # Of a core, for each parameter in each optimizer step: VGG-16 on the digits of docs/runs/demo, half of its time.
 NANOSECONDS_PER_PARAMETER = 2

@@ -138,7 +138,9 @@ def _context(study: Study) -> dict[str, Any]:
             if metadata["own_files"]
         ],
         "deterministic": is_deterministic(study),
-        "changed": any(result.was_split or result.differences for result in results),
+        "changed": any(
+            result.was_split or result.differences or result.differences_of_evaluation for result in results
+        ),
     }
 
 
