@@ -5,8 +5,8 @@ orthogonal step changes all directions of a layer alike, also those that few ima
 docs/speed.md,
 
 - a convolution of shape (out, in, h, w) is a matrix (out, h * w * in), as channels_last lies in memory;
-- a matrix with many rows is divided into blocks of rows, each made orthogonal by itself, as the cost grows with the
-  square of the shorter side;
+- a matrix whose shorter side is long is divided along it into blocks, each made orthogonal by itself, as the cost grows
+  with the square of the shorter side;
 - the step's length is `lr` times the weight's initial norm, and the weight keeps that norm, so no weight decay is
   needed: after a normalisation layer only its direction counts.
 
@@ -33,7 +33,7 @@ POLAR_EXPRESS = (
     (2.300652019954817, -1.6689039845747493, 0.4188073119525673),
 )
 STEPS = 3  # of the five polynomials: more make matrices rounder, and training no better (docs/speed.md)
-BLOCK_ROWS = 128  # the most rows of a block
+BLOCK_SIDE = 256  # the longest shorter side of a block
 _TINY = 1e-12  # no norm that is divided by is smaller: a gradient of zeros makes a step of zeros
 
 
@@ -131,13 +131,14 @@ def muon_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     ]
 
 
-def orthogonal(matrices: list[Tensor], steps: int = STEPS, block_rows: int = BLOCK_ROWS) -> list[Tensor]:
-    """Replace each matrix U S V' by nearly U V', in blocks of rows.
+def orthogonal(matrices: list[Tensor], steps: int = STEPS, block_side: int = BLOCK_SIDE) -> list[Tensor]:
+    """Replace each matrix U S V' by nearly U V', in blocks.
 
     Args:
         matrices: (rows, columns) of each, float32.
         steps: of the iteration.
-        block_rows: a matrix with more rows is divided into blocks of at most this number of rows.
+        block_side: a matrix with more rows and more columns is divided along its shorter side, into equal blocks of at
+            most this number of rows or columns.
 
     Returns:
         The matrices, float32. After three steps the singular values of a block are between 0.13 and 1.87 if those of
@@ -145,24 +146,28 @@ def orthogonal(matrices: list[Tensor], steps: int = STEPS, block_rows: int = BLO
     """
     blocks: dict[torch.Size, list[tuple[int, Tensor]]] = {}  # by shape: equal shapes are one batch
     for number, matrix in enumerate(matrices):
-        for block in matrix.split(block_rows) if len(matrix) > block_rows else (matrix,):
+        wide = _wide(matrix)
+        for block in wide.tensor_split(math.ceil(len(wide) / block_side)):
             blocks.setdefault(block.shape, []).append((number, block))
     found: list[list[Tensor]] = [[] for _ in matrices]
     for same in blocks.values():
         made = _orthogonal_batch(torch.stack([block for _, block in same]), steps)
         for (number, _), block in zip(same, made, strict=True):
             found[number].append(block)
-    return [torch.cat(parts) if len(parts) > 1 else parts[0] for parts in found]
+    joined = [torch.cat(parts) if len(parts) > 1 else parts[0] for parts in found]
+    return [wide if wide.shape == matrix.shape else wide.mT for wide, matrix in zip(joined, matrices, strict=True)]
+
+
+def _wide(matrix: Tensor) -> Tensor:
+    return matrix if matrix.shape[0] <= matrix.shape[1] else matrix.mT
 
 
 def _orthogonal_batch(batch: Tensor, steps: int) -> Tensor:
-    """As `orthogonal`, of a batch (n, rows, columns).
+    """As `orthogonal`, of a batch (n, rows, columns), with rows <= columns.
 
-    The polynomials are computed from the Gram matrix X X' of the shorter side: with P = p(X X'), the next Gram matrix
-    is P X X' P, and P is applied to X once, at the end. Only two products have the longer side.
+    The polynomials are computed from the Gram matrix X X': with P = p(X X'), the next Gram matrix is P X X' P, and P is
+    applied to X once, at the end. Only two products have the longer side.
     """
-    if batch.shape[1] > batch.shape[2]:
-        return _orthogonal_batch(batch.mT, steps).mT
     scale = batch.norm(dim=(1, 2), keepdim=True) * _SAFETY
     x = (batch / scale.clamp_min(_TINY)).to(_arithmetic(batch.device))
     gram = x @ x.mT
