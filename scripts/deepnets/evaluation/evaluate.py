@@ -18,7 +18,7 @@ from deepnets.data.splits import Split, split_train_validation
 from deepnets.evaluation import advice, metrics
 from deepnets.evaluation.history import read_history
 from deepnets.training.augmentation import Augmentation
-from deepnets.training.device import configure_device, disable_malloc_trim
+from deepnets.training.device import Device, configure_device, disable_malloc_trim
 from deepnets.training.experiment_dir import experiment_name, handed_over_logits, load_model_file
 from deepnets.training.gpu_locks import acquire_gpus
 from deepnets.training.inference import predict
@@ -80,11 +80,7 @@ def _evaluate(job: dict, data: str | Path, summary: str | Path, output: Path, th
     trained_on = {key: metadata[key] for key in OF_IMAGES if key in metadata}
     check_made_by(output / paths.MODEL_FILE, trained_on, {key: dataset_metadata.get(key) for key in trained_on})
     network = _read_summary(Path(summary), spec, dataset_metadata)
-    known = handed_over_logits(output)
-    logits = {} if known is None else {"validation": known.numpy()}
-    with models.own_errors():
-        for split in [split for split in splits if split not in logits]:
-            logits[split] = predict(model, splits[split], augmentation, device).numpy()
+    logits = _logits(model, splits, augmentation, device, handed_over_logits(output))
     labels = {split: images.all_labels().numpy() for split, images in splits.items()}
     basic = {split: metrics.basic_metrics(logits[split], labels[split], split) for split in ("train", "validation")}
     basic["train"]["of"] = train_size
@@ -119,6 +115,23 @@ def _evaluate(job: dict, data: str | Path, summary: str | Path, output: Path, th
     LOG.info("%s: test loss %s accuracy %.2f%% of %d images", name, loss, 100 * test["accuracy"], test["n"])
     for warning in warnings:
         LOG.warning("%s: %s", name, warning)
+
+
+def _logits(
+    model: nn.Module,
+    splits: dict[str, Split],
+    augmentation: Augmentation,
+    device: Device,
+    of_validation: torch.Tensor | None,
+) -> dict[str, np.ndarray]:
+    """The logits of each split, float32 (N, C); those of the validation split only if training left none."""
+    known = {} if of_validation is None else {"validation": of_validation}
+    with models.own_errors():
+        found = {
+            split: known[split] if split in known else predict(model, images, augmentation, device)
+            for split, images in splits.items()
+        }
+    return {split: tensor.numpy() for split, tensor in found.items()}
 
 
 def _predictions(logits: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
