@@ -11,6 +11,7 @@ from deepnets.utils.checksums import record_checksums
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import write_json, write_text
 from deepnets.utils.text import one_line
+from deepnets.utils.torch_errors import is_out_of_memory
 
 MEGABYTE = 1e6  # bytes; torchinfo's megabytes are decimal
 
@@ -38,6 +39,8 @@ def summarize(
     try:
         counts = torchinfo.summary(network, input_size, device="cpu", mode="eval", verbose=0)
     except Exception as error:  # it looks into what each layer takes and returns
+        if is_out_of_memory(error):
+            raise
         raise UserError(
             f"{models.file_of(model_spec['architecture'])}: torchinfo cannot summarise the network"
             f" ({one_line(str(error.__cause__ or error))}); let each layer take and return tensors, or lists of them."

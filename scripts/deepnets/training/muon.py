@@ -1,8 +1,7 @@
 """Muon, an optimizer that makes the momentum of each weight matrix orthogonal before it takes the step.
 
 Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks" (kellerjordan.github.io/posts/muon). An
-orthogonal step changes all directions of a layer alike, also those that few images ask for. Here, as measured in
-docs/speed.md,
+orthogonal step changes all directions of a layer alike, also those that few images ask for. Here,
 
 - a convolution of shape (out, in, h, w) is a matrix (out, h * w * in), as channels_last lies in memory;
 - a matrix whose shorter side is long is divided along it into blocks, each made orthogonal by itself, as the cost grows
@@ -32,7 +31,7 @@ POLAR_EXPRESS = (
     (3.3184196573706015, -2.488488024314874, 0.51004894012372),
     (2.300652019954817, -1.6689039845747493, 0.4188073119525673),
 )
-STEPS = 3  # of the five polynomials: more make matrices rounder, and training no better (docs/speed.md)
+STEPS = 3  # of the five polynomials: more bring the singular values nearer to one, at more cost
 BLOCK_SIDE = 256  # the longest shorter side of a block
 _TINY = 1e-12  # no norm that is divided by is smaller: a gradient of zeros makes a step of zeros
 
