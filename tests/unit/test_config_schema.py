@@ -136,6 +136,15 @@ REFUSED = {
     "datasets/mnist/name": "EMNIST",
     "datasets/new": {"source": "torchvision"},
     "studies/demo": [],
+    "recipes/quick/on/vgg16/epohs": 3,
+    "recipes/quick/on/vgg16/augment": {"mixup": -1},
+    "studies/gridded": [{"datasets": ["digits"], "models": ["resnet50"], "recipe": "quick", "grid": {"lr": 0.1}}],
+    "studies/listed": [
+        {"datasets": ["digits"], "models": ["resnet50"], "recipe": "quick", "grid": {"augment": [{"mixup": -1}]}}
+    ],
+    "studies/nested": [
+        {"datasets": ["digits"], "models": ["resnet50"], "recipe": "quick", "grid": {"augment": {"mixup": [-1]}}}
+    ],
     "studies/new": [{"datasets": ["digits"], "models": ["resnet50"], "recipe": "quick", "set": {"epohs": 3}}],
 }
 

@@ -141,6 +141,9 @@ def _key_path(location: tuple, schema: dict) -> tuple[KeyPath, dict, list[str]]:
         if "discriminator" in node:  # here pydantic names the kind of entry, which is not a key
             node = {"$ref": node["discriminator"]["mapping"][key]}
             continue
+        if "oneOf" in node:  # of a grid; pydantic names the branch, "list" or "table", which is no key either
+            node = next(branch for branch in node["oneOf"] if (branch.get("type") == "array") == (key == "list"))
+            continue
         path.append(key)
         siblings = list(node.get("properties", {}))
         node = node.get("properties", {}).get(key) or _any_child(node)

@@ -78,7 +78,7 @@ class ProgressiveResizing(StrictModel):
 
 
 class RecipeValues(StrictModel):
-    """Recipe values, each checked by itself. `set:` holds some of them; the others come from the recipe."""
+    """Recipe values, each checked by itself. `set:` and `on:` hold some of them; the others come from the recipe."""
 
     epochs: PositiveAmount = Field(
         8,

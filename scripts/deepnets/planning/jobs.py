@@ -156,7 +156,7 @@ class Jobs:
         return {each.directory: each for study in self.config.studies for each in self.config.experiments(study)}
 
     def experiment(self, dataset: str, model: str, recipe: str, seed: str, **_other: str) -> Experiment:
-        """Return the experiment of these names; if no study lists it, it has its recipe's settings unchanged.
+        """Return the experiment of these names, whether or not a study lists it.
 
         Raises:
             UserError: there can be no such experiment: the network does not take the images, for example.

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from deepnets import models
+from deepnets.config.experiment import recipe_name
 from deepnets.config.recipe import Recipe
 from deepnets.data.arrays import open_dataset
 from deepnets.data.splits import Split, split_train_validation
@@ -217,9 +218,9 @@ def _fit(run: _Run, trainer: Trainer, checkpoints: CheckpointDir, should_stop: C
     except Exception as error:
         if not is_failed_compilation(error) or is_out_of_memory(error):
             raise
-        reason = " ".join(str(error).split())[:200]
+        reason, recipe = " ".join(str(error).split())[:200], recipe_name(run.job["experiment"]["recipe"])
         raise UserError(
-            f"config.yaml: recipes.{run.job['experiment']['recipe']}.compile: torch.compile failed on {run.name} "
+            f"config.yaml: recipes.{recipe}.compile: torch.compile failed on {run.name} "
             f"({reason}); if it lacks a C++ compiler, install one (g++), or set compile: false."
         ) from None
 
