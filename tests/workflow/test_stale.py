@@ -314,5 +314,5 @@ def test_another_study_and_back_trains_nothing(study, dry_run, snakemake):
 def test_a_model_named_before_the_others_trains_nothing_and_recolours_only_one_of_its_own_colour(study, dry_run):
     config("models:\n", "models:\n  first: {architecture: vgg16}\n")(study)
     assert dry_run(study).jobs == NOTHING
-    config("first:", "zero:")(study)  # its name gives it the colour of `small`
+    config("first: {", "zero: {")(study)  # its name gives it the colour of `small`
     assert dry_run(study).jobs == curves(SMALL, GENTLE) | matrices(SMALL, GENTLE) | compared("shapes")

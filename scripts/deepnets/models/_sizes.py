@@ -10,7 +10,7 @@ from deepnets.models._named import HAS_SMALL_STEM
 from deepnets.utils.errors import UserError
 
 _LARGEST = 512  # px; no network that is known takes larger images only
-_USUAL = (224, 256, 384, _LARGEST)  # px; a network that takes none of them has another problem than the size
+_USUAL = (224, 240, 256, 384, _LARGEST)  # px; a network that takes none of them has another problem than the size
 # Networks that cut images into patches take multiples of the patches' side: 4, 8, 14, 16 or 32 px.
 _CANDIDATES = sorted({*range(8, _LARGEST + 1, 8), *range(14, _LARGEST + 1, 14)})
 
