@@ -242,6 +242,6 @@ def test_an_internal_error_in_training_stays_one(data, tmp_path, monkeypatch):
 
 
 def test_the_check_costs_the_tiny_experiment_no_byte(finished, data, tmp_path, monkeypatch):
-    monkeypatch.setattr("deepnets.training.experiment.check_network", lambda *_arguments, **_options: None)
+    monkeypatch.setattr("deepnets.models._check.check_network", lambda *_arguments, **_options: None)
     folder = finish(data, tmp_path)
     assert (folder / "model.safetensors").read_bytes() == (finished / "model.safetensors").read_bytes()

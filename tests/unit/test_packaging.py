@@ -75,7 +75,7 @@ def test_the_benchmarks_environment_has_its_libraries_and_the_versions_of_the_ma
     libraries = [Requirement(line) for line in project["optional-dependencies"]["bench"]]
     needed = [Requirement(line) for line in project["dependencies"]]
     assert all(library.specifier.contains(bench.get(library.name, "0")) for library in [*libraries, *needed])
-    assert not {"timm", "lightning", "fastai"} & main.keys()
+    assert not {"lightning", "fastai"} & main.keys()
     assert {name: bench[name] for name in main.keys() & bench.keys() if main[name] != bench[name]} == {}
 
 

@@ -336,6 +336,8 @@ def test_another_study_and_back_trains_nothing(study, dry_run, snakemake):
     assert dry_run(study).jobs == compared("shapes")
 
 
-def test_a_model_named_before_the_others_recolours_them_and_trains_nothing(study, dry_run):
+def test_a_model_named_before_the_others_trains_nothing_and_recolours_only_one_of_its_own_colour(study, dry_run):
     config("models:\n", "models:\n  first: {architecture: vgg16}\n")(study)
-    assert dry_run(study).jobs == curves(*ALL) | matrices(*ALL) | compared("shapes")
+    assert dry_run(study).jobs == NOTHING
+    config("first: {", "zero: {")(study)  # its name gives it the colour of `small`
+    assert dry_run(study).jobs == curves(SMALL, GENTLE) | matrices(SMALL, GENTLE) | compared("shapes")

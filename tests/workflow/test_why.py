@@ -85,6 +85,15 @@ def test_missing_file_and_one_never_made_are_distinguished(study):
 
 
 @pytest.mark.slow
+def test_other_version_of_a_network_s_library_is_reported_too(study):
+    edit(study / "config.yaml", "{architecture: small_cnn}", "{architecture: timm/resnet10t}")
+    timing = json.loads((study / GENTLE / "timing.json").read_text())
+    timing["versions"]["timm"] = "0.9.0"
+    (study / GENTLE / "timing.json").write_text(json.dumps(timing))
+    assert "1 trained with timm 0.9.0, here is" in why(study)
+
+
+@pytest.mark.slow
 def test_other_version_of_torch_is_reported_with_the_way_to_retrain(study):
     for experiment in (GENTLE, "results/shapes/small/brief/seed0"):
         timing = json.loads((study / experiment / "timing.json").read_text())

@@ -97,6 +97,8 @@ def _problem(detail: Mapping[str, Any], schema: dict) -> Problem:
         return Problem(path, f"unknown key {got}; {nearest(path[-1], siblings)}")
     if kind == "missing":
         return Problem(path, f"missing; add it: {expected.get('description', 'it has no default')}")
+    if kind.startswith("union_tag") and not isinstance(value, dict):
+        return Problem(path, f"{_RULES['dict_type'].format()} {got}")
     if kind.startswith("union_tag"):
         return _tag_problem(path, expected, value)
     if kind == "literal_error":

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from functools import cache, reduce
 from operator import or_
 from types import GenericAlias
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self, cast
 
-from pydantic import Field, ValidationError, create_model, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationError, create_model, model_validator
 from pydantic.json_schema import GenerateJsonSchema
 
 from deepnets import models
@@ -23,6 +23,7 @@ from deepnets.config.validation import SECTIONS, ValidEntries, check_sizes
 from deepnets.config.yaml_reader import merge
 from deepnets.data import sources as datasets
 from deepnets.data.sources import DatasetOptions
+from deepnets.models import _named
 from deepnets.utils.errors import UserError
 from deepnets.utils.option_types import StrictModel
 from deepnets.utils.specs import leaves
@@ -50,18 +51,35 @@ class Model(StrictModel):
 
 def _model_class(architecture: str) -> type[Model]:
     """Return the class of one architecture's models: the architecture's options and the keys that all models have."""
-    options = models.architecture(architecture).Options
+    name = Literal[architecture], Field(description="Which network: the name of its module in scripts/deepnets/models.")
+    return _class(f"{architecture}_model", models.architecture(architecture).Options, name)
+
+
+def _named_class(kind: str) -> type[Model]:
+    """Return the class of models whose networks are elsewhere, in a library or in a file of the user's."""
+    options = _named.OwnOptions if kind == _named.OWN else _named.LibraryOptions
+    pattern = Field(pattern=_named.PATTERNS[kind], description=f"Which network: {kind}.")
+    name = Annotated[str, pattern, AfterValidator(_named.check_name)], pattern
+    return _class("own_model" if kind == _named.OWN else f"{kind.partition('/')[0]}_model", options, name)
+
+
+def _class(name: str, options: type[StrictModel], architecture: tuple[Any, Any]) -> type[Model]:
     keys: dict[str, Any] = {
-        "architecture": (
-            Literal[architecture],
-            Field(description="Which network: the name of its module in scripts/deepnets/models."),
-        ),
+        "architecture": architecture,
         "on": (
             GenericAlias(dict, (str, options)),
             Field(default_factory=dict, description="Options that differ by dataset: the dataset's name -> options."),
         ),
     }
-    return create_model(f"{architecture}_model", __base__=(Model, options), __doc__=options.__doc__, **keys)
+    return create_model(name, __base__=cast(tuple[type[Model], ...], (Model, options)), __doc__=options.__doc__, **keys)
+
+
+def _tag(model: Any) -> str | None:
+    """Return which of the classes of models an entry belongs to; None if it does not say it."""
+    if not isinstance(model, dict):
+        return getattr(model, "architecture", None)
+    name = model.get("architecture")
+    return name if name is None else _named.kind(str(name)) or str(name)
 
 
 if TYPE_CHECKING:  # type checkers cannot read unions that are computed
@@ -69,9 +87,11 @@ if TYPE_CHECKING:  # type checkers cannot read unions that are computed
     AnyModel = Model
 else:
     _dataset_classes = (datasets.source(name).Options for name in datasets.available())
-    _model_classes = (_model_class(name) for name in models.available())
+    _model_classes = {name: _model_class(name) for name in models.available()}
+    _model_classes |= {kind: _named_class(kind) for kind in _named.PATTERNS}
+    _tagged = (Annotated[each, Tag(tag)] for tag, each in _model_classes.items())
     AnyDataset = Annotated[reduce(or_, _dataset_classes), Field(discriminator="source")]
-    AnyModel = Annotated[reduce(or_, _model_classes), Field(discriminator="architecture")]
+    AnyModel = Annotated[reduce(or_, _tagged), Discriminator(_tag)]
 
 
 class Entry(StrictModel):
@@ -189,6 +209,14 @@ class _SchemaGenerator(GenerateJsonSchema):
 
     def model_schema(self, schema: Any) -> dict:
         return {key: value for key, value in super().model_schema(schema).items() if key != "title"}
+
+    def tagged_union_schema(self, schema: Any) -> dict:
+        """Add what pydantic leaves out where `_tag` chooses the class: the key, and the class of each value."""
+        union = super().tagged_union_schema(schema)
+        if schema["discriminator"] is not _tag:
+            return union
+        mapping = {str(tag): self.generate_inner(choice)["$ref"] for tag, choice in schema["choices"].items()}
+        return {**union, "discriminator": {"propertyName": "architecture", "mapping": mapping}, **union}
 
     def dict_schema(self, schema: Any) -> dict:
         table = super().dict_schema(schema)

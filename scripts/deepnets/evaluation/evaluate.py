@@ -166,7 +166,8 @@ def _load_network(path: Path, spec: dict) -> tuple[nn.Module, dict]:
 
 
 def _build(model_spec: dict, metadata: dict) -> nn.Module:
-    return models.build(model_spec, len(metadata["classes"]), metadata["input_shape"][0])
+    channels, *image_size = metadata["input_shape"]
+    return models.build(model_spec, len(metadata["classes"]), channels, tuple(image_size))
 
 
 def _without_initial_values(tensors: dict, model_spec: dict, metadata: dict) -> nn.Module | None:

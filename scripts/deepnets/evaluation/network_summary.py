@@ -6,7 +6,7 @@ from typing import Any
 import torchinfo
 
 from deepnets import models
-from deepnets.models._check import check_network
+from deepnets.models._check import build_checked
 from deepnets.utils.checksums import record_checksums
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import write_json, write_text
@@ -33,8 +33,7 @@ def summarize(
     Raises:
         UserError: the network cannot be trained on such images and classes.
     """
-    network = models.build(model_spec, num_classes, in_channels=input_shape[0])
-    check_network(network, model_spec["architecture"], input_shape, num_classes)
+    network = build_checked(model_spec, input_shape, num_classes)
     input_size = [1, *input_shape]
     try:
         counts = torchinfo.summary(network, input_size, device="cpu", mode="eval", verbose=0)

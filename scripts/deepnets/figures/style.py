@@ -100,7 +100,7 @@ def model_styles(models: Mapping[str, int]) -> dict[str, ModelStyle]:
 
 
 def model_style(model: str, index: int) -> ModelStyle:
-    """The style that a network declares in its module; `index` (0, 1, ...) chooses the style of every other model."""
+    """The style that a network declares in its module; `index`, of `look_indices`, chooses that of every other."""
     declared = about(model)
     [label] = names.short_names([display_name(model)], _LABEL_CHARACTERS)
     return ModelStyle(

@@ -9,12 +9,40 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from deepnets import models
+from deepnets.models._sizes import too_small
 from deepnets.utils.errors import UserError
 from deepnets.utils.tensors import can_be_saved
 from deepnets.utils.torch_errors import is_out_of_memory
 
 Shape = tuple[int, int, int]  # (C, H, W)
 _LARGE = 10**6  # values in a weight
+
+
+def build_checked(
+    spec: dict[str, Any],
+    input_shape: Shape,
+    num_classes: int,
+    *,
+    smallest_batch: int = 2,
+    smallest_image: int | None = None,
+) -> nn.Module:
+    """Build the network of a model spec, on the CPU, and check it; arguments and errors as of `check_network`.
+
+    Of a library's network, the message says which images it takes where these are too small.
+    """
+    try:
+        network = models.build(spec, num_classes, input_shape[0], (input_shape[1], input_shape[2]))
+        check_network(
+            network,
+            spec["architecture"],
+            input_shape,
+            num_classes,
+            smallest_batch=smallest_batch,
+            smallest_image=smallest_image,
+        )
+    except UserError as error:
+        raise (too_small(spec, input_shape, num_classes) or error) from None
+    return network
 
 
 def check_network(
