@@ -126,20 +126,23 @@ def muon_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     counts = {id(layer.weight): getattr(layer, "groups", 1) for layer in layers if layer is not last}
     for attention in (module for module in model.modules() if isinstance(module, nn.MultiheadAttention)):
         counts[id(attention.in_proj_weight)] = 3  # queries, keys and values
-    parameters: dict[str, list[Tensor]] = {"matrices": [], "classifier": [], "vectors": []}
-    for parameter in filter(lambda parameter: parameter.requires_grad, model.parameters()):
-        name = "matrices" if id(parameter) in counts else "vectors"
-        parameters["classifier" if last is not None and parameter is last.weight else name].append(parameter)
-    decay = {"classifier": weight_decay}
-    groups = [
-        {"name": name, "params": found, "weight_decay": decay.get(name, 0.0)}
-        for name, found in parameters.items()
-        if found
+    matrices, classifier, vectors = [], [], []
+    for parameter in (each for each in model.parameters() if each.requires_grad):
+        if last is not None and parameter is last.weight:
+            classifier.append(parameter)
+        else:
+            (matrices if id(parameter) in counts else vectors).append(parameter)
+    groups: list[dict] = [
+        {
+            "name": "matrices",
+            "params": matrices,
+            "weight_decay": 0.0,
+            "matrix_counts": [counts[id(parameter)] for parameter in matrices],
+        },
+        {"name": "classifier", "params": classifier, "weight_decay": weight_decay},
+        {"name": "vectors", "params": vectors, "weight_decay": 0.0},
     ]
-    for group in groups:
-        if group["name"] == "matrices":
-            group["matrix_counts"] = [counts[id(parameter)] for parameter in group["params"]]
-    return groups
+    return [group for group in groups if group["params"]]
 
 
 def orthogonal(matrices: list[Tensor], steps: int = STEPS, block_side: int = BLOCK_SIDE) -> list[Tensor]:
