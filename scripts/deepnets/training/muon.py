@@ -126,7 +126,9 @@ def muon_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     counts = {id(layer.weight): getattr(layer, "groups", 1) for layer in layers if layer is not last}
     for attention in (module for module in model.modules() if isinstance(module, nn.MultiheadAttention)):
         counts[id(attention.in_proj_weight)] = 3  # queries, keys and values
-    matrices, classifier, vectors = [], [], []
+    matrices: list[Tensor] = []
+    classifier: list[Tensor] = []
+    vectors: list[Tensor] = []
     for parameter in (each for each in model.parameters() if each.requires_grad):
         if last is not None and parameter is last.weight:
             classifier.append(parameter)
