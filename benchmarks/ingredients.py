@@ -130,7 +130,7 @@ def convolutions(model: nn.Module) -> list[nn.Conv2d]:
 class Variant:
     """A training run that differs in one ingredient.
 
-    text: what differs. against: the variant without it. recipe, model: options that differ from those of the base.
+    text: what differs. against: the variant without it; itself if it is one that others are compared with. recipe, model: options that differ from those of the base.
     images: how many training images there are; None: all. pixels: their side.
     kind, prepare: the trainer, and what is done to it before the first step.
     """
@@ -145,7 +145,7 @@ class Variant:
     pixels: int = 16
 
 
-FEW = {"images": 5632, "recipe": {"epochs": 3}}
+FEW = {"images": 5632, "recipe": {"epochs": 3}, "against": "few"}
 VARIANTS = {
     "base": Variant("Muon, linear decay to zero after a warm-up of a tenth"),
     "sgd": Variant(
@@ -167,8 +167,8 @@ VARIANTS = {
         kind=HardestHalf,
     ),
     "few": Variant("an eighth of the images, three epochs", **FEW),
-    "alternating_flip": Variant("the same, mirrored in every other epoch", **FEW, kind=AlternatingFlip, against="few"),
-    "full_size": Variant("32 px throughout", {"epochs": 0.2}, pixels=32),
+    "alternating_flip": Variant("the same, mirrored in every other epoch", **FEW, kind=AlternatingFlip),
+    "full_size": Variant("32 px throughout", {"epochs": 0.2}, against="full_size", pixels=32),
     "growing": Variant(
         "16, then 24, then 32 px, 1.8 times the steps",
         {"epochs": 0.365, "progressive_resizing": {"start": 0.5, "until": 0.9}},
