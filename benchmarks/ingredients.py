@@ -130,9 +130,9 @@ def convolutions(model: nn.Module) -> list[nn.Conv2d]:
 class Variant:
     """A training run that differs in one ingredient.
 
-    text: what differs. against: the variant without it; itself if it is one that others are compared with. recipe, model: options that differ from those of the base.
-    images: how many training images there are; None: all. pixels: their side.
-    kind, prepare: the trainer, and what is done to it before the first step.
+    text: what differs. against: the variant without it; its own name if it is only there for others to differ from.
+    recipe, model: options that differ from those of the base. images: how many training images there are; None: all.
+    pixels: their side. kind, prepare: the trainer, and what is done to it before the first step.
     """
 
     text: str
@@ -194,7 +194,7 @@ class Run:
         return {**asdict(self), "recipe": {**BASE, **variant.recipe}, **options}
 
     def file(self, folder: Path) -> Path:
-        """The JSON file of the result; the logits are beside it."""
+        """The JSON file of the result; the logits are next to it."""
         return folder / f"{self.dataset}-{self.variant}-{self.seed}.json"
 
     def is_done(self, folder: Path) -> bool:
