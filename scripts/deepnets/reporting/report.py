@@ -21,6 +21,7 @@ from deepnets.reporting.headline import Row
 from deepnets.reporting.job_times import by_stage, from_first_to_last, job_times
 from deepnets.reporting.markdown import Markdown, bold, code, enumerate_words, escape, image, link, table
 from deepnets.reporting.reproduce import commands, files_needed, is_deterministic, provenance
+from deepnets.reporting.started_from import starts
 from deepnets.reporting.study import Study
 from deepnets.utils import paths
 from deepnets.utils.checksums import record_checksums
@@ -121,6 +122,7 @@ def _context(study: Study) -> dict[str, Any]:
         "experiments": [_experiments(study, name, max(_EXPERIMENT_ROWS, tables.ROWS // len(rows))) for name in rows],
         "in_full": len(results) <= _EXPERIMENTS_IN_FULL,
         "departures": tables.departures(results),
+        "starts": starts(results),
         "networks_table": networks_table,
         "networks_left_out": networks_left_out,
         "recipe_line": recipe_line,

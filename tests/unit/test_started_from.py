@@ -1,0 +1,121 @@
+"""An experiment that starts from earlier weights: what is loaded, recorded, refused and reported."""
+
+import json
+
+import pytest
+import tiny_experiment as tiny
+import torch
+
+from deepnets.reporting.started_from import starts
+from deepnets.training.start import in_words
+from deepnets.utils.errors import UserError
+from deepnets.utils.files import read_json, sha256_file
+from deepnets.utils.tensors import load_tensors
+
+NOTHING = {"crop_padding": 0, "horizontal_flip": False}
+
+
+def job_from(file, **model):
+    """The tiny job, one epoch, started from a file, without augmentation."""
+    recipe = tiny.SPEC["recipe"] | {"epochs": 1}
+    recipe["augment"] = recipe["augment"] | NOTHING
+    spec = tiny.SPEC | {"recipe": recipe, "model": tiny.SPEC["model"] | model}
+    return tiny.JOB | {"spec": spec | {"weights": {"file": file.name, "sha256": sha256_file(file)}}}
+
+
+@pytest.fixture(scope="module")
+def probed(data, finished, tmp_path_factory):
+    """A linear probe of the finished experiment; returns its folder and its source's."""
+    file, folder = finished / "model.safetensors", tmp_path_factory.mktemp("probed")
+    job = job_from(file, freeze="backbone")
+    tiny.train(data, folder, job, weights=file)
+    tiny.evaluate(data, folder, job)
+    return folder
+
+
+def test_frozen_layers_keep_their_weights_and_the_head_learns(finished, probed):
+    before, after = (load_tensors(folder / "model.safetensors")[0] for folder in (finished, probed))
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"classifier.1.weight", "classifier.1.bias"}
+    assert "outputs are computed once" in (probed / "log").read_text()
+
+
+def test_metrics_say_what_the_network_was_started_from(finished, probed):
+    started = read_json(probed / "metrics.json")["started_from"]
+    assert started["weights"] == {"file": "model.safetensors", "sha256": sha256_file(finished / "model.safetensors")}
+    assert started["parameters"] == started["parameters_of"]
+    assert started["replaced"] == started["adapted"] == started["initialised"] == started["unused"] == []
+    assert started["normalised"] == "as these weights were trained"
+    assert read_json(finished / "metrics.json")["started_from"] is None
+    assert in_words(started) in (probed / "log").read_text()
+
+
+def test_a_head_for_other_classes_and_the_weights_of_another_program_are_recorded(data, finished, tmp_path):
+    tensors, _ = load_tensors(finished / "model.safetensors")
+    file = tmp_path / "weights.pth"
+    torch.save({f"module.{name}": tensor for name, tensor in tensors.items()}, file)
+    tiny.train(data, tmp_path / "out", job_from(file), weights=file)
+    record = json.loads(load_tensors(tmp_path / "out/model.safetensors")[1]["started_from"])
+    assert record["replaced"] == ["classifier.1.weight", "classifier.1.bias"]
+    assert record["normalised"] == "by the dataset"
+
+
+def test_weights_that_changed_or_are_gone_or_of_another_network_are_refused(data, finished, tmp_path):
+    file = tmp_path / "weights.pth"
+    torch.save({"a": torch.zeros(1)}, file)
+    job = job_from(file)
+    with pytest.raises(UserError, match=r"weights.pth: only 0 of .* parameters fit"):
+        tiny.train(data, tmp_path / "out", job, weights=file)
+    torch.save({"b": torch.zeros(1)}, file)
+    with pytest.raises(UserError, match="changed since this job was planned"):
+        tiny.train(data, tmp_path / "out", job, weights=file)
+    file.unlink()
+    with pytest.raises(UserError, match="no such file of weights"):
+        tiny.train(data, tmp_path / "out", job, weights=file)
+
+
+def test_weights_of_an_experiment_with_other_settings_are_refused(data, finished, tmp_path):
+    job = job_from(finished / "model.safetensors")
+    job["spec"]["weights"] = {"experiment": "digits/mobilenet_v2/quick/seed3", "spec_sha256": "0"}
+    with pytest.raises(UserError, match="made with other settings"):
+        tiny.train(data, tmp_path / "out", job, weights=finished / "model.safetensors")
+
+
+# The report
+
+
+STARTED = {
+    "weights": {"file": "resnet18.pth", "sha256": "ab" * 32},
+    "sha256": "ab" * 32,
+    "tensors": 120,
+    "parameters": 999,
+    "parameters_of": 1000,
+    "replaced": ["fc.weight", "fc.bias"],
+    "adapted": ["conv1.weight"],
+    "initialised": [],
+    "unused": [],
+    "normalised": "by the dataset",
+}
+
+
+def start_from_weights(directory):
+    metrics = read_json(directory / "metrics.json")
+    (directory / "metrics.json").write_text(json.dumps(metrics | {"started_from": STARTED}))
+    return directory
+
+
+def test_report_says_what_networks_were_started_from(experiment, write_report):
+    tuned = start_from_weights(experiment(model="resnet50"))
+    text = write_report(tuned)
+    assert "classifies digits when trained further from the weights of earlier training runs, with one seed." in text
+    assert "- **ResNet50 on digits**: <code>resnet18.pth</code> (SHA-256 abababababab, 99.9" in text
+    assert "the last layer was replaced (fc.weight, fc.bias)" in text
+    assert "trained from scratch" not in text
+    mixed = write_report(tuned, experiment(model="vgg16"))
+    assert "classifies digits best from scratch or from earlier weights, with one seed each." in mixed
+    assert "- **VGG-16 on digits**: random weights." in mixed
+
+
+def test_report_of_networks_from_scratch_has_no_list_of_starts(experiment, write_report):
+    assert starts([]) == []
+    assert "started from" not in write_report(experiment())
