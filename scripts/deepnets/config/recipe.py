@@ -108,7 +108,10 @@ class RecipeValues(StrictModel):
         description="Highest learning rate of muon's sgd steps of norms and biases.",
     )
     classifier_lr: PositiveNumber = Field(
-        0.02, le=_MAX_LR, description="Highest learning rate of muon's sgd steps of the classifier, the last layer."
+        0.02,
+        le=_MAX_LR,
+        description="Highest learning rate of muon's sgd steps of the classifier, the last layer, and of hidden layers"
+        " of more than 8 million parameters.",
     )
     layer_decay: Number = Field(
         1.0,
