@@ -105,6 +105,12 @@ def test_images_are_enlarged_to_the_size_that_the_weights_know_unless_config_say
             r"models.small.weights: .* would start from itself",
         ),
         ({"weights": "default", "architecture": "resnet50"}, r"models.tuned: weights: default is for networks of tor"),
+        ({"weights": "/nowhere/a.pth"}, r"models.tuned.*: no file /nowhere/a.pth; correct the path or add the file"),
+        ({"freeze": "backbone"}, "models.tuned: freeze: backbone without weights would keep random layers"),
+        (
+            {"weights": "weights.pth", "on": {"digits": {"freeze": "backbone"}}},
+            r"models.tuned: on: freeze is of the whole model \(got 'backbone'\); write another model for this dataset",
+        ),
         ({"freeze": "stem"}, r"models.tuned.*freeze: must be 'backbone' \(got 'stem'\)"),
         ({"pretrained": True}, r"pretrained is not an option .*; write weights: default"),
     ],

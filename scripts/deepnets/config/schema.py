@@ -51,11 +51,15 @@ class Model(StrictModel):
     )
 
     @model_validator(mode="after")
-    def _library_publishes_weights(self) -> Self:
+    def _weights_and_freeze_go_together(self) -> Self:
         if self.weights == PUBLISHED and models.library_of(self.architecture) is None:
             raise ValueError(
                 f"weights: default is for networks of torchvision and timm (got {self.architecture}); give a file, or"
                 " the path of an experiment"
+            )
+        if self.freeze is not None and self.weights is None:
+            raise ValueError(
+                "freeze: backbone without weights would keep random layers; add weights, or leave out freeze"
             )
         return self
 

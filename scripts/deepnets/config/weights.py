@@ -55,7 +55,8 @@ def local_file(written: str) -> Path:
     for folder in (Path.cwd(), paths.REPOSITORY):
         if (file := folder / Path(written).expanduser()).is_file():
             return file
-    raise ValueError(f"no file {written} in {Path.cwd()}, where config.yaml is; correct the path or add the file")
+    where = "" if Path(written).expanduser().is_absolute() else f" in {Path.cwd()}, where config.yaml is"
+    raise ValueError(f"no file {written}{where}; correct the path or add the file")
 
 
 def start_file(weights: dict[str, str]) -> str | None:

@@ -119,6 +119,8 @@ def check_options(architecture: str, options: dict[str, Any]) -> None:
     given = _GIVEN if kind(architecture) == OWN else _GIVEN_TO_LIBRARIES
     words = _words_of(architecture) if options else None
     for name, value in options.items():
+        if name in ("weights", "freeze"):  # they came from a table `on:`
+            raise ValueError(f"on: {name} is of the whole model (got {value!r}); write another model for this dataset")
         if name in given:
             hint = "write weights: default" if name == "pretrained" else "leave it out"
             raise ValueError(f"{name} is not an option (got {value!r}): the workflow sets it; {hint}")
