@@ -108,3 +108,22 @@ def test_names_of_an_older_densenet_become_those_of_the_installed_one(tmp_path):
     torch.save({"features.denseblock1.denselayer1.norm.1.weight": torch.ones(1)}, tmp_path / "a.pth")
     weights = Published("torchvision/densenet121", "V1", "a.pth", "", "", "", *IMAGENET, 224)
     assert list(_published.tensors_of(weights, tmp_path / "a.pth")) == ["features.denseblock1.denselayer1.norm1.weight"]
+
+
+def test_what_timm_publishes_is_read_without_running_code_and_renamed_by_timm(tmp_path):
+    weights = Published("timm/test_resnet", "V1", "a.pth", "", "", "", *IMAGENET, 160)
+    made = timm.create_model("test_resnet").state_dict()
+    torch.save({"model": made}, tmp_path / "a.pth")
+    found = _published.tensors_of(weights, tmp_path / "a.pth")
+    assert all(torch.equal(found[name], tensor) for name, tensor in made.items())
+    torch.save({"layer.weight": torch.ones(1)}, tmp_path / "a.pth")
+    with pytest.raises(UserError, match=r"a.pth: timm cannot load it into test_resnet \(.*\); delete it"):
+        _published.tensors_of(weights, tmp_path / "a.pth")
+    torch.save({"model": Bomb()}, tmp_path / "a.pth")
+    with pytest.raises(UserError, match="only tensors are"):
+        _published.tensors_of(weights, tmp_path / "a.pth")
+
+
+class Bomb:
+    def __reduce__(self):
+        return exec, ("raise SystemExit('the code of a pickle was run')",)

@@ -5,6 +5,7 @@ import pickle
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from small_trainer import network as small_network
 from small_trainer import separable
 from torch import nn
@@ -98,6 +99,16 @@ def test_tensors_are_read_from_a_checkpoint_of_torch(tmp_path):
     assert metadata == {}
 
 
+def test_averaged_weights_of_a_checkpoint_come_first(tmp_path):
+    torch.save({"state_dict": {"a": torch.zeros(1)}, "state_dict_ema": {"a": torch.ones(1)}}, tmp_path / "a.pth")
+    assert read_weights(tmp_path / "a.pth")[0] == {"a": torch.ones(1)}
+
+
+def test_what_another_program_writes_next_to_its_weights_means_nothing_here(tmp_path):
+    save_file({"a": torch.ones(1)}, tmp_path / "a.safetensors", {"format": "pt", "mean": "0.5 0.5 0.5"})
+    assert read_weights(tmp_path / "a.safetensors")[1] == {}
+
+
 class Bomb:
     def __reduce__(self):
         return exec, ("import builtins; builtins.exploded = True",)
@@ -119,7 +130,14 @@ def test_a_whole_module_and_a_damaged_file_are_refused(tmp_path):
     torch.save(net().state_dict(), buffer)
     (tmp_path / "cut.pth").write_bytes(buffer.getvalue()[:300])
     torch.save([1, 2], tmp_path / "list.pth")
-    for name, text in (("whole.pt", "not read"), ("cut.pth", "not read"), ("list.pth", "holds no tensors by name")):
+    torch.save({"student": {}, "epoch": 3}, tmp_path / "table.pth")
+    texts = {
+        "whole.pt": "not read",
+        "cut.pth": "not read",
+        "list.pth": "holds no tensors by name but a list;",
+        "table.pth": "holds no tensors by name but a dict of student, epoch;",
+    }
+    for name, text in texts.items():
         with pytest.raises(UserError, match=f"{name}: {text}"):
             read_weights(tmp_path / name)
 
@@ -181,9 +199,10 @@ def test_features_are_computed_once_only_where_nothing_changes_an_image():
     assert divide(followed, plain, True, separable()) is None
 
 
-def test_training_on_features_gives_what_training_on_images_gives(tmp_path):
+def test_training_on_features_gives_what_training_on_images_gives(tmp_path, monkeypatch):
     from small_trainer import CPU, DEVICE, MEAN, STD, checkpoints_in, trainer
 
+    from deepnets.training import features
     from deepnets.training.augmentation import Augmentation
     from deepnets.training.features import FeatureAugmentation
     from deepnets.training.trainer import Trainer
@@ -198,6 +217,7 @@ def test_training_on_features_gives_what_training_on_images_gives(tmp_path):
     whole = frozen()
     divided = divide(whole, on_images.recipe, False, separable())
     augmentation = Augmentation(on_images.recipe.augment, False, [MEAN], [STD], CPU)
+    monkeypatch.setattr(features, "EVALUATION_BATCH", 10)
     train, validation = (
         divided.features(split, augmentation, DEVICE) for split in (on_images.train_split, on_images.validation_split)
     )

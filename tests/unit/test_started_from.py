@@ -7,6 +7,7 @@ import tiny_experiment as tiny
 import torch
 
 from deepnets.reporting.started_from import starts
+from deepnets.training.launch import INTERRUPTED_EXIT_CODE
 from deepnets.training.start import in_words
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import read_json, sha256_file
@@ -38,6 +39,14 @@ def test_frozen_layers_keep_their_weights_and_the_head_learns(finished, probed):
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"classifier.1.weight", "classifier.1.bias"}
     assert "outputs are computed once" in (probed / "log").read_text()
+
+
+def test_an_interrupt_ends_a_run_before_its_first_step(data, finished, tmp_path):
+    file = finished / "model.safetensors"
+    with pytest.raises(SystemExit) as end:
+        tiny.train(data, tmp_path, job_from(file, freeze="backbone"), weights=file, parent=2**22)  # has ended
+    assert end.value.code == INTERRUPTED_EXIT_CODE
+    assert "interrupted before the first step" in (tmp_path / "log").read_text()
 
 
 def test_metrics_say_what_the_network_was_started_from(finished, probed):

@@ -129,4 +129,10 @@ def tensors_of(weights: Published, file: Path) -> dict[str, Any]:
 
     import timm
 
-    return timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"file": str(file)}).state_dict()
+    # Read here, as older versions of timm run the code of a pickle; .npz are NumPy arrays, which timm itself reads.
+    source = {"file": str(file)} if file.suffix == ".npz" else {"state_dict": read_weights(file)[0]}
+    try:
+        return timm.create_model(name, pretrained=True, pretrained_cfg_overlay=source).state_dict()
+    except Exception as error:  # a file can be anything
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{file}: timm cannot load it into {name} ({reason}); delete it, to fetch it again") from None

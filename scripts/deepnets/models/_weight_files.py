@@ -10,9 +10,14 @@ from torch import Tensor
 
 from deepnets.utils.errors import UserError
 from deepnets.utils.tensors import load_tensors
+from deepnets.utils.text import first_few
 
-# Under which a checkpoint may have its weights, next to optimizer state and more.
-_TABLES = ("state_dict", "model_state_dict", "model", "network", "net", "weights", "params")
+# Under which a checkpoint may have its weights, next to optimizer state and more; averaged weights come first, as those
+# are what a training run with an average is measured by.
+_TABLES = (
+    *("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model", "module"),
+    *("network", "net", "weights", "params"),
+)
 
 
 def read_weights(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -28,7 +33,9 @@ def read_weights(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     if file.suffix == ".safetensors":
         tensors, texts = load_tensors(file)
-        return tensors, {key: _decoded(text) for key, text in texts.items()}
+        # Other programs mean other things by the same keys.
+        ours = "spec_sha256" in texts or "published" in texts
+        return tensors, {key: _decoded(text) for key, text in texts.items()} if ours else {}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of other kinds of pickle, which it reads or refuses
@@ -42,8 +49,9 @@ def read_weights(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         ) from None
     tensors = _tensors(content)
     if not tensors:
+        keys = f" of {first_few([str(key) for key in content])}" if isinstance(content, dict) else ""
         raise UserError(
-            f"{file}: holds no tensors by name but {type(content).__name__}; save the network's state_dict()"
+            f"{file}: holds no tensors by name but a {type(content).__name__}{keys}; save the network's state_dict()"
         )
     return tensors, {}
 

@@ -28,7 +28,15 @@ from deepnets.training.experiment_dir import exclusive, experiment_name, write_r
 from deepnets.training.features import FeatureAugmentation, Frozen, divide
 from deepnets.training.gpu_locks import acquire_gpus
 from deepnets.training.messages import GPU_NOT_REQUESTED, NO_CUDA, SPLIT
-from deepnets.training.progress import ExtraText, ProgressBar, ProgressLines, SilentProgress, epoch_line, no_extra_text
+from deepnets.training.progress import (
+    LINE_SECONDS,
+    ExtraText,
+    ProgressBar,
+    ProgressLines,
+    SilentProgress,
+    epoch_line,
+    no_extra_text,
+)
 from deepnets.training.resizing import image_size_at
 from deepnets.training.seeds import INITIALISATION, derived_seed
 from deepnets.training.start import Start, normalisation, prepare_network, read_start
@@ -174,7 +182,8 @@ def _train(run: _Run, group: ProcessGroup) -> None:
     metadata = {**metadata, **normalisation(start, metadata)}
     should_stop = _stop_requested(run.parent)
     while True:
-        trainer, frozen = _build_trainer(run, recipe, Split.of_arrays(images, labels), metadata, group, start)
+        whole = Split.of_arrays(images, labels)
+        trainer, frozen = _build_trainer(run, recipe, whole, metadata, group, start, should_stop)
         _log_start(run, trainer)
         try:
             network = _fit(run, trainer, checkpoints, should_stop)
@@ -261,7 +270,13 @@ def _more_accumulation(trainer: Trainer, name: str) -> int:
 
 
 def _build_trainer(
-    run: _Run, recipe: Recipe, images: Split, metadata: dict, group: ProcessGroup, start: Start | None
+    run: _Run,
+    recipe: Recipe,
+    images: Split,
+    metadata: dict,
+    group: ProcessGroup,
+    start: Start | None,
+    should_stop: Callable[[], bool],
 ) -> tuple[Trainer, Frozen | None]:
     """A trainer with a newly built network, and the images divided into training and validation.
 
@@ -287,12 +302,34 @@ def _build_trainer(
     augmentation = Augmentation(recipe.augment, flips, metadata["mean"], metadata["std"], device.device)
     frozen = divide(model, recipe, flips, images)
     if frozen is not None:
-        LOG.info("%s: the frozen layers' outputs are computed once", run.name)
-        train, validation = (frozen.features(each, augmentation, device, group) for each in (train, validation))
+        after_batch = _features_progress(run, len(images), group, should_stop)
+        train, validation = (
+            frozen.features(each, augmentation, device, group, after_batch) for each in (train, validation)
+        )
     trained = model if frozen is None else frozen.trained_part()
     shown = augmentation if frozen is None else FeatureAugmentation()
     trainer = Trainer(trained, recipe, train, validation, shown, spec["seed"], device, group, _display(run, group))
     return trainer, frozen
+
+
+def _features_progress(
+    run: _Run, total: int, group: ProcessGroup, should_stop: Callable[[], bool]
+) -> Callable[[int], None]:
+    """What to call after each batch of the frozen layers' outputs: it logs progress, and ends an interrupted run."""
+    LOG.info("%s: the frozen layers' outputs are computed once, for %d images", run.name, total)
+    done, last_line = 0, time.monotonic()
+
+    def after_batch(images: int) -> None:
+        nonlocal done, last_line
+        if group.any(should_stop()):
+            LOG.warning("%s: interrupted before the first step; the same command starts it again", run.name)
+            sys.exit(launch.INTERRUPTED_EXIT_CODE)
+        done += images
+        if time.monotonic() - last_line >= LINE_SECONDS:
+            last_line = time.monotonic()
+            LOG.info("%s: frozen layers' outputs, %d of %d images", run.name, done, total)
+
+    return after_batch
 
 
 def _display(run: _Run, group: ProcessGroup) -> SilentProgress:

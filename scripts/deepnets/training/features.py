@@ -1,5 +1,7 @@
 """The outputs of a frozen backbone, computed once for all epochs, where nothing changes an image between them."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +13,7 @@ from deepnets.models._pretrained import is_frozen
 from deepnets.training.augmentation import Augmentation, Batch
 from deepnets.training.device import Device
 from deepnets.training.distributed import SINGLE_PROCESS, ProcessGroup
-from deepnets.training.inference import channels_last, predict
+from deepnets.training.inference import EVALUATION_BATCH, channels_last, predict
 
 MOST_BYTES = 2**30  # of all features; more might not fit into memory
 
@@ -45,17 +47,32 @@ class Frozen:
         return self.network
 
     def features(
-        self, split: Split, augmentation: Augmentation, device: Device, group: ProcessGroup = SINGLE_PROCESS
+        self,
+        split: Split,
+        augmentation: Augmentation,
+        device: Device,
+        group: ProcessGroup = SINGLE_PROCESS,
+        after_batch: Callable[[int], None] = lambda images: None,
     ) -> Split:
-        """The head's inputs for every image of a split, as a split of images (F, 1, 1), float32."""
+        """The head's inputs for every image of a split, as a split of images (F, 1, 1), float32.
+
+        Args:
+            split, augmentation, device, group: as for `predict`.
+            after_batch: called in all processes with the number of images of each batch; what it raises ends the pass.
+        """
+        rows = torch.arange(len(split)) if split.rows is None else split.rows
+        batches = rows.tensor_split(math.ceil(len(rows) / (EVALUATION_BATCH * group.world_size)))
         parent, _, own = self.head.rpartition(".")
         holder, layer = self.network.get_submodule(parent), self.network.get_submodule(self.head)
         setattr(holder, own, nn.Identity())
+        found = []
         try:
-            found = predict(self.network, split, augmentation, device, group)
+            for batch in batches:
+                found.append(predict(self.network, split.subset(batch), augmentation, device, group))
+                after_batch(len(batch))
         finally:
             setattr(holder, own, layer)
-        return Split(found[:, None, None, :], split.all_labels()).to(device.device)
+        return Split(torch.cat(found)[:, None, None, :], split.all_labels()).to(device.device)
 
 
 def divide(network: nn.Module, recipe: Recipe, flips: bool, images: Split) -> Frozen | None:

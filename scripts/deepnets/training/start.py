@@ -1,5 +1,6 @@
 """Start from the weights of an earlier training run: read them, load what fits, and record what was done."""
 
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,8 @@ def prepare_network(network: nn.Module, spec: dict, metadata: dict, start: Start
             raise UserError(f"{start.file}: {error} (config.yaml: weights)") from None
         network.load_state_dict(found.tensors, strict=False)
         record = _record(start, found)
-        LOG.info("%s: started from %s: %s", name, start.file, in_words(record))
+        level = logging.WARNING if record["initialised"] else logging.INFO
+        LOG.log(level, "%s: started from %s: %s", name, start.file, in_words(record))
     if frozen:
         freeze_backbone(network, head, spec["model"]["architecture"])
     return record
