@@ -1,14 +1,20 @@
 """An experiment that starts from earlier weights: what is loaded, recorded, refused and reported."""
 
+import contextlib
 import json
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import tiny_experiment as tiny
 import torch
+from report_pages import tables
 
+from deepnets.figures import comparison_files
 from deepnets.reporting.started_from import starts
 from deepnets.training.launch import INTERRUPTED_EXIT_CODE
 from deepnets.training.start import in_words
+from deepnets.utils import paths
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import read_json, sha256_file
 from deepnets.utils.tensors import load_tensors
@@ -119,10 +125,38 @@ def test_report_says_what_networks_were_started_from(experiment, write_report):
     assert "classifies digits when trained further from the weights of earlier training runs, with one seed." in text
     assert "- **ResNet50 on digits**: <code>resnet18.pth</code> (SHA-256 abababababab, 99.9" in text
     assert "the last layer was replaced (fc.weight, fc.bias)" in text
-    assert "trained from scratch" not in text
+    assert "when trained from scratch" not in text
     mixed = write_report(tuned, experiment(model="vgg16"))
     assert "classifies digits best from scratch or from earlier weights, with one seed each." in mixed
     assert "- **VGG-16 on digits**: random weights." in mixed
+
+
+def test_published_numbers_of_training_from_scratch_are_not_compared_with_pretrained_networks(experiment, write_report):
+    tuned = start_from_weights(experiment("mnist", "resnet50", "tuned"))
+    alone = write_report(tuned)
+    assert "trained from scratch, so its numbers are not compared with these" in alone
+    assert "published" not in str(tables(alone)[0])
+    assert "Best published" not in alone
+    mixed = write_report(tuned, experiment("mnist", "resnet50", "quick"))
+    assert [row[0] for row in tables(mixed)[0][2:]] == [
+        *("**ResNet50 (tuned)**", "**ResNet50 (quick)**", "ResNet50, published", "difference")
+    ]
+    job = {"spec": {"dataset": "mnist", "variant_of": None, "experiments": [str(tuned)], "models": {"resnet50": 0}}}
+    drawn = []
+    accuracy = SimpleNamespace(draw=lambda comparison: drawn.append(comparison.published))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(comparison_files, "load", lambda name: accuracy)
+        patch.setattr(comparison_files, "save", lambda *_: None)
+        patch.setattr(comparison_files, "record_checksums", lambda *_: contextlib.nullcontext())
+        published = paths.REPOSITORY / paths.PUBLISHED
+        comparison_files.write_comparison_figure("accuracy", job, Path(), published, Path("a.png"))
+    assert drawn == [{}]
+
+
+def test_report_names_the_files_of_weights_that_are_needed_to_reproduce_it(experiment, write_report):
+    tuned = [start_from_weights(experiment(seed=seed)) for seed in (0, 1)]
+    needed = f"<code>resnet18.pth</code> (SHA-256 <code>{'ab' * 32}</code>) cannot be downloaded: put it where"
+    assert write_report(*tuned).count(f"{needed} <code>models.resnet50.weights</code> of config.yaml says.") == 1
 
 
 def test_report_of_networks_from_scratch_has_no_list_of_starts(experiment, write_report):

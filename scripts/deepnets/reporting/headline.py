@@ -55,6 +55,8 @@ def against_published(rows: dict[str, list[Row]]) -> str:
             if row.published:
                 compared = _Compared(row.group.accuracy, row.published.test_accuracy)
                 pairs.setdefault((dataset, row.published.model), []).append(compared)
+    if not pairs and all(row.group.first.is_pretrained for runs in rows.values() for row in runs):
+        return "The published study (Gosaye) trained from scratch, so its numbers are not compared with these."
     if not pairs:
         return "The published study (Gosaye) has no number for any of these pairs of network and dataset."
     best = {pair: max(runs, key=lambda run: run.ours.value) for pair, runs in pairs.items()}

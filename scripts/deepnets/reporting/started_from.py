@@ -23,6 +23,22 @@ def source(started: StartedFrom) -> str:
     return weights.get("experiment") or weights.get("name") or weights["file"]
 
 
+def weights_needed(results: list[Result]) -> list[Markdown]:
+    """Return a sentence for each file of weights of the user's that a network was started from."""
+    files = {
+        (started.weights["file"], started.sha256): result.model
+        for result in reversed(results)
+        if (started := result.metrics.started_from) is not None and "file" in started.weights
+    }
+    return [
+        Markdown(
+            f"{code(file)} (SHA-256 {code(sha256)}) cannot be downloaded: put it where"
+            f" {code(f'models.{model}.weights')} of config.yaml says."
+        )
+        for (file, sha256), model in reversed(files.items())
+    ]
+
+
 def starts(results: list[Result]) -> list[Markdown]:
     """Return what each model on each dataset was started from and what became of these weights; [] without any.
 
@@ -41,9 +57,9 @@ def starts(results: list[Result]) -> list[Markdown]:
 
 def _words(metrics: Metrics) -> Markdown:
     started = metrics.started_from
-    frozen = "; only the last layer was trained" if metrics.spec["model"].get("freeze") else ""
     if started is None:
-        return escape(f"random weights{frozen}")
+        return Markdown("random weights")
+    frozen = "; only the last layer was trained" if metrics.spec["model"].get("freeze") else ""
     share = f"{100 * started.parameters / max(1, started.parameters_of):.1f} %"
     lists = {
         "the last layer was replaced": started.replaced,
