@@ -7,8 +7,11 @@ processes the script starts itself once for each, under torchrun; the main one w
 """
 
 import sys
+from argparse import Namespace
+from pathlib import Path
 
-from deepnets.planning.job_files import job_parser, load_job
+from deepnets.config.weights import local_file, start_file
+from deepnets.planning.job_files import job_parser, load_job, load_working_config
 from deepnets.planning.study_time import StudyTime
 from deepnets.utils import paths
 from deepnets.utils.command_line import number, run
@@ -30,6 +33,7 @@ def main(argv: list[str] | None = None) -> None:
         type=number(int, 1, 2**31),
         help="process id of the process that started this one: save and stop when it has ended",
     )
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="the user's file of weights, wherever it is now")
     args = parser.parse_args(argv)
     from deepnets.training.experiment import train_experiment  # loads torch: here, an error is one line
 
@@ -46,7 +50,17 @@ def main(argv: list[str] | None = None) -> None:
         parent=args.parent,
         command=[__file__, *(sys.argv[1:] if argv is None else argv)],
         extra=StudyTime(args.root, folder).text,
+        weights=_weights(job["spec"].get("weights"), names["model"], args),
     )
+
+
+def _weights(spec: dict[str, str] | None, model: str, args: Namespace) -> Path | None:
+    """The file of the weights that the experiment starts from; None: from random ones."""
+    if spec is None:
+        return None
+    if place := start_file(spec):
+        return args.root / place
+    return args.weights or local_file(load_working_config().models[model].weights or "")
 
 
 if __name__ == "__main__":

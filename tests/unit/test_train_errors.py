@@ -193,7 +193,7 @@ def test_of_several_processes_none_halves_its_batches_alone(data, tmp_path, monk
     recipe = Recipe(**SPEC["recipe"])
     split = {"batch_size": 64, "accumulation": 2}
     out_of_memory = SimpleNamespace(fit=full, train_split=[], device=device, group=group, recipe=recipe, **split)
-    monkeypatch.setattr(experiment, "_build_trainer", lambda *_arguments: out_of_memory)
+    monkeypatch.setattr(experiment, "_build_trainer", lambda *_arguments: (out_of_memory, None))
     monkeypatch.setattr(launch, "is_launched", lambda: True)
     monkeypatch.setattr(launch, "process_group", lambda: group)
     monkeypatch.setattr(experiment, "connected", lambda *_arguments, **_options: contextlib.nullcontext())

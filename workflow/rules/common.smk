@@ -17,6 +17,7 @@ from deepnets.planning.job import NAMES
 from deepnets.planning.job_files import job_file
 from deepnets.planning.requests import Requests, scale_by_attempt
 from deepnets.planning.run_hooks import RunHooks, exit_plainly, shorten_reason
+from deepnets.planning.start_files import start_records, start_weights, weights_arguments
 from deepnets.utils import paths
 from deepnets.utils.machine import name_user, usable_cores, usable_memory_mb, visible_gpus
 
@@ -59,6 +60,8 @@ wildcard_constraints:
     dataset="|".join(CONFIG.datasets),
     model="|".join(CONFIG.models),
     recipe=f"(?:{'|'.join(CONFIG.recipes)}){VALUES_PATTERN}",  # with values: quick,lr=0.03
+    library="torchvision|timm",
+    network="[a-zA-Z0-9_]+",
     seed="0|[1-9][0-9]*",  # one way to write each, so that no experiment is trained twice
     figure="|".join(EXPERIMENT_FIGURES | COMPARISON_FIGURES),
 

@@ -30,12 +30,39 @@ rule summarize:
         "exec {params.call:q} --log {log:q}"
 
 
+rule fetch_weights:
+    """Fetch the weights that a library publishes of a network, and check their hash."""
+    output:
+        info=paths.WEIGHTS_INFO,
+        weights=paths.PUBLISHED_WEIGHTS,
+    log:
+        paths.log("fetch_weights"),
+    benchmark:
+        paths.benchmark("fetch_weights")
+    priority: BEFORE_TRAINING
+    localrule: True  # compute nodes often have no internet
+    conda:
+        CONDA
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        **params_of("fetch_weights"),
+    message:
+        "Fetch the weights of {wildcards.library}/{wildcards.network}"
+    shell:
+        "exec {params.call:q} --log {log:q}"
+
+
 rule train:
     """Train one experiment; its lines go to the terminal and to the log."""
     input:
         data=paths.DATASET_INFO,
         # dataset.json holds the arrays' hashes: their own times say nothing, and Snakemake hashes no file this large.
         arrays=ancient(paths.ARRAYS["train"]),
+        # Of the experiment or the library whose weights it starts from; a user's own file is in `job`, by its hash.
+        weights=ancient(exit_plainly(lambda wildcards: start_weights(JOBS.experiment(**wildcards)))),
+        start=exit_plainly(lambda wildcards: start_records(JOBS.experiment(**wildcards))),
     output:
         model=paths.MODEL,
         history=paths.HISTORY,
@@ -55,9 +82,10 @@ rule train:
         processes=1,  # of one training run without a GPU; with several GPUs, there is one for each
     params:
         **params_of("train"),
+        weights=exit_plainly(lambda wildcards, output: weights_arguments(CONFIG.models[wildcards.model].weights)),
     message:
         "Train {wildcards.model} on {wildcards.dataset}, recipe {wildcards.recipe}, seed {wildcards.seed}"
     shell:
-        "exec {params.call:q}"
+        "exec {params.call:q} {params.weights:q}"
         " --threads {threads} --gpus {resources.gpu:q} --processes {resources.processes:q}"
         " --log {log:q} --parent $PPID"

@@ -12,6 +12,11 @@ OF_ARRAYS = ("arrays", "validation_rows")
 OF_IMAGES = (*OF_ARRAYS, "classes", "input_shape", "mean", "std")
 
 
+def compared_images(spec: dict[str, Any]) -> tuple[str, ...]:
+    """Those of OF_IMAGES that are the dataset's: the weights of an earlier training run bring their mean and std."""
+    return tuple(key for key in OF_IMAGES if "weights" not in spec or key not in ("mean", "std"))
+
+
 @dataclass(frozen=True)
 class Experiment:
     """An experiment's names in config.yaml, and the `spec` that they stand for.

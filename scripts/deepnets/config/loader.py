@@ -15,6 +15,7 @@ from deepnets.config.named_recipe import NamedRecipe, keys_on
 from deepnets.config.recipe import Recipe
 from deepnets.config.schema import AnyDataset, AnyModel, Config, Entry, experiments_of, json_schema
 from deepnets.config.validation import OF_VALUES, EntryKey, ValidEntries, check_across
+from deepnets.config.weights import experiment_names, is_experiment
 from deepnets.config.yaml_reader import merge
 from deepnets.utils.errors import UserError
 from deepnets.utils.text import shortened
@@ -53,7 +54,21 @@ def load_config(
         lines.append(f"{source}: {problem}")
     if lines:
         raise UserError(shortened(lines, _MAX_MISTAKES))
-    return Config.model_validate(document)
+    config = Config.model_validate(document)
+    if lines := list(_missing_starts(config, path)):
+        raise UserError(shortened(lines, _MAX_MISTAKES))
+    return config
+
+
+def _missing_starts(config: Config, path: str | Path) -> Iterator[str]:
+    """Yield a line for each model whose weights are those of an experiment that cannot be."""
+    for name, model in config.models.items():
+        if model.weights is not None and is_experiment(model.weights):
+            names = experiment_names(model.weights)
+            try:
+                config.experiment(names["dataset"], names["model"], names["recipe"], int(names["seed"]))
+            except UserError as error:
+                yield f"{path}: models.{name}.weights: {error}"
 
 
 def _read_unfit_text(document: dict, command_line: Any) -> None:

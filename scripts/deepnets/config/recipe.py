@@ -113,6 +113,13 @@ class RecipeValues(StrictModel):
         description="Highest learning rate of muon's sgd steps of the classifier, the last layer, and of hidden layers"
         " of more than 8 million parameters.",
     )
+    layer_decay: Number = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Factor of the learning rates from each layer to the one before it, for fine-tuning: with 0.7, the"
+        " last layer but one learns at 0.7 of lr, the one before at 0.49; 1 is the same for all.",
+    )
     momentum: Number = Field(0.9, ge=0, lt=1, description="Momentum of sgd steps; adamw keeps its own betas.")
     muon_momentum: Number = Field(0.6, ge=0, lt=1, description="Momentum of muon's orthogonal steps.")
     weight_decay: NonNegativeNumber = Field(

@@ -14,12 +14,14 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationError,
 from pydantic.json_schema import GenerateJsonSchema
 
 from deepnets import models
+from deepnets.config import starts
 from deepnets.config.experiment import Experiment, recipe_name
 from deepnets.config.messages import NAME_PATTERN, Problem, explain, format_path, unknown
 from deepnets.config.named_recipe import NamedRecipe, RecipeGrid, key_on, keys_on
 from deepnets.config.recipe import Recipe, RecipeValues
 from deepnets.config.recipe_label import changed_values, recipe_label, values_in
 from deepnets.config.validation import SECTIONS, ValidEntries, check_sizes
+from deepnets.config.weights import PUBLISHED, check_weights
 from deepnets.config.yaml_reader import merge
 from deepnets.data import sources as datasets
 from deepnets.data.sources import DatasetOptions
@@ -38,13 +40,36 @@ class Model(StrictModel):
 
     architecture: str
     on: dict[str, StrictModel] = Field(default_factory=dict)
+    weights: Annotated[str, AfterValidator(check_weights)] | None = Field(
+        None,
+        min_length=1,
+        description="Weights to start from: a file (.safetensors, or .pth of torch.save), an experiment of this project"
+        " (results/cifar10/resnet18/quick/seed0), or default, those that torchvision or timm publishes; null: random.",
+    )
+    freeze: Literal["backbone"] | None = Field(
+        None, description="backbone: train the last layer alone, the others keep their weights; null: train all."
+    )
+
+    @model_validator(mode="after")
+    def _weights_and_freeze_go_together(self) -> Self:
+        if self.weights == PUBLISHED and models.library_of(self.architecture) is None:
+            raise ValueError(
+                f"weights: default is for networks of torchvision and timm (got {self.architecture}); give a file, or"
+                " the path of an experiment"
+            )
+        if self.freeze is not None and self.weights is None:
+            raise ValueError(
+                "freeze: backbone without weights would keep random layers; add weights, or leave out freeze"
+            )
+        return self
 
     def spec(self, dataset_name: str, dataset: DatasetOptions) -> dict:
         """Return what identifies the network on a dataset: `{"architecture": ..., **options}`, all defaults resolved.
 
         Options of `on:` hold for the dataset that it names, and for a variant of it that `on:` does not name itself.
         """
-        spec = {"architecture": self.architecture, **self.model_dump(mode="json", exclude={"architecture", "on"})}
+        options = self.model_dump(mode="json", exclude={"architecture", "on", "weights", "freeze"})
+        spec = {"architecture": self.architecture, **options} | ({"freeze": self.freeze} if self.freeze else {})
         key = key_on(self.on, dataset_name, dataset.variant_of)
         return spec if key is None else merge(spec, self.on[key].model_dump(mode="json", exclude_unset=True))
 
@@ -151,10 +176,14 @@ class Config(StrictModel):
         found: list[Experiment] = []
         for entry in self.studies[study]:
             found += experiments_of(entry, self.datasets, self.models, self.recipes[entry.recipe])
-        return found
+        return [starts.with_start(self, each) for each in found]
 
     def experiment(self, dataset: str, model: str, recipe: str, seed: int) -> Experiment:
-        """Return an experiment by its names, whether or not a study lists it.
+        """Return an experiment by its names, whether or not a study lists it; arguments and errors as of `find`."""
+        return starts.with_start(self, self.find(dataset, model, recipe, seed))
+
+    def find(self, dataset: str, model: str, recipe: str, seed: int) -> Experiment:
+        """Return an experiment by its names, without the weights that it starts from.
 
         Args:
             recipe: as in paths: the name of a recipe, and values after it, as in "quick,lr=0.03".

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from deepnets import models
-from deepnets.config.experiment import OF_ARRAYS, OF_IMAGES
+from deepnets.config.experiment import OF_ARRAYS, compared_images
 from deepnets.config.recipe import Recipe
 from deepnets.data.arrays import open_dataset
 from deepnets.data.splits import Split, split_train_validation
@@ -77,7 +77,7 @@ def _evaluate(job: dict, data: str | Path, summary: str | Path, output: Path, th
     augmentation = Augmentation(recipe.augment, False, metadata["mean"], metadata["std"], device.device)
 
     splits, train_size, dataset_metadata = open_splits(data, recipe.validation_fraction, spec["seed"], spec["dataset"])
-    trained_on = {key: metadata[key] for key in OF_IMAGES if key in metadata}
+    trained_on = {key: metadata[key] for key in compared_images(spec) if key in metadata}
     check_made_by(output / paths.MODEL_FILE, trained_on, {key: dataset_metadata.get(key) for key in trained_on})
     network = _read_summary(Path(summary), spec, dataset_metadata)
     logits = _logits(model, splits, augmentation, device, handed_over_logits(output))
@@ -107,6 +107,7 @@ def _evaluate(job: dict, data: str | Path, summary: str | Path, output: Path, th
                 **basic,
                 "test": test,
                 "warnings": warnings,
+                "started_from": metadata.get("started_from"),
                 "evaluated_on": device.describe(),
             },
         )

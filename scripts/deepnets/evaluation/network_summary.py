@@ -7,6 +7,7 @@ import torchinfo
 
 from deepnets import models
 from deepnets.models._check import build_checked
+from deepnets.models._pretrained import freeze_backbone, head_of
 from deepnets.utils.checksums import record_checksums
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import write_json, write_text
@@ -34,6 +35,9 @@ def summarize(
         UserError: the network cannot be trained on such images and classes.
     """
     network = build_checked(model_spec, input_shape, num_classes)
+    if model_spec.get("freeze") is not None:
+        head = head_of(network, model_spec, num_classes, input_shape)
+        freeze_backbone(network, head, model_spec["architecture"])
     input_size = [1, *input_shape]
     try:
         counts = torchinfo.summary(network, input_size, device="cpu", mode="eval", verbose=0)

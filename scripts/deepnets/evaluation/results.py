@@ -59,6 +59,11 @@ class Result:
         return self.metrics.spec["model"]["architecture"]
 
     @property
+    def is_pretrained(self) -> bool:
+        """Whether it was started from the weights of an earlier training run."""
+        return self.metrics.started_from is not None
+
+    @property
     def epochs(self) -> float:
         """Passes over the training images; a whole number is an int."""
         return self.metrics.spec["recipe"]["epochs"]

@@ -113,6 +113,26 @@ class Conditions(BaseModel):
         return ", ".join(f"{name} {version}" for name, version in sorted(self.versions.items()))
 
 
+class StartedFrom(BaseModel):
+    """The weights of an earlier training run that a network was started from; lists have names of tensors.
+
+    weights: as in the spec. sha256: of their file. tensors: how many were loaded. parameters, parameters_of: outside
+    the head, loaded and all. replaced: of the head. adapted: to the number of channels. initialised: others that kept
+    random values. unused: in the file only. normalised: by whose mean and std images are.
+    """
+
+    weights: dict[str, str]
+    sha256: str
+    tensors: NonNegativeInt
+    parameters: NonNegativeInt
+    parameters_of: NonNegativeInt
+    replaced: list[str]
+    adapted: list[str]
+    initialised: list[str]
+    unused: list[str]
+    normalised: str
+
+
 class Metrics(BaseModel):
     """metrics.json."""
 
@@ -126,6 +146,7 @@ class Metrics(BaseModel):
     classes: list[str]
     model: Network
     warnings: list[str]
+    started_from: StartedFrom | None = None  # None: random weights
     evaluated_on: Conditions | None = None  # unknown in files of version 0.1.0
 
     @field_validator("spec")

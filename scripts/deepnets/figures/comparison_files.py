@@ -34,7 +34,7 @@ def write_comparison_figure(name: str, job: dict, root: Path, published: Path, o
         for folder in folders
     ]
     check_specs(results, spec.get("specs"))
-    architectures = {result.model: result.architecture for result in results}
+    architectures = {result.model: result.architecture for result in results if not result.is_pretrained}
     comparison = Comparison(
         dataset=spec["dataset"],
         groups=group_seeds(results),

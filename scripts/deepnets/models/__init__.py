@@ -34,10 +34,15 @@ from deepnets.utils.option_types import StrictModel
 from deepnets.utils.text import nearest, one_line
 from deepnets.utils.torch_errors import is_out_of_memory
 
-_PROJECT = ("__init__", "_about", "_check", "_library", "_named", "_own_file", "_readable", "_sizes", "_small_stem")
-_OWN_MODULES = tuple(f"{name}.py" for name in _PROJECT)  # of this folder; the others are of networks
+# The modules of this folder that are of no network.
+_PROJECT = (
+    *("__init__", "_about", "_check", "_library", "_named", "_own_file", "_pretrained", "_published", "_readable"),
+    *("_sizes", "_small_stem", "_weight_files"),
+)
+_OWN_MODULES = tuple(f"{name}.py" for name in _PROJECT)
 own_folders: set[str] = set()  # of the users' files that were loaded
-_RESERVED = {"architecture", "on", "spec"}  # the names that every model of config.yaml has next to its options
+# The names that every model of config.yaml has next to its options.
+_RESERVED = {"architecture", "freeze", "on", "spec", "weights"}
 
 
 def available() -> list[str]:
@@ -200,7 +205,7 @@ def build(spec: dict, num_classes: int, in_channels: int, image_size: tuple[int,
     """Build the network of a model spec `{"architecture": ..., **options}`; its weights are drawn from torch's RNG.
 
     Args:
-        spec: as above.
+        spec: as above; `freeze`, which the network does not know, may be among the options.
         num_classes: length of the logits.
         in_channels: of the images.
         image_size: height and width of the images in pixels, for libraries' networks that are built for one size.
@@ -211,7 +216,7 @@ def build(spec: dict, num_classes: int, in_channels: int, image_size: tuple[int,
     Raises:
         UserError: the module's own code failed; the message has its file and line.
     """
-    options = {key: value for key, value in spec.items() if key != "architecture"}
+    options = {key: value for key, value in spec.items() if key not in ("architecture", "freeze")}
     module = architecture(spec["architecture"])
     call = getattr(module, "call", "build(num_classes, in_channels, options)")
     try:

@@ -119,8 +119,11 @@ def check_options(architecture: str, options: dict[str, Any]) -> None:
     given = _GIVEN if kind(architecture) == OWN else _GIVEN_TO_LIBRARIES
     words = _words_of(architecture) if options else None
     for name, value in options.items():
+        if name in ("weights", "freeze"):  # they came from a table `on:`
+            raise ValueError(f"on: {name} is of the whole model (got {value!r}); write another model for this dataset")
         if name in given:
-            raise ValueError(f"{name} is not an option (got {value!r}): the workflow sets it; leave it out")
+            hint = "write weights: default" if name == "pretrained" else "leave it out"
+            raise ValueError(f"{name} is not an option (got {value!r}): the workflow sets it; {hint}")
         if words is not None and name not in words.parameters | words.texts:
             raise ValueError(no_option(architecture, name, value))
 
@@ -128,8 +131,8 @@ def check_options(architecture: str, options: dict[str, Any]) -> None:
 def no_option(architecture: str, name: str, value: Any) -> str:
     """The message for an option that a network does not have, with the nearest one that its source text has."""
     own = kind(architecture) == OWN
-    words, project = _words_of(architecture), ("resize", "on") if own else ("resize", "stem", "on")
-    known = {*project, *(words.parameters if words else ())} - (_GIVEN if own else _GIVEN_TO_LIBRARIES)
+    words, project = _words_of(architecture), ("resize", "on", "weights", "freeze") + (() if own else ("stem",))
+    known = {*(words.parameters if words else ())} - (_GIVEN if own else _GIVEN_TO_LIBRARIES) | {*project}
     return f"{architecture} has no option {name!r} (got {value!r}); {nearest(name, sorted(known))[:300]}"
 
 

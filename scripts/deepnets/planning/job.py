@@ -10,6 +10,7 @@ from deepnets.utils.errors import UserError
 NAMES = {
     "download": "{dataset}",
     "prepare": "{dataset}",
+    "fetch_weights": "{library}/{network}",
     "summarize": "{dataset}/{model}",
     "train": paths.EXPERIMENT_NAME,
     "evaluate": paths.EXPERIMENT_NAME,
@@ -23,7 +24,7 @@ NAMES = {
 class Job:
     """One job: its stage, which is its script's name, and the words that fill the paths of its files.
 
-    wildcards: some of "dataset", "model", "recipe", "seed" and "figure", as text.
+    wildcards: some of "dataset", "library", "network", "model", "recipe", "seed" and "figure", as text.
     """
 
     stage: str

@@ -13,10 +13,12 @@ from typing import Any
 from deepnets import models
 from deepnets.config.experiment import Experiment, spec_sha256
 from deepnets.config.schema import Config
+from deepnets.config.starts import network_spec
 from deepnets.figures import COMPARISON_FIGURES, EXPERIMENT_FIGURES, comparison_figures
 from deepnets.figures.looks import look_indices
 from deepnets.planning.code_digest import digests, import_closure, own_digests
 from deepnets.planning.job import Job
+from deepnets.planning.start_files import published_networks, with_starts
 from deepnets.utils import paths
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import canonical_json, sha256_file
@@ -36,10 +38,12 @@ class Jobs:
     def __init__(self, config: Config, code_root: Path, root: Path = Path()):
         self.config, self.code_root, self.root = config, code_root, root
         self.study = config.experiments()
+        self.trained = with_starts(self.study, self.experiment)
         # The values, besides code, that each stage's result depends on: a key of the fingerprint, and its function.
         self._depends_on: dict[str, dict[str, Callable[..., object]]] = {
             "download": {"spec": self._raw_spec, "state": self._raw_state},
             "prepare": {"spec": self._prepared_spec},
+            "fetch_weights": {"spec": self._published_weights},
             "summarize": {"spec": self._network_spec},
             "train": {"experiment": self._experiment_names, "spec": self._experiment_spec},
             "evaluate": {"experiment": self._experiment_names, "spec": self._experiment_spec},
@@ -124,7 +128,7 @@ class Jobs:
             UserError: a wrong path or number of classes, a line for each dataset.
         """
         problems = []
-        for name in dict.fromkeys(each.dataset for each in self.study):
+        for name in dict.fromkeys(each.dataset for each in self.trained):
             try:
                 raw = self.root / paths.DATASET.format(dataset=name) / paths.RAW
                 self.config.datasets[name].check_files(name, raw)
@@ -173,8 +177,11 @@ class Jobs:
         if stage == "plot_comparison":
             yield from ({"dataset": dataset, "figure": figure} for dataset, figure in self.comparisons())
             return
+        if stage == "fetch_weights":
+            yield from published_networks(self.trained)
+            return
         figures = EXPERIMENT_FIGURES if stage == "plot_experiment" else [""]
-        for each in self.study:
+        for each in self.trained if stage in ("download", "prepare", "train") else self.study:
             names = {key: str(value) for key, value in each.names.items()}
             yield from ({**names, "figure": figure} for figure in figures)
 
@@ -188,6 +195,8 @@ class Jobs:
         if stage in ("download", "prepare"):
             dataset = _entry("dataset", wildcards["dataset"], self.config.datasets)
             return (f"deepnets.data.sources.{dataset.source}",)
+        if stage == "fetch_weights":
+            return ()
         if stage in ("summarize", "train", "evaluate"):
             return (models.module_of(_entry("model", wildcards["model"], self.config.models).architecture),)
         if stage in ("plot_experiment", "plot_comparison"):
@@ -247,11 +256,18 @@ class Jobs:
         """Return the settings that identify a dataset's arrays."""
         return _entry("dataset", dataset, self.config.datasets).prepared_spec()
 
+    def _published_weights(self, library: str, network: str) -> dict[str, str]:
+        """Return what identifies the weights that a library publishes of a network; raises UserError if it does not."""
+        from deepnets.models._published import published  # loads torch
+
+        return published(f"{library}/{network}").spec
+
     def _network_spec(self, dataset: str, model: str) -> dict:
         """Return the settings that identify a network: its model, its input and its output."""
         options = _entry("dataset", dataset, self.config.datasets)
+        _entry("model", model, self.config.models)
         return {
-            "model": _entry("model", model, self.config.models).spec(dataset, options),
+            "model": network_spec(self.config, model, dataset),
             "input_shape": list(options.input_shape),
             "num_classes": options.num_classes,
         }

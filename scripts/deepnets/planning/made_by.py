@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from deepnets.config.experiment import OF_ARRAYS, OF_IMAGES
+from deepnets.config.experiment import OF_ARRAYS, OF_IMAGES, compared_images
 from deepnets.planning.differences import differences
 from deepnets.planning.job import Job
 from deepnets.planning.jobs import Jobs
@@ -23,8 +23,8 @@ _HAS = {
     "plot_experiment": ("settings_sha256",),
     "plot_comparison": ("settings_sha256",),
 }
-# And what it says of the images that it was made from.
-_OF_IMAGES = {"train": OF_IMAGES, "evaluate": OF_ARRAYS}
+# And those that say from which images they were made.
+_OF_IMAGES = ("train", "evaluate")
 
 
 def made_otherwise(jobs: Jobs) -> Iterator[tuple[Job, list[str]]]:
@@ -50,7 +50,8 @@ def differing(job: Job, jobs: Jobs) -> list[str]:
         phrases.append(UNKNOWN)
     if job.stage in _OF_IMAGES:
         dataset_info = paths.DATASET_INFO.format(**job.wildcards)
-        made_from, prepared = read_head(file, *_OF_IMAGES[job.stage]), _prepared(jobs.root / dataset_info)
+        compared = OF_ARRAYS if job.stage == "evaluate" else compared_images(jobs.experiment(**job.wildcards).spec)
+        made_from, prepared = read_head(file, *compared), _prepared(jobs.root / dataset_info)
         if any(made_from[key] != prepared[key] for key in made_from.keys() & prepared.keys()):
             phrases.append(f"{dataset_info} is of other images")
     return phrases

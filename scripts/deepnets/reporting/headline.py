@@ -6,6 +6,7 @@ from deepnets.comparison.aggregate import Estimate, SeedGroup, group_name, ranke
 from deepnets.comparison.published import Published
 from deepnets.models import display_name
 from deepnets.reporting.markdown import enumerate_words
+from deepnets.reporting.started_from import how_trained
 
 _NAMED = 6  # longer lists are counted, not read
 
@@ -32,7 +33,8 @@ def question(study: str, rows: dict[str, list[Row]]) -> str:
         asked = f"which of {_named(models, 'networks')} classifies {datasets} best"
     how = [f"{len(recipes)} recipes"] if len(recipes) > 1 else []
     conditions = enumerate_words([*how, _seeds(groups)])
-    return f"The study {study} asks {asked} when trained from scratch, with {conditions}."
+    trained = how_trained(result for group in groups for result in group.results)
+    return f"The study {study} asks {asked} {trained}, with {conditions}."
 
 
 def result(rows: dict[str, list[Row]]) -> str:
@@ -53,6 +55,8 @@ def against_published(rows: dict[str, list[Row]]) -> str:
             if row.published:
                 compared = _Compared(row.group.accuracy, row.published.test_accuracy)
                 pairs.setdefault((dataset, row.published.model), []).append(compared)
+    if not pairs and all(row.group.first.is_pretrained for runs in rows.values() for row in runs):
+        return "The published study (Gosaye) trained from scratch, so its numbers are not compared with these."
     if not pairs:
         return "The published study (Gosaye) has no number for any of these pairs of network and dataset."
     best = {pair: max(runs, key=lambda run: run.ours.value) for pair, runs in pairs.items()}

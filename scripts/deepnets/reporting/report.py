@@ -21,6 +21,7 @@ from deepnets.reporting.headline import Row
 from deepnets.reporting.job_times import by_stage, from_first_to_last, job_times
 from deepnets.reporting.markdown import Markdown, bold, code, enumerate_words, escape, image, link, table
 from deepnets.reporting.reproduce import commands, files_needed, is_deterministic, provenance
+from deepnets.reporting.started_from import starts, weights_needed
 from deepnets.reporting.study import Study
 from deepnets.utils import paths
 from deepnets.utils.checksums import record_checksums
@@ -121,6 +122,7 @@ def _context(study: Study) -> dict[str, Any]:
         "experiments": [_experiments(study, name, max(_EXPERIMENT_ROWS, tables.ROWS // len(rows))) for name in rows],
         "in_full": len(results) <= _EXPERIMENTS_IN_FULL,
         "departures": tables.departures(results),
+        "starts": starts(results),
         "networks_table": networks_table,
         "networks_left_out": networks_left_out,
         "recipe_line": recipe_line,
@@ -137,7 +139,8 @@ def _context(study: Study) -> dict[str, Any]:
             files_needed(name, metadata["own_files"])
             for name, metadata in study.datasets.items()
             if metadata["own_files"]
-        ],
+        ]
+        + weights_needed(results),
         "deterministic": is_deterministic(study),
         "changed": any(
             result.was_split or result.differences or result.differences_of_evaluation for result in results
@@ -150,7 +153,9 @@ def _rows(study: Study) -> dict[str, list[Row]]:
     for group in group_seeds(study.results):
         dataset = group.first.dataset
         published_as = study.datasets[dataset]["variant_of"] or dataset
-        published = find(study.published, "study", published_as, group.first.architecture)
+        published = None  # the published networks were trained from scratch
+        if not group.first.is_pretrained:
+            published = find(study.published, "study", published_as, group.first.architecture)
         rows.setdefault(dataset, []).append(Row(group, published))
     return rows
 
@@ -199,7 +204,7 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
     metrics = groups[0].first.metrics
     metadata = study.datasets[name]
     published_as = metadata["variant_of"] or name
-    architectures = dict.fromkeys(group.first.architecture for group in groups)
+    architectures = dict.fromkeys(group.first.architecture for group in groups if not group.first.is_pretrained)
     best = [find(study.published, "best", published_as, architecture) for architecture in architectures]
     return {
         "name": name,

@@ -112,9 +112,10 @@ def comparison_table(rows: list[Row]) -> Markdown:
             seeds = f", {len(row.group.results)} seeds" if len(row.group.results) > 1 else ""
             name = bold(group_name(row.group, with_recipe) + seeds)
             lines.append([name, *(_our_cell(row, column, best) for column in shown_columns)])
-        published = same[0].published
+        published = next((row.published for row in same if row.published), None)
         if published is None:
             continue
+        same = [row for row in same if row.published]  # pretrained networks are not compared
         lines.append(
             [
                 f"{display_name(architecture)}, published",

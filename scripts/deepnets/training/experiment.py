@@ -25,11 +25,21 @@ from deepnets.training.checkpoints import CheckpointDir
 from deepnets.training.device import configure_device, disable_malloc_trim
 from deepnets.training.distributed import SINGLE_PROCESS, ProcessGroup, connected, is_connection_lost
 from deepnets.training.experiment_dir import exclusive, experiment_name, write_results
+from deepnets.training.features import FeatureAugmentation, Frozen, divide
 from deepnets.training.gpu_locks import acquire_gpus
 from deepnets.training.messages import GPU_NOT_REQUESTED, NO_CUDA, SPLIT
-from deepnets.training.progress import ExtraText, ProgressBar, ProgressLines, SilentProgress, epoch_line, no_extra_text
+from deepnets.training.progress import (
+    LINE_SECONDS,
+    ExtraText,
+    ProgressBar,
+    ProgressLines,
+    SilentProgress,
+    epoch_line,
+    no_extra_text,
+)
 from deepnets.training.resizing import image_size_at
 from deepnets.training.seeds import INITIALISATION, derived_seed
+from deepnets.training.start import Start, normalisation, prepare_network, read_start
 from deepnets.training.trainer import Interrupted, Trainer
 from deepnets.utils import paths
 from deepnets.utils.errors import UserError
@@ -53,6 +63,7 @@ class _Run:
     log: str | Path | None
     parent: int | None
     extra: ExtraText
+    weights: Path | None
     keeps_memory: bool
 
     @property
@@ -76,6 +87,7 @@ def train_experiment(
     parent: int | None = None,
     command: Sequence[str] = (),
     extra: ExtraText = no_extra_text,
+    weights: Path | None = None,
 ) -> None:
     """Train an experiment, in this process or in several, and write its results.
 
@@ -92,13 +104,14 @@ def train_experiment(
         parent: process id of the process that started this one: save and stop when it has ended.
         command: the script and its arguments that lead to this call; torchrun starts it once per process.
         extra: gives text to add to each line of progress, such as the time left of the study.
+        weights: the file of the weights that the experiment starts from, if its spec has some.
 
     Raises:
         UserError: the user can fix the problem; the message says how.
         SystemExit: training was interrupted, or another process failed.
     """
     keeps_memory = disable_malloc_trim()
-    run = _Run(job, data, Path(output), threads, gpus, processes, log, parent, extra, keeps_memory)
+    run = _Run(job, data, Path(output), threads, gpus, processes, log, parent, extra, weights, keeps_memory)
     if launch.is_launched():
         _train_as_one_of_several(run, launch.process_group())
         return
@@ -107,8 +120,6 @@ def train_experiment(
         LOG.info(GPU_NOT_REQUESTED, run.name)
     with acquire_gpus(gpus, run.name) as acquired:
         if (gpus or processes) > 1:
-            with exclusive(run.output):
-                pass  # wait here: if the main process waited for the folder, the others would time out
             _launch(run, command)
             return
         if acquired and not torch.cuda.is_available():
@@ -122,6 +133,8 @@ def train_experiment(
 
 def _launch(run: _Run, command: Sequence[str]) -> None:
     """Train in several processes, each with the same command."""
+    with exclusive(run.output):
+        pass  # wait here: if the main process waited for the folder, the others would time out
     available = torch.cuda.device_count() if run.gpus else 0
     if run.gpus > available:
         raise UserError(
@@ -164,13 +177,17 @@ def _train(run: _Run, group: ProcessGroup) -> None:
     images, labels, metadata = open_dataset(run.data, "train", run.spec["dataset"])
     if "validation_rows" in metadata:
         LOG.info("%s: the dataset has its own validation split; validation_fraction does nothing", run.name)
-    checkpoints = _checkpoints(run, metadata)
+    start = read_start(run.spec, run.weights)
+    checkpoints = _checkpoints(run, metadata, start)
+    metadata = {**metadata, **normalisation(start, metadata)}
     should_stop = _stop_requested(run.parent)
     while True:
-        trainer = _build_trainer(run, recipe, Split.of_arrays(images, labels), metadata, group)
+        whole = Split.of_arrays(images, labels)
+        trainer, frozen = _build_trainer(run, recipe, whole, metadata, group, start, should_stop)
         _log_start(run, trainer)
         try:
             network = _fit(run, trainer, checkpoints, should_stop)
+            network = network if frozen is None else frozen.with_head_of(network)
             break
         except Exception as error:
             if not is_out_of_memory(error):
@@ -188,13 +205,15 @@ def _train(run: _Run, group: ProcessGroup) -> None:
         write_results(run.output, network, trainer, run.spec, metadata, run.keeps_memory)
 
 
-def _checkpoints(run: _Run, metadata: dict) -> CheckpointDir:
-    """The folder of the checkpoints that this run may resume from: same settings, code, data, torch and library.
+def _checkpoints(run: _Run, metadata: dict, start: Start | None) -> CheckpointDir:
+    """The folder of the checkpoints that this run may resume from: same settings, code, data, start, torch and library.
 
     Device and threads are not part of the key: a run may resume on another device.
     """
     data = [metadata["arrays"], metadata.get("validation_rows")]
     key = {"spec": run.spec, "code": run.job["code"], "data": data, "torch": torch.__version__}
+    if start is not None:
+        key["start"] = start.sha256
     if (library := models.library_of(run.spec["model"]["architecture"])) is not None:
         key[library] = version(library)
     return CheckpointDir(
@@ -250,8 +269,19 @@ def _more_accumulation(trainer: Trainer, name: str) -> int:
     return more
 
 
-def _build_trainer(run: _Run, recipe: Recipe, images: Split, metadata: dict, group: ProcessGroup) -> Trainer:
-    """A trainer with a freshly initialised network, and the images divided into training and validation."""
+def _build_trainer(
+    run: _Run,
+    recipe: Recipe,
+    images: Split,
+    metadata: dict,
+    group: ProcessGroup,
+    start: Start | None,
+    should_stop: Callable[[], bool],
+) -> tuple[Trainer, Frozen | None]:
+    """A trainer with a newly built network, and the images divided into training and validation.
+
+    Where the trainer has features instead of images, also the network that gives them.
+    """
     spec = run.spec
     torch.manual_seed(derived_seed(spec["seed"], INITIALISATION))
     rows = split_train_validation(images.labels.numpy(), recipe.validation_fraction, spec["seed"], metadata)
@@ -262,6 +292,7 @@ def _build_trainer(run: _Run, recipe: Recipe, images: Split, metadata: dict, gro
         smallest_batch=min(2, len(rows[0])),
         smallest_image=image_size_at(0, 1, images.image_size, recipe.progressive_resizing),
     )
+    metadata["started_from"] = prepare_network(model, spec, metadata, start, run.name)
     threads = max(1, run.threads // group.world_size)
     device = configure_device(model, "auto" if run.gpus else "cpu", recipe.precision, threads)
     model = model.to(device.device).to(memory_format=torch.channels_last)
@@ -269,8 +300,36 @@ def _build_trainer(run: _Run, recipe: Recipe, images: Split, metadata: dict, gro
     train, validation = (images.subset(torch.from_numpy(indices)) for indices in rows)
     flips = spec["dataset"]["horizontal_flip"]
     augmentation = Augmentation(recipe.augment, flips, metadata["mean"], metadata["std"], device.device)
-    display = _display(run, group)
-    return Trainer(model, recipe, train, validation, augmentation, spec["seed"], device, group, display)
+    frozen = divide(model, recipe, flips, images)
+    if frozen is not None:
+        after_batch = _features_progress(run, len(images), group, should_stop)
+        train, validation = (
+            frozen.features(each, augmentation, device, group, after_batch) for each in (train, validation)
+        )
+    trained = model if frozen is None else frozen.trained_part()
+    shown = augmentation if frozen is None else FeatureAugmentation()
+    trainer = Trainer(trained, recipe, train, validation, shown, spec["seed"], device, group, _display(run, group))
+    return trainer, frozen
+
+
+def _features_progress(
+    run: _Run, total: int, group: ProcessGroup, should_stop: Callable[[], bool]
+) -> Callable[[int], None]:
+    """What to call after each batch of the frozen layers' outputs: it logs progress, and ends an interrupted run."""
+    LOG.info("%s: the frozen layers' outputs are computed once, for %d images", run.name, total)
+    done, last_line = 0, time.monotonic()
+
+    def after_batch(images: int) -> None:
+        nonlocal done, last_line
+        if group.any(should_stop()):
+            LOG.warning("%s: interrupted before the first step; the same command starts it again", run.name)
+            sys.exit(launch.INTERRUPTED_EXIT_CODE)
+        done += images
+        if time.monotonic() - last_line >= LINE_SECONDS:
+            last_line = time.monotonic()
+            LOG.info("%s: frozen layers' outputs, %d of %d images", run.name, done, total)
+
+    return after_batch
 
 
 def _display(run: _Run, group: ProcessGroup) -> SilentProgress:

@@ -89,7 +89,8 @@ def write_results(
         network: the trained network.
         trainer: the trainer after `fit`.
         spec: the experiment's spec.
-        metadata: the content of dataset.json.
+        metadata: the content of dataset.json, with the mean and std that the network's inputs are normalised by, and
+            what it was started from.
         keeps_memory: the return value of `device.disable_malloc_trim`.
 
     Raises:
@@ -101,6 +102,8 @@ def write_results(
             _write_history(history, trainer.progress.history)
             write_json(timing, _timing(trainer, keeps_memory))
             texts = {"spec": spec, "spec_sha256": spec_sha256(spec), **{key: metadata.get(key) for key in OF_IMAGES}}
+            if metadata.get("started_from"):
+                texts["started_from"] = metadata["started_from"]
             save_tensors(model, dict(network.state_dict()), texts)
         _hand_over(folder, trainer.validation_logits)
     except OSError as error:

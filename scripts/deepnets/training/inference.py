@@ -1,18 +1,26 @@
 """Logits of all images of a split, without augmentation."""
 
+from typing import Protocol
+
 import torch
 from torch import Tensor, nn
 
 from deepnets.data.splits import Split
-from deepnets.training.augmentation import Augmentation
 from deepnets.training.device import Device
 from deepnets.training.distributed import SINGLE_PROCESS, ProcessGroup
 
 EVALUATION_BATCH = 256
 
 
+class Normalisation(Protocol):
+    """What an image undergoes in training and evaluation alike."""
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """The images as the network gets them."""
+
+
 def predict(
-    model: nn.Module, split: Split, augmentation: Augmentation, device: Device, group: ProcessGroup = SINGLE_PROCESS
+    model: nn.Module, split: Split, augmentation: Normalisation, device: Device, group: ProcessGroup = SINGLE_PROCESS
 ) -> Tensor:
     """Logits of every image: float32 (N, num_classes), on the CPU, in the order of the split.
 

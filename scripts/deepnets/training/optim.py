@@ -7,6 +7,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, get_swa_multi_avg_fn
 
 from deepnets.config.recipe import Recipe
+from deepnets.training.layer_decay import decayed
 from deepnets.training.muon import Muon, muon_groups
 
 ONE_CYCLE_START = 1 / 25  # of the peak; the default of torch's OneCycleLR
@@ -54,20 +55,24 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """The recipe's optimizer. Each of its groups has `peak_lr`, the highest learning rate of the group's schedule."""
     optimizer = _BUILDERS[recipe.optimizer](model, recipe)
     for group in optimizer.param_groups:
-        group["peak_lr"] = group["lr"]
+        group["peak_lr"] = group["lr"] = group["lr"] * group["scale"]
     return optimizer
+
+
+def _groups(model: nn.Module, recipe: Recipe) -> list[dict]:
+    return decayed(parameter_groups(model, recipe.weight_decay), model, recipe.layer_decay)
 
 
 # Fused, so that a step reads and writes each parameter once.
 
 
 def _sgd(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    groups, nesterov = parameter_groups(model, recipe.weight_decay), recipe.momentum > 0
+    groups, nesterov = _groups(model, recipe), recipe.momentum > 0
     return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=nesterov, fused=True)
 
 
 def _adamw(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(parameter_groups(model, recipe.weight_decay), lr=recipe.lr, fused=True)
+    return torch.optim.AdamW(_groups(model, recipe), lr=recipe.lr, fused=True)
 
 
 def _muon(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -79,7 +84,7 @@ def _muon(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
             "lr": peaks.get(group["name"], recipe.sgd_lr),
             "momentum": momentum.get(group["name"], recipe.momentum),
         }
-        for group in muon_groups(model, recipe.weight_decay)
+        for group in decayed(muon_groups(model, recipe.weight_decay), model, recipe.layer_decay)
     )
 
 

@@ -18,10 +18,12 @@ from torch.optim.swa_utils import update_bn
 
 from deepnets.config.recipe import Recipe
 from deepnets.data.splits import Split
+from deepnets.models._pretrained import is_frozen, set_training_mode
 from deepnets.training.augmentation import Augmentation, Batch
 from deepnets.training.checkpoints import CheckpointDir, SaveTimer
 from deepnets.training.device import Device
 from deepnets.training.distributed import SINGLE_PROCESS, ProcessGroup
+from deepnets.training.features import FeatureAugmentation
 from deepnets.training.inference import channels_last, predict
 from deepnets.training.loss import cross_entropy, micro_batches
 from deepnets.training.optim import build_average, build_optimizer, learning_rate
@@ -40,7 +42,7 @@ class Trainer:
     """Trains one network on one dataset by one recipe.
 
     Args:
-        model: freshly initialised network, already on the device, in channels_last.
+        model: the network, with the weights that it starts from, already on the device, in channels_last.
         recipe: epochs, optimizer, schedule, augmentation.
         train, validation: the two splits of the training images.
         augmentation: the recipe's augmentation for this dataset.
@@ -60,7 +62,7 @@ class Trainer:
         recipe: Recipe,
         train: Split,
         validation: Split,
-        augmentation: Augmentation,
+        augmentation: Augmentation | FeatureAugmentation,
         seed: int,
         device: Device,
         group: ProcessGroup = SINGLE_PROCESS,
@@ -147,7 +149,7 @@ class Trainer:
 
     def _steps(self, epoch: int) -> Iterator[None]:
         """Run the remaining steps of the epoch, yielding after each; only the steps are timed."""
-        self.network.train()
+        set_training_mode(self.network, self.model)
         order = torch.from_numpy(
             np.random.default_rng(derived_seed(self.seed, epoch, ORDER)).permutation(len(self.train_split))
         ).to(self.train_split.labels.device)  # once an epoch, not once a step
@@ -260,7 +262,8 @@ class Trainer:
     def _final_network(self) -> nn.Module:
         """The network of the result; a stochastic weight average gets its batch-norm statistics first."""
         network = self.state.averaged_model()
-        if self.recipe.weight_averaging == "swa" and network is not self.model:
+        # A frozen network keeps its statistics.
+        if self.recipe.weight_averaging == "swa" and network is not self.model and not is_frozen(self.model):
             self.validation_logits = None
             # Dropout is active in this pass too.
             torch.manual_seed(derived_seed(self.seed, self.epochs, DROPOUT) + self.group.rank)

@@ -22,6 +22,10 @@ AUDIT = f"{DATASET}/{AUDIT_FILE}"
 IMAGES, LABELS = "{split}_images.npy", "{split}_labels.npy"  # in the dataset's folder
 ARRAYS = {split: [f"{DATASET}/{name.format(split=split)}" for name in (IMAGES, LABELS)] for split in SPLITS}
 
+# The weights that a library publishes; no name of a dataset starts with _.
+PUBLISHED_WEIGHTS = "data/_weights/{library}/{network}/weights.safetensors"
+WEIGHTS_INFO = "data/_weights/{library}/{network}/weights.json"
+
 # -- results -----------------------------------------------------------------------------------------------------------
 
 NETWORK = "results/{dataset}/{model}"
@@ -58,6 +62,7 @@ TEMPLATE, PUBLISHED = "workflow/templates/report.md.j2", "workflow/published.csv
 OUTPUTS = {
     "download": [RAW_MANIFEST],
     "prepare": [DATASET_INFO, *ARRAYS["train"], *ARRAYS["test"], AUDIT],
+    "fetch_weights": [WEIGHTS_INFO, PUBLISHED_WEIGHTS],
     "summarize": [SUMMARY_JSON, SUMMARY_TEXT],
     "train": [MODEL, HISTORY, TIMING],
     "evaluate": [METRICS, PREDICTIONS],
@@ -81,6 +86,7 @@ def _log_name(stage: str) -> str:
     names = {
         "download": "{dataset}/download",
         "prepare": "{dataset}/prepare",
+        "fetch_weights": "_weights/{library}/{network}/fetch_weights",
         "summarize": "{dataset}/{model}/summarize",
         "plot_experiment": f"{EXPERIMENT_NAME}/{{figure}}/plot_experiment",
         "plot_comparison": "{dataset}/comparison/{figure}/plot_comparison",

@@ -1,0 +1,86 @@
+"""The weights that experiments start from: what identifies them in a spec, and the size of images that they know."""
+
+import functools
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deepnets.config.experiment import Experiment, spec_sha256
+from deepnets.config.weights import PUBLISHED, RESULTS, experiment_names, is_experiment, local_file
+from deepnets.utils.errors import UserError
+from deepnets.utils.files import sha256_file
+from deepnets.utils.specs import read_head
+
+if TYPE_CHECKING:
+    from deepnets.config.schema import Config, Model
+    from deepnets.data.sources import DatasetOptions
+
+
+def with_start(config: "Config", experiment: Experiment, chain: tuple[str, ...] = ()) -> Experiment:
+    """The experiment with what identifies the weights that it starts from, and images of the size that these know.
+
+    Args:
+        chain: folders of the experiments that start from this one.
+
+    Raises:
+        UserError: there is no such experiment, it starts from itself, or the library publishes no weights.
+    """
+    model = config.models[experiment.model]
+    if model.weights is None:
+        return experiment
+    if experiment.directory in chain:
+        raise UserError(f"{experiment.directory} would start from itself; give models.{experiment.model} other weights")
+    spec, size = _identity(config, model, (*chain, experiment.directory))
+    network = resized(experiment.spec["model"], config.datasets[experiment.dataset], size)
+    return replace(experiment, spec={**experiment.spec, "model": network, "weights": spec})
+
+
+def network_spec(config: "Config", model_name: str, dataset_name: str) -> dict[str, Any]:
+    """What identifies a model's network on a dataset, whatever its weights are; raises what `with_start` raises."""
+    model, dataset = config.models[model_name], config.datasets[dataset_name]
+    spec = model.spec(dataset_name, dataset)
+    return spec if model.weights is None else resized(spec, dataset, _identity(config, model, ())[1])
+
+
+def resized(spec: dict[str, Any], dataset: "DatasetOptions", size: int | None) -> dict[str, Any]:
+    """The spec of a network that enlarges images to the size that its weights know, unless config.yaml says how."""
+    height, width = dataset.input_shape[1:]
+    says_how = "resize" not in spec or spec["resize"] is not None or spec.get("stem") is not None
+    return spec if says_how or size is None or size <= min(height, width) else {**spec, "resize": size}
+
+
+def _identity(config: "Config", model: "Model", chain: tuple[str, ...]) -> tuple[dict[str, str], int | None]:
+    """What identifies a model's weights in a spec, and the side in pixels of the images that they were trained on."""
+    written = str(model.weights)
+    if written == PUBLISHED:
+        from deepnets.models._published import published  # loads torch, for those who ask for it
+
+        found = published(model.architecture)
+        return found.spec, found.size
+    if is_experiment(written):
+        names = experiment_names(written)
+        source = config.find(names["dataset"], names["model"], names["recipe"], int(names["seed"]))
+        spec = with_start(config, source, chain).spec
+        known = {"experiment": source.directory.removeprefix(RESULTS), "spec_sha256": spec_sha256(spec)}
+        return known, _side(spec, config.datasets[source.dataset].input_shape)
+    try:
+        file = local_file(written)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    status = file.stat()
+    sha256 = _sha256(file, status.st_mtime_ns, status.st_size)
+    head = read_head(file, "spec", "input_shape") if file.suffix == ".safetensors" else {}
+    return {"file": file.name, "sha256": sha256}, _side(head.get("spec"), head.get("input_shape"))
+
+
+def _side(spec: Any, input_shape: Any) -> int | None:
+    """The side of the images that a network of this program saw; None if it is not known."""
+    try:
+        return max(min(input_shape[1:]), spec["model"].get("resize") or 0)
+    except (TypeError, KeyError, AttributeError, ValueError):  # of another program
+        return None
+
+
+@functools.cache
+def _sha256(file: Path, _mtime_ns: int, _size: int) -> str:
+    return sha256_file(file)

@@ -1,0 +1,136 @@
+"""Start from the weights of an earlier training run: read them, load what fits, and record what was done."""
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from deepnets.models._pretrained import Match, freeze_backbone, head_of, match
+from deepnets.models._weight_files import read_weights
+from deepnets.utils.checksums import verify
+from deepnets.utils.errors import UserError
+from deepnets.utils.files import sha256_file
+from deepnets.utils.logging import LOG
+from deepnets.utils.text import first_few
+
+
+@dataclass(frozen=True)
+class Start:
+    """Weights to start from, with what is known of them.
+
+    weights: their part of the experiment's spec. sha256: of their file. classes: of their last layer, mean and std: of
+    the images that they were trained on, per channel; None where the file does not say it.
+    """
+
+    file: Path
+    weights: dict[str, str]
+    sha256: str
+    tensors: dict[str, Tensor] = field(repr=False)
+    classes: list[str] | None
+    mean: list[float] | None
+    std: list[float] | None
+
+
+def read_start(spec: dict[str, Any], file: Path | None) -> Start | None:
+    """Read the weights that an experiment starts from; None if they are random.
+
+    Args:
+        spec: of the experiment.
+        file: which has them.
+
+    Raises:
+        UserError: the file is missing, damaged, or not the one of the spec.
+    """
+    weights = spec.get("weights")
+    if weights is None:
+        return None
+    if file is None or not file.is_file():
+        raise UserError(f"{file}: no such file of weights; start Snakemake, or correct weights in config.yaml")
+    verify(file)
+    sha256 = sha256_file(file)
+    tensors, metadata = read_weights(file)
+    if weights.get("sha256", sha256) != sha256:
+        raise UserError(f"{file}: changed since this job was planned; start Snakemake again")
+    if weights.get("spec_sha256", metadata.get("spec_sha256")) != metadata.get("spec_sha256"):
+        raise UserError(f"{file}: made with other settings than config.yaml has now; start Snakemake, which makes it")
+    known = {key: metadata.get(key) for key in ("classes", "mean", "std")}
+    return Start(file, weights, sha256, tensors, **known)
+
+
+def prepare_network(network: nn.Module, spec: dict, metadata: dict, start: Start | None, name: str) -> dict | None:
+    """Load the weights that an experiment starts from into its network, and freeze what its spec freezes, in place.
+
+    Args:
+        network: newly built.
+        spec: of the experiment.
+        metadata: the content of dataset.json.
+        start: the weights; None: random.
+        name: of the experiment, for messages.
+
+    Returns:
+        What was loaded and what was not, for metrics.json; None without `start`.
+
+    Raises:
+        UserError: hardly anything fits, or there is nothing left to train.
+    """
+    frozen = spec["model"].get("freeze") is not None
+    if start is None and not frozen:
+        return None
+    head = head_of(network, spec["model"], len(metadata["classes"]), metadata["input_shape"])
+    record = None
+    if start is not None:
+        # A last layer for the same classes is kept; another one gives numbers that mean nothing here.
+        replaced = set() if start.classes == metadata["classes"] else head
+        try:
+            found = match(network, start.tensors, replaced)
+        except UserError as error:
+            raise UserError(f"{start.file}: {error} (config.yaml: weights)") from None
+        network.load_state_dict(found.tensors, strict=False)
+        record = _record(start, found)
+        level = logging.WARNING if record["initialised"] else logging.INFO
+        LOG.log(level, "%s: started from %s: %s", name, start.file, in_words(record))
+    if frozen:
+        freeze_backbone(network, head, spec["model"]["architecture"])
+    return record
+
+
+def normalisation(start: Start | None, metadata: dict) -> dict[str, list[float]]:
+    """Mean and std by which images are normalised: those that the weights know, else the dataset's; per channel."""
+    if start is None or start.mean is None or start.std is None:
+        return {"mean": metadata["mean"], "std": metadata["std"]}
+    channels = metadata["input_shape"][0]
+    found = {"mean": start.mean, "std": start.std}
+    return {
+        key: values if len(values) == channels else [sum(values) / len(values)] * channels
+        for key, values in found.items()
+    }
+
+
+def _record(start: Start, found: Match) -> dict[str, Any]:
+    return {
+        "weights": start.weights,
+        "sha256": start.sha256,
+        "tensors": len(found.tensors),
+        "parameters": found.parameters,
+        "parameters_of": found.of,
+        "replaced": found.replaced,
+        "adapted": found.adapted,
+        "initialised": found.initialised,
+        "unused": found.unused,
+        "normalised": "as these weights were trained" if start.mean and start.std else "by the dataset",
+    }
+
+
+def in_words(record: dict[str, Any]) -> str:
+    """What `prepare_network` returned, on one line."""
+    share = f"{100 * record['parameters'] / max(1, record['parameters_of']):.1f} % of the parameters outside the head"
+    lists = {
+        "replaced": "replaced the head",
+        "adapted": "adapted to the channels",
+        "initialised": "left at random",
+        "unused": "not used",
+    }
+    named = [f"{words} ({first_few(record[key])})" for key, words in lists.items() if record[key]]
+    return "; ".join([f"loaded {record['tensors']} tensors, {share}", *named])

@@ -1,0 +1,129 @@
+"""Weights that a library publishes are taken from a mirror or an address, and only with the right hash."""
+
+import hashlib
+import json
+
+import pytest
+import timm
+import torch
+
+from deepnets.config.loader import load_config
+from deepnets.models import _published
+from deepnets.models._published import Published, published
+from deepnets.planning.jobs import Jobs
+from deepnets.training import fetch_weights as stage
+from deepnets.utils.errors import UserError
+from deepnets.utils.files import read_json, sha256_file
+from deepnets.utils.tensors import load_tensors
+
+NAME = "torchvision/shufflenet_v2_x0_5"
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+@pytest.fixture
+def mirror(tmp_path, monkeypatch):
+    """A mirror with a stand-in of a published file, which the library is made to name; returns its start of a hash."""
+    folder = tmp_path / "mirror/torchvision"
+    folder.mkdir(parents=True)
+    torch.save({"fc.weight": torch.ones(2)}, folder / "file.pth")
+    start = sha256_file(folder / "file.pth")[:8]
+    monkeypatch.setenv("DEEPNETS_MIRROR", str(tmp_path / "mirror"))
+    known = Published(NAME, "V1", "file.pth", "", "", start, *IMAGENET, 224)
+    monkeypatch.setattr(stage, "published", lambda name: known)
+    return folder / "file.pth", known
+
+
+def fetch(folder, spec):
+    stage.fetch_weights(spec, folder / "weights.json", folder / "weights.safetensors")
+
+
+def test_weights_of_the_mirror_are_kept_with_what_is_known_of_them(mirror, tmp_path):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    fetch(folder, mirror[1].spec)
+    tensors, texts = load_tensors(folder / "weights.safetensors")
+    assert torch.equal(tensors["fc.weight"], torch.ones(2))
+    about = read_json(folder / "weights.json")
+    assert about["sha256"] == sha256_file(mirror[0])
+    assert about["mean"] == [0.485, 0.456, 0.406]
+    assert about["input_shape"] == [3, 224, 224]
+    assert texts["std"] == "[0.229,0.224,0.225]"
+
+
+def test_a_file_with_another_hash_is_refused_and_removed(mirror, tmp_path):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    torch.save({"fc.weight": torch.zeros(2)}, mirror[0])
+    with pytest.raises(UserError, match=r"file.pth: wrong hash: sha256 is .*, expected to start with .*mirror"):
+        fetch(folder, mirror[1].spec)
+    assert not (folder / "file.pth").exists()
+    assert not (folder / "weights.safetensors").exists()
+
+
+def test_weights_without_a_mirror_ask_for_one(mirror, tmp_path, monkeypatch):
+    monkeypatch.delenv("DEEPNETS_MIRROR")
+    folder = tmp_path / "out"
+    folder.mkdir()
+    with pytest.raises(UserError, match="DEEPNETS_MIRROR"):
+        fetch(folder, mirror[1].spec)
+
+
+def test_its_code_is_not_that_of_the_report(root):
+    jobs = Jobs(load_config(root / "config.yaml"), root)
+    code = json.loads(jobs.fingerprint("fetch_weights", {"library": "torchvision", "network": "resnet18"}))["code"]
+    assert "scripts/deepnets/models/_published.py" in code
+    assert "scripts/deepnets/data/duplicates.py" not in code
+
+
+def test_what_torchvision_publishes_is_read_from_it():
+    found = published(NAME)
+    assert found.file.endswith(f"-{found.sha256_start}.pth")
+    assert len(found.sha256_start) >= 8
+    assert (found.mean, found.std, found.size) == (*IMAGENET, 224)
+    assert published("torchvision/inception_v3").mean == (0.5, 0.5, 0.5)  # images are normalised again inside
+
+
+def test_what_timm_publishes_has_a_hash_in_its_name_or_is_asked_of_the_hub(monkeypatch):
+    found = published("timm/resnet18")
+    assert (found.url.rpartition("/")[2], found.hub) == (found.file, "")
+    none = next(name for name in timm.list_models() if not timm.models.get_pretrained_cfg(name).has_weights)
+    with pytest.raises(UserError, match="timm publishes no weights of this network"):
+        published(f"timm/{none}")
+    on_hub = published("timm/vit_tiny_patch16_224")
+    assert on_hub.hub == f"timm/{on_hub.name}:model.safetensors"
+    assert on_hub.mean == (0.5, 0.5, 0.5)
+
+    class File:
+        rfilename = "model.safetensors"
+        lfs = type("Lfs", (), {"sha256": hashlib.sha256(b"").hexdigest()})
+
+    answer = type("Answer", (), {"siblings": [File], "sha": "abc"})
+    monkeypatch.setattr("timm.models._hub.model_info", lambda repository, files_metadata: answer)
+    url, sha256 = _published.ask_hub(on_hub.hub)
+    assert url.endswith(f"/timm/{on_hub.name}/resolve/abc/model.safetensors")
+    assert sha256 == File.lfs.sha256
+
+
+def test_names_of_an_older_densenet_become_those_of_the_installed_one(tmp_path):
+    torch.save({"features.denseblock1.denselayer1.norm.1.weight": torch.ones(1)}, tmp_path / "a.pth")
+    weights = Published("torchvision/densenet121", "V1", "a.pth", "", "", "", *IMAGENET, 224)
+    assert list(_published.tensors_of(weights, tmp_path / "a.pth")) == ["features.denseblock1.denselayer1.norm1.weight"]
+
+
+def test_what_timm_publishes_is_read_without_running_code_and_renamed_by_timm(tmp_path):
+    weights = Published("timm/test_resnet", "V1", "a.pth", "", "", "", *IMAGENET, 160)
+    made = timm.create_model("test_resnet").state_dict()
+    torch.save({"model": made}, tmp_path / "a.pth")
+    found = _published.tensors_of(weights, tmp_path / "a.pth")
+    assert all(torch.equal(found[name], tensor) for name, tensor in made.items())
+    torch.save({"layer.weight": torch.ones(1)}, tmp_path / "a.pth")
+    with pytest.raises(UserError, match=r"a.pth: timm cannot load it into test_resnet \(.*\); delete it"):
+        _published.tensors_of(weights, tmp_path / "a.pth")
+    torch.save({"model": Bomb()}, tmp_path / "a.pth")
+    with pytest.raises(UserError, match="only tensors are"):
+        _published.tensors_of(weights, tmp_path / "a.pth")
+
+
+class Bomb:
+    def __reduce__(self):
+        return exec, ("raise SystemExit('the code of a pickle was run')",)
