@@ -50,7 +50,7 @@ $(if $(shell case $(call quoted,$(CORES)) in (*[!0-9]*|''|0*) echo wrong;; esac)
 	$(error CORES='$(CORES)' must be a number of cores from 1 up; write: make report CORES=2))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report why test test-all test-cluster chaos bench bench-scale lint schema requirements clean distclean
+.PHONY: help setup report status watch why test test-all test-cluster chaos bench bench-scale lint schema requirements clean distclean
 
 help:  ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -82,6 +82,12 @@ $(BENCH_INSTALLED): benchmarks/requirements.txt $(INSTALLED)
 report: setup  ## Run the study and write results/report.md (CORES=4, STUDY=demo)
 	$(VENV)/python -m snakemake results/report.md all --cores $(CORES) $(if $(STUDY),--config $(call quoted,study=$(STUDY)))
 	@$(VENV)/python scripts/show_report.py
+
+status: setup  ## Show which experiments run, failed, wait or are done, and the time left (STUDY=demo)
+	@$(VENV)/python scripts/status.py $(if $(STUDY),--study $(call quoted,$(STUDY)))
+
+watch: setup  ## Show the same again every 5 seconds until all are done; Ctrl-C ends it
+	@$(VENV)/python scripts/status.py --watch $(if $(STUDY),--study $(call quoted,$(STUDY)))
 
 why: setup  ## Explain why jobs are out of date: which setting or file changed, from what to what
 	@$(VENV)/python scripts/why.py $(if $(STUDY),--study $(call quoted,$(STUDY)))

@@ -34,6 +34,7 @@ IGNORED_MODULES = (
     "deepnets.planning",
     "deepnets.training.messages",
     "deepnets.training.progress",
+    "deepnets.training.progress_file",
     "deepnets.utils.checksums",
     "deepnets.utils.command_line",
     "deepnets.utils.errors",

@@ -28,6 +28,7 @@ from deepnets.training.experiment_dir import exclusive, experiment_name, write_r
 from deepnets.training.gpu_locks import acquire_gpus
 from deepnets.training.messages import GPU_NOT_REQUESTED, NO_CUDA, SPLIT
 from deepnets.training.progress import ExtraText, ProgressBar, ProgressLines, SilentProgress, epoch_line, no_extra_text
+from deepnets.training.progress_file import progress_in_file
 from deepnets.training.resizing import image_size_at
 from deepnets.training.seeds import INITIALISATION, derived_seed
 from deepnets.training.trainer import Interrupted, Trainer
@@ -170,7 +171,8 @@ def _train(run: _Run, group: ProcessGroup) -> None:
         trainer = _build_trainer(run, recipe, Split.of_arrays(images, labels), metadata, group)
         _log_start(run, trainer)
         try:
-            network = _fit(run, trainer, checkpoints, should_stop)
+            with progress_in_file(run.output, trainer) if group.is_main else contextlib.nullcontext():
+                network = _fit(run, trainer, checkpoints, should_stop)
             break
         except Exception as error:
             if not is_out_of_memory(error):

@@ -37,6 +37,8 @@ MODEL, HISTORY, TIMING = (f"{EXPERIMENT}/{name}" for name in (MODEL_FILE, HISTOR
 PREDICTIONS, METRICS = (f"{EXPERIMENT}/{name}" for name in (PREDICTIONS_FILE, METRICS_FILE))
 FIGURE_FILE = "figures/{figure}.png"
 EXPERIMENT_FIGURE = f"{EXPERIMENT}/figures/{{figure}}"  # .png and .svg
+# While it trains: who does, and how far it is.
+OWNER_FILE, PROGRESS_FILE = ".train.owner", ".train.progress"
 CHECKPOINTS = ".resume"  # in the experiment's folder; no output of any rule, so that Snakemake leaves it alone
 
 COMPARISON_FIGURE = "results/{dataset}/comparison/{figure}.png"
