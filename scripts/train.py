@@ -30,6 +30,7 @@ def main(argv: list[str] | None = None) -> None:
         type=number(int, 1, 2**31),
         help="process id of the process that started this one: save and stop when it has ended",
     )
+    parser.add_argument("--tensorboard", action="store_true", help="write event files for TensorBoard, in logs/")
     args = parser.parse_args(argv)
     from deepnets.training.experiment import train_experiment  # loads torch: here, an error is one line
 
@@ -46,6 +47,7 @@ def main(argv: list[str] | None = None) -> None:
         parent=args.parent,
         command=[__file__, *(sys.argv[1:] if argv is None else argv)],
         extra=StudyTime(args.root, folder).text,
+        tensorboard=args.root / paths.TENSORBOARD.format(**names) if args.tensorboard else None,
     )
 
 

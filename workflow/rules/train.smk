@@ -55,9 +55,10 @@ rule train:
         processes=1,  # of one training run without a GPU; with several GPUs, there is one for each
     params:
         **params_of("train"),
+        options=lambda wildcards, output: ["--tensorboard"] if CONFIG.tensorboard else [],
     message:
         "Train {wildcards.model} on {wildcards.dataset}, recipe {wildcards.recipe}, seed {wildcards.seed}"
     shell:
         "exec {params.call:q}"
         " --threads {threads} --gpus {resources.gpu:q} --processes {resources.processes:q}"
-        " --log {log:q} --parent $PPID"
+        " {params.options:q} --log {log:q} --parent $PPID"

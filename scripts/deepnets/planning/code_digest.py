@@ -35,6 +35,7 @@ IGNORED_MODULES = (
     "deepnets.training.messages",
     "deepnets.training.progress",
     "deepnets.training.progress_file",
+    "deepnets.training.tensorboard",
     "deepnets.utils.checksums",
     "deepnets.utils.command_line",
     "deepnets.utils.errors",

@@ -31,6 +31,7 @@ from deepnets.training.progress import ExtraText, ProgressBar, ProgressLines, Si
 from deepnets.training.progress_file import progress_in_file
 from deepnets.training.resizing import image_size_at
 from deepnets.training.seeds import INITIALISATION, derived_seed
+from deepnets.training.tensorboard import event_file
 from deepnets.training.trainer import Interrupted, Trainer
 from deepnets.utils import paths
 from deepnets.utils.errors import UserError
@@ -54,6 +55,7 @@ class _Run:
     log: str | Path | None
     parent: int | None
     extra: ExtraText
+    tensorboard: Path | None
     keeps_memory: bool
 
     @property
@@ -77,6 +79,7 @@ def train_experiment(
     parent: int | None = None,
     command: Sequence[str] = (),
     extra: ExtraText = no_extra_text,
+    tensorboard: Path | None = None,
 ) -> None:
     """Train an experiment, in this process or in several, and write its results.
 
@@ -93,13 +96,14 @@ def train_experiment(
         parent: process id of the process that started this one: save and stop when it has ended.
         command: the script and its arguments that lead to this call; torchrun starts it once per process.
         extra: gives text to add to each line of progress, such as the time left of the study.
+        tensorboard: folder for event files of TensorBoard; None: no such files.
 
     Raises:
         UserError: the user can fix the problem; the message says how.
         SystemExit: training was interrupted, or another process failed.
     """
     keeps_memory = disable_malloc_trim()
-    run = _Run(job, data, Path(output), threads, gpus, processes, log, parent, extra, keeps_memory)
+    run = _Run(job, data, Path(output), threads, gpus, processes, log, parent, extra, tensorboard, keeps_memory)
     if launch.is_launched():
         _train_as_one_of_several(run, launch.process_group())
         return
@@ -208,13 +212,15 @@ def _checkpoints(run: _Run, metadata: dict) -> CheckpointDir:
 
 def _fit(run: _Run, trainer: Trainer, checkpoints: CheckpointDir, should_stop: Callable[[], bool]) -> nn.Module:
     """Train to the end; errors of the user's get the experiment's name, an interrupt becomes an exit code."""
+    events = event_file(run.tensorboard if trainer.group.is_main else None)
+
+    def report(row: dict) -> None:
+        LOG.info(epoch_line(run.name, row, trainer.recipe.epochs, run.extra))
+        events.write(trainer.progress.history)
+
     try:
-        with models.own_errors():
-            return trainer.fit(
-                checkpoints,
-                lambda row: LOG.info(epoch_line(run.name, row, trainer.recipe.epochs, run.extra)),
-                should_stop,
-            )
+        with models.own_errors(), events:
+            return trainer.fit(checkpoints, report, should_stop)
     except Interrupted:
         LOG.warning("%s: interrupted; the same command continues from the saved state", run.name)
         sys.exit(launch.INTERRUPTED_EXIT_CODE)

@@ -48,6 +48,7 @@ REPORT, METRICS_CSV, ENVIRONMENT = "results/report.md", "results/metrics.csv", "
 # -- the workflow's own ------------------------------------------------------------------------------------------------
 
 LOGS = "logs"
+TENSORBOARD = f"{LOGS}/{EXPERIMENT_NAME}/tensorboard"  # a folder of event files
 BENCHMARK_SUFFIX = ".benchmark.tsv"
 JOBS = ".snakemake/deepnets"  # what each job of the present run depends on, a file per job
 STUDY_PLAN = f"{JOBS}/study.json"
