@@ -130,10 +130,10 @@ def test_experiment_that_is_trained_again_is_running(jobs):
     assert of_first(jobs)[0] == "running"
 
 
-def test_result_of_other_settings_waits_to_be_made_again(jobs):
+def test_result_of_other_settings_waits_to_be_rebuilt(jobs):
     spec = finish(jobs)
     write_json(f"{FOLDER}/metrics.json", {"spec": {**spec, "seed": 1}})
-    assert of_first(jobs) == ("waiting", "made with other settings; to be made again")
+    assert of_first(jobs) == ("waiting", "made with other settings; to be rebuilt")
 
 
 def test_trained_experiment_waits_for_its_evaluation(jobs):

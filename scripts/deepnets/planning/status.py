@@ -82,7 +82,7 @@ def experiment_status(experiment: Experiment, root: Path, now: float) -> Status:
     if is_trained:
         return Status(name, "waiting", "trained; its evaluation comes next")
     if "spec" in found:
-        return Status(name, "waiting", "made with other settings; to be made again")
+        return Status(name, "waiting", "made with other settings; to be rebuilt")
     done = _epochs_saved(folder)
     return Status(name, "waiting", "" if done is None else f"interrupted; continues after epoch {done:g}")
 
@@ -139,7 +139,7 @@ def _running(name: str, progress: dict[str, Any]) -> Status:
 
 
 def _done(name: str, folder: Path, metrics: dict[str, Any]) -> Status:
-    seconds = read_head(folder / paths.TIMING_FILE, "wall_seconds").get("wall_seconds")
+    seconds: Any = read_head(folder / paths.TIMING_FILE, "wall_seconds").get("wall_seconds")
     try:
         words = [f"validation {metrics['validation']['accuracy']:.2%}", f"trained in {clock(seconds)}"]
     except (KeyError, TypeError, ValueError):

@@ -20,7 +20,7 @@ class Flips:
     """The images that two networks predict differently, int64 (N,) each.
 
     index: their numbers in the test split, from 0. label: their classes. before, after: the predicted classes,
-    NO_PREDICTION if there is none. classes: the names of the classes.
+    NO_PREDICTION where there is no class. classes: the names of the classes.
     """
 
     index: Labels

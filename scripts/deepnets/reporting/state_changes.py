@@ -17,8 +17,12 @@ from deepnets.utils.text import first_few
 
 MISSING = "–"
 # Columns of metrics.csv that the settings, the data and the network decide, and those that the machine decides.
-_FIXED = ("architecture", "epochs", "parameters", "trainable_parameters", "mult_adds", "train_images")
-_FIXED += ("validation_images", "test_images")
+_OF_SPEC = ("architecture", "epochs")
+_FIXED = (
+    *_OF_SPEC,
+    *("parameters", "trainable_parameters", "mult_adds"),
+    *("train_images", "validation_images", "test_images"),
+)
 _CONDITIONS = ("device", "device_name", "precision", "threads", "accumulation", "torch")
 _COSTS = {"wall_seconds": "Training (s)", "images_per_second": "Images/s", "peak_memory_mb": "Memory (MB)"}
 _FILES_SHOWN = 20
@@ -91,7 +95,7 @@ def _changed_settings(old: Run, new: Run) -> Iterator[tuple[str, object, object]
         yield from ((".".join(key), was.get(key), now.get(key)) for key in changed_keys(was, now))
     known = [column for column in _FIXED if old.row.get(column) and new.row.get(column)]
     if old.spec is not None and new.spec is not None:
-        known = [column for column in known if column not in ("architecture", "epochs")]  # in the spec
+        known = [column for column in known if column not in _OF_SPEC]
     yield from ((column, old.row[column], new.row[column]) for column in known if old.row[column] != new.row[column])
     hashes = [run.row.get("spec_sha256", "") for run in (old, new)]
     if (old.spec is None or new.spec is None) and all(hashes) and hashes[0] != hashes[1] and _same_seed(old, new):

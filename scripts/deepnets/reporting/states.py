@@ -69,7 +69,7 @@ def open_state(given: str) -> Iterator[State]:
             path of one of these if the revision has several: HEAD~3:docs/runs/demo.
 
     Raises:
-        UserError: it is none of these, or a file of it is damaged.
+        UserError: it is something else, or a file of it is damaged.
     """
     if Path(given).exists():
         yield _read(given, Path(given))
