@@ -39,7 +39,7 @@ $(shell mkdir -p .snakemake/home)
 endif
 
 # make takes any variable, so that `make report cores=2` would silently run on CORES.
-NAMES := CORES STUDY TORCH_BACKEND PYTHON
+NAMES := CORES STUDY A B TORCH_BACKEND PYTHON
 $(foreach name,$(filter-out $(NAMES),$(.VARIABLES)),$(if $(filter command line,$(origin $(name))),\
 	$(if $(filter $(NAMES),$(shell echo '$(name)' | tr a-z A-Z)),\
 		$(error write this setting in capitals: $(shell echo '$(name)' | tr a-z A-Z)=$($(name))))))
@@ -50,11 +50,11 @@ $(if $(shell case $(call quoted,$(CORES)) in (*[!0-9]*|''|0*) echo wrong;; esac)
 	$(error CORES='$(CORES)' must be a number of cores from 1 up; write: make report CORES=2))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report why test test-all test-cluster chaos bench bench-scale lint schema requirements clean distclean
+.PHONY: help setup report status watch compare why test test-all test-cluster chaos bench bench-scale lint schema requirements clean distclean
 
 help:  ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
-	@echo "Settings, as in \`make report CORES=2 STUDY=paper\`: CORES, STUDY, and for setup TORCH_BACKEND, PYTHON."
+	@echo "Settings, as in \`make report CORES=2 STUDY=paper\`: CORES, STUDY, for compare A, B, for setup TORCH_BACKEND, PYTHON."
 
 setup: $(INSTALLED)  ## Install the pinned requirements into .venv
 
@@ -82,6 +82,16 @@ $(BENCH_INSTALLED): benchmarks/requirements.txt $(INSTALLED)
 report: setup  ## Run the study and write results/report.md (CORES=4, STUDY=demo)
 	$(VENV)/python -m snakemake results/report.md all --cores $(CORES) $(if $(STUDY),--config $(call quoted,study=$(STUDY)))
 	@$(VENV)/python scripts/show_report.py
+
+status: setup  ## Show which experiments run, failed, wait or are done, and the time left (STUDY=demo)
+	@$(VENV)/python scripts/status.py $(if $(STUDY),--study $(call quoted,$(STUDY)))
+
+watch: setup  ## Show the same again every 5 seconds until all are done; Ctrl-C ends it
+	@$(VENV)/python scripts/status.py --watch $(if $(STUDY),--study $(call quoted,$(STUDY)))
+
+compare: setup  ## Compare two results folders, metrics.csv or git revisions: A=old/results B=results
+	$(if $(and $(A),$(B)),,$(error name both states: make compare A=HEAD~1:docs/runs/demo B=results))
+	@$(VENV)/python scripts/compare_states.py $(call quoted,$(A)) $(call quoted,$(B))
 
 why: setup  ## Explain why jobs are out of date: which setting or file changed, from what to what
 	@$(VENV)/python scripts/why.py $(if $(STUDY),--study $(call quoted,$(STUDY)))

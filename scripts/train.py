@@ -34,6 +34,7 @@ def main(argv: list[str] | None = None) -> None:
         help="process id of the process that started this one: save and stop when it has ended",
     )
     parser.add_argument("--weights", type=Path, metavar="FILE", help="the user's file of weights, wherever it is now")
+    parser.add_argument("--tensorboard", action="store_true", help="write event files for TensorBoard, in logs/")
     args = parser.parse_args(argv)
     from deepnets.training.experiment import train_experiment  # loads torch: here, an error is one line
 
@@ -51,6 +52,7 @@ def main(argv: list[str] | None = None) -> None:
         command=[__file__, *(sys.argv[1:] if argv is None else argv)],
         extra=StudyTime(args.root, folder).text,
         weights=_weights(job["spec"].get("weights"), names["model"], args),
+        tensorboard=args.root / paths.TENSORBOARD.format(**names) if args.tensorboard else None,
     )
 
 

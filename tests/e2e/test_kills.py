@@ -131,5 +131,5 @@ def times_resumed(folder: Path) -> int:
     resumed = json.loads((folder / EXPERIMENT / "timing.json").read_text())["resumed_from_epochs"]
     assert resumed == sorted(resumed)
     hidden = {path.name for path in (folder / EXPERIMENT).glob(".*")}
-    assert hidden <= {".train.lock", ".train.owner", ".train.sha256", ".evaluate.sha256", ".resume"}
+    assert hidden <= {".train.lock", ".train.owner", ".train.progress", ".train.sha256", ".evaluate.sha256", ".resume"}
     return len(resumed)

@@ -154,6 +154,24 @@ def test_report_runs_the_study_of_config_yaml_unless_another_is_named(make):
 
 
 @needs_make
+def test_status_and_watch_are_of_the_study_of_config_yaml_unless_another_is_named(make):
+    make("status")
+    make("watch", "STUDY=paper")
+    assert make.calls().splitlines()[-1] == "scripts/status.py --watch --study paper"
+    make("status")
+    assert make.calls() == "scripts/status.py\n"
+
+
+@needs_make
+def test_compare_takes_two_states_whatever_is_in_their_names(make):
+    make("compare", "A=HEAD~1:runs/it's", "B=new results")
+    assert make.calls().splitlines()[-1] == "scripts/compare_states.py HEAD~1:runs/it's new results"
+    done = make("compare", "A=HEAD")
+    assert done.returncode == 2
+    assert "name both states: make compare A=HEAD~1:docs/runs/demo B=results" in done.stderr
+
+
+@needs_make
 @pytest.mark.parametrize("value", ["0", "", "x", "-1", "04", "1.5", "a'b", "2 3"])
 def test_wrong_number_of_cores_is_answered_before_anything_is_installed(make, value):
     done = make("report", f"CORES={value}")

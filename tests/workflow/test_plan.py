@@ -111,6 +111,14 @@ def test_training_runs_ask_for_a_gpu_each_where_there_are_any(
     assert f"--gpus {asked} --processes 1" in planned.output
 
 
+def test_training_runs_write_event_files_where_config_yaml_asks_for_them(own_clone, dry_run):
+    (own_clone / "scripts/tensorboard.py").touch()  # stands in for the package
+    target = "results/digits/resnet50/quick/seed0/history.csv"
+    assert "--tensorboard" not in dry_run(own_clone, "--printshellcmds", target).output
+    planned = dry_run(own_clone, "--printshellcmds", target, "--config", "tensorboard=true")
+    assert " --processes 1 --tensorboard --log " in planned.output
+
+
 def test_a_training_run_on_a_gpu_books_no_memory_for_its_batch(own_clone, dry_run, fake_gpus, tmp_path):
     environment, _uuids = fake_gpus(tmp_path, 2)
     rules = own_clone / "workflow/rules/train.smk"

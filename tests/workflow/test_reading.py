@@ -69,6 +69,22 @@ def test_why_leaves_every_byte_as_it_was_and_names_the_damaged_file(damaged_stud
     assert state(damaged_study) == before
 
 
+@pytest.mark.parametrize("command", [["status.py"], ["compare_states.py", "results", "results/metrics.csv"]])
+def test_status_and_compare_leave_every_byte_as_it_was(study, command):
+    before = state(study)
+    environ = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    for folder in (study / "results", study / "logs"):
+        folder.chmod(0o555)
+    script, *arguments = command
+    call = [sys.executable, f"scripts/{script}", *arguments]
+    done = subprocess.run(call, cwd=study, env=environ, capture_output=True, text=True)
+    for folder in (study / "results", study / "logs"):
+        folder.chmod(0o755)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "3 experiments: 3 done" in done.stdout or "| the same |" in done.stdout
+    assert state(study) == before
+
+
 def test_report_page_leaves_every_byte_as_it_was(study, snakemake, tmp_path):
     before = state(study)
     done = snakemake(study, "--report", str(tmp_path / "report.html"))

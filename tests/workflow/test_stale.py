@@ -284,6 +284,10 @@ EDITS = {
         both(lose_records, config("models:\n", "models:\n  first: {architecture: vgg16}\n")),
         NOTHING,
     ),
+    "event files for TensorBoard, and their package": (
+        both(append("scripts/tensorboard.py", ""), config("study: first", "study: first\ntensorboard: true")),
+        NOTHING,
+    ),
     "records lost, a note on the dataset": (both(lose_records, config("size: 16", "size: 16, note: Five.")), REPORT),
 }
 

@@ -83,9 +83,10 @@ rule train:
     params:
         **params_of("train"),
         weights=exit_plainly(lambda wildcards, output: weights_arguments(CONFIG.models[wildcards.model].weights)),
+        options=lambda wildcards, output: ["--tensorboard"] if CONFIG.tensorboard else [],
     message:
         "Train {wildcards.model} on {wildcards.dataset}, recipe {wildcards.recipe}, seed {wildcards.seed}"
     shell:
         "exec {params.call:q} {params.weights:q}"
         " --threads {threads} --gpus {resources.gpu:q} --processes {resources.processes:q}"
-        " --log {log:q} --parent $PPID"
+        " {params.options:q} --log {log:q} --parent $PPID"

@@ -6,6 +6,7 @@ Nothing here imports torch: Snakemake reads the configuration before every job.
 
 from collections.abc import Iterator, Mapping
 from functools import cache, reduce
+from importlib.util import find_spec
 from operator import or_
 from types import GenericAlias
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self, cast
@@ -147,6 +148,12 @@ class Entry(StrictModel):
         return self
 
 
+def _has_tensorboard(value: bool) -> bool:
+    if value and find_spec("tensorboard") is None:
+        raise ValueError("true needs the package tensorboard: python -m pip install tensorboard; or set false")
+    return value
+
+
 class Config(StrictModel):
     """The configuration of the workflow: config.yaml."""
 
@@ -162,6 +169,10 @@ class Config(StrictModel):
     )
     studies: dict[Name, Annotated[list[Entry], Field(min_length=1)]] = Field(
         min_length=1, description="What to compare: a name that you choose -> a list of experiments."
+    )
+    # Of no spec: it changes no result, so it makes nothing run again.
+    tensorboard: Annotated[bool, AfterValidator(_has_tensorboard)] = Field(
+        False, description="Whether training runs write event files for TensorBoard, in logs/."
     )
 
     def experiments(self, study: str | None = None) -> list[Experiment]:

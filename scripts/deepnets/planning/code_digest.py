@@ -34,6 +34,8 @@ IGNORED_MODULES = (
     "deepnets.planning",
     "deepnets.training.messages",
     "deepnets.training.progress",
+    "deepnets.training.progress_file",
+    "deepnets.training.tensorboard",
     "deepnets.utils.checksums",
     "deepnets.utils.command_line",
     "deepnets.utils.errors",

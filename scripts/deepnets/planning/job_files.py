@@ -148,8 +148,14 @@ def _fingerprint_of_config(stage: str, wildcards: dict[str, str], root: Path) ->
     return Jobs(load_working_config(), paths.REPOSITORY, root).fingerprint(stage, wildcards)
 
 
-def load_working_config(overrides: dict[str, Any] | None = None) -> "Config":
+def load_working_config(
+    overrides: dict[str, Any] | None = None,
+    overrides_from: str = "--config",
+    command_line: dict[str, Any] | None = None,
+) -> "Config":
     """Read the working directory's config.yaml; if it does not exist, the repository's.
+
+    Arguments as of `deepnets.config.loader.load_config`.
 
     Raises:
         UserError: with all mistakes in it, a line each.
@@ -157,4 +163,6 @@ def load_working_config(overrides: dict[str, Any] | None = None) -> "Config":
     from deepnets.config.loader import load_config
 
     own = Path("config.yaml")
-    return load_config(own if own.exists() else paths.REPOSITORY / "config.yaml", overrides)
+    return load_config(
+        own if own.exists() else paths.REPOSITORY / "config.yaml", overrides, overrides_from, command_line
+    )

@@ -67,7 +67,7 @@ class Requests:
         and some cores are even slower. Starting and saving get a quarter of an hour.
         """
         experiment = self.jobs.experiment(**wildcards)
-        seconds = self._core_seconds(experiment)
+        seconds = self.training_core_seconds(experiment)
         return min(15 + math.ceil(6 * seconds / speed_up(threads) / 60), DAY)
 
     def evaluate_memory_mb(self, wildcards: Mapping[str, str], attempt: int) -> int:
@@ -90,13 +90,14 @@ class Requests:
     def write_study_plan(self) -> None:
         """Write which of the study's training runs are still to be done, for the time left in their log lines."""
         seconds = {
-            each.directory: self._core_seconds(each)
+            each.directory: self.training_core_seconds(each)
             for each in self.jobs.study
             if not (self.jobs.root / each.directory / paths.MODEL_FILE).exists()
         }
         write_study_plan(seconds, max(1, self.cores // self.train_threads({})))
 
-    def _core_seconds(self, experiment: Experiment) -> float:
+    def training_core_seconds(self, experiment: Experiment) -> float:
+        """Estimated seconds that one core takes for a training run."""
         images = self._training_images(experiment.dataset)
         return core_seconds(*self._spec_and_shape(experiment), images, self._summary(experiment))
 

@@ -11,7 +11,7 @@ from typing import Any
 from deepnets.utils.machine import cpu_name, output_of, usable_cores, usable_memory_mb
 
 # Files that a result can depend on; a user's images next to them do not make a checkout modified.
-_CODE = ("Snakefile", "config.yaml", "pyproject.toml", "requirements.txt", "profiles", "scripts", "workflow")
+CODE = ("Snakefile", "config.yaml", "pyproject.toml", "requirements.txt", "profiles", "scripts", "workflow")
 
 
 def describe(root: str | Path) -> dict[str, Any]:
@@ -63,5 +63,5 @@ def git_state(root: str | Path) -> tuple[str | None, bool | None]:
     commit = output_of(*git, "rev-parse", "--verify", "HEAD")
     if not top or not commit or Path(top).resolve() != Path(root).resolve():
         return None, None
-    changes = output_of(*git, "status", "--porcelain", "--", *_CODE)
+    changes = output_of(*git, "status", "--porcelain", "--", *CODE)
     return commit, None if changes is None else bool(changes)

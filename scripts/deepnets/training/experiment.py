@@ -37,9 +37,11 @@ from deepnets.training.progress import (
     epoch_line,
     no_extra_text,
 )
+from deepnets.training.progress_file import progress_in_file
 from deepnets.training.resizing import image_size_at
 from deepnets.training.seeds import INITIALISATION, derived_seed
 from deepnets.training.start import Start, normalisation, prepare_network, read_start
+from deepnets.training.tensorboard import event_file
 from deepnets.training.trainer import Interrupted, Trainer
 from deepnets.utils import paths
 from deepnets.utils.errors import UserError
@@ -64,6 +66,7 @@ class _Run:
     parent: int | None
     extra: ExtraText
     weights: Path | None
+    tensorboard: Path | None
     keeps_memory: bool
 
     @property
@@ -88,6 +91,7 @@ def train_experiment(
     command: Sequence[str] = (),
     extra: ExtraText = no_extra_text,
     weights: Path | None = None,
+    tensorboard: Path | None = None,
 ) -> None:
     """Train an experiment, in this process or in several, and write its results.
 
@@ -105,13 +109,16 @@ def train_experiment(
         command: the script and its arguments that lead to this call; torchrun starts it once per process.
         extra: gives text to add to each line of progress, such as the time left of the study.
         weights: the file of the weights that the experiment starts from, if its spec has some.
+        tensorboard: folder for event files of TensorBoard; None: no such files.
 
     Raises:
         UserError: the user can fix the problem; the message says how.
         SystemExit: training was interrupted, or another process failed.
     """
     keeps_memory = disable_malloc_trim()
-    run = _Run(job, data, Path(output), threads, gpus, processes, log, parent, extra, weights, keeps_memory)
+    run = _Run(
+        job, data, Path(output), threads, gpus, processes, log, parent, extra, weights, tensorboard, keeps_memory
+    )
     if launch.is_launched():
         _train_as_one_of_several(run, launch.process_group())
         return
@@ -186,7 +193,8 @@ def _train(run: _Run, group: ProcessGroup) -> None:
         trainer, frozen = _build_trainer(run, recipe, whole, metadata, group, start, should_stop)
         _log_start(run, trainer)
         try:
-            network = _fit(run, trainer, checkpoints, should_stop)
+            with progress_in_file(run.output, trainer) if group.is_main else contextlib.nullcontext():
+                network = _fit(run, trainer, checkpoints, should_stop)
             network = network if frozen is None else frozen.with_head_of(network)
             break
         except Exception as error:
@@ -225,13 +233,15 @@ def _checkpoints(run: _Run, metadata: dict, start: Start | None) -> CheckpointDi
 
 def _fit(run: _Run, trainer: Trainer, checkpoints: CheckpointDir, should_stop: Callable[[], bool]) -> nn.Module:
     """Train to the end; errors of the user's get the experiment's name, an interrupt becomes an exit code."""
+    events = event_file(run.tensorboard if trainer.group.is_main else None)
+
+    def report(row: dict) -> None:
+        LOG.info(epoch_line(run.name, row, trainer.recipe.epochs, run.extra))
+        events.write(trainer.progress.history)
+
     try:
-        with models.own_errors():
-            return trainer.fit(
-                checkpoints,
-                lambda row: LOG.info(epoch_line(run.name, row, trainer.recipe.epochs, run.extra)),
-                should_stop,
-            )
+        with models.own_errors(), events:
+            return trainer.fit(checkpoints, report, should_stop)
     except Interrupted:
         LOG.warning("%s: interrupted; the same command continues from the saved state", run.name)
         sys.exit(launch.INTERRUPTED_EXIT_CODE)

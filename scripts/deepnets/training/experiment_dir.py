@@ -41,7 +41,7 @@ def exclusive(folder: Path) -> Iterator[None]:
     Raises:
         UserError: another trainer still runs, the message has its process and host; or the folder cannot be written.
     """
-    lock, owner = FileLock(folder / ".train.lock"), folder / ".train.owner"
+    lock, owner = FileLock(folder / ".train.lock"), folder / paths.OWNER_FILE
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _acquire(lock, folder, owner)
@@ -53,6 +53,7 @@ def exclusive(folder: Path) -> Iterator[None]:
             owner.write_text(f"process {os.getpid()} on {platform.node()}")
         yield
     finally:
+        (folder / paths.PROGRESS_FILE).unlink(missing_ok=True)
         owner.unlink(missing_ok=True)
         lock.release()
 

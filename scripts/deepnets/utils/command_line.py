@@ -15,6 +15,9 @@ from deepnets.utils.torch_errors import is_out_of_memory
 
 USER_ERROR_EXIT_CODE = 2
 INTERNAL_ERROR_EXIT_CODE = 1
+# In a job's log: with the first one ends a job that the user can correct, with the second one starts a traceback.
+TRY_AGAIN_LINE = "Then run the same command again."
+INTERNAL_ERROR_LINE = "internal error, please report it:"
 
 MAX_COUNT = 4096  # of threads, processes or GPUs: more than a machine has
 _WRONG_PATH = {errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EEXIST}
@@ -65,10 +68,10 @@ def run(main: Callable[[], None]) -> None:
     except Exception as error:
         message = _user_message(error)
         if message is None:
-            LOG.exception("internal error, please report it:")
+            LOG.exception(INTERNAL_ERROR_LINE)
             sys.exit(INTERNAL_ERROR_EXIT_CODE)
         LOG.error("error: %s", message)
-        LOG.warning("Then run the same command again.")  # a warning: of several processes, only the first logs it
+        LOG.warning(TRY_AGAIN_LINE)  # a warning: of several processes, only the first logs it
         sys.exit(USER_ERROR_EXIT_CODE)
 
 

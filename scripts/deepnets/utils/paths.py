@@ -41,6 +41,8 @@ MODEL, HISTORY, TIMING = (f"{EXPERIMENT}/{name}" for name in (MODEL_FILE, HISTOR
 PREDICTIONS, METRICS = (f"{EXPERIMENT}/{name}" for name in (PREDICTIONS_FILE, METRICS_FILE))
 FIGURE_FILE = "figures/{figure}.png"
 EXPERIMENT_FIGURE = f"{EXPERIMENT}/figures/{{figure}}"  # .png and .svg
+# While it trains: who does, and how far it is.
+OWNER_FILE, PROGRESS_FILE = ".train.owner", ".train.progress"
 CHECKPOINTS = ".resume"  # in the experiment's folder; no output of any rule, so that Snakemake leaves it alone
 
 COMPARISON_FIGURE = "results/{dataset}/comparison/{figure}.png"
@@ -50,6 +52,7 @@ REPORT, METRICS_CSV, ENVIRONMENT = "results/report.md", "results/metrics.csv", "
 # -- the workflow's own ------------------------------------------------------------------------------------------------
 
 LOGS = "logs"
+TENSORBOARD = f"{LOGS}/{EXPERIMENT_NAME}/tensorboard"  # a folder of event files
 BENCHMARK_SUFFIX = ".benchmark.tsv"
 JOBS = ".snakemake/deepnets"  # what each job of the present run depends on, a file per job
 STUDY_PLAN = f"{JOBS}/study.json"

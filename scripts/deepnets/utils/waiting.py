@@ -14,6 +14,9 @@ PARENT_CHECK_SECONDS = 1.0
 SAVE_SHARE = 0.02  # largest fraction of the training time that saving may take
 SAVE_SECONDS = 180.0  # within a long epoch, the least time between two saves
 SAVED_BYTES_PER_SECOND = 3e8  # with checksum and flush, on an ordinary disk: an estimate for the first save
+PROGRESS_SECONDS = 5.0  # between two writes of .train.progress
+# A training run without one for this long was killed. Clocks of machines differ, and NFS shows files a minute late.
+LOST_SECONDS = 180.0
 WAIT_SECONDS = 60.0  # for another trainer of the same experiment
 # For another process of the same training run, if it hangs: torchrun notices at once when one dies. It must be longer
 # than a save takes.

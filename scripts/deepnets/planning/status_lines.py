@@ -1,0 +1,58 @@
+"""The state of a study as lines of plain text, once or every few seconds."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TextIO
+
+from deepnets.planning.status import STATES, Status
+
+SHOWN = 30  # experiments of one state; the others are counted. Those that run or have failed are all shown.
+_CLEAR = "\033[H\033[2J\033[3J"  # a terminal's screen
+
+
+def status_lines(study: str, statuses: Sequence[Status], seconds_left: float | None) -> list[str]:
+    """Return a line about the study, then a line for each experiment: those that run first, those that are done last.
+
+    Args:
+        study: its name.
+        statuses: of its experiments.
+        seconds_left: of the study; None if that is not known.
+    """
+    by_state = {state: [status for status in statuses if status.state == state] for state in STATES}
+    counts = ", ".join(f"{len(found)} {state}" for state, found in by_state.items() if found)
+    experiments = "1 experiment" if len(statuses) == 1 else f"{len(statuses)} experiments"
+    left = "" if seconds_left is None else f"; about {_duration(seconds_left)} left"
+    width = max((len(status.name) for status in statuses), default=0)
+    lines = [f"study {study}: {experiments}: {counts}{left}"]
+    for state, found in by_state.items():
+        shown = found if state in ("running", "failed") else found[:SHOWN]
+        lines += [f"  {state:7}  {status.name:{width}}  {status.words}".rstrip() for status in shown]
+        if len(found) > len(shown):
+            lines.append(f"  {state:7}  and {len(found) - len(shown)} more")
+    return lines
+
+
+def _duration(seconds: float) -> str:
+    minutes = max(1, round(seconds / 60))
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def watch(read: Callable[[], tuple[list[str], bool]], seconds: float, out: TextIO) -> None:
+    """Print lines every few seconds; on a terminal at the same place, elsewhere, as in a file, when they have changed.
+
+    Args:
+        read: returns the lines, and whether they are the last ones.
+        seconds: between two readings.
+        out: where to print them.
+    """
+    before: list[str] = []
+    while True:
+        lines, ended = read()
+        if out.isatty():
+            print(_CLEAR + "\n".join(lines), file=out, flush=True)
+        elif lines != before:
+            print("\n".join([*lines, ""]), file=out, flush=True)
+        before = lines
+        if ended:
+            return
+        time.sleep(seconds)

@@ -1,0 +1,332 @@
+"""`make status`: what the files of a study say about each of its experiments, and how that is shown."""
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deepnets.config.loader import load_config
+from deepnets.planning import status_lines as lines_module
+from deepnets.planning.jobs import Jobs
+from deepnets.planning.status import Status, last_line_of_failure, seconds_left, study_status
+from deepnets.planning.status_lines import SHOWN, status_lines, watch
+from deepnets.planning.study_time import write_study_plan
+from deepnets.utils.command_line import run
+from deepnets.utils.errors import UserError
+from deepnets.utils.files import write_json
+from deepnets.utils.logging import LOG, log_to
+
+NOW = 1_800_000_000.0
+NAME = "digits/vgg16/quick/seed0"  # the first experiment of the demo
+FOLDER = f"results/{NAME}"
+PROGRESS = {
+    "epochs": 3,
+    "epochs_done": 1.254,
+    "val_accuracy": 0.9512,
+    "images_per_second": 70.4,
+    "seconds_left": 80.0,
+    "seconds": 200.0,
+}
+
+
+@pytest.fixture
+def jobs(root, tmp_path, monkeypatch):
+    """The jobs of the demo, with results in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return Jobs(load_config(root / "config.yaml"), root, tmp_path)
+
+
+def of_first(jobs) -> tuple[str, str]:
+    """State of the first experiment, and the words about it."""
+    status = study_status(jobs, NOW)[0]
+    assert status.name == NAME
+    return status.state, status.words
+
+
+def train(progress: dict | None = None, ago: float = 3.0, folder: str = FOLDER) -> None:
+    """Leave what a training run writes while it runs, a few seconds ago."""
+    files = [Path(folder, ".train.owner")]
+    files[0].parent.mkdir(parents=True, exist_ok=True)
+    files[0].write_text("process 123 on node7")
+    if progress is not None:
+        write_json(f"{folder}/.train.progress", progress)
+        files.append(Path(folder, ".train.progress"))
+    for file in files:
+        os.utime(file, (NOW - ago, NOW - ago))
+
+
+def log_error(stage: str, error: Exception) -> None:
+    """Log an error as the script of a stage of the first experiment does."""
+
+    def fail() -> None:
+        log_to(Path("logs", {"prepare": "digits", "summarize": "digits/vgg16"}.get(stage, NAME), f"{stage}.log"))
+        LOG.info("%s: 1293 images, fp32, 1 thread", NAME)
+        raise error
+
+    with pytest.raises(SystemExit):
+        run(fail)
+    for handler in LOG.handlers:
+        handler.close()
+    LOG.handlers = []
+
+
+def finish(jobs) -> dict:
+    """Leave the results of the first experiment; return its spec."""
+    spec = jobs.study[0].spec
+    write_json(f"{FOLDER}/metrics.json", {"spec": spec, "validation": {"n": 144, "accuracy": 0.9861}})
+    write_json(f"{FOLDER}/timing.json", {"device": "cpu", "wall_seconds": 109.3})
+    return spec
+
+
+# -- states ----------------------------------------------------------------------------------------------------------
+
+
+def test_where_nothing_has_run_every_experiment_waits(jobs):
+    statuses = study_status(jobs, NOW)
+    assert [(each.state, each.words) for each in statuses] == [("waiting", "")] * 4
+    assert seconds_left(statuses, jobs) is None
+
+
+def test_running_experiment_has_epoch_accuracy_speed_and_time_left(jobs):
+    train(PROGRESS)
+    assert of_first(jobs) == ("running", "1.25 of 3 epochs, validation 95.12%, 70 images/s, 1:20 left")
+
+
+@pytest.mark.parametrize("progress", [None, {}, {**PROGRESS, "epochs_done": "x"}])
+def test_training_run_that_has_just_started_is_running(jobs, progress):
+    train(progress)
+    assert of_first(jobs) == ("running", "starting")
+
+
+def test_what_is_not_known_yet_is_left_out(jobs):
+    train({**PROGRESS, "val_accuracy": None, "images_per_second": None, "seconds_left": None, "seconds": None})
+    assert of_first(jobs) == ("running", "1.25 of 3 epochs")
+
+
+def test_training_run_that_was_killed_without_a_word_has_failed(jobs):
+    train(PROGRESS, ago=600)
+    words = "no sign of life for 10 min of process 123 on node7; it was killed or lost"
+    assert of_first(jobs) == ("failed", words)
+
+
+def test_clock_of_another_machine_may_be_ahead_and_its_file_a_minute_late(jobs):
+    for ago in (-100, 100):
+        train(PROGRESS, ago=ago)
+        assert of_first(jobs)[0] == "running"
+
+
+def test_finished_experiment_has_its_validation_accuracy_and_time(jobs):
+    finish(jobs)
+    assert of_first(jobs) == ("done", "validation 98.61%, trained in 1:49")
+
+
+def test_experiment_that_is_trained_again_is_running(jobs):
+    finish(jobs)
+    train(PROGRESS)
+    assert of_first(jobs)[0] == "running"
+
+
+def test_result_of_other_settings_waits_to_be_rebuilt(jobs):
+    spec = finish(jobs)
+    write_json(f"{FOLDER}/metrics.json", {"spec": {**spec, "seed": 1}})
+    assert of_first(jobs) == ("waiting", "made with other settings; to be rebuilt")
+
+
+def test_trained_experiment_waits_for_its_evaluation(jobs):
+    import torch
+
+    from deepnets.utils.tensors import save_tensors
+
+    Path(FOLDER).mkdir(parents=True)
+    save_tensors(Path(FOLDER, "model.safetensors"), {"weight": torch.zeros(1)}, {"spec": jobs.study[0].spec})
+    assert of_first(jobs) == ("waiting", "trained; its evaluation comes next")
+
+
+def test_interrupted_experiment_says_where_it_continues(jobs):
+    import torch
+
+    from deepnets.training.checkpoints import CheckpointDir
+
+    checkpoints = CheckpointDir(Path(FOLDER, ".resume"), "key", print)
+    for epoch in (1, 2):
+        checkpoints.save(epoch, {"weight": torch.zeros(1)}, {"epoch": epoch, "step": 0})
+    assert of_first(jobs) == ("waiting", "interrupted; continues after epoch 2")
+
+
+# -- failures --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage", ["prepare", "summarize", "train", "evaluate"])
+def test_failed_experiment_has_the_last_line_of_the_log_of_whichever_stage_failed(jobs, stage):
+    log_error(stage, UserError("config.yaml: lr: the loss is not finite: lower lr"))
+    state, words = of_first(jobs)
+    log = next(Path("logs").rglob("*.log"))
+    assert (state, words) == (
+        "failed",
+        f"error: config.yaml: lr: the loss is not finite: lower lr ({jobs.root / log})",
+    )
+
+
+def test_internal_error_has_the_last_line_of_its_traceback(jobs):
+    log_error("train", RuntimeError("boom"))
+    assert of_first(jobs)[0] == "failed"
+    assert of_first(jobs)[1].startswith("RuntimeError: boom (")
+
+
+@pytest.mark.parametrize("error", [UserError("no"), RuntimeError("no")])
+def test_experiment_that_was_started_again_since_has_not_failed(jobs, error):
+    log_error("train", error)
+    with open(f"logs/{NAME}/train.log", "a") as log:
+        print(f"{NAME}: interrupted; the same command continues from the saved state", file=log)
+    assert of_first(jobs) == ("waiting", "")
+
+
+def test_old_failure_of_a_stage_that_has_succeeded_since_does_not_count(jobs):
+    log_error("prepare", UserError("no image"))
+    Path("logs/digits/prepare.benchmark.tsv").write_text("s\n1.0\n")  # the data was deleted afterwards
+    assert of_first(jobs) == ("waiting", "")
+
+
+def test_control_characters_of_a_log_do_not_reach_the_terminal():
+    assert last_line_of_failure(["error: \x1b[2J", "Then run the same command again."], NAME) == r"error: \x1b[2J"
+
+
+# -- the time left ---------------------------------------------------------------------------------------------------
+
+
+def test_time_left_is_scaled_by_the_run_that_runs_and_shared_out(jobs, monkeypatch):
+    estimates = {"vgg16": 100.0, "inception_v3": 300.0, "resnet50": 50.0, "mobilenet_v2": 10.0}
+    monkeypatch.setattr(
+        "deepnets.planning.requests.Requests.training_core_seconds", lambda self, each: estimates[each.model]
+    )
+    train(PROGRESS)  # takes 200 s instead of 100
+    statuses = study_status(jobs, NOW)
+    assert seconds_left(statuses, jobs) == 80 + 2 * (300 + 50 + 10)
+    write_study_plan({}, side_by_side=2)
+    assert seconds_left(statuses, jobs) == 2 * 300, "the longest one takes longer than half of all"
+
+
+def test_time_left_of_a_study_that_stands_still_is_that_of_what_waits(jobs):
+    finish(jobs)
+    log = Path("logs/digits/mobilenet_v2/quick/seed0/train.log")
+    left = seconds_left(study_status(jobs, NOW), jobs)
+    assert left > 0
+    log.parent.mkdir(parents=True)
+    log.write_text("error: no\nThen run the same command again.\n")
+    assert seconds_left(study_status(jobs, NOW), jobs) < left, "what has failed is not counted"
+
+
+# -- lines -----------------------------------------------------------------------------------------------------------
+
+
+def test_those_that_run_or_have_failed_come_first_below_a_line_about_the_study():
+    statuses = [
+        Status("a", "done", "x"),
+        Status("bb", "waiting"),
+        Status("c", "running", "y"),
+        Status("d", "failed", "z"),
+    ]
+    assert status_lines("demo", statuses, 125.0) == [
+        "study demo: 4 experiments: 1 running, 1 failed, 1 waiting, 1 done; about 2 min left",
+        "  running  c   y",
+        "  failed   d   z",
+        "  waiting  bb",
+        "  done     a   x",
+    ]
+    assert (
+        status_lines("demo", statuses[:1], 3 * 3600.0)[0] == "study demo: 1 experiment: 1 done; about 3 h 00 min left"
+    )
+
+
+def test_a_thousand_experiments_are_counted_and_each_that_runs_or_has_failed_is_shown():
+    statuses = [Status(str(number), ("waiting", "failed")[number % 2]) for number in range(1000)]
+    lines = status_lines("demo", statuses, None)
+    assert len(lines) == 1 + 500 + SHOWN + 1
+    assert lines[-1] == f"  waiting  and {500 - SHOWN} more"
+
+
+class Terminal(io.StringIO):
+    """A stdout that a person watches."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("out", "screens"), [(io.StringIO(), 0), (Terminal(), 3)])
+def test_watch_prints_plain_text_when_it_changes_and_draws_on_a_terminal(monkeypatch, out, screens):
+    waited = []
+    monkeypatch.setattr(lines_module, "time", type("time", (), {"sleep": waited.append}))
+    readings = iter([(["one"], False), (["one"], False), (["two"], True)])
+    watch(lambda: next(readings), 5.0, out)
+    assert waited == [5.0, 5.0]
+    assert out.getvalue().count("\033[2J") == screens
+    if not screens:
+        assert out.getvalue() == "one\n\ntwo\n\n"
+
+
+# -- the script ------------------------------------------------------------------------------------------------------
+
+
+def call(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environ = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, folder / "scripts/status.py", *arguments]
+    return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def clone(checkout, tmp_path_factory):
+    """A clone in which nothing has run."""
+    return checkout(tmp_path_factory.mktemp("clone"))
+
+
+def test_script_writes_nothing_and_loads_no_torch(clone):
+    before = sorted(clone.rglob("*"))
+    done = call(clone)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("study demo: 4 experiments: 4 waiting\n")
+    assert sorted(clone.rglob("*")) == before
+    loads = "import sys, status; status.main([]); sys.exit('torch' in sys.modules)"
+    assert (
+        subprocess.run([sys.executable, "-c", loads], cwd=clone, env={**os.environ, "PYTHONPATH": "scripts"}).returncode
+        == 0
+    )
+
+
+def test_study_and_values_are_given_as_to_snakemake(clone):
+    (clone / "more.yaml").write_text(
+        "study: more\nstudies:\n  more: [{datasets: [digits], models: [vgg16], recipe: quick}]\n"
+    )
+    assert call(clone, "--study", "paper").stdout.startswith("study paper: 6 experiments:")
+    assert call(clone, "--config", "study=paper").stdout.startswith("study paper: 6 experiments:")
+    assert call(clone, "--configfile", "more.yaml").stdout.startswith("study more: 1 experiment:")
+    nested = "studies={demo: [{datasets: [digits], models: [vgg16], recipe: quick, seeds: [0, 1]}]}"
+    assert call(clone, "--config", nested).stdout.startswith("study demo: 2 experiments:")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["--config", "recipes={quick: {epohs: 3}}"], "--config: recipes.quick.epohs: unknown key (got 3)"),
+        (["--config", "paper"], "--configfile or --config: "),
+        (["--configfile", "missing.yaml"], "--configfile or --config: "),
+        (["--study", "papr"], "--config: study: unknown study (got 'papr'); did you mean 'paper'?"),
+    ],
+)
+def test_mistake_is_a_plain_line(clone, arguments, error):
+    done = call(clone, *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: {error}")
+    assert "Traceback" not in done.stderr
+
+
+def test_broken_configuration_is_a_plain_line(clone, tmp_path):
+    folder = shutil.copytree(clone, tmp_path / "broken")
+    (folder / "config.yaml").write_text("study: [demo\n")
+    done = call(folder)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: config.yaml:")
+    assert "Traceback" not in done.stderr
