@@ -184,9 +184,9 @@ def test_commands_of_the_page_run(root, finished, folder, tmp_path, monkeypatch,
     monkeypatch.chdir(tmp_path)
     for command in commands:
         arguments, _, given = command.partition(" < ")
-        if given:
-            monkeypatch.setattr(sys, "stdin", open(given))  # noqa: SIM115 - closed at the end of the process
-        predict_script.main([*shlex.split(arguments), "--gpus", "0", "--threads", "1"])
+        with open(given or "list.txt") as file:
+            monkeypatch.setattr(sys, "stdin", file)
+            predict_script.main([*shlex.split(arguments), "--gpus", "0", "--threads", "1"])
     lines = capfd.readouterr().out.splitlines()
     assert len(lines) == (1 + 1 + 21 + 21) + 2 + (1 + 21)
     assert len((tmp_path / "predicted.csv").read_text().splitlines()) == 22
