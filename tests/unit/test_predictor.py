@@ -120,6 +120,15 @@ def test_what_is_no_trained_network_is_refused(finished, tmp_path):
         load(finished, device="cpu").predict("a.png")
 
 
+@pytest.mark.parametrize("recipe", [{}, {"recipe": {"epochs": 1, "batch_size": 8, "warp": 3}}])
+def test_weights_of_another_version_are_refused(finished, tmp_path, recipe):
+    tensors, metadata = load_model_file(finished / "model.safetensors")
+    spec = {key: value for key, value in metadata["spec"].items() if key != "recipe"} | recipe
+    save_tensors(tmp_path / "model.safetensors", tensors, metadata | {"spec": spec})
+    with pytest.raises(UserError, match="made by another version of this program"):
+        load(tmp_path)
+
+
 def test_script_predicts_files_folders_archives_and_patterns(finished, folder, expected, rows, tmp_path):
     packed = shutil.make_archive(str(tmp_path / "packed"), "zip", folder)
     found = rows(finished, folder, packed, f"{folder}/0*.png", "--top", 3)

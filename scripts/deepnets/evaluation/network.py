@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from deepnets import models
+from deepnets.config.recipe import Recipe
 from deepnets.training.experiment_dir import load_model_file
 from deepnets.utils.checksums import verify
 from deepnets.utils.errors import UserError
@@ -30,6 +32,7 @@ def load_network(path: Path, spec: dict | None = None) -> tuple[nn.Module, dict]
         check_made_by(path, metadata.get("spec", {}), spec)
     if missing := [key for key in _NEEDED if key not in metadata]:
         raise UserError(f"{path}: not a model of this program, it lacks {', '.join(missing)}; give another file.")
+    _check_recipe(path, metadata["spec"])
     model_spec = metadata["spec"]["model"]
     model = _without_initial_values(tensors, model_spec, metadata)
     if model is None:
@@ -42,6 +45,16 @@ def load_network(path: Path, spec: dict | None = None) -> tuple[nn.Module, dict]
                 f" ({models.reason_of(error)}); undo the change, or delete the file, so that it is made from the start."
             ) from None
     return model, metadata
+
+
+def _check_recipe(path: Path, spec: dict) -> None:
+    try:
+        Recipe(**spec["recipe"])
+    except (KeyError, ValidationError) as error:
+        key = error.errors()[0]["loc"][0] if isinstance(error, ValidationError) else error
+        raise UserError(
+            f"{path}: made by another version of this program (recipe: {key}); use that version, or train again."
+        ) from None
 
 
 def _build(model_spec: dict, metadata: dict) -> nn.Module:
