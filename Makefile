@@ -11,6 +11,9 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c '$(CHECK_VERSION)' 2>/dev/null && echo $$python && break; done)
 CHECK_VERSION = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
+# So that `from deepnets import load` works in any folder, and an edit of the library counts at once.
+LINK_LIBRARY = import os, sysconfig; os.symlink(os.path.abspath("scripts/deepnets"), sysconfig.get_path("purelib") + "/deepnets")
+
 INSTALLED := .venv/.installed
 BENCH_INSTALLED := .venv-bench/.installed
 
@@ -68,6 +71,7 @@ $(INSTALLED): requirements.txt
 	$(VENV)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements.txt)"
 	$(VENV)/python -m uv pip install --compile-bytecode --python .venv/bin/python $(if $(TORCH_BACKEND),--torch-backend '$(TORCH_BACKEND)') \
 		--requirements pyproject.toml --extra dev --constraints requirements.txt
+	@$(VENV)/python -c '$(LINK_LIBRARY)'
 	@printf %s '$(TORCH_BACKEND)' > $@
 
 # The libraries that `make bench` compares with bring a hundred packages, so they have an environment of their own. It has the

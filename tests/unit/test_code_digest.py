@@ -61,6 +61,15 @@ def test_closure_follows_imports_inside_functions_and_skips_architectures_nobody
     assert closure(repository, "scripts/train.py") == {"deepnets/engine.py", "deepnets/models/__init__.py"}
 
 
+def test_what_the_library_hands_out_to_users_is_no_code_of_a_job(repository):
+    entry = "scripts/deepnets/__init__.py"
+    write(repository / entry, '"""The library."""\n')
+    before = digests([entry], repository)
+    write(repository / entry, '"""The library."""\ndef __getattr__(name):\n    from deepnets import figures\n')
+    assert digests([entry], repository) == before
+    assert "deepnets/figures.py" not in closure(repository, "scripts/train.py")
+
+
 def test_closure_of_modules_that_import_each_other_ends(repository):
     assert closure(repository, "scripts/plot.py") == {"deepnets/figures.py", "deepnets/style.py"}
 

@@ -4,6 +4,8 @@ import os
 import re
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -73,6 +75,20 @@ def test_setup_installs_the_pinned_uv_first(make):
     installs = re.findall(r"-m .* install .*", make.calls())
     pin = re.search(r"^uv==\S+$", (make.folder / "requirements.txt").read_text(), re.MULTILINE)[0]
     assert installs[0].endswith(pin)
+
+
+@needs_make
+def test_setup_links_the_library_into_the_environment_so_that_any_folder_can_import_it(make, root, tmp_path):
+    (make.folder / "scripts").symlink_to(root / "scripts")
+    make("setup")
+    code = re.search(r"^-c (.*os\.symlink.*)$", make.calls(), re.MULTILINE)[1]
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    python = tmp_path / "venv/bin/python"
+    subprocess.run([python, "-c", code], cwd=make.folder, check=True)
+    found = subprocess.run(
+        [python, "-c", "import deepnets; print(deepnets.__file__)"], cwd=tmp_path, capture_output=True, text=True
+    ).stdout
+    assert Path(found.strip()).samefile(root / "scripts/deepnets/__init__.py")
 
 
 @needs_make

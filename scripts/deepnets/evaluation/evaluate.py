@@ -17,13 +17,14 @@ from deepnets.data.arrays import open_dataset
 from deepnets.data.splits import Split, split_train_validation
 from deepnets.evaluation import advice, metrics
 from deepnets.evaluation.history import read_history
+from deepnets.evaluation.network import load_network
 from deepnets.training.augmentation import Augmentation
 from deepnets.training.device import Device, configure_device, disable_malloc_trim
-from deepnets.training.experiment_dir import experiment_name, handed_over_logits, load_model_file
+from deepnets.training.experiment_dir import experiment_name, handed_over_logits
 from deepnets.training.gpu_locks import acquire_gpus
 from deepnets.training.inference import predict
 from deepnets.utils import paths
-from deepnets.utils.checksums import record_checksums, verify
+from deepnets.utils.checksums import record_checksums
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import read_json, remove_leftovers, write_json
 from deepnets.utils.logging import LOG, log_to
@@ -71,7 +72,7 @@ def _evaluate(job: dict, data: str | Path, summary: str | Path, output: Path, th
     spec, name = job["spec"], experiment_name(job["experiment"])
     recipe = Recipe(**spec["recipe"])
     remove_leftovers(output)
-    model, metadata = _load_network(output / paths.MODEL_FILE, spec)
+    model, metadata = load_network(output / paths.MODEL_FILE, spec)
     device = configure_device(model, "auto" if gpus else "cpu", recipe.precision, threads)
     model = model.to(device.device).to(memory_format=torch.channels_last)
     augmentation = Augmentation(recipe.augment, False, metadata["mean"], metadata["std"], device.device)
@@ -142,49 +143,6 @@ def _predictions(logits: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -
         for split in ("test", "validation")
         for kind, arrays in (("logits", logits), ("labels", labels))
     }
-
-
-def _load_network(path: Path, spec: dict) -> tuple[nn.Module, dict]:
-    """The network of model.safetensors with its weights, and the file's metadata.
-
-    Raises:
-        UserError: the file is damaged, or belongs to another experiment.
-    """
-    verify(path)
-    tensors, metadata = load_model_file(path)
-    check_made_by(path, metadata.get("spec", {}), spec)
-    model = _without_initial_values(tensors, spec["model"], metadata)
-    if model is None:
-        model = _build(spec["model"], metadata)
-        try:
-            model.load_state_dict(tensors)
-        except RuntimeError as error:
-            raise UserError(
-                f"{path}: these weights do not fit {models.file_of(spec['model']['architecture'])} as it is now"
-                f" ({models.reason_of(error)}); undo the change, or delete the file, so that it is made from the start."
-            ) from None
-    return model, metadata
-
-
-def _build(model_spec: dict, metadata: dict) -> nn.Module:
-    channels, *image_size = metadata["input_shape"]
-    return models.build(model_spec, len(metadata["classes"]), channels, tuple(image_size))
-
-
-def _without_initial_values(tensors: dict, model_spec: dict, metadata: dict) -> nn.Module | None:
-    """The network with these weights, built without initial ones: they would take 5 seconds for Inception V3.
-
-    None: it cannot be built so, as its `build` computes with values, or it has tensors besides those of its state.
-    """
-    try:
-        with torch.device("meta"):
-            model = _build(model_spec, metadata)
-        model.load_state_dict(tensors, assign=True)
-        with torch.inference_mode():
-            model.eval()(torch.zeros(1, *metadata["input_shape"])).sum().item()
-    except Exception:  # a user's network can fail in any way
-        return None
-    return model
 
 
 def _read_summary(path: Path, spec: dict, dataset_metadata: dict) -> dict:

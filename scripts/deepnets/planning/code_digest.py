@@ -46,6 +46,8 @@ IGNORED_MODULES = (
     "deepnets.utils.text",
     "deepnets.utils.waiting",
 )
+# The library's entry for users hands out names of modules that no job imports from there: its docstring alone counts.
+ENTRY = (SCRIPTS, "deepnets", "__init__.py")
 # A network's name, colour and cost.
 IGNORED_ASSIGNMENTS = ("ABOUT",)
 
@@ -153,6 +155,8 @@ def _read_source(path: Path, _mtime_ns: int, _size: int) -> Source:
         tree = ast.parse(path.read_bytes())
     except SyntaxError as error:
         raise UserError(f"{path}:{error.lineno or 1}: not valid Python ({error.msg}); fix it.") from None
+    if path.parts[-3:] == ENTRY:
+        tree.body = tree.body[:1]
     return Source(frozenset(_imported_names(tree)), _short_hash(repr(_essence(tree)).encode()))
 
 

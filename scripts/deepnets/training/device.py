@@ -71,24 +71,33 @@ def configure_device(model: nn.Module, device: str, precision: str, threads: int
         precision: "fp32", "bf16", or "auto": bf16 where the device multiplies it natively.
         threads: CPU threads; at most the cores that this process may use.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    chosen, precision = choose_device(model, device, precision)
     threads = min(threads, usable_cores())
     torch.set_num_threads(threads)
     # Bitwise repeatable on the CPU at no cost; on a GPU it costs speed, so the user must ask for it.
-    deterministic = device == "cpu" or os.environ.get("DEEPNETS_DETERMINISTIC") == "1"
+    deterministic = chosen.type == "cpu" or os.environ.get("DEEPNETS_DETERMINISTIC") == "1"
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(deterministic)
     # By default, deterministic mode fills every new tensor with NaN: a debugging aid that costs a pass over memory.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # missing in the stubs
     torch.backends.cudnn.benchmark = not deterministic
+    return Device(chosen, precision, threads, deterministic)
+
+
+def choose_device(model: nn.Module, device: str, precision: str) -> tuple[torch.device, str]:
+    """Choose the device and the precision, "fp32" or "bf16", for `model`; arguments as of `configure_device`.
+
+    Torch's own settings stay as they are, as in the process of somebody else.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     chosen = torch.device(device)
     if precision == "auto":
         precision = "bf16" if multiplies_bfloat16(chosen) else "fp32"
     if precision == "bf16" and device == "cpu":
         use_float32_where_bfloat16_is_slow(model)
-    return Device(chosen, precision, threads, deterministic)
+    return chosen, precision
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:

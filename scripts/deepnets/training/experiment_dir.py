@@ -22,6 +22,17 @@ from deepnets.utils.machine import in_batch_job
 from deepnets.utils.tensors import load_tensors, save_tensors
 from deepnets.utils.waiting import WAIT_SECONDS
 
+# How a picture becomes the input of a network, for those who use a weights file without this program: as data/decode.py
+# and Augmentation.normalise do it. `input_shape` is (C, H, W), `mean` and `std` have a value for each channel.
+PREPROCESSING = {
+    "orientation": "upright, by EXIF",
+    "transparency": "on white",
+    "channels": "3: RGB; 1: gray, 0.299 R + 0.587 G + 0.114 B",
+    "crop": "the largest centred square",
+    "resize": "to (H, W), bilinear with antialiasing",
+    "pixel_scale": 255,
+    "normalise": "(pixel / pixel_scale - mean) / std",
+}
 _VALIDATION_FILE = "validation.safetensors"  # among the checkpoints, which the evaluation removes
 
 
@@ -102,7 +113,8 @@ def write_results(
         with record_checksums("train", history, timing, model):
             _write_history(history, trainer.progress.history)
             write_json(timing, _timing(trainer, keeps_memory))
-            texts = {"spec": spec, "spec_sha256": spec_sha256(spec), **{key: metadata.get(key) for key in OF_IMAGES}}
+            of_images = {key: metadata.get(key) for key in OF_IMAGES}
+            texts = {"spec": spec, "spec_sha256": spec_sha256(spec), **of_images, "preprocessing": PREPROCESSING}
             if metadata.get("started_from"):
                 texts["started_from"] = metadata["started_from"]
             save_tensors(model, dict(network.state_dict()), texts)

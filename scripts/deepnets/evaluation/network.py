@@ -1,0 +1,78 @@
+"""The network of a weights file: built again from what the file says of itself."""
+
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+from torch import nn
+
+from deepnets import models
+from deepnets.config.recipe import Recipe
+from deepnets.training.experiment_dir import load_model_file
+from deepnets.utils.checksums import verify
+from deepnets.utils.errors import UserError
+from deepnets.utils.specs import check_made_by
+
+_NEEDED = ("spec", "spec_sha256", "classes", "input_shape", "mean", "std")  # of the metadata
+
+
+def load_network(path: Path, spec: dict | None = None) -> tuple[nn.Module, dict]:
+    """The network of model.safetensors with its weights, on the CPU, and the file's metadata.
+
+    Args:
+        path: the file.
+        spec: the experiment's, that the weights must have been made by; None: whatever the file says.
+
+    Raises:
+        UserError: the file is missing or damaged, of another program, or belongs to another experiment.
+    """
+    verify(path)
+    tensors, metadata = load_model_file(path)
+    if spec is not None:
+        check_made_by(path, metadata.get("spec", {}), spec)
+    if missing := [key for key in _NEEDED if key not in metadata]:
+        raise UserError(f"{path}: not a model of this program, it lacks {', '.join(missing)}; give another file.")
+    _check_recipe(path, metadata["spec"])
+    model_spec = metadata["spec"]["model"]
+    model = _without_initial_values(tensors, model_spec, metadata)
+    if model is None:
+        model = _build(model_spec, metadata)
+        try:
+            model.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise UserError(
+                f"{path}: these weights do not fit {models.file_of(model_spec['architecture'])} as it is now"
+                f" ({models.reason_of(error)}); undo the change, or delete the file, so that it is made from the start."
+            ) from None
+    return model, metadata
+
+
+def _check_recipe(path: Path, spec: dict) -> None:
+    try:
+        Recipe(**spec["recipe"])
+    except (KeyError, ValidationError) as error:
+        key = error.errors()[0]["loc"][0] if isinstance(error, ValidationError) else error
+        raise UserError(
+            f"{path}: made by another version of this program (recipe: {key}); use that version, or train again."
+        ) from None
+
+
+def _build(model_spec: dict, metadata: dict) -> nn.Module:
+    channels, *image_size = metadata["input_shape"]
+    return models.build(model_spec, len(metadata["classes"]), channels, tuple(image_size))
+
+
+def _without_initial_values(tensors: dict, model_spec: dict, metadata: dict) -> nn.Module | None:
+    """The network with these weights, built without initial ones: they would take 5 seconds for Inception V3.
+
+    None: it cannot be built so, as its `build` computes with values, or it has tensors besides those of its state.
+    """
+    try:
+        with torch.device("meta"):
+            model = _build(model_spec, metadata)
+        model.load_state_dict(tensors, assign=True)
+        with torch.inference_mode():
+            model.eval()(torch.zeros(1, *metadata["input_shape"])).sum().item()
+    except Exception:  # a user's network can fail in any way
+        return None
+    return model

@@ -1,0 +1,201 @@
+"""Trained networks in use: in Python, and by scripts/predict.py."""
+
+import csv
+import io
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.torch import load_file, safe_open
+from scipy.special import softmax
+from tiny_experiment import CLASSES, error_line
+
+import predict as predict_script
+from deepnets import load
+from deepnets.training.experiment_dir import load_model_file
+from deepnets.utils.errors import UserError
+from deepnets.utils.tensors import save_tensors
+
+pytestmark = pytest.mark.usefixtures("process_as_it_was")
+
+
+@pytest.fixture(scope="module")
+def expected(finished):
+    """Probabilities of the test images, as the evaluation computed them."""
+    return softmax(load_file(finished / "predictions.safetensors")["test_logits"].numpy(), axis=1)
+
+
+@pytest.fixture(scope="module")
+def images(data):
+    """Return the test images, uint8 (21, 8, 8, 1)."""
+    return np.load(data.parent / "test_images.npy")
+
+
+@pytest.fixture(scope="module")
+def folder(images, tmp_path_factory):
+    """Write the test images as files; return their folder."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for index, image in enumerate(images):
+        Image.fromarray(image[..., 0]).save(folder / f"{index:02}.png")
+    return folder
+
+
+@pytest.fixture
+def rows(capfd):
+    """Call scripts/predict.py; return the rows that it prints: `rows(*arguments, code=0) -> list of dicts`."""
+
+    def call(*arguments, code=0):
+        capfd.readouterr()
+        try:
+            predict_script.main([*map(str, arguments), "--gpus", "0", "--threads", "1"])
+            ended = 0
+        except SystemExit as end:
+            ended = end.code
+        printed = capfd.readouterr()
+        assert ended == code, printed.err
+        call.errors = printed.err.splitlines()
+        return list(csv.DictReader(io.StringIO(printed.out)))
+
+    return call
+
+
+def probabilities(predictions):
+    return np.stack([each.probabilities for each in predictions])
+
+
+def test_predictions_of_the_test_images_are_those_of_the_evaluation(finished, folder, images, expected):
+    model = load(finished, device="cpu")
+    files = sorted(folder.iterdir())
+    assert np.abs(probabilities(model.predict(files)) - expected).max() < 1e-5
+    assert np.abs(probabilities(model.predict(list(images))) - expected).max() < 1e-5
+    assert np.abs(probabilities(model.predict([Image.open(file) for file in files])) - expected).max() < 1e-5
+    best = model.predict(files[:1])[0]
+    assert (best.label, best.probability) == best.top(2)[0] == (CLASSES[expected[0].argmax()], best.probability)
+
+
+def test_a_weights_file_alone_is_enough(finished, images, expected, tmp_path):
+    alone = shutil.copy(finished / "model.safetensors", tmp_path / "mine.safetensors")
+    assert np.abs(probabilities(load(alone, device="cpu").predict(list(images))) - expected).max() < 1e-5
+    with safe_open(alone, "np") as file:
+        metadata = file.metadata()
+    assert json.loads(metadata["preprocessing"])["pixel_scale"] == 255
+
+
+def test_temperature_divides_the_logits(finished, images):
+    logits = load_file(finished / "predictions.safetensors")["test_logits"].numpy()
+    found = probabilities(load(finished, device="cpu", temperature=2).predict(list(images)))
+    assert np.abs(found - softmax(logits / 2, axis=1)).max() < 1e-5
+
+
+def test_torch_keeps_its_settings(finished):
+    import torch
+
+    before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    torch.use_deterministic_algorithms(not before[0])
+    load(finished, device="cpu")
+    assert (torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()) == (not before[0], before[1])
+    torch.use_deterministic_algorithms(before[0])
+
+
+def test_broken_pictures_are_all_named(finished, folder, tmp_path):
+    (tmp_path / "text.png").write_text("no picture")
+    with pytest.raises(UserError) as error:
+        load(finished, device="cpu").predict([folder / "00.png", tmp_path / "text.png", np.zeros((8, 8))])
+    assert [line.partition(": ")[0] for line in str(error.value).splitlines()] == [f"{tmp_path}/text.png", "picture 2"]
+
+
+def test_what_is_no_trained_network_is_refused(finished, tmp_path):
+    with pytest.raises(UserError, match="does not exist; give the folder of a trained experiment"):
+        load(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"no weights")
+    with pytest.raises(UserError, match="damaged"):
+        load(tmp_path)
+    with pytest.raises(UserError, match=r"write predict\(\[picture\]\)"):
+        load(finished, device="cpu").predict("a.png")
+
+
+@pytest.mark.parametrize("recipe", [{}, {"recipe": {"epochs": 1, "batch_size": 8, "warp": 3}}])
+def test_weights_of_another_version_are_refused(finished, tmp_path, recipe):
+    tensors, metadata = load_model_file(finished / "model.safetensors")
+    spec = {key: value for key, value in metadata["spec"].items() if key != "recipe"} | recipe
+    save_tensors(tmp_path / "model.safetensors", tensors, metadata | {"spec": spec})
+    with pytest.raises(UserError, match="made by another version of this program"):
+        load(tmp_path)
+
+
+def test_script_predicts_files_folders_archives_and_patterns(finished, folder, expected, rows, tmp_path):
+    packed = shutil.make_archive(str(tmp_path / "packed"), "zip", folder)
+    found = rows(finished, folder, packed, f"{folder}/0*.png", "--top", 3)
+    found[21:] = sorted(found[21:], key=lambda row: row["file"])  # an archive has its own order
+    assert [row["file"] for row in found] == [
+        f"{where}/{index:02}.png" for where in (folder, packed) for index in range(21)
+    ]
+    for row, probabilities in zip(found, [*expected, *expected], strict=True):
+        best = np.argsort(-probabilities)
+        assert [row["class"], row["class_2"], row["class_3"]] == [CLASSES[index] for index in best]
+        columns = ("probability", "probability_2", "probability_3")
+        assert [float(row[column]) for column in columns] == pytest.approx(probabilities[best], abs=1e-5)
+
+
+def test_script_does_the_others_and_reports_broken_pictures_at_the_end(finished, folder, rows, tmp_path):
+    (tmp_path / "a.png").write_bytes(b"")
+    found = rows(finished, tmp_path / "a.png", "missing.png", folder / "03.png", code=1)
+    assert [row["file"] for row in found] == [str(folder / "03.png")]
+    assert rows.errors[0].startswith("missing.png: does not exist")
+    assert rows.errors[1].startswith(f"{tmp_path}/a.png: is empty")
+
+
+def test_script_reads_a_list_and_writes_json_lines_to_a_file(root, finished, folder, expected, tmp_path):
+    command = [sys.executable, root / "scripts/predict.py", finished, "-", "--json", "--output", tmp_path / "lines"]
+    names = [str(folder / f"{index:02}.png") for index in range(3)]
+    done = subprocess.run([*command, "--gpus", "0"], input="\n".join(names), capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    lines = [json.loads(line) for line in (tmp_path / "lines").read_text().splitlines()]
+    assert [line["file"] for line in lines] == names
+    assert [line["probability"] for line in lines] == pytest.approx(expected[:3].max(1), abs=1e-5)
+
+
+def test_a_committee_averages_probabilities(finished, folder, expected, rows, tmp_path):
+    """The second member has its classes the other way round in its last layer."""
+    tensors, metadata = load_model_file(finished / "model.safetensors")
+    last = [name for name, tensor in tensors.items() if tensor.shape[:1] == (len(CLASSES),)]
+    turned = {name: tensor.flip(0) if name in last else tensor for name, tensor in tensors.items()}
+    save_tensors(tmp_path / "turned.safetensors", turned, metadata)
+    both = rows(finished, folder, "--committee", tmp_path / "turned.safetensors", "--top", 3)
+    mean = (expected + expected[:, ::-1]) / 2
+    for row, probabilities in zip(both, mean, strict=True):
+        assert float(row["probability"]) == pytest.approx(probabilities.max(), abs=1e-5)
+
+
+def test_networks_of_other_classes_make_no_committee(finished, folder, caplog, tmp_path):
+    tensors, metadata = load_model_file(finished / "model.safetensors")
+    save_tensors(tmp_path / "other.safetensors", tensors, metadata | {"classes": ["zero", "one", "three"]})
+    arguments = [str(finished), str(folder), "--committee", str(tmp_path / "other.safetensors"), "--gpus", "0"]
+    assert "cannot be averaged" in error_line(caplog, predict_script.main, arguments)
+
+
+def test_commands_of_the_page_run(root, finished, folder, tmp_path, monkeypatch, capfd):
+    page = (root / "docs/how-to/predict.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^python scripts/predict.py (.*)$", page, re.MULTILINE)
+    assert len(commands) == 4
+    for seed in ("seed0", "seed1"):
+        shutil.copytree(finished, tmp_path / "results/digits/mobilenet_v2/quick" / seed)
+    shutil.copytree(folder, tmp_path / "pictures")
+    shutil.copy(folder / "00.png", tmp_path / "a.png")
+    shutil.make_archive(str(tmp_path / "more"), "zip", folder)
+    (tmp_path / "list.txt").write_text("a.png\npictures/01.png\n")
+    monkeypatch.chdir(tmp_path)
+    for command in commands:
+        arguments, _, given = command.partition(" < ")
+        with open(given or "list.txt") as file:
+            monkeypatch.setattr(sys, "stdin", file)
+            predict_script.main([*shlex.split(arguments), "--gpus", "0", "--threads", "1"])
+    lines = capfd.readouterr().out.splitlines()
+    assert len(lines) == (1 + 1 + 21 + 21) + 2 + (1 + 21)
+    assert len((tmp_path / "predicted.csv").read_text().splitlines()) == 22
