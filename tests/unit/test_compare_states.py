@@ -13,7 +13,7 @@ import compare_states
 from deepnets.reporting.state_changes import compare_states as page_of
 from deepnets.reporting.states import open_state
 from deepnets.utils.errors import UserError
-from deepnets.utils.files import write_json
+from deepnets.utils.files import read_json, write_json
 
 BETTER_BY_MCNEMAR = "**better**, beyond the noise of the flipped images (McNemar, p = 0.0078)"
 
@@ -213,6 +213,17 @@ def test_two_tables_alone_are_compared_by_the_hash_of_their_settings(write_exper
     page = compare("a.csv", "b.csv")
     assert cells(page, "all settings")[0] == "all settings together (SHA-256)"
     assert cells(compare("a/metrics.csv", "b/metrics.csv"), "recipe.lr")[1:3] == ["0.1", "0.2"], "files next to it"
+
+
+def test_results_of_another_version_may_lack_metrics_and_have_others(write_experiment):
+    folders = [write_experiment(Path(folder)) for folder in ("a", "b")]
+    metrics = read_json(folders[0] / "metrics.json")
+    del metrics["test"]["ece"], metrics["test"]["per_class"]
+    write_json(folders[0] / "metrics.json", {**metrics, "schema_version": 0, "new": [1]})
+    assert cells(compare(), "ResNet50")[-1] == "the same"
+    write_json(folders[0] / "metrics.json", {"spec": metrics["spec"]})
+    with pytest.raises(UserError, match=r"metrics\.json: damaged \(KeyError\('train'\)\); delete it"):
+        compare()
 
 
 def test_a_project_folder_stands_for_its_results(write_experiment):

@@ -133,7 +133,7 @@ def _running(name: str, progress: dict[str, Any]) -> Status:
             *([f"{progress['images_per_second']:.0f} images/s"] if progress["images_per_second"] else []),
             *([f"{clock(left)} left"] if left is not None else []),
         ]
-    except (KeyError, TypeError, ValueError):  # not there yet, or of another version
+    except (KeyError, TypeError, ValueError, OverflowError):  # not there yet, or of another version
         return Status(name, "running", "starting")
     return Status(name, "running", ", ".join(words), seconds_left=left, seconds=seconds)
 
@@ -142,7 +142,7 @@ def _done(name: str, folder: Path, metrics: dict[str, Any]) -> Status:
     seconds: Any = read_head(folder / paths.TIMING_FILE, "wall_seconds").get("wall_seconds")
     try:
         words = [f"validation {metrics['validation']['accuracy']:.2%}", f"trained in {clock(seconds)}"]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return Status(name, "done")
     return Status(name, "done", ", ".join(words), seconds=seconds)
 
@@ -188,8 +188,8 @@ def _tail(file: Path) -> list[str]:
 def _epochs_saved(folder: Path) -> int | None:
     """Return after which full epoch the newest checkpoint was saved; None without a checkpoint."""
     files = (folder / paths.CHECKPOINTS).glob("state-*.safetensors")
-    saved = [progress["epoch"] for file in files if (progress := read_head(file, "progress").get("progress"))]
-    return max(saved, default=None)
+    saved = (read_head(file, "progress").get("progress") for file in files)
+    return max((each["epoch"] for each in saved if isinstance(each, dict) and "epoch" in each), default=None)
 
 
 def _read_json(file: Path) -> dict[str, Any]:

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from deepnets.evaluation.results import read_metrics, read_result
-from deepnets.reporting.tables import metrics_csv
+from deepnets.evaluation.metrics import SPLITS
 from deepnets.utils import paths
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import read_json
@@ -23,7 +22,7 @@ Names = tuple[str, str, str]  # dataset, model, recipe
 _NAMES = ("dataset", "model", "recipe")
 _CSV, _ENVIRONMENT = (PurePosixPath(path).name for path in (paths.METRICS_CSV, paths.ENVIRONMENT))
 # In the folder of an experiment; one without these was not finished.
-_FILES = (paths.METRICS_FILE, paths.TIMING_FILE, paths.HISTORY_FILE)
+_FILES = (paths.METRICS_FILE, paths.TIMING_FILE)
 _EXPERIMENTS = "*/*/*/seed*"
 
 
@@ -93,18 +92,43 @@ def _read(title: str, path: Path) -> State:
         dataset, model, recipe = (run.row[name] for name in _NAMES)
         runs.setdefault((dataset, model, recipe), {})[run.row["seed"]] = run
     file = folder / _ENVIRONMENT
-    environment = read_json(file) if file.exists() else {}
-    if not isinstance(environment, dict):
-        raise UserError(f"{file}: damaged, not an object; delete it.")
-    return State(title, runs, environment)
+    return State(title, runs, _read_object(file) if file.exists() else {})
 
 
 def _of_folder(folder: Path) -> list[Run]:
     """The finished experiments of a folder of results."""
     experiments = sorted(each for each in folder.glob(_EXPERIMENTS) if all((each / name).exists() for name in _FILES))
-    results = [read_result(each) for each in experiments]
-    rows = csv.DictReader(io.StringIO(metrics_csv(results))) if results else ()
-    return [_with_details(row, each.directory) for row, each in zip(rows, results, strict=True)]
+    return [_with_details(_row(each), each) for each in experiments]
+
+
+def _row(folder: Path) -> dict[str, str]:
+    """What metrics.csv has of an experiment, from its files; those of other versions may have more or less."""
+    metrics, timing = _read_object(folder / paths.METRICS_FILE), _read_object(folder / paths.TIMING_FILE)
+    try:
+        spec, splits = metrics["spec"], {split: metrics[split] for split in SPLITS}
+        values = {
+            **metrics["experiment"],
+            "architecture": spec["model"]["architecture"],
+            "epochs": spec["recipe"]["epochs"],
+            **metrics["model"],
+            **{f"{split}_{name}": value for split, found in splits.items() for name, value in found.items()},
+            **{f"{split}_images": found.get("of") or found["n"] for split, found in splits.items()},
+            "train_images_evaluated": splits["train"]["n"],
+            **timing,
+            "torch": timing.get("versions", {}).get("torch"),
+            "spec_sha256": metrics["spec_sha256"],
+        }
+        _ = [values[name] for name in (*_NAMES, "seed")]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{folder / paths.METRICS_FILE}: damaged ({error!r}); delete it.") from None
+    return {name: str(value) for name, value in values.items() if isinstance(value, str | int | float)}
+
+
+def _read_object(file: Path) -> dict[str, Any]:
+    content = read_json(file)
+    if not isinstance(content, dict):
+        raise UserError(f"{file}: damaged, not an object; delete it.")
+    return content
 
 
 def _of_table(file: Path) -> list[Run]:
@@ -123,12 +147,13 @@ def _of_table(file: Path) -> list[Run]:
 
 def _with_details(row: dict[str, str], folder: Path) -> Run:
     """A run with what its folder has, unless that is of other settings."""
-    if not (folder / paths.METRICS_FILE).exists():
+    file, predictions = folder / paths.METRICS_FILE, folder / paths.PREDICTIONS_FILE
+    metrics = _read_object(file) if file.exists() else {}
+    spec, classes = metrics.get("spec"), metrics.get("classes")
+    if not isinstance(spec, dict) or metrics.get("spec_sha256") != row.get("spec_sha256"):
         return Run(row)
-    metrics, predictions = read_metrics(folder / paths.METRICS_FILE), folder / paths.PREDICTIONS_FILE
-    if metrics.spec_sha256 != row.get("spec_sha256"):
-        return Run(row)
-    return Run(row, metrics.spec, metrics.classes, predictions if predictions.exists() else None)
+    names = [str(name) for name in classes] if isinstance(classes, list) else []
+    return Run(row, spec, names, predictions if predictions.exists() else None)
 
 
 # -- git ---------------------------------------------------------------------------------------------------------------

@@ -59,11 +59,12 @@ class EventFile:
         """Write the rows of history.csv that are not written yet: of a resumed run also those of earlier runs."""
         if self.writer is None:
             return
-        for number, row in enumerate(history[self.rows :], self.rows + 1):
-            for column, tag in TAGS.items():
-                self.writer.add_scalar(tag, row[column], number)
+        with contextlib.suppress(OSError):  # a full disk must not end the training run for a copy of its history
+            for number, row in enumerate(history[self.rows :], self.rows + 1):
+                for column, tag in TAGS.items():
+                    self.writer.add_scalar(tag, row[column], number)
+            self.writer.flush()
         self.rows = len(history)
-        self.writer.flush()
 
     def __enter__(self) -> Self:
         return self
