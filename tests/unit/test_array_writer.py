@@ -224,7 +224,7 @@ def one_task_each(count: int, decode_image, waiting=lambda: None) -> ImageSource
             waiting()
             yield DecodeTask([("train", index)], partial(decode_image, index), index)
 
-    return ImageSource(["a"], {"train": np.zeros(count, np.int64)}, tasks())
+    return ImageSource(["a"], {"train": np.zeros(count, np.int64)}, tasks(), (1, 2, 2))
 
 
 def black(index: int) -> list[np.ndarray]:
@@ -264,7 +264,8 @@ def test_images_in_any_order_get_to_their_place(tmp_path):
         DecodeTask(positions[start : start + 4], partial(grays, order[start : start + 4]), start) for start in (0, 4, 8)
     ]
     labels = {split: np.zeros(6, np.int64) for split in ("train", "test")}
-    intensities = array_writer.write_images("birds", ImageSource(["a"], labels, iter(tasks)), (1, 1, 1), tmp_path, 1)
+    source = ImageSource(["a"], labels, iter(tasks), (1, 1, 1))
+    intensities = array_writer.write_images("birds", source, (1, 1, 1), tmp_path, 1)
     assert np.load(tmp_path / "train_images.npy").ravel().tolist() == [0, 2, 4, 6, 8, 10]
     assert np.load(tmp_path / "test_images.npy").ravel().tolist() == [1, 3, 5, 7, 9, 11]
     assert np.flatnonzero(intensities[0]).tolist() == [0, 2, 4, 6, 8, 10]  # of the training images only

@@ -6,6 +6,7 @@ import re
 import struct
 import warnings
 from collections.abc import Iterator
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError, features
@@ -30,6 +31,7 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _STRIP = 256  # pixels
+_GRAY_MODES = ("1", "L", "LA", "La", "F", "I", "I;16", "I;16B", "I;16L", "I;16N")
 # A Netpbm file up to the value that stands for white: kind, width, height.
 _NETPBM_WHITE = re.compile(rb"P[2356]" + rb"(?:\s|#[^\r\n]*[\r\n])+(\d+)" * 3)
 _USED_BITS = (8, 10, 12, 14)  # of 16; values of sensors have as many, and are dark as they stand
@@ -97,6 +99,15 @@ def decode(
     if bits == 16 and bit_depth is None and used_bits < 16:
         warnings.warn(DimImageWarning(shown_as, used_bits, _is_16_bit_gray(image)), stacklevel=2)
     return result
+
+
+def look(file: BinaryIO) -> tuple[int, int, bool] | None:
+    """Read the start of an image file: width and height in pixels, and whether it is gray. None: not an image."""
+    try:
+        with _quiet_pillow(), Image.open(file, formats=_FORMATS) as image:
+            return image.width, image.height, image.mode in _GRAY_MODES
+    except Exception:  # a decoder reports damage by any exception; `decode` names it
+        return None
 
 
 def fit(image: Image.Image, size: int, channels: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -38,13 +38,17 @@ class ImageSource:
     classes   names, by label
     labels    split -> int64 (N,); "validation" is there if the dataset brings such a split
     tasks     cover each image of each split once, in any order
+    shape     (C, H, W) of the prepared images
     names     split -> file names of the images, in their order; None if they were no files
+    found     key of config.yaml -> the choice that was made where it is left out, and why
     """
 
     classes: list[str]
     labels: dict[str, np.ndarray]
     tasks: Iterator[DecodeTask]
+    shape: tuple[int, int, int]
     names: dict[str, list[str]] | None = None
+    found: dict[str, str] = field(default_factory=dict)
 
     def stored(self) -> dict[str, list[str]]:
         """Which splits each file of arrays holds, one after the other: that of train holds a validation split, too."""
@@ -73,7 +77,8 @@ def from_arrays(
         for split, (arrays, _) in splits.items()
         for start in range(0, len(arrays), length)
     )
-    return ImageSource(classes, {split: labels.astype(np.int64) for split, (_, labels) in splits.items()}, tasks)
+    labels = {split: labels.astype(np.int64) for split, (_, labels) in splits.items()}
+    return ImageSource(classes, labels, tasks, input_shape)
 
 
 def _task_of_array(split: str, start: int, arrays: np.ndarray, input_shape: tuple[int, int, int]) -> DecodeTask:

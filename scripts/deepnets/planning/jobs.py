@@ -101,6 +101,11 @@ class Jobs:
             compared = [each for each in self.study if each.dataset == dataset]
             yield from ((dataset, figure.name) for figure in comparison_figures(compared))
 
+    def needs_images(self, dataset: str, **_names: str) -> bool:
+        """Whether the summary of a network needs the prepared images, as config.yaml leaves out what they are like."""
+        options = _entry("dataset", dataset, self.config.datasets)
+        return options.known_shape is None or options.num_classes is None
+
     def unforeseen_training(self) -> Iterator[str]:
         """Yield lines for the user if this run would train more than the new experiments.
 
@@ -248,11 +253,14 @@ class Jobs:
         return _entry("dataset", dataset, self.config.datasets).prepared_spec()
 
     def _network_spec(self, dataset: str, model: str) -> dict:
-        """Return the settings that identify a network: its model, its input and its output."""
+        """Return the settings that identify a network: its model, its input and its output.
+
+        What only the images show is None; `found_values` has it, once they are prepared.
+        """
         options = _entry("dataset", dataset, self.config.datasets)
         return {
             "model": _entry("model", model, self.config.models).spec(dataset, options),
-            "input_shape": list(options.input_shape),
+            "input_shape": None if options.known_shape is None else list(options.known_shape),
             "num_classes": options.num_classes,
         }
 
