@@ -10,6 +10,7 @@ from PIL import Image
 from tiny_dataset import build
 
 from deepnets.data import sources as datasets
+from deepnets.data.arrays import open_dataset
 from deepnets.data.class_folders import read_layout
 from deepnets.data.draws import Image as Drawn
 from deepnets.data.draws import draw
@@ -225,6 +226,25 @@ def test_files_that_are_no_images_are_refused_in_one_line(tmp_path):
     folder = write(tmp_path / "birds", NAMES, b"no image")
     with pytest.raises(UserError, match=r"birds: none of the files is an image that can be read; replace them\.$"):
         build(tmp_path, "folder", path=str(folder))
+
+
+@pytest.mark.parametrize(("non_square", "white"), [("crop", 16), ("pad", 8), ("squash", 16)])
+def test_images_that_are_not_square_become_so_as_config_yaml_says(tmp_path, non_square, white):
+    file = io.BytesIO()
+    Image.new("L", (8, 4), 255).save(file, "PNG")
+    folder = write(tmp_path / "birds", NAMES, file.getvalue())
+    info = build(tmp_path, "folder", path=str(folder), size=4, channels=1, non_square=non_square)
+    images, _, _ = open_dataset(info, "test")
+    assert (images == 255).sum(axis=(1, 2, 3)).tolist() == [white] * len(images)
+
+
+def test_default_of_what_is_not_square_is_in_no_spec():
+    specs = [
+        datasets.source("folder").Options(source="folder", path="birds", size=4, **keys).spec()
+        for keys in ({}, {"non_square": "crop"}, {"non_square": "pad"})
+    ]
+    assert specs[0] == specs[1]
+    assert specs[2] == {**specs[0], "non_square": "pad"}
 
 
 # -- before the images are read ----------------------------------------------------------------------------------------

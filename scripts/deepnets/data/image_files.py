@@ -143,7 +143,7 @@ def _decode(shown_as: str, name: str, content: bytes, options: "OwnImages") -> n
     channels, size, _ = options.input_shape
     limit = MAX_MEGAPIXELS if options.max_megapixels is None else options.max_megapixels
     try:
-        return decode(content, size, channels, limit, options.bit_depth, f"{shown_as}/{name}")
+        return decode(content, size, channels, limit, options.bit_depth, f"{shown_as}/{name}", options.non_square)
     except ValueError as error:
         return ValueError(f"{shown_as}/{name}: {error}.")
 

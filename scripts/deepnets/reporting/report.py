@@ -33,6 +33,11 @@ _WARNINGS_SHOWN = 20
 _EXPERIMENTS_IN_FULL = 40
 _EXPERIMENT_ROWS = 20  # shown of each dataset at least, for any number of datasets
 _CONFUSIONS_SHOWN = 3
+_NON_SQUARE = {
+    "crop": "cropped to their largest centred square",
+    "pad": "made square with black at two sides",
+    "squash": "made square by changing their proportions",
+}
 
 
 def render(study: Study, template: str | Path) -> str:
@@ -207,6 +212,7 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
         "pixels": " x ".join(map(str, metrics.model.input_size[1:])),
         "sizes": [_split_size(split) for split in (metrics.train, metrics.validation, metrics.test)],
         "own_validation": metrics.validation.from_dataset,
+        "non_square": _non_square(metrics.spec["dataset"]),
         "variant_of": metadata["variant_of"],
         "note": metadata["note"],
         "duplicates": duplicates.counted(name, study.audits[name]),
@@ -218,6 +224,13 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
         "best": [_best_published(row) for row in best if row],
         "figures": [_comparison_figure(name, figure) for figure in comparison_figures(groups)],
     }
+
+
+def _non_square(dataset_spec: dict[str, Any]) -> str:
+    """What became of images that are not square; "" where a source has none."""
+    if dataset_spec["source"] != "folder":
+        return ""
+    return f"Images that are not square were {_NON_SQUARE[dataset_spec.get('non_square', 'crop')]}."
 
 
 def _split_size(split: SplitMetrics) -> str:

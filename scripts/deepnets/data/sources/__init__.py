@@ -27,6 +27,7 @@ MAX_DOWNLOAD_GB = 20  # 10^9 bytes of one file; a server that sends without end 
 MOST_MEGAPIXELS = 1_000
 
 ImageSide = Annotated[int, Field(gt=0, le=MAX_IMAGE_SIZE, strict=True)]  # in pixels
+NonSquare = Literal["crop", "pad", "squash"]
 Gigabytes = Annotated[int, Field(gt=0, le=1_000_000, strict=True)]
 Megapixels = Annotated[float, Field(strict=True, gt=0, le=MOST_MEGAPIXELS, allow_inf_nan=False), AcceptExponent]
 

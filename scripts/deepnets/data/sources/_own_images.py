@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from deepnets.data.sources import DatasetOptions, ImageSide, Megapixels
+from deepnets.data.sources import DatasetOptions, ImageSide, Megapixels, NonSquare
 from deepnets.utils.option_types import AcceptExponent
 
 MAX_CLASSES = 10_000  # metrics.json holds the confusion matrix: of as many classes, 100 million counts
@@ -36,6 +36,11 @@ class OwnImages(DatasetOptions):
         min_length=1,
         description="Regular expression: images whose names below their class have the same match, or first group of"
         " it, are drawn for the same split.",
+    )
+    non_square: NonSquare = Field(
+        default="crop",
+        description="What becomes of an image that is not square: crop (its largest centred square), pad (all of it,"
+        " black at two sides) or squash (all of it, in other proportions).",
     )
     bit_depth: Annotated[int, Field(ge=8, le=16, strict=True)] | None = Field(
         default=None, description="Bits of a value in gray images of 16 bits; with 12, 4095 is white. null: 16."
@@ -80,7 +85,10 @@ class OwnImages(DatasetOptions):
 
     def prepared_spec(self) -> dict:
         bit_depth = None if self.bit_depth == 16 else self.bit_depth  # 16 only silences the warning of dim images
-        given = _without_none({"test": self.test, "groups": self.groups, "bit_depth": bit_depth})
+        non_square = None if self.non_square == "crop" else self.non_square
+        given = _without_none(
+            {"test": self.test, "groups": self.groups, "non_square": non_square, "bit_depth": bit_depth}
+        )
         channels = self.channels if self.size is None else self.input_shape[0]
         return {**self.raw_spec(), "size": self.size, "channels": channels, "classes": self.classes, **given}
 
