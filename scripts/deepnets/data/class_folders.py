@@ -6,14 +6,12 @@ folders below their class.
 """
 
 import itertools
-import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from deepnets.data.class_names import name_problems
-from deepnets.data.draws import Image, draw
 from deepnets.data.folder_tree import (
     MAX_DEPTH,
     SUFFIXES,
@@ -25,37 +23,19 @@ from deepnets.data.folder_tree import (
     split_of,
     visible_paths,
 )
+from deepnets.data.layout import (
+    Images,
+    Layout,
+    complete,
+    count,
+    group_of,
+    no_images,
+    too_few_to_draw,
+    use_validation_as_test,
+)
 from deepnets.utils.errors import UserError
 from deepnets.utils.paths import SPLITS
 from deepnets.utils.text import shortened
-
-DRAWN_TEST = 0.2  # of each class, where there is no test split and config.yaml says nothing
-DRAWN_VALIDATION = 0.1  # of the training images, where groups are kept together
-
-_Images = dict[str, dict[str, list[str]]]  # split -> class -> file names
-
-
-@dataclass(frozen=True)
-class Layout:
-    """The images of a folder or an archive.
-
-    classes   class names by label: in order of their code points, as torchvision's ImageFolder has them
-    splits    split -> (file name, label) of each image, by label, then name; the order is that of the arrays.
-              "validation" is there if the folder or archive has such a folder with images, or if groups are given.
-    found     "test" -> how the test split was found, and why, where the folders do not say it; likewise "validation"
-    """
-
-    classes: list[str]
-    splits: dict[str, list[tuple[str, int]]]
-    found: dict[str, str] = field(default_factory=dict)
-
-    def names(self) -> list[str]:
-        """File names of all images, the training split first."""
-        return list(self.positions())
-
-    def positions(self) -> dict[str, tuple[str, int]]:
-        """Split and index of each image, by its file name, the training split first."""
-        return {name: (split, index) for split, images in self.splits.items() for index, (name, _) in enumerate(images)}
 
 
 @dataclass
@@ -63,7 +43,7 @@ class _Sorted:
     """File names by split and class; each split's folders as they are spelled; and what is wrong."""
 
     root: Root
-    images: _Images = field(default_factory=lambda: {split: {} for split in (*SPLITS, VALIDATION)})
+    images: Images = field(default_factory=no_images)
     spelled: dict[str, set[str]] = field(default_factory=lambda: {split: set() for split in (*SPLITS, VALIDATION)})
     folders: set[tuple[str, str]] = field(default_factory=set)  # of splits and of classes, as they are spelled
     problems: list[str] = field(default_factory=list)
@@ -73,7 +53,7 @@ class _Sorted:
         return sorted(set().union(*self.images.values()))
 
     def count(self, split: str) -> int:
-        return sum(map(len, self.images[split].values()))
+        return count(self.images, split)
 
     @property
     def is_drawn(self) -> bool:
@@ -101,36 +81,21 @@ def read_layout(shown_as: str, names: list[str], test: float | None = None, grou
     there = _sort(shown_as, paths, find_root(shown_as, paths))
     found = {}
     if there.is_drawn and test is None and there.count(VALIDATION):
-        (folder,) = sorted(there.spelled[VALIDATION])[:1]
-        there.images["test"], there.images[VALIDATION] = there.images[VALIDATION], {}
+        found["test"] = use_validation_as_test(there.images, min(there.spelled[VALIDATION]))
         there.spelled["test"], there.spelled[VALIDATION] = there.spelled[VALIDATION], set()
-        found["test"] = (
-            f"the images of {folder}, as there is no test folder; validation images are drawn from train. To draw the"
-            f" test split from train instead, write `test: {DRAWN_TEST}`"
-        )
     there.problems += [f"{shown_as}: {problem}" for problem in _problems(there, test, groups)]
     if there.problems:
         raise UserError(shortened(there.problems))
     if not there.classes:
         raise _no_classes(shown_as)
-    if there.is_drawn:
-        found["test"] = _reason(there, test)
-        _draw(shown_as, there, "test", test or DRAWN_TEST, groups)
-    if groups is not None and not there.spelled[VALIDATION]:
-        found[VALIDATION] = (
-            f"{100 * DRAWN_VALIDATION:.3g} % of each class in train, in whole groups, the same for every experiment"
-        )
-        _draw(shown_as, there, VALIDATION, DRAWN_VALIDATION, groups)
-    used = [*SPLITS, *([VALIDATION] if there.count(VALIDATION) else [])]
-    splits = {
-        split: [
-            (file, label)
-            for label, name in enumerate(there.classes)
-            for file in sorted(there.images[split].get(name, []))
-        ]
-        for split in used
-    }
-    return Layout(there.classes, splits, found)
+    start = len(there.root.top) + there.root.has_splits  # names count from the class on, wherever the folder lies
+
+    def identify(file: str) -> tuple[str, str | None]:
+        name = unicodedata.normalize("NFC", "/".join(PurePosixPath(file).parts[start:]))
+        return name, group_of(shown_as, file, name.partition("/")[2], groups)
+
+    grouped = groups is not None
+    return complete(shown_as, there.classes, there.images, found, test, identify, grouped, _what_was_seen(there))
 
 
 def list_classes(shown_as: str, names: list[str]) -> list[str]:
@@ -223,12 +188,8 @@ def _class_problems(there: _Sorted) -> Iterator[str]:
                 yield f"{split if split_of(folder) == split else folder}/{name} {problem}"
         return
     for name in there.classes:
-        count = len(there.images["train"].get(name, []))
-        if count < 2:
-            yield (
-                f"{name} has {count or 'no'} image{'' if count == 1 else 's'} to draw from; a class needs two or more,"
-                " one to train on and one to test on: add images or remove the class."
-            )
+        if (number := len(there.images["train"].get(name, []))) < 2:
+            yield too_few_to_draw(name, number)
 
 
 def _class_problem(images: list[str] | None) -> str | None:
@@ -237,51 +198,12 @@ def _class_problem(images: list[str] | None) -> str | None:
     return None if images else "has no images; add some or remove the class from train and test."
 
 
-def _reason(there: _Sorted, test: float | None) -> str:
-    """How the test split is drawn, and why."""
+def _what_was_seen(there: _Sorted) -> str:
+    """What is there instead of a test split."""
     images = f"{there.count('train'):,} images"
     if there.root.has_splits:
-        saw = f"train has {images}, but there is no test folder"
-    else:
-        saw = f"there are {len(there.classes):,} class folders with {images}, but no train/ and test/"
-    drawn = f"{100 * (test or DRAWN_TEST):.3g} % of each class, the same for every experiment, as {saw}"
-    return drawn if test is not None else f"{drawn}; for another share write `test: 0.1`"
-
-
-def _draw(shown_as: str, there: _Sorted, split: str, fraction: float, groups: str | None) -> None:
-    """Move a share of the training images of each class to another split, whole groups only.
-
-    Raises:
-        UserError: a name does not match `groups`, or a class has a single group.
-    """
-    start = len(there.root.top) + there.root.has_splits  # names count from the class on, wherever the folder lies
-    images, full_name = [], {}
-    for label, files in there.images["train"].items():
-        for file in files:
-            name = unicodedata.normalize("NFC", "/".join(PurePosixPath(file).parts[start:]))
-            full_name[name] = file
-            images.append(Image(name, label, _group(shown_as, file, name, groups)))
-    drawn = {full_name[name] for name in draw(images, fraction)}
-    for label, files in there.images["train"].items():
-        there.images[split][label] = [file for file in files if file in drawn]
-        there.images["train"][label] = [file for file in files if file not in drawn]
-        if not there.images[split][label] or not there.images["train"][label]:
-            raise UserError(
-                f"{shown_as}: the groups of {label} cannot be divided, as there are too few for a {split} split; add"
-                " images of other groups, remove the class, or change `groups` in config.yaml."
-            )
-
-
-def _group(shown_as: str, file: str, name: str, groups: str | None) -> str:
-    if groups is None:
-        return name
-    match = re.search(groups, name.partition("/")[2])
-    if match is None:
-        raise UserError(
-            f"{shown_as}/{file}: its name does not match `groups: {groups}` in config.yaml, so that it belongs to no"
-            " group; rename it or correct the expression."
-        )
-    return next((text for text in match.groups() if text), match[0])
+        return f"train has {images}, but there is no test folder"
+    return f"there are {len(there.classes):,} class folders with {images}, but no train/ and test/"
 
 
 def _no_classes(shown_as: str) -> UserError:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 import numpy as np
 
 from deepnets.data.archive import MAX_MEMBER_BYTES, read_members
-from deepnets.data.class_folders import Layout
 from deepnets.data.decode import MAX_MEGAPIXELS, decode
 from deepnets.data.found_shape import find_shape, sample
 from deepnets.data.image_source import DecodeTask, ImageSource, block_length
+from deepnets.data.layout import Layout
 from deepnets.data.raw_files import Raw
 
 if TYPE_CHECKING:

@@ -1,11 +1,16 @@
 """The keys and the answers that all sources of the user's own image files have in common."""
 
+import contextlib
+import os
 import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
 from deepnets.data.sources import DatasetOptions, ImageSide, Megapixels, NonSquare
+from deepnets.utils.errors import UserError
 from deepnets.utils.option_types import AcceptExponent
 
 MAX_CLASSES = 10_000  # metrics.json holds the confusion matrix: of as many classes, 100 million counts
@@ -95,3 +100,35 @@ class OwnImages(DatasetOptions):
 
 def _without_none(keys: dict) -> dict:
     return {key: value for key, value in keys.items() if value is not None}
+
+
+def shortest(path: str) -> str:
+    """Return the one way to write a path: from the working directory where it lies below that, without `.` and `..`."""
+    full = os.path.normpath(os.path.expanduser(path))
+    inside = os.path.relpath(full) if os.path.isabs(full) else full
+    return full if inside == ".." or inside.startswith(f"..{os.sep}") else inside
+
+
+@contextlib.contextmanager
+def unreadable_named(path: Path) -> Iterator[None]:
+    """Turn what the system refuses into a UserError; it names the file, or else `path`."""
+    try:
+        yield
+    except OSError as error:  # a link that leads nowhere, a folder or file that is gone or may not be read
+        raise UserError(f"{error.filename or path}: {error.strerror}; correct or remove it.") from None
+
+
+def check_classes(shown_as: str, found: list[str], expected: int | None) -> None:
+    """Check the number of classes.
+
+    Raises:
+        UserError: too few or too many, or another number than `expected`.
+    """
+    if not 2 <= len(found) <= MAX_CLASSES:
+        raise UserError(f"{shown_as}: {len(found):,} class folder{'s' * (len(found) > 1)}; give 2 to {MAX_CLASSES:,}.")
+    if expected is not None and len(found) != expected:
+        raise UserError(
+            f"{shown_as}: {len(found)} class folders, but `classes` is {expected} in config.yaml; write"
+            f" `classes: {len(found)}` or correct the folders: {', '.join(map(repr, found[:20]))}"
+            f"{', ...' if len(found) > 20 else ''}."
+        )

@@ -1,9 +1,6 @@
 """A folder or an archive of images: <class>/*, or train/<class>/*, test/<class>/* and val/<class>/*."""
 
 import codecs
-import contextlib
-import os
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
@@ -12,9 +9,10 @@ from pydantic import Field, field_validator
 from deepnets.data.class_folders import read_layout
 from deepnets.data.class_names import case_twins
 from deepnets.data.folder_tree import fingerprint, list_folder
+from deepnets.data.label_table import SUFFIXES as TABLES
 from deepnets.data.member_names import is_encoding
 from deepnets.data.search_paths import MIRROR_VARIABLE, find_local, search_paths
-from deepnets.data.sources._own_images import MAX_CLASSES, OwnImages
+from deepnets.data.sources._own_images import OwnImages, check_classes, shortest, unreadable_named
 from deepnets.utils.errors import UserError
 from deepnets.utils.logging import LOG
 
@@ -53,7 +51,7 @@ class Options(OwnImages):
 
     @property
     def own_files(self) -> str | None:
-        return None if "://" in (self.mirror or "") else _shortest(self.path)
+        return None if "://" in (self.mirror or "") else shortest(self.path)
 
     @property
     def own_path(self) -> str | None:
@@ -64,7 +62,7 @@ class Options(OwnImages):
         encoding = {} if self.encoding is None else {"encoding": codecs.lookup(self.encoding).name}
         if self.sha256 is not None:
             return {"source": self.source, "path": PurePosixPath(self.path).name, "sha256": self.sha256, **encoding}
-        return {"source": self.source, "path": _shortest(self.path), **encoding}
+        return {"source": self.source, "path": shortest(self.path), **encoding}
 
     def local_state(self, dataset: str) -> str | None:
         """Digest of a folder's or an archive's state; None where `sha256` pins the content or nothing can be read.
@@ -90,16 +88,9 @@ class Options(OwnImages):
                 return
             shown_as = f"config.yaml: datasets.{dataset}.path: {path}"
             if (found := find_classes(path, shown_as, self.encoding)) is not None:
-                _check_classes(shown_as, found, self.classes)
+                check_classes(shown_as, found, self.classes)
         except OSError as error:
             raise UserError(f"{shown_as}: {error.filename or path}: {error.strerror}; correct or remove it.") from None
-
-
-def _shortest(path: str) -> str:
-    """Return the one way to write a path: from the working directory where it lies below that, without `.` and `..`."""
-    full = os.path.normpath(os.path.expanduser(path))
-    inside = os.path.relpath(full) if os.path.isabs(full) else full
-    return full if inside == ".." or inside.startswith(f"..{os.sep}") else inside
 
 
 def download(raw_spec: dict, dataset: str, mirror: str | None, folder: Path, max_gb: int) -> dict:
@@ -149,24 +140,18 @@ def _find(raw_spec: dict, dataset: str, mirror: str | None, was_downloaded: bool
             f" has it: {MIRROR_VARIABLE}=<folder>, or `mirror:` of datasets.{dataset} in config.yaml."
         )
     if not path.lower().endswith(SUFFIXES) or (found is not None and not found.is_file()):
-        raise UserError(f"{key}, neither a folder nor an archive ({', '.join(SUFFIXES)}); give one of these.")
+        is_table = path.lower().endswith(TABLES)
+        hint = "write `source: table` for a table of images and labels" if is_table else "give one of these"
+        raise UserError(f"{key}, neither a folder nor an archive ({', '.join(SUFFIXES)}); {hint}.")
     return found
 
 
 def _list_folder(path: Path, dataset: str) -> dict:
     from deepnets.data import raw_files
 
-    with _unreadable_named(path):
+    with unreadable_named(path):
         names = read_layout(str(path), list_folder(path)).names()
         return {**raw_files.manifest(dataset, path, names), "folder": str(path)}
-
-
-@contextlib.contextmanager
-def _unreadable_named(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:  # a link that leads nowhere, a folder or file that is gone or may not be read
-        raise UserError(f"{error.filename or folder}: {error.strerror}; correct or remove it.") from None
 
 
 def read(options: Options, raw: "Raw") -> "ImageSource":
@@ -180,7 +165,7 @@ def read(options: Options, raw: "Raw") -> "ImageSource":
 
     if raw.in_place:
         files: Files = FolderFiles(raw)
-        with _unreadable_named(raw.folder):
+        with unreadable_named(raw.folder):
             listed = list_folder(raw.folder)
     else:
         name = PurePosixPath(options.path).name
@@ -190,18 +175,7 @@ def read(options: Options, raw: "Raw") -> "ImageSource":
     layout = read_layout(files.shown_as, listed, options.test, options.groups)
     if raw.in_place and (difference := set(layout.names()) ^ set(raw.sha256)):
         raise raw.changed(min(difference))
-    _check_classes(files.shown_as, layout.classes, options.classes)
+    check_classes(files.shown_as, layout.classes, options.classes)
     for first, second in case_twins(layout.classes):
         LOG.warning("%s: the classes %r and %r differ in upper and lower case alone", files.shown_as, first, second)
     return read_images(files, layout, options)
-
-
-def _check_classes(shown_as: str, found: list[str], expected: int | None) -> None:
-    if not 2 <= len(found) <= MAX_CLASSES:
-        raise UserError(f"{shown_as}: {len(found):,} class folder{'s' * (len(found) > 1)}; give 2 to {MAX_CLASSES:,}.")
-    if expected is not None and len(found) != expected:
-        raise UserError(
-            f"{shown_as}: {len(found)} class folders, but `classes` is {expected} in config.yaml; write"
-            f" `classes: {len(found)}` or correct the folders: {', '.join(map(repr, found[:20]))}"
-            f"{', ...' if len(found) > 20 else ''}."
-        )
