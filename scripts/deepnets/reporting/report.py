@@ -11,6 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from deepnets.comparison.aggregate import group_seeds, interval_caption
 from deepnets.comparison.published import Published, find, read_published
 from deepnets.config.experiment import recipe_title
+from deepnets.evaluation.metrics import IMBALANCE
 from deepnets.evaluation.results import Result, check_specs, read_result
 from deepnets.evaluation.schemas import SplitMetrics
 from deepnets.figures import EXPERIMENT_FIGURES, ComparisonFigure, comparison_figures
@@ -212,6 +213,7 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
         "pixels": " x ".join(map(str, metrics.model.input_size[1:])),
         "sizes": [_split_size(split) for split in (metrics.train, metrics.validation, metrics.test)],
         "own_validation": metrics.validation.from_dataset,
+        "imbalance": _imbalance(groups[0].first),
         "non_square": _non_square(metrics.spec["dataset"]),
         "variant_of": metadata["variant_of"],
         "note": metadata["note"],
@@ -224,6 +226,18 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
         "best": [_best_published(row) for row in best if row],
         "figures": [_comparison_figure(name, figure) for figure in comparison_figures(groups)],
     }
+
+
+def _imbalance(result: Result) -> str:
+    """How many images the smallest and the largest class have; "" where classes are not imbalanced."""
+    if not tables.imbalanced(result):
+        return ""
+    fewest, most = (choose(result.metrics.test.per_class, key=lambda each: each.n) for choose in (min, max))
+    return (
+        f"The classes are imbalanced: the test split has {fewest.n:,} images of {fewest.name} and {most.n:,} of"
+        f" {most.name}. Balanced accuracy is the mean of the classes' accuracies; it is shown where the largest class"
+        f" has at least {IMBALANCE} times as many test images as the smallest."
+    )
 
 
 def _non_square(dataset_spec: dict[str, Any]) -> str:
