@@ -84,7 +84,7 @@ def test_validation_folder_is_the_test_split_where_there_is_no_other():
     found = layout(names)
     assert found.splits["test"] == [("Val/owl/x.png", 0), ("Val/wren/y.png", 1)]
     assert set(found.splits) == {"train", "test"}
-    assert "the images of Val, as there is no test folder" in found.found["test"]
+    assert "the images of Val, as there is no test split" in found.found["test"]
     drawn = layout(names, test=0.2)
     assert labels(drawn.splits["test"]) == [0] * 4 + [1] * 2
     assert drawn.splits["validation"] == [("Val/owl/x.png", 0), ("Val/wren/y.png", 1)]

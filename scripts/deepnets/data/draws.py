@@ -41,20 +41,20 @@ def draw(images: Iterable[Image], fraction: float, seed: int = 0) -> set[str]:
     groups_of = _ordered(sizes, seed)
     share = {label: max(1, math.floor(fraction * count + 0.5)) for label, count in of_class.items()}
     drawn: Counter[str] = Counter()
-    taken: set[str] = set()
+    drawn_groups: set[str] = set()
     for label in sorted(of_class, key=lambda each: (of_class[each], each)):
         for group in groups_of[label]:
             if drawn[label] >= share[label]:
                 break
-            if group not in taken and _fits(sizes[group], drawn, share, of_class):
-                taken.add(group)
+            if group not in drawn_groups and _fits(sizes[group], drawn, share, of_class):
+                drawn_groups.add(group)
                 drawn += sizes[group]
         if not drawn[label]:  # each of its groups is larger than its share: the smallest, if another one is left
             group = min(groups_of[label], key=lambda each: sizes[each][label])
             if all(drawn[each] + count < of_class[each] for each, count in sizes[group].items()):
-                taken.add(group)
+                drawn_groups.add(group)
                 drawn += sizes[group]
-    return {image.name for group in taken for image in members[group]}
+    return {image.name for name in drawn_groups for image in members[name]}
 
 
 def _ordered(sizes: Mapping[str, Counter[str]], seed: int) -> dict[str, list[str]]:

@@ -55,7 +55,7 @@ class Root:
     has_splits: bool
 
     def inside(self, path: PurePosixPath) -> tuple[str, ...]:
-        """The parts of a path below `top`, the first of them a split: "" where there are none. () outside."""
+        """The parts of a path below `top`, the first of them a split: "" without splits. () outside."""
         if path.parts[: len(self.top)] != self.top:
             return ()
         parts = path.parts[len(self.top) :]

@@ -50,7 +50,7 @@ def count(images: Images, split: str) -> int:
 
 
 def use_validation_as_test(images: Images, named: str) -> str:
-    """Move the validation images to the test split, as there is none; return how that is said.
+    """Move the validation images to the test split, which has no images; return the sentence for it.
 
     Args:
         images: changed in place.
@@ -72,7 +72,7 @@ def too_few_to_draw(name: str, number: int) -> str:
 
 
 def group_of(shown_as: str, file: str, name: str, groups: str | None) -> str | None:
-    """The group of an image by the expression `groups:` of config.yaml; None where there is none.
+    """The group of an image by the expression `groups:` of config.yaml; None without an expression.
 
     Args:
         shown_as: the folder, archive or table, for messages.
