@@ -25,7 +25,6 @@ from deepnets.utils.errors import UserError
 from deepnets.utils.paths import SPLITS
 from deepnets.utils.text import one_line, shortened
 
-SUFFIXES = (".csv", ".tsv", ".parquet")
 # What a column is for -> the names that it usually has; with several of them, the first in this order counts.
 USUAL_NAMES = {
     "path": ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img"),
@@ -61,7 +60,7 @@ def read_table(path: Path, shown_as: str, columns: Mapping[str, str]) -> LabelTa
     """Read a table.
 
     Args:
-        path: of the file; its ending is one of `SUFFIXES`.
+        path: of the file; what does not end with .parquet is read as CSV.
         shown_as: its name in messages.
         columns: what a column is for -> its name, as config.yaml says; the others are found by their usual names.
 

@@ -13,6 +13,7 @@ from deepnets.data.sources import DatasetOptions, ImageSide, Megapixels, NonSqua
 from deepnets.utils.errors import UserError
 from deepnets.utils.option_types import AcceptExponent
 
+TABLES = (".csv", ".tsv", ".parquet")  # file endings of tables of images and labels
 MAX_CLASSES = 10_000  # metrics.json holds the confusion matrix: of as many classes, 100 million counts
 
 

@@ -9,10 +9,9 @@ from pydantic import Field, field_validator
 from deepnets.data.class_folders import read_layout
 from deepnets.data.class_names import case_twins
 from deepnets.data.folder_tree import fingerprint, list_folder
-from deepnets.data.label_table import SUFFIXES as TABLES
 from deepnets.data.member_names import is_encoding
 from deepnets.data.search_paths import MIRROR_VARIABLE, find_local, search_paths
-from deepnets.data.sources._own_images import OwnImages, check_classes, shortest, unreadable_named
+from deepnets.data.sources._own_images import TABLES, OwnImages, check_classes, shortest, unreadable_named
 from deepnets.utils.errors import UserError
 from deepnets.utils.logging import LOG
 

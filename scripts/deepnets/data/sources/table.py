@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator
 
-from deepnets.data.label_table import SUFFIXES, USUAL_NAMES, LabelTable, arrange, missing_images, read_table
+from deepnets.data.label_table import USUAL_NAMES, LabelTable, arrange, missing_images, read_table
 from deepnets.data.search_paths import find_local, search_paths
-from deepnets.data.sources._own_images import OwnImages, check_classes, shortest, unreadable_named
+from deepnets.data.sources._own_images import TABLES, OwnImages, check_classes, shortest, unreadable_named
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import canonical_json, sha256_file, sha256_text
 
@@ -45,8 +45,8 @@ class Options(OwnImages):
     @field_validator("path")
     @classmethod
     def _check_path(cls, path: str) -> str:
-        if not path.lower().endswith(SUFFIXES):
-            raise ValueError(f"must be a table ({', '.join(SUFFIXES)}; got {path[:60]!r})")
+        if not path.lower().endswith(TABLES):
+            raise ValueError(f"must be a table ({', '.join(TABLES)}; got {path[:60]!r})")
         return path
 
     @field_validator("columns")
