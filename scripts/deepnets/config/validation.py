@@ -19,7 +19,10 @@ from deepnets.utils.specs import leaves
 # Sections of named entries, and what one of their entries is called.
 SECTIONS = {"datasets": "dataset", "models": "model", "recipes": "recipe", "studies": "study"}
 OF_VALUES = ("set", "grid")  # keys of an entry that give recipe values
-RESERVED_MODEL_NAMES = {"comparison": "results/<dataset>/comparison is where the figures that compare the models are"}
+RESERVED_MODEL_NAMES = {
+    "comparison": "results/<dataset>/comparison is where the figures that compare the models are",
+    "images": "results/<dataset>/images is where the audit of the images is",
+}
 
 # A study's name and the index of one of its entries.
 EntryKey = tuple[str, int]

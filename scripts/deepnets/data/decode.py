@@ -6,7 +6,7 @@ import re
 import struct
 import warnings
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError, features
@@ -105,11 +105,20 @@ def decode(
     return result
 
 
-def look(file: BinaryIO) -> tuple[int, int, bool] | None:
-    """Read the start of an image file: width and height in pixels, and whether it is gray. None: not an image."""
+class Look(NamedTuple):
+    """What the start of an image file shows: width and height in pixels, and its format, such as PNG."""
+
+    width: int
+    height: int
+    is_gray: bool
+    format: str
+
+
+def look(file: BinaryIO) -> Look | None:
+    """Read the start of an image file. None: not an image."""
     try:
         with _quiet_pillow(), Image.open(file, formats=_FORMATS) as image:
-            return image.width, image.height, image.mode in _GRAY_MODES
+            return Look(image.width, image.height, image.mode in _GRAY_MODES, image.format or "")
     except Exception:  # a decoder reports damage by any exception; `decode` names it
         return None
 

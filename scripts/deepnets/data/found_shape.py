@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import BinaryIO
 
-from deepnets.data.decode import look
+from deepnets.data.decode import Look, look
 from deepnets.utils.errors import UserError
 
 LARGEST = 64  # pixels; a network takes minutes for a thousand of them on a CPU
@@ -37,21 +37,21 @@ def find_shape(
     seen = [image for file in files if (image := look(file)) is not None]
     if not seen:
         raise UserError(f"{shown_as}: none of the files is an image that can be read; replace them.")
-    median = statistics.median_low([min(width, height) for width, height, _ in seen])
+    median = statistics.median_low([min(image.width, image.height) for image in seen])
     size = min(median, LARGEST)
     reason = f"{size}, as {_sides(seen, median)}"
     if median > size:
         reason += f"; more pixels take longer to train, but show more: for all of them write `size: {median}`"
     found = {"size": reason}
     if channels is None:
-        colour = sum(not is_gray for *_, is_gray in seen)
+        colour = sum(not image.is_gray for image in seen)
         channels = 3 if colour else 1
         found["channels"] = f"{channels}, as {colour or 'none'} of {len(seen):,} images are in colour"
     return (channels, size, size), found
 
 
-def _sides(seen: Sequence[tuple[int, int, bool]], median: int) -> str:
-    sizes = {(width, height) for width, height, _ in seen}
+def _sides(seen: Sequence[Look], median: int) -> str:
+    sizes = {(image.width, image.height) for image in seen}
     if len(sizes) == 1:
         ((width, height),) = sizes
         return f"all images have {width}x{height} pixels"

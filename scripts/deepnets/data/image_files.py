@@ -35,14 +35,15 @@ def read_images(files: "Files", layout: Layout, options: "OwnImages") -> ImageSo
     if options.classes is None:
         found["classes"] = f"{len(layout.classes):,}, as many as there are"
     if options.size is None:
-        looked_at = files.open(sample(layout.names()))
+        looked_at = (file for _, file in files.open(sample(layout.names())))
         (channels, size, _), reasons = find_shape(files.shown_as, looked_at, options.channels)
         options = options.model_copy(update={"size": size, "channels": channels})
         found |= reasons
     labels = {split: np.array([label for _, label in images], np.int64) for split, images in layout.splits.items()}
     names = {split: [name for name, _ in images] for split, images in layout.splits.items()}
     tasks = files.tasks(layout.positions(), options)
-    return ImageSource(layout.classes, labels, tasks, options.input_shape, names, found)
+    open_files = partial(files.open, layout.names())
+    return ImageSource(layout.classes, labels, tasks, options.input_shape, names, found, open_files)
 
 
 class Files(Protocol):
@@ -51,8 +52,8 @@ class Files(Protocol):
     @property
     def shown_as(self) -> str: ...
 
-    def open(self, names: list[str]) -> Iterator[BinaryIO]:
-        """Open some files, one after the other, in any order."""
+    def open(self, names: list[str]) -> Iterator[tuple[str, BinaryIO]]:
+        """Open some files, one after the other, in any order; each with its name."""
 
     def tasks(self, positions: _Positions, options: "OwnImages") -> Iterator[DecodeTask]:
         """Divide the images into blocks to decode."""
@@ -68,11 +69,11 @@ class FolderFiles:
     def shown_as(self) -> str:
         return str(self.raw.folder)
 
-    def open(self, names: list[str]) -> Iterator[BinaryIO]:
+    def open(self, names: list[str]) -> Iterator[tuple[str, BinaryIO]]:
         for name in names:
             try:
                 with open(self.raw.folder / name, "rb") as file:
-                    yield file
+                    yield name, file
             except FileNotFoundError:
                 raise self.raw.changed(name) from None
 
@@ -99,8 +100,8 @@ class ArchiveFiles:
     sha256: str
     encoding: str | None
 
-    def open(self, names: list[str]) -> Iterator[BinaryIO]:
-        return (io.BytesIO(content) for _, content in self._members(names))
+    def open(self, names: list[str]) -> Iterator[tuple[str, BinaryIO]]:
+        return ((name, io.BytesIO(content)) for name, content in self._members(names))
 
     def tasks(self, positions: _Positions, options: "OwnImages") -> Iterator[DecodeTask]:
         members = self._members(positions)

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -41,6 +41,7 @@ class ImageSource:
     shape     (C, H, W) of the prepared images
     names     split -> file names of the images, in their order; None if they were no files
     found     key of config.yaml -> the choice that was made where it is left out, and why
+    open_files  opens the images' files, in any order, each with its name; None if they were no files
     """
 
     classes: list[str]
@@ -49,6 +50,7 @@ class ImageSource:
     shape: tuple[int, int, int]
     names: dict[str, list[str]] | None = None
     found: dict[str, str] = field(default_factory=dict)
+    open_files: Callable[[], Iterator[tuple[str, BinaryIO]]] | None = None
 
     def stored(self) -> dict[str, list[str]]:
         """Which splits each file of arrays holds, one after the other: that of train holds a validation split, too."""

@@ -45,6 +45,7 @@ class Jobs:
             "evaluate": {"experiment": self._experiment_names, "spec": self._experiment_spec},
             "plot_experiment": {"experiment": self._experiment_names, "spec": self._figure_spec},
             "plot_comparison": {"spec": self._comparison_spec, "files": self._published_digest},
+            "audit_images": {"spec": self._prepared_spec},
             "report": {"spec": self._report_spec, "files": self._report_file_digests},
         }
 
@@ -75,6 +76,10 @@ class Jobs:
         """These files of every experiment of the study, or of those on one dataset."""
         names = [each.names for each in self.study if dataset in (None, each.dataset)]
         return [pattern.format(**each) for each in names for pattern in patterns]
+
+    def dataset_files(self, pattern: str) -> list[str]:
+        """This file of each of the study's datasets."""
+        return [pattern.format(dataset=name) for name in dict.fromkeys(each.dataset for each in self.study)]
 
     def experiment_figures(self, kind: str) -> list[str]:
         """The figures of every experiment of the study, as files of a kind: "png" or "svg"."""
@@ -190,7 +195,7 @@ class Jobs:
 
         The report names the one that counts duplicates, too: it says if other code counted them.
         """
-        if stage in ("download", "prepare"):
+        if stage in ("download", "prepare", "audit_images"):
             dataset = _entry("dataset", wildcards["dataset"], self.config.datasets)
             return (f"deepnets.data.sources.{dataset.source}",)
         if stage in ("summarize", "train", "evaluate"):

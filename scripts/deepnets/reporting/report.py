@@ -16,7 +16,7 @@ from deepnets.evaluation.results import Result, check_specs, read_result
 from deepnets.evaluation.schemas import SplitMetrics
 from deepnets.figures import EXPERIMENT_FIGURES, ComparisonFigure, comparison_figures
 from deepnets.models import display_name
-from deepnets.reporting import duplicates, headline, tables
+from deepnets.reporting import duplicates, headline, image_audit, tables
 from deepnets.reporting.environment import describe
 from deepnets.reporting.headline import Row
 from deepnets.reporting.job_times import by_stage, from_first_to_last, job_times
@@ -95,6 +95,10 @@ def write_report(
         published=read_published(published),
         audits={
             name: duplicates.read_audit(root / paths.AUDIT.format(dataset=name), audit_code)
+            for name in spec["datasets"]
+        },
+        image_audits={
+            name: image_audit.read_image_audit(root / paths.IMAGE_AUDIT.format(dataset=name))
             for name in spec["datasets"]
         },
         jobs=job_times(root / paths.LOGS, [result.directory.parts[-4:] for result in results]),
@@ -218,6 +222,7 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
         "variant_of": metadata["variant_of"],
         "note": metadata["note"],
         "duplicates": duplicates.counted(name, study.audits[name]),
+        "images": image_audit.describe(name, study.image_audits[name]),
         "table": tables.comparison_table(rows),
         "left_out": max(0, len(rows) - tables.RUNS),
         "intervals": interval_caption(groups),
