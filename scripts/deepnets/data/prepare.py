@@ -64,13 +64,7 @@ def prepare(
         _check(dataset, images, options.num_classes or len(images.classes))
         made_by = canonical_json({"spec": spec, "code": code, "pillow": PIL.__version__})
         with _unfinished_folder(output.with_name(".unfinished"), sha256_text(made_by)[:16]) as folder:
-            try:
-                intensities = write_images(dataset, images, images.shape, folder, processes)
-            except BadImagesError as error:
-                raise UserError(f"{error}\nThen delete {raw.manifest}, so that the files are listed again.") from None
-            for split, stored in images.stored().items():
-                labels = np.concatenate([images.labels[each] for each in stored])
-                write_array(folder / LABELS.format(split=split), labels)
+            intensities = _write_arrays(dataset, images, folder, processes, raw)
             audit = duplicates.audit(dataset, folder, images, audit_code)
             unfinished = [folder / array.name for array in arrays]
             metadata = _describe(dataset, spec, raw, images, intensities, unfinished)
@@ -79,6 +73,17 @@ def prepare(
         write_json(audit_file, audit)
         write_json(output, metadata)
     _warn_of_duplicates(dataset, audit["duplicates"], audit_file)
+
+
+def _write_arrays(dataset: str, images: ImageSource, folder: Path, processes: int, raw: Raw) -> np.ndarray:
+    """Write images and labels; return how often each intensity occurs in each channel, int64 (C, 256)."""
+    try:
+        intensities = write_images(dataset, images, images.shape, folder, processes)
+    except BadImagesError as error:
+        raise UserError(f"{error}\nThen delete {raw.manifest}, so that the files are listed again.") from None
+    for split, stored in images.stored().items():
+        write_array(folder / LABELS.format(split=split), np.concatenate([images.labels[each] for each in stored]))
+    return intensities
 
 
 def _move(files: list[Path], targets: list[Path]) -> None:
