@@ -128,7 +128,7 @@ def test_near_pairs_are_those_of_a_comparison_of_all():
     assert near_pairs(hashes, 4).tolist() == expected
 
 
-def test_near_pairs_of_no_and_of_one_image_are_none():
+def test_one_image_alone_has_no_pair():
     assert near_pairs(np.array([], np.uint64)).tolist() == near_pairs(np.array([7], np.uint64)).tolist() == []
 
 

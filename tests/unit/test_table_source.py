@@ -165,7 +165,7 @@ def test_row_that_cannot_be_used_is_named(tmp_path, rows, words):
     assert words in refusal(tmp_path, csv_of([*ROWS, *rows]))
 
 
-def test_split_that_is_none_is_named(tmp_path):
+def test_split_of_another_name_is_refused(tmp_path):
     rows = [(*row, "train") for row in ROWS]
     rows[3] = (*ROWS[3], "holdout")
     assert "row 5: split 'holdout' is no split; write train, test or val." in refusal(

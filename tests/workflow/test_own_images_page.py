@@ -7,6 +7,7 @@ from PIL import Image
 
 from deepnets.config.loader import load_config
 from deepnets.data.download import download
+from deepnets.data.label_table import USUAL_NAMES
 from deepnets.data.prepare import prepare
 from deepnets.utils.logging import LOG
 
@@ -38,3 +39,32 @@ def test_choices_on_the_page_are_printed(root, tmp_path, monkeypatch, caplog):
         prepare("birds", options.prepared_spec(), tmp_path / "raw.json", tmp_path / "dataset.json")
     for line in page["text"][0].splitlines():
         assert line in caplog.messages
+
+
+def test_table_of_the_page_is_read(root, tmp_path, monkeypatch):
+    """Its two rows are repeated, as a class needs two images."""
+    monkeypatch.chdir(tmp_path)
+    page = blocks(root)
+    heading, *rows = page["csv"][0].splitlines()
+    rows += [row.replace("/", "/more") for row in rows]
+    (tmp_path / "labels.csv").write_text("\n".join([heading, *rows]))
+    (tmp_path / "pictures").mkdir()
+    for row in rows:
+        Image.new("RGB", (8, 8)).save(tmp_path / row.partition(",")[0])
+    (example,) = [block for block in page["yaml"] if "labels.csv" in block]
+    options = load_config(root / "config.yaml", yaml.safe_load(example)).datasets["birds"]
+    options.check_files("birds", tmp_path)
+    assert options.local_state("birds")
+
+
+def test_page_has_the_usual_names_of_columns(root):
+    text = (root / "docs/how-to/own-images.md").read_text(encoding="utf-8")
+    for names in USUAL_NAMES.values():
+        listed = f"{', '.join(names[:-1])} or {names[-1]}"
+        assert f"| {listed} |" in text or f"| {listed};" in text
+
+
+def test_recipes_for_imbalanced_classes_are_valid(root):
+    text = (root / "docs/how-to/recipes.md").read_text(encoding="utf-8")
+    for example in re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        load_config(root / "config.yaml", yaml.safe_load(example))
