@@ -96,7 +96,7 @@ def test_table_without_a_heading_is_named(tmp_path):
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"path": "labels.txt"}, "must be a table"), ({"path": "a.csv", "columns": {"class": "x"}}, "path, label, split")],
+    [({"path": "labels.txt"}, "must be a table"), ({"path": "a.csv", "columns": {"class": "x"}}, "class")],
 )
 def test_options_that_cannot_be_are_refused(options, words):
     with pytest.raises(ValueError, match=words):

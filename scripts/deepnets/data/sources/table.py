@@ -2,15 +2,16 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from deepnets.data.label_table import USUAL_NAMES, LabelTable, arrange, missing_images, read_table
+from deepnets.data.label_table import LabelTable, arrange, missing_images, read_table
 from deepnets.data.search_paths import find_local, search_paths
 from deepnets.data.sources._own_images import TABLES, OwnImages, check_classes, shortest, unreadable_named
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import canonical_json, sha256_file, sha256_text
+from deepnets.utils.option_types import StrictModel
 
 if TYPE_CHECKING:
     from deepnets.data.image_source import ImageSource
@@ -19,6 +20,18 @@ if TYPE_CHECKING:
 
 _MOST_CHECKED = 2**24  # bytes; a larger table is read by its jobs alone
 _LOOKED_FOR = 100  # images, before any job runs
+
+
+_Column = Annotated[str, Field(min_length=1)] | None
+
+
+class Columns(StrictModel):
+    """Names of the table's columns; null: found by the usual names."""
+
+    path: _Column = Field(default=None, description="Column of the images' paths.")
+    label: _Column = Field(default=None, description="Column of their classes.")
+    split: _Column = Field(default=None, description="Column of their splits: train, test or val.")
+    group: _Column = Field(default=None, description="Column of what belongs together, and stays in one split.")
 
 
 class Options(OwnImages):
@@ -36,10 +49,8 @@ class Options(OwnImages):
         min_length=1,
         description="Folder in which the paths of the table start; null: the folder of the table.",
     )
-    columns: dict[str, str] = Field(
-        default={},
-        description="Names of the columns: path, label, split, group; those that are left out are found by their usual"
-        " names.",
+    columns: Columns = Field(
+        default_factory=Columns, description="Names of the columns that do not have one of the usual names."
     )
 
     @field_validator("path")
@@ -49,12 +60,10 @@ class Options(OwnImages):
             raise ValueError(f"must be a table ({', '.join(TABLES)}; got {path[:60]!r})")
         return path
 
-    @field_validator("columns")
-    @classmethod
-    def _check_columns(cls, columns: dict[str, str]) -> dict[str, str]:
-        if unknown := sorted(columns.keys() - USUAL_NAMES.keys()):
-            raise ValueError(f"has {', '.join(USUAL_NAMES)} (got {unknown[0][:60]!r})")
-        return columns
+    @property
+    def given_columns(self) -> dict[str, str]:
+        """What a column is for -> its name, as far as config.yaml says it."""
+        return self.columns.model_dump(exclude_none=True)
 
     @property
     def own_files(self) -> str | None:
@@ -63,14 +72,14 @@ class Options(OwnImages):
     def raw_spec(self) -> dict:
         """Identify the raw files by the table's path, and where it differs from the usual by folder and columns."""
         images = {} if self.images is None else {"images": shortest(self.images)}
-        columns = {"columns": self.columns} if self.columns else {}
+        columns = {"columns": self.given_columns} if self.given_columns else {}
         return {"source": self.source, "path": shortest(self.path), **images, **columns}
 
     def local_state(self, dataset: str) -> str | None:
         """Digest of the table and of its images' sizes; None if they cannot be read, which the download reports."""
         try:
             path = _find(self.path, dataset, self.mirror)
-            table, folder = read_table(path, "", self.columns), _folder(path, self.images)
+            table, folder = read_table(path, "", self.given_columns), _folder(path, self.images)
             sizes = {name: (folder / name).stat().st_size for name in arrange("", table).names()}
             return sha256_text(canonical_json({"table": sha256_file(path), "sizes": sizes}))
         except (OSError, UserError):
@@ -82,7 +91,7 @@ class Options(OwnImages):
             path = _find(self.path, dataset, self.mirror)
             if path.stat().st_size > _MOST_CHECKED:
                 return
-            layout = _layout(shown_as, read_table(path, shown_as, self.columns), self)
+            layout = _layout(shown_as, read_table(path, shown_as, self.given_columns), self)
             missing_images(shown_as, _folder(path, self.images), layout.names()[:_LOOKED_FOR])
 
 
@@ -141,7 +150,7 @@ def read(options: Options, raw: "Raw") -> "ImageSource":
     name = next(iter(raw.sha256), "")
     path = raw.verified(name)
     with unreadable_named(path):
-        layout = _layout(str(path), read_table(path, str(path), options.columns), options)
+        layout = _layout(str(path), read_table(path, str(path), options.given_columns), options)
     if difference := set(layout.names()) ^ (raw.sha256.keys() - {name}):
         raise raw.changed(min(difference))
     return read_images(FolderFiles(raw), layout, options)
