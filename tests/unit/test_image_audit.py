@@ -209,7 +209,7 @@ def test_report_says_what_the_audit_found(tmp_path, experiment, write_report):
     assert "The files are 18 PNG and 1 JPEG, of 2 sizes, the shorter side from 12 to 48 pixels." in text
     assert "1 image is blank (train/owl/blank.png)." in text
     assert "1 image is tiny, enlarged more than twice (train/owl/tiny.png)." in text
-    assert "1 test images look like a training or validation image (test/owl/again.jpg is like train/owl/0.png)" in text
+    assert "1 test image looks like a training or validation image (test/owl/again.jpg is like train/owl/0.png)" in text
     write_json(tmp_path / "results/digits/images/audit.json", audit)
     page = write_report(experiment())
     assert "from 4 (wren) to 10 (owl) training images" in page

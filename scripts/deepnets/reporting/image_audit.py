@@ -138,12 +138,14 @@ def _images(count: int) -> str:
 
 def _near(audit: ImageAudit) -> str:
     near = audit.near_duplicates
+    kinds = [
+        (near.across_splits, "test image", "a training or validation image", near.pairs.across_splits),
+        (near.across_labels, "image", "one of another class", near.pairs.across_labels),
+    ]
     counted = [
-        f"{count:,} {what}{_pairs(pairs)}"
-        for count, what, pairs in (
-            (near.across_splits, "test images look like a training or validation image", near.pairs.across_splits),
-            (near.across_labels, "images look like one of another class", near.pairs.across_labels),
-        )
+        f"{count:,} {what} {'looks' if count == 1 else 'look'} like {other}{_pairs(pairs)}"
+        for count, name, other, pairs in kinds
+        for what in [name if count == 1 else f"{name}s"]
     ]
     return (
         f"By perceptual hash (at most {near.bits} of 64 bits differ), {enumerate_words(counted)}, though their pixels"
