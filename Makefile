@@ -147,6 +147,7 @@ clean:  ## Remove results, logs and prepared data without asking; downloads and 
 	if [ -d results ]; then find results/ -type f \( -path 'results/report*' -o -path 'results/metrics*.csv' \
 		-o -path results/environment.json -o -name model.safetensors -o -name predictions.safetensors -o -name metrics.json \
 		-o -name history.csv -o -name timing.json -o -name 'summary.*' -o -path '*/comparison/*' -o -path '*/figures/*' \
+		-o -path '*/images/audit.json' -o -path '*/images/samples.png' \
 		-o -path '*/.resume/*' -o -name '.*.sha256' -o -name '.train.*' -o -name '.*.deepnets-????????*' \) -delete; \
 		find results/ -mindepth 1 -type d -empty -delete; fi
 	if [ -d data ]; then find data/ -mindepth 2 -maxdepth 2 \( -name raw.json -o -name dataset.json -o -name audit.json \

@@ -1,6 +1,8 @@
-"""Check that a network can be trained, and count its parameters, work and memory; needs no data.
+"""Check that a network can be trained, and count its parameters, work and memory.
 
 python scripts/summarize.py digits/resnet50
+
+It needs no data, unless config.yaml leaves out the size of the images or the number of classes.
 """
 
 from deepnets.planning.job_files import job_parser, load_job

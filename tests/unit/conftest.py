@@ -80,7 +80,7 @@ def write_experiment(
         "classes": classes,
         "model": _network_facts(architecture),
         "train": {"n": 1293, "loss": 0.01447, "accuracy": 0.9958},
-        "validation": {"n": 144, "loss": 0.05, "accuracy": accuracy},
+        "validation": {"n": 144, "loss": 0.05, "accuracy": accuracy, "balanced_accuracy": accuracy},
         "test": _test_metrics(rng, accuracy, n_test, classes),
         "warnings": warnings or [],
     }
@@ -134,6 +134,7 @@ def _test_metrics(rng: np.random.Generator, accuracy: float, n: int, classes: li
         "n": n,
         "loss": float(2.3 * (1 - accuracy) + 0.01),
         "accuracy": float(correct.sum() / n),
+        "balanced_accuracy": float(recall[there > 0].mean()),
         "precision_macro": float(precision.mean()),
         "recall_macro": float(recall.mean()),
         "f1_macro": float(f1.mean()),

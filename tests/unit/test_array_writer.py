@@ -14,7 +14,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from deepnets.data import array_writer, decode, image_source, progress
+from deepnets.data import array_writer, image_files, image_source, progress
 from deepnets.data import sources as datasets
 from deepnets.data.download import download
 from deepnets.data.image_source import DecodeTask, ImageSource
@@ -71,16 +71,16 @@ def undisturbed(birds, tmp_path) -> dict[str, bytes]:
 @pytest.fixture
 def decoded(monkeypatch) -> list[bytes]:
     """The contents of all image files that this process decodes from here on."""
-    contents, original = [], decode.decode
+    contents, original = [], image_files.decode
     monkeypatch.setattr(
-        decode, "decode", lambda content, *shape: [contents.append(content), original(content, *shape)][1]
+        image_files, "decode", lambda content, *shape: [contents.append(content), original(content, *shape)][1]
     )
     return contents
 
 
 def stop_after(monkeypatch, count: int) -> None:
     """End the process, as far as a test can be ended, when this many images are decoded."""
-    left, original = [count], decode.decode
+    left, original = [count], image_files.decode
 
     def decode_or_stop(content, *shape):
         left[0] -= 1
@@ -88,7 +88,7 @@ def stop_after(monkeypatch, count: int) -> None:
             raise KeyboardInterrupt
         return original(content, *shape)
 
-    monkeypatch.setattr(decode, "decode", decode_or_stop)
+    monkeypatch.setattr(image_files, "decode", decode_or_stop)
 
 
 def interrupted(birds: Path, output: Path, after: int) -> Path:
@@ -119,8 +119,8 @@ def test_a_killed_run_leaves_no_process_behind_and_resumes_to_the_same_bytes(bir
     output = birds.parent / "data/birds"
     code = (
         "import time, sys; from deepnets.data import image_source; image_source.BLOCK_IMAGES = 4\n"
-        "from deepnets.data.sources import folder; size_and_time = folder._size_and_time\n"
-        "folder._size_and_time = lambda *image: [time.sleep(0.1), size_and_time(*image)][1]\n"  # time for a kill
+        "from deepnets.data import image_files; size_and_time = image_files._size_and_time\n"
+        "image_files._size_and_time = lambda *image: [time.sleep(0.1), size_and_time(*image)][1]\n"  # time for a kill
         "import prepare; prepare.main(sys.argv[1:])"
     )
     write_json(tmp_path / "job.json", {"spec": options(birds).prepared_spec(), "code": {}})
@@ -129,6 +129,7 @@ def test_a_killed_run_leaves_no_process_behind_and_resumes_to_the_same_bytes(bir
     command = [sys.executable, "-c", code, *arguments]
     with subprocess.Popen(command, env=environment) as process:
         while not list(output.glob(".unfinished/*/[!.]*.npz")):
+            assert process.poll() is None
             time.sleep(0.01)
         children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGKILL)
@@ -224,7 +225,7 @@ def one_task_each(count: int, decode_image, waiting=lambda: None) -> ImageSource
             waiting()
             yield DecodeTask([("train", index)], partial(decode_image, index), index)
 
-    return ImageSource(["a"], {"train": np.zeros(count, np.int64)}, tasks())
+    return ImageSource(["a"], {"train": np.zeros(count, np.int64)}, tasks(), (1, 2, 2))
 
 
 def black(index: int) -> list[np.ndarray]:
@@ -264,7 +265,8 @@ def test_images_in_any_order_get_to_their_place(tmp_path):
         DecodeTask(positions[start : start + 4], partial(grays, order[start : start + 4]), start) for start in (0, 4, 8)
     ]
     labels = {split: np.zeros(6, np.int64) for split in ("train", "test")}
-    intensities = array_writer.write_images("birds", ImageSource(["a"], labels, iter(tasks)), (1, 1, 1), tmp_path, 1)
+    source = ImageSource(["a"], labels, iter(tasks), (1, 1, 1))
+    intensities = array_writer.write_images("birds", source, (1, 1, 1), tmp_path, 1)
     assert np.load(tmp_path / "train_images.npy").ravel().tolist() == [0, 2, 4, 6, 8, 10]
     assert np.load(tmp_path / "test_images.npy").ravel().tolist() == [1, 3, 5, 7, 9, 11]
     assert np.flatnonzero(intensities[0]).tolist() == [0, 2, 4, 6, 8, 10]  # of the training images only

@@ -82,8 +82,8 @@ REFUSALS = {
     "missing study": ({"study": DELETE}, ["study: missing; add it: Name of the study"]),
     "missing section": ({"recipes": DELETE}, ["config.yaml: recipes: missing; add it: "]),
     "missing key of a dataset": (
-        {"datasets/photos/classes": DELETE},
-        ["datasets.photos.classes: missing", "Number of"],
+        {"datasets/photos/path": DELETE},
+        ["datasets.photos.path: missing", "Folder, or archive"],
     ),
     "missing recipe": ({"studies/paper/0/recipe": DELETE}, ["studies.paper[0].recipe: missing"]),
     "section without content": ({"datasets": None}, ["datasets: must have keys and values", "(got nothing)"]),

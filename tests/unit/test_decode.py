@@ -28,6 +28,23 @@ def test_larger_side_is_cut_equally_at_both_ends():
     assert fit(Image.fromarray(pixels), 4, 3).min() == 255
 
 
+@pytest.mark.parametrize(("channels", "black"), [(1, [0]), (3, [0, 0, 0])])
+def test_padding_keeps_all_of_an_image_between_black(channels, black):
+    pixels = np.full((4, 8, 3), 255, np.uint8)
+    padded = fit(Image.fromarray(pixels), 8, channels, "pad")
+    assert (padded[2:6] == 255).all()
+    assert (padded[[0, 1, 6, 7]] == black).all()
+
+
+def test_squashing_keeps_both_ends_of_an_image_and_adds_nothing():
+    pixels = np.zeros((4, 8, 3), np.uint8)
+    pixels[:, 4:] = 255
+    squashed = fit(Image.fromarray(pixels), 4, 1, "squash")[..., 0]
+    assert (squashed[:, 0] == 0).all()
+    assert (squashed[:, -1] == 255).all()
+    assert np.array_equal(squashed, np.tile(squashed[0], (4, 1)))
+
+
 def test_image_of_the_right_size_is_kept_to_the_bit():
     pixels = random_images(5, 5, 3)
     assert np.array_equal(fit(Image.fromarray(pixels), 5, 3), pixels)

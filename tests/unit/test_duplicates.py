@@ -121,7 +121,7 @@ def test_lists_are_short_however_many_images_are_the_same(tmp_path):
         images[: count // 4] = 0  # one large group, and hundreds of pairs
         np.save(tmp_path / f"{split}_images.npy", images)
     labels = {split: np.arange(count) % 7 for split, count in (("train", 5000), ("test", 500))}
-    found = audit("x", tmp_path, ImageSource(list("abcdefg"), labels, iter(())))
+    found = audit("x", tmp_path, ImageSource(list("abcdefg"), labels, iter(()), (1, 1, 1)))
     assert {len(groups) for groups in found["groups"].values()} <= {1, 100}
     largest = found["groups"]["across_splits"][0]
     assert largest["images"] == 5000 // 4 + 500 // 4

@@ -326,7 +326,7 @@ def test_large_image_is_refused_with_the_option_that_takes_it(tmp_path):
 
 
 def test_file_larger_than_any_image_is_named_and_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("deepnets.data.archive.MAX_MEMBER_BYTES", 5000)
+    monkeypatch.setattr("deepnets.data.image_files.MAX_MEMBER_BYTES", 5000)
     assert "owl/1.png: has 5,001 bytes, more than any image; replace" in refusal(
         tmp_path, {**BIRDS, "train/owl/1.png": bytes(5001)}
     )

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from tiny_dataset import assert_nothing_prepared, build, prepare_again
 
-from deepnets.data import class_folders
+from deepnets.data import folder_tree
 from deepnets.data import sources as datasets
 from deepnets.data.arrays import open_dataset
 from deepnets.data.download import download
@@ -161,11 +161,15 @@ def test_what_is_out_of_place_is_named(tmp_path, changes, fragments, archive):
 
 
 @pytest.mark.parametrize(
-    "files", [{}, {"1.png": RED}, {"cats/1.png": RED}, {"a/train/x/1.png": RED, "b/test/x/1.png": RED}]
+    "files", [{}, {"1.png": RED}, {"a/train/x/1.png": RED, "b/test/x/1.png": RED}, {"a/b/c/1.png": RED}]
 )
-def test_folder_without_splits_is_refused(tmp_path, files):
+def test_folder_without_classes_is_refused(tmp_path, files):
     (tmp_path / "birds").mkdir()
-    assert "expected train/<class>/<image> and test/<class>/<image>" in refusal(tmp_path, files)
+    assert "or train/<class>/<image> and test/<class>/<image>" in refusal(tmp_path, files)
+
+
+def test_folder_of_one_class_is_refused(tmp_path):
+    assert "1 class folder; give 2 to 10,000" in refusal(tmp_path, {"cats/1.png": RED, "cats/2.png": GREEN})
 
 
 def test_splits_without_classes_are_refused(tmp_path):
@@ -281,7 +285,7 @@ def test_unreadable_folder_is_one_line(tmp_path, monkeypatch):
     def denied(path):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(class_folders.os, "scandir", denied)
+    monkeypatch.setattr(folder_tree.os, "scandir", denied)
     assert refusal(tmp_path, BIRDS).startswith(f"{tmp_path / 'birds'}: Permission denied")
 
 

@@ -34,6 +34,7 @@ def arguments(stage: str, *words: str) -> argparse.Namespace:
         ("train", "digits/resnet50/quick,lr=0.03/seed0", EXPERIMENT | {"recipe": "quick,lr=0.03"}),
         ("plot_experiment", "digits/resnet50/quick/seed0/learning_curves", EXPERIMENT | {"figure": "learning_curves"}),
         ("plot_comparison", "digits/accuracy", {"dataset": "digits", "figure": "accuracy"}),
+        ("audit_images", "digits", {"dataset": "digits"}),
         ("report", "demo", {"study": "demo"}),
     ],
 )
@@ -59,7 +60,7 @@ def test_every_stage_has_a_script_and_a_name(root):
 def test_job_is_read_from_its_file(tmp_path):
     file = tmp_path / "job.json"
     write_job_file(file, '{"spec":{"seed":0}}')
-    job, wildcards = load_job("train", arguments("train", "digits/resnet50/quick/seed0", "--job", str(file)))
+    job, wildcards = load_job("evaluate", arguments("evaluate", "digits/resnet50/quick/seed0", "--job", str(file)))
     assert job == {"spec": {"seed": 0}}
     assert wildcards == EXPERIMENT
 

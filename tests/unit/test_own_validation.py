@@ -9,6 +9,7 @@ from report_pages import set_recipe, tables
 from safetensors.numpy import load_file
 from tiny_experiment import evaluate, job_with, train, write_dataset
 
+from deepnets.config.experiment import spec_sha256
 from deepnets.data.splits import split_train_validation
 from deepnets.utils.files import read_json, write_json
 
@@ -61,6 +62,19 @@ def test_report_says_where_the_validation_images_are_from(experiment, write_repo
     text = write_report(directory)
     assert f"{held_out}, unless a dataset has its own validation split. The test split" in text
     assert own in text
+
+
+@pytest.mark.parametrize(("keys", "word"), [({}, "cropped"), ({"non_square": "pad"}, "black"), (None, None)])
+def test_report_says_what_became_of_images_that_are_not_square(experiment, write_report, keys, word):
+    directory = experiment()
+    metrics = read_json(directory / "metrics.json")
+    if keys is not None:
+        metrics["spec"]["dataset"] |= {"source": "folder", **keys}
+        metrics["spec_sha256"] = spec_sha256(metrics["spec"])
+        write_json(directory / "metrics.json", metrics)
+    lines = [line for line in write_report(directory).splitlines() if line.startswith("Images that are not square")]
+    assert len(lines) == (word is not None)
+    assert all(word in line for line in lines)
 
 
 def test_report_shows_no_validation_fraction_where_none_was_used(experiment, write_report):

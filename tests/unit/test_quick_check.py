@@ -100,9 +100,21 @@ def test_folder_that_is_not_there_is_named_with_the_places_searched(tmp_path, ch
     assert f"which does not exist (searched: {tmp_path}/birds)" in check()
 
 
-def test_folder_without_train_and_test_is_named(tmp_path, check):
-    write_folder(tmp_path / "birds", ["owl/1.png", "wren/1.png"])
-    assert f"{tmp_path}/birds: no images found; expected train/<class>/<image>" in check()
+def test_folder_without_classes_is_named_with_what_is_there(tmp_path, check):
+    write_folder(tmp_path / "birds", ["1.png", "2.png"])
+    assert (
+        f"{tmp_path}/birds: no images found: 2 images, but no folders of classes; expected <class>/<image>" in check()
+    )
+
+
+@pytest.mark.parametrize("kind", ["birds", "birds.zip"])
+def test_folder_of_classes_is_accepted_and_counted(tmp_path, check, kind):
+    names = ["owl/1.png", "wren/1.png", "wren/2023/2.png"]
+    (write_folder if kind == "birds" else write_archive)(tmp_path / kind, names)
+    path = str(tmp_path / kind)
+    assert check(path=path) is None
+    assert check(path=path, classes=None, size=None) is None
+    assert "2 class folders, but `classes` is 3" in check(path=path, classes=3)
 
 
 def test_images_directly_in_train_and_test_are_no_classes(tmp_path, check):
@@ -252,5 +264,5 @@ def test_images_and_arrays_may_be_deleted_once_all_is_evaluated(tmp_path, root, 
 def test_images_that_changed_into_something_wrong_are_named_though_the_arrays_are_there(tmp_path, root, check):
     prepare_birds(tmp_path, root)
     shutil.rmtree(tmp_path / "birds")
-    write_folder(tmp_path / "birds", ["owl/1.png"])
+    write_folder(tmp_path / "birds", ["1.png"])
     assert "no images found" in check()

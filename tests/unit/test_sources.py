@@ -125,7 +125,8 @@ def test_options_come_back_from_their_specs(source, keys):
 @pytest.mark.parametrize(
     ("source", "keys"),
     [
-        ("folder", {"path": "birds", "classes": 3}),  # no size
+        ("folder", {"path": "birds", "test": 0.6}),
+        ("folder", {"path": "birds", "groups": "("}),
         ("folder", {"path": "birds", "classes": 1, "size": 32}),
         ("folder", {"path": "", "classes": 3, "size": 32}),
         ("folder", {"path": "birds", "classes": 3, "size": 32, "sha256": "abc"}),

@@ -57,8 +57,12 @@ def summarized(model: str, dataset: str = "shapes") -> frozenset[str]:
     return frozenset({f"Summarize {model} for {dataset}"})
 
 
+def audited(dataset: str) -> frozenset[str]:
+    return REPORT | {f"Look at the images of {dataset}"}
+
+
 def prepared(dataset: str) -> frozenset[str]:
-    return frozenset({f"Prepare the arrays of {dataset}"})
+    return audited(dataset) | {f"Prepare the arrays of {dataset}"}
 
 
 def downloaded(dataset: str) -> frozenset[str]:

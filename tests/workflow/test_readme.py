@@ -84,7 +84,7 @@ def test_example_of_own_images_is_a_valid_configuration(root, page):
     text = (root / page).read_text(encoding="utf-8")
     example = yaml.safe_load(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
     config = load_config(root / "config.yaml", example)
-    assert config.datasets["birds"].num_classes == 12
+    assert config.datasets["birds"].own_files == "birds"
     if "study" in example:
         assert len(config.experiments()) == 6
 

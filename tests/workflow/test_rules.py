@@ -8,7 +8,7 @@ import pytest
 
 NEEDED = {"output", "log", "conda", "resources", "params", "message", "shell"}
 LOCAL = {"download", "fetch_weights", "summarize", "plot_experiment", "plot_comparison", "report"}
-HEAVY = {"prepare", "train", "evaluate"}
+HEAVY = {"prepare", "audit_images", "train", "evaluate"}
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from study_edits import (
     Named,
     absolute_path,
     append,
+    audited,
     both,
     changed_module,
     clone_again,
@@ -163,7 +164,10 @@ EDITS = {
         module("models/mobilenet_v2", "#E69F00", "#E69F01"),
         curves(MOBILENET) | matrices(MOBILENET) | compared("shapes"),
     ),
-    "the look of all figures": (changed_module("figures/style"), curves(*ALL) | matrices(*ALL) | compared("shapes")),
+    "the look of all figures": (
+        changed_module("figures/style"),
+        curves(*ALL) | matrices(*ALL) | compared("shapes") | audited("shapes"),
+    ),
     "the report's code": (changed_module("reporting/report"), REPORT),
     "the report's template": (append("workflow/templates/report.md.j2", "The end.\n"), REPORT),
     "a published figure": (replace("workflow/published.csv", "73.96", "73.97"), compared("shapes")),
@@ -180,6 +184,7 @@ EDITS = {
     "how often training saves": (module("utils/waiting", "SAVE_SECONDS = 180.0", "SAVE_SECONDS = 60.0"), NOTHING),
     "what a long log line says": (module("training/messages", "torch cannot use the GPU", "no GPU for torch"), NOTHING),
     "how duplicates are counted": (changed_module("data/duplicates"), REPORT),
+    "how images that look alike are found": (changed_module("data/near_duplicates"), audited("shapes")),
     "what an error says": (module("training/experiment_dir", "is still training here", "trains here"), NOTHING),
     "what a log line says": (module("training/experiment", "another process (%s)", "one process (%s)"), NOTHING),
     "how jobs are planned": (changed_module("planning/requests"), NOTHING),
@@ -234,6 +239,7 @@ EDITS = {
     ),
     "the report deleted": (delete("results/report.md"), REPORT),
     "a summary deleted": (delete("results/shapes/small/summary.txt"), summarized("small") | evaluated(SMALL, GENTLE)),
+    "the audit of the images deleted": (delete("results/shapes/images/audit.json"), audited("shapes")),
     "the list of duplicates deleted": (delete("data/shapes/audit.json"), NOTHING),
     "raw files and arrays deleted, to free the disk": (lambda folder: shutil.rmtree(folder / "data"), NOTHING),
     # Without Snakemake's records, the files say what they were made by.
@@ -270,7 +276,7 @@ EDITS = {
                 "data/shapes/dataset.json", lambda content: content["arrays"]["train_labels.npy"].update(sha256="0")
             ),
         ),
-        trained(*ALL),
+        trained(*ALL) | audited("shapes"),
     ),
     "records lost, the published dataset to compare with": (
         both(lose_records, config("size: 16", "size: 16, variant_of: mnist")),

@@ -52,3 +52,29 @@ rule prepare:
         "Prepare the arrays of {wildcards.dataset}"
     shell:
         "exec {params.call:q} --processes {params.processes} {params.options:q} --log {log:q}"
+
+
+rule audit_images:
+    """Look at a dataset's images, and draw some of each class; no training run waits for it."""
+    input:
+        info=paths.DATASET_INFO,
+        # dataset.json holds the arrays' hashes.
+        arrays=ancient([*paths.ARRAYS["train"], *paths.ARRAYS["test"]]),
+    output:
+        audit=paths.IMAGE_AUDIT,
+        samples=paths.SAMPLE_SHEET,
+    log:
+        paths.log("audit_images"),
+    benchmark:
+        paths.benchmark("audit_images")
+    conda:
+        CONDA
+    resources:
+        mem_mb=lambda wildcards, attempt: scale_by_attempt(2000, attempt),
+        runtime=lambda wildcards, attempt: scale_by_attempt(60, attempt),
+    params:
+        **params_of("audit_images"),
+    message:
+        "Look at the images of {wildcards.dataset}"
+    shell:
+        "exec {params.call:q} --log {log:q}"

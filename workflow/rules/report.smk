@@ -11,6 +11,7 @@ rule report:
         timing=JOBS.study_files(paths.TIMING),
         figures=JOBS.experiment_figures("png"),
         comparisons=JOBS.comparison_files(),
+        images=JOBS.dataset_files(paths.IMAGE_AUDIT),
     output:
         report=paths.REPORT,
         metrics=report(paths.METRICS_CSV, caption="../report/metrics.rst", category="Comparison"),

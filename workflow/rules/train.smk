@@ -2,7 +2,10 @@
 
 
 rule summarize:
-    """Check that a network can be trained; count its parameters, operations and memory; needs no data."""
+    """Check that a network can be trained; count its parameters, operations and memory."""
+    input:
+        # Only where config.yaml leaves out the size of the images or the number of classes.
+        data=lambda wildcards: paths.DATASET_INFO if JOBS.needs_images(**wildcards) else [],
     output:
         json=paths.SUMMARY_JSON,
         text=report(

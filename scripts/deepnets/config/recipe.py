@@ -134,6 +134,16 @@ class RecipeValues(StrictModel):
     label_smoothing: Number = Field(
         0.0, ge=0, lt=1, description="Fraction of the target that is spread evenly over all classes."
     )
+    class_weights: Literal["none", "balanced"] = Field(
+        "none",
+        description="With balanced, the losses of a class's images are multiplied by a number that is inverse to how"
+        " many there are; the mean over all training images is 1.",
+    )
+    sampler: Literal["shuffled", "balanced"] = Field(
+        "shuffled",
+        description="How an epoch draws its images: shuffled takes each once, balanced takes equally many of each"
+        " class, so that some images of a rare class come several times. The number of steps is the same.",
+    )
     clip_norm: _Norm | None = Field(
         None, description="Gradients with a larger norm are scaled down to this norm; null never scales."
     )
@@ -182,6 +192,14 @@ class Recipe(RecipeValues):
             raise ValueError(
                 f"batch_size {self.batch_size} with accumulation {self.accumulation} has micro-batches of one image,"
                 " and batch normalisation has no variance over one; choose 2 or more images per micro-batch"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _classes_are_balanced_once(self) -> Self:
+        if self.class_weights == self.sampler == "balanced":
+            raise ValueError(
+                "class_weights and sampler are both balanced, so that rare classes would count twice; choose one"
             )
         return self
 

@@ -43,10 +43,13 @@ def network_spec(config: "Config", model_name: str, dataset_name: str) -> dict[s
 
 
 def resized(spec: dict[str, Any], dataset: "DatasetOptions", size: int | None) -> dict[str, Any]:
-    """The spec of a network that enlarges images to the size that its weights know, unless config.yaml says how."""
-    height, width = dataset.input_shape[1:]
+    """The spec of a network that enlarges images to the size that its weights know, unless config.yaml says how.
+
+    Images whose size only they show may be smaller, too; larger ones stay as they are.
+    """
     says_how = "resize" not in spec or spec["resize"] is not None or spec.get("stem") is not None
-    return spec if says_how or size is None or size <= min(height, width) else {**spec, "resize": size}
+    smallest = 0 if dataset.known_shape is None else min(dataset.known_shape[1:])
+    return spec if says_how or size is None or size <= smallest else {**spec, "resize": size}
 
 
 def _identity(config: "Config", model: "Model", chain: tuple[str, ...]) -> tuple[dict[str, str], int | None]:
@@ -62,7 +65,7 @@ def _identity(config: "Config", model: "Model", chain: tuple[str, ...]) -> tuple
         source = config.find(names["dataset"], names["model"], names["recipe"], int(names["seed"]))
         spec = with_start(config, source, chain).spec
         known = {"experiment": source.directory.removeprefix(RESULTS), "spec_sha256": spec_sha256(spec)}
-        return known, _side(spec, config.datasets[source.dataset].input_shape)
+        return known, _side(spec, config.datasets[source.dataset].known_shape)
     try:
         file = local_file(written)
     except ValueError as error:

@@ -19,7 +19,10 @@ from deepnets.utils.specs import leaves
 # Sections of named entries, and what one of their entries is called.
 SECTIONS = {"datasets": "dataset", "models": "model", "recipes": "recipe", "studies": "study"}
 OF_VALUES = ("set", "grid")  # keys of an entry that give recipe values
-RESERVED_MODEL_NAMES = {"comparison": "results/<dataset>/comparison is where the figures that compare the models are"}
+RESERVED_MODEL_NAMES = {
+    "comparison": "results/<dataset>/comparison is where the figures that compare the models are",
+    "images": "results/<dataset>/images is where the audit of the images is",
+}
 
 # A study's name and the index of one of its entries.
 EntryKey = tuple[str, int]
@@ -165,9 +168,8 @@ def _check_networks(valid: ValidEntries) -> Iterator[Problem]:
     too_small: dict[str, dict[str, int]] = defaultdict(dict)  # dataset -> model -> the model's minimum in pixels
     experiments = chain.from_iterable(valid.experiments.values())
     for dataset, model in dict.fromkeys((experiment.dataset, experiment.model) for experiment in experiments):
-        _, height, width = valid.datasets[dataset].input_shape
         minimum = _minimum_size(valid.models[model].architecture)
-        if min(height, width) < minimum:
+        if (size := _image_size(valid, dataset)) is not None and size < minimum:
             too_small[dataset][model] = minimum
     for dataset, minimums in too_small.items():
         _, height, width = valid.datasets[dataset].input_shape
@@ -184,7 +186,9 @@ def _check_resizing(document: dict, valid: ValidEntries) -> Iterator[Problem]:
         for experiment in experiments:
             resizing = experiment.spec["recipe"].get("progressive_resizing")
             minimum = _minimum_size(experiment.spec["model"]["architecture"])
-            image_size = valid.datasets[experiment.dataset].input_shape[-1]
+            image_size = _image_size(valid, experiment.dataset)
+            if image_size is None:
+                continue
             if resizing and round(image_size * resizing["start"]) < minimum <= image_size:
                 path = _where_to_change(document, valid, key, experiment, "progressive_resizing", "start")
                 too_small[path, resizing["start"], minimum].add(f"{experiment.model} on {experiment.dataset}")
@@ -200,8 +204,10 @@ def _check_augment(document: dict, valid: ValidEntries) -> Iterator[Problem]:
         for experiment, key in product(experiments, ("crop_padding", "cutout")):
             value = experiment.spec["recipe"].get("augment", {}).get(key, 0)  # a recipe with errors has an empty spec
             minimum = _minimum_size(experiment.spec["model"]["architecture"])
+            if (known := _image_size(valid, experiment.dataset)) is None:
+                continue
             # images below the network's minimum are another problem, after which they have at least that size
-            image_size = max(minimum, valid.datasets[experiment.dataset].input_shape[-1])
+            image_size = max(minimum, known)
             if value >= image_size:
                 path = _where_to_change(document, valid, entry_key, experiment, "augment", key)
                 too_large[path, value][experiment.dataset] = image_size
@@ -211,6 +217,12 @@ def _check_augment(document: dict, valid: ValidEntries) -> Iterator[Problem]:
             f"must be smaller than the images of {', '.join(image_sizes)} (got {value} pixels);"
             f" set it below {min(image_sizes.values())}",
         )
+
+
+def _image_size(valid: ValidEntries, dataset: str) -> int | None:
+    """Side of a dataset's images in pixels; None if only the images show it: then their jobs check it."""
+    shape = valid.datasets[dataset].known_shape
+    return None if shape is None else min(shape[1:])
 
 
 def _minimum_size(architecture: str) -> int:

@@ -5,14 +5,15 @@ import io
 import re
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError, features
 from PIL.TiffImagePlugin import TiffImageFile
 
 from deepnets.data.file_kinds import AVIF, EMPTY, kind_of
-from deepnets.data.sources import MOST_MEGAPIXELS
+from deepnets.data.sources import MOST_MEGAPIXELS, NonSquare
 
 MAX_MEGAPIXELS = 100  # more than most cameras have; a decoded image takes 4 bytes a pixel, some for a moment 12
 # Texts and colour profiles of a PNG: Pillow refuses a whole image for one of a megabyte.
@@ -29,7 +30,10 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_FITS: dict[NonSquare, Callable[[Image.Image, tuple[int, int], Image.Resampling], Image.Image]]
+_FITS = {"crop": ImageOps.fit, "pad": ImageOps.pad, "squash": Image.Image.resize}
 _STRIP = 256  # pixels
+_GRAY_MODES = ("1", "L", "LA", "La", "F", "I", "I;16", "I;16B", "I;16L", "I;16N")
 # A Netpbm file up to the value that stands for white: kind, width, height.
 _NETPBM_WHITE = re.compile(rb"P[2356]" + rb"(?:\s|#[^\r\n]*[\r\n])+(\d+)" * 3)
 _USED_BITS = (8, 10, 12, 14)  # of 16; values of sensors have as many, and are dark as they stand
@@ -56,6 +60,7 @@ def decode(
     max_megapixels: float = MAX_MEGAPIXELS,
     bit_depth: int | None = None,
     shown_as: str = "an image",
+    non_square: NonSquare = "crop",
 ) -> np.ndarray:
     """Decode an image file to uint8 (size, size, channels).
 
@@ -70,6 +75,7 @@ def decode(
         max_megapixels: an image with more is refused before its pixels are decoded.
         bit_depth: how many bits a value has in gray images of 16 bits; with 12, 4095 is white. None: 16.
         shown_as: its name in the warning.
+        non_square: as for `fit`.
 
     Raises:
         ValueError: the bytes are not a whole image of a known format, or have too many pixels; with what to do.
@@ -87,7 +93,7 @@ def decode(
             image.load()
             turn, bits = _UPRIGHT.get(_orientation(image) or 1), _bits(image, data)
             eight_bits, used_bits = _to_eight_bits(image, bits, bit_depth)
-            result = fit(eight_bits if turn is None else eight_bits.transpose(turn), size, channels)
+            result = fit(eight_bits if turn is None else eight_bits.transpose(turn), size, channels, non_square)
     except _Refusal:
         raise
     except UnidentifiedImageError:  # its message is a memory address
@@ -99,15 +105,35 @@ def decode(
     return result
 
 
-def fit(image: Image.Image, size: int, channels: int) -> np.ndarray:
-    """Fit an image into uint8 (size, size, channels): its largest centred square, resized bilinearly with antialiasing.
+class Look(NamedTuple):
+    """What the start of an image file shows: width and height in pixels, and its format, such as PNG."""
 
-    Colour becomes gray by ITU-R 601-2 luma (Pillow's "L"); gray becomes colour by repeating the channel.
+    width: int
+    height: int
+    is_gray: bool
+    format: str
+
+
+def look(file: BinaryIO) -> Look | None:
+    """Read the start of an image file. None: not an image."""
+    try:
+        with _quiet_pillow(), Image.open(file, formats=_FORMATS) as image:
+            return Look(image.width, image.height, image.mode in _GRAY_MODES, image.format or "")
+    except Exception:  # a decoder reports damage by any exception; `decode` names it
+        return None
+
+
+def fit(image: Image.Image, size: int, channels: int, non_square: NonSquare = "crop") -> np.ndarray:
+    """Fit an image into uint8 (size, size, channels), resized bilinearly with antialiasing.
+
+    Of an image that is not square, "crop" keeps the largest centred square, "pad" keeps all with black at two sides,
+    and "squash" keeps all in other proportions. Colour becomes gray by ITU-R 601-2 luma (Pillow's "L"); gray becomes
+    colour by repeating the channel.
     """
     if image.has_transparency_data:
         image = _on_white(image)
     image = image.convert("L" if channels == 1 else "RGB")
-    image = ImageOps.fit(image, (size, size), method=Image.Resampling.BILINEAR)
+    image = _FITS[non_square](image, (size, size), Image.Resampling.BILINEAR)
     return np.asarray(image).reshape(size, size, channels)
 
 

@@ -3,9 +3,9 @@
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -38,13 +38,19 @@ class ImageSource:
     classes   names, by label
     labels    split -> int64 (N,); "validation" is there if the dataset brings such a split
     tasks     cover each image of each split once, in any order
+    shape     (C, H, W) of the prepared images
     names     split -> file names of the images, in their order; None if they were no files
+    found     key of config.yaml -> the choice that was made where it is left out, and why
+    open_files  opens the images' files, in any order, each with its name; None if they were no files
     """
 
     classes: list[str]
     labels: dict[str, np.ndarray]
     tasks: Iterator[DecodeTask]
+    shape: tuple[int, int, int]
     names: dict[str, list[str]] | None = None
+    found: dict[str, str] = field(default_factory=dict)
+    open_files: Callable[[], Iterator[tuple[str, BinaryIO]]] | None = None
 
     def stored(self) -> dict[str, list[str]]:
         """Which splits each file of arrays holds, one after the other: that of train holds a validation split, too."""
@@ -73,7 +79,8 @@ def from_arrays(
         for split, (arrays, _) in splits.items()
         for start in range(0, len(arrays), length)
     )
-    return ImageSource(classes, {split: labels.astype(np.int64) for split, (_, labels) in splits.items()}, tasks)
+    labels = {split: labels.astype(np.int64) for split, (_, labels) in splits.items()}
+    return ImageSource(classes, labels, tasks, input_shape)
 
 
 def _task_of_array(split: str, start: int, arrays: np.ndarray, input_shape: tuple[int, int, int]) -> DecodeTask:

@@ -59,24 +59,31 @@ def prepare(
     with record_checksums("prepare", output, *arrays, audit_file):
         remove_leftovers(output.parent)
         images = source(spec["source"]).read(options, raw)
-        _check(dataset, images, options.num_classes)
+        for key, choice in images.found.items():
+            LOG.info("%s: %s: %s", dataset, key, choice)
+        _check(dataset, images, options.num_classes or len(images.classes))
         made_by = canonical_json({"spec": spec, "code": code, "pillow": PIL.__version__})
         with _unfinished_folder(output.with_name(".unfinished"), sha256_text(made_by)[:16]) as folder:
-            try:
-                intensities = write_images(dataset, images, options.input_shape, folder, processes)
-            except BadImagesError as error:
-                raise UserError(f"{error}\nThen delete {raw.manifest}, so that the files are listed again.") from None
-            for split, stored in images.stored().items():
-                labels = np.concatenate([images.labels[each] for each in stored])
-                write_array(folder / LABELS.format(split=split), labels)
+            intensities = _write_arrays(dataset, images, folder, processes, raw)
             audit = duplicates.audit(dataset, folder, images, audit_code)
             unfinished = [folder / array.name for array in arrays]
-            metadata = _describe(dataset, spec, raw, images, options.input_shape, intensities, unfinished)
+            metadata = _describe(dataset, spec, raw, images, intensities, unfinished)
             output.unlink(missing_ok=True)  # an old dataset.json must not describe new arrays
             _move(unfinished, arrays)
         write_json(audit_file, audit)
         write_json(output, metadata)
     _warn_of_duplicates(dataset, audit["duplicates"], audit_file)
+
+
+def _write_arrays(dataset: str, images: ImageSource, folder: Path, processes: int, raw: Raw) -> np.ndarray:
+    """Write images and labels; return how often each intensity occurs in each channel, int64 (C, 256)."""
+    try:
+        intensities = write_images(dataset, images, images.shape, folder, processes)
+    except BadImagesError as error:
+        raise UserError(f"{error}\nThen delete {raw.manifest}, so that the files are listed again.") from None
+    for split, stored in images.stored().items():
+        write_array(folder / LABELS.format(split=split), np.concatenate([images.labels[each] for each in stored]))
+    return intensities
 
 
 def _move(files: list[Path], targets: list[Path]) -> None:
@@ -120,7 +127,6 @@ def _describe(
     spec: dict,
     raw: Raw,
     images: ImageSource,
-    input_shape: tuple[int, int, int],
     intensities: np.ndarray,
     arrays: list[Path],
 ) -> dict:
@@ -134,9 +140,10 @@ def _describe(
         "splits": {split: len(labels) for split, labels in images.labels.items()},
         **_validation_rows(images),
         "classes": images.classes,
-        "input_shape": list(input_shape),
+        "input_shape": list(images.shape),
         "mean": mean,
         "std": std,
+        **({"found": images.found} if images.found else {}),
         "raw": raw.sha256,  # last, as it can be long: planning reads the start only
     }
 

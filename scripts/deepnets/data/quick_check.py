@@ -4,7 +4,8 @@ import struct
 from pathlib import Path
 
 from deepnets.data import archive
-from deepnets.data.class_folders import list_classes, list_folder
+from deepnets.data.class_folders import list_classes
+from deepnets.data.folder_tree import list_folder
 from deepnets.utils.errors import UserError
 
 _MAX_TAR, _MAX_PACKED_TAR = 2**24, 2**20  # bytes: a tar has no list of its members, and is read to its end

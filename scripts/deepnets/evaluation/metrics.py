@@ -9,7 +9,7 @@ scipy and scikit-learn are imported where they compute: figures read the declara
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ECE_BINS = 15
+IMBALANCE = 2  # as often as the smallest class
 NO_PREDICTION = -1
 
 Logits = NDArray[np.float32]  # (N, C)
@@ -40,6 +41,7 @@ class Metric:
         scale: what the table multiplies the value by, 100 for percent.
         format: how the table prints the value. `published_format` and `difference_format` are for a published value
             and for the difference from it; the default is `format`.
+        only_imbalanced: whether it has a column only where classes are imbalanced, see `is_imbalanced`.
         interval: the 95 % interval of the value on the test split, `{name}_ci95` in metrics.json.
     """
 
@@ -54,6 +56,7 @@ class Metric:
     format: str = ".3f"
     published_format: str | None = None
     difference_format: str | None = None
+    only_imbalanced: bool = False
     interval: Callable[[Logits, Labels], list[float]] | None = None
 
     @property
@@ -119,6 +122,20 @@ def f1_macro(logits: Logits, labels: Labels) -> float:
     return float(_scores_by_class(logits, labels)[2].mean())
 
 
+def balanced_accuracy(logits: Logits, labels: Labels) -> float:
+    """Unweighted mean of the accuracies of the classes that have images; of one class, they are its recall."""
+    recall, images = (_scores_by_class(logits, labels)[index] for index in (1, 3))
+    return float(recall[images > 0].mean())
+
+
+def is_imbalanced(counts: Sequence[int]) -> bool:
+    """Whether the largest class has at least twice as many images as the smallest.
+
+    Below that, accuracy and balanced accuracy tell much the same.
+    """
+    return max(counts) >= IMBALANCE * min(counts)
+
+
 def expected_calibration_error(logits: Logits, labels: Labels) -> float:
     """Mean gap between confidence and accuracy over 15 equal bins of confidence, weighted by their sizes: 0 to 1.
 
@@ -158,6 +175,15 @@ METRICS: tuple[Metric, ...] = (
         scale=100,
         format=".2f",
         interval=wilson_interval,
+    ),
+    Metric(
+        "balanced_accuracy",
+        "Balanced acc. (%)",
+        balanced_accuracy,
+        splits=("validation", "test"),
+        scale=100,
+        format=".2f",
+        only_imbalanced=True,
     ),
     Metric("precision_macro", "Precision", precision_macro, published_format=".2f", difference_format=".2f"),
     Metric("recall_macro", "Recall", recall_macro, published_format=".2f", difference_format=".2f"),

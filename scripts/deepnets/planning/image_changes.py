@@ -1,6 +1,7 @@
 """Which of the user's images changed since they were listed in raw.json, by name and size."""
 
-from deepnets.data.class_folders import list_folder, read_layout
+from deepnets.data.class_folders import read_layout
+from deepnets.data.folder_tree import list_folder
 from deepnets.data.search_paths import find_local
 from deepnets.planning.jobs import Jobs
 from deepnets.utils import paths

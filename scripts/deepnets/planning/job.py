@@ -16,6 +16,7 @@ NAMES = {
     "evaluate": paths.EXPERIMENT_NAME,
     "plot_experiment": f"{paths.EXPERIMENT_NAME}/{{figure}}",
     "plot_comparison": "{dataset}/{figure}",
+    "audit_images": "{dataset}",
     "report": "{study}",
 }
 

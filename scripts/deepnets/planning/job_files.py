@@ -9,6 +9,7 @@ from importlib.abc import MetaPathFinder
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from deepnets.planning import found_values
 from deepnets.planning.code_digest import SCRIPTS, digests
 from deepnets.planning.job import NAMES, parse_name
 from deepnets.utils import paths
@@ -61,7 +62,8 @@ def load_job(stage: str, args: argparse.Namespace) -> tuple[dict[str, Any], dict
     config.yaml serves as well, as long as it still gives the same job.
 
     Returns:
-        the decoded fingerprint, {"code": ..., "spec": ..., ...}; and the job's wildcards, from its name.
+        the decoded fingerprint, {"code": ..., "spec": ..., ...}, of a network with what only the images show; and the
+        job's wildcards, from its name.
 
     Raises:
         UserError: the name or the configuration is wrong, or the file is of another configuration or other code than
@@ -71,14 +73,23 @@ def load_job(stage: str, args: argparse.Namespace) -> tuple[dict[str, Any], dict
     if args.job is not None and args.job.exists():
         job = _read_job(args.job)
         check_code(job)
-        return job, wildcards
+        return _with_found(stage, job, wildcards, args.root), wildcards
     fingerprint = _fingerprint_of_config(stage, wildcards, args.root)
     if args.job is not None and Path(job_file(stage, fingerprint)).name != args.job.name:
         raise UserError(
             f"{args.job}: the file is missing, and config.yaml or the code has changed since this job was planned;"
             " start Snakemake again, or leave out --job"
         )
-    return json.loads(fingerprint), wildcards
+    return _with_found(stage, json.loads(fingerprint), wildcards, args.root), wildcards
+
+
+def _with_found(stage: str, job: dict[str, Any], wildcards: dict[str, str], root: Path) -> dict[str, Any]:
+    """Add what only the prepared images show, and check what depends on it."""
+    if stage == "summarize":
+        return {**job, "spec": found_values.complete(job["spec"], root, wildcards["dataset"])}
+    if stage == "train":
+        found_values.check_recipe(job["spec"], root, wildcards["dataset"])
+    return job
 
 
 def _read_job(file: Path) -> dict[str, Any]:

@@ -49,6 +49,7 @@ class Jobs:
             "evaluate": {"experiment": self._experiment_names, "spec": self._experiment_spec},
             "plot_experiment": {"experiment": self._experiment_names, "spec": self._figure_spec},
             "plot_comparison": {"spec": self._comparison_spec, "files": self._published_digest},
+            "audit_images": {"spec": self._prepared_spec},
             "report": {"spec": self._report_spec, "files": self._report_file_digests},
         }
 
@@ -80,6 +81,10 @@ class Jobs:
         names = [each.names for each in self.study if dataset in (None, each.dataset)]
         return [pattern.format(**each) for each in names for pattern in patterns]
 
+    def dataset_files(self, pattern: str) -> list[str]:
+        """This file of each of the study's datasets."""
+        return [pattern.format(dataset=name) for name in dict.fromkeys(each.dataset for each in self.study)]
+
     def experiment_figures(self, kind: str) -> list[str]:
         """The figures of every experiment of the study, as files of a kind: "png" or "svg"."""
         return [
@@ -104,6 +109,11 @@ class Jobs:
         for dataset in dict.fromkeys(each.dataset for each in self.study):
             compared = [each for each in self.study if each.dataset == dataset]
             yield from ((dataset, figure.name) for figure in comparison_figures(compared))
+
+    def needs_images(self, dataset: str, **_names: str) -> bool:
+        """Whether the summary of a network needs the prepared images, as config.yaml leaves out what they are like."""
+        options = _entry("dataset", dataset, self.config.datasets)
+        return options.known_shape is None or options.num_classes is None
 
     def unforeseen_training(self) -> Iterator[str]:
         """Yield lines for the user if this run would train more than the new experiments.
@@ -192,7 +202,7 @@ class Jobs:
 
         The report names the one that counts duplicates, too: it says if other code counted them.
         """
-        if stage in ("download", "prepare"):
+        if stage in ("download", "prepare", "audit_images"):
             dataset = _entry("dataset", wildcards["dataset"], self.config.datasets)
             return (f"deepnets.data.sources.{dataset.source}",)
         if stage == "fetch_weights":
@@ -263,12 +273,15 @@ class Jobs:
         return published(f"{library}/{network}").spec
 
     def _network_spec(self, dataset: str, model: str) -> dict:
-        """Return the settings that identify a network: its model, its input and its output."""
+        """Return the settings that identify a network: its model, its input and its output.
+
+        What only the images show is None; `found_values` has it, once they are prepared.
+        """
         options = _entry("dataset", dataset, self.config.datasets)
         _entry("model", model, self.config.models)
         return {
             "model": network_spec(self.config, model, dataset),
-            "input_shape": list(options.input_shape),
+            "input_shape": None if options.known_shape is None else list(options.known_shape),
             "num_classes": options.num_classes,
         }
 

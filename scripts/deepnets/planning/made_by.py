@@ -10,6 +10,7 @@ from typing import Any
 
 from deepnets.config.experiment import OF_ARRAYS, OF_IMAGES, compared_images
 from deepnets.planning.differences import differences
+from deepnets.planning.found_values import as_in
 from deepnets.planning.job import Job
 from deepnets.planning.jobs import Jobs
 from deepnets.utils import paths
@@ -44,6 +45,8 @@ def differing(job: Job, jobs: Jobs) -> list[str]:
     found = read_head(file, *keys)
     if keys[0] in found:
         settings = jobs.settings(job.stage, job.wildcards)
+        if job.stage == "summarize":
+            settings["spec"] = as_in(found["spec"], settings["spec"])
         expected = {**settings, "settings_sha256": settings_sha256(settings)}
         phrases += differences(found, {key: expected[key] for key in found})
     elif file.suffix != ".safetensors" and file.exists():  # all weights have it, but not always in their first megabyte

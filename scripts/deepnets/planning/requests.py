@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from deepnets.config.experiment import Experiment
 from deepnets.planning.estimates import core_seconds, evaluation_memory_mb, is_measured, speed_up, training_memory_mb
+from deepnets.planning.found_values import as_in, prepared
 from deepnets.planning.study_time import write_study_plan
 from deepnets.utils import paths
 from deepnets.utils.specs import read_head
@@ -20,6 +21,7 @@ if TYPE_CHECKING:  # it imports the user's networks, and the Snakefile reports a
 CLUSTER_THREADS = 4  # the same on every node, and in the job, where Snakemake's cores are the node's
 MOST_DECODERS = 8  # processes; more wait for the disk
 DAY = 24 * 60  # minutes
+_UNKNOWN_SHAPE = (3, 64, 64)  # of images that are not prepared: the largest size that is chosen for them
 _COUNTED = ("parameters", "mult_adds", "size_mb", "weights_mb")  # of summary.json
 
 
@@ -107,12 +109,16 @@ class Requests:
             return None
         names = {"dataset": experiment.dataset, "model": experiment.model}
         found = read_head(self.jobs.root / paths.SUMMARY_JSON.format(**names), "spec", *_COUNTED)
-        if found.pop("spec", None) != self.jobs.settings("summarize", names)["spec"]:
+        made_by = found.pop("spec", None)
+        if made_by != as_in(made_by, self.jobs.settings("summarize", names)["spec"]):
             return None
         return found if all(isinstance(found.get(key), int | float) for key in _COUNTED) else None
 
     def _spec_and_shape(self, experiment: Experiment) -> tuple[dict, tuple[int, int, int]]:
-        return experiment.spec, self.jobs.config.datasets[experiment.dataset].input_shape
+        shape = self.jobs.config.datasets[experiment.dataset].known_shape
+        if shape is None:
+            shape = tuple(prepared(self.jobs.root, experiment.dataset).get("input_shape", _UNKNOWN_SHAPE))
+        return experiment.spec, shape
 
     def _training_images(self, dataset: str) -> int:
         """How many images a dataset trains on; the usual number while it is not prepared."""

@@ -11,11 +11,12 @@ from jinja2 import Environment, StrictUndefined
 from deepnets.comparison.aggregate import group_seeds, interval_caption
 from deepnets.comparison.published import Published, find, read_published
 from deepnets.config.experiment import recipe_title
+from deepnets.evaluation.metrics import IMBALANCE
 from deepnets.evaluation.results import Result, check_specs, read_result
 from deepnets.evaluation.schemas import SplitMetrics
 from deepnets.figures import EXPERIMENT_FIGURES, ComparisonFigure, comparison_figures
 from deepnets.models import display_name
-from deepnets.reporting import duplicates, headline, tables
+from deepnets.reporting import duplicates, headline, image_audit, tables
 from deepnets.reporting.environment import describe
 from deepnets.reporting.headline import Row
 from deepnets.reporting.job_times import by_stage, from_first_to_last, job_times
@@ -34,6 +35,11 @@ _WARNINGS_SHOWN = 20
 _EXPERIMENTS_IN_FULL = 40
 _EXPERIMENT_ROWS = 20  # shown of each dataset at least, for any number of datasets
 _CONFUSIONS_SHOWN = 3
+_NON_SQUARE = {
+    "crop": "cropped to their largest centred square",
+    "pad": "made square with black at two sides",
+    "squash": "made square by changing their proportions",
+}
 
 
 def render(study: Study, template: str | Path) -> str:
@@ -90,6 +96,10 @@ def write_report(
         published=read_published(published),
         audits={
             name: duplicates.read_audit(root / paths.AUDIT.format(dataset=name), audit_code)
+            for name in spec["datasets"]
+        },
+        image_audits={
+            name: image_audit.read_image_audit(root / paths.IMAGE_AUDIT.format(dataset=name))
             for name in spec["datasets"]
         },
         jobs=job_times(root / paths.LOGS, [result.directory.parts[-4:] for result in results]),
@@ -212,9 +222,12 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
         "pixels": " x ".join(map(str, metrics.model.input_size[1:])),
         "sizes": [_split_size(split) for split in (metrics.train, metrics.validation, metrics.test)],
         "own_validation": metrics.validation.from_dataset,
+        "imbalance": _imbalance(groups[0].first),
+        "non_square": _non_square(metrics.spec["dataset"]),
         "variant_of": metadata["variant_of"],
         "note": metadata["note"],
         "duplicates": duplicates.counted(name, study.audits[name]),
+        "images": image_audit.describe(name, study.image_audits[name]),
         "table": tables.comparison_table(rows),
         "left_out": max(0, len(rows) - tables.RUNS),
         "intervals": interval_caption(groups),
@@ -223,6 +236,25 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
         "best": [_best_published(row) for row in best if row],
         "figures": [_comparison_figure(name, figure) for figure in comparison_figures(groups)],
     }
+
+
+def _imbalance(result: Result) -> str:
+    """How many images the smallest and the largest class have; "" where classes are not imbalanced."""
+    if not tables.imbalanced(result):
+        return ""
+    fewest, most = (choose(result.metrics.test.per_class, key=lambda each: each.n) for choose in (min, max))
+    return (
+        f"The classes are imbalanced: the test split has {fewest.n:,} images of {fewest.name} and {most.n:,} of"
+        f" {most.name}. Balanced accuracy is the mean of the classes' accuracies; it is shown where the largest class"
+        f" has at least {IMBALANCE} times as many test images as the smallest."
+    )
+
+
+def _non_square(dataset_spec: dict[str, Any]) -> str:
+    """What became of images that are not square; "" where a source has none."""
+    if dataset_spec["source"] != "folder":
+        return ""
+    return f"Images that are not square were {_NON_SQUARE[dataset_spec.get('non_square', 'crop')]}."
 
 
 def _split_size(split: SplitMetrics) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from deepnets.comparison.published import Published
 from deepnets.evaluation.results import Result
 from deepnets.reporting.duplicates import Audit
+from deepnets.reporting.image_audit import ImageAudit
 from deepnets.reporting.job_times import JobTime
 
 
@@ -20,6 +21,7 @@ class Study:
             or None, "own_files": the user's folder or archive that it is made from or None}.
         jobs: the times of the study's jobs; empty if nothing was measured.
         audits: the audit.json of each dataset; None if its data was deleted.
+        image_audits: the images/audit.json of each dataset; None if it was not made.
         environment: from deepnets.reporting.environment.describe.
         folder: the folder of report.md; links are relative to it.
     """
@@ -29,6 +31,7 @@ class Study:
     datasets: dict[str, dict[str, str | None]]
     published: list[Published]
     audits: dict[str, Audit | None]
+    image_audits: dict[str, ImageAudit | None]
     jobs: list[JobTime]
     environment: dict[str, Any]
     folder: Path

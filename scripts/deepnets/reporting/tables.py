@@ -62,15 +62,24 @@ class Column:
     scale: int = 1
 
 
-def columns() -> list[Column]:
-    """The size of the network, then each metric that the registry gives a column."""
+def columns(imbalanced: bool = False) -> list[Column]:
+    """The size of the network, then each metric that the registry gives a column.
+
+    Args:
+        imbalanced: whether the classes are, so that the metrics for these have a column, too.
+    """
     sizes = [("Size (MB)", "size_mb", ".2f"), ("Trainable parameters", "trainable_parameters", ",.0f")]
     return [
         *(
             Column(title, name, attrgetter(f"metrics.model.{name}"), written, written, written)
             for title, name, written in sizes
         ),
-        *(_metric_column(metric, split) for metric in metrics.METRICS for split in metric.columns),
+        *(
+            _metric_column(metric, split)
+            for metric in metrics.METRICS
+            if imbalanced or not metric.only_imbalanced
+            for split in metric.columns
+        ),
     ]
 
 
@@ -83,6 +92,11 @@ def directions() -> str:
         if metric.direction == "lower"
     ]
     return f"Lower is better for {enumerate_words(lower)}, higher for the other metrics."
+
+
+def imbalanced(result: Result) -> bool:
+    """Whether the classes of an experiment's test split are imbalanced."""
+    return metrics.is_imbalanced([each.n for each in result.metrics.test.per_class])
 
 
 def _metric_column(metric: Metric, split: SplitName) -> Column:
@@ -104,7 +118,7 @@ def comparison_table(rows: list[Row]) -> Markdown:
     """
     groups = [row.group for row in rows]
     best, with_recipe, shown = max(group.accuracy.value for group in groups), several_recipes(groups), _shown(rows)
-    shown_columns = columns()
+    shown_columns = columns(imbalanced(groups[0].first))
     lines: list[list[str]] = []
     for architecture in dict.fromkeys(row.group.first.architecture for row in shown):
         same = [row for row in shown if row.group.first.architecture == architecture]

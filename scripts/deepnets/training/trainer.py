@@ -20,6 +20,7 @@ from deepnets.config.recipe import Recipe
 from deepnets.data.splits import Split
 from deepnets.models._pretrained import is_frozen, set_training_mode
 from deepnets.training.augmentation import Augmentation, Batch
+from deepnets.training.balance import balanced_order, balanced_weights
 from deepnets.training.checkpoints import CheckpointDir, SaveTimer
 from deepnets.training.device import Device
 from deepnets.training.distributed import SINGLE_PROCESS, ProcessGroup
@@ -79,6 +80,8 @@ class Trainer:
         self.recipe, self.seed, self.device, self.group = recipe, seed, device, group
         self.train_split, self.validation_split, self.augmentation = train, validation, augmentation
         self.display = display or SilentProgress()
+        is_weighted = recipe.class_weights == "balanced"
+        self.class_weights = balanced_weights(train.all_labels()).to(device.device) if is_weighted else None
         self.model = group.sync_batch_norm(model, device.device)
         self.state = TrainingState(
             self.model, build_optimizer(self.model, recipe), build_average(self.model, recipe), device.device
@@ -150,9 +153,7 @@ class Trainer:
     def _steps(self, epoch: int) -> Iterator[None]:
         """Run the remaining steps of the epoch, yielding after each; only the steps are timed."""
         set_training_mode(self.network, self.model)
-        order = torch.from_numpy(
-            np.random.default_rng(derived_seed(self.seed, epoch, ORDER)).permutation(len(self.train_split))
-        ).to(self.train_split.labels.device)  # once an epoch, not once a step
+        order = self._order(epoch)
         first = self.progress.step
         steps, before = self.steps_of(epoch), epoch * self.steps_per_epoch
         plan = EpochPlan(epoch + 1, self.epochs, first, steps, before, self.total_steps, self.batch_size)
@@ -167,6 +168,15 @@ class Trainer:
                 advance()
                 yield
 
+    def _order(self, epoch: int) -> Tensor:
+        """The images of an epoch in the order of its steps, int64 (N,), where the labels are."""
+        rng = np.random.default_rng(derived_seed(self.seed, epoch, ORDER))
+        if self.recipe.sampler == "balanced":
+            order = balanced_order(self.train_split.all_labels().numpy(), rng)
+        else:
+            order = rng.permutation(len(self.train_split))
+        return torch.from_numpy(order).to(self.train_split.labels.device)  # once an epoch, not once a step
+
     def _step(self, epoch: int, step: int, index: Tensor) -> None:
         """Take one optimizer step on the images at `index`, in `accumulation` micro-batches."""
         done = epoch * self.steps_per_epoch + step
@@ -177,7 +187,7 @@ class Trainer:
             with self.device.autocast():
                 logits = self.network(batch.images)
             logits = logits.float()
-            loss = cross_entropy(logits, batch, self.recipe.label_smoothing)
+            loss = cross_entropy(logits, batch, self.recipe.label_smoothing, self.class_weights)
             # Gradients add up over micro-batches; over processes, `network` averages them.
             (loss * (len(batch.labels) * self.group.world_size / len(index))).backward()
             self._add_to_sums(logits.detach(), batch.labels)

@@ -45,6 +45,9 @@ EXPERIMENT_FIGURE = f"{EXPERIMENT}/figures/{{figure}}"  # .png and .svg
 OWNER_FILE, PROGRESS_FILE = ".train.owner", ".train.progress"
 CHECKPOINTS = ".resume"  # in the experiment's folder; no output of any rule, so that Snakemake leaves it alone
 
+IMAGE_FOLDER = "results/{dataset}/images"
+IMAGE_AUDIT, SAMPLE_SHEET = f"{IMAGE_FOLDER}/audit.json", f"{IMAGE_FOLDER}/samples.png"
+
 COMPARISON_FIGURE = "results/{dataset}/comparison/{figure}.png"
 
 REPORT, METRICS_CSV, ENVIRONMENT = "results/report.md", "results/metrics.csv", "results/environment.json"
@@ -71,6 +74,7 @@ OUTPUTS = {
     "evaluate": [METRICS, PREDICTIONS],
     "plot_experiment": [f"{EXPERIMENT_FIGURE}.png", f"{EXPERIMENT_FIGURE}.svg"],
     "plot_comparison": [COMPARISON_FIGURE],
+    "audit_images": [IMAGE_AUDIT, SAMPLE_SHEET],
     "report": [REPORT, METRICS_CSV, ENVIRONMENT],
 }
 
@@ -93,6 +97,7 @@ def _log_name(stage: str) -> str:
         "summarize": "{dataset}/{model}/summarize",
         "plot_experiment": f"{EXPERIMENT_NAME}/{{figure}}/plot_experiment",
         "plot_comparison": "{dataset}/comparison/{figure}/plot_comparison",
+        "audit_images": "{dataset}/audit_images",
         "report": "report",
     }
     return f"{LOGS}/{names.get(stage, f'{EXPERIMENT_NAME}/{stage}')}"

@@ -27,6 +27,7 @@ MAX_DOWNLOAD_GB = 20  # 10^9 bytes of one file; a server that sends without end 
 MOST_MEGAPIXELS = 1_000
 
 ImageSide = Annotated[int, Field(gt=0, le=MAX_IMAGE_SIZE, strict=True)]  # in pixels
+NonSquare = Literal["crop", "pad", "squash"]
 Gigabytes = Annotated[int, Field(gt=0, le=1_000_000, strict=True)]
 Megapixels = Annotated[float, Field(strict=True, gt=0, le=MOST_MEGAPIXELS, allow_inf_nan=False), AcceptExponent]
 
@@ -35,7 +36,7 @@ class DatasetOptions(StrictModel):
     """The keys that every dataset of config.yaml may have. A source's Options adds its own keys and four members:
 
     native_shape   (channels, height, width) of the source's own images
-    num_classes    number of classes
+    num_classes    number of classes; None if only the images show it
     native_flips   whether a mirrored image keeps its class
     raw_spec()     what identifies the raw files
     """
@@ -80,8 +81,8 @@ class DatasetOptions(StrictModel):
         raise NotImplementedError
 
     @property
-    def num_classes(self) -> int:
-        """Number of classes."""
+    def num_classes(self) -> int | None:
+        """Number of classes; None if only the images show it."""
         raise NotImplementedError
 
     @property
@@ -133,6 +134,11 @@ class DatasetOptions(StrictModel):
         """(channels, height, width) of the prepared images."""
         channels, height, width = self.native_shape
         return (self.channels or channels, self.size or height, self.size or width)
+
+    @property
+    def known_shape(self) -> tuple[int, int, int] | None:
+        """`input_shape`, or None if only the images show it."""
+        return self.input_shape
 
     @property
     def flips(self) -> bool:

@@ -1,0 +1,22 @@
+"""Look at the images of one dataset: classes, sizes, formats, odd and similar images; and draw some of each class.
+
+python scripts/audit_images.py digits
+
+Nothing is trained on what it writes.
+"""
+
+from deepnets.figures.audit_files import write_image_audit
+from deepnets.planning.job_files import job_parser, load_job
+from deepnets.utils.command_line import run
+from deepnets.utils.logging import log_to
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = job_parser(__doc__, "audit_images").parse_args(argv)
+    log_to(args.log)
+    job, names = load_job("audit_images", args)
+    write_image_audit(names["dataset"], job, args.root)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,244 @@
+"""Which names in a folder or an archive are of images: folders of splits or of classes, and what is listed of them.
+
+Images lie in <split>/<class>/... or, without splits, in <class>/...; all of it may lie in one folder more.
+"""
+
+import hashlib
+import os
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from deepnets.utils.errors import UserError
+from deepnets.utils.files import canonical_json, sha256_text
+from deepnets.utils.paths import SPLITS
+
+MAX_DEPTH = 16  # folders below a split, the class among them
+# File endings of images. They only tell images from other files: `decode` finds the format by the content.
+_JPEG, _NETPBM = (".jpg", ".jpeg", ".jpe", ".jfif"), (".ppm", ".pgm", ".pbm", ".pnm")
+SUFFIXES = (*_JPEG, ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", *_NETPBM, ".avif")
+VALIDATION = "validation"
+_SPELLINGS = {"train": "train|training", "test": "test|testing", VALIDATION: "val|valid|validation|dev"}
+_UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # Unicode categories: control characters, undecodable bytes, line ends
+_END_BYTES = 2**16  # of an archive's start and end
+# What desktops, disks and network drives leave among images, in lower case; also whatever starts with a dot.
+_DESKTOP_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", "picasa.ini", "icon\r")
+_DESKTOP_FOLDERS = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")
+_STREAMS = (":zone.identifier", "thumbs.db:encryptable")  # of Windows, as other systems copy them
+
+_Names = list[tuple[str, os.DirEntry[str]]]
+_Place = tuple[int, int]  # device and inode of a folder
+
+
+def split_of(folder: str) -> str | None:
+    """The split whose images are in a folder of this name, in capitals or not: Train, testing, valid_set ..."""
+    name = folder.lower()
+    return next((split for split, names in _SPELLINGS.items() if re.fullmatch(f"({names})([ _-]?set)?", name)), None)
+
+
+def is_image(name: str) -> bool:
+    """Whether a file's name has the ending of an image."""
+    return name.lower().endswith(SUFFIXES)
+
+
+@dataclass(frozen=True)
+class Root:
+    """Where the images are.
+
+    top         () where the folders of splits or classes lie at the top; (name,) where they lie in that folder
+    has_splits  whether these are folders of splits; else of classes
+    """
+
+    top: tuple[str, ...]
+    has_splits: bool
+
+    def inside(self, path: PurePosixPath) -> tuple[str, ...]:
+        """The parts of a path below `top`, the first of them a split: "" without splits. () outside."""
+        if path.parts[: len(self.top)] != self.top:
+            return ()
+        parts = path.parts[len(self.top) :]
+        return parts if self.has_splits or not parts else ("", *parts)
+
+
+def visible_paths(names: Sequence[str]) -> list[tuple[PurePosixPath, bool]]:
+    """Each path, and whether it is a folder (its name ends with `/`), without what desktops leave and hidden files."""
+    paths = [(PurePosixPath(name), name.endswith("/")) for name in names]
+    return [(path, is_folder) for path, is_folder in paths if path.parts and not any(map(_is_ignored, path.parts))]
+
+
+def find_root(shown_as: str, paths: Sequence[tuple[PurePosixPath, bool]]) -> Root:
+    """Find where the images are: in folders of splits if there are some, else in folders of classes.
+
+    Args:
+        shown_as: the folder or archive, for messages.
+        paths: as of `visible_paths`.
+
+    Raises:
+        UserError: neither is there; the message says what is.
+    """
+    if any(split_of(path.parts[0]) in SPLITS for path, _ in paths):
+        return Root((), True)
+    holders = {path.parts[0] for path, _ in paths if len(path.parts) > 1 and split_of(path.parts[1]) in SPLITS}
+    if len(holders) == 1:
+        return Root((holders.pop(),), True)
+    images = [path.parts for path, is_folder in paths if not is_folder and is_image(path.name)]
+    if not holders:
+        if any(len(parts) == 2 for parts in images):
+            return Root((), False)
+        tops = {path.parts[0] for path, is_folder in paths if is_folder or len(path.parts) > 1}
+        if len(tops) == 1 and any(len(parts) == 3 for parts in images):
+            return Root((tops.pop(),), False)
+    raise UserError(f"{shown_as}: no images found: {_what_is_there(paths, sorted(holders), len(images))}")
+
+
+def _what_is_there(paths: Sequence[tuple[PurePosixPath, bool]], holders: Sequence[str], images: int) -> str:
+    expected = "expected <class>/<image>, or train/<class>/<image> and test/<class>/<image>"
+    if holders:
+        names = ", ".join(map(printable, holders[:3]))
+        return (
+            f"{len(holders)} folders have splits ({names}); write the one to use at the end of `path`, or {expected}."
+        )
+    if images:
+        seen = f"{images:,} image{'s' * (images > 1)}, but no folders of classes"
+        return f"{seen}; {expected}: move the images of each class into a folder."
+    found = sorted({printable(path.parts[0]) for path, _ in paths})
+    return f"it has {', '.join(found[:5]) or 'nothing'}{', ...' if len(found) > 5 else ''}; {expected}."
+
+
+def printable(name: str) -> str:
+    """Return a name, escaped if it has characters that are no text."""
+    return ascii(name) if any(unicodedata.category(character) in _UNPRINTABLE for character in name) else name
+
+
+# -- on the disk -------------------------------------------------------------------------------------------------------
+
+
+def fingerprint(path: Path) -> str:
+    """Digest what can be seen of a folder's images or of an archive without reading them all.
+
+    Of a folder it sees names and sizes below its splits or classes, of an archive the size, the start and the end;
+    100,000 images take a second. It does not see an image replaced by one of the same size in bytes, nor a change
+    inside a large archive that moves nothing. Times are left out: they would make a fresh copy of the same images a
+    change.
+
+    Raises:
+        OSError: something cannot be read.
+        UserError: a folder has something that is no file, or a link that leads in a circle.
+    """
+    if path.is_dir():
+        entries = _walk(path)
+        in_splits = [(name, entry) for name, entry in entries if any(map(split_of, name.split("/")[:2]))]
+        if not any(split_of(part) in SPLITS for name, _ in in_splits for part in name.split("/")[:2]):
+            in_splits = [(name, entry) for name, entry in entries if "/" in name]  # these are classes
+        sizes = {name: 0 if name.endswith("/") else entry.stat().st_size for name, entry in in_splits}
+        return sha256_text(canonical_json(sizes))
+    with open(path, "rb") as file:
+        size, start = path.stat().st_size, file.read(_END_BYTES)
+        file.seek(max(0, size - _END_BYTES))
+        return hashlib.sha256(b"%d %b %b" % (size, start, file.read())).hexdigest()
+
+
+def list_folder(root: Path, deepest: int = MAX_DEPTH) -> list[str]:
+    """List the files and folders of `root` that matter for its layout; names of folders end with `/`.
+
+    These are all at the top and all below the folders of splits; without splits, all below the folders of classes.
+    Links are followed.
+
+    Args:
+        root: the folder.
+        deepest: how many folders below a split may be inside each other, and are listed; 0 lists the classes alone.
+
+    Raises:
+        OSError: something cannot be read.
+        UserError: there is something that is no file (a FIFO, a device), or a link that leads in a circle.
+    """
+    return [name for name, _ in _walk(root, deepest)]
+
+
+def _walk(root: Path, deepest: int = MAX_DEPTH) -> _Names:
+    """Each file and folder with its name relative to `root`."""
+    top = _scan(root)
+    if _holds_splits(top):
+        return top + _below_splits(top, deepest)
+    inner = [(folder, _scan(folder[1].path, folder[0])) for folder in _folders(top)]
+    found = top + [entry for _, inside in inner for entry in inside]
+    if holders := [inside for _, inside in inner if _holds_splits(inside)]:
+        return found + [entry for inside in holders for entry in _below_splits(inside, deepest)]
+    if any(map(_holds_images, (inside for _, inside in inner))):
+        return top + [entry for folder, _ in inner for entry in _below(*folder, deepest, 2)]
+    if len(inner) == 1:
+        classes = _folders(inner[0][1])
+        if any(_holds_images(_scan(entry.path)) for _, entry in classes):
+            return found + [each for folder in classes for each in _below(*folder, deepest, 2)]
+    return found
+
+
+def _scan(folder: Path | str, prefix: str = "") -> _Names:
+    with os.scandir(folder) as scanned:
+        entries = [entry for entry in scanned if not _is_ignored(entry.name)]
+    return [(prefix + entry.name + "/" * _is_folder(entry), entry) for entry in entries]
+
+
+def _folders(entries: _Names) -> _Names:
+    return [(name, entry) for name, entry in entries if name.endswith("/")]
+
+
+def _holds_splits(entries: _Names) -> bool:
+    return any(split_of(entry.name) in SPLITS for _, entry in entries)
+
+
+def _holds_images(entries: _Names) -> bool:
+    return any(is_image(name) for name, _ in entries)
+
+
+def _below_splits(entries: _Names, deepest: int) -> _Names:
+    splits = [folder for folder in _folders(entries) if split_of(folder[1].name)]
+    return [entry for split in splits for entry in _below(*split, deepest, 1)]
+
+
+def _below(
+    name: str, folder: os.DirEntry[str], deepest: int, depth: int, above: tuple[_Place, ...] = ()
+) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield each file and folder below a folder.
+
+    Args:
+        name: of the folder, with `/` at its end.
+        folder: to list.
+        deepest: as for `list_folder`.
+        depth: of its content: 1 for classes, 2 for what is in them.
+        above: the folders on the way to this one.
+    """
+    here = (*above, _identity(folder, above))
+    for inner, entry in _scan(folder.path, name):
+        if not inner.endswith("/"):
+            _refuse_device(entry)
+        yield inner, entry
+        if inner.endswith("/") and depth <= deepest:  # else read_layout refuses the folder
+            yield from _below(inner, entry, deepest, depth + 1, here)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself; it is named where it would be opened
+        return False
+
+
+def _refuse_device(entry: os.DirEntry[str]) -> None:
+    """Refuse what may block or never end when it is read; a link that leads nowhere is named when it is opened."""
+    if not entry.is_file() and os.path.exists(entry.path):
+        raise UserError(f"{printable(entry.path)}: not a file but a FIFO, a socket or a device; remove it.")
+
+
+def _identity(folder: os.DirEntry[str], above: tuple[_Place, ...]) -> _Place:
+    status = folder.stat()
+    if (status.st_dev, status.st_ino) in above:
+        raise UserError(f"{printable(folder.path)}: a link to a folder that holds it; remove it.")
+    return status.st_dev, status.st_ino
+
+
+def _is_ignored(name: str) -> bool:
+    name = name.lower()
+    return name.startswith(".") or name in (*_DESKTOP_FILES, *_DESKTOP_FOLDERS) or name.endswith(_STREAMS)

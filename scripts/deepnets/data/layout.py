@@ -1,0 +1,156 @@
+"""Which images are in which class and split, and the draw of a split that nobody chose."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from deepnets.data.draws import Image, draw
+from deepnets.data.folder_tree import VALIDATION
+from deepnets.utils.errors import UserError
+from deepnets.utils.paths import SPLITS
+
+DRAWN_TEST = 0.2  # of each class, where there is no test split and config.yaml says nothing
+DRAWN_VALIDATION = 0.1  # of the training images, where groups are kept together
+
+Images = dict[str, dict[str, list[str]]]  # split -> class -> file names
+Identify = Callable[[str], tuple[str, str | None]]  # file name -> its name in a draw, and its group if it has one
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The images of a folder, an archive or a table.
+
+    classes   class names by label: in order of their code points, as torchvision's ImageFolder has them
+    splits    split -> (file name, label) of each image, by label, then name; the order is that of the arrays.
+              "validation" is there if the folder or archive has such a folder with images, or if groups are given.
+    found     "test" -> how the test split was found, and why, where the files do not say it; likewise "validation"
+    """
+
+    classes: list[str]
+    splits: dict[str, list[tuple[str, int]]]
+    found: dict[str, str] = field(default_factory=dict)
+
+    def names(self) -> list[str]:
+        """File names of all images, the training split first."""
+        return list(self.positions())
+
+    def positions(self) -> dict[str, tuple[str, int]]:
+        """Split and index of each image, by its file name, the training split first."""
+        return {name: (split, index) for split, images in self.splits.items() for index, (name, _) in enumerate(images)}
+
+
+def no_images() -> Images:
+    """Each split without images."""
+    return {split: {} for split in (*SPLITS, VALIDATION)}
+
+
+def count(images: Images, split: str) -> int:
+    """Number of images in a split."""
+    return sum(map(len, images[split].values()))
+
+
+def use_validation_as_test(images: Images, named: str) -> str:
+    """Move the validation images to the test split, which has no images; return the sentence for it.
+
+    Args:
+        images: changed in place.
+        named: what has the validation images, such as "val".
+    """
+    images["test"], images[VALIDATION] = images[VALIDATION], {}
+    return (
+        f"the images of {named}, as there is no test split; validation images are drawn from train. To draw the"
+        f" test split from train instead, write `test: {DRAWN_TEST}`"
+    )
+
+
+def too_few_to_draw(name: str, number: int) -> str:
+    """Say that a class cannot be divided."""
+    return (
+        f"{name} has {number or 'no'} image{'' if number == 1 else 's'} to draw from; a class needs two or more,"
+        " one to train on and one to test on: add images or remove the class."
+    )
+
+
+def group_of(shown_as: str, file: str, name: str, groups: str | None) -> str | None:
+    """The group of an image by the expression `groups:` of config.yaml; None without an expression.
+
+    Args:
+        shown_as: the folder, archive or table, for messages.
+        file: name of the image's file.
+        name: the part of it in which the expression is searched.
+        groups: the expression.
+
+    Raises:
+        UserError: the name has no such part.
+    """
+    if groups is None:
+        return None
+    match = re.search(groups, name)
+    if match is None:
+        raise UserError(
+            f"{shown_as}/{file}: its name does not match `groups: {groups}` in config.yaml, so that it belongs to no"
+            " group; rename it or correct the expression."
+        )
+    return next((text for text in match.groups() if text), match[0])
+
+
+def complete(
+    shown_as: str,
+    classes: list[str],
+    images: Images,
+    found: dict[str, str],
+    test: float | None,
+    identify: Identify,
+    grouped: bool,
+    saw: str,
+) -> Layout:
+    """Draw the splits that nobody chose, and bring all images into order.
+
+    Args:
+        shown_as: the folder, archive or table, for messages.
+        classes: by label.
+        images: changed in place.
+        found: what was found before.
+        test: the share of each class for the test split; None: `DRAWN_TEST`.
+        identify: see `Identify`.
+        grouped: whether images have groups; then a validation split is drawn, too.
+        saw: what is there instead of a test split.
+
+    Raises:
+        UserError: a class has a single group.
+    """
+    found = dict(found)
+    if not count(images, "test"):
+        drawn = f"{100 * (test or DRAWN_TEST):.3g} % of each class, the same for every experiment, as {saw}"
+        found["test"] = drawn if test is not None else f"{drawn}; for another share write `test: 0.1`"
+        _draw(shown_as, images, "test", test or DRAWN_TEST, identify)
+    if grouped and not count(images, VALIDATION):
+        found[VALIDATION] = (
+            f"{100 * DRAWN_VALIDATION:.3g} % of each class in train, in whole groups, the same for every experiment"
+        )
+        _draw(shown_as, images, VALIDATION, DRAWN_VALIDATION, identify)
+    used = [*SPLITS, *([VALIDATION] if count(images, VALIDATION) else [])]
+    splits = {
+        split: [(file, label) for label, name in enumerate(classes) for file in sorted(images[split].get(name, []))]
+        for split in used
+    }
+    return Layout(classes, splits, found)
+
+
+def _draw(shown_as: str, images: Images, split: str, fraction: float, identify: Identify) -> None:
+    """Move a share of the training images of each class to another split, whole groups only."""
+    listed, file_of = [], {}
+    for label, files in images["train"].items():
+        for file in files:
+            name, group = identify(file)
+            file_of[name] = file
+            listed.append(Image(name, label, name if group is None else group))
+    drawn = {file_of[name] for name in draw(listed, fraction)}
+    for label, files in images["train"].items():
+        images[split][label] = [file for file in files if file in drawn]
+        images["train"][label] = [file for file in files if file not in drawn]
+        if not images[split][label] or not images["train"][label]:
+            raise UserError(
+                f"{shown_as}: the groups of {label} cannot be divided, as there are too few for a {split} split; add"
+                " images of other groups, remove the class, or change the groups."
+            )

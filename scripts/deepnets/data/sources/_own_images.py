@@ -1,0 +1,135 @@
+"""The keys and the answers that all sources of the user's own image files have in common."""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from deepnets.data.sources import DatasetOptions, ImageSide, Megapixels, NonSquare
+from deepnets.utils.errors import UserError
+from deepnets.utils.option_types import AcceptExponent
+
+TABLES = (".csv", ".tsv", ".parquet")  # file endings of tables of images and labels
+MAX_CLASSES = 10_000  # metrics.json holds the confusion matrix: of as many classes, 100 million counts
+
+
+class OwnImages(DatasetOptions):
+    """The user's own images. Images of mixed sizes become squares of one size."""
+
+    classes: Annotated[int, Field(ge=2, le=MAX_CLASSES, strict=True)] | None = Field(
+        default=None, description="Number of classes, to be checked; null: as many as there are folders."
+    )
+    size: ImageSide | None = Field(
+        default=None,
+        description="Side of the prepared images in pixels; null: the median of the shorter sides, at most 64.",
+    )
+    channels: Literal[1, 3] | None = Field(
+        default=None,
+        description="1 (grayscale) or 3 (RGB) in the prepared images; null: 3 if `size` is given, else 1 if all images"
+        " are gray.",
+    )
+    test: Annotated[float, Field(strict=True, gt=0, le=0.5, allow_inf_nan=False), AcceptExponent] | None = Field(
+        default=None,
+        description="Share of each class that is drawn for the test split where no folder has it; null: 0.2, or a"
+        " validation folder is the test split.",
+    )
+    groups: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Regular expression: images whose names below their class have the same match, or first group of"
+        " it, are drawn for the same split.",
+    )
+    non_square: NonSquare = Field(
+        default="crop",
+        description="What becomes of an image that is not square: crop (its largest centred square), pad (all of it,"
+        " black at two sides) or squash (all of it, in other proportions).",
+    )
+    bit_depth: Annotated[int, Field(ge=8, le=16, strict=True)] | None = Field(
+        default=None, description="Bits of a value in gray images of 16 bits; with 12, 4095 is white. null: 16."
+    )
+    max_megapixels: Megapixels | None = Field(
+        default=None, description="Images with more megapixels are refused; null: 100. No result depends on it."
+    )
+
+    @field_validator("groups")
+    @classmethod
+    def _check_groups(cls, groups: str | None) -> str | None:
+        try:
+            re.compile(groups or "")
+        except re.error as error:
+            raise ValueError(f"must be a regular expression (got {groups!r:.60}: {error})") from None
+        return groups
+
+    @property
+    def native_shape(self) -> tuple[int, int, int]:
+        assert self.size is not None  # else `known_shape` is None, until the images are read
+        return (3, self.size, self.size)  # files may mix grayscale and colour: RGB holds both
+
+    @property
+    def known_shape(self) -> tuple[int, int, int] | None:
+        return None if self.size is None else self.input_shape
+
+    @property
+    def num_classes(self) -> int | None:
+        return self.classes
+
+    @property
+    def native_flips(self) -> bool:
+        return False  # only the user knows whether a mirrored image keeps its class
+
+    @property
+    def decodes_files(self) -> bool:
+        return True
+
+    def prepare_arguments(self) -> list[str]:
+        given = {"--max-megapixels": self.max_megapixels, "--bit-depth": self.bit_depth}
+        return [word for option, value in _without_none(given).items() for word in (option, str(value))]
+
+    def prepared_spec(self) -> dict:
+        bit_depth = None if self.bit_depth == 16 else self.bit_depth  # 16 only silences the warning of dim images
+        non_square = None if self.non_square == "crop" else self.non_square
+        given = _without_none(
+            {"test": self.test, "groups": self.groups, "non_square": non_square, "bit_depth": bit_depth}
+        )
+        channels = self.channels if self.size is None else self.input_shape[0]
+        return {**self.raw_spec(), "size": self.size, "channels": channels, "classes": self.classes, **given}
+
+
+def _without_none(keys: dict) -> dict:
+    return {key: value for key, value in keys.items() if value is not None}
+
+
+def shortest(path: str) -> str:
+    """Return the one way to write a path: from the working directory where it lies below that, without `.` and `..`."""
+    full = os.path.normpath(os.path.expanduser(path))
+    inside = os.path.relpath(full) if os.path.isabs(full) else full
+    return full if inside == ".." or inside.startswith(f"..{os.sep}") else inside
+
+
+@contextlib.contextmanager
+def unreadable_named(path: Path) -> Iterator[None]:
+    """Turn what the system refuses into a UserError; it names the file, or else `path`."""
+    try:
+        yield
+    except OSError as error:  # a link that leads nowhere, a folder or file that is gone or may not be read
+        raise UserError(f"{error.filename or path}: {error.strerror}; correct or remove it.") from None
+
+
+def check_classes(shown_as: str, found: list[str], expected: int | None) -> None:
+    """Check the number of classes.
+
+    Raises:
+        UserError: too few or too many, or another number than `expected`.
+    """
+    if not 2 <= len(found) <= MAX_CLASSES:
+        raise UserError(f"{shown_as}: {len(found):,} class folder{'s' * (len(found) > 1)}; give 2 to {MAX_CLASSES:,}.")
+    if expected is not None and len(found) != expected:
+        raise UserError(
+            f"{shown_as}: {len(found)} class folders, but `classes` is {expected} in config.yaml; write"
+            f" `classes: {len(found)}` or correct the folders: {', '.join(map(repr, found[:20]))}"
+            f"{', ...' if len(found) > 20 else ''}."
+        )

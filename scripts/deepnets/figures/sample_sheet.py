@@ -1,0 +1,64 @@
+"""Training images of each class, a row for a class: what a network is given to see."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from deepnets.data.arrays import open_dataset
+from deepnets.figures.names import short_names
+from deepnets.figures.style import applied, save
+from deepnets.utils.specs import settings_sha256
+
+COLUMNS = 10  # images of a class
+ROWS = 30  # classes; of more, some that are spread over all
+_NAME_CHARACTERS = 24
+_INCHES = 0.5  # a side of an image
+
+
+def write_sample_sheet(info: Path, job: dict, output: Path) -> None:
+    """Draw the sample sheet of a prepared dataset.
+
+    Args:
+        info: path of dataset.json.
+        job: its "spec" is that of the arrays.
+        output: the PNG to write.
+
+    Raises:
+        UserError: the arrays are missing, damaged or of another spec.
+    """
+    images, labels, metadata = open_dataset(info, "train", job["spec"])
+    classes = metadata["classes"]
+    shown = np.unique(np.linspace(0, len(classes) - 1, min(len(classes), ROWS)).astype(int)).tolist()
+    rows = [_spread(np.flatnonzero(labels == label)) for label in shown]
+    figure = draw([images[row] for row in rows], [classes[label] for label in shown], len(classes))
+    save(figure, output, settings_sha256(job))
+
+
+def _spread(rows: np.ndarray) -> np.ndarray:
+    """Some of the rows, spread over all; files are often in the order in which they were taken."""
+    return rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), COLUMNS)).astype(int))]
+
+
+@applied()
+def draw(images: list[np.ndarray], names: list[str], number: int) -> Figure:
+    """Draw some images of each class.
+
+    Args:
+        images: of each class, uint8 (n, H, W, C) with n at most `COLUMNS`.
+        names: of the classes.
+        number: of all classes.
+    """
+    figure = Figure(figsize=(_INCHES * COLUMNS + 2, _INCHES * len(names) + 0.6), layout="constrained")
+    some = "" if len(names) == number else f", {len(names)} of {number} classes"
+    figure.suptitle(f"Training images as networks see them{some}", x=0.01, ha="left", fontsize=10, fontweight="bold")
+    grid = figure.subplots(len(names), COLUMNS, squeeze=False)
+    for axes, row, name in zip(grid, images, short_names(names, _NAME_CHARACTERS), strict=True):
+        axes[0].set_ylabel(name, rotation=0, ha="right", va="center")
+        for index, each in enumerate(axes):
+            each.set(xticks=[], yticks=[])
+            each.grid(False)
+            each.spines[:].set_visible(False)
+            if index < len(row):
+                each.imshow(row[index].squeeze(), cmap="gray", vmin=0, vmax=255)
+    return figure

@@ -1,0 +1,161 @@
+"""Put the audit of a dataset's images into words: classes, files, odd images and images that look alike."""
+
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt
+
+from deepnets.reporting.markdown import Markdown, enumerate_words, image, table
+from deepnets.utils import paths
+from deepnets.utils.checked_json import read_checked
+
+_EXAMPLES = 3
+_CLASSES_SHOWN = 50  # in the table; of more, the sentence has the smallest and the largest
+_SHEET_WIDTH = "60%"
+
+
+class _Image(BaseModel):
+    split: Literal["train", "validation", "test"]
+    index: NonNegativeInt
+    label: str = Field(alias="class")
+    file: str | None = None
+
+    def __str__(self) -> str:
+        return self.file or f"{self.split} image {self.index} ({self.label})"
+
+
+class _Blank(BaseModel):
+    images: NonNegativeInt
+    members: list[_Image]
+
+
+_Pair = Annotated[list[_Image], Field(min_length=2, max_length=2)]
+
+
+class _Pairs(BaseModel):
+    across_splits: list[_Pair]
+    across_labels: list[_Pair]
+
+
+class _NearDuplicates(BaseModel):
+    bits: NonNegativeInt
+    across_splits: NonNegativeInt
+    across_labels: NonNegativeInt
+    pairs: _Pairs
+
+
+class _Size(BaseModel):
+    width: PositiveInt
+    height: PositiveInt
+    images: PositiveInt
+
+
+class _Tiny(BaseModel):
+    images: NonNegativeInt
+    files: list[str]
+
+
+class _Files(BaseModel):
+    formats: dict[str, PositiveInt]
+    sizes: list[_Size]
+    distinct_sizes: NonNegativeInt
+    shorter_side: tuple[PositiveInt, PositiveInt] | None
+    tiny: _Tiny
+
+
+class ImageAudit(BaseModel):
+    """What the report reads of images/audit.json; `deepnets.data.image_audit` says what the numbers count."""
+
+    classes: list[str]
+    splits: dict[str, list[NonNegativeInt]]
+    blank: _Blank
+    near_duplicates: _NearDuplicates
+    files: _Files | None
+
+
+def read_image_audit(path: Path) -> ImageAudit | None:
+    """Read images/audit.json; None if it does not exist.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    return read_checked(path, ImageAudit) if path.exists() else None
+
+
+def describe(dataset: str, audit: ImageAudit | None) -> dict[str, Any] | None:
+    """The parts of the report about a dataset's images: `sentences`, a `table` or None, and the `sheet` of samples."""
+    if audit is None:
+        return None
+    sentences = [_classes(audit), *_files(audit), *_odd(audit), _near(audit)]
+    sheet = PurePosixPath(paths.SAMPLE_SHEET.format(dataset=dataset)).relative_to("results")
+    return {
+        "sentences": sentences,
+        "table": _table(audit) if len(audit.classes) <= _CLASSES_SHOWN else None,
+        "sheet": image(f"Training images of {dataset}", sheet, _SHEET_WIDTH),
+    }
+
+
+def _classes(audit: ImageAudit) -> str:
+    counts = audit.splits["train"]
+    fewest, most = min(counts), max(counts)
+    if fewest == most:
+        return f"Each class has {fewest:,} training images."
+    smallest, largest = (audit.classes[counts.index(count)] for count in (fewest, most))
+    return f"Classes have from {fewest:,} ({smallest}) to {most:,} ({largest}) training images."
+
+
+def _table(audit: ImageAudit) -> Markdown:
+    rows = [
+        [name, *(f"{split[label]:,}" for split in audit.splits.values())] for label, name in enumerate(audit.classes)
+    ]
+    return table(["Class", *(split.capitalize() for split in audit.splits)], rows, numbers_from=1)
+
+
+def _files(audit: ImageAudit) -> list[str]:
+    if (files := audit.files) is None or files.shorter_side is None:
+        return []
+    formats = enumerate_words([f"{count:,} {name}" for name, count in files.formats.items()])
+    if files.distinct_sizes == 1:
+        size = f"all of {files.sizes[0].width} x {files.sizes[0].height} pixels"
+    else:
+        low, high = files.shorter_side
+        size = f"of {files.distinct_sizes:,} sizes, the shorter side from {low:,} to {high:,} pixels"
+    return [f"The files are {formats}, {size}."]
+
+
+def _odd(audit: ImageAudit) -> list[str]:
+    found = []
+    if audit.blank.images:
+        found.append(f"{_images(audit.blank.images)} blank ({_some(list(map(str, audit.blank.members)))}).")
+    if audit.files and (tiny := audit.files.tiny).images:
+        found.append(f"{_images(tiny.images)} tiny, enlarged more than twice ({_some(tiny.files)}).")
+    return found
+
+
+def _images(count: int) -> str:
+    return "1 image is" if count == 1 else f"{count:,} images are"
+
+
+def _near(audit: ImageAudit) -> str:
+    near = audit.near_duplicates
+    kinds = [
+        (near.across_splits, "test image", "a training or validation image", near.pairs.across_splits),
+        (near.across_labels, "image", "one of another class", near.pairs.across_labels),
+    ]
+    counted = [
+        f"{count:,} {what} {'looks' if count == 1 else 'look'} like {other}{_pairs(pairs)}"
+        for count, name, other, pairs in kinds
+        for what in [name if count == 1 else f"{name}s"]
+    ]
+    return (
+        f"By perceptual hash (at most {near.bits} of 64 bits differ), {enumerate_words(counted)}, though their pixels"
+        " differ; that is a hint alone, as simple images may look alike."
+    )
+
+
+def _pairs(pairs: list[_Pair]) -> str:
+    return f" ({_some([f'{one} is like {other}' for one, other in pairs])})" if pairs else ""
+
+
+def _some(names: list[str]) -> str:
+    return "; ".join(names[:_EXAMPLES] + ["..."] * (len(names) > _EXAMPLES))

@@ -1,0 +1,228 @@
+"""The audit of a dataset's images: how many, which files, which are odd or look alike; and the report of it."""
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_dataset import build
+
+from deepnets.data import sources as datasets
+from deepnets.data.image_audit import write_audit
+from deepnets.data.near_duplicates import near_pairs
+from deepnets.figures import sample_sheet
+from deepnets.reporting.image_audit import ImageAudit, describe
+from deepnets.utils.errors import UserError
+from deepnets.utils.files import write_json
+
+
+def picture(number: int, size: int = 48) -> Image.Image:
+    """Draw a picture of soft shapes, each number another one."""
+    coarse = np.random.default_rng(number).integers(256, size=(6, 6, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC)
+
+
+def write_pictures(folder: Path, pictures: dict[str, Image.Image]) -> None:
+    for name, image in pictures.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        image.save(folder / name, quality=80)
+
+
+NAMES = [
+    *(f"train/owl/{index}.png" for index in range(8)),
+    *(f"train/wren/{index}.png" for index in range(4)),
+    *(f"test/{name}/{index}.png" for name in ("owl", "wren") for index in range(2)),
+]
+DIFFERENT = {name: picture(number) for number, name in enumerate(NAMES)}
+
+
+def audit_of(tmp_path: Path, pictures: dict[str, Image.Image], **keys) -> dict:
+    write_pictures(tmp_path / "birds", pictures)
+    keys = {"path": str(tmp_path / "birds"), "size": 48, **keys}
+    return audit_prepared(build(tmp_path, "folder", **keys), "folder", **keys)
+
+
+def audit_prepared(info: Path, source: str, **keys) -> dict:
+    spec = datasets.source(source).Options(source=source, **keys).prepared_spec()
+    output = info.with_name("images.json")
+    write_audit("tiny", spec, info.with_name("raw.json"), info, output)
+    return json.loads(output.read_text())
+
+
+# -- what is counted ---------------------------------------------------------------------------------------------------
+
+
+def test_images_of_each_class_and_split_are_counted(tmp_path):
+    audit = audit_of(tmp_path, DIFFERENT)
+    assert audit["classes"] == ["owl", "wren"]
+    assert audit["splits"] == {"train": [8, 4], "test": [2, 2]}
+
+
+def test_images_of_a_validation_split_are_counted_apart(tmp_path):
+    more = {"val/owl/0.png": picture(100), "val/wren/0.png": picture(101)}
+    assert audit_of(tmp_path, DIFFERENT | more)["splits"] == {"train": [8, 4], "validation": [1, 1], "test": [2, 2]}
+
+
+def test_formats_and_sizes_of_the_files_are_counted(tmp_path):
+    files = audit_of(tmp_path, DIFFERENT | {"train/owl/large.jpg": picture(100, 200)})["files"]
+    assert files["formats"] == {"PNG": 16, "JPEG": 1}
+    assert files["sizes"] == [
+        {"width": 48, "height": 48, "images": 16},
+        {"width": 200, "height": 200, "images": 1},
+    ]
+    assert files["shorter_side"] == [48, 200]
+
+
+def test_blank_and_tiny_images_are_named(tmp_path):
+    odd = {"train/owl/blank.png": Image.new("RGB", (48, 48), "navy"), "train/owl/tiny.png": picture(100, 12)}
+    audit = audit_of(tmp_path, DIFFERENT | odd)
+    assert audit["blank"]["images"] == 1
+    assert audit["blank"]["members"][0] == {"split": "train", "index": 8, "class": "owl", "file": "train/owl/blank.png"}
+    assert audit["files"]["tiny"] == {"images": 1, "files": ["train/owl/tiny.png"]}
+
+
+def test_pictures_that_differ_do_not_look_alike(tmp_path):
+    near = audit_of(tmp_path, DIFFERENT)["near_duplicates"]
+    assert (near["across_splits"], near["across_labels"]) == (0, 0)
+
+
+def test_picture_that_was_saved_again_looks_like_the_first(tmp_path):
+    again = {"test/owl/again.jpg": picture(0, 64), "train/wren/again.jpg": picture(9, 50)}
+    near = audit_of(tmp_path, DIFFERENT | again)["near_duplicates"]
+    assert near["across_splits"] == 1
+    ((one, other),) = near["pairs"]["across_splits"]
+    assert (one["file"], other["file"]) == ("test/owl/again.jpg", "train/owl/0.png")
+    assert near["across_labels"] == 0
+
+
+def test_picture_in_two_classes_is_named_and_an_exact_copy_is_left_to_the_other_audit(tmp_path):
+    again = {"train/wren/again.jpg": picture(0), "train/wren/copy.png": picture(1)}
+    near = audit_of(tmp_path, DIFFERENT | again)["near_duplicates"]
+    assert near["across_labels"] == 2
+    files = {frozenset(image["file"] for image in pair) for pair in near["pairs"]["across_labels"]}
+    assert files == {frozenset({"train/owl/0.png", "train/wren/again.jpg"})}
+
+
+def test_blank_images_do_not_look_alike(tmp_path):
+    blank = {
+        f"{split}/owl/blank.png": Image.new("RGB", (48, 48), color) for split, color in (("train", 0), ("test", 9))
+    }
+    assert audit_of(tmp_path, DIFFERENT | blank)["near_duplicates"]["across_splits"] == 0
+
+
+def test_near_pairs_are_those_of_a_comparison_of_all():
+    rng = np.random.default_rng(0)
+    hashes = rng.integers(2**64, size=200, dtype=np.uint64)
+    for bits in range(1, 7):  # neighbours with this many other bits
+        flips = [sum(1 << int(bit) for bit in rng.choice(64, bits, replace=False)) for _ in range(20)]
+        hashes = np.concatenate([hashes, hashes[:20] ^ np.array(flips, np.uint64)])
+    hashes = np.unique(hashes)
+    expected = [
+        [first, second]
+        for first, second in itertools.combinations(range(len(hashes)), 2)
+        if (int(hashes[first]) ^ int(hashes[second])).bit_count() <= 4
+    ]
+    assert len(expected) >= 80
+    assert near_pairs(hashes, 4).tolist() == expected
+
+
+def test_one_image_alone_has_no_pair():
+    assert near_pairs(np.array([], np.uint64)).tolist() == near_pairs(np.array([7], np.uint64)).tolist() == []
+
+
+# -- where images have no files, or none any more ----------------------------------------------------------------------
+
+
+def test_images_without_files_are_audited_by_their_index(tmp_path):
+    audit = audit_prepared(build(tmp_path, "sklearn_digits"), "sklearn_digits")
+    assert audit["files"] is None
+    assert sum(audit["splits"]["train"]) == 1437
+    assert audit["blank"]["images"] == 0
+
+
+def test_images_whose_files_are_gone_are_audited_without_names(tmp_path, caplog):
+    write_pictures(tmp_path / "birds", DIFFERENT | {"train/owl/blank.png": Image.new("RGB", (48, 48))})
+    keys = {"path": str(tmp_path / "birds"), "size": 48}
+    info = build(tmp_path, "folder", **keys)
+    (tmp_path / "birds").rename(tmp_path / "elsewhere")
+    audit = audit_prepared(info, "folder", **keys)
+    assert audit["files"] is None
+    assert "file" not in audit["blank"]["members"][0]
+    assert "the audit is of the arrays alone" in caplog.text
+
+
+def test_images_in_an_archive_are_audited_as_those_in_a_folder(tmp_path):
+    import shutil
+
+    write_pictures(tmp_path / "birds", DIFFERENT)
+    archive = shutil.make_archive(str(tmp_path / "birds"), "zip", tmp_path / "birds")
+    keys = {"path": archive, "size": 48}
+    of_archive = audit_prepared(build(tmp_path / "zip", "folder", **keys), "folder", **keys)
+    of_folder = audit_of(tmp_path, DIFFERENT)
+    assert {**of_archive, "spec": None} == {**of_folder, "spec": None}
+
+
+def test_audit_of_arrays_of_other_settings_is_refused(tmp_path):
+    write_pictures(tmp_path / "birds", DIFFERENT)
+    info = build(tmp_path, "folder", path=str(tmp_path / "birds"), size=48)
+    with pytest.raises(UserError, match="size was 48, is 32"):
+        audit_prepared(info, "folder", path=str(tmp_path / "birds"), size=32)
+
+
+# -- the sample sheet and the report -----------------------------------------------------------------------------------
+
+
+def test_sample_sheet_shows_images_of_each_class(tmp_path):
+    write_pictures(tmp_path / "birds", DIFFERENT)
+    keys = {"source": "folder", "path": str(tmp_path / "birds"), "size": 48}
+    info = build(tmp_path, **keys)
+    spec = datasets.source("folder").Options(**keys).prepared_spec()
+    sample_sheet.write_sample_sheet(info, {"spec": spec}, tmp_path / "samples.png")
+    with Image.open(tmp_path / "samples.png") as image:
+        assert image.info["settings_sha256"]
+        width, height = image.size
+    assert width > height > 100
+
+
+def test_sample_sheet_of_many_classes_shows_some_and_their_number():
+    images = [np.zeros((2, 4, 4, 1), np.uint8)] * 3
+    figure = sample_sheet.draw(images, ["a", "b", "$5"], 300)
+    assert "3 of 300 classes" in figure.get_suptitle()
+    assert [axes.get_ylabel() for axes in figure.axes[:: sample_sheet.COLUMNS]] == ["a", "b", "$5"]
+
+
+def words(audit: dict) -> str:
+    return " ".join(describe("birds", ImageAudit.model_validate(audit))["sentences"])
+
+
+def test_report_says_what_the_audit_found(tmp_path, experiment, write_report):
+    more = {
+        "train/owl/blank.png": Image.new("RGB", (48, 48)),
+        "train/owl/tiny.png": picture(100, 12),
+        "test/owl/again.jpg": picture(0),
+    }
+    audit = audit_of(tmp_path, DIFFERENT | more)
+    text = words(audit)
+    assert "Classes have from 4 (wren) to 10 (owl) training images." in text
+    assert "The files are 18 PNG and 1 JPEG, of 2 sizes, the shorter side from 12 to 48 pixels." in text
+    assert "1 image is blank (train/owl/blank.png)." in text
+    assert "1 image is tiny, enlarged more than twice (train/owl/tiny.png)." in text
+    assert "1 test image looks like a training or validation image (test/owl/again.jpg is like train/owl/0.png)" in text
+    write_json(tmp_path / "results/digits/images/audit.json", audit)
+    page = write_report(experiment())
+    assert "from 4 (wren) to 10 (owl) training images" in page
+    assert "digits/images/samples.png" in page
+    assert "| owl | 10 | 3 |" in page
+
+
+def test_report_without_an_audit_says_nothing_of_it(experiment, write_report):
+    assert "perceptual hash" not in write_report(experiment())
+
+
+def test_damaged_audit_is_named(tmp_path, experiment, write_report):
+    (tmp_path / "results/digits/images").mkdir(parents=True)
+    (tmp_path / "results/digits/images/audit.json").write_text('{"classes": []}')
+    with pytest.raises(UserError, match=r"images/audit\.json: damaged"):
+        write_report(experiment())
