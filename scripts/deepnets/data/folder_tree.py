@@ -65,7 +65,7 @@ class Root:
 def visible_paths(names: Sequence[str]) -> list[tuple[PurePosixPath, bool]]:
     """Each path, and whether it is a folder (its name ends with `/`), without what desktops leave and hidden files."""
     paths = [(PurePosixPath(name), name.endswith("/")) for name in names]
-    return [(path, is_folder) for path, is_folder in paths if path.parts and not any(map(_is_ignored, path.parts))]
+    return [(path, is_folder) for path, is_folder in paths if path.parts and not any(map(is_ignored, path.parts))]
 
 
 def find_root(shown_as: str, paths: Sequence[tuple[PurePosixPath, bool]]) -> Root:
@@ -177,7 +177,7 @@ def _walk(root: Path, deepest: int = MAX_DEPTH) -> _Names:
 
 def _scan(folder: Path | str, prefix: str = "") -> _Names:
     with os.scandir(folder) as scanned:
-        entries = [entry for entry in scanned if not _is_ignored(entry.name)]
+        entries = [entry for entry in scanned if not is_ignored(entry.name)]
     return [(prefix + entry.name + "/" * _is_folder(entry), entry) for entry in entries]
 
 
@@ -239,6 +239,6 @@ def _identity(folder: os.DirEntry[str], above: tuple[_Place, ...]) -> _Place:
     return status.st_dev, status.st_ino
 
 
-def _is_ignored(name: str) -> bool:
+def is_ignored(name: str) -> bool:
     name = name.lower()
     return name.startswith(".") or name in (*_DESKTOP_FILES, *_DESKTOP_FOLDERS) or name.endswith(_STREAMS)

@@ -15,10 +15,11 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from deepnets.data import class_folders
 from deepnets.data.archive import MAX_MEMBER_BYTES, list_members, read_members
 from deepnets.data.archive import SUFFIXES as ARCHIVES
 from deepnets.data.decode import MAX_MEGAPIXELS, DimImageWarning, decode, fit
+from deepnets.data.folder_tree import is_ignored, is_image
+from deepnets.data.sources import NonSquare
 from deepnets.utils.errors import UserError
 
 BLOCK_PICTURES = 32  # that a process decodes at once,
@@ -36,6 +37,7 @@ class Form(NamedTuple):
     channels: int
     bit_depth: int | None = None
     max_megapixels: float = MAX_MEGAPIXELS
+    non_square: NonSquare = "crop"
 
 
 class Place(NamedTuple):
@@ -98,13 +100,12 @@ def _walk(root: Path) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
-        folders[:] = [name for name in folders if not class_folders._is_ignored(name)]
+        folders[:] = [name for name in folders if not is_ignored(name)]
         yield from (Path(folder, name) for name in files if _is_picture(Path(name)))
 
 
 def _is_picture(name: Path) -> bool:
-    ignored = any(map(class_folders._is_ignored, name.parts))  # its code is that of every dataset: it is not renamed
-    return not ignored and name.name.lower().endswith(class_folders.SUFFIXES)
+    return is_image(name.name) and not any(map(is_ignored, name.parts))
 
 
 # -- reading and decoding ----------------------------------------------------------------------------------------------
@@ -161,7 +162,7 @@ def _pixels_or_problem(name: str, content: Path | bytes, forms: list[Form]) -> l
 
 
 def to_pixels(picture: str | os.PathLike | bytes | Image.Image | np.ndarray, form: Form) -> Pixels:
-    """Turn a picture into what the network was trained on: upright, its largest centred square, resized, in 8 bits.
+    """Turn a picture into what the network was trained on: upright, fitted into a square as its images were, in 8 bits.
 
     Args:
         picture: the path or the bytes of an image file, decoded as a dataset's is; a picture of Pillow, or an array,
@@ -182,7 +183,9 @@ def to_pixels(picture: str | os.PathLike | bytes | Image.Image | np.ndarray, for
     try:
         with warnings.catch_warnings():  # the training images were as dim, and the log of their preparation said it
             warnings.simplefilter("ignore", DimImageWarning)
-            return decode(data, form.size, form.channels, form.max_megapixels, form.bit_depth)
+            return decode(
+                data, form.size, form.channels, form.max_megapixels, form.bit_depth, non_square=form.non_square
+            )
     except ValueError as error:
         raise ValueError(_OPTION_OF_CONFIG.sub(r"take more with max_megapixels \1", str(error))) from None
 
@@ -205,13 +208,18 @@ def _of_array(array: np.ndarray, form: Form) -> Pixels:
             f"an array must be uint8 (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), with values from 0 to 255 (got"
             f" {array.dtype} {array.shape})"
         )
-    return fit(Image.fromarray(array[..., 0] if array.ndim == 3 and channels == 1 else array), form.size, form.channels)
+    return fit(
+        Image.fromarray(array[..., 0] if array.ndim == 3 and channels == 1 else array),
+        form.size,
+        form.channels,
+        form.non_square,
+    )
 
 
 def _of_image(image: Image.Image, form: Form) -> Pixels:
     if image.mode.startswith(_NOT_8_BITS):
         raise ValueError(f"a picture of the mode {image.mode} is not of 8 bits; give its file, or convert it")
     try:
-        return fit(ImageOps.exif_transpose(image), form.size, form.channels)
+        return fit(ImageOps.exif_transpose(image), form.size, form.channels, form.non_square)
     except Exception as error:  # a picture of Pillow is decoded when it is used, and damage can raise anything
         raise ValueError(f"not a whole image: {error}; replace or remove it") from None

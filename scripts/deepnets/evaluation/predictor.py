@@ -140,12 +140,12 @@ def load(
         UserError: there are no such weights, or they are damaged or of another program.
     """
     network, metadata = load_network(_weights(Path(path)))
-    recipe = Recipe(**metadata["spec"]["recipe"])
+    recipe, dataset = Recipe(**metadata["spec"]["recipe"]), metadata["spec"]["dataset"]
     chosen, precision = choose_device(network, device, recipe.precision)
     channels, size, _ = metadata["input_shape"]
     return Model(
         metadata["classes"],
-        Form(size, channels, metadata["spec"]["dataset"].get("bit_depth"), max_megapixels),
+        Form(size, channels, dataset.get("bit_depth"), max_megapixels, dataset.get("non_square", "crop")),
         metadata["spec"],
         metadata["spec_sha256"],
         network.to(chosen).to(memory_format=torch.channels_last).eval(),

@@ -28,10 +28,14 @@ PREPROCESSING = {
     "orientation": "upright, by EXIF",
     "transparency": "on white",
     "channels": "3: RGB; 1: gray, 0.299 R + 0.587 G + 0.114 B",
-    "crop": "the largest centred square",
     "resize": "to (H, W), bilinear with antialiasing",
     "pixel_scale": 255,
     "normalise": "(pixel / pixel_scale - mean) / std",
+}
+_NOT_SQUARE = {  # the first thing that is done to a picture once it is upright, by the dataset's `non_square`
+    "crop": "the largest centred square",
+    "pad": "all of it, with black at two sides",
+    "squash": "all of it, in other proportions",
 }
 _VALIDATION_FILE = "validation.safetensors"  # among the checkpoints, which the evaluation removes
 
@@ -114,7 +118,9 @@ def write_results(
             _write_history(history, trainer.progress.history)
             write_json(timing, _timing(trainer, keeps_memory))
             of_images = {key: metadata.get(key) for key in OF_IMAGES}
-            texts = {"spec": spec, "spec_sha256": spec_sha256(spec), **of_images, "preprocessing": PREPROCESSING}
+            not_square = _NOT_SQUARE[spec["dataset"].get("non_square", "crop")]
+            preprocessing = {**PREPROCESSING, "not_square": not_square}
+            texts = {"spec": spec, "spec_sha256": spec_sha256(spec), **of_images, "preprocessing": preprocessing}
             if metadata.get("started_from"):
                 texts["started_from"] = metadata["started_from"]
             save_tensors(model, dict(network.state_dict()), texts)
