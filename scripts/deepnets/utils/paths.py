@@ -41,7 +41,8 @@ CHECKPOINTS = ".resume"  # in the experiment's folder; no output of any rule, so
 
 COMPARISON_FIGURE = "results/{dataset}/comparison/{figure}.png"
 
-REPORT, METRICS_CSV, ENVIRONMENT = "results/report.md", "results/metrics.csv", "results/environment.json"
+REPORT, REPORT_PAGE = "results/report.md", "results/report.html"
+METRICS_CSV, ENVIRONMENT = "results/metrics.csv", "results/environment.json"
 
 # -- the workflow's own ------------------------------------------------------------------------------------------------
 
@@ -53,6 +54,7 @@ STUDY_PLAN = f"{JOBS}/study.json"
 # Files of the repository.
 AUDIT_CODE = "scripts/deepnets/data/duplicates.py"  # makes audit.json, on which nothing is trained
 TEMPLATE, PUBLISHED = "workflow/templates/report.md.j2", "workflow/published.csv"
+PAGE_TEMPLATES = [f"workflow/templates/report.{kind}" for kind in ("html.j2", "css", "js")]
 
 # What each stage writes; the stages in the order of the work. The first file names the job.
 OUTPUTS = {
@@ -63,7 +65,7 @@ OUTPUTS = {
     "evaluate": [METRICS, PREDICTIONS],
     "plot_experiment": [f"{EXPERIMENT_FIGURE}.png", f"{EXPERIMENT_FIGURE}.svg"],
     "plot_comparison": [COMPARISON_FIGURE],
-    "report": [REPORT, METRICS_CSV, ENVIRONMENT],
+    "report": [REPORT, REPORT_PAGE, METRICS_CSV, ENVIRONMENT],
 }
 
 
