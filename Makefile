@@ -50,7 +50,7 @@ $(if $(shell case $(call quoted,$(CORES)) in (*[!0-9]*|''|0*) echo wrong;; esac)
 	$(error CORES='$(CORES)' must be a number of cores from 1 up; write: make report CORES=2))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report why test test-all test-cluster chaos bench bench-scale lint schema requirements clean distclean
+.PHONY: help setup report why test test-all test-browser test-cluster chaos bench bench-scale lint schema requirements clean distclean
 
 help:  ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -89,11 +89,15 @@ why: setup  ## Explain why jobs are out of date: which setting or file changed, 
 test: setup  ## Run the tests in parallel, under 10 minutes on two cores
 	$(VENV)/python -m pytest -n auto --dist worksteal
 
-test-all: setup  ## Run all tests but those of the cluster: also random kills, data larger than memory; 26 minutes
+test-all: setup  ## Run all tests but those of browser and cluster: also random kills, data larger than memory; 26 minutes
 	$(VENV)/python -m pytest -n auto --dist worksteal --full
 
+test-browser: setup  ## Open the pages of reports in a Chromium, 3 minutes; as root on Debian it installs Chromium
+	tests/install.sh chromium
+	$(VENV)/python -m pytest tests/browser
+
 test-cluster: setup  ## Run studies through SLURM on this machine, 15 minutes; as root on Debian it installs SLURM
-	tests/cluster/install.sh
+	tests/install.sh munge slurmctld slurmd slurm-client slurmdbd mariadb-server
 	$(VENV)/python -m pytest tests/cluster
 
 chaos: setup  ## Kill a training run at 100 random moments and compare the bytes, 20 minutes; before a release

@@ -1,6 +1,6 @@
 "use strict";
 
-// -- contents: open where there is room beside the text ----------------------------------------------------------------
+// -- contents: open where the page is wide ----------------------------------------------------------------------------
 
 const contents = document.querySelector("nav details");
 const wide = matchMedia("(min-width: 70rem)");
@@ -39,7 +39,7 @@ enlarged.addEventListener("click", () => dialog.close());
 const UNITS = { h: 3600, min: 60, s: 1 };
 
 // The number that a cell starts with: "1,234", "98.61 (96.79 to 99.41)", "−0.5", "77.3 %"; seconds for "1 min 05 s".
-function numberIn(text) {
+function parseNumber(text) {
   const times = [...text.matchAll(/([\d.]+)\s(h|min|s)\b/g)];
   if (times.length) return times.reduce((sum, [, value, unit]) => sum + value * UNITS[unit], 0);
   return parseFloat(text.replace("−", "-").replaceAll(",", ""));
@@ -62,7 +62,7 @@ function comparison(column, isNumber, direction) {
   const text = (block) => block[0].cells[column].innerText.trim();
   if (!isNumber) return (a, b) => direction * text(a).localeCompare(text(b), "en", { numeric: true });
   return (a, b) => {
-    const [first, second] = [numberIn(text(a)), numberIn(text(b))];
+    const [first, second] = [parseNumber(text(a)), parseNumber(text(b))];
     return isNaN(first) - isNaN(second) || direction * (first - second) || 0;
   };
 }
