@@ -44,11 +44,11 @@ def test_nothing_in_the_report_keeps_a_reader_out(open_page, report, width, sche
 
 
 ROWS = [
-    ["a", "1,000 (1 to 2)", "1 min 05 s"],
-    ["b", "98.5", "59.9 s"],
-    ["b, published", "99", "–"],
-    ["difference", "−0.5", "2 s"],
-    ["c", "−3", "2 h 00 min"],
+    ["a", "1,000 (1 to 2)", "1 min 05 s", "bc"],
+    ["b", "98.5", "59.9 s", "a"],
+    ["b, published", "99", "–", "–"],
+    ["difference", "−0.5", "2 s", "–"],
+    ["c", "−3", "2 h 00 min", "b"],
 ]
 
 
@@ -56,7 +56,7 @@ ROWS = [
 def rows(open_page, tmp_path):
     """Click a column's header; return the first cells of the rows then, and the header's aria-sort."""
     file = tmp_path / "report.html"
-    text = table(["Model", "Value", "Time"], ROWS, numbers_from=1)
+    text = table(["Model", "Value", "Time", "Group"], ROWS, numbers_from=1)
     file.write_text(render_page(f"# A title\n\n{text}\n", tmp_path), encoding="utf-8")
     page = open_page(file).page
 
@@ -74,9 +74,10 @@ def test_a_column_is_sorted_up_then_down_then_as_it_was_and_a_difference_stays_w
     assert rows("Value") == ([row[0] for row in ROWS], None)
 
 
-def test_times_are_sorted_by_seconds_and_unknown_ones_come_last(rows):
+def test_times_are_sorted_by_seconds_unknown_ones_last_and_words_by_their_letters(rows):
     assert rows("Time")[0] == ["b", "a", "c", "b, published", "difference"]
     assert rows("Time")[0] == ["c", "a", "b", "b, published", "difference"]
+    assert rows("Group")[0] == ["b, published", "difference", "b", "c", "a"]
     assert rows("Model")[0] == ["a", "b", "b, published", "difference", "c"]
 
 

@@ -57,10 +57,12 @@ function blocksOf(rows) {
   return blocks;
 }
 
-// What compares two rows by a column; rows without a number come last in both directions.
-function comparison(column, isNumber, direction) {
+// What compares two blocks by a column; where it has numbers, blocks without one come last in both directions.
+function comparison(blocks, column, mayBeNumbers, direction) {
   const text = (block) => block[0].cells[column].innerText.trim();
-  if (!isNumber) return (a, b) => direction * text(a).localeCompare(text(b), "en", { numeric: true });
+  if (!mayBeNumbers || blocks.every((block) => isNaN(parseNumber(text(block))))) {
+    return (a, b) => direction * text(a).localeCompare(text(b), "en", { numeric: true });
+  }
   return (a, b) => {
     const [first, second] = [parseNumber(text(a)), parseNumber(text(b))];
     return isNaN(first) - isNaN(second) || direction * (first - second) || 0;
@@ -83,8 +85,8 @@ function makeSortable(table) {
       const order = next === undefined ? "ascending" : next; // the third time: as it was
       for (const each of headers) each.removeAttribute("aria-sort");
       if (order) header.setAttribute("aria-sort", order);
-      const isNumber = header.style.textAlign === "right";
-      const compare = comparison(column, isNumber, order === "descending" ? -1 : 1);
+      const isRight = header.style.textAlign === "right";
+      const compare = comparison(blocks, column, isRight, order === "descending" ? -1 : 1);
       body.append(...(order ? [...blocks].sort(compare).flat() : inOrder));
     });
   });
