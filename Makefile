@@ -53,7 +53,7 @@ $(if $(shell case $(call quoted,$(CORES)) in (*[!0-9]*|''|0*) echo wrong;; esac)
 	$(error CORES='$(CORES)' must be a number of cores from 1 up; write: make report CORES=2))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report status watch compare why test test-all test-cluster chaos bench bench-scale lint schema requirements clean distclean
+.PHONY: help setup report status watch compare why test test-all test-browser test-cluster chaos bench bench-scale lint schema requirements clean distclean
 
 help:  ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -83,7 +83,7 @@ $(BENCH_INSTALLED): benchmarks/requirements.txt $(INSTALLED)
 		--requirements pyproject.toml --extra bench --constraints benchmarks/requirements.txt
 	@touch $@
 
-report: setup  ## Run the study and write results/report.md (CORES=4, STUDY=demo)
+report: setup  ## Run the study and write results/report.md and report.html (CORES=4, STUDY=demo)
 	$(VENV)/python -m snakemake results/report.md all --cores $(CORES) $(if $(STUDY),--config $(call quoted,study=$(STUDY)))
 	@$(VENV)/python scripts/show_report.py
 
@@ -103,11 +103,15 @@ why: setup  ## Explain why jobs are out of date: which setting or file changed, 
 test: setup  ## Run the tests in parallel, under 10 minutes on two cores
 	$(VENV)/python -m pytest -n auto --dist worksteal
 
-test-all: setup  ## Run all tests but those of the cluster: also random kills, data larger than memory; 26 minutes
+test-all: setup  ## Run all tests but those of browser and cluster: also random kills, data larger than memory; 26 minutes
 	$(VENV)/python -m pytest -n auto --dist worksteal --full
 
+test-browser: setup  ## Open the pages of reports in a Chromium, 3 minutes; as root on Debian it installs Chromium
+	tests/install.sh chromium
+	$(VENV)/python -m pytest tests/browser
+
 test-cluster: setup  ## Run studies through SLURM on this machine, 15 minutes; as root on Debian it installs SLURM
-	tests/cluster/install.sh
+	tests/install.sh munge slurmctld slurmd slurm-client slurmdbd mariadb-server
 	$(VENV)/python -m pytest tests/cluster
 
 chaos: setup  ## Kill a training run at 100 random moments and compare the bytes, 20 minutes; before a release
@@ -145,7 +149,7 @@ requirements: setup  ## Compile both requirements.txt again from pyproject.toml 
 clean:  ## Remove results, logs and prepared data without asking; downloads and your own files in data/ and results/ stay
 	@$(call refuse_links,results data)
 	if [ -d results ]; then find results/ -type f \( -path 'results/report*' -o -path 'results/metrics*.csv' \
-		-o -path results/environment.json -o -name model.safetensors -o -name predictions.safetensors -o -name metrics.json \
+		-o -path results/workflow.html -o -path results/environment.json -o -name model.safetensors -o -name predictions.safetensors -o -name metrics.json \
 		-o -name history.csv -o -name timing.json -o -name 'summary.*' -o -path '*/comparison/*' -o -path '*/figures/*' \
 		-o -path '*/images/audit.json' -o -path '*/images/samples.png' \
 		-o -path '*/.resume/*' -o -name '.*.sha256' -o -name '.train.*' -o -name '.*.deepnets-????????*' \) -delete; \

@@ -1,4 +1,4 @@
-"""Write the report of a study, its table of all metrics, and a description of the machine and versions.
+"""Write the report of a study (Markdown and HTML), its table of all metrics, and a description of machine and versions.
 
 python scripts/report.py demo
 """

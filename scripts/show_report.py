@@ -1,4 +1,4 @@
-"""Print where the report is, and its first sentence.
+"""Print where the report and its page are, and the first sentence.
 
 python scripts/show_report.py
 """
@@ -19,7 +19,7 @@ def main(argv: list[str] | None = None) -> None:
     except FileNotFoundError:
         LOG.error("error: %s: the file is missing; write it with: make report", paths.REPORT)
         sys.exit(USER_ERROR_EXIT_CODE)
-    print(f"{paths.REPORT}: {first_sentence(text)}")
+    print(f"{paths.REPORT}, {paths.REPORT_PAGE}: {first_sentence(text)}")
 
 
 if __name__ == "__main__":

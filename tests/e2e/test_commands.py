@@ -91,9 +91,9 @@ def test_what_people_need_around_a_run_works_without_cores(study, snakemake, com
 
 
 def test_one_page_with_all_figures_is_written(study, snakemake):
-    done = snakemake(study, "--report", "results/report.html", cores=None)
+    done = snakemake(study, "--report", "results/workflow.html", cores=None)
     assert done.returncode == 0, done.stdout
-    page = (study / "results/report.html").read_text(encoding="utf-8")
+    page = (study / "results/workflow.html").read_text(encoding="utf-8")
     assert "learning curves" in page
     assert "first" in page  # the study's name, in the methods paragraph
 

@@ -174,4 +174,4 @@ def test_ci_runs_the_linters_and_then_the_tests(root, tmp_path):
     fake.chmod(0o755)
     os.environ["PATH"] = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run([root / ".ci/run"], capture_output=True, text=True, cwd=tmp_path)
-    assert (done.returncode, done.stdout.split()) == (0, ["lint", "test-all", "test-cluster"])
+    assert (done.returncode, done.stdout.split()) == (0, ["lint", "test-all", "test-browser", "test-cluster"])

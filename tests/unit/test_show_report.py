@@ -20,7 +20,7 @@ def test_path_and_first_sentence_of_the_report_are_printed_on_one_line(show, exp
     done = show()
     sentence = "On digits, ResNet50 reached 90.00 % test accuracy (95 % interval 86.47 to 92.69 %)."
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"results/report.md: {sentence}\n"
+    assert done.stdout == f"results/report.md, results/report.html: {sentence}\n"
 
 
 def test_missing_report_is_one_plain_line_that_names_the_command_and_exit_code_2(show):

@@ -170,6 +170,7 @@ EDITS = {
     ),
     "the report's code": (changed_module("reporting/report"), REPORT),
     "the report's template": (append("workflow/templates/report.md.j2", "The end.\n"), REPORT),
+    "the style of the report's page": (append("workflow/templates/report.css", "p { color: red; }\n"), REPORT),
     "a published figure": (replace("workflow/published.csv", "73.96", "73.97"), compared("shapes")),
     "what a network is called": (
         replace("scripts/deepnets/models/mobilenet_v2.py", '"MobileNetV2"', '"MobileNet V2"'),
@@ -238,6 +239,7 @@ EDITS = {
         REPORT | {"Plot accuracy of the models on shapes"},
     ),
     "the report deleted": (delete("results/report.md"), REPORT),
+    "the report's page deleted": (delete("results/report.html"), REPORT),
     "a summary deleted": (delete("results/shapes/small/summary.txt"), summarized("small") | evaluated(SMALL, GENTLE)),
     "the audit of the images deleted": (delete("results/shapes/images/audit.json"), audited("shapes")),
     "the list of duplicates deleted": (delete("data/shapes/audit.json"), NOTHING),

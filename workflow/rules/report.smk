@@ -2,7 +2,7 @@
 
 
 rule report:
-    """Render results/report.md from the experiments of the study."""
+    """Render results/report.md and report.html from the experiments of the study."""
     input:
         # It also reads each dataset's audit.json, which exists before the first training run. As an input, it would have
         # deleted data rebuilt, and every training run repeated, where only the report has to be written.
@@ -14,6 +14,7 @@ rule report:
         images=JOBS.dataset_files(paths.IMAGE_AUDIT),
     output:
         report=paths.REPORT,
+        page=paths.REPORT_PAGE,
         metrics=report(paths.METRICS_CSV, caption="../report/metrics.rst", category="Comparison"),
         environment=paths.ENVIRONMENT,
     log:

@@ -1,1 +1,1 @@
-"""Putting a study into words and tables: results/report.md, metrics.csv and environment.json."""
+"""Putting a study into words and tables: results/report.md and report.html, metrics.csv and environment.json."""

@@ -1,4 +1,4 @@
-"""Write results/report.md: put the results of a study into words and tables, and render the template."""
+"""Write results/report.md and report.html: put the results of a study into words and tables, fill the templates."""
 
 import html
 import os
@@ -21,12 +21,12 @@ from deepnets.reporting.environment import describe
 from deepnets.reporting.headline import Row
 from deepnets.reporting.job_times import by_stage, from_first_to_last, job_times
 from deepnets.reporting.markdown import Markdown, bold, code, enumerate_words, escape, image, link, table
+from deepnets.reporting.page import read_template, render_page
 from deepnets.reporting.reproduce import commands, files_needed, is_deterministic, provenance
 from deepnets.reporting.started_from import starts, weights_needed
 from deepnets.reporting.study import Study
 from deepnets.utils import paths
 from deepnets.utils.checksums import record_checksums
-from deepnets.utils.errors import UserError
 from deepnets.utils.files import write_json, write_text
 
 _WARNINGS_SHOWN = 20
@@ -42,20 +42,16 @@ _NON_SQUARE = {
 }
 
 
-def render(study: Study, template: str | Path) -> str:
+def render(study: Study, template: Path) -> str:
     """Return the report as Markdown for a code host.
 
     Raises:
         UserError: the template is missing.
     """
-    try:
-        source = Path(template).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{template}: the file is missing; restore it with: git checkout {template}") from None
     environment = Environment(
         undefined=StrictUndefined, finalize=escape, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
-    return environment.from_string(source).render(_context(study))
+    return environment.from_string(read_template(template)).render(_context(study))
 
 
 def first_sentence(markdown: str) -> str:
@@ -74,7 +70,7 @@ def write_report(
     published: Path = paths.REPOSITORY / paths.PUBLISHED,
     template: Path = paths.REPOSITORY / paths.TEMPLATE,
 ) -> None:
-    """Read a study's results and write its report, metrics.csv and environment.json.
+    """Read a study's results and write its report as Markdown and as a page, metrics.csv and environment.json.
 
     Args:
         spec: the study's name, the folders of its experiments from `root` in the order of the report, the hashes of
@@ -107,13 +103,13 @@ def write_report(
         folder=(root / paths.REPORT).parent,
     )
     report = render(study, template)
-    report_file, metrics_file, environment = (
-        root / path for path in (paths.REPORT, paths.METRICS_CSV, paths.ENVIRONMENT)
-    )
-    with record_checksums("report", environment, metrics_file, report_file):
+    page = render_page(report, study.folder)
+    report_file, page_file, metrics_file, environment = (root / path for path in paths.OUTPUTS["report"])
+    with record_checksums("report", environment, metrics_file, report_file, page_file):
         write_json(environment, {"spec": spec, **study.environment})
         write_text(metrics_file, tables.metrics_csv(results))
         write_text(report_file, report)
+        write_text(page_file, page)
 
 
 def _context(study: Study) -> dict[str, Any]:

@@ -50,7 +50,8 @@ IMAGE_AUDIT, SAMPLE_SHEET = f"{IMAGE_FOLDER}/audit.json", f"{IMAGE_FOLDER}/sampl
 
 COMPARISON_FIGURE = "results/{dataset}/comparison/{figure}.png"
 
-REPORT, METRICS_CSV, ENVIRONMENT = "results/report.md", "results/metrics.csv", "results/environment.json"
+REPORT, REPORT_PAGE = "results/report.md", "results/report.html"
+METRICS_CSV, ENVIRONMENT = "results/metrics.csv", "results/environment.json"
 
 # -- the workflow's own ------------------------------------------------------------------------------------------------
 
@@ -63,6 +64,7 @@ STUDY_PLAN = f"{JOBS}/study.json"
 # Files of the repository.
 AUDIT_CODE = "scripts/deepnets/data/duplicates.py"  # makes audit.json, on which nothing is trained
 TEMPLATE, PUBLISHED = "workflow/templates/report.md.j2", "workflow/published.csv"
+PAGE_TEMPLATES = [f"workflow/templates/report.{kind}" for kind in ("html.j2", "css", "js")]
 
 # What each stage writes; the stages in the order of the work. The first file names the job.
 OUTPUTS = {
@@ -75,7 +77,7 @@ OUTPUTS = {
     "plot_experiment": [f"{EXPERIMENT_FIGURE}.png", f"{EXPERIMENT_FIGURE}.svg"],
     "plot_comparison": [COMPARISON_FIGURE],
     "audit_images": [IMAGE_AUDIT, SAMPLE_SHEET],
-    "report": [REPORT, METRICS_CSV, ENVIRONMENT],
+    "report": [REPORT, REPORT_PAGE, METRICS_CSV, ENVIRONMENT],
 }
 
 

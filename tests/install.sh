@@ -1,9 +1,10 @@
 #!/bin/sh
-# Install the SLURM that tests/cluster starts, where this is Debian and root runs it. The tests say what they lack.
+# Install the Debian packages that tests need, where this is Debian and root runs it: tests/install.sh chromium. The tests
+# say what they lack.
 set -eu
 [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null || exit 0
 missing=
-for package in munge slurmctld slurmd slurm-client slurmdbd mariadb-server; do
+for package in "$@"; do
   status=$(dpkg-query --show --showformat='${db:Status-Status}' $package 2> /dev/null) || true
   [ "$status" = installed ] || missing="$missing $package"
 done
