@@ -13,7 +13,7 @@ WIDTHS = {360: 740, 1280: 900}  # pixels: of a phone and of a laptop, with their
 
 
 class Opened(NamedTuple):
-    """A page in a browser; `problems`: its errors, the warnings in the console, and requests that failed."""
+    """A page in a browser; `problems`: its errors, and requests that failed."""
 
     page: Page
     problems: list[str]
@@ -42,7 +42,7 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Opened]]:
         page = browser.new_page(viewport={"width": width, "height": WIDTHS[width]}, color_scheme=scheme)
         pages.append(page)
         problems: list[str] = []
-        page.on("console", lambda line: problems.append(line.text) if line.type in ("error", "warning") else None)
+        page.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("requestfailed", lambda request: problems.append(request.url[:200]))
         page.goto(file.resolve().as_uri())

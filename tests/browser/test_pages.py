@@ -104,3 +104,20 @@ def test_contents_are_open_where_there_is_room_and_lead_to_the_headings(open_pag
     narrow.get_by_text("Contents").click()
     narrow.get_by_role("link", name="Results").click()
     assert narrow.url.endswith("#results")
+
+
+def test_snakemakes_page_shows_every_comparison_without_an_error(open_page, study, snakemake, tmp_path):
+    file = tmp_path / "workflow.html"
+    done = snakemake(study, "--report", str(file), cores=None)
+    assert done.returncode == 0, done.stdout
+    page, problems = open_page(file)
+    page.get_by_role("link", name="Comparison").click()
+    page.get_by_text("shapes", exact=True).first.click()
+    shows = page.locator("a[iconname=eye]")
+    shows.first.wait_for()
+    for index in range(shows.count()):
+        shows.nth(index).click()
+        page.wait_for_function("[...document.images].some(each => each.naturalWidth > 500)")
+        assert page.evaluate(BROKEN_PICTURES) == 0
+    assert shows.count() >= 3
+    assert problems == []

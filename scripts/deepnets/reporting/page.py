@@ -56,7 +56,9 @@ def render_page(markdown: str, folder: Path) -> str:
     _mark_callouts(tokens)
     _mark_tables(tokens)
     body = parser.renderer.render(tokens, parser.options, {"folder": folder})
-    environment = Environment(undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
     return environment.from_string(source).render(
         title=title,
         contents=contents,
