@@ -33,6 +33,7 @@ def arguments(stage: str, *words: str) -> argparse.Namespace:
         ("train", "results/digits/resnet50/quick/seed0/", EXPERIMENT),
         ("plot_experiment", "digits/resnet50/quick/seed0/learning_curves", EXPERIMENT | {"figure": "learning_curves"}),
         ("plot_comparison", "digits/accuracy", {"dataset": "digits", "figure": "accuracy"}),
+        ("compare", "digits", {"dataset": "digits"}),
         ("report", "demo", {"study": "demo"}),
     ],
 )

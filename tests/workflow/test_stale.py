@@ -21,6 +21,7 @@ from study_edits import (
     clone_again,
     comment_everywhere,
     compared,
+    compared_again,
     config,
     copy_image,
     curves,
@@ -115,9 +116,16 @@ EDITS = {
         config(SECOND, f"    - {{datasets: [digits], models: [small], recipe: brief}}\n{SECOND}"),
         downloaded("digits") | summarized("small", "digits") | (trained(SMALL._replace(dataset="digits"))),
     ),
-    "an experiment less": (config("[mobilenet_v2, small]", "[small]"), compared("shapes")),
+    "an experiment less": (config("[mobilenet_v2, small]", "[small]"), compared_again("shapes")),
     "a model named and used nowhere": (config("small_cnn}", "small_cnn}\n  wide: {architecture: vgg16}"), NOTHING),
-    "another study": (config("study: first", "study: second"), compared("shapes")),
+    "another study": (  # of a single network: nothing to rank
+        config("study: first", "study: second"),
+        compared_again("shapes") - {"Plot ranking of the models on shapes"},
+    ),
+    "the difference that counts as none": (
+        append("config.yaml", "equivalence_margin: 0.01\n"),
+        compared_again("shapes"),
+    ),
     # Code.
     "one model's code": (
         changed_module("models/small_cnn"),
@@ -133,6 +141,7 @@ EDITS = {
     "learning curves": (changed_module("figures/learning_curves"), curves(*ALL)),
     "confusion matrices": (changed_module("figures/confusion_matrix"), matrices(*ALL)),
     "comparisons": (changed_module("figures/comparison"), compared("shapes")),
+    "how networks are compared": (changed_module("comparison/paired"), compared_again("shapes")),
     "one comparison": (
         changed_module("figures/accuracy_vs_time"),
         REPORT | {"Plot accuracy_vs_time of the models on shapes"},
@@ -192,6 +201,7 @@ EDITS = {
     "the report truncated": (truncate("results/report.md"), REPORT),
     "the table of metrics truncated": (truncate("results/metrics.csv"), REPORT),
     "the description of the machine truncated": (truncate("results/environment.json"), REPORT),
+    "statistics truncated": (truncate("results/shapes/comparison/statistics.json"), compared_again("shapes")),
     "a comparison truncated": (
         truncate("results/shapes/comparison/accuracy.png"),
         REPORT | {"Plot accuracy of the models on shapes"},
@@ -251,6 +261,10 @@ EDITS = {
         both(lose_records, config("size: 16", "size: 16, variant_of: mnist")),
         compared("shapes"),
     ),
+    "records lost, the difference that counts as none": (
+        both(lose_records, append("config.yaml", "equivalence_margin: 0.01\n")),
+        compared_again("shapes"),
+    ),
     "records lost, a model named before the others": (
         both(lose_records, config("models:\n", "models:\n  first: {architecture: vgg16}\n")),
         curves(*ALL) | matrices(*ALL) | compared("shapes"),
@@ -308,7 +322,7 @@ def test_how_snakemake_is_called_makes_nothing_stale(finished_study, dry_run, ar
 def test_another_study_and_back_trains_nothing(study, dry_run, snakemake):
     done = snakemake(study, "--config", "study=second", cores=2)
     assert done.returncode == 0, done.stdout
-    assert dry_run(study).jobs == compared("shapes")
+    assert dry_run(study).jobs == compared_again("shapes")
 
 
 def test_a_model_named_before_the_others_recolours_them_and_trains_nothing(study, dry_run):

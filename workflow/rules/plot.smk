@@ -40,6 +40,7 @@ rule plot_comparison:
     input:
         metrics=lambda wildcards: JOBS.study_files(paths.METRICS, dataset=wildcards.dataset),
         timing=lambda wildcards: JOBS.study_files(paths.TIMING, dataset=wildcards.dataset),
+        statistics=paths.STATISTICS,
     output:
         png=report(
             paths.COMPARISON_FIGURE,

@@ -38,7 +38,9 @@ FIGURE_FILE = "figures/{figure}.png"
 EXPERIMENT_FIGURE = f"{EXPERIMENT}/figures/{{figure}}"  # .png and .svg
 CHECKPOINTS = ".resume"  # in the experiment's folder; no output of any rule, so that Snakemake leaves it alone
 
-COMPARISON_FIGURE = "results/{dataset}/comparison/{figure}.png"
+COMPARISON = "results/{dataset}/comparison"
+STATISTICS = f"{COMPARISON}/statistics.json"
+COMPARISON_FIGURE = f"{COMPARISON}/{{figure}}.png"
 
 REPORT, METRICS_CSV, ENVIRONMENT = "results/report.md", "results/metrics.csv", "results/environment.json"
 
@@ -60,6 +62,7 @@ OUTPUTS = {
     "summarize": [SUMMARY_JSON, SUMMARY_TEXT],
     "train": [MODEL, HISTORY, TIMING],
     "evaluate": [METRICS, PREDICTIONS],
+    "compare": [STATISTICS],
     "plot_experiment": [f"{EXPERIMENT_FIGURE}.png", f"{EXPERIMENT_FIGURE}.svg"],
     "plot_comparison": [COMPARISON_FIGURE],
     "report": [REPORT, METRICS_CSV, ENVIRONMENT],
@@ -81,6 +84,7 @@ def _log_name(stage: str) -> str:
         "download": "{dataset}/download",
         "prepare": "{dataset}/prepare",
         "summarize": "{dataset}/{model}/summarize",
+        "compare": "{dataset}/comparison/compare",
         "plot_experiment": f"{EXPERIMENT_NAME}/{{figure}}/plot_experiment",
         "plot_comparison": "{dataset}/comparison/{figure}/plot_comparison",
         "report": "report",
