@@ -3,9 +3,11 @@
 import itertools
 
 import pytest
+from made_up_results import write_statistics
 from matplotlib.figure import Figure
 
-from deepnets.comparison.aggregate import group_seeds
+from deepnets.comparison.aggregate import group_seeds, with_statistics
+from deepnets.comparison.statistics_file import Statistics
 from deepnets.evaluation.results import read_result
 from deepnets.figures import (
     COMPARISON_FIGURES,
@@ -14,9 +16,11 @@ from deepnets.figures import (
     accuracy_vs_parameters,
     accuracy_vs_time,
     load,
+    ranking,
     style,
 )
 from deepnets.figures.comparison import Comparison
+from deepnets.utils.checked_json import read_checked
 
 
 def texts(artist):
@@ -29,13 +33,15 @@ def rendered(figure):
 
 
 @pytest.fixture
-def compare(experiment):
+def compare(experiment, tmp_path):
     """A Comparison of experiments given as keyword arguments."""
 
     def make(*options, published=None):
-        groups = group_seeds(read_result(experiment(**each)) for each in options)
+        directories = [experiment(**each) for each in options]
+        statistics = read_checked(write_statistics(tmp_path, *directories)["digits"], Statistics)
+        groups = with_statistics(group_seeds(map(read_result, directories)), statistics)
         styles = style.model_styles({group.model: index for index, group in enumerate(groups)})
-        return Comparison("digits", groups, styles, published or {})
+        return Comparison("digits", groups, styles, statistics, published or {})
 
     return make
 
@@ -49,7 +55,30 @@ def test_accuracy_is_ranked_with_its_interval_written_out(compare):
     assert [label.get_text() for label in axes.get_yticklabels()] == ["MobileNetV2", "VGG-16"]
     assert axes.get_xlabel() == "Test accuracy (%)"
     assert "80.00  [75.56, 83.81]" in texts(axes)
-    assert "one run each; 95 % interval over the test images (Wilson)" in axes.get_title("left")
+    assert "one run each; 95 % interval of each trained network (Wilson)" in axes.get_title("left")
+
+
+def test_ranking_shows_each_pair_from_both_sides_and_the_letters_of_ties(compare):
+    figure = ranking.draw(compare(*TWO, {"model": "resnet50", "accuracy": 0.96}))
+    axes = figure.axes[0]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == ["MobileNetV2  a  1", "ResNet50  a  2", "VGG-16  b  3"]
+    cells = {(patch.get_y() + 0.5, patch.get_x() + 0.5): patch.get_facecolor() for patch in axes.patches}
+    assert len(cells) == 6
+    better, worse, undecided = cells[0, 2], cells[2, 0], cells[0, 1]
+    assert cells[1, 2] == better
+    assert cells[1, 0] == undecided == (1, 1, 1, 1)
+    assert len({better, worse, undecided}) == 3
+    numbers = {text.get_position(): text.get_text() for text in axes.texts}
+    assert (numbers[2, 0], numbers[0, 2]) == ("+16.94", "−16.94")
+
+
+def test_ranking_of_many_recipes_shows_the_first_without_numbers_as_the_title_states(compare):
+    recipes = ({"recipe": f"r{place}", "accuracy": 0.5 + place / 100} for place in range(40))
+    figure = rendered(ranking.draw(compare(*recipes)))
+    assert figure.get_suptitle() == "Which can be distinguished, 30 of 40: digits"
+    assert len(figure.axes[0].get_yticks()) == 30
+    assert not figure.axes[0].texts
 
 
 def test_single_seeds_are_shown_next_to_their_mean(compare):
@@ -119,7 +148,7 @@ def test_models_and_recipes_whose_names_start_alike_have_different_names(compare
     ]
     figure = load(name).draw(compare(*runs))
     names = {text for text in texts(figure) if text.startswith("the_same")}
-    assert len(names) == (2 * count if name == "accuracy" else count)
+    assert len(names) == (2 * count if name in ("accuracy", "ranking") else count)
 
 
 def test_more_models_than_names_fit_have_a_legend(compare):
@@ -180,7 +209,7 @@ def test_only_the_best_of_very_many_runs_are_shown_as_the_title_states(compare):
         rendered(load(name).draw(groups))
 
 
-@pytest.mark.parametrize("name", [name for name in COMPARISON_FIGURES if name != "accuracy"])
+@pytest.mark.parametrize("name", [name for name in COMPARISON_FIGURES if name not in ("accuracy", "ranking")])
 def test_of_very_many_models_the_best_twelve_are_in_colour_and_named(compare, name):
     models = ({"model": f"net{i}", "accuracy": 0.5 + i / 360, "epochs": 1 + i % 3} for i in range(100))
     figure = rendered(load(name).draw(compare(*models)))

@@ -56,10 +56,10 @@ def test_every_link_is_relative_and_resolves(experiment, write_report, tmp_path)
         for figure in ("learning_curves", "confusion_matrix"):
             (directory / f"figures/{figure}.png").touch()
     (tmp_path / "results/digits/comparison").mkdir()
-    for figure in ("accuracy", "accuracy_vs_parameters", "accuracy_vs_time", "accuracy_vs_budget"):
+    for figure in ("accuracy", "ranking", "accuracy_vs_parameters", "accuracy_vs_time", "accuracy_vs_budget"):
         (tmp_path / f"results/digits/comparison/{figure}.png").touch()
     targets = links(write_report(*budgets))
-    assert len(targets) == 4 + 2 * 5 + 2
+    assert len(targets) == 5 + 2 * 5 + 2
     assert [target for target in targets if not (tmp_path / "results" / target).is_file()] == []
 
 

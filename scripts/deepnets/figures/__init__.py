@@ -77,13 +77,20 @@ EXPERIMENT_FIGURES: dict[str, ExperimentFigure] = {
 }
 
 _INTERVALS = (
-    " Bars are 95 % intervals: over the test images (Wilson) for one seed, over the seeds (Student's t) for"
-    " several; the line below the title names the kind."
+    " Bars are 95 % intervals: of the trained network over the test images (Wilson) for one seed, of the recipe over"
+    " seeds and test images for several; the line below the title names the kind. Whether two networks differ is not"
+    " seen from their bars: the figure of pairs shows it."
 )
 _MANY = (
     " If there are more than 40 points, only the best of each network is drawn in full; if there are more than 24"
     " networks, only the best 12 are coloured."
 )
+
+
+def _several_candidates(experiments: Sequence[Any]) -> bool:
+    return len({(each.model, each.recipe) for each in experiments}) > 1
+
+
 COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
     figure.name: figure
     for figure in (
@@ -96,19 +103,29 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             width="75%",
         ),
         ComparisonFigure(
+            "ranking",
+            "Which networks can be distinguished",
+            "Each network and recipe (rows, the best first) against each other one (columns), on the same test images."
+            " The numbers are differences of the test accuracy in percentage points, row minus column. Blue: the row"
+            " is better, orange: the column is better (p below 5 % after Holm's correction for all pairs; exact"
+            " McNemar test for one seed each, t test over seeds and images for several). Grey: equivalent within the"
+            " margin of config.yaml. White: open. Two that share a letter cannot be distinguished.",
+            condition=_several_candidates,
+            width="75%",
+        ),
+        ComparisonFigure(
             "accuracy_vs_parameters",
             "Test accuracy against the number of parameters",
             "Test accuracy (vertical axis) of each network and recipe against the number of trainable parameters"
-            " (horizontal axis, log scale). A network with several recipes is named at its best point."
-            + _INTERVALS
-            + _MANY,
+            " (horizontal axis, log scale). A network with several recipes is named at the one with the best validation"
+            " accuracy." + _INTERVALS + _MANY,
         ),
         ComparisonFigure(
             "accuracy_vs_time",
             "Test accuracy against training time",
             "Test accuracy (vertical axis) of each network and recipe against the wall time of training"
-            " (horizontal axis, log scale), the mean over the seeds. A network with several recipes is named at"
-            " its best point." + _INTERVALS + _MANY,
+            " (horizontal axis, log scale), the mean over the seeds. A network with several recipes is named at the"
+            " one with the best validation accuracy." + _INTERVALS + _MANY,
         ),
         ComparisonFigure(
             "accuracy_vs_budget",

@@ -1,6 +1,7 @@
 """The shared parts of the figures that compare the models of one dataset: points, names, legend and axes."""
 
 import math
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,12 +15,14 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.transforms import Bbox
 
 from deepnets.comparison.aggregate import SeedGroup, best_by_model, interval_caption, ranked
+from deepnets.comparison.statistics_file import Statistics
 from deepnets.figures import names
 from deepnets.figures.style import MUTED, ModelStyle, limit_percent
 
 LABELLED_MODELS = 12  # more names crowd the points and move to a legend
 COLOURED_MODELS = 24  # more styles look alike: the best few keep theirs, the others are grey
 FULL_POINTS = 40  # of more points, only each model's best is drawn in full, the others faint and without interval
+_CAPTION_CHARACTERS = 80  # on a line above the axes of the narrowest figure
 TICK_INCHES = 0.6  # room for "20 million"
 
 SECOND_TICKS: list[float] = [
@@ -48,11 +51,13 @@ class Comparison:
     Attributes:
         styles: the style of each model, by the model's name.
         published: for some models, test accuracies in percent by their name in the legend (two kinds at most).
+        statistics: what statistics.json says about the groups.
     """
 
     dataset: str
     groups: list[SeedGroup]
     styles: dict[str, ModelStyle]
+    statistics: Statistics
     published: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @cached_property
@@ -71,7 +76,8 @@ def new_figure(
     figure = Figure(figsize=size, layout="constrained")
     figure.suptitle(names.title(f"{title}: {comparison.dataset}"), x=0.01, ha="left", fontsize=10, fontweight="bold")
     axes = figure.subplots(1, columns, sharey=True, squeeze=False)[0].tolist()
-    axes[0].set_title(interval_caption(comparison.groups), fontsize=8, fontweight="normal", color=MUTED)
+    caption = textwrap.fill(interval_caption(comparison.groups), _CAPTION_CHARACTERS)
+    axes[0].set_title(caption, fontsize=8, fontweight="normal", color=MUTED)
     return figure, axes
 
 

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from deepnets.comparison.aggregate import group_seeds
+from deepnets.comparison.aggregate import group_seeds, with_statistics
 from deepnets.comparison.published import read_published, references
+from deepnets.comparison.statistics_file import read_statistics, statistics_path
 from deepnets.evaluation.results import Result, check_specs, read_metrics, read_timing
 from deepnets.figures import load
 from deepnets.figures.comparison import Comparison
@@ -34,11 +35,13 @@ def write_comparison_figure(name: str, job: dict, root: Path, published: Path, o
         for folder in folders
     ]
     check_specs(results, spec.get("specs"))
+    statistics = read_statistics(statistics_path(root, spec["dataset"]), spec["experiments"], spec.get("specs"))
     architectures = {result.model: result.architecture for result in results}
     comparison = Comparison(
         dataset=spec["dataset"],
-        groups=group_seeds(results),
+        groups=with_statistics(group_seeds(results), statistics),
         styles=model_styles(spec["models"]),
+        statistics=statistics,
         published=references(read_published(published), spec["dataset"], spec["variant_of"], architectures),
     )
     with record_checksums(name, output):

@@ -8,13 +8,14 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from deepnets.comparison.aggregate import group_seeds, interval_caption
+from deepnets.comparison.aggregate import group_seeds, interval_caption, with_statistics
 from deepnets.comparison.published import Published, find, read_published
+from deepnets.comparison.statistics_file import Statistics, read_statistics, statistics_path
 from deepnets.evaluation.results import Result, check_specs, read_result
 from deepnets.evaluation.schemas import SplitMetrics
 from deepnets.figures import EXPERIMENT_FIGURES, ComparisonFigure, comparison_figures
 from deepnets.models import display_name
-from deepnets.reporting import duplicates, headline, tables
+from deepnets.reporting import duplicates, headline, tables, verdicts
 from deepnets.reporting.environment import describe
 from deepnets.reporting.headline import Row
 from deepnets.reporting.job_times import by_stage, from_first_to_last, job_times
@@ -86,6 +87,7 @@ def write_report(
         results=results,
         datasets=spec["datasets"],
         published=read_published(published),
+        statistics=_read_statistics(spec, root),
         audits={
             name: duplicates.read_audit(root / paths.AUDIT.format(dataset=name), audit_code)
             for name in spec["datasets"]
@@ -104,6 +106,16 @@ def write_report(
         write_text(report_file, report)
 
 
+def _read_statistics(spec: dict[str, Any], root: Path) -> dict[str, Statistics]:
+    """Read the statistics of each dataset of a study."""
+    found = {}
+    for name in dict.fromkeys(PurePosixPath(folder).parts[-4] for folder in spec["experiments"]):
+        rows = [row for row, folder in enumerate(spec["experiments"]) if PurePosixPath(folder).parts[-4] == name]
+        specs = [spec["specs"][row] for row in rows] if "specs" in spec else None
+        found[name] = read_statistics(statistics_path(root, name), [spec["experiments"][row] for row in rows], specs)
+    return found
+
+
 def _context(study: Study) -> dict[str, Any]:
     results = study.results
     rows = _rows(study)
@@ -114,7 +126,11 @@ def _context(study: Study) -> dict[str, Any]:
         "study": study.name,
         "title": _title(rows),
         "is_compared": any(row.published for runs in rows.values() for row in runs),
-        "sentences": [headline.result(rows), headline.question(study.name, rows), headline.against_published(rows)],
+        "sentences": [
+            headline.result(rows, study.statistics),
+            headline.question(study.name, rows),
+            headline.against_published(rows),
+        ],
         "warnings": _warnings(study),
         "datasets": [_dataset(study, name, rows[name]) for name in rows],
         "experiments": [_experiments(study, name, max(_EXPERIMENT_ROWS, tables.ROWS // len(rows))) for name in rows],
@@ -143,12 +159,18 @@ def _context(study: Study) -> dict[str, Any]:
 
 
 def _rows(study: Study) -> dict[str, list[Row]]:
-    rows: dict[str, list[Row]] = {}
-    for group in group_seeds(study.results):
-        dataset = group.first.dataset
+    of_datasets: dict[str, list[Result]] = {}
+    for result in study.results:
+        of_datasets.setdefault(result.dataset, []).append(result)
+    return {name: _rows_of(study, name, results) for name, results in of_datasets.items()}
+
+
+def _rows_of(study: Study, dataset: str, results: list[Result]) -> list[Row]:
+    rows = []
+    for group in with_statistics(group_seeds(results), study.statistics[dataset]):
         published_as = study.datasets[dataset]["variant_of"] or dataset
         published = find(study.published, "study", published_as, group.first.architecture)
-        rows.setdefault(dataset, []).append(Row(group, published))
+        rows.append(Row(group, published))
     return rows
 
 
@@ -207,7 +229,10 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
         "variant_of": metadata["variant_of"],
         "note": metadata["note"],
         "duplicates": duplicates.counted(name, study.audits[name]),
-        "table": tables.comparison_table(rows),
+        "table": tables.comparison_table(rows, verdicts.standing(groups, study.statistics[name])),
+        "compared": verdicts.what_was_compared(groups, study.statistics[name]),
+        "open": verdicts.open_questions(groups, study.statistics[name]),
+        "statistics": link("statistics.json", PurePosixPath(name, "comparison", "statistics.json")),
         "left_out": max(0, len(rows) - tables.RUNS),
         "intervals": interval_caption(groups),
         "directions": tables.directions(),

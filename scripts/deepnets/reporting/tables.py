@@ -19,6 +19,7 @@ from deepnets.models import about, display_name
 from deepnets.reporting.headline import Row
 from deepnets.reporting.job_times import StageTime
 from deepnets.reporting.markdown import Markdown, bold, code, enumerate_words, escape, table
+from deepnets.reporting.verdicts import Standing
 from deepnets.utils.files import canonical_json
 
 MISSING = "–"
@@ -96,21 +97,31 @@ def _metric_column(metric: Metric, split: SplitName) -> Column:
     )
 
 
-def comparison_table(rows: list[Row]) -> Markdown:
+def comparison_table(rows: list[Row], standing: Standing) -> Markdown:
     """Return the table of one dataset: the runs of each network, its published row, and their differences from it.
 
-    If there are more than RUNS runs, the table has the best of each network and the best of the others.
+    The test accuracy of a network is bold if it is better than all others by the paired tests. If there are more than
+    RUNS runs, the table has the one of each network that is best on validation, and the best of the others.
     """
     groups = [row.group for row in rows]
-    best, with_recipe, shown = max(group.accuracy.value for group in groups), several_recipes(groups), _shown(rows)
+    best = standing.leader if standing.has_winner else None
+    with_recipe, shown = several_recipes(groups), _shown(rows)
     shown_columns = columns()
     lines: list[list[str]] = []
     for architecture in dict.fromkeys(row.group.first.architecture for row in shown):
         same = [row for row in shown if row.group.first.architecture == architecture]
         for row in same:
             seeds = f", {len(row.group.results)} seeds" if len(row.group.results) > 1 else ""
-            name = bold(group_name(row.group, with_recipe) + seeds)
-            lines.append([name, *(_our_cell(row, column, best) for column in shown_columns)])
+            name = group_name(row.group, with_recipe) + seeds
+            candidate = row.group.candidate
+            cells = [_our_cell(row, column, row.group is best) for column in shown_columns]
+            lines.append(
+                [
+                    bold(name) if candidate and candidate.selected else name,
+                    *cells,
+                    (candidate and candidate.group) or MISSING,
+                ]
+            )
         published = same[0].published
         if published is None:
             continue
@@ -118,12 +129,13 @@ def comparison_table(rows: list[Row]) -> Markdown:
             [
                 f"{display_name(architecture)}, published",
                 *(_published_cell(published, column) for column in shown_columns),
+                MISSING,
             ]
         )
-        for row in same if len(same) <= _DIFFERENCES else [max(same, key=lambda row: row.group.accuracy.value)]:
+        for row in same if len(same) <= _DIFFERENCES else [max(same, key=lambda row: row.group.validation_accuracy)]:
             of = "difference" if len(same) == 1 else f"difference, {group_name(row.group, with_recipe)}"
-            lines.append([of, *(_difference_cell(row, published, column) for column in shown_columns)])
-    return table(["Model", *(column.title for column in shown_columns)], lines, numbers_from=1)
+            lines.append([of, *(_difference_cell(row, published, column) for column in shown_columns), MISSING])
+    return table(["Model", *(column.title for column in shown_columns), "Group"], lines, numbers_from=1)
 
 
 def _shown(rows: list[Row]) -> list[Row]:
@@ -139,14 +151,14 @@ def _ours(row: Row, column: Column) -> float | None:
     return None if value is None else column.scale * value
 
 
-def _our_cell(row: Row, column: Column, best: float) -> str:
+def _our_cell(row: Row, column: Column, is_best: bool) -> str:
     value = _ours(row, column)
     text = MISSING if value is None else format(value, column.format)
     if column.name != "test_accuracy":
         return text
     accuracy = row.group.accuracy
     interval = f"({100 * accuracy.low:.2f} to {100 * accuracy.high:.2f})".replace(" ", _NO_BREAK)
-    return Markdown(f"{bold(text) if accuracy.value == best else text}<br>{interval}")
+    return Markdown(f"{bold(text) if is_best else text}<br>{interval}")
 
 
 def _published_cell(published: Published, column: Column) -> str:
