@@ -1,4 +1,4 @@
-# The commands of this project; `make` alone lists them. Every one sets up .venv on first use.
+# The commands of this project; `make` alone lists them. Every one sets up .venv on first use, `make bench` .venv-bench too.
 
 # How many cores the workflow may use, and which of config.yaml's studies to run (none: the one it names).
 CORES ?= 4
@@ -12,6 +12,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 CHECK_VERSION = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 INSTALLED := .venv/.installed
+BENCH_INSTALLED := .venv-bench/.installed
 
 # Only what `make` or the workflow has made is deleted. A link may lead to anything, and an environment of `make setup` is
 # known by its prompt (one of version 0.1.0: by the file that marks it as installed).
@@ -20,9 +21,9 @@ for name in $(1); do [ ! -L $$name ] || { \
 	echo "make: $$name is a link, and this would delete what it leads to; remove the link first: rm $$name" >&2; exit 1; }; done
 endef
 define refuse_foreign_venv
-$(call refuse_links,.venv); [ ! -e .venv ] || [ -z "$$(ls -A .venv 2>&1)" ] || [ -e $(INSTALLED) ] || \
-	grep -qs "^prompt = 'deeper-networks'" .venv/pyvenv.cfg || { \
-	echo "make: .venv was not made by make setup, and this would delete it; move it away: mv .venv other-venv" >&2; exit 1; }
+$(call refuse_links,$(1)); [ ! -e $(1) ] || [ -z "$$(ls -A $(1) 2>&1)" ] || [ -e $(1)/.installed ] || \
+	grep -qs "^prompt = 'deeper-networks'" $(1)/pyvenv.cfg || { \
+	echo "make: $(1) was not made by make $(2), and this would delete it; move it away: mv $(1) other-venv" >&2; exit 1; }
 endef
 
 VENV := .venv/bin
@@ -62,11 +63,20 @@ $(INSTALLED): requirements.txt
 	@'$(PYTHON)' -c '$(CHECK_VERSION)' 2>/dev/null || { \
 		echo "make setup: needs Python 3.11, 3.12 or 3.13 (PYTHON='$(PYTHON)' is not); name one: make setup PYTHON=python3.12" >&2; \
 		exit 1; }
-	@$(refuse_foreign_venv)
+	@$(call refuse_foreign_venv,.venv,setup)
 	'$(PYTHON)' -m venv --clear --prompt deeper-networks .venv
 	$(VENV)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements.txt)"
 	$(VENV)/python -m uv pip install --compile-bytecode --python .venv/bin/python $(if $(TORCH_BACKEND),--torch-backend '$(TORCH_BACKEND)') \
 		--requirements pyproject.toml --extra dev --constraints requirements.txt
+	@printf %s '$(TORCH_BACKEND)' > $@
+
+# The libraries that `make bench` compares with bring a hundred packages, so they have an environment of their own. It has the
+# same Python and the same pins as .venv, and the build of torch that .venv has been given: its name is in .venv/.installed.
+$(BENCH_INSTALLED): benchmarks/requirements.txt $(INSTALLED)
+	@$(call refuse_foreign_venv,.venv-bench,bench)
+	$(VENV)/python -m venv --clear --prompt deeper-networks .venv-bench
+	$(VENV)/python -m uv pip install --compile-bytecode --python .venv-bench/bin/python $$(sed 's/^/--torch-backend /' $(INSTALLED)) \
+		--requirements pyproject.toml --extra bench --constraints benchmarks/requirements.txt
 	@touch $@
 
 report: setup  ## Run the study and write results/report.md (CORES=4, STUDY=demo)
@@ -76,10 +86,10 @@ report: setup  ## Run the study and write results/report.md (CORES=4, STUDY=demo
 why: setup  ## Explain why jobs are out of date: which setting or file changed, from what to what
 	@$(VENV)/python scripts/why.py $(if $(STUDY),--study $(call quoted,$(STUDY)))
 
-test: setup  ## Run the tests in parallel, 8 minutes on two cores
+test: setup  ## Run the tests in parallel, under 10 minutes on two cores
 	$(VENV)/python -m pytest -n auto --dist worksteal
 
-test-all: setup  ## Run all tests but those of the cluster: also random kills, data larger than memory; 25 minutes
+test-all: setup  ## Run all tests but those of the cluster: also random kills, data larger than memory; 26 minutes
 	$(VENV)/python -m pytest -n auto --dist worksteal --full
 
 test-cluster: setup  ## Run studies through SLURM on this machine, 15 minutes; as root on Debian it installs SLURM
@@ -89,8 +99,8 @@ test-cluster: setup  ## Run studies through SLURM on this machine, 15 minutes; a
 chaos: setup  ## Kill a training run at 100 random moments and compare the bytes, 20 minutes; before a release
 	KILLS=100 $(VENV)/python -m pytest --full tests/e2e/test_kills.py
 
-bench: setup  ## Measure the training speed next to a plain loop, half an hour, 16 GB on two cores; writes results/bench.md
-	PYTHONPATH=scripts $(VENV)/python benchmarks/speed.py
+bench: $(BENCH_INSTALLED)  ## Measure the training speed next to timm, Lightning, fastai and a plain loop, three hours, 16 GB on two cores
+	PYTHONPATH=scripts .venv-bench/bin/python benchmarks/speed.py
 
 bench-scale: setup  ## Measure what the workflow costs by itself, 10 to 1,500 experiments, and large data, 10 minutes
 	PYTHONPATH=scripts $(VENV)/python benchmarks/scale.py
@@ -111,21 +121,28 @@ lint: setup  ## Check style, types, words, imports, rules, the schema of config.
 schema: setup  ## Write the schema of config.yaml again
 	$(VENV)/python scripts/schema.py
 
-requirements: setup  ## Compile requirements.txt again from pyproject.toml (then update environment.yml: a test says how)
+requirements: setup  ## Compile both requirements.txt again from pyproject.toml (then update environment.yml: a test says how)
 	$(VENV)/python -m uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url \
 		--custom-compile-command "make requirements" pyproject.toml --extra dev --output-file requirements.txt
+	$(VENV)/python -m uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url \
+		--custom-compile-command "make requirements" pyproject.toml --extra bench --constraints requirements.txt \
+		--output-file benchmarks/requirements.txt
 
-clean:  ## Remove results, logs and prepared data without asking; downloads and your own files in data/ stay
+clean:  ## Remove results, logs and prepared data without asking; downloads and your own files in data/ and results/ stay
 	@$(call refuse_links,results data)
-	if [ -d results ]; then find results/ -mindepth 1 ! -name .gitkeep -delete; fi
+	if [ -d results ]; then find results/ -type f \( -path 'results/report*' -o -path 'results/metrics*.csv' \
+		-o -path results/environment.json -o -name model.safetensors -o -name predictions.safetensors -o -name metrics.json \
+		-o -name history.csv -o -name timing.json -o -name 'summary.*' -o -path '*/comparison/*' -o -path '*/figures/*' \
+		-o -path '*/.resume/*' -o -name '.*.sha256' -o -name '.train.*' -o -name '.*.deepnets-????????*' \) -delete; \
+		find results/ -mindepth 1 -type d -empty -delete; fi
 	if [ -d data ]; then find data/ -mindepth 2 -maxdepth 2 \( -name raw.json -o -name dataset.json -o -name audit.json \
 		-o -name train_images.npy -o -name train_labels.npy -o -name test_images.npy -o -name test_labels.npy \
 		-o -name '.*.deepnets-????????*' -o -name .prepare.sha256 -o -name .download.sha256 -o -name .unfinished \
 		-o -name .prepare.lock -o -name .download.lock \) -exec rm -r {} +; fi
 	rm -rf .snakemake logs
 
-distclean: clean  ## Remove downloads and .venv as well
-	@$(refuse_foreign_venv)
+distclean: clean  ## Remove downloads, .venv and .venv-bench as well
+	@$(call refuse_foreign_venv,.venv,setup); $(call refuse_foreign_venv,.venv-bench,bench)
 	if [ -d data ]; then find data/ -mindepth 3 -maxdepth 3 -path '*/raw/.downloaded' -exec sh -c 'rm -r "$${1%/*}"' sh {} \;; \
 		find data/ -type d -empty -delete; fi
-	rm -rf .venv
+	rm -rf .venv .venv-bench

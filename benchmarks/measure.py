@@ -5,20 +5,23 @@
 
 A line asks for a window of n seconds; between windows, training waits. So several processes can take turns on one
 machine, as in `make bench`. Networks, batch sizes and augmentation are those of config.yaml's study `paper`, always at
-full image size. Images are random: arithmetic takes as long on any pixels, and nothing is downloaded.
+full image size, and steps are SGD's. Images are random: arithmetic takes as long on any pixels, and nothing is
+downloaded.
 """
 
 import contextlib
+import copy
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from torchvision.models import VGG
 
-import plain_loop
 from deepnets import models
 from deepnets.config.loader import load_config
 from deepnets.config.recipe import Recipe
@@ -26,16 +29,19 @@ from deepnets.data.sources import DatasetOptions
 from deepnets.data.splits import Split
 from deepnets.training.augmentation import Augmentation, Batch
 from deepnets.training.checkpoints import CheckpointDir
-from deepnets.training.device import configure_device, disable_malloc_trim
+from deepnets.training.device import Device, configure_device, disable_malloc_trim
 from deepnets.training.trainer import Interrupted, Trainer
 from deepnets.utils.command_line import run
 from deepnets.utils.errors import UserError
+from peers import BEST, Peer, peer_of
+from peers.common import use_bfloat16
 
-VARIANTS = ("plain", "ours", "ceiling")
-# The first steps of a window, at least one, are not measured: caches are cold, and the plain loop's workers have
-# prepared two batches each in the meantime.
+# The first steps of a window, at least one, are not measured: caches are cold, and a peer's workers have prepared
+# two batches each in the meantime.
 SETTLING_STEPS, SETTLING_SECONDS = 4, 1.5
 LEAST_STEPS = 2  # are measured, however long they take
+# Trains, and after every step calls its argument, which returns whether to stop.
+Start = Callable[[Callable[[], bool]], None]
 
 
 class TimedWindows:
@@ -142,6 +148,26 @@ class Job:
         """The pair's network, freshly initialised."""
         return models.build(self.model, self.options.num_classes, self.options.input_shape[0])
 
+    def peer_run(self, peer: Peer, best: bool, threads: int) -> tuple[Device, Start]:
+        """Return the device of a peer's training run, and what starts it."""
+        module, network = peer.load(), as_torchvision(self.network())
+        device = configure_device(network, "cpu", "fp32", threads)
+        torch.use_deterministic_algorithms(False)  # torch's default
+        device = replace(device, precision="bf16" if use_bfloat16(best) else "fp32", deterministic=False)
+        data = self.pixels, self.labels
+        return device, lambda clock: module.train(network, *data, self.recipe, self.options.flips, clock, best)
+
+    def our_run(self, kind: type[Trainer], threads: int) -> tuple[Device, Start]:
+        """The same for ours."""
+        disable_malloc_trim()
+        trainer = self.trainer(kind, threads)
+
+        def start(clock: Callable[[], bool]) -> None:
+            with contextlib.suppress(Interrupted):  # the clock stops it
+                trainer.fit(NoStates(), should_stop=clock)
+
+        return trainer.device, start
+
     def trainer(self, kind: type[Trainer], threads: int) -> Trainer:
         """Our trainer, as scripts/train.py sets it up on a CPU; it validates on one image."""
         network, channels = self.network(), self.options.input_shape[0]
@@ -158,61 +184,73 @@ class Job:
         )
 
 
+def as_torchvision(network: torch.nn.Module) -> torch.nn.Module:
+    """The same parameters with torchvision's own forward pass, where ours has a shortcut: in VGG-16."""
+    if not isinstance(network, VGG):
+        return network
+    network = copy.copy(network)
+    network.__class__ = VGG
+    return network
+
+
+def use_cores(number: int) -> None:
+    """Confine this process, and those that it starts, to its first `number` cores; does nothing outside Linux."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:number])
+
+
 def measure(
     way: str,
     dataset: str,
     model: str,
     threads: int,
+    report: Callable[[dict], None],
+    cores: int | None = None,
     batch_size: int | None = None,
     images: int = 4096,
     precision: str = "auto",
     epoch: bool = False,
     requests: Iterator[str] = sys.stdin,
-    report: Callable[[dict], None] = lambda result: print(json.dumps(result), flush=True),
 ) -> None:
     """Train on random images and time the steps, window by window.
 
     Args:
-        way: "plain", "ours" or "ceiling".
+        way: "ours", "ceiling", or a key of `peers.PEERS`, which "_best" may follow: with that peer's best flags.
         dataset, model: a pair of config.yaml's study `paper`.
         threads: CPU threads.
+        cores: number of cores for this process and a peer's workers together; None: all that there are.
         batch_size: images a step; None for the recipe's.
         images: number of training images.
-        precision: of ours and the ceiling; the plain loop has float32.
-        epoch: the one window is a whole epoch, the start of the plain loop's workers included.
+        precision: of ours and the ceiling.
+        epoch: the one window is a whole epoch, the start of a peer's workers included.
         requests: a line for each window, its seconds.
         report: called after each window with {"ms_per_image": mean over its steps, "steps": their number,
             "peak_memory_mb": of this process so far, "precision", "batch": images a step}.
     """
+    if cores:
+        use_cores(cores)
     sizes = {"batch_size": batch_size} if batch_size else {}
     changes = {"epochs": 1 if epoch else 1000, "progressive_resizing": None, "precision": precision, **sizes}
+    changes["optimizer"] = "sgd"  # as the peers', whatever the study has
     job = Job.of(dataset, model, images, **changes)
     batch = job.recipe.batch_size
-    if way == "plain":
-        network = job.network()
-        device = configure_device(network, "cpu", "fp32", threads)
-        torch.use_deterministic_algorithms(False)  # torch's default
+    if peer := peer_of(way):
+        device, start = job.peer_run(peer, way.endswith(BEST), threads)
     else:
-        disable_malloc_trim()
-        trainer = job.trainer(ConstantBatch if way == "ceiling" else Trainer, threads)
-        device = trainer.device
+        device, start = job.our_run(ConstantBatch if way == "ceiling" else Trainer, threads)
 
     def report_of(seconds: float, steps: int) -> None:
         result = {"ms_per_image": 1e3 * seconds / batch, "steps": steps, "batch": batch}
         report(result | {"peak_memory_mb": round(device.peak_memory_mb()), "precision": device.precision})
 
     clock = Epoch(requests, report_of, images // batch) if epoch else TimedWindows(requests, report_of)
-    if not clock.open():
-        return
-    if way == "plain":
-        plain_loop.train(network, job.pixels, job.labels, job.recipe, job.options.flips, clock)
-    else:
-        with contextlib.suppress(Interrupted):  # the clock stops it
-            trainer.fit(NoStates(), should_stop=clock)
+    if clock.open():
+        start(clock)
 
 
 def main() -> None:
-    measure(**json.loads(sys.argv[1]))
+    answers, sys.stdout = sys.stdout, sys.stderr  # a library may print, and the caller reads lines of JSON
+    measure(**json.loads(sys.argv[1]), report=lambda result: print(json.dumps(result), file=answers, flush=True))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from safetensors.numpy import save_file
 
 from deepnets.config import yaml_reader
@@ -13,6 +15,7 @@ from deepnets.planning.jobs import Jobs
 from deepnets.utils import paths
 from deepnets.utils.checksums import record_checksums
 from deepnets.utils.files import canonical_json, read_json, write_json, write_text
+from deepnets.utils.specs import settings_sha256
 
 NAME = "scale"
 MODELS, SEEDS = ("mobilenet_v2", "resnet50"), 5
@@ -55,15 +58,30 @@ def checkout(root: Path, folder: Path) -> None:
 def make_ready(jobs: Jobs, root: Path, ready: Path) -> None:
     """Write what the jobs of the study would make, for stand_in.py: `ready`/{stage}/{name of the job}/{its files}.
 
-    The results of training and evaluation are plausible; every other file holds one word.
+    The results of training and evaluation are plausible; every other file holds its settings at most.
     """
     for job in jobs.of_study():
         name = NAMES[job.stage].format(study=NAME, **job.wildcards)
         for path in job.outputs:
-            write_text(ready / job.stage / name / path, _AUDIT if path.endswith(paths.AUDIT_FILE) else "{}")
+            _write_made_by(ready / job.stage / name / path, jobs.settings(job.stage, job.wildcards))
     rng = np.random.default_rng(0)
     for experiment in jobs.study:
         _write_results(experiment, root / "docs/runs/demo/digits" / experiment.model / "quick/seed0", ready, rng)
+
+
+def _write_made_by(file: Path, settings: dict) -> None:
+    """Write a file that says the settings it was made by, as planning expects it, and nothing else."""
+    if file.name == paths.AUDIT_FILE:
+        write_text(file, _AUDIT)
+    elif file.suffix == ".json":
+        write_json(file, {key: settings[key] for key in ("spec", "state") if key in settings})
+    elif file.suffix == ".png":
+        text = PngInfo()
+        text.add_text("settings_sha256", settings_sha256(settings))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (1, 1)).save(file, pnginfo=text)
+    else:
+        write_text(file, "{}")
 
 
 def _write_results(experiment: Experiment, like: Path, ready: Path, rng: np.random.Generator) -> None:

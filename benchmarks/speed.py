@@ -1,12 +1,15 @@
-"""Compare our training with the loop that most people write, and with its own ceiling: `make bench`.
+"""Compare our training with other libraries, with a plain loop, and with its own ceiling: `make bench`.
 
     PYTHONPATH=scripts python benchmarks/speed.py --output results --rounds 6
+    PYTHONPATH=scripts python benchmarks/speed.py --output results --quick
 
-Each variant runs in its own process (measure.py). The processes of a pair live at the same time (for VGG-16, 16 GB in
+Each variant runs in its own process (measure.py). The processes of a group live at the same time (for VGG-16, 16 GB in
 all on two cores, and 3 GB for each further core) and take turns: in a round each has some seconds alone on the
 machine, in another order than in the round before. So other load on the machine affects all variants equally; ratios
-are taken within a round, then their median. The plots of batch size and number of images are measured once. Writes
-bench.json, bench.md and bench_*.png.
+are taken within a round, then their median. A group is a pair's plain loop, ours and ceiling, or one of the folder
+peers/ at its defaults and at its best, and ours. Peers that are not installed are left out. The plots of batch size
+and number of images are measured once. Writes bench.json, bench.md and bench_*.png. --quick shows in a minute that all
+of it works: one pair, one round, into the folder quick/ below; its numbers mean little.
 """
 
 import argparse
@@ -14,6 +17,7 @@ import json
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from itertools import product
@@ -29,6 +33,7 @@ from deepnets.utils.command_line import run
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import read_json, write_json, write_text
 from deepnets.utils.machine import usable_cores
+from peers import BEST, installed_peers
 from speed_table import table
 
 BENCHMARKS = Path(__file__).resolve().parent
@@ -45,9 +50,13 @@ def pairs_of(experiments: list[Experiment]) -> list[tuple[str, str]]:
     return list(dict.fromkeys((experiment.dataset, experiment.model) for experiment in experiments))
 
 
-def plan(pairs: list[tuple[str, str]], cores: int, rounds: int) -> list[tuple[list[dict], int]]:
+def plan(
+    pairs: list[tuple[str, str]], cores: int, rounds: int, peers: list[str], explore: bool = True
+) -> list[tuple[list[dict], int]]:
     """Jobs that take turns, and for how many rounds; a job's `kind` names its table or figure."""
-    return [*((compared(*pair, cores), rounds) for pair in pairs), *(([job], 1) for job in explored(pairs, cores))]
+    groups = [group for pair in pairs for group in (compared(*pair, cores), *with_peers(*pair, cores, peers))]
+    once = explored(pairs, cores) if explore else []
+    return [*((jobs, rounds) for jobs in groups), *(([job], 1) for job in once)]
 
 
 def compared(dataset: str, model: str, cores: int) -> list[dict]:
@@ -55,6 +64,13 @@ def compared(dataset: str, model: str, cores: int) -> list[dict]:
     job = {"dataset": dataset, "model": model}
     variants = [{"kind": "pairs", **job, "way": way, "threads": cores} for way in ("plain", "ours", "ceiling")]
     return [*variants, {"kind": "threads", **job, "way": "ours", "threads": 1, "copies": cores}]
+
+
+def with_peers(dataset: str, model: str, cores: int, peers: list[str]) -> Iterator[list[dict]]:
+    """Groups of a peer at its defaults and at its best, and ours: with all cores, and with one for everything."""
+    for number, peer in product(sorted({cores, 1}, reverse=True), peers):
+        job = {"kind": "peers", "peer": peer, "dataset": dataset, "model": model, "threads": number, "cores": number}
+        yield [{**job, "way": way} for way in (peer, peer + BEST, "ours")]
 
 
 def explored(pairs: list[tuple[str, str]], cores: int) -> list[dict]:
@@ -83,9 +99,11 @@ class Measurement:
 
     def __init__(self, job: dict):
         self.job = job
-        arguments = {key: value for key, value in job.items() if key not in ("kind", "copies")}
+        arguments = {key: value for key, value in job.items() if key not in ("kind", "copies", "peer")}
         command = [sys.executable, str(BENCHMARKS / "measure.py"), json.dumps(arguments)]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        # A pipe would be full when a library warns a lot.
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by __exit__)
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self.errors, "text": True}
         self.processes = [subprocess.Popen(command, cwd=ROOT, **pipes) for _ in range(job.get("copies", 1))]
 
     def __enter__(self) -> "Measurement":
@@ -95,6 +113,7 @@ class Measurement:
         for process in self.processes:
             process.kill()
             process.communicate()
+        self.errors.close()
 
     def window(self, seconds: float) -> dict:
         """Return measure.py's result for a window; ms_per_image and memory are those of all copies together.
@@ -116,9 +135,9 @@ class Measurement:
     def _result(self, process: subprocess.Popen) -> dict:
         line = process.stdout.readline()
         if not line:
-            said = process.stderr.read().strip()
-            if process.wait() == -signal.SIGKILL:
-                said = "killed, usually because memory ran out"
+            killed = process.wait() == -signal.SIGKILL
+            self.errors.seek(0)
+            said = "killed, usually because memory ran out" if killed else self.errors.read().strip()
             raise UserError(f"benchmarks/measure.py failed on {json.dumps(self.job)}:\n{said}")
         return json.loads(line)
 
@@ -143,7 +162,7 @@ def measure_all(plan: list[tuple[list[dict], int]], seconds: float, file: Path) 
     for jobs, rounds in plan:
         for job, result in take_turns(jobs, rounds, seconds):
             measurements.append(job | result)
-            what = " ".join(f"{value}" for key, value in job.items() if key != "epoch")
+            what = " ".join(f"{value}" for key, value in job.items() if key not in ("epoch", "cores"))
             print(f"{len(measurements)}/{number}, round {result['round'] + 1}: {what}: ", end="")
             print(f"{result['ms_per_image']:.2f} ms an image, {result['peak_memory_mb']} MB", flush=True)
             write_json(file, {"environment": described, "measurements": measurements})
@@ -171,13 +190,18 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=Path("results"), help="folder for bench.json and the rest")
     parser.add_argument("--rounds", type=positive, default=6, help="how often the pairs are measured (default 6)")
     parser.add_argument("--seconds", type=float, default=4.0, help="of a window, at least (default 4)")
+    parser.add_argument("--quick", action="store_true", help="one pair, one round, windows of two steps, into quick/")
     parser.add_argument("--measured", action="store_true", help="only write table and figures again, from bench.json")
     args = parser.parse_args(argv)
 
+    folder = args.output / "quick" if args.quick else args.output  # hours of measurements must not be overwritten
     if not args.measured:
-        pairs = pairs_of(load_config(ROOT / "config.yaml").experiments("paper"))
-        measure_all(plan(pairs, usable_cores(), args.rounds), args.seconds, args.output / "bench.json")
-    write_results(args.output)
+        pairs = [SMALL] if args.quick else pairs_of(load_config(ROOT / "config.yaml").experiments("paper"))
+        jobs = plan(pairs, usable_cores(), args.rounds, installed_peers(), explore=not args.quick)
+        if args.quick:
+            jobs = [([job | {"batch_size": min(BATCH_SIZES)} for job in group], 1) for group, _ in jobs]
+        measure_all(jobs, 0.0 if args.quick else args.seconds, folder / "bench.json")
+    write_results(folder)
 
 
 if __name__ == "__main__":

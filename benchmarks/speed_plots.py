@@ -8,6 +8,8 @@ from matplotlib.figure import Figure
 
 from deepnets.figures.style import applied, model_style, save
 from deepnets.models import display_name
+from peers import BEST, PEERS
+from peers_table import ratios
 
 VARIANTS = {
     "plain": ("plain loop", "#888888"),
@@ -19,13 +21,13 @@ MS = "Time for an image (ms)"
 
 @applied()
 def draw_all(measurements: pd.DataFrame, folder: Path) -> None:
-    """Write bench_pairs.png, bench_threads.png, bench_batch.png and bench_images.png into a folder.
+    """Write bench_pairs.png, bench_peers.png, bench_threads.png, bench_batch.png and bench_images.png into a folder.
 
-    The last two are left out where the study has none of the pairs that they are about.
+    Those that nothing was measured for are left out.
     """
     kinds = dict(iter(measurements.groupby("kind")))
     kinds["threads"] = pd.concat([kinds["threads"], kinds["pairs"].query("way == 'ours'")])
-    for draw in (pairs, threads, batch, images):
+    for draw in (pairs, peers, threads, batch, images):
         if draw.__name__ in kinds:
             save(draw(kinds[draw.__name__]), folder / f"bench_{draw.__name__}.png")
 
@@ -48,6 +50,33 @@ def pairs(measured: pd.DataFrame) -> Figure:
     axes[0].set_xlabel(f"{MS}, log scale")
     axes[0].set_title("What an image costs in training")
     figure.legend(loc="outside lower center", ncols=3)
+    return figure
+
+
+def peers(measured: pd.DataFrame) -> Figure:
+    """Draw how often as fast as each peer ours is, by pair: hollow at the peer's defaults, filled at its best."""
+    compared = ratios(measured)
+    numbers = sorted(compared["threads"].unique())
+    figure, axes = _figure(len(numbers), (7.6, 3.8))
+    for number, panel in zip(numbers, axes, strict=True):
+        chosen = compared[compared["threads"] == number]
+        places = _name_pairs(panel, chosen)
+        for place, (key, peer) in enumerate(PEERS.items()):
+            for way, fill in ((key, "none"), (key + BEST, peer.color)):
+                middle = chosen[chosen["way"] == way].groupby(["dataset", "model"], sort=False)["speedup"].median()
+                heights = [places[pair] + 0.16 * (place - 1.5) for pair in middle.index]
+                label = peer.name if fill != "none" and len(middle) and number == numbers[0] else None
+                panel.plot(middle, heights, "o", markersize=5, mfc=fill, mec=peer.color, label=label)
+        panel.axvline(1, color="#CC3311", linewidth=1)
+        panel.set_xscale("log")
+        panel.xaxis.set_major_formatter("{x:g}")
+        panel.xaxis.set_minor_formatter("{x:g}")
+        panel.set_xlabel("Ours, as a multiple of the peer's speed")
+        panel.set_title("1 thread" if number == 1 else f"{number} threads")
+    for panel in axes[1:]:
+        panel.set_yticklabels([])
+    figure.suptitle("Training speed; hollow: the peer's defaults, filled: its best flags")
+    figure.legend(loc="outside lower center", ncols=len(PEERS))
     return figure
 
 

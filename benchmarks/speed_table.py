@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import gmean
 
+import peers_table
 from deepnets.models import display_name
 from deepnets.reporting import markdown
+from peers_table import spread
 
 # What ours aims at: times as fast as the plain loop, in the geometric mean over all pairs and in each; share of the
 # ceiling, in each.
@@ -38,11 +40,11 @@ def ratios(pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def table(measurements: pd.DataFrame, environment: dict) -> str:
-    """The table as Markdown, under it what it means. One row per pair: medians, in brackets least and most.
+    """Both tables as Markdown, under each what it means. One row per pair: medians, in brackets least and most.
 
     environment: where it was measured, from `deepnets.reporting.environment.describe`.
     """
-    pairs = measurements[measurements["kind"] == "pairs"]
+    pairs, compared = (measurements[measurements["kind"] == kind] for kind in ("pairs", "peers"))
     by_pair = ratios(pairs).groupby(["dataset", "model"], sort=False)
     rows = []
     for (dataset, model), rounds in by_pair:
@@ -54,9 +56,9 @@ def table(measurements: pd.DataFrame, environment: dict) -> str:
                 display_name(model),
                 str(int(of_pair["batch"].iloc[0])),
                 of_pair[of_pair["way"] == "ours"]["precision"].iloc[0],
-                *(_spread(rounds[way], "{:.2f}") for way in ("plain", "ours", "ceiling")),
-                _spread(rounds["speedup"], "{:.1f}"),
-                _spread(100 * rounds["share"], "{:.0f}") + " %",
+                *(spread(rounds[way], "{:.2f}") for way in ("plain", "ours", "ceiling")),
+                spread(rounds["speedup"], "{:.1f}"),
+                spread(100 * rounds["share"], "{:.0f}") + " %",
                 f"{memory['plain']:,.0f} to {memory['ours']:,.0f}",
             ]
         )
@@ -65,7 +67,8 @@ def table(measurements: pd.DataFrame, environment: dict) -> str:
     return (
         f"{markdown.table(HEADER, rows, 2)}\n\n"
         f"Over the pairs, ours is {gmean(medians['speedup']):.1f} times as fast as the plain loop (geometric mean;"
-        f" least {medians['speedup'].min():.1f}) and reaches {100 * medians['share'].min():.0f} to"
+        f" least {medians['speedup'].min():.1f}), which computes in float32{_best_flags(compared)}. It"
+        f" reaches {100 * medians['share'].min():.0f} to"
         f" {100 * medians['share'].max():.0f} % of its ceiling (what is over 100 % is noise). Medians of {rounds}"
         " rounds, in brackets the least and the most. Each variant is a process of its own with"
         f" {environment['cores']} threads ({environment['cpu']}), at full image size, on random images; in a round"
@@ -74,7 +77,22 @@ def table(measurements: pd.DataFrame, environment: dict) -> str:
         " forward pass. Ceiling: our step on one batch that stays the same, without any work on data. Memory:"
         " the peak of the training process alone.\n\n"
         f"{_cores(measurements)}{_precision(measurements)}\n\n"
-        f"{_aims(by_pair)}\n"
+        f"{_aims(by_pair)}\n{peers_table.table(compared)}"
+    )
+
+
+def _best_flags(compared: pd.DataFrame) -> str:
+    """Return the end of a sentence about the plain loop at its best flags; "" if it was not measured.
+
+    compared: the rows of kind "peers".
+    """
+    if compared.empty:
+        return ""
+    best = compared[(compared["peer"] == "plain") & (compared["threads"] == compared["threads"].max())]
+    speedup = peers_table.ratios(best).query("way == 'plain_best'").groupby(["dataset", "model"])["speedup"].median()
+    return (
+        f", and {gmean(speedup):.1f} times as fast as the same loop at its best flags, channels_last and bfloat16"
+        f" autocast (least {speedup.min():.1f})"
     )
 
 
@@ -142,9 +160,3 @@ def _aims(by_pair: pd.api.typing.DataFrameGroupBy) -> str:
         f"The aims, {MEAN_SPEEDUP:g} times the plain loop in the geometric mean, {LEAST_SPEEDUP:g} times in each and"
         f" {100 * LEAST_SHARE:g} % of the ceiling in each, are {outcome}.{why if without_data else ''}"
     )
-
-
-def _spread(values: pd.Series, form: str) -> str:
-    """Median, and in brackets least and most where there are several."""
-    middle, low, high = (form.format(value) for value in (values.median(), values.min(), values.max()))
-    return middle if len(values) == 1 else f"{middle} ({low} to {high})"

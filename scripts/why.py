@@ -3,13 +3,15 @@
     python scripts/why.py --study demo
 
 `snakemake -n results/report.md` lists every job that would run. This names the jobs where a change begins, and why; the
-jobs after them follow. It also names training runs by another version of torch, which stay as they are.
+jobs after them follow. It also names training runs by another version of torch, or of their network's library, which
+stay as they are.
 """
 
 from collections import defaultdict
 from importlib import metadata
 from pathlib import Path
 
+from deepnets import models
 from deepnets.planning.job_files import load_working_config
 from deepnets.utils import paths
 from deepnets.utils.command_line import argument_parser, run
@@ -41,24 +43,29 @@ def main(argv: list[str] | None = None) -> None:
             print(f"    and {len(outputs) - NAMED} more")
     if not stale:
         print(f"study {config.study}: nothing is stale")
-    for version, count in sorted(other_torch(jobs).items()):
+    for (package, version), count in sorted(other_versions(jobs).items()):
         print(
-            f"{count} trained with torch {version}, here is {metadata.version('torch')}: they stay as they are; to"
+            f"{count} trained with {package} {version}, here is {metadata.version(package)}: they stay as they are; to"
             " retrain all: snakemake --cores 4 results/report.md all --forcerun train"
             + (f" --config study={args.study}" if args.study else "")
         )
 
 
-def other_torch(jobs) -> dict[str, int]:
-    """How many of the study's experiments were trained with which other version of torch."""
-    counts: dict[str, int] = defaultdict(int)
+def other_versions(jobs) -> dict[tuple[str, str], int]:
+    """How many of the study's experiments were trained with which other version of torch or of their network's library.
+
+    The keys are pairs of package and version.
+    """
+    counts: dict[tuple[str, str], int] = defaultdict(int)
     for experiment in jobs.study:
-        try:
-            version = read_json(Path(experiment.directory, paths.TIMING_FILE))["versions"]["torch"]
-        except (UserError, KeyError, TypeError):  # not trained yet, or damaged: named above
-            continue
-        if version.partition("+")[0] != metadata.version("torch").partition("+")[0]:
-            counts[version] += 1
+        library = models.library_of(experiment.spec["model"]["architecture"])
+        for package in filter(None, ("torch", library)):
+            try:
+                version = read_json(Path(experiment.directory, paths.TIMING_FILE))["versions"][package]
+            except (UserError, KeyError, TypeError):  # not trained yet, or damaged: named above
+                continue
+            if version.partition("+")[0] != metadata.version(package).partition("+")[0]:
+                counts[package, version] += 1
     return counts
 
 

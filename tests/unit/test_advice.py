@@ -12,7 +12,8 @@ FALLING = [2.3, 2.0, 1.5, 1.2]
 
 def warnings(train, validation, labels, losses=FALLING, not_finite=None, train_labels=None):
     """Return the warnings of a training run whose training loss went like this."""
-    history = {column: [1.0] * len(losses) for column in HISTORY_COLUMNS} | {"train_loss": losses}
+    epochs = [float(number) for number in range(1, len(losses) + 1)]
+    history = dict.fromkeys(HISTORY_COLUMNS, epochs) | {"train_loss": losses}
     of_splits = {"train": labels if train_labels is None else train_labels, "validation": labels}
     return warnings_of(train, validation, of_splits, history, not_finite or {})
 
@@ -87,6 +88,14 @@ def test_a_run_with_low_training_accuracy_is_called_under_trained():
     (warning,) = warnings(split(0.6), split(0.58), TEN_CLASSES)
     assert warning.startswith("under-trained: 60.0% on its own training images after 4 epochs")
     assert "try 8 epochs or more" in warning
+
+
+def test_fractional_epochs_are_counted_as_they_are():
+    of_fractions = {"epoch": [1.0, 1.5], "train_loss": [2.0, 1.8]}
+    labels = {"train": TEN_CLASSES, "validation": TEN_CLASSES}
+    (warning,) = warnings_of(split(0.6), split(0.58), labels, of_fractions, {})
+    assert "after 1.5 epochs" in warning
+    assert "try 3 epochs or more" in warning
 
 
 @pytest.mark.parametrize("accuracy", [0.70, 0.74, 0.7499])

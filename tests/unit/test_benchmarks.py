@@ -1,5 +1,6 @@
-"""The benchmark measures all three ways, and its table says what the measurements say."""
+"""The benchmark measures every variant, and its table says what the measurements say."""
 
+import io
 import json
 import shutil
 from itertools import product
@@ -7,9 +8,11 @@ from itertools import product
 import pandas as pd
 import pytest
 import torch
-from torchvision.models import MobileNetV2
+from torchvision.models import VGG, MobileNetV2
 
 import measure
+import peers
+import peers_table
 import speed
 import speed_plots
 import speed_table
@@ -18,17 +21,18 @@ from deepnets.config.loader import load_config
 from deepnets.data.splits import Split
 from deepnets.training.trainer import Trainer
 from deepnets.utils.errors import UserError
+from peers import BEST, PEERS, common
 
 PAIRS = [("mnist", "mobilenet_v2"), ("mnist", "resnet50")]
 MACHINE = {"cores": 2, "cpu": "a CPU"}
-MS = {"plain": 8.0, "ours": 2.0, "ceiling": 1.9}
+MS = {"plain": 8.0, "plain_best": 4.0, "ours": 2.0, "ceiling": 1.9}
 
 
 @pytest.fixture
 def measurements() -> pd.DataFrame:
     """Two made-up rounds of the whole plan: in the second, everything takes half as long again."""
     rows = []
-    for jobs, rounds in speed.plan(PAIRS, cores=2, rounds=2):
+    for jobs, rounds in speed.plan(PAIRS, cores=2, rounds=2, peers=["plain"]):
         for round_, job in product(range(rounds), jobs):
             ms = (1.0, 1.5)[round_] * MS[job["way"]]
             precision = "fp32" if job["way"] == "plain" else "bf16"
@@ -38,11 +42,12 @@ def measurements() -> pd.DataFrame:
 
 
 def test_the_ways_of_a_pair_take_turns_in_every_round_and_the_rest_is_measured_once(measurements):
-    plan = speed.plan(PAIRS, cores=2, rounds=2)
+    plan = speed.plan(PAIRS, cores=2, rounds=2, peers=["timm"])
     turns = [
         [(job["way"], job["threads"], job.get("copies", 1)) for job in jobs] for jobs, rounds in plan if rounds == 2
     ]
-    assert turns == [[("plain", 2, 1), ("ours", 2, 1), ("ceiling", 2, 1), ("ours", 1, 2)]] * len(PAIRS)
+    with_timm = [[("timm", cores, 1), ("timm_best", cores, 1), ("ours", cores, 1)] for cores in (2, 1)]
+    assert turns == [[("plain", 2, 1), ("ours", 2, 1), ("ceiling", 2, 1), ("ours", 1, 2)], *with_timm] * len(PAIRS)
     once = {job["kind"] for jobs, rounds in plan if rounds == 1 for job in jobs}
     assert once == {"threads", "precision", "batch", "images"}
 
@@ -56,10 +61,10 @@ def test_ratios_are_taken_within_a_round(measurements):
 
 def test_table_has_a_row_per_pair_with_medians_and_spread(measurements):
     text = speed_table.table(measurements, MACHINE)
-    rows = [line for line in text.splitlines() if line.startswith("| mnist")]
+    rows = [line for line in text.partition("\n\n")[0].splitlines() if line.startswith("| mnist")]
     assert len(rows) == 2
     assert "| ResNet50 | 128 | bf16 | 10.00 (8.00 to 12.00) | 2.50 (2.00 to 3.00) |" in rows[1]
-    assert "4.0 times as fast as the plain loop (geometric mean; least 4.0)" in text
+    assert "4.0 times as fast as the plain loop (geometric mean; least 4.0), which computes in float32, and 2.0" in text
 
 
 @pytest.mark.parametrize(
@@ -73,7 +78,7 @@ def test_table_has_a_row_per_pair_with_medians_and_spread(measurements):
 def test_table_says_which_aims_are_missed_and_where(measurements, way, factor, outcome):
     one = (measurements["way"] == way) & (measurements["model"] == "resnet50")
     measurements.loc[one, "ms_per_image"] *= factor
-    assert speed_table.table(measurements, MACHINE).rstrip().endswith(f"of the ceiling in each, are {outcome}.")
+    assert f"of the ceiling in each, are {outcome}.\n" in speed_table.table(measurements, MACHINE)
 
 
 @pytest.mark.parametrize(
@@ -115,16 +120,18 @@ def test_table_and_figures_come_from_what_was_measured_at_the_time_or_later(monk
 
     class Measurement(speed.Measurement):
         def __init__(self, job):
-            self.job, self.processes = job, []
+            self.job, self.processes, self.errors = job, [], io.StringIO()
 
         def window(self, seconds):
             taken.append(self.job)
             return {"ms_per_image": MS[self.job["way"]], "peak_memory_mb": 9, "precision": "x", "batch": 8}
 
     monkeypatch.setattr(speed, "Measurement", Measurement)
+    monkeypatch.setattr(speed, "installed_peers", lambda: ["plain"])
     speed.main(["--output", str(tmp_path), "--rounds", "1"])
     written = (tmp_path / "bench.md").read_text()
     assert "4.0 times as fast" in written
+    assert "in brackets the least: plain loop 4.00 (4.00); plain loop, best 2.00 (2.00)." in written
     measured = json.loads((tmp_path / "bench.json").read_text())["measurements"]
     warmed_up = [row for row in measured if not row.get("epoch")]
     assert len(taken) == len(measured) + len(warmed_up)
@@ -221,6 +228,8 @@ def measured(monkeypatch, root, tmp_path):
     monkeypatch.setattr(MobileNetV2, "forward", watched)
 
     def run(way, dataset, **changes):
+        if peer := peers.peer_of(way):
+            pytest.importorskip(peer.package)
         job = {"way": way, "dataset": dataset, "model": "mobilenet_v2", "threads": 1, "batch_size": 4} | changes
         results = []
         measure.measure(**job, images=4 * STEPS, epoch=True, requests=iter(["0"]), report=results.append)
@@ -229,7 +238,7 @@ def measured(monkeypatch, root, tmp_path):
     return run
 
 
-@pytest.mark.parametrize(("way", "batches_taken"), [("plain", 0), ("ours", STEPS), ("ceiling", 1)])
+@pytest.mark.parametrize(("way", "batches_taken"), [("plain", 0), ("plain_best", 0), ("ours", STEPS), ("ceiling", 1)])
 def test_each_way_is_measured_and_the_ceiling_does_no_work_on_data(measured, way, batches_taken):
     result, taken, inputs, _ = measured(way, "mnist")
     assert result["steps"] == STEPS
@@ -247,6 +256,91 @@ def test_plain_loop_is_in_float32_whatever_ours_is_in(measured, way, precision, 
 def test_plain_loop_has_images_in_the_default_layout_and_ours_has_not(measured, way, is_nchw):
     _, _, inputs, _ = measured(way, "cifar10")  # three channels: of one, both layouts are the same
     assert [images.is_contiguous() for images in inputs] == [is_nchw] * STEPS
+
+
+@pytest.mark.filterwarnings("ignore")  # the libraries' own
+@pytest.mark.parametrize("way", [key + end for key in PEERS for end in ("", BEST)])
+def test_each_peer_takes_an_epochs_steps_and_its_best_is_bfloat16_and_channels_last(measured, monkeypatch, way):
+    monkeypatch.setattr(common, "multiplies_bfloat16", lambda device: True)
+    best = way.endswith(BEST)
+    result, _, inputs, precisions = measured(way, "cifar10")
+    assert (result["steps"], result["precision"]) == (STEPS, "bf16" if best else "fp32")
+    assert precisions == ["bf16" if best else "torch.float32"] * STEPS
+    if not way.startswith("fastai"):  # its callback changes the layout of weights only
+        assert [images.is_contiguous() for images in inputs] == [not best] * STEPS
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("key", [key for key, peer in PEERS.items() if key != "plain"])
+def test_each_library_trains_by_its_recommended_recipe_until_it_is_stopped(root, monkeypatch, key):
+    pytest.importorskip(PEERS[key].package)
+    monkeypatch.chdir(root)
+    job = measure.Job.of("mnist", "mobilenet_v2", images=256)
+    network, steps = job.network(), iter(range(2))
+    before = network.classifier[1].weight.detach().clone()
+    data = job.pixels, job.labels, job.options.flips
+    PEERS[key].load().train_recommended(network, *data, 2, lambda: next(steps) == 1)
+    assert next(steps, "stopped") == "stopped"
+    assert not torch.equal(network.classifier[1].weight, before)
+
+
+def test_best_flags_have_no_bfloat16_where_the_processor_would_emulate_it(monkeypatch):
+    monkeypatch.setattr(common, "multiplies_bfloat16", lambda device: False)
+    assert not common.use_bfloat16(best=True)
+    assert common.layout(best=True) == torch.channels_last
+
+
+def test_peers_train_torchvisions_vgg_on_the_same_parameters(root, monkeypatch):
+    monkeypatch.chdir(root)
+    network = measure.Job.of("mnist", "vgg16", images=8).network()
+    plain = measure.as_torchvision(network)
+    assert type(plain).forward is VGG.forward
+    assert all(a is b for a, b in zip(plain.parameters(), network.parameters(), strict=True))
+    images = torch.randn(2, 1, 32, 32)
+    torch.testing.assert_close(plain.eval()(images), network.eval()(images))
+
+
+def test_a_run_is_confined_to_the_cores_that_it_may_use(monkeypatch):
+    confined = []
+    monkeypatch.setattr(measure.os, "sched_getaffinity", lambda process: {5, 2, 7}, raising=False)
+    monkeypatch.setattr(measure.os, "sched_setaffinity", lambda process, cores: confined.append(cores), raising=False)
+    measure.use_cores(2)
+    assert confined == [[2, 5]]
+
+
+def test_peers_that_are_not_installed_are_left_out_with_the_name_of_the_extra(monkeypatch, capsys):
+    monkeypatch.setattr(peers.importlib.util, "find_spec", lambda package: package == "torch" or None)
+    assert peers.installed_peers() == ["plain"]
+    printed = capsys.readouterr().out
+    assert "timm, Lightning, fastai (the extra `bench` of pyproject.toml" in printed
+
+
+def test_table_of_peers_has_images_per_second_and_names_the_fastest_peer(measurements):
+    measured = measurements[measurements["kind"] == "peers"].copy()
+    slow = (measured["model"] == "resnet50") & (measured["way"] == "ours") & (measured["threads"] == 1)
+    measured.loc[slow, "ms_per_image"] *= 2.5
+    text = peers_table.table(measured)
+    rows = [line for line in text.splitlines() if line.startswith("| mnist")]
+    assert len(rows) == 2 * len(PAIRS)
+    assert rows[0] == (
+        "| mnist | MobileNetV2 | 2 | 104 (83 to 125) | 208 (167 to 250) | 417 (333 to 500) "
+        "| 2.00 (2.00 to 2.00) plain loop, best |"
+    )
+    assert "Not installed, so not measured: timm, Lightning, fastai." in text
+    assert "Ours is slower on ResNet50 on mnist (0.80 of plain loop, best)." in text
+    assert "Ours is slower on no pair." in text
+
+
+@pytest.mark.slow
+def test_quick_benchmark_measures_one_pair_without_any_peer_installed(root, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(root / "scripts"))
+    monkeypatch.setattr(speed, "installed_peers", lambda: ["plain"])
+    monkeypatch.setattr(speed, "usable_cores", lambda: 1)  # fewer processes
+    speed.main(["--quick", "--output", str(tmp_path)])
+    measured = json.loads((tmp_path / "quick/bench.json").read_text())["measurements"]
+    assert {(row["dataset"], row["model"]) for row in measured} == {speed.SMALL}
+    assert {row["way"] for row in measured} == {"plain", "plain_best", "ours", "ceiling"}
+    assert {"bench.md", "bench_pairs.png", "bench_peers.png"} <= {path.name for path in (tmp_path / "quick").iterdir()}
 
 
 def test_a_training_run_waits_between_windows_and_settles_at_the_start_of_each(monkeypatch):

@@ -151,6 +151,20 @@ def test_models_and_recipes_whose_names_start_alike_have_different_names(compare
     assert len(names) == (2 * count if name in ("accuracy", "ranking") else count)
 
 
+def test_recipes_of_a_sweep_have_their_values_in_their_names(compare):
+    recipes = ("quick", "quick,lr=0.03", "quick,lr=0.1")
+    runs = [{"model": "resnet50", "recipe": each, "accuracy": 0.8 + i / 100} for i, each in enumerate(recipes)]
+    rows = accuracy.draw(compare(*runs)).axes[0].get_yticklabels()
+    assert [row.get_text() for row in rows] == [
+        "ResNet50 (quick, lr 0.1)",
+        "ResNet50 (quick, lr 0.03)",
+        "ResNet50 (quick)",
+    ]
+    for module in (accuracy_vs_time, accuracy_vs_parameters):
+        [name] = module.draw(compare(*runs, {"model": "vgg16"})).axes[0].texts[:1]
+        assert name.get_text() == "ResNet50 (quick, lr 0.1)"
+
+
 def test_more_models_than_names_fit_have_a_legend(compare):
     figure = accuracy_vs_time.draw(compare(*({"model": f"net{i}"} for i in range(13))))
     assert len(figure.legends[0].get_texts()) == 13

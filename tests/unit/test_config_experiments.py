@@ -145,9 +145,6 @@ def test_set_may_fill_and_empty_an_optional_table(tmp_path):
         "studies/paper/0/set": {"progressive_resizing": None},
         "studies/paper/1/set": {"progressive_resizing": {"until": 0.5}},
     }
-    # `quick` is another results folder in the study demo: give the entry's change a recipe name of its own
-    changes["recipes/other"] = {"progressive_resizing": {"start": 0.4}}
-    changes["studies/paper/0/recipe"] = "other"
     first, second = load(tmp_path, changes).experiments("paper")
     assert first.spec["recipe"]["progressive_resizing"] is None
     assert second.spec["recipe"]["progressive_resizing"] == {"start": 0.5, "until": 0.5}

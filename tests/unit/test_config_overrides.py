@@ -33,6 +33,18 @@ def test_overrides_that_repeat_the_whole_file_change_nothing():
     assert load_config(path, yaml.safe_load(path.read_text())) == load_config(path)
 
 
+def test_overrides_of_aliases_in_aliases_are_refused_in_a_second(tmp_path):
+    """Snakemake reads --configfile itself, and shares what an alias stands for."""
+    laughs = ["x"]
+    for _ in range(12):
+        laughs = [laughs] * 10
+    endless = {}
+    endless["models"] = endless
+    for overrides in ({"studies": laughs}, endless):
+        [line] = refused(tmp_path, {}, overrides)
+        assert "more than 100,000 keys and values" in line
+
+
 @pytest.mark.parametrize(
     ("overrides", "place"),
     [

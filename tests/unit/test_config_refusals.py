@@ -244,20 +244,13 @@ REFUSALS = {
         {"studies/demo/1": {"datasets": ["digits"], "models": ["resnet50"], "recipe": "quick", "seeds": [1, 2]}},
         ["studies.demo[1]: results/digits/resnet50/quick/seed1 also belongs to studies.demo[0]; list each"],
     ),
-    "one folder, two specs, one study": (
-        {"studies/paper/2": {**ENTRY, "models": ["mobilenet_v2"], "seeds": [0]}},
-        [
-            "studies.paper[2]: results/mnist/mobilenet_v2/long/seed0 also belongs to studies.paper[1]",
-            "epochs 4 there, 20 here",
-        ],
+    "duplicate experiments with values": (
+        {"studies/paper/2": {**ENTRY, "models": ["mobilenet_v2"], "seeds": [0], "grid": {"epochs": [4, 5]}}},
+        ["studies.paper[2]: results/mnist/mobilenet_v2/long,epochs=4/seed0 also belongs to studies.paper[1]"],
     ),
-    "one folder, two specs, two studies": (
-        {"studies/other": [ENTRY | {"models": ["mobilenet_v2"], "seeds": [0, 1], "set": {"augment": {"cutout": 9}}}]},
-        [
-            "studies.other[0]: results/mnist/mobilenet_v2/long/seed0 also belongs to studies.paper[1]",
-            "epochs 4 there, 20 here; augment.cutout 4 there, 9 here",
-            "recipe of its own",
-        ],
+    "a value that the recipe has anyway": (
+        {"studies/demo/1": {**VALID["studies"]["demo"][0], "seeds": [1], "set": {"epochs": 2}}},
+        ["studies.demo[1]: results/digits/resnet50/quick/seed1 and 1 more also belongs to studies.demo[0]; list each"],
     ),
     # names
     "slash": (
@@ -326,12 +319,11 @@ SIZES_AND_FOLDERS = {"datasets/digits/size": 4, "studies/demo/1": {**VALID["stud
         ({"recipes/quick/lrr": 3}, "recipes.quick.lrr"),
         ({"recipes/quick/accumulation": 3}, "recipes.quick"),
         ({"recipes/fast": {"epochs": 2}, "recipes/quick": DELETE}, None),
-        ({"studies/demo/0/set": {"lrr": 3}}, "studies.demo[0].set.lrr"),
-        ({"studies/demo/0/set": {"accumulation": 3}}, "studies.demo[0].set"),
+        ({"recipes/quick/on": {"digits": {"accumulation": 3}}}, "recipes.quick.on.digits"),
     ],
-    ids=["unknown key", "impossible recipe", "unknown recipe", "unknown key of set", "impossible set"],
+    ids=["unknown key", "impossible recipe", "unknown recipe", "impossible value on a dataset"],
 )
-def test_a_wrong_recipe_or_set_hides_no_small_image_and_no_shared_folder(tmp_path, changes, path):
+def test_a_wrong_recipe_hides_no_small_image_and_no_shared_folder(tmp_path, changes, path):
     lines = refused(tmp_path, {**SIZES_AND_FOLDERS, **changes})
     paths = [line.split(": ")[1] for line in lines]
     recipes = [path] if path else [f"studies.{entry}.recipe" for entry in ("demo[0]", "demo[1]", "paper[0]")]
@@ -339,9 +331,14 @@ def test_a_wrong_recipe_or_set_hides_no_small_image_and_no_shared_folder(tmp_pat
     assert "results/digits/resnet50/quick/seed1 and 1 more also belongs to studies.demo[0]; list each" in lines[-1]
 
 
-def test_the_values_of_a_wrong_recipe_are_not_compared(tmp_path):
-    again = {**ENTRY, "models": ["mobilenet_v2"], "seeds": [0]}  # has epochs 4 in the study paper, 20 here
-    assert len(refused(tmp_path, {"recipes/long/lrr": 3, "studies/other": [again]})) == 1
+@pytest.mark.parametrize(
+    ("values", "path"), [({"set": {"lrr": 3}}, ".set.lrr"), ({"grid": {"accumulation": [3]}}, ".grid")]
+)
+def test_wrong_values_of_an_entry_hide_no_small_image_and_share_no_folder(tmp_path, values, path):
+    """Which folder they stand for is not known."""
+    entry = VALID["studies"]["demo"][0] | values
+    lines = refused(tmp_path, SIZES_AND_FOLDERS | {"studies/demo/0": entry})
+    assert [line.split(": ")[1] for line in lines] == [f"studies.demo[0]{path}", "datasets.digits.size"]
 
 
 def test_names_with_line_breaks_leave_every_problem_on_its_line(tmp_path):

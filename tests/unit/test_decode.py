@@ -7,6 +7,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from deepnets.data.decode import DimImageWarning, decode, fit
 
@@ -334,3 +335,11 @@ def test_clear_colour_of_16_bits_becomes_white(colour_type, clear):
     opaque = [51_400] * len(clear)
     image = decode(png_of_16_bits(colour_type, [*clear, *opaque, *clear, *opaque], clear), 1, 3)
     assert image.mean() == pytest.approx((255 + 200) / 2, abs=1)
+
+
+def test_png_with_a_long_text_is_decoded():
+    text = PngInfo()
+    text.add_text("history", "x" * 2_000_000, zip=True)
+    file = io.BytesIO()
+    Image.fromarray(np.full((2, 2), 7, np.uint8)).save(file, "PNG", pnginfo=text)
+    assert decode(file.getvalue(), 2, 1).mean() == 7

@@ -94,6 +94,13 @@ def test_copies_in_a_validation_split_of_the_dataset_are_counted_apart(tmp_path,
     assert sentences[1].startswith("1 validation images are also training images (val/owl/1.png is train/owl/1.png)")
 
 
+def test_test_image_that_is_in_all_three_splits_is_named(tmp_path):
+    images = {"red": ["train/owl/1.png", "val/owl/1.png", "test/owl/1.png"], "green": ["train/wren/2.png"]}
+    sentences = leakage(Audit.model_validate(audit_of(tmp_path, **images, blue=["test/wren/3.png", "val/wren/4.png"])))
+    assert "(test/owl/1.png is " in sentences[0]
+    assert "(val/owl/1.png is train/owl/1.png)" in sentences[1]
+
+
 def test_test_split_that_is_a_copy_of_the_training_split_is_taken_and_counted_whole(tmp_path):
     names = {"red": "owl/1.png", "green": "owl/2.png", "blue": "wren/1.png"}
     audit = audit_of(tmp_path, **{color: [f"train/{name}", f"test/{name}"] for color, name in names.items()})

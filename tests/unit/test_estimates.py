@@ -156,3 +156,41 @@ def test_smaller_images_at_first_take_less_time(config):
     spec = {e.model: e.spec for e in config.experiments("paper") if e.dataset == "cifar10"}["mobilenet_v2"]
     full = {**spec, "recipe": {**spec["recipe"], "progressive_resizing": None}}
     assert 0.6 < core_seconds(spec, (3, 32, 32), 45_000) / core_seconds(full, (3, 32, 32), 45_000) < 0.8
+
+
+SUMMARY = {"parameters": 11_000_000, "mult_adds": 140_000_000, "size_mb": 54.0, "weights_mb": 44.0}
+
+
+def test_network_that_nobody_measured_is_estimated_by_its_summary(config):
+    own = config.experiments("paper")[0].spec | {"model": {"architecture": "timm/resnet18"}}
+    small = {**own, "recipe": {**own["recipe"], "batch_size": 32, "epochs": 1}}
+    large = {**small, "recipe": {**small["recipe"], "batch_size": 64}}
+    shape = (3, 32, 32)
+    twice = training_memory_mb(large, shape, summary=SUMMARY) - training_memory_mb(small, shape, summary=SUMMARY)
+    assert twice == pytest.approx(32 * 2 * 10, abs=1)
+    assert training_memory_mb(small, shape, summary=SUMMARY) < training_memory_mb(small, shape)
+    assert evaluation_memory_mb(small, shape, SUMMARY) < evaluation_memory_mb(small, shape)
+    seconds = [core_seconds(small, shape, 1000, SUMMARY | {"mult_adds": n * 140_000_000}) for n in (1, 2)]
+    assert seconds[1] - seconds[0] == pytest.approx(1000 * 0.14e9 * 100e-12)
+
+
+def test_summaries_of_the_measured_networks_would_have_asked_for_enough_memory_of_all_but_one(trained, root):
+    """MobileNetV2's depthwise convolutions take three times as much; a retry asks for twice as much."""
+    for row, spec, shape in trained:
+        counted = {key: float(row[key]) for key in ("mult_adds", "size_mb")}
+        counted |= {
+            "parameters": float(row["trainable_parameters"]),
+            "weights_mb": 4e-6 * float(row["trainable_parameters"]),
+        }
+        unmeasured = spec | {"model": {"architecture": "timm/unmeasured"}}
+        share = training_memory_mb(unmeasured, shape, summary=counted) / float(row["peak_memory_mb"])
+        assert 0.75 < share < 4, (row["dataset"], row["model"], share)
+        seconds = core_seconds(
+            unmeasured, shape, {"digits": 1293, "mnist": 54_000}.get(row["dataset"], 45_000), counted
+        )
+        assert 1 / 3 < seconds / float(row["wall_seconds"]) < 6, (row["dataset"], row["model"])
+
+
+def test_measured_networks_are_not_estimated_by_a_summary(config):
+    spec = config.experiments("paper")[0].spec
+    assert training_memory_mb(spec, (1, 28, 28), summary=SUMMARY) == training_memory_mb(spec, (1, 28, 28))

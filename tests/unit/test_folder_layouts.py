@@ -325,6 +325,13 @@ def test_large_image_is_refused_with_the_option_that_takes_it(tmp_path):
     assert "`max_megapixels: 1` for this dataset in config.yaml" in message
 
 
+def test_file_larger_than_any_image_is_named_and_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("deepnets.data.archive.MAX_MEMBER_BYTES", 5000)
+    assert "owl/1.png: has 5,001 bytes, more than any image; replace" in refusal(
+        tmp_path, {**BIRDS, "train/owl/1.png": bytes(5001)}
+    )
+
+
 def test_options_that_change_no_array_are_no_part_of_any_spec():
     options = {"source": "folder", "path": "birds", "classes": 2, "size": 4}
     folder = datasets.source("folder").Options

@@ -31,6 +31,7 @@ def arguments(stage: str, *words: str) -> argparse.Namespace:
         ("summarize", "digits/resnet50", {"dataset": "digits", "model": "resnet50"}),
         ("train", "digits/resnet50/quick/seed0", EXPERIMENT),
         ("train", "results/digits/resnet50/quick/seed0/", EXPERIMENT),
+        ("train", "digits/resnet50/quick,lr=0.03/seed0", EXPERIMENT | {"recipe": "quick,lr=0.03"}),
         ("plot_experiment", "digits/resnet50/quick/seed0/learning_curves", EXPERIMENT | {"figure": "learning_curves"}),
         ("plot_comparison", "digits/accuracy", {"dataset": "digits", "figure": "accuracy"}),
         ("compare", "digits", {"dataset": "digits"}),

@@ -66,12 +66,35 @@ def test_tar_of_unknown_encoding_is_refused_with_the_option_and_read_with_it(tmp
 
 
 @pytest.mark.parametrize(
-    "names", [["train/猫/1.png"], ["train/café/1.png"], ["train/кот/1.png"], ["train/ä/1", "ö/2", "ü"]]
+    "names",
+    [
+        ["train/猫/1.png"],
+        ["train/кот/1.png"],
+        ["train/cafe\u0301/1.png"],
+        ["train/A\u0308/1", "o\u0308/2"],
+        ["ě/1", "ő/2"],
+    ],
 )
 @pytest.mark.parametrize("write", [write_zip, write_tar])
 def test_names_that_can_hardly_be_anything_but_utf8_are(tmp_path, write, names):
     path = write(tmp_path / f"images.{write.__name__[-3:]}", [name.encode() for name in names])
     assert listed(path) == names
+
+
+@pytest.mark.parametrize(
+    ("encoding", "names"),
+    [
+        ("gbk", ["猫/1.png", "牛/1.png", "女/1.png"]),
+        ("gbk", ["cat猫/1.png", "ox牛/1.png"]),
+        ("cp932", ["ﾈｺ/1.png", "ﾑｼ/1.png", "ﾊｺ/1.png"]),
+        ("utf-8", ["café/1.png", "bär/1.png"]),
+    ],
+)
+def test_names_that_are_also_text_in_another_encoding_are_refused(tmp_path, encoding, names):
+    path = write_zip(tmp_path / "images.zip", [name.encode(encoding) for name in names])
+    with pytest.raises(UserError, match=rf"{names[0]}' in {encoding}"):
+        listed(path)
+    assert listed(path, encoding) == names
 
 
 def test_two_bytes_that_may_be_utf8_or_chinese_are_refused_with_each_reading(tmp_path):

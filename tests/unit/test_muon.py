@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from deepnets.config.recipe import Recipe
 from deepnets.models import build
 from deepnets.training import muon
-from deepnets.training.muon import BLOCK_ROWS, POLAR_EXPRESS, STEPS, muon_groups, orthogonal
+from deepnets.training.muon import BLOCK_SIDE, POLAR_EXPRESS, STEPS, muon_groups, orthogonal
 from deepnets.training.optim import build_optimizer
 
 
@@ -38,51 +38,57 @@ def reference_direction(block: np.ndarray) -> np.ndarray:
 
 # -- the direction -----------------------------------------------------------------------------------------------------
 
+B = BLOCK_SIDE
 SHAPES = pytest.mark.parametrize(
-    ("rows", "columns"), [(5, 5), (4, 30), (30, 4), (BLOCK_ROWS, 70), (BLOCK_ROWS + 1, 200), (2 * BLOCK_ROWS + 40, 20)]
+    ("rows", "columns"), [(5, 5), (4, 30), (30, 4), (B, B + 9), (B + 1, B + 40), (2 * B + 40, 2 * B + 1), (20, 3 * B)]
 )
+
+
+def blocks_of(given: Tensor) -> list[Tensor]:
+    """The blocks of a matrix, each with at most BLOCK_SIDE rows or columns."""
+    dimension = int(given.shape[0] > given.shape[1])
+    return list(given.tensor_split(-(-min(given.shape) // BLOCK_SIDE), dim=dimension))
 
 
 @SHAPES
 def test_direction_equals_the_float64_reference(float32, rows, columns):
     given = matrix(rows, columns)
-    expected = [reference_direction(block.double().numpy()) for block in given.split(BLOCK_ROWS)]
-    torch.testing.assert_close(
-        orthogonal([given])[0], torch.from_numpy(np.concatenate(expected)).float(), atol=2e-4, rtol=1e-3
-    )
+    for ours, block in zip(blocks_of(orthogonal([given[None]])[0][0]), blocks_of(given), strict=True):
+        expected = torch.from_numpy(reference_direction(block.double().numpy())).float()
+        torch.testing.assert_close(ours, expected, atol=2e-4, rtol=1e-3)
 
 
 @SHAPES
 def test_bfloat16_hardly_changes_the_direction(monkeypatch, rows, columns):
     given = matrix(rows, columns)
     monkeypatch.setattr(muon, "multiplies_bfloat16", lambda device: True)
-    ours = orthogonal([given])[0]
+    ours = orthogonal([given[None]])[0]
     monkeypatch.setattr(muon, "multiplies_bfloat16", lambda device: False)
-    assert F.cosine_similarity(ours.flatten(), orthogonal([given])[0].flatten(), dim=0) > 0.97
+    assert F.cosine_similarity(ours.flatten(), orthogonal([given[None]])[0].flatten(), dim=0) > 0.97
 
 
 @SHAPES
 @pytest.mark.parametrize(("steps", "least", "most"), [(3, 0.13, 1.87), (5, 0.87, 1.13)])
 def test_singular_values_come_near_one(float32, rows, columns, steps, least, most):
-    for block in orthogonal([matrix(rows, columns)], steps)[0].split(BLOCK_ROWS):
+    for block in blocks_of(orthogonal([matrix(rows, columns)[None]], steps)[0][0]):
         values = torch.linalg.svdvals(block)
         assert least < values.min()
         assert values.max() < most
 
 
 def test_matrices_of_one_shape_do_not_see_each_other(float32):
-    several = [matrix(6, 9, seed) for seed in range(3)] + [matrix(3, 4)]
+    several = [torch.stack([matrix(6, 9, seed), matrix(6, 9, seed + 9)]) for seed in range(3)] + [matrix(3, 4)[None]]
     for alone, together in zip(several, orthogonal(several), strict=True):
-        torch.testing.assert_close(together, orthogonal([alone])[0])
+        torch.testing.assert_close(together, torch.cat([orthogonal([one[None]])[0] for one in alone]))
 
 
 def test_scale_of_the_gradient_does_not_matter(float32):
-    given = matrix(6, 9)
+    given = matrix(6, 9)[None]
     torch.testing.assert_close(orthogonal([1e-6 * given])[0], orthogonal([1e3 * given])[0], rtol=1e-3, atol=1e-4)
 
 
 def test_a_gradient_of_zeros_has_a_direction_of_zeros():
-    assert orthogonal([torch.zeros(4, 7)])[0].abs().max() == 0
+    assert orthogonal([torch.zeros(1, 4, 7), torch.zeros(2, 1, 5)])[0].abs().max() == 0
 
 
 # -- the step ----------------------------------------------------------------------------------------------------------
@@ -95,18 +101,19 @@ class Small(nn.Module):
         super().__init__()
         self.first = nn.Conv2d(1, 4, 3)
         self.depthwise = nn.Conv2d(4, 4, 3, groups=4)
-        self.norm = nn.BatchNorm2d(4)
-        self.hidden = nn.Conv2d(4, 6, 3, bias=False)
+        self.grouped = nn.Conv2d(4, 8, 1, groups=2)
+        self.norm = nn.BatchNorm2d(8)
+        self.hidden = nn.Conv2d(8, 6, 3, bias=False)
         self.linear = nn.Linear(6, 5)
         self.classifier = nn.Linear(5, 3)
 
     def forward(self, images: Tensor) -> Tensor:
-        features = F.relu(self.hidden(self.norm(self.depthwise(self.first(images)))))
+        features = F.relu(self.hidden(self.norm(self.grouped(self.depthwise(self.first(images))))))
         return self.classifier(F.relu(self.linear(features.mean((2, 3)))))
 
 
 RECIPE = Recipe(optimizer="muon", lr=0.1, sgd_lr=0.05, classifier_lr=0.02, momentum=0.8, weight_decay=0.01)
-PEAKS = {"matrices": 0.1, "filters": 0.05, "classifier": 0.02, "vectors": 0.05}
+PEAKS = {"matrices": 0.1, "classifier": 0.02, "vectors": 0.05}
 
 
 @pytest.fixture
@@ -127,20 +134,27 @@ def names_of(model: nn.Module, groups: list[dict]) -> dict[str, set[str]]:
 
 def test_each_parameter_is_in_the_group_of_its_kind(small):
     assert names_of(small, muon_groups(small, 0.1)) == {
-        "matrices": {"hidden.weight", "linear.weight"},
-        "filters": {"first.weight", "depthwise.weight"},
+        "matrices": {"first.weight", "depthwise.weight", "grouped.weight", "hidden.weight", "linear.weight"},
         "classifier": {"classifier.weight"},
-        "vectors": {"first.bias", "depthwise.bias", "norm.weight", "norm.bias", "linear.bias", "classifier.bias"},
+        "vectors": {name for name, _ in small.named_parameters() if name.endswith("bias")} | {"norm.weight"},
     }
 
 
-def test_only_filters_and_classifier_decay_and_frozen_parameters_are_left_out(small):
+def test_only_the_classifier_decays_and_frozen_parameters_are_left_out(small):
     small.depthwise.requires_grad_(False)
     groups = muon_groups(small, 0.1)
     assert {group["name"]: group["weight_decay"] for group in groups} == {
-        "matrices": 0.0, "filters": 0.1, "classifier": 0.1, "vectors": 0.0,
+        "matrices": 0.0, "classifier": 0.1, "vectors": 0.0,
     }  # fmt: skip
-    assert names_of(small, groups)["filters"] == {"first.weight"}
+    assert "depthwise.weight" not in names_of(small, groups)["matrices"]
+    assert groups[0]["matrix_counts"] == [1, 2, 1, 1]
+
+
+def test_attention_is_three_matrices():
+    model = nn.Sequential(nn.MultiheadAttention(8, 2), nn.Linear(8, 3))
+    groups = muon_groups(model, 0.1)
+    assert names_of(model, groups)["matrices"] == {"0.in_proj_weight", "0.out_proj.weight"}
+    assert groups[0]["matrix_counts"] == [3, 1]
 
 
 def test_network_of_one_linear_layer_has_no_orthogonal_step():
@@ -150,31 +164,37 @@ def test_network_of_one_linear_layer_has_no_orthogonal_step():
 
 
 @pytest.mark.parametrize("name", ["vgg16", "inception_v3", "resnet50", "mobilenet_v2"])
-def test_first_convolution_and_classifier_of_each_network_are_not_orthogonal(name):
+def test_all_weights_of_each_network_but_the_classifier_are_orthogonal(name):
     with torch.device("meta"):
         model = build({"architecture": name}, num_classes=10, in_channels=3)
     names = names_of(model, muon_groups(model, 0.1))
-    first = next(name for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d))
-    assert f"{first}.weight" in names["filters"]
     assert len(names["classifier"]) == 1
-    assert len(names["matrices"]) > 10
+    assert names["matrices"] | names["classifier"] == {name for name, p in model.named_parameters() if p.ndim > 1}
+
+
+COUNTS = {"depthwise.weight": 4, "grouped.weight": 2}
+
+
+def one_matrix(weight: Tensor, update: Tensor, norms: dict[str, float], name: str) -> Tensor:
+    direction = torch.from_numpy(reference_direction(update.flatten(1).numpy())).view_as(weight)
+    norm = norms.setdefault(name, weight.norm().item())
+    weight = weight - RECIPE.lr * norm * direction / direction.norm()
+    return weight * norm / weight.norm()
 
 
 def reference_step(model: Small, momenta: dict[str, Tensor], norms: dict[str, float], recipe: Recipe) -> None:
     """One step in float64, parameter by parameter, written from the formulas alone."""
     for name, parameter in model.named_parameters():
         gradient, weight = parameter.grad.double(), parameter.data.double()
-        hidden = name in ("hidden.weight", "linear.weight")
-        if weight.ndim > 1 and not hidden:
+        hidden = weight.ndim > 1 and name != "classifier.weight"
+        if name == "classifier.weight":
             gradient = gradient + recipe.weight_decay * weight
         momentum = recipe.muon_momentum if hidden else recipe.momentum
         momenta[name] = momentum * momenta.get(name, 0.0) + gradient
         update = gradient + momentum * momenta[name]
         if hidden:
-            direction = torch.from_numpy(reference_direction(update.flatten(1).numpy())).view_as(weight)
-            norm = norms.setdefault(name, weight.norm().item())
-            weight = weight - recipe.lr * norm * direction / direction.norm()
-            weight = weight * norm / weight.norm()
+            parts = zip(weight.chunk(COUNTS.get(name, 1)), update.chunk(COUNTS.get(name, 1)), strict=True)
+            weight = torch.cat([one_matrix(*each, norms, f"{name} {number}") for number, each in enumerate(parts)])
         else:
             weight = weight - (recipe.classifier_lr if name == "classifier.weight" else recipe.sgd_lr) * update
         parameter.data.copy_(weight)

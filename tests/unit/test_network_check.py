@@ -66,6 +66,7 @@ REFUSED = {
         [("def forward", "def get_extra_state(self): return {}\n        def forward")],
         ": _extra_state of its state is a dict and cannot be saved; keep tensors only",
     ),
+    "weights without values": ([("nn.Linear(6, num_classes", "nn.Linear(6, num_classes, device='meta'")], ": head.weight has no values"),
     "a sparse buffer": (
         [("self.head = ", "self.register_buffer('mask', torch.eye(3).to_sparse()); self.head = ")],
         r": mask is a tensor that cannot be saved \(sparse_coo float32\)",
@@ -182,6 +183,23 @@ def test_a_sound_network_is_trained_saved_and_evaluated(own_module, data, tmp_pa
     assert metrics["validation"]["loss"] == pytest.approx(float(history(folder)[-1]["val_loss"]), rel=1e-4)
 
 
+OWN_TYPE = """    class Maps:
+        def __init__(self, maps): self.maps = maps
+    class Body(nn.Sequential):
+        def forward(self, images): return Maps(super().forward(images))
+    class Network(nn.Module):
+"""
+
+
+def test_network_that_torchinfo_cannot_summarise_is_refused_before_training(own_module):
+    changes = ("    class Network(nn.Module):\n", OWN_TYPE), ("self.body = nn.Sequential", "self.body = Body")
+    own_module(network(*changes, ("self.body(images)", "self.body(images).maps")))
+    with pytest.raises(
+        UserError, match=r"my_net\.py: torchinfo cannot summarise the network \(.*; let each layer take"
+    ):
+        summarize(MINE, SHAPE, num_classes=3)
+
+
 def test_tied_weights_are_in_the_file_by_each_of_their_names(own_module, data, tmp_path):
     own_module(network(*GOOD["tied weights"]))
     train(data, tmp_path / "run", MY_JOB)
@@ -224,6 +242,6 @@ def test_an_internal_error_in_training_stays_one(data, tmp_path, monkeypatch):
 
 
 def test_the_check_costs_the_tiny_experiment_no_byte(finished, data, tmp_path, monkeypatch):
-    monkeypatch.setattr("deepnets.training.experiment.check_network", lambda *_arguments, **_options: None)
+    monkeypatch.setattr("deepnets.models._check.check_network", lambda *_arguments, **_options: None)
     folder = finish(data, tmp_path)
     assert (folder / "model.safetensors").read_bytes() == (finished / "model.safetensors").read_bytes()

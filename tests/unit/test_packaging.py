@@ -1,4 +1,4 @@
-"""Requirements, environment.yml, Makefile, profiles and CI agree with each other and work."""
+"""Requirements, environment.yml, profiles and CI agree with each other and work."""
 
 import ast
 import importlib.metadata
@@ -14,7 +14,6 @@ import yaml
 from packaging.requirements import Requirement
 
 DISTRIBUTIONS = importlib.metadata.packages_distributions()
-needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 
 
 @pytest.fixture
@@ -28,11 +27,18 @@ def direct(project):
     return [Requirement(line) for line in project["dependencies"] + project["optional-dependencies"]["dev"]]
 
 
+PINS = ("requirements.txt", "benchmarks/requirements.txt")
+
+
+def read_pins(file):
+    lines = file.read_text().splitlines()
+    return [Requirement(line) for line in lines if not line.lstrip().startswith("#")]
+
+
 @pytest.fixture
 def requirements(root):
     """The pins of requirements.txt."""
-    lines = (root / "requirements.txt").read_text().splitlines()
-    return [Requirement(line) for line in lines if not line.lstrip().startswith("#")]
+    return read_pins(root / "requirements.txt")
 
 
 def pins(requirements, python):
@@ -55,12 +61,27 @@ def test_every_direct_dependency_is_pinned_within_its_range_for_every_python(pyt
     assert not outside, f"run `make requirements`: not pinned within {outside}"
 
 
-def test_every_line_of_requirements_is_one_exact_pin(requirements):
-    assert all([clause.operator for clause in pin.specifier] == ["=="] and pin.url is None for pin in requirements)
+@pytest.mark.parametrize("file", PINS)
+def test_every_line_of_requirements_is_one_exact_pin(root, file):
+    pinned = read_pins(root / file)
+    assert all([clause.operator for clause in pin.specifier] == ["=="] and pin.url is None for pin in pinned)
 
 
-def test_requirements_name_no_registry_and_no_option(root):
-    text = (root / "requirements.txt").read_text()
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
+def test_the_benchmarks_environment_has_its_libraries_and_the_versions_of_the_main_one(
+    root, project, requirements, python
+):
+    main, bench = pins(requirements, python), pins(read_pins(root / "benchmarks/requirements.txt"), python)
+    libraries = [Requirement(line) for line in project["optional-dependencies"]["bench"]]
+    needed = [Requirement(line) for line in project["dependencies"]]
+    assert all(library.specifier.contains(bench.get(library.name, "0")) for library in [*libraries, *needed])
+    assert not {"lightning", "fastai"} & main.keys()
+    assert {name: bench[name] for name in main.keys() & bench.keys() if main[name] != bench[name]} == {}
+
+
+@pytest.mark.parametrize("file", PINS)
+def test_requirements_name_no_registry_and_no_option(root, file):
+    text = (root / file).read_text()
     assert "://" not in text
     assert not re.search(r"^\s*-", text, re.MULTILINE)
 
@@ -76,7 +97,7 @@ def test_environment_yml_pins_every_direct_dependency_as_requirements_do(root, p
 
 def test_every_dependency_has_its_reason(root):
     text = (root / "pyproject.toml").read_text()
-    tables = re.findall(r"^(?:dependencies|dev) = \[\n(.*?)^\]", text, re.MULTILINE | re.DOTALL)
+    tables = re.findall(r"^(?:dependencies|dev|bench) = \[\n(.*?)^\]", text, re.MULTILINE | re.DOTALL)
     lines = [line for table in tables for line in table.splitlines()]
     assert len(lines) > 10
     assert all(re.search(r'",\s+# \S', line) for line in lines)
@@ -100,250 +121,6 @@ def imported_distributions(path):
     own = {"deepnets"} | {script.stem for script in path.parent.glob("*.py")}
     packages = {name.partition(".")[0] for name in names} - sys.stdlib_module_names - own
     return {DISTRIBUTIONS.get(package, [package])[0].lower() for package in packages}
-
-
-# Makefile
-
-FAKE_PYTHON = """#!/bin/sh
-# Stands in for Python and for the environment that it makes: records its calls and does nothing else.
-echo "$@" >> "$CALLS"
-case "$*" in
-  *version_info*) exit ${WRONG_VERSION:-0};;
-  "-m venv --clear --prompt deeper-networks .venv")
-    find .venv/ -mindepth 1 -delete 2>/dev/null
-    mkdir -p .venv/bin && cp "$0" .venv/bin/python && echo "prompt = 'deeper-networks'" > .venv/pyvenv.cfg;;
-  "-m uv pip install"*) exit ${BROKEN_NETWORK:-0};;
-esac
-"""
-
-
-@pytest.fixture
-def make(root, tmp_path):
-    """Call make in a folder of packaging files only, with a fake Python; `make.calls()` are Python's calls since."""
-    folder = tmp_path / "clone"
-    (folder / "results").mkdir(parents=True)
-    for name in ("Makefile", "pyproject.toml", "requirements.txt"):
-        shutil.copy(root / name, folder)
-    fake, log = tmp_path / "python", tmp_path / "calls"
-    fake.write_text(FAKE_PYTHON)
-    fake.chmod(0o755)
-
-    def call(*arguments, **environment):
-        log.write_text("")
-        return subprocess.run(
-            ["make", *arguments, f"PYTHON={fake}"],
-            cwd=folder,
-            env={**os.environ, "CALLS": str(log), **environment},
-            capture_output=True,
-            text=True,
-        )
-
-    call.folder = folder
-    call.calls = lambda: log.read_text()
-    return call
-
-
-@needs_make
-def test_make_alone_lists_the_commands(make):
-    listed = re.findall(r"make ([a-z]+)", make().stdout)
-    assert {"setup", "report", "test", "lint", "requirements", "clean", "distclean"} <= set(listed)
-
-
-@needs_make
-def test_setup_installs_once_and_again_when_the_requirements_change(make):
-    assert make("setup").returncode == 0
-    assert "-m uv pip install --compile-bytecode --python .venv/bin/python" in make.calls()
-    make("setup")
-    assert make.calls() == ""
-    changed = make.folder / "requirements.txt"
-    os.utime(changed, (changed.stat().st_atime, changed.stat().st_mtime + 60))
-    make("setup")
-    assert "-m uv pip install" in make.calls()
-
-
-@needs_make
-def test_setup_installs_the_pinned_uv_first(make, requirements):
-    make("setup")
-    installs = re.findall(r"-m .* install .*", make.calls())
-    assert installs[0].endswith(f"uv=={pins(requirements, '3.11')['uv']}")
-
-
-@needs_make
-def test_setup_hands_the_torch_backend_to_uv_when_there_is_one(make):
-    make("setup", TORCH_BACKEND="cpu")
-    assert "--torch-backend cpu " in make.calls()
-    assert "--constraints requirements.txt" in make.calls(), "-r would install the CUDA libraries all the same"
-    shutil.rmtree(make.folder / ".venv")
-    make("setup")
-    assert "torch-backend" not in make.calls()
-
-
-@needs_make
-def test_setup_that_failed_is_tried_again(make):
-    assert make("setup", BROKEN_NETWORK="1").returncode != 0
-    assert make("setup").returncode == 0
-    assert "-m uv pip install" in make.calls()
-
-
-@needs_make
-def test_setup_with_another_python_starts_from_nothing_after_a_failure(make):
-    make("setup", BROKEN_NETWORK="1")
-    of_the_first = make.folder / ".venv/bin/python3.11"
-    of_the_first.touch()
-    assert make("setup").returncode == 0
-    assert not of_the_first.exists()
-
-
-@needs_make
-def test_setup_refuses_a_python_out_of_range_in_one_line(make):
-    done = make("setup", WRONG_VERSION="1")
-    lines = [line for line in done.stderr.splitlines() if not line.startswith("make: ***")]
-    assert done.returncode != 0
-    assert len(lines) == 1
-    assert "needs Python 3.11, 3.12 or 3.13" in lines[0]
-    assert not (make.folder / ".venv").exists()
-
-
-@needs_make
-def test_report_runs_the_study_of_config_yaml_unless_another_is_named(make):
-    make("report")
-    assert make.calls().splitlines()[-2:] == [
-        "-m snakemake results/report.md all --cores 4",
-        "scripts/show_report.py",
-    ]
-    make("report", "STUDY=paper", "CORES=2")
-    assert "-m snakemake results/report.md all --cores 2 --config study=paper" in make.calls()
-
-
-@needs_make
-@pytest.mark.parametrize("value", ["0", "", "x", "-1", "04", "1.5", "a'b", "2 3"])
-def test_wrong_number_of_cores_is_answered_before_anything_is_installed(make, value):
-    done = make("report", f"CORES={value}")
-    assert done.returncode == 2
-    assert f"CORES='{value}' must be a number of cores from 1 up; write: make report CORES=2" in done.stderr
-    assert make.calls() == ""
-
-
-@needs_make
-@pytest.mark.parametrize("setting", ["cores=2", "Cores=2", "study=paper", "torch_backend=cpu"])
-def test_setting_in_other_letters_is_answered(make, setting):
-    done = make("report", setting)
-    name, value = setting.split("=")
-    assert done.returncode == 2
-    assert f"write this setting in capitals: {name.upper()}={value}" in done.stderr
-    assert make.calls() == ""
-
-
-@needs_make
-def test_study_with_a_quote_in_its_name_reaches_snakemake_as_it_is(make):
-    assert make("report", "STUDY=a'b").returncode == 0
-    assert "study=a'b" in make.calls()
-
-
-@needs_make
-@pytest.mark.parametrize(("home", "given"), [(None, True), ("/nonexistent", True), (".", False)])
-def test_make_gives_a_home_to_whom_has_none(root, tmp_path, home, given):
-    shutil.copy(root / "Makefile", tmp_path)
-    environment = {name: value for name, value in os.environ.items() if name != "HOME"}
-    environment |= {} if home is None else {"HOME": home}
-    command = ["make", "--silent", "--eval", "home: ; @echo $$HOME", "home"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == (f"{tmp_path}/.snakemake/home" if given else ".")
-    assert (tmp_path / ".snakemake/home").is_dir() == given
-
-
-@needs_make
-def test_report_uses_the_environment_and_ignores_pythonpath(make):
-    make("report", PYTHONPATH="/elsewhere")
-    (make.folder / ".venv/bin/python").write_text('#!/bin/sh\necho "path=$PYTHONPATH" >> "$CALLS"\n')
-    make("report", PYTHONPATH="/elsewhere")
-    assert set(make.calls().splitlines()) == {"path="}
-
-
-@needs_make
-def test_clean_keeps_downloads_and_the_environment(make):
-    """But raw.json goes: without Snakemake's records, it could describe images that have changed since."""
-    kept = ["data/mnist/raw/images.gz", "data/mnist/raw/.downloaded", ".venv/bin/python", "results/.gitkeep"]
-    gone = [
-        "data/mnist/raw.json",
-        "data/mnist/train_images.npy",
-        "data/mnist/dataset.json",
-        "results/report.md",
-        "results/a/.b/c",
-        ".snakemake/x",
-    ]
-    for name in kept + gone:
-        (make.folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (make.folder / name).touch()
-    assert make("clean").returncode == 0
-    assert [name for name in kept + gone if (make.folder / name).exists()] == kept
-    (make.folder / ".venv/.installed").touch()
-    assert make("distclean").returncode == 0
-    assert [name for name in kept if (make.folder / name).exists()] == ["results/.gitkeep"]
-    assert not (make.folder / "data").exists()
-
-
-@needs_make
-@pytest.mark.parametrize("target", ["setup", "distclean"])
-@pytest.mark.parametrize("kind", ["link", "link to nothing", "images", "environment", "file"])
-def test_what_make_setup_has_not_made_is_refused_in_one_line_and_stays(make, tmp_path, target, kind):
-    elsewhere, venv = tmp_path / "disk", make.folder / ".venv"
-    elsewhere.mkdir()
-    (elsewhere / "thesis.tex").write_text("years of work")
-    if kind == "link to nothing":
-        venv.symlink_to(tmp_path / "nowhere")
-    elif kind == "file":
-        venv.write_text("mine")
-    elif kind == "link":
-        venv.symlink_to(elsewhere)
-    else:
-        venv.mkdir()
-        (venv / "photo.jpg").touch()
-        if kind == "environment":
-            (venv / "pyvenv.cfg").write_text("home = /usr/bin\nprompt = 'other'\n")
-    before = sorted(venv.parent.rglob("*"))
-    done = make(target)
-    lines = [line for line in done.stderr.splitlines() if not line.startswith("make: ***")]
-    assert done.returncode != 0
-    assert len(lines) == 1
-    assert re.search(r"remove the link first: rm \.venv|move it away: mv \.venv other-venv", lines[0])
-    assert sorted(venv.parent.rglob("*")) == before
-    assert (elsewhere / "thesis.tex").read_text() == "years of work"
-    assert "-m venv" not in make.calls()
-
-
-@needs_make
-def test_setup_takes_an_empty_folder_for_its_environment(make):
-    (make.folder / ".venv").mkdir()
-    assert make("setup").returncode == 0
-
-
-@needs_make
-@pytest.mark.parametrize("name", ["results", "data"])
-def test_clean_deletes_nothing_behind_a_link(make, tmp_path, name):
-    elsewhere = tmp_path / "disk"
-    (elsewhere / "mnist").mkdir(parents=True)
-    (elsewhere / "mnist/raw.json").touch()
-    shutil.rmtree(make.folder / name, ignore_errors=True)
-    (make.folder / name).symlink_to(elsewhere)
-    done = make("clean")
-    assert done.returncode != 0
-    assert f"make: {name} is a link" in done.stderr
-    assert (elsewhere / "mnist/raw.json").exists()
-
-
-@needs_make
-@pytest.mark.parametrize("target", ["clean", "distclean"])
-def test_images_of_the_user_in_data_are_kept(make, target):
-    mine = ["data/birds/train/owl/1.jpg", "data/birds/labels.csv", "data/birds/.git/HEAD", "data/photos.zip"]
-    mine += ["data/birds/thermal_images.npy", "data/birds/.backup-20240101.tar", "data/birds/raw/1.CR2"]
-    ours = ["data/birds/raw.json", "data/birds/.unfinished/ab/1.npz", "data/birds/.raw.deepnets-abcdefgh.json"]
-    for name in [*mine, *ours]:
-        (make.folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (make.folder / name).touch()
-    assert make(target).returncode == 0
-    files = {path.relative_to(make.folder).as_posix() for path in (make.folder / "data").rglob("*") if path.is_file()}
-    assert files == set(mine)
 
 
 # Profiles and CI

@@ -1,5 +1,6 @@
 """The report's section on how to reproduce it: commands, files that are needed, promises."""
 
+import json
 import re
 from html import unescape
 
@@ -113,6 +114,29 @@ def test_the_same_numbers_are_not_promised_if_training_was_continued_under_other
     assert warning in unescape(text[: text.index("## Results")])
     set_runs(directories[1], {}, {})
     assert "the same numbers to the last digit." in write_report(*directories)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"threads": 1}, "2 threads, then 1 thread"),
+        ({"device_name": "Other CPU"}, "Some CPU, then Other CPU"),
+        ({"precision": "bf16"}, "fp32, then bf16"),
+    ],
+)
+def test_the_same_numbers_are_not_promised_if_the_evaluation_had_other_conditions(
+    experiment, write_report, change, named
+):
+    directory = experiment()
+    set_runs(directory, {})
+    run = json.loads((directory / "timing.json").read_text())["runs"][0]
+    file = directory / "metrics.json"
+    metrics = json.loads(file.read_text())
+    for evaluated_on, promised in ((run, True), (run | change, False)):
+        file.write_text(json.dumps(metrics | {"evaluated_on": evaluated_on}))
+        text = unescape(write_report(directory))
+        assert ("the same numbers to the last digit." in text) is promised
+        assert (f"trained and evaluated under different conditions ({named})" in text) is not promised
 
 
 def test_a_split_of_an_earlier_run_is_reported_like_one_of_the_last(experiment, write_report):

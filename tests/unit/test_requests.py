@@ -80,3 +80,24 @@ def test_only_image_files_are_decoded_in_several_processes(requests):
     assert requests(64).prepare_processes(folder, 1) == 8
     assert requests(64, on_cluster=True).prepare_processes(folder, 1) == 1
     assert requests(64, on_cluster=True).prepare_processes(folder, 8) == 8
+
+
+@pytest.mark.parametrize(("spec", "counts"), [("its own", True), ("of another network", False), ("damaged", False)])
+def test_a_summary_that_is_there_decides_what_a_network_without_measured_cost_asks_for(root, tmp_path, spec, counts):
+    names = {"dataset": "mnist", "model": "new", "recipe": "paper", "seed": "0"}
+    config = load_config(root / "config.yaml", {"models": {"new": {"architecture": "timm/resnet18"}}})
+    jobs = Jobs(config, root, tmp_path)
+    asked = Requests(jobs, 2, on_cluster=False, on_gpu=False)
+    before = asked.train_memory_mb(names, 1), asked.evaluate_memory_mb(names, 1), asked.train_runtime(names, 1)
+    summary = {"spec": jobs.settings("summarize", {"dataset": "mnist", "model": "new"})["spec"]}
+    if spec == "of another network":
+        summary["spec"] = {**summary["spec"], "num_classes": 3}
+    summary |= {"parameters": 11_000_000, "mult_adds": 30_000_000, "size_mb": 46.0, "weights_mb": 44.0}
+    if spec == "damaged":
+        del summary["mult_adds"]
+    folder = tmp_path / "results/mnist/new"
+    folder.mkdir(parents=True)
+    (folder / "summary.json").write_text(json.dumps(summary))
+    after = asked.train_memory_mb(names, 1), asked.evaluate_memory_mb(names, 1), asked.train_runtime(names, 1)
+    assert all(new < old for new, old in zip(after, before, strict=True)) is counts
+    assert (after == before) is not counts

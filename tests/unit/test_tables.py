@@ -121,6 +121,18 @@ def test_recipes_are_described_by_what_differs(experiment, write_report):
     assert "off: clip_norm, augment.mixup." in text
 
 
+def test_each_recipe_has_its_values_in_its_name(experiment, write_report):
+    recipes = ("quick", "quick,lr=0.03", "quick,augment.crop_padding=2,lr=0.03")
+    text = write_report(*(experiment(recipe=recipe, lr=0.01 * (i + 1)) for i, recipe in enumerate(recipes)))
+    of_runs = tables(text)[0]
+    names = ["quick", "quick, lr 0.03", "quick, augment.crop_padding 2, lr 0.03"]
+    # Validation accuracies are equal: the first is chosen.
+    of_models = ["**ResNet50 (quick)**", *(f"ResNet50 ({name})" for name in names[1:])]
+    assert [row[0].replace("\\", "") for row in of_runs[2:5]] == of_models
+    assert names == [row[0].replace("\\", "") for row in next(t for t in tables(text) if t[0][0] == "Recipe")[2:]]
+    assert "quick, lr 0.03, seed 0" in text
+
+
 def test_one_recipe_needs_no_table(experiment, write_report):
     assert "One recipe for all experiments:\nepochs 8, batch_size 64" in write_report(experiment())
 

@@ -29,6 +29,7 @@ from tiny_experiment import (
     experiment_folder,
     finish,
     history,
+    job_with,
     timing,
     train,
 )
@@ -148,6 +149,42 @@ def test_evaluation_sees_the_validation_images_of_the_training(finished):
     metrics, last = json.loads((finished / "metrics.json").read_text()), history(finished)[-1]
     assert metrics["validation"]["loss"] == pytest.approx(float(last["val_loss"]), rel=1e-5)
     assert metrics["validation"]["accuracy"] == float(last["val_accuracy"])
+
+
+def predicted_images(monkeypatch) -> list[int]:
+    """Return the numbers of images that the evaluation predicts, filled while it runs."""
+    numbers: list[int] = []
+    monkeypatch.setattr(
+        evaluation, "predict", lambda model, split, *rest: (numbers.append(len(split)), predict(model, split, *rest))[1]
+    )
+    return numbers
+
+
+def test_validation_logits_of_the_training_are_not_computed_again(data, tmp_path, monkeypatch):
+    folder, numbers = tmp_path / "run", predicted_images(monkeypatch)
+    train(data, folder)
+    evaluate(data, folder)
+    once = result(folder)
+    evaluate(data, folder)  # the logits are gone with the checkpoints
+    assert numbers == [54, 21, 54, 6, 21]
+    assert result(folder) == once
+
+
+@pytest.mark.parametrize("change", ["other weights", "damaged", "averaged after the last epoch"])
+def test_validation_logits_of_other_weights_are_not_used(data, tmp_path, monkeypatch, change):
+    folder, numbers = tmp_path / "run", predicted_images(monkeypatch)
+    job = job_with(weight_averaging="swa", averaging_start=0.5) if "averaged" in change else JOB
+    train(data, folder, job)
+    handed_over = folder / ".resume/validation.safetensors"
+    if change == "other weights":
+        content = handed_over.read_bytes()
+        train(data, folder, job_with(lr=0.01))
+        job = job_with(lr=0.01)
+        handed_over.write_bytes(content)
+    elif change == "damaged":
+        handed_over.write_bytes(handed_over.read_bytes()[:-5])
+    evaluate(data, folder, job)
+    assert numbers == [54, 6, 21]
 
 
 def test_large_training_split_is_measured_on_a_fixed_sample(data, copy, monkeypatch):

@@ -138,6 +138,10 @@ def shift_clock(pattern: str, days: int) -> Edit:
     return edit
 
 
+def rename(name: str, new: str) -> Edit:
+    return lambda folder: (folder / name).rename(folder / new)
+
+
 def move_away(name: str) -> Edit:
     return lambda folder: (folder / name).rename(folder / "elsewhere")
 

@@ -137,6 +137,29 @@ def test_any_experiment_can_be_asked_for_whether_or_not_a_study_lists_it(clone, 
     assert of_stage(run, "Train") == {"resnet50 on svhn, recipe quick, seed 7"}
 
 
+def test_an_experiment_with_other_values_can_be_asked_for_by_its_path(clone, dry_run):
+    recipe = "quick,augment.crop_padding=2,lr=0.03"
+    run = dry_run(clone, f"results/digits/mobilenet_v2/{recipe}/seed0/metrics.json")
+    assert of_stage(run, "Train") == {f"mobilenet_v2 on digits, recipe {recipe}, seed 0"}
+
+
+def test_a_node_of_a_cluster_runs_the_job_with_all_values(clone, dry_run):
+    """Snakemake splits at each comma what it is asked for there."""
+    target = 'train:dataset=digits,model=mobilenet_v2,recipe="quick,augment.crop_padding=2,lr=0.03",seed=0'
+    for option in (target, target.replace('"', "")):  # SLURM's shell takes the quotes away
+        run = dry_run(clone, "--target-jobs", option)
+        assert "Train mobilenet_v2 on digits, recipe quick,augment.crop_padding=2,lr=0.03, seed 0" in run.jobs
+
+
+def test_a_sweep_trains_each_value_with_each_seed_in_its_own_folder(clone, dry_run):
+    run = dry_run(clone, "--config", "study=sweep")
+    assert of_stage(run, "Train") == {
+        f"mobilenet_v2 on digits, recipe {recipe}, seed {seed}"
+        for recipe in ("quick", "quick,lr=0.02", "quick,lr=0.1")
+        for seed in range(3)
+    }
+
+
 def test_every_comparison_can_be_asked_for(clone, dry_run):
     for figure in COMPARISON_FIGURES:
         run = dry_run(clone, f"results/digits/comparison/{figure}.png")

@@ -87,6 +87,22 @@ def test_example_of_own_images_is_a_valid_configuration(root, page):
         assert len(config.experiments()) == 6
 
 
+def test_each_example_of_sweeps_is_a_valid_configuration_with_the_experiments_that_it_describes(root):
+    text = (root / "docs/how-to/sweeps.md").read_text(encoding="utf-8")
+    found = {}
+    for example in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL):
+        config = load_config(root / "config.yaml", yaml.safe_load(example))
+        found |= {study: config.experiments(study) for study in yaml.safe_load(example).get("studies", {})}
+    assert {study: len(experiments) for study, experiments in found.items()} == {
+        "rates": 9,
+        "crops": 8,
+        "mixing": 3,
+        "longer": 2,
+    }
+    values = config.experiment("digits", "resnet50", "quick", 0).spec["recipe"]  # of the last example
+    assert (values["epochs"], values["lr"], values["augment"]["crop_padding"]) == (5, 0.04, 1)
+
+
 def test_error_message_is_the_one_that_a_typo_gets(root):
     page = (root / "docs/configuration.md").read_text(encoding="utf-8")
     promised = re.search(r"^config\.yaml: .*$", page, re.MULTILINE)[0]

@@ -16,7 +16,7 @@ def refusal(run) -> list[str]:
 def test_all_mistakes_of_a_configuration_are_named_a_line_each_and_nothing_else(edited_clone, dry_run):
     folder = edited_clone(
         ("study: demo", "study: dmo"),
-        ("epochs: 10,", "epochs: 0, epoch: 1,"),
+        ("epochs: 10\n", "epochs: 0\n    epoch: 1\n"),
         ("seeds: [0]", "seeds: [0, 0]"),
     )
     lines = refusal(dry_run(folder))
@@ -48,12 +48,30 @@ def test_a_target_with_such_a_name_is_no_target(clone, dry_run, target):
 
 
 @pytest.mark.parametrize(
-    "target", ["results/digits/comparison/accurac.png", "results/digits/resnet50/quick/seed00/metrics.json"]
+    "target",
+    [
+        "results/digits/comparison/accurac.png",
+        "results/digits/resnet50/quick/seed00/metrics.json",
+        "results/digits/resnet50/quick,lr=$(touch x)/seed0/metrics.json",
+        "results/digits/resnet50/quick,lr/seed0/metrics.json",
+    ],
 )
 def test_a_target_that_is_almost_a_result_is_no_target(clone, dry_run, target):
     run = dry_run(clone, target)
     assert run.returncode == 1
     assert "MissingRuleException" in run.output
+
+
+@pytest.mark.parametrize(
+    ("recipe", "line"),
+    [
+        ("quick,lrr=0.03", "quick,lrr=0.03: lrr: unknown key (got 0.03); did you mean 'lr'?"),
+        ("quick,lr=0", "quick,lr=0: lr: must be above 0 (got 0)"),
+        ("quick,lr=0.030", "quick,lr=0.030: paths have quick,lr=0.03 for these values; write that"),
+    ],
+)
+def test_a_target_with_a_wrong_value_is_refused_in_one_line(clone, dry_run, recipe, line):
+    assert refusal(dry_run(clone, f"results/digits/resnet50/{recipe}/seed0/metrics.json"))[-1] == line
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """`--profile profiles/slurm` asks SLURM for the right resources; stubs replace SLURM, which tests/cluster runs."""
 
+import itertools
 import json
 import math
 import os
@@ -77,6 +78,17 @@ def test_a_training_run_asks_for_cores_time_memory_and_a_signal_before_its_limit
     assert first["--signal"] == "TERM@120"
     assert "--requeue" in first
     assert not {"--gpus", "--gres", "--account", "-C"} & first.keys()
+
+
+def test_a_job_is_submitted_with_all_values_of_its_recipe(study, fork_server, dry_run, sbatch_calls):
+    """What the node's Snakemake is asked for, as a shell gives it to Snakemake, is the same job there."""
+    target = HISTORY.replace("gentle", "gentle,augment.crop_padding=2,lr=0.2")
+    options = ("--retries", "0", "--config", "study=second")
+    fork_server(study, target, *PROFILE, *options, longest_sleep=0.1, CALLS=str(sbatch_calls), AT_ONCE="1")
+    words = shlex.split(sbatch_calls.read_text().partition("--wrap=")[2])
+    [job] = [following for word, following in itertools.pairwise(words) if word == "--target-jobs"]
+    planned = dry_run(study, "--target-jobs", job)
+    assert "Train small on shapes, recipe gentle,augment.crop_padding=2,lr=0.2, seed 0" in planned.jobs
 
 
 def test_retries_ask_for_more_memory_and_for_no_more_time_than_their_partition_has_allowed(asked):

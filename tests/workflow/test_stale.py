@@ -33,6 +33,7 @@ from study_edits import (
     module,
     move_away,
     prepared,
+    rename,
     replace,
     rewrite_json,
     shift_clock,
@@ -48,11 +49,32 @@ pytestmark = pytest.mark.slow  # needs the finished study, which takes half a mi
 SECOND = "  second: # nothing"  # where the first study ends
 EDITS = {
     # Values of config.yaml.
-    "one recipe value of one experiment": (config("set: {lr: 0.1}", "set: {lr: 0.2}"), trained(GENTLE)),
+    "one recipe value of one experiment": (config("small: {lr: 0.1}", "small: {lr: 0.2}"), trained(GENTLE)),
+    "a value that an entry sets": (
+        config("recipe: gentle, seeds", "recipe: gentle, set: {lr: 0.2}, seeds"),
+        trained(Named("small", "gentle,lr=0.2")),
+    ),
+    "a value that an entry sets to what the recipe has": (
+        config("recipe: gentle, seeds", "recipe: gentle, set: {lr: 0.1}, seeds"),
+        NOTHING,
+    ),
+    "a folder renamed to what an entry sets, without its metrics": (
+        both(
+            config(", on: {small: {lr: 0.1}}", ""),
+            config("recipe: gentle, seeds", "recipe: gentle, set: {lr: 0.1}, seeds"),
+            rename("results/shapes/small/gentle", "results/shapes/small/gentle,lr=0.1"),
+            delete("results/shapes/small/gentle,lr=0.1/seed0/metrics.json"),
+        ),
+        evaluated(Named("small", "gentle,lr=0.1")) | curves(Named("small", "gentle,lr=0.1")),
+    ),
+    "values on a dataset, where those on the model come first": (
+        config("on: {", "on: {shapes: {lr: 0.3}, digits: {momentum: 0.1}, "),
+        NOTHING,
+    ),
     "a value that one of the experiments overrides": (config("lr: 0.05", "lr: 0.06"), trained(MOBILENET, SMALL)),
     "a value that all inherit": (config("rotation: 5", "rotation: 6"), trained(*ALL)),
     "two values swapped": (
-        both(config("momentum: 0.5", "momentum: 0.1"), config("set: {lr: 0.1}", "set: {lr: 0.5}")),
+        both(config("momentum: 0.5", "momentum: 0.1"), config("small: {lr: 0.1}", "small: {lr: 0.5}")),
         trained(GENTLE),
     ),
     "a default said out loud": (config("lr: 0.05", "lr: 0.05, optimizer: sgd, momentum: 0.9"), NOTHING),
@@ -230,7 +252,10 @@ EDITS = {
         both(lose_records, config("lr: 0.05", "lr: 0.05, ema_decay: 0.5"), absolute_path),
         NOTHING,
     ),
-    "records lost, a recipe value": (both(lose_records, config("set: {lr: 0.1}", "set: {lr: 0.2}")), trained(GENTLE)),
+    "records lost, a recipe value": (
+        both(lose_records, config("small: {lr: 0.1}", "small: {lr: 0.2}")),
+        trained(GENTLE),
+    ),
     "records lost, another size and an image more": (
         both(lose_records, config("size: 16", "size: 12"), copy_image),
         downloaded("shapes") | summarized("small") | summarized("mobilenet_v2") | trained(*ALL),
@@ -325,6 +350,8 @@ def test_another_study_and_back_trains_nothing(study, dry_run, snakemake):
     assert dry_run(study).jobs == compared_again("shapes")
 
 
-def test_a_model_named_before_the_others_recolours_them_and_trains_nothing(study, dry_run):
+def test_a_model_named_before_the_others_trains_nothing_and_recolours_only_one_of_its_own_colour(study, dry_run):
     config("models:\n", "models:\n  first: {architecture: vgg16}\n")(study)
-    assert dry_run(study).jobs == curves(*ALL) | matrices(*ALL) | compared("shapes")
+    assert dry_run(study).jobs == NOTHING
+    config("first: {", "zero: {")(study)  # its name gives it the colour of `small`
+    assert dry_run(study).jobs == curves(SMALL, GENTLE) | matrices(SMALL, GENTLE) | compared("shapes")

@@ -41,7 +41,7 @@ def test_nothing_is_stale_in_a_finished_study(finished_study):
 
 @pytest.mark.slow
 def test_changed_setting_is_named_with_both_values(study):
-    edit(study / "config.yaml", "set: {lr: 0.1}", "set: {lr: 0.2}")
+    edit(study / "config.yaml", "small: {lr: 0.1}", "small: {lr: 0.2}")
     reason = "recipe.lr was 0.1, is 0.2"
     assert (
         why(study)
@@ -78,10 +78,19 @@ def test_images_that_changed_are_counted_and_named(study):
 @pytest.mark.slow
 def test_missing_file_and_one_never_made_are_distinguished(study):
     (study / GENTLE / "metrics.json").unlink()
-    edit(study / "config.yaml", "seeds: [0], set", "seeds: [0, 1], set")
+    edit(study / "config.yaml", "recipe: gentle, seeds: [0]", "recipe: gentle, seeds: [0, 1]")
     output = why(study)
     assert f"evaluate: missing: {GENTLE}/metrics.json\n" in output
     assert "train: missing: not made yet\n    results/shapes/small/gentle/seed1/model.safetensors\n" in output
+
+
+@pytest.mark.slow
+def test_other_version_of_a_network_s_library_is_reported_too(study):
+    edit(study / "config.yaml", "{architecture: small_cnn}", "{architecture: timm/resnet10t}")
+    timing = json.loads((study / GENTLE / "timing.json").read_text())
+    timing["versions"]["timm"] = "0.9.0"
+    (study / GENTLE / "timing.json").write_text(json.dumps(timing))
+    assert "1 trained with timm 0.9.0, here is" in why(study)
 
 
 @pytest.mark.slow

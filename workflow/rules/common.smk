@@ -11,6 +11,7 @@ from snakemake.settings.types import DeploymentMethod
 ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=False)).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
+from deepnets.config.recipe_label import VALUES_PATTERN
 from deepnets.figures import COMPARISON_FIGURES, EXPERIMENT_FIGURES
 from deepnets.planning.job import NAMES
 from deepnets.planning.job_files import job_file
@@ -57,7 +58,7 @@ config["captions"] = {name: figure.caption for name, figure in (EXPERIMENT_FIGUR
 wildcard_constraints:
     dataset="|".join(CONFIG.datasets),
     model="|".join(CONFIG.models),
-    recipe="|".join(CONFIG.recipes),
+    recipe=f"(?:{'|'.join(CONFIG.recipes)}){VALUES_PATTERN}",  # with values: quick,lr=0.03
     seed="0|[1-9][0-9]*",  # one way to write each, so that no experiment is trained twice
     figure="|".join(EXPERIMENT_FIGURES | COMPARISON_FIGURES),
 

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from deepnets.comparison.statistics_file import Candidate, Statistics
+from deepnets.config.experiment import recipe_title
 from deepnets.evaluation.results import Result
 from deepnets.models import display_name
 from deepnets.utils.files import canonical_json
@@ -86,7 +87,7 @@ def group_seeds(results: Iterable[Result]) -> list[SeedGroup]:
     """Group experiments that differ only in their seed, in order of first appearance."""
     groups: dict[tuple[str, ...], list[Result]] = {}
     for result in results:
-        # The recipe's values, not its name alone: a study may override single values for some of its entries.
+        # The recipe's values, not its name alone: a recipe's name stays when its values in config.yaml change.
         values = canonical_json({key: value for key, value in result.metrics.spec.items() if key != "seed"})
         groups.setdefault((result.dataset, result.model, result.recipe, values), []).append(result)
     return [SeedGroup(tuple(group)) for group in groups.values()]
@@ -110,7 +111,7 @@ def several_recipes(groups: Iterable[SeedGroup]) -> bool:
 def group_name(group: SeedGroup, with_recipe: bool) -> str:
     """Return the name of a group within its dataset: the model, followed by the recipe if `with_recipe`."""
     name = display_name(group.model)
-    return f"{name} ({group.recipe})" if with_recipe else name
+    return f"{name} ({recipe_title(group.first.recipe)})" if with_recipe else name
 
 
 def ranked(groups: Iterable[SeedGroup]) -> list[SeedGroup]:

@@ -26,7 +26,7 @@ def budget_lines(runs: Iterable[Run]) -> list[list[Run]]:
     """
     lines: dict[tuple[str, str], list[Run]] = {}
     for run in sorted(runs, key=_epochs):
-        # The recipe's values, not its name: recipes of two names may be equal, an entry of a study may override some.
+        # The recipe's values, not its name, which has those that a study gives it, the epochs too.
         others = {name: value for name, value in run.spec["recipe"].items() if name != "epochs"}
         lines.setdefault((run.model, canonical_json(others)), []).append(run)
     return [line for line in lines.values() if _epochs(line[0]) < _epochs(line[-1])]

@@ -19,6 +19,8 @@ class Experiment:
     spec: JSON-able `{"dataset": {...}, "model": {"architecture": ..., ...}, "recipe": {...}, "seed": int}` with every
     default resolved, and a value that has no effect has its default. Experiments with equal specs compute the
     same thing, whatever their names.
+
+    recipe: its name with the values that a study gives it, as in paths: "quick,lr=0.03".
     """
 
     dataset: str
@@ -36,6 +38,16 @@ class Experiment:
     def directory(self) -> str:
         """The folder of its results, relative to the working directory."""
         return paths.EXPERIMENT.format(**self.names)
+
+
+def recipe_name(recipe: str) -> str:
+    """Return the name of an experiment's recipe without values: its key in config.yaml."""
+    return recipe.partition(",")[0]
+
+
+def recipe_title(recipe: str) -> str:
+    """Return an experiment's recipe for readers: "quick, lr 0.03"."""
+    return recipe.replace(",", ", ").replace("=", " ")
 
 
 def spec_sha256(spec: dict) -> str:

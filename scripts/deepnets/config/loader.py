@@ -11,9 +11,10 @@ from pydantic import TypeAdapter, ValidationError
 from deepnets.config import yaml_reader
 from deepnets.config.experiment import Experiment
 from deepnets.config.messages import KeyPath, Problem, explain
+from deepnets.config.named_recipe import NamedRecipe, keys_on
 from deepnets.config.recipe import Recipe
-from deepnets.config.schema import AnyDataset, AnyModel, Config, Entry, experiments_of, json_schema, recipe_of
-from deepnets.config.validation import EntryKey, ValidEntries, check_across
+from deepnets.config.schema import AnyDataset, AnyModel, Config, Entry, experiments_of, json_schema
+from deepnets.config.validation import OF_VALUES, EntryKey, ValidEntries, check_across
 from deepnets.config.yaml_reader import merge
 from deepnets.utils.errors import UserError
 from deepnets.utils.text import shortened
@@ -41,6 +42,7 @@ def load_config(
         UserError: with all problems, a line each (the first 100): file, key path, what is wrong, the value, what to do.
     """
     file = yaml_reader.read(path)
+    yaml_reader.check_size([overrides, command_line], overrides_from)
     command_line = yaml_reader.with_nulls(yaml_reader.with_text_keys(command_line or {}))
     overrides = merge(yaml_reader.with_text_keys(overrides or {}), command_line)
     document = merge(file.content, overrides)
@@ -78,23 +80,41 @@ def _problems(document: dict) -> Iterator[Problem]:
     except ValidationError as error:
         yield from explain(error, json_schema())
     datasets, models = _valid(AnyDataset, document.get("datasets")), _valid(AnyModel, document.get("models"))
-    recipes = _valid(Recipe, document.get("recipes"))
+    recipes = _valid(NamedRecipe, document.get("recipes"))
+    wrong_values = list(_check_values_on(recipes))
+    yield from wrong_values
+    recipes = {name: recipe for name, recipe in recipes.items() if name not in {path[1] for path, _ in wrong_values}}
     experiments: dict[EntryKey, list[Experiment]] = {}
     total = 0
-    for key, entry, set_is_valid in _valid_entries(document.get("studies")):
-        recipe = None
-        if set_is_valid and entry.recipe in recipes:
-            try:
-                recipe = recipe_of(entry, recipes)
-            except ValidationError as error:
-                path: KeyPath = ("studies", *key, "set")
-                yield from (Problem(path, str(detail["ctx"]["error"])) for detail in error.errors())
-        total += len(entry.datasets) * len(entry.models) * len(entry.seeds)
+    for key, entry, values_are_valid in _valid_entries(document.get("studies")):
+        recipe = recipes.get(entry.recipe) if values_are_valid else None
+        total += entry.size
         if total > MAX_EXPERIMENTS:
             yield Problem(("studies", *key), f"more than {MAX_EXPERIMENTS:,} experiments in all studies; list fewer")
             break
-        experiments[key] = list(experiments_of(entry, datasets, models, recipe))
+        try:
+            experiments[key] = list(experiments_of(entry, datasets, models, recipe))
+        except ValidationError as error:
+            given = [values for values in reversed(OF_VALUES) if values in entry.model_fields_set]
+            yield from _together(("studies", *key, given[0]) if given else ("recipes", entry.recipe, "on"), error)
+            experiments[key] = list(experiments_of(entry, datasets, models, None))
     yield from check_across(document, ValidEntries(datasets, models, experiments))
+
+
+def _check_values_on(recipes: Mapping[str, NamedRecipe]) -> Iterator[Problem]:
+    """Find the values of `on:` that do not go with the others of their recipe."""
+    for name, recipe in recipes.items():
+        for key in recipe.on:
+            dataset, _, model = key.partition("/")
+            try:
+                Recipe(**recipe.values_on(keys_on(recipe.on, dataset, None, model) if model else [key]))
+            except ValidationError as error:
+                yield from _together(("recipes", name, "on", key), error)
+
+
+def _together(path: KeyPath, error: ValidationError) -> Iterator[Problem]:
+    """Values that are right by themselves and wrong together."""
+    return (Problem(path, str(detail["ctx"]["error"])) for detail in error.errors())
 
 
 def _valid(kind: Any, entries: Any) -> dict[Any, Any]:
@@ -109,17 +129,17 @@ def _valid(kind: Any, entries: Any) -> dict[Any, Any]:
 
 
 def _valid_entries(studies: Any) -> Iterator[tuple[EntryKey, Entry, bool]]:
-    """The entries of all studies that have no errors outside `set:`, and whether `set:` has none either."""
+    """The entries of all studies that have no errors outside `set:` and `grid:`, and whether these have none either."""
     for study, entries in studies.items() if isinstance(studies, dict) else ():
         numbered = dict(enumerate(entries)) if isinstance(entries, list) else {}
-        without_set = {
-            index: {key: value for key, value in entry.items() if key != "set"}
+        without_values = {
+            index: {key: value for key, value in entry.items() if key not in OF_VALUES}
             for index, entry in numbered.items()
             if isinstance(entry, dict)
         }
-        with_set = _valid(Entry, numbered)
-        for index, entry in _valid(Entry, without_set).items():
-            yield (study, index), with_set.get(index, entry), index in with_set
+        with_values = _valid(Entry, numbered)
+        for index, entry in _valid(Entry, without_values).items():
+            yield (study, index), with_values.get(index, entry), index in with_values
 
 
 def _is_overridden(path: KeyPath, file: Any, overrides: Any) -> bool:

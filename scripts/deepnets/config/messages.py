@@ -97,6 +97,8 @@ def _problem(detail: Mapping[str, Any], schema: dict) -> Problem:
         return Problem(path, f"unknown key {got}; {nearest(path[-1], siblings)}")
     if kind == "missing":
         return Problem(path, f"missing; add it: {expected.get('description', 'it has no default')}")
+    if kind.startswith("union_tag") and not isinstance(value, dict):
+        return Problem(path, f"{_RULES['dict_type'].format()} {got}")
     if kind.startswith("union_tag"):
         return _tag_problem(path, expected, value)
     if kind == "literal_error":
@@ -140,6 +142,9 @@ def _key_path(location: tuple, schema: dict) -> tuple[KeyPath, dict, list[str]]:
             continue
         if "discriminator" in node:  # here pydantic names the kind of entry, which is not a key
             node = {"$ref": node["discriminator"]["mapping"][key]}
+            continue
+        if "oneOf" in node:  # of a grid; pydantic names the branch, "list" or "table", which is no key either
+            node = next(branch for branch in node["oneOf"] if (branch.get("type") == "array") == (key == "list"))
             continue
         path.append(key)
         siblings = list(node.get("properties", {}))

@@ -26,7 +26,7 @@ OPTIMIZERS = {
     "sgd": OptimizerInfo("sgd has Nesterov momentum", state_bytes=4, options=("momentum",)),
     "adamw": OptimizerInfo("adamw needs a lower lr", state_bytes=8),
     "muon": OptimizerInfo(
-        "muon makes the steps of hidden layers orthogonal and keeps their weights' norms, all else takes sgd steps",
+        "muon makes the steps of convolutions and hidden layers orthogonal, all else takes sgd steps",
         state_bytes=4,
         scratch_bytes=8,
         options=("momentum", "muon_momentum", "sgd_lr", "classifier_lr"),

@@ -78,7 +78,7 @@ class ProgressiveResizing(StrictModel):
 
 
 class RecipeValues(StrictModel):
-    """Recipe values, each checked by itself. `set:` holds some of them; the others come from the recipe."""
+    """Recipe values, each checked by itself. `set:` and `on:` hold some of them; the others come from the recipe."""
 
     epochs: PositiveAmount = Field(
         8,
@@ -105,7 +105,7 @@ class RecipeValues(StrictModel):
     sgd_lr: PositiveNumber = Field(
         0.1,
         le=_MAX_LR,
-        description="Highest learning rate of muon's sgd steps of norms, biases, and first and grouped convolutions.",
+        description="Highest learning rate of muon's sgd steps of norms and biases.",
     )
     classifier_lr: PositiveNumber = Field(
         0.02, le=_MAX_LR, description="Highest learning rate of muon's sgd steps of the classifier, the last layer."

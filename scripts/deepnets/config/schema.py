@@ -8,21 +8,25 @@ from collections.abc import Iterator, Mapping
 from functools import cache, reduce
 from operator import or_
 from types import GenericAlias
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self, cast
 
-from pydantic import Field, create_model
+from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationError, create_model, model_validator
 from pydantic.json_schema import GenerateJsonSchema
 
 from deepnets import models
-from deepnets.config.experiment import Experiment
-from deepnets.config.messages import NAME_PATTERN, unknown
+from deepnets.config.experiment import Experiment, recipe_name
+from deepnets.config.messages import NAME_PATTERN, Problem, explain, format_path, unknown
+from deepnets.config.named_recipe import NamedRecipe, RecipeGrid, key_on, keys_on
 from deepnets.config.recipe import Recipe, RecipeValues
+from deepnets.config.recipe_label import changed_values, recipe_label, values_in
 from deepnets.config.validation import SECTIONS, ValidEntries, check_sizes
 from deepnets.config.yaml_reader import merge
 from deepnets.data import sources as datasets
 from deepnets.data.sources import DatasetOptions
+from deepnets.models import _named
 from deepnets.utils.errors import UserError
 from deepnets.utils.option_types import AcceptExponent, StrictModel
+from deepnets.utils.specs import leaves
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 MAX_SEED = 2**32 - 1  # the largest seed of NumPy's generators
@@ -42,26 +46,41 @@ class Model(StrictModel):
         Options of `on:` hold for the dataset that it names, and for a variant of it that `on:` does not name itself.
         """
         spec = {"architecture": self.architecture, **self.model_dump(mode="json", exclude={"architecture", "on"})}
-        for name in (dataset_name, dataset.variant_of):
-            if name is not None and name in self.on:
-                return merge(spec, self.on[name].model_dump(mode="json", exclude_unset=True))
-        return spec
+        key = key_on(self.on, dataset_name, dataset.variant_of)
+        return spec if key is None else merge(spec, self.on[key].model_dump(mode="json", exclude_unset=True))
 
 
 def _model_class(architecture: str) -> type[Model]:
     """Return the class of one architecture's models: the architecture's options and the keys that all models have."""
-    options = models.architecture(architecture).Options
+    name = Literal[architecture], Field(description="Which network: the name of its module in scripts/deepnets/models.")
+    return _class(f"{architecture}_model", models.architecture(architecture).Options, name)
+
+
+def _named_class(kind: str) -> type[Model]:
+    """Return the class of models whose networks are elsewhere, in a library or in a file of the user's."""
+    options = _named.OwnOptions if kind == _named.OWN else _named.LibraryOptions
+    pattern = Field(pattern=_named.PATTERNS[kind], description=f"Which network: {kind}.")
+    name = Annotated[str, pattern, AfterValidator(_named.check_name)], pattern
+    return _class("own_model" if kind == _named.OWN else f"{kind.partition('/')[0]}_model", options, name)
+
+
+def _class(name: str, options: type[StrictModel], architecture: tuple[Any, Any]) -> type[Model]:
     keys: dict[str, Any] = {
-        "architecture": (
-            Literal[architecture],
-            Field(description="Which network: the name of its module in scripts/deepnets/models."),
-        ),
+        "architecture": architecture,
         "on": (
             GenericAlias(dict, (str, options)),
             Field(default_factory=dict, description="Options that differ by dataset: the dataset's name -> options."),
         ),
     }
-    return create_model(f"{architecture}_model", __base__=(Model, options), __doc__=options.__doc__, **keys)
+    return create_model(name, __base__=cast(tuple[type[Model], ...], (Model, options)), __doc__=options.__doc__, **keys)
+
+
+def _tag(model: Any) -> str | None:
+    """Return which of the classes of models an entry belongs to; None if it does not say it."""
+    if not isinstance(model, dict):
+        return getattr(model, "architecture", None)
+    name = model.get("architecture")
+    return name if name is None else _named.kind(str(name)) or str(name)
 
 
 if TYPE_CHECKING:  # type checkers cannot read unions that are computed
@@ -69,9 +88,11 @@ if TYPE_CHECKING:  # type checkers cannot read unions that are computed
     AnyModel = Model
 else:
     _dataset_classes = (datasets.source(name).Options for name in datasets.available())
-    _model_classes = (_model_class(name) for name in models.available())
+    _model_classes = {name: _model_class(name) for name in models.available()}
+    _model_classes |= {kind: _named_class(kind) for kind in _named.PATTERNS}
+    _tagged = (Annotated[each, Tag(tag)] for tag, each in _model_classes.items())
     AnyDataset = Annotated[reduce(or_, _dataset_classes), Field(discriminator="source")]
-    AnyModel = Annotated[reduce(or_, _model_classes), Field(discriminator="architecture")]
+    AnyModel = Annotated[reduce(or_, _tagged), Discriminator(_tag)]
 
 
 class Entry(StrictModel):
@@ -84,6 +105,22 @@ class Entry(StrictModel):
     set: RecipeValues = Field(
         default_factory=RecipeValues, description="Recipe values that differ here, like {epochs: 4}."
     )
+    grid: RecipeGrid = Field(
+        default_factory=RecipeGrid,
+        description="Lists of recipe values, like {lr: [0.01, 0.03]}: one experiment for each combination.",
+    )
+
+    @property
+    def size(self) -> int:
+        """The number of experiments."""
+        return len(self.datasets) * len(self.models) * len(self.seeds) * self.grid.size
+
+    @model_validator(mode="after")
+    def _each_value_is_given_once(self) -> Self:
+        fixed, varied = (dict(leaves(table.model_dump(exclude_unset=True))) for table in (self.set, self.grid))
+        if both := [".".join(key) for key in fixed if key and key in varied]:
+            raise ValueError(f"{', '.join(both)} is in set and in grid; keep one of them")
+        return self
 
 
 class Config(StrictModel):
@@ -101,7 +138,7 @@ class Config(StrictModel):
     models: dict[Name, AnyModel] = Field(
         min_length=1, description="Networks: a name that you choose -> an architecture and its options."
     )
-    recipes: dict[Name, Recipe] = Field(
+    recipes: dict[Name, NamedRecipe] = Field(
         min_length=1, description="Ways to train: a name that you choose -> training options."
     )
     studies: dict[Name, Annotated[list[Entry], Field(min_length=1)]] = Field(
@@ -119,25 +156,45 @@ class Config(StrictModel):
             raise UserError(unknown("study", study, self.studies))
         found: list[Experiment] = []
         for entry in self.studies[study]:
-            found += experiments_of(entry, self.datasets, self.models, recipe_of(entry, self.recipes))
+            found += experiments_of(entry, self.datasets, self.models, self.recipes[entry.recipe])
         return found
 
     def experiment(self, dataset: str, model: str, recipe: str, seed: int) -> Experiment:
-        """Return an experiment by its names, whether or not a study lists it; its recipe is as in `recipes:`.
+        """Return an experiment by its names, whether or not a study lists it.
+
+        Args:
+            recipe: as in paths: the name of a recipe, and values after it, as in "quick,lr=0.03".
 
         Raises:
-            UserError: one of the names is unknown, the seed is out of range, or the images are too small for the model
-                or the recipe.
+            UserError: one of the names is unknown, a value is wrong or written in another way than in paths, the seed
+                is out of range, or the images are too small for the model or the recipe.
         """
-        for section, name in (("datasets", dataset), ("models", model), ("recipes", recipe)):
-            if name not in getattr(self, section):
-                raise UserError(unknown(SECTIONS[section], name, getattr(self, section)))
+        name = recipe_name(recipe)
+        for section, key in (("datasets", dataset), ("models", model), ("recipes", name)):
+            if key not in getattr(self, section):
+                raise UserError(unknown(SECTIONS[section], key, getattr(self, section)))
         if not 0 <= seed <= MAX_SEED:
             raise UserError(f"seed must be from 0 to {MAX_SEED} (got {seed})")
-        entry = Entry(datasets=[dataset], models=[model], recipe=recipe, seeds=[seed])
-        (found,) = experiments_of(entry, self.datasets, self.models, self.recipes[recipe])
+        values = values_in(recipe)
+        try:
+            entry = Entry(datasets=[dataset], models=[model], recipe=name, seeds=[seed], set=values)
+            (found,) = experiments_of(entry, self.datasets, self.models, self.recipes[name])
+        except ValidationError as error:
+            raise UserError("\n".join(f"{recipe}: {line}" for line in _of_values(error))) from None
+        if found.recipe != recipe:
+            raise UserError(f"{recipe}: paths have {found.recipe} for these values; write that")
         in_no_study = ValidEntries(self.datasets, self.models, {("", 0): [found]})
-        if lines := [f"config.yaml: {problem}" for problem in check_sizes({}, in_no_study)]:
+        document = {
+            "recipes": {name: self.recipes[name].model_dump(exclude_unset=True)},
+            "studies": {"": [{"set": values}]},
+        }
+        lines = [
+            f"{recipe}: {format_path(path[4:])}: {text}"
+            if path[0] == "studies"
+            else f"config.yaml: {Problem(path, text)}"
+            for path, text in check_sizes(document, in_no_study)
+        ]
+        if lines:
             raise UserError("\n".join(lines))
         return found
 
@@ -159,27 +216,70 @@ class _SchemaGenerator(GenerateJsonSchema):
     def model_schema(self, schema: Any) -> dict:
         return {key: value for key, value in super().model_schema(schema).items() if key != "title"}
 
+    def tagged_union_schema(self, schema: Any) -> dict:
+        """Add what pydantic leaves out where `_tag` chooses the class: the key, and the class of each value."""
+        union = super().tagged_union_schema(schema)
+        if schema["discriminator"] is not _tag:
+            return union
+        mapping = {str(tag): self.generate_inner(choice)["$ref"] for tag, choice in schema["choices"].items()}
+        return {**union, "discriminator": {"propertyName": "architecture", "mapping": mapping}, **union}
+
     def dict_schema(self, schema: Any) -> dict:
         table = super().dict_schema(schema)
         return {**table, "additionalProperties": False} if "patternProperties" in table else table
 
 
-def recipe_of(entry: Entry, recipes: Mapping[str, Recipe]) -> Recipe:
-    """Return the recipe of an entry, with the values of its `set:`."""
-    return Recipe(**merge(recipes[entry.recipe].model_dump(), entry.set.model_dump(exclude_unset=True)))
-
-
 def experiments_of(
-    entry: Entry, datasets: Mapping[str, DatasetOptions], models: Mapping[str, Model], recipe: Recipe | None
+    entry: Entry, datasets: Mapping[str, DatasetOptions], models: Mapping[str, Model], recipe: NamedRecipe | None
 ) -> Iterator[Experiment]:
-    """Yield the experiments of an entry whose dataset and model are given; without a recipe, its spec is {}."""
+    """Yield the experiments of an entry whose dataset and model are given; without a recipe, its spec is {}.
+
+    Raises:
+        ValidationError: the recipe does not go with the values of the entry.
+    """
+
+    @cache  # most pairs have the same values
+    def variants(keys: tuple[str, ...], flips: bool) -> list[_Variant]:
+        return [_Variant(entry.recipe, flips, {})] if recipe is None else _variants(entry, recipe, keys, flips)
+
     for dataset_name in (name for name in dict.fromkeys(entry.datasets) if name in datasets):
         dataset = datasets[dataset_name]
-        flips = dataset.flips and (recipe is None or recipe.augment.horizontal_flip)
-        dataset_spec = {**dataset.spec(), "horizontal_flip": flips}
-        recipe_spec = recipe.spec(flips) if recipe else {}
+        dataset_spec = dataset.spec()
         for model_name in (name for name in dict.fromkeys(entry.models) if name in models):
             model_spec = models[model_name].spec(dataset_name, dataset)
-            for seed in dict.fromkeys(entry.seeds):
-                spec = {"dataset": dataset_spec, "model": model_spec, "recipe": recipe_spec, "seed": seed}
-                yield Experiment(dataset_name, model_name, entry.recipe, seed, spec)
+            keys = keys_on(recipe.on, dataset_name, dataset.variant_of, model_name) if recipe else ()
+            for label, flips, recipe_spec in variants(keys, dataset.flips):
+                spec = {
+                    "dataset": {**dataset_spec, "horizontal_flip": flips},
+                    "model": model_spec,
+                    "recipe": recipe_spec,
+                }
+                for seed in dict.fromkeys(entry.seeds):
+                    yield Experiment(dataset_name, model_name, label, seed, {**spec, "seed": seed})
+
+
+class _Variant(NamedTuple):
+    """A recipe with one combination of an entry's values: its part of the path, whether it mirrors, and its spec."""
+
+    label: str
+    flips: bool
+    spec: dict[str, Any]
+
+
+def _variants(entry: Entry, recipe: NamedRecipe, keys: tuple[str, ...], flips: bool) -> list[_Variant]:
+    """The variants of a recipe in an entry; combinations that differ only in values without effect are one."""
+    own = recipe.values_on(keys)
+    base, fixed = Recipe(**own), merge(own, entry.set.model_dump(exclude_unset=True))
+    found: dict[str, _Variant] = {}
+    for combination in entry.grid.combinations():
+        varied = Recipe(**merge(fixed, combination))
+        label = recipe_label(entry.recipe, changed_values(base, varied, flips))
+        mirrors = flips and varied.augment.horizontal_flip
+        found.setdefault(label, _Variant(label, mirrors, varied.spec(mirrors)))
+    return list(found.values())
+
+
+def _of_values(error: ValidationError) -> Iterator[str]:
+    """What is wrong with the values in a recipe's part of a path, a line each."""
+    for path, text in explain(error, {"$defs": json_schema()["$defs"], "$ref": "#/$defs/Entry"}):
+        yield f"{format_path(path[1:])}: {text}" if path else text

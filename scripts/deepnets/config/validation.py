@@ -10,12 +10,15 @@ from operator import getitem
 from typing import Any, Protocol
 
 from deepnets import models
-from deepnets.config.experiment import Experiment
+from deepnets.config.experiment import Experiment, recipe_name
 from deepnets.config.messages import NAME_PATTERN, NAME_RULE, KeyPath, Problem, format_path, shown, unknown
+from deepnets.config.named_recipe import keys_on
 from deepnets.data.sources import DatasetOptions
+from deepnets.utils.specs import leaves
 
 # Sections of named entries, and what one of their entries is called.
 SECTIONS = {"datasets": "dataset", "models": "model", "recipes": "recipe", "studies": "study"}
+OF_VALUES = ("set", "grid")  # keys of an entry that give recipe values
 RESERVED_MODEL_NAMES = {"comparison": "results/<dataset>/comparison is where the figures that compare the models are"}
 
 # A study's name and the index of one of its entries.
@@ -31,8 +34,8 @@ class _Model(Protocol):
 class ValidEntries:
     """The entries without errors of their own. Only these are checked against each other.
 
-    experiments: by study and index of the entry that lists them. If the entry's recipe or `set:` has an error, the
-        recipe in their spec is {}: their results folder is known, their recipe's values are not.
+    experiments: by study and index of the entry that lists them. If the entry's recipe or its values have an error, the
+        recipe in their spec is {}; their results folder is then known only if the entry gives no values.
     """
 
     datasets: Mapping[str, DatasetOptions]
@@ -58,9 +61,10 @@ def check_across(document: dict, valid: ValidEntries) -> Iterator[Problem]:
         published = _published(document) if path[0] == "models" else []
         if isinstance(name, str) and names[section] and name not in names[section] and name not in published:
             yield Problem(path, unknown(SECTIONS[section], name, [*names[section], *published]))
+    yield from _check_keys_on(document, names)
     yield from _check_repeats(entries)
     yield from check_sizes(document, valid)
-    yield from _check_results(valid)
+    yield from _check_results(entries, valid)
 
 
 def check_sizes(document: dict, valid: ValidEntries) -> Iterator[Problem]:
@@ -119,6 +123,25 @@ def _references(document: dict, entries: Mapping[EntryKey, dict]) -> Iterator[tu
         yield ("studies", *key, "recipe"), "recipes", entry.get("recipe")
 
 
+def _check_keys_on(document: dict, names: Mapping[str, dict]) -> Iterator[Problem]:
+    """Check the keys of recipes' `on:`: datasets, models and pairs of them."""
+    datasets, models = [*names["datasets"], *_published(document)], names["models"]
+    for recipe, options in _table(document.get("recipes")).items() if names["datasets"] and models else ():
+        for key in _table(_table(options).get("on")):
+            dataset, pair, model = str(key).partition("/")
+            if not pair and dataset in datasets and dataset in models:
+                text = f"a dataset and a model have this name; write pairs, like '{dataset}/{next(iter(models))}'"
+            elif not pair and dataset not in datasets and dataset not in models:
+                text = unknown("dataset or model", key, [*datasets, *models])
+            elif pair and dataset not in datasets:
+                text = f"{unknown('dataset', dataset, datasets)}; a pair is dataset/model"
+            elif pair and model not in models:
+                text = f"{unknown('model', model, models)}; a pair is dataset/model"
+            else:
+                continue
+            yield Problem(("recipes", recipe, "on", key), text)
+
+
 def _published(document: dict) -> list[str]:
     """The published datasets that some dataset is a variant of; `on:` may name them, for their variants."""
     variants = [_table(dataset).get("variant_of") for dataset in _table(document.get("datasets")).values()]
@@ -127,11 +150,15 @@ def _published(document: dict) -> list[str]:
 
 def _check_repeats(entries: Mapping[EntryKey, dict]) -> Iterator[Problem]:
     for entry_key, entry in entries.items():
-        for key in ("datasets", "models", "seeds"):
-            values = Counter(value for value in _list(entry.get(key)) if isinstance(value, str | int))
+        lists: dict[KeyPath, Any] = {(key,): entry.get(key) for key in ("datasets", "models", "seeds")}
+        lists |= {("grid", *key): values for key, values in leaves(_table(entry.get("grid")))}
+        for key, listed in lists.items():
+            values = Counter(value for value in _list(listed) if isinstance(value, str | int | float))
             for value, count in values.items():
                 if count > 1:
-                    yield Problem(("studies", *entry_key, key), f"{shown(value)} is listed {count} times; list it once")
+                    yield Problem(
+                        ("studies", *entry_key, *key), f"{shown(value)} is listed {count} times; list it once"
+                    )
 
 
 def _check_networks(valid: ValidEntries) -> Iterator[Problem]:
@@ -159,7 +186,7 @@ def _check_resizing(document: dict, valid: ValidEntries) -> Iterator[Problem]:
             minimum = _minimum_size(experiment.spec["model"]["architecture"])
             image_size = valid.datasets[experiment.dataset].input_shape[-1]
             if resizing and round(image_size * resizing["start"]) < minimum <= image_size:
-                path = _where_to_change(document, key, experiment.recipe, "progressive_resizing", "start")
+                path = _where_to_change(document, valid, key, experiment, "progressive_resizing", "start")
                 too_small[path, resizing["start"], minimum].add(f"{experiment.model} on {experiment.dataset}")
     for (path, start, minimum), pairs in too_small.items():
         yield Problem(
@@ -176,7 +203,7 @@ def _check_augment(document: dict, valid: ValidEntries) -> Iterator[Problem]:
             # images below the network's minimum are another problem, after which they have at least that size
             image_size = max(minimum, valid.datasets[experiment.dataset].input_shape[-1])
             if value >= image_size:
-                path = _where_to_change(document, entry_key, experiment.recipe, "augment", key)
+                path = _where_to_change(document, valid, entry_key, experiment, "augment", key)
                 too_large[path, value][experiment.dataset] = image_size
     for (path, value), image_sizes in too_large.items():
         yield Problem(
@@ -190,18 +217,25 @@ def _minimum_size(architecture: str) -> int:
     return models.architecture(architecture).MIN_IMAGE_SIZE
 
 
-def _where_to_change(document: dict, entry_key: EntryKey, recipe: str, *keys: str) -> KeyPath:
-    """The key path where the user should change a recipe value of an entry: in its `set:` or in the recipe.
+def _where_to_change(
+    document: dict, valid: ValidEntries, entry_key: EntryKey, experiment: Experiment, *keys: str
+) -> KeyPath:
+    """The key path where the user should change a recipe value: in its entry's `set:` or `grid:`, or in its recipe.
 
-    It is the one that gives the value. If neither does, because it is a default, it is the one that gives the nearest
+    It is the one that gives the value. If none does, because it is a default, it is the one that gives the nearest
     table around the value, else the recipe.
     """
-    candidates: tuple[KeyPath, ...] = (("studies", *entry_key, "set"), ("recipes", recipe))
+    recipe: KeyPath = ("recipes", recipe_name(experiment.recipe))
+    on = _table(_table(_table(document.get("recipes")).get(recipe[1])).get("on"))
+    variant_of = valid.datasets[experiment.dataset].variant_of
+    closest_first = reversed(keys_on(on, experiment.dataset, variant_of, experiment.model))
+    candidates: list[KeyPath] = [("studies", *entry_key, values) for values in OF_VALUES]
+    candidates += [*((*recipe, "on", key) for key in closest_first), recipe]
     for end in range(len(keys), 0, -1):
         for candidate in candidates:
             if _has(document, (*candidate, *keys[:end])):
                 return (*candidate, *keys)
-    return (*candidates[-1], *keys)
+    return (*recipe, *keys)
 
 
 def _has(document: dict, path: KeyPath) -> bool:
@@ -212,32 +246,18 @@ def _has(document: dict, path: KeyPath) -> bool:
     return True
 
 
-def _check_results(valid: ValidEntries) -> Iterator[Problem]:
-    """Check that experiments of one results folder have one spec, and that a study lists an experiment only once."""
-    first: dict[str, tuple[EntryKey, Experiment]] = {}
+def _check_results(entries: Mapping[EntryKey, dict], valid: ValidEntries) -> Iterator[Problem]:
+    """Check that a study lists an experiment only once."""
+    first: dict[tuple[str, str], EntryKey] = {}
     shared = defaultdict(list)
     for key, experiments in valid.experiments.items():
         for experiment in experiments:
-            other_key, other = first.setdefault(experiment.directory, (key, experiment))
-            differences = _differences(other.spec["recipe"], experiment.spec["recipe"])
-            if differences or (key != other_key and key[0] == other_key[0]):
-                shared[key, other_key, differences].append(experiment.directory)
-    for (key, other_key, differences), folders in shared.items():
+            if not experiment.spec["recipe"] and entries[key].keys() & set(OF_VALUES):
+                continue  # its values have an error, so that its folder is not known
+            other_key = first.setdefault((key[0], experiment.directory), key)
+            if key != other_key:
+                shared[key, other_key].append(experiment.directory)
+    for (key, other_key), folders in shared.items():
         more = f" and {len(folders) - 1} more" if len(folders) > 1 else ""
         where = f"{folders[0]}{more} also belongs to {format_path(('studies', *other_key))}"
-        if differences:
-            text = f"{where}, with other values ({differences}); give one of the two a recipe of its own"
-        else:
-            text = f"{where}; list each experiment once in a study"
-        yield Problem(("studies", *key), text)
-
-
-def _differences(first: dict, second: dict, prefix: str = "") -> str:
-    """'epochs 8 there, 4 here' for every value that both tables have and in which they differ."""
-    found: list[str] = []
-    for key in (key for key in first if key in second):
-        if isinstance(first[key], dict) and isinstance(second[key], dict):
-            found += filter(None, [_differences(first[key], second[key], f"{prefix}{key}.")])
-        elif first[key] != second[key]:
-            found.append(f"{prefix}{key} {shown(first[key])} there, {shown(second[key])} here")
-    return "; ".join(found)
+        yield Problem(("studies", *key), f"{where}; list each experiment once in a study")

@@ -13,6 +13,10 @@ from deepnets.utils.errors import UserError
 # A configuration of a thousand recipes has less. The limits keep a file that is no configuration from taking minutes.
 _MAX_BYTES = 256 * 1024
 _MAX_VALUES = 100_000  # keys and values, those of an alias (*name) counted wherever it stands
+_TOO_MANY = (
+    f"more than {_MAX_VALUES:,} keys and values, or an anchor (&name) that contains itself; an alias (*name) counts as"
+    " all that it stands for; write less"
+)
 _MAX_DEPTH = 50  # lists and mappings inside each other
 _MAX_DIGITS = 1000  # Python refuses to print numbers of more than 4300
 
@@ -62,10 +66,7 @@ def _parse(text: str, path: str | Path) -> tuple[Any, list[str]]:
         if node is None:
             return None, []
         if _count_values(node, {}) > _MAX_VALUES:
-            raise UserError(
-                f"{path}: more than {_MAX_VALUES:,} keys and values, or an anchor (&name) that contains itself; an"
-                " alias (*name) counts as all that it stands for; write less"
-            )
+            raise UserError(f"{path}: {_TOO_MANY}")
         return loader.construct_document(node), loader.duplicate_keys
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -156,6 +157,27 @@ def read_scalar(text: str) -> Any:
         return loader.construct_object(yaml.ScalarNode(tag, text))
     except (ValueError, OverflowError):
         return text
+
+
+def check_size(value: Any, shown_as: str) -> None:
+    """Refuse a value of another YAML reader that is as large as no configuration; aliases make it so in a few lines.
+
+    Raises:
+        UserError: it has too many keys and values, or contains itself.
+    """
+    if _count_objects(value, {}) > _MAX_VALUES:
+        raise UserError(f"{shown_as}: {_TOO_MANY}")
+
+
+def _count_objects(value: Any, counts: dict[int, int]) -> int:
+    """As `_count_values`, of Python objects; equal ones that are no object of their own are counted one by one."""
+    if not isinstance(value, Mapping | list | tuple):
+        return 1
+    if id(value) not in counts:
+        counts[id(value)] = _MAX_VALUES + 1
+        children = itertools.chain(*value.items()) if isinstance(value, Mapping) else value
+        counts[id(value)] = 1 + sum(_count_objects(child, counts) for child in children)
+    return counts[id(value)]
 
 
 def with_nulls(value: Any) -> Any:

@@ -8,13 +8,15 @@ import warnings
 from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError, features
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError, features
 from PIL.TiffImagePlugin import TiffImageFile
 
 from deepnets.data.file_kinds import AVIF, EMPTY, kind_of
 from deepnets.data.sources import MOST_MEGAPIXELS
 
 MAX_MEGAPIXELS = 100  # more than most cameras have; a decoded image takes 4 bytes a pixel, some for a moment 12
+# Texts and colour profiles of a PNG: Pillow refuses a whole image for one of a megabyte.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 # No other decoder of Pillow ever sees a user's bytes.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", *(["AVIF"] if features.check("avif") else []))
 _ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC = 0x0112, 0x0102, 0x0106  # tags of EXIF and TIFF

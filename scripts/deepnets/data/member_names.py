@@ -85,22 +85,20 @@ def _decode(names: Sequence[bytes], encoding: str | None, shown_as: str) -> list
 
 
 def _is_surely_utf8(names: Sequence[bytes]) -> bool:
-    """Whether names of an archive are UTF-8 and not by chance: two bytes of Chinese can be one letter of UTF-8.
+    """Whether names of an archive are UTF-8 and not by chance.
 
-    A single accented letter that follows no other letter may be either: C3 A8 is è or 猫. Three bytes that make one
-    character, three different characters, or letters as in "café" are no chance.
+    Three bytes that make one character are no chance. Two bytes can be: C3 A8 is è or 猫, "cat猫" can be read as
+    "catè", and ﾈｺ as Ⱥ. So no name may be Chinese of the usual characters (GB 2312), nor Japanese of narrow syllables.
     """
     if not all(map(_is_text, names)):
         return False
-    texts = [name.decode() for name in names]
-    others = {character for text in texts for character in text if not character.isascii()}
-    in_words = all(
-        before.isascii() and before.isalpha()
-        for text in texts
-        for before, character in zip(f" {text}", text, strict=False)
-        if not character.isascii()
+    if max("".join(name.decode() for name in names)) >= "\u0800":
+        return True
+    is_chinese = all(_is_text(name, "gb2312") for name in names)
+    is_japanese = all(_is_text(name, "cp932") for name in names) and all(
+        character.isascii() or "\uff61" <= character <= "\uff9f" for name in names for character in name.decode("cp932")
     )
-    return max(others) >= "\u0800" or len(others) >= 3 or in_words
+    return not (is_chinese or is_japanese)
 
 
 def _is_text(name: bytes, encoding: str = "utf-8") -> bool:

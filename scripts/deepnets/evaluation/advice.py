@@ -40,7 +40,7 @@ def warnings(
     gain = majority + (1 - majority) / 4
     far_from_gain = binomtest(correct, images, gain, alternative="less").pvalue < 0.01
     # By the classes that the loss was computed with: a validation split of the dataset may have others.
-    advice = _advice(history["train_loss"], _loss_of_guessing(np.bincount(labels["train"])))
+    advice = _advice(history, _loss_of_guessing(np.bincount(labels["train"])))
     may_have_failed = correct < images and not above_chance and not has_one_class
     if may_have_failed and (correct <= commonest or far_from_gain):
         if train["accuracy"] > max(gain, UNDER_TRAINED_BELOW):
@@ -54,7 +54,7 @@ def warnings(
             f" ({majority:.1%}); {advice}",
         ]
     if train["accuracy"] < UNDER_TRAINED_BELOW:
-        found.append(_about_training(train["accuracy"], history["train_loss"], advice))
+        found.append(_about_training(train["accuracy"], history, advice))
     if has_one_class:
         found.append(
             f"the validation split has one class only ({_counted(images, 'image')}), so {accuracy:.1%} on it does not"
@@ -75,8 +75,9 @@ def _more_images(validation: dict[str, Any], which: str = "") -> str:
     return f"add images{which}, or raise the recipe's validation_fraction"
 
 
-def _about_training(accuracy: float, losses: list[float], advice: str) -> str:
-    known = f"{accuracy:.1%} on its own training images after {_counted(len(losses))}"
+def _about_training(accuracy: float, history: History, advice: str) -> str:
+    losses = history["train_loss"]
+    known = f"{accuracy:.1%} on its own training images after {_counted(history['epoch'][-1])}"
     if len(losses) == 1 and math.isfinite(losses[0]):
         return f"only {known}: one epoch does not show whether more would help, so compare it with 2 epochs or more"
     return f"under-trained: {known}; {advice}"
@@ -95,16 +96,16 @@ def _loss_of_guessing(counts: Labels) -> float:
     return float(-(shares * np.log(shares)).sum())
 
 
-def _advice(losses: list[float], guessing: float) -> str:
+def _advice(history: History, guessing: float) -> str:
     """What to change in the recipe of a network that learned too little, by its training loss of each epoch.
 
     A loss that rose, or that fell back to guessing from far above it, diverged: its lr was too high.
     """
-    epochs, first, last = len(losses), losses[0], losses[-1]
-    peak = max(losses)
+    losses, twice = history["train_loss"], f"{2 * history['epoch'][-1]:g}"
+    first, last, peak = losses[0], losses[-1], max(losses)
     if not math.isfinite(sum(losses)):
         return "the training loss was not finite; try a tenth of the lr, or clip_norm: 1.0"
-    if epochs == 1:
+    if len(losses) == 1:
         return _advice_after_one_epoch(last, guessing)
     if last > RISE * min(losses) or (peak > RISE * first and last > first / RISE):  # not a hump in the warm-up
         return (
@@ -118,10 +119,10 @@ def _advice(losses: list[float], guessing: float) -> str:
         )
     if last > GUESSING * guessing:
         return (
-            f"the training loss stays at that of guessing ({last:.3g}): try {2 * epochs} epochs or more, or three times"
+            f"the training loss stays at that of guessing ({last:.3g}): try {twice} epochs or more, or three times"
             " the lr"
         )
-    return f"the training loss is finite and did not rise ({last:.3g}): try {2 * epochs} epochs or more"
+    return f"the training loss is finite and did not rise ({last:.3g}): try {twice} epochs or more"
 
 
 def _advice_after_one_epoch(loss: float, guessing: float) -> str:
@@ -138,5 +139,6 @@ def _advice_after_one_epoch(loss: float, guessing: float) -> str:
     return f"one epoch shows no trend of the training loss ({loss:.3g}): try 2 epochs or more"
 
 
-def _counted(number: int, noun: str = "epoch") -> str:
+def _counted(number: float, noun: str = "epoch") -> str:
+    number = int(number) if number == int(number) else number  # epochs are read as 2.0
     return f"1 {noun}" if number == 1 else f"{number} {noun}s"

@@ -40,6 +40,7 @@ def read_history(path: str | Path) -> History:
         raise UserError(f"{path}: damaged, no column {error}; delete it.") from None
     except (UnicodeDecodeError, csv.Error, TypeError, ValueError) as error:
         raise UserError(f"{path}: damaged ({error}); delete it.") from None
-    if not rows or [math.ceil(epoch) for epoch in history["epoch"]] != list(range(1, len(rows) + 1)):
+    *whole, last = history["epoch"] or [math.nan]
+    if whole != list(range(1, len(rows))) or not len(whole) < last <= len(rows):
         raise UserError(f"{path}: damaged, its epochs must count 1, 2, 3, ... without a gap; delete it.")
     return history

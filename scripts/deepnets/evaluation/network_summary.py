@@ -6,9 +6,12 @@ from typing import Any
 import torchinfo
 
 from deepnets import models
-from deepnets.models._check import check_network
+from deepnets.models._check import build_checked
 from deepnets.utils.checksums import record_checksums
+from deepnets.utils.errors import UserError
 from deepnets.utils.files import write_json, write_text
+from deepnets.utils.text import one_line
+from deepnets.utils.torch_errors import is_out_of_memory
 
 MEGABYTE = 1e6  # bytes; torchinfo's megabytes are decimal
 
@@ -30,10 +33,17 @@ def summarize(
     Raises:
         UserError: the network cannot be trained on such images and classes.
     """
-    network = models.build(model_spec, num_classes, in_channels=input_shape[0])
-    check_network(network, model_spec["architecture"], input_shape, num_classes)
+    network = build_checked(model_spec, input_shape, num_classes)
     input_size = [1, *input_shape]
-    counts = torchinfo.summary(network, input_size, device="cpu", mode="eval", verbose=0)
+    try:
+        counts = torchinfo.summary(network, input_size, device="cpu", mode="eval", verbose=0)
+    except Exception as error:  # it looks into what each layer takes and returns
+        if is_out_of_memory(error):
+            raise
+        raise UserError(
+            f"{models.file_of(model_spec['architecture'])}: torchinfo cannot summarise the network"
+            f" ({one_line(str(error.__cause__ or error))}); let each layer take and return tensors, or lists of them."
+        ) from None
     total_bytes = counts.total_input + counts.total_output_bytes + counts.total_param_bytes
     counted = {
         "parameters": counts.total_params,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepnets.evaluation.history import History, read_history
-from deepnets.evaluation.schemas import Metrics, Timing
+from deepnets.evaluation.schemas import Conditions, Metrics, Timing
 from deepnets.utils import paths
 from deepnets.utils.checked_json import read_checked
 from deepnets.utils.errors import UserError
@@ -81,8 +81,16 @@ class Result:
     @property
     def differences(self) -> list[str]:
         """What differed among the runs that trained it, in words, with each value in the order of the runs."""
-        of_runs = [(run.name, run.precision, run.thread_count, run.versions_in_words) for run in self.timing.conditions]
-        return [", then ".join(dict.fromkeys(values)) for values in zip(*of_runs, strict=True) if len(set(values)) > 1]
+        return _differences(self.timing.conditions)
+
+    @property
+    def differences_of_evaluation(self) -> list[str]:
+        """What differed between the last training run and the evaluation, in words; the number of processes does not
+        count.
+        """
+        evaluated = self.metrics.evaluated_on
+        trained = self.timing.conditions[-1].model_copy(update={"processes": 1})
+        return [] if evaluated is None else _differences([trained, evaluated])
 
     @property
     def warnings(self) -> list[str]:
@@ -99,7 +107,17 @@ class Result:
                 f"interrupted and continued under other conditions ({'; '.join(self.differences)}): a training"
                 " run without interruption gives slightly different numbers"
             )
+        if self.differences_of_evaluation:
+            found.append(
+                f"trained and evaluated under different conditions ({'; '.join(self.differences_of_evaluation)}):"
+                " evaluated as it was trained, it gives slightly different numbers"
+            )
         return found
+
+
+def _differences(conditions: Sequence[Conditions]) -> list[str]:
+    of_runs = [(each.name, each.precision, each.thread_count, each.versions_in_words) for each in conditions]
+    return [", then ".join(dict.fromkeys(values)) for values in zip(*of_runs, strict=True) if len(set(values)) > 1]
 
 
 def check_specs(results: Sequence[Result], specs: Sequence[str] | None) -> None:

@@ -84,40 +84,8 @@ class Network(BaseModel):
     input_size: list[int]
 
 
-class Metrics(BaseModel):
-    """metrics.json."""
-
-    schema_version: Literal[1]
-    experiment: Names
-    spec: dict[str, Any]
-    spec_sha256: str
-    train: Annotated[SplitMetrics, _declared_for("train")]
-    validation: Annotated[SplitMetrics, _declared_for("validation")]
-    test: Annotated[TestMetrics, _declared_for("test")]
-    classes: list[str]
-    model: Network
-    warnings: list[str]
-
-    @field_validator("spec")
-    @classmethod
-    def _has_what_is_read(cls, spec: dict[str, Any]) -> dict[str, Any]:
-        try:
-            _ = spec["dataset"]["horizontal_flip"], spec["model"]["architecture"], spec["recipe"]["epochs"]
-        except (KeyError, TypeError):
-            raise ValueError("must have dataset.horizontal_flip, model.architecture and recipe.epochs") from None
-        return spec
-
-    @model_validator(mode="after")
-    def _one_row_and_column_per_class(self) -> Self:
-        matrix = self.test.confusion_matrix
-        lengths = {len(matrix), len(self.test.per_class), *map(len, matrix)}
-        if lengths != {len(self.classes)}:
-            raise ValueError(f"test.confusion_matrix and test.per_class must have {len(self.classes)} classes")
-        return self
-
-
 class Conditions(BaseModel):
-    """The conditions of a training run that can change its numbers, besides its settings and code."""
+    """The conditions of a training run or an evaluation that can change its numbers, besides settings and code."""
 
     device: str
     device_name: str | None = None
@@ -143,6 +111,39 @@ class Conditions(BaseModel):
     def versions_in_words(self) -> str:
         """Each package with its version; empty if none is known."""
         return ", ".join(f"{name} {version}" for name, version in sorted(self.versions.items()))
+
+
+class Metrics(BaseModel):
+    """metrics.json."""
+
+    schema_version: Literal[1]
+    experiment: Names
+    spec: dict[str, Any]
+    spec_sha256: str
+    train: Annotated[SplitMetrics, _declared_for("train")]
+    validation: Annotated[SplitMetrics, _declared_for("validation")]
+    test: Annotated[TestMetrics, _declared_for("test")]
+    classes: list[str]
+    model: Network
+    warnings: list[str]
+    evaluated_on: Conditions | None = None  # unknown in files of version 0.1.0
+
+    @field_validator("spec")
+    @classmethod
+    def _has_what_is_read(cls, spec: dict[str, Any]) -> dict[str, Any]:
+        try:
+            _ = spec["dataset"]["horizontal_flip"], spec["model"]["architecture"], spec["recipe"]["epochs"]
+        except (KeyError, TypeError):
+            raise ValueError("must have dataset.horizontal_flip, model.architecture and recipe.epochs") from None
+        return spec
+
+    @model_validator(mode="after")
+    def _one_row_and_column_per_class(self) -> Self:
+        matrix = self.test.confusion_matrix
+        lengths = {len(matrix), len(self.test.per_class), *map(len, matrix)}
+        if lengths != {len(self.classes)}:
+            raise ValueError(f"test.confusion_matrix and test.per_class must have {len(self.classes)} classes")
+        return self
 
 
 class Run(Conditions):

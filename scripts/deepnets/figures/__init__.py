@@ -118,14 +118,14 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             "Test accuracy against the number of parameters",
             "Test accuracy (vertical axis) of each network and recipe against the number of trainable parameters"
             " (horizontal axis, log scale). A network with several recipes is named at the one with the best validation"
-            " accuracy." + _INTERVALS + _MANY,
+            " accuracy, with that recipe." + _INTERVALS + _MANY,
         ),
         ComparisonFigure(
             "accuracy_vs_time",
             "Test accuracy against training time",
             "Test accuracy (vertical axis) of each network and recipe against the wall time of training"
-            " (horizontal axis, log scale), the mean over the seeds. A network with several recipes is named at the"
-            " one with the best validation accuracy." + _INTERVALS + _MANY,
+            " (horizontal axis, log scale), the mean over the seeds. A network with several recipes is named at the one"
+            " with the best validation accuracy, with that recipe." + _INTERVALS + _MANY,
         ),
         ComparisonFigure(
             "accuracy_vs_budget",

@@ -14,7 +14,14 @@ from matplotlib.text import Annotation
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.transforms import Bbox
 
-from deepnets.comparison.aggregate import SeedGroup, best_by_model, interval_caption, ranked
+from deepnets.comparison.aggregate import (
+    SeedGroup,
+    best_by_model,
+    group_name,
+    interval_caption,
+    ranked,
+    several_recipes,
+)
 from deepnets.comparison.statistics_file import Statistics
 from deepnets.figures import names
 from deepnets.figures.style import MUTED, ModelStyle, limit_percent
@@ -23,6 +30,7 @@ LABELLED_MODELS = 12  # more names crowd the points and move to a legend
 COLOURED_MODELS = 24  # more styles look alike: the best few keep theirs, the others are grey
 FULL_POINTS = 40  # of more points, only each model's best is drawn in full, the others faint and without interval
 _CAPTION_CHARACTERS = 80  # on a line above the axes of the narrowest figure
+_NAME_CHARACTERS = 34  # of a name next to a point
 TICK_INCHES = 0.6  # room for "20 million"
 
 SECOND_TICKS: list[float] = [
@@ -175,7 +183,10 @@ def _with_room(ticks: list[float], apart: float) -> list[float]:
 
 
 def name_points(figure: Figure, axes: Axes, comparison: Comparison, cost: Callable[[SeedGroup], float]) -> None:
-    """Write each model's name next to its best point, on the first side where it covers neither point nor name."""
+    """Write each model's name next to its best point, on the first side where it covers neither point nor name.
+
+    Of a model with several recipes, the name has that of the point.
+    """
     best = best_by_model(comparison.groups)
     if len(best) > LABELLED_MODELS:
         add_legend(figure, comparison)
@@ -186,9 +197,11 @@ def name_points(figure: Figure, axes: Axes, comparison: Comparison, cost: Callab
         _, low, high = percent(group)
         corners = axes.transData.transform([(cost(group), low), (cost(group), high)])
         taken.append(Bbox(corners).padded(8))
-    for model, group in best.items():
+    recipes = {model: several_recipes(group for group in comparison.groups if group.model == model) for model in best}
+    labels = names.short_names([group_name(group, recipes[model]) for model, group in best.items()], _NAME_CHARACTERS)
+    for (model, group), label in zip(best.items(), labels, strict=True):
         name = axes.annotate(
-            comparison.styles[model].label,
+            label,
             (cost(group), percent(group)[0]),
             textcoords="offset points",
             xytext=(0, 0),

@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from deepnets.comparison.statistics_file import Candidate, Pair, Statistics
+from deepnets.config.experiment import recipe_title
 from deepnets.figures.comparison import Comparison
 from deepnets.figures.names import short_names, title
 from deepnets.figures.style import GRID, MUTED, TEXT_COLOR, applied
@@ -39,7 +40,7 @@ def draw(comparison: Comparison) -> Figure:
 
 def _names(statistics: Statistics, shown: list[Candidate]) -> list[str]:
     several = len({each.recipe for each in statistics.candidates}) > 1
-    names = [display_name(each.model) + (f" ({each.recipe})" if several else "") for each in shown]
+    names = [display_name(each.model) + (f" ({recipe_title(each.recipe)})" if several else "") for each in shown]
     return short_names(names, 34)
 
 

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from deepnets.config.experiment import recipe_title
 from deepnets.figures import names
 from deepnets.figures.names import INSTALLED_FONTS
 from deepnets.models import about, display_name
@@ -99,7 +100,7 @@ def model_styles(models: Mapping[str, int]) -> dict[str, ModelStyle]:
 
 
 def model_style(model: str, index: int) -> ModelStyle:
-    """The style that a network declares in its module; `index` (0, 1, ...) chooses the style of every other model."""
+    """The style that a network declares in its module; `index`, of `look_indices`, chooses that of every other."""
     declared = about(model)
     [label] = names.short_names([display_name(model)], _LABEL_CHARACTERS)
     return ModelStyle(
@@ -113,7 +114,7 @@ def model_style(model: str, index: int) -> ModelStyle:
 def title(experiment: dict, result: str = "") -> str:
     """Title of a figure of one experiment, from its names (dataset, model, recipe, seed); the last line is `result`."""
     model, dataset, recipe, seed = (experiment[key] for key in ("model", "dataset", "recipe", "seed"))
-    named = names.title(f"{display_name(model)} on {dataset}, recipe {recipe}, seed {seed}")
+    named = names.title(f"{display_name(model)} on {dataset}, recipe {recipe_title(recipe)}, seed {seed}")
     return f"{named}\n{result}" if result else named
 
 

@@ -9,6 +9,8 @@ and may have
                       in one statement; changing it retrains nothing, because it does not count as code.
 It imports torch only inside its functions, so that config.yaml is checked without loading torch. The names of helper
 modules start with an underscore.
+
+A name like `timm/convnext_atto` or `my_models.py:SmallNet` stands for a network elsewhere (deepnets.models._named).
 """
 
 import contextlib
@@ -26,12 +28,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from deepnets.models._about import About, Cost
+from deepnets.models._readable import readable
 from deepnets.utils.errors import UserError
 from deepnets.utils.option_types import StrictModel
 from deepnets.utils.text import nearest, one_line
 from deepnets.utils.torch_errors import is_out_of_memory
 
-_OWN_MODULES = ("__init__.py", "_about.py", "_check.py")  # of this folder; the others are of networks
+_PROJECT = ("__init__", "_about", "_check", "_library", "_named", "_own_file", "_readable", "_sizes", "_small_stem")
+_OWN_MODULES = tuple(f"{name}.py" for name in _PROJECT)  # of this folder; the others are of networks
+own_folders: set[str] = set()  # of the users' files that were loaded
 _RESERVED = {"architecture", "on", "spec"}  # the names that every model of config.yaml has next to its options
 
 
@@ -41,13 +46,22 @@ def available() -> list[str]:
     return sorted(name for name in names if name.isidentifier() and not name.startswith("_"))
 
 
-def architecture(name: str) -> ModuleType:
-    """The module of one architecture.
+def named(name: str) -> Any:
+    """The network (deepnets.models._named.Network) that is named by its place; None for that of a module here."""
+    if not set("/:.") & set(name):
+        return None
+    return importlib.import_module(f"{__name__}._named").network(name)  # so, its code is not every network's code
+
+
+def architecture(name: str) -> Any:
+    """The module of one architecture, or the network that is named by its place and has the same attributes.
 
     Raises:
         UserError: there is no such architecture (the message has the nearest name or all names), its module cannot be
             imported, or it lacks something.
     """
+    if (network := named(name)) is not None:
+        return network
     if name not in available():
         raise UserError(f"unknown architecture {name!r}; {nearest(name, available())}")
     try:
@@ -61,8 +75,22 @@ def architecture(name: str) -> ModuleType:
     return module
 
 
+def module_of(name: str) -> str:
+    """The module that builds an architecture, by its whole name."""
+    network = named(name)
+    return f"{__name__}.{name if network is None else network.module}"
+
+
+def library_of(name: str) -> str | None:
+    """The package that an architecture's network is from, torchvision or timm; None if it is in a file."""
+    network = named(name)
+    return None if network is None else network.library
+
+
 def file_of(name: str) -> str:
-    """The path of an architecture's module."""
+    """Where a message sends the reader: the path of an architecture's module or file, a library's network's name."""
+    if (network := named(name)) is not None:
+        return network.place
     spec = importlib.util.find_spec(f"{__name__}.{name}")
     return str(spec and spec.origin)
 
@@ -86,7 +114,8 @@ def location_of(error: BaseException) -> str | None:
 
 
 def _is_of_network(file: str) -> bool:
-    return str(Path(file).parent) in __path__ and Path(file).name not in _OWN_MODULES
+    folder = str(Path(file).parent)
+    return folder in own_folders or (folder in __path__ and Path(file).name not in _OWN_MODULES)
 
 
 def _is_of_project(file: str) -> bool:
@@ -136,16 +165,17 @@ def about(name: str) -> About:
     Raises:
         UserError: the module is broken.
     """
-    return getattr(architecture(name), "ABOUT", About()) if name in available() else About()
+    known = name in available() or named(name) is not None
+    return getattr(architecture(name), "ABOUT", About()) if known else About()
 
 
 def display_name(model: str) -> str:
-    """The name of a model for readers: `resnet50` is ResNet50, a user's own `my_net` stays my_net.
+    """The name of a model for readers: `convnext_atto` is ConvNeXt Atto, a user's own `my_net` stays my_net.
 
     Args:
-        model: the name in config.yaml.
+        model: its name in config.yaml, or that of an architecture.
     """
-    return about(model).display_name or model
+    return about(model).display_name or readable(model) or model
 
 
 def cost(name: str) -> Cost:
@@ -166,8 +196,14 @@ def _largest_cost() -> Cost:
     return Cost(**largest, pixels=most_pixels)
 
 
-def build(spec: dict, num_classes: int, in_channels: int):
+def build(spec: dict, num_classes: int, in_channels: int, image_size: tuple[int, int] | None = None):
     """Build the network of a model spec `{"architecture": ..., **options}`; its weights are drawn from torch's RNG.
+
+    Args:
+        spec: as above.
+        num_classes: length of the logits.
+        in_channels: of the images.
+        image_size: height and width of the images in pixels, for libraries' networks that are built for one size.
 
     Returns:
         torch.nn.Module taking float (N, in_channels, H, W), giving logits (N, num_classes).
@@ -177,10 +213,15 @@ def build(spec: dict, num_classes: int, in_channels: int):
     """
     options = {key: value for key, value in spec.items() if key != "architecture"}
     module = architecture(spec["architecture"])
+    call = getattr(module, "call", "build(num_classes, in_channels, options)")
     try:
-        return module.build(num_classes, in_channels, module.Options(**options))
+        arguments = (num_classes, in_channels, module.Options(**options))
+        if (network := named(spec["architecture"])) is not None:
+            builder = importlib.import_module(module_of(spec["architecture"]))
+            return builder.build(network, *arguments, image_size)
+        return module.build(*arguments)
     except (Exception, SystemExit) as error:  # a user's module can fail in any way
         if isinstance(error, UserError) or is_out_of_memory(error):
             raise
         location = location_of(error) or file_of(spec["architecture"])
-        raise UserError(f"{location}: {reason_of(error)}; correct build(num_classes, in_channels, options)") from None
+        raise UserError(f"{location}: {reason_of(error)}; correct {call}") from None

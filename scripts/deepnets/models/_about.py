@@ -42,8 +42,7 @@ class About:
         display_name: the network's name as its paper writes it; by default the module's name.
         differs: how it departs from the network that its name stands for, as a clause without full stop, for the report
             and summary.txt; by default nothing is reported.
-        color: "#rrggbb", together with `marker` and `linestyle`; by default the look depends on the network's position
-            in config.yaml.
+        color: "#rrggbb", together with `marker` and `linestyle`; by default the look depends on the model's name.
         marker: as matplotlib takes it.
         linestyle: as matplotlib takes it.
         cost: by default each value is the largest one among the measured networks.

@@ -9,12 +9,40 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from deepnets import models
+from deepnets.models._sizes import too_small
 from deepnets.utils.errors import UserError
 from deepnets.utils.tensors import can_be_saved
 from deepnets.utils.torch_errors import is_out_of_memory
 
 Shape = tuple[int, int, int]  # (C, H, W)
 _LARGE = 10**6  # values in a weight
+
+
+def build_checked(
+    spec: dict[str, Any],
+    input_shape: Shape,
+    num_classes: int,
+    *,
+    smallest_batch: int = 2,
+    smallest_image: int | None = None,
+) -> nn.Module:
+    """Build the network of a model spec, on the CPU, and check it; arguments and errors as of `check_network`.
+
+    Of a library's network, the message says which images it takes where these are too small.
+    """
+    try:
+        network = models.build(spec, num_classes, input_shape[0], (input_shape[1], input_shape[2]))
+        check_network(
+            network,
+            spec["architecture"],
+            input_shape,
+            num_classes,
+            smallest_batch=smallest_batch,
+            smallest_image=smallest_image,
+        )
+    except UserError as error:
+        raise (too_small(spec, input_shape, num_classes) or error) from None
+    return network
 
 
 def check_network(
@@ -72,6 +100,8 @@ def _problems_of_weights(network: Any) -> Iterator[str]:
         yield f"build returned {_kind(network)}, not a torch.nn.Module; let it return the network"
         return
     for name, parameter in (*network.named_parameters(), *network.named_buffers()):
+        if parameter.is_meta:
+            yield f"{name} has no values (on the device meta); leave out device= in build"
         if is_lazy(parameter):
             yield f"{name} has no shape yet (a lazy layer); build it with its number of inputs"
     for name, parameter in network.named_parameters():
@@ -85,12 +115,14 @@ def _problems_of_weights(network: Any) -> Iterator[str]:
         elif not can_be_saved(value):
             kind = f"{value.layout} {_dtype(value)}".replace("torch.", "")
             yield f"{name} is a tensor that cannot be saved ({kind}); use a dense one of a usual type"
-        elif value.is_floating_point() and not _is_finite(value):
+        elif value.is_floating_point() and not value.is_meta and not _is_finite(value):
             yield f"{name} has values that are not finite (NaN or infinity); initialise it in build"
 
 
 def _is_finite(tensor: Tensor) -> bool:
     """Whether all values are; by the extremes, as `isfinite` would take as much memory as the tensor."""
+    if tensor.dtype.itemsize == 1:  # torch computes nothing with 8 bits
+        tensor = tensor.float()
     return not tensor.numel() or bool(torch.stack(tensor.aminmax()).isfinite().all())
 
 

@@ -1,8 +1,9 @@
 """Enlarge images for networks whose poolings leave nothing of small ones."""
 
+from functools import partial
 from math import ceil
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 
@@ -22,3 +23,14 @@ def at_least(images: Tensor, image_size: int) -> Tensor:
         return images
     size = (ceil(height * image_size / smaller), ceil(width * image_size / smaller))
     return interpolate(images, size, mode="bilinear", align_corners=False)
+
+
+def inside(network: nn.Module, image_size: int | None) -> nn.Module:
+    """Let a network enlarge its images as `at_least` does; the names of its state stay the same. None: as it is."""
+    if image_size is not None:
+        network.register_forward_pre_hook(partial(_enlarge, image_size))
+    return network
+
+
+def _enlarge(image_size: int, _network: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return at_least(inputs[0], image_size), *inputs[1:]

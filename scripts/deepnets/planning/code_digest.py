@@ -29,6 +29,8 @@ IGNORED_MODULES = (
     "deepnets.data.quick_check",
     "deepnets.models._about",
     "deepnets.models._check",
+    "deepnets.models._readable",
+    "deepnets.models._sizes",
     "deepnets.planning",
     "deepnets.training.messages",
     "deepnets.training.progress",
@@ -74,20 +76,49 @@ def import_closure(script: str | Path, root: str | Path, extra: Sequence[str] = 
     """
     root = Path(root)
     scripts = root / SCRIPTS
+    start = [root / script, *(file for module in extra for file in _existing(scripts, module))]
+    return sorted(path.relative_to(root) for path in _closure(start, [scripts]))
+
+
+def own_digests(file: str, folder: Path, root: Path) -> dict[str, str]:
+    """Return digests of a user's file and of the modules of its folder, and of this repository, that it imports.
+
+    Args:
+        file: path relative to `folder`, as in config.yaml.
+        folder: of config.yaml; the paths of the user's files start there.
+        root: the repository's root; the paths of its files start there.
+
+    Raises:
+        UserError: one of the files is not valid Python; the message names it and the line.
+    """
+    scripts = root / SCRIPTS
+    found = _closure([folder / file], [scripts, (folder / file).parent])
+    own = [path.relative_to(folder) for path in found if not path.is_relative_to(scripts)]
+    return digests(own, folder) | digests(
+        [path.relative_to(root) for path in found if path.is_relative_to(scripts)], root
+    )
+
+
+def _closure(start: Iterable[Path], folders: Sequence[Path]) -> set[Path]:
+    """Return the files that importing some files runs, as far as they are in these folders; the last is searched first.
+
+    A file is of the first folder that holds it.
+    """
     found: set[Path] = set()
-    waiting = [root / script]
-    for module in extra:
-        waiting += _existing(scripts, module)
+    waiting = list(start)
     while waiting:
         path = waiting.pop()
         if path not in found:
             found.add(path)
-            package = ".".join(path.parent.relative_to(scripts).parts)
+            folder = next(folder for folder in folders if path.is_relative_to(folder))
+            package = ".".join(path.parent.relative_to(folder).parts)
             for name in read_source(path).imports:
+                if name.startswith(".") and not package:  # a user's file is in no package; Python will refuse it
+                    continue
                 module = importlib.util.resolve_name(name, package)
                 if not _is_ignored(module):
-                    waiting += _module_files(scripts, module)
-    return sorted(path.relative_to(root) for path in found)
+                    waiting += next(filter(None, (_module_files(each, module) for each in reversed(folders))), [])
+    return found
 
 
 def digests(paths: Iterable[str | Path], root: str | Path = ".") -> dict[str, str]:

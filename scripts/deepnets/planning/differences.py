@@ -23,7 +23,7 @@ def _phrase(key: tuple[str, ...], before: dict, after: dict) -> str:
             return f"{file} {'is new' if key not in before else 'is gone' if key not in after else 'changed'}"
         case ("spec", "specs"):  # hashes: the experiments' own jobs name the settings
             return ""
-        case ("spec", "models", model):  # its place in config.yaml, which chooses its colour
+        case ("spec", "models", model):  # its look, which its name and earlier models choose
             return f"{model}: another colour" if key in before and key in after else ""
         case ("spec", "style", model):
             return f"{model}: another name or look" if key in before and key in after else ""

@@ -5,12 +5,15 @@ results.
 """
 
 import math
+from collections.abc import Mapping
 
 from deepnets import models
 from deepnets.config.optimizers import OPTIMIZERS
 from deepnets.models._about import Cost
 
-TORCH_MB = 850  # a process that has loaded torch
+Summary = Mapping[str, float]  # of summary.json: parameters, mult_adds, size_mb, weights_mb
+
+TORCH_MB = 950  # a process that has loaded torch
 BYTES_PER_PARAMETER = 12  # weight, gradient and a copy in transit, 4 bytes each; the optimizer's state is added
 # Of a core, for each parameter in each optimizer step: VGG-16 on the digits of docs/runs/demo, half of its time.
 NANOSECONDS_PER_PARAMETER = 2
@@ -19,9 +22,16 @@ EVALUATION_BATCH = 256  # as in training/inference.py, which loads torch
 # Share of a training run that only one thread can do (Amdahl's law): two threads did the work of 1.61 to 1.89 runs side
 # by side in the six pairs of docs/runs/reference/bench.json; 1.7 is assumed. More than two were not measured.
 SERIAL_SHARE = 0.18
+# Of a network that nobody measured, from its summary.json. Memory of an image: torchinfo counts the outputs of layers;
+# the four networks took 0.5 to 3 times as much (MobileNetV2's depthwise convolutions most). Time: of a core, for each
+# multiply-add, forward and backward; the four took 28 to 243.
+MEMORY_OF_OUTPUTS = 2
+PICOSECONDS_PER_MULT_ADD = 100
 
 
-def training_memory_mb(spec: dict, input_shape: tuple[int, int, int], on_gpu: bool = False) -> int:
+def training_memory_mb(
+    spec: dict, input_shape: tuple[int, int, int], on_gpu: bool = False, summary: Summary | None = None
+) -> int:
     """Peak memory of a training run on the host, in MB.
 
     Args:
@@ -29,38 +39,58 @@ def training_memory_mb(spec: dict, input_shape: tuple[int, int, int], on_gpu: bo
         input_shape: (C, H, W) of its dataset.
         on_gpu: whether the activations are in a GPU's memory, and so not counted (an estimate: all was measured on
             CPUs).
+        summary: of a network that was not measured, what summary.json has counted; else it costs as much as the most
+            expensive measured one.
     """
-    cost, recipe = _cost(spec), spec["recipe"]
+    cost, recipe = _cost(spec, summary), spec["recipe"]
     average_bytes = 4 * (recipe["weight_averaging"] != "none")
     optimizer = OPTIMIZERS[recipe["optimizer"]]
     bytes_each = BYTES_PER_PARAMETER + optimizer.state_bytes + optimizer.scratch_bytes + average_bytes
     images = math.ceil(recipe["batch_size"] / recipe["accumulation"])
-    activations_mb = cost.kilobytes * images * _pixels(spec, input_shape) / 1000
+    activations_mb = cost.kilobytes * images * _pixels(cost, spec, input_shape) / 1000
     return round(TORCH_MB + bytes_each * cost.parameters + (0 if on_gpu else activations_mb))
 
 
-def evaluation_memory_mb(spec: dict, input_shape: tuple[int, int, int]) -> int:
+def evaluation_memory_mb(spec: dict, input_shape: tuple[int, int, int], summary: Summary | None = None) -> int:
     """Peak memory of an evaluation on the CPU, in MB; arguments as of `training_memory_mb`."""
-    cost = _cost(spec)
-    activations_mb = cost.evaluation_kilobytes * EVALUATION_BATCH * _pixels(spec, input_shape) / 1000
+    cost = _cost(spec, summary)
+    activations_mb = cost.evaluation_kilobytes * EVALUATION_BATCH * _pixels(cost, spec, input_shape) / 1000
     return round(EVALUATION_MB + 4 * cost.parameters + activations_mb)
 
 
-def core_seconds(spec: dict, input_shape: tuple[int, int, int], images: int) -> float:
+def core_seconds(spec: dict, input_shape: tuple[int, int, int], images: int, summary: Summary | None = None) -> float:
     """Seconds that a training run takes on one core with bfloat16; `images` is the number of training images."""
-    cost, recipe = _cost(spec), spec["recipe"]
-    of_images = images * cost.microseconds * _pixels(spec, input_shape) * _share_of_full_size(recipe) / 1e6
+    cost, recipe = _cost(spec, summary), spec["recipe"]
+    of_images = images * cost.microseconds * _pixels(cost, spec, input_shape) * _share_of_full_size(recipe) / 1e6
     of_steps = images / recipe["batch_size"] * cost.parameters * NANOSECONDS_PER_PARAMETER / 1e3
     return recipe["epochs"] * (of_images + of_steps)
 
 
-def _cost(spec: dict) -> Cost:
-    return models.cost(spec["model"]["architecture"])
+def is_measured(spec: dict) -> bool:
+    """Whether the network's own module says what it costs; then its summary is not needed."""
+    return models.about(spec["model"]["architecture"]).cost is not None
 
 
-def _pixels(spec: dict, input_shape: tuple[int, int, int]) -> float:
+def _cost(spec: dict, summary: Summary | None) -> Cost:
+    if is_measured(spec) or summary is None:
+        return models.cost(spec["model"]["architecture"])
+    kilobytes_of_outputs = 1000 * (summary["size_mb"] - summary["weights_mb"])
+    return Cost(
+        parameters=summary["parameters"] / 1e6,
+        kilobytes=MEMORY_OF_OUTPUTS * kilobytes_of_outputs,
+        evaluation_kilobytes=kilobytes_of_outputs,
+        microseconds=summary["mult_adds"] * PICOSECONDS_PER_MULT_ADD / 1e6,
+        pixels=_one_image,
+    )
+
+
+def _one_image(_options: Mapping[str, object], _side: int) -> float:
+    return 1  # a summary is of images of the size that the dataset has
+
+
+def _pixels(cost: Cost, spec: dict, input_shape: tuple[int, int, int]) -> float:
     """Pixels of an image at the resolution of the network's larger maps, to which its cost is in proportion."""
-    return _cost(spec).pixels(spec["model"], input_shape[1])
+    return cost.pixels(spec["model"], input_shape[1])
 
 
 def _share_of_full_size(recipe: dict) -> float:

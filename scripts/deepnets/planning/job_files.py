@@ -4,7 +4,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.abc import MetaPathFinder
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -103,7 +103,7 @@ def check_code(job: Mapping[str, Any]) -> None:
     """
     code, files = job.get("code", {}), job.get("files", {})
     try:
-        now = {name: sha256_file(paths.REPOSITORY / name) for name in files} | digests(code, paths.REPOSITORY)
+        now = {name: sha256_file(paths.REPOSITORY / name) for name in files} | _digests_now(code)
     except FileNotFoundError as error:
         raise _edited(error.filename) from None
     for name, planned in {**files, **code}.items():
@@ -112,11 +112,20 @@ def check_code(job: Mapping[str, Any]) -> None:
     sys.meta_path.insert(0, _PlannedModules(code))
 
 
+def _digests_now(code: Iterable[str]) -> dict[str, str]:
+    """Digests of the repository's files, and of those of a user's network, which are next to config.yaml."""
+    found = dict[str, str]()
+    for name in code:
+        own = not name.startswith(f"{SCRIPTS}/") and Path(name).is_file()
+        found |= digests([name], Path.cwd() if own else paths.REPOSITORY)
+    return found
+
+
 class _PlannedModules(MetaPathFinder):
     """Finds no module, and refuses one whose file was edited since its job was planned."""
 
     def __init__(self, code: Mapping[str, str]):
-        self.files = {_module_name(name): name for name in code}
+        self.files = {_module_name(name): name for name in code if name.startswith(f"{SCRIPTS}/")}
         self.code = code
 
     def find_spec(self, fullname: str, path: object, target: object = None) -> None:

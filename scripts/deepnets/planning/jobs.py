@@ -14,7 +14,8 @@ from deepnets import models
 from deepnets.config.experiment import Experiment, spec_sha256
 from deepnets.config.schema import Config
 from deepnets.figures import COMPARISON_FIGURES, EXPERIMENT_FIGURES, comparison_figures
-from deepnets.planning.code_digest import digests, import_closure
+from deepnets.figures.looks import look_indices
+from deepnets.planning.code_digest import digests, import_closure, own_digests
 from deepnets.planning.job import Job
 from deepnets.utils import paths
 from deepnets.utils.errors import UserError
@@ -54,7 +55,7 @@ class Jobs:
         Raises:
             UserError: the wildcards stand for no experiment, or a code file is broken.
         """
-        code = self._digests(stage, self._plugins(stage, wildcards))
+        code = self._digests(stage, self._plugins(stage, wildcards)) | self._own_code(stage, wildcards)
         return canonical_json({"code": code, **self.settings(stage, wildcards)})
 
     def settings(self, stage: str, wildcards: Mapping[str, str]) -> dict[str, Any]:
@@ -161,7 +162,7 @@ class Jobs:
         return {each.directory: each for study in self.config.studies for each in self.config.experiments(study)}
 
     def experiment(self, dataset: str, model: str, recipe: str, seed: str, **_other: str) -> Experiment:
-        """Return the experiment of these names; if no study lists it, it has its recipe's settings unchanged.
+        """Return the experiment of these names, whether or not a study lists it.
 
         Raises:
             UserError: there can be no such experiment: the network does not take the images, for example.
@@ -193,7 +194,7 @@ class Jobs:
             dataset = _entry("dataset", wildcards["dataset"], self.config.datasets)
             return (f"deepnets.data.sources.{dataset.source}",)
         if stage in ("summarize", "train", "evaluate"):
-            return (f"deepnets.models.{_entry('model', wildcards['model'], self.config.models).architecture}",)
+            return (models.module_of(_entry("model", wildcards["model"], self.config.models).architecture),)
         if stage == "compare":
             return ()
         if stage in ("plot_experiment", "plot_comparison"):
@@ -213,11 +214,24 @@ class Jobs:
         if not wildcards:
             of_study |= {each.spec["model"]["architecture"] for each in self.study}
         shown = {wildcards["model"]} if "model" in wildcards else of_study
-        return tuple(f"deepnets.models.{name}" for name in sorted(shown & set(models.available())))
+        modules = {f"deepnets.models.{name}" for name in shown & set(models.available())}
+        if any(models.named(name) is not None for name in shown):
+            modules.add("deepnets.models._named")
+        return tuple(sorted(modules))
 
     @cache  # noqa: B019 - there is one Jobs in a process, and it lives as long
     def _digests(self, stage: str, plugins: tuple[str, ...]) -> dict[str, str]:
         return digests(import_closure(f"scripts/{stage}.py", self.code_root, plugins), self.code_root)
+
+    def _own_code(self, stage: str, wildcards: Mapping[str, str]) -> dict[str, str]:
+        """Digests of the file of the user's that a stage's network is in, and of what it imports from its folder."""
+        if stage not in ("summarize", "train", "evaluate"):
+            return {}
+        network = models.named(self.config.models[wildcards["model"]].architecture)
+        if network is None or (own := network.own_file()) is None:
+            return {}
+        file, folder = own
+        return own_digests(file, folder, self.code_root)
 
     # -- settings ----------------------------------------------------------------------------------------------------
 
@@ -330,15 +344,16 @@ class Jobs:
         return {name: sha256_file(self.code_root / name) for name in names}
 
     def _model_indices(self, names: Iterable[str]) -> dict[str, int]:
-        """Index of each model in config.yaml, which decides its colour: one added at the end recolours no other."""
-        order = list(self.config.models)
-        return {name: order.index(name) for name in names}
+        """Index of each model's look; one that is added to config.yaml at its end changes no other's."""
+        undeclared = [name for name in self.config.models if models.about(name).color is None]
+        return {name: look_indices(undeclared).get(name, 0) for name in names}
 
     def _styles(self, names: Iterable[str]) -> dict[str, str]:
         """Return the name and look of each model. `code` leaves them out: they must not make a training run stale."""
         about = {name: models.about(name) for name in names}
         return {
-            name: f"{each.display_name} {each.color} {each.marker} {each.linestyle}" for name, each in about.items()
+            name: f"{models.display_name(name)} {each.color} {each.marker} {each.linestyle}"
+            for name, each in about.items()
         }
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from deepnets.config.experiment import Experiment
-from deepnets.planning.estimates import core_seconds, evaluation_memory_mb, speed_up, training_memory_mb
+from deepnets.planning.estimates import core_seconds, evaluation_memory_mb, is_measured, speed_up, training_memory_mb
 from deepnets.planning.study_time import write_study_plan
 from deepnets.utils import paths
 from deepnets.utils.specs import read_head
@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # it imports the user's networks, and the Snakefile reports a
 CLUSTER_THREADS = 4  # the same on every node, and in the job, where Snakemake's cores are the node's
 MOST_DECODERS = 8  # processes; more wait for the disk
 DAY = 24 * 60  # minutes
+_COUNTED = ("parameters", "mult_adds", "size_mb", "weights_mb")  # of summary.json
 
 
 class Requests:
@@ -50,12 +51,13 @@ class Requests:
         """The longest training run first, so that the cores finish together."""
         experiment = self.jobs.experiment(**wildcards)
         images = self.jobs.config.datasets[experiment.dataset].usual_train_images
-        return round(core_seconds(*self._spec_and_shape(experiment), images))
+        return round(core_seconds(*self._spec_and_shape(experiment), images, self._summary(experiment)))
 
     def train_memory_mb(self, wildcards: Mapping[str, str], attempt: int) -> int:
         """Memory of a training run in MB (of the host: on a GPU, the activations are in the GPU's memory)."""
-        spec, shape = self._spec_and_shape(self.jobs.experiment(**wildcards))
-        return scale_by_attempt(training_memory_mb(spec, shape, self.on_gpu), attempt)
+        experiment = self.jobs.experiment(**wildcards)
+        known = self._summary(experiment)
+        return scale_by_attempt(training_memory_mb(*self._spec_and_shape(experiment), self.on_gpu, known), attempt)
 
     def train_runtime(self, wildcards: Mapping[str, str], threads: int) -> int:
         """Time limit of a training run in minutes; a day at most.
@@ -65,12 +67,14 @@ class Requests:
         and some cores are even slower. Starting and saving get a quarter of an hour.
         """
         experiment = self.jobs.experiment(**wildcards)
-        seconds = core_seconds(*self._spec_and_shape(experiment), self._training_images(experiment.dataset))
+        seconds = self._core_seconds(experiment)
         return min(15 + math.ceil(6 * seconds / speed_up(threads) / 60), DAY)
 
     def evaluate_memory_mb(self, wildcards: Mapping[str, str], attempt: int) -> int:
         """Memory of an evaluation in MB."""
-        return scale_by_attempt(evaluation_memory_mb(*self._spec_and_shape(self.jobs.experiment(**wildcards))), attempt)
+        experiment = self.jobs.experiment(**wildcards)
+        known = self._summary(experiment)
+        return scale_by_attempt(evaluation_memory_mb(*self._spec_and_shape(experiment), known), attempt)
 
     def prepare_processes(self, wildcards: Mapping[str, str], threads: int) -> int:
         """How many processes decode a folder's images; never recorded, as it takes `threads`.
@@ -86,11 +90,25 @@ class Requests:
     def write_study_plan(self) -> None:
         """Write which of the study's training runs are still to be done, for the time left in their log lines."""
         seconds = {
-            each.directory: core_seconds(*self._spec_and_shape(each), self._training_images(each.dataset))
+            each.directory: self._core_seconds(each)
             for each in self.jobs.study
             if not (self.jobs.root / each.directory / paths.MODEL_FILE).exists()
         }
         write_study_plan(seconds, max(1, self.cores // self.train_threads({})))
+
+    def _core_seconds(self, experiment: Experiment) -> float:
+        images = self._training_images(experiment.dataset)
+        return core_seconds(*self._spec_and_shape(experiment), images, self._summary(experiment))
+
+    def _summary(self, experiment: Experiment) -> dict[str, float] | None:
+        """What summary.json has counted of a network that was not measured; None if it is not there, or of another."""
+        if is_measured(experiment.spec):
+            return None
+        names = {"dataset": experiment.dataset, "model": experiment.model}
+        found = read_head(self.jobs.root / paths.SUMMARY_JSON.format(**names), "spec", *_COUNTED)
+        if found.pop("spec", None) != self.jobs.settings("summarize", names)["spec"]:
+            return None
+        return found if all(isinstance(found.get(key), int | float) for key in _COUNTED) else None
 
     def _spec_and_shape(self, experiment: Experiment) -> tuple[dict, tuple[int, int, int]]:
         return experiment.spec, self.jobs.config.datasets[experiment.dataset].input_shape

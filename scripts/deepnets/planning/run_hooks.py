@@ -21,6 +21,7 @@ from snakemake.io import IOFile
 from deepnets.planning.job_files import write_job_file
 from deepnets.planning.requests import Requests
 from deepnets.planning.snakemake_locks import LOCKS, survive_other_ends
+from deepnets.planning.target_jobs import restore_target_jobs
 from deepnets.utils import paths
 from deepnets.utils.checksums import find_corrupted
 from deepnets.utils.errors import UserError
@@ -46,7 +47,7 @@ class RunHooks:
     def install(self) -> None:
         """Wrap the three methods of the workflow object."""
         self._wrap("execute", before=self._before_execution)
-        self._wrap("_prepare_dag", after=self._force)
+        self._wrap("_prepare_dag", before=self._restore_target_jobs, after=self._force)
         self._wrap("_build_dag", after=self._write)
 
     def _wrap(
@@ -101,6 +102,9 @@ class RunHooks:
         alive.flush()
         for file in Path(paths.JOBS).glob("*.json"):
             file.unlink()
+
+    def _restore_target_jobs(self, **_settings: Any) -> None:
+        restore_target_jobs(self.workflow)
 
     def _force(self) -> None:
         """Have files rebuilt that, as Snakemake itself does not see, are not what config.yaml asks for."""

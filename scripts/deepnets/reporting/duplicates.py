@@ -86,16 +86,16 @@ def leakage(audit: Audit) -> list[str]:
         also = (
             f"is also a training{own_validation} image" if count == 1 else f"are also training{own_validation} images"
         )
-        examples = _examples(audit.groups.across_splits, "split")
+        examples = _examples(audit.groups.across_splits, "split", of="test")
         sentences.append(
             f"{count:,} of {audit.splits.test.images:,} test images {also} ({examples}), so the test accuracy is likely"
             " too high; remove one copy of each"
         )
     if count := audit.duplicates.validation_in_train:
+        examples = _examples(audit.groups.validation_in_train, "split", of="validation")
         sentences.append(
-            f"{count:,} validation images are also training images"
-            f" ({_examples(audit.groups.validation_in_train, 'split')}), so the validation accuracy is likely too high;"
-            " remove one copy of each"
+            f"{count:,} validation images are also training images ({examples}), so the validation accuracy is likely"
+            " too high; remove one copy of each"
         )
     if count := audit.duplicates.across_labels:
         examples = _examples(audit.groups.across_labels, "label")
@@ -106,13 +106,15 @@ def leakage(audit: Audit) -> list[str]:
     return sentences
 
 
-def _examples(groups: list[_Group], differ: Literal["split", "label"]) -> str:
-    """Two images of each of the first groups, of different splits or classes."""
+def _examples(groups: list[_Group], differ: Literal["split", "label"], of: str | None = None) -> str:
+    """Two images of each of the first groups, of different splits or classes; the one named first is in split `of`."""
     pairs = []
     for group in groups[:_EXAMPLES]:
-        first, *others = group.members
-        other = next((each for each in others if getattr(each, differ) != getattr(first, differ)), others[0])
-        pairs.append(f"{other} is {first}")
+        one = next((each for each in group.members if each.split == of), group.members[-1])
+        other = next(
+            (each for each in group.members if getattr(each, differ) != getattr(one, differ)), group.members[0]
+        )
+        pairs.append(f"{one} is {other}")
     return "; ".join(pairs + ["..."] * (len(groups) > _EXAMPLES))
 
 

@@ -11,6 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from deepnets.comparison.aggregate import group_seeds, interval_caption, with_statistics
 from deepnets.comparison.published import Published, find, read_published
 from deepnets.comparison.statistics_file import Statistics, read_statistics, statistics_path
+from deepnets.config.experiment import recipe_title
 from deepnets.evaluation.results import Result, check_specs, read_result
 from deepnets.evaluation.schemas import SplitMetrics
 from deepnets.figures import EXPERIMENT_FIGURES, ComparisonFigure, comparison_figures
@@ -154,7 +155,9 @@ def _context(study: Study) -> dict[str, Any]:
             if metadata["own_files"]
         ],
         "deterministic": is_deterministic(study),
-        "changed": any(result.was_split or result.differences for result in results),
+        "changed": any(
+            result.was_split or result.differences or result.differences_of_evaluation for result in results
+        ),
     }
 
 
@@ -182,7 +185,7 @@ def _title(rows: dict[str, list[Row]]) -> str:
 
 
 def _named(result: Result) -> str:
-    return f"{display_name(result.model)} on {result.dataset}, recipe {result.recipe}, seed {result.seed}"
+    return f"{display_name(result.model)} on {result.dataset}, recipe {recipe_title(result.recipe)}, seed {result.seed}"
 
 
 def _warnings(study: Study) -> list[Markdown]:
@@ -325,7 +328,7 @@ def _experiment_table(study: Study, results: list[Result]) -> Markdown:
             *(link(figure.title.lower(), folder / paths.FIGURE_FILE.format(figure=figure.name)) for figure in shown),
             link("metrics", folder / paths.METRICS_FILE),
         ]
-        names = [display_name(result.model), result.recipe, Markdown(", ".join(files))]
+        names = [display_name(result.model), recipe_title(result.recipe), Markdown(", ".join(files))]
         accuracy = f"{100 * result.metrics.test.accuracy:.2f}"
         lines.append([*names, "; ".join(result.warnings), result.seed, accuracy])
     return table(["Model", "Recipe", "Files", "Warnings", "Seed", "Test acc. (%)"], lines, numbers_from=4)

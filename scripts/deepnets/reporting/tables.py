@@ -10,6 +10,7 @@ import pandas as pd
 
 from deepnets.comparison.aggregate import best_by_model, group_name, ranked, several_recipes
 from deepnets.comparison.published import Published
+from deepnets.config.experiment import recipe_title
 from deepnets.config.recipe import idle_options
 from deepnets.evaluation import metrics
 from deepnets.evaluation.metrics import Metric, SplitName
@@ -201,7 +202,7 @@ def recipes(results: list[Result]) -> tuple[str, Markdown | None, int]:
     if not differing:
         return line, None, 0
     rows = [
-        [recipe, _users(users), *(str(values.get(name, MISSING)) for name in differing)]
+        [recipe_title(recipe), _users(users), *(str(values.get(name, MISSING)) for name in differing)]
         for ((recipe, _), users), values in zip(variants.items(), flat, strict=True)
     ]
     shown = rows[:ROWS]
@@ -312,7 +313,7 @@ def _cost_line(result: Result) -> list[object]:
     return [
         result.dataset,
         display_name(result.model),
-        result.recipe,
+        recipe_title(result.recipe),
         result.seed,
         f"{_machine(timing)}{split}",
         ", ".join(map(str, timing.resumed_from_epochs)) or MISSING,

@@ -57,6 +57,7 @@ class Device:
                 "python": platform.python_version(),
                 "torch": torch.__version__,
                 "torchvision": metadata.version("torchvision"),
+                **({"timm": metadata.version("timm")} if "timm" in sys.modules else {}),  # the network is timm's
             },
         }
 

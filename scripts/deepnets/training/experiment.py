@@ -7,16 +7,18 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from deepnets import models
+from deepnets.config.experiment import recipe_name
 from deepnets.config.recipe import Recipe
 from deepnets.data.arrays import open_dataset
 from deepnets.data.splits import Split, split_train_validation
-from deepnets.models._check import check_network
+from deepnets.models._check import build_checked
 from deepnets.training import launch
 from deepnets.training.augmentation import Augmentation
 from deepnets.training.checkpoints import CheckpointDir
@@ -187,12 +189,14 @@ def _train(run: _Run, group: ProcessGroup) -> None:
 
 
 def _checkpoints(run: _Run, metadata: dict) -> CheckpointDir:
-    """The folder of the checkpoints that this run may resume from: same settings, code, data and torch.
+    """The folder of the checkpoints that this run may resume from: same settings, code, data, torch and library.
 
     Device and threads are not part of the key: a run may resume on another device.
     """
     data = [metadata["arrays"], metadata.get("validation_rows")]
     key = {"spec": run.spec, "code": run.job["code"], "data": data, "torch": torch.__version__}
+    if (library := models.library_of(run.spec["model"]["architecture"])) is not None:
+        key[library] = version(library)
     return CheckpointDir(
         run.output / paths.CHECKPOINTS,
         sha256_text(canonical_json(key)),
@@ -217,9 +221,9 @@ def _fit(run: _Run, trainer: Trainer, checkpoints: CheckpointDir, should_stop: C
     except Exception as error:
         if not is_failed_compilation(error) or is_out_of_memory(error):
             raise
-        reason = " ".join(str(error).split())[:200]
+        reason, recipe = " ".join(str(error).split())[:200], recipe_name(run.job["experiment"]["recipe"])
         raise UserError(
-            f"config.yaml: recipes.{run.job['experiment']['recipe']}.compile: torch.compile failed on {run.name} "
+            f"config.yaml: recipes.{recipe}.compile: torch.compile failed on {run.name} "
             f"({reason}); if it lacks a C++ compiler, install one (g++), or set compile: false."
         ) from None
 
@@ -250,11 +254,9 @@ def _build_trainer(run: _Run, recipe: Recipe, images: Split, metadata: dict, gro
     """A trainer with a freshly initialised network, and the images divided into training and validation."""
     spec = run.spec
     torch.manual_seed(derived_seed(spec["seed"], INITIALISATION))
-    model = models.build(spec["model"], len(metadata["classes"]), metadata["input_shape"][0])
     rows = split_train_validation(images.labels.numpy(), recipe.validation_fraction, spec["seed"], metadata)
-    check_network(
-        model,
-        spec["model"]["architecture"],
+    model = build_checked(
+        spec["model"],
         metadata["input_shape"],
         len(metadata["classes"]),
         smallest_batch=min(2, len(rows[0])),

@@ -9,18 +9,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from torch import nn
+from torch import Tensor, nn
 
 from deepnets.config.experiment import OF_IMAGES, spec_sha256
 from deepnets.training.trainer import Trainer
 from deepnets.utils import paths
-from deepnets.utils.checksums import record_checksums
+from deepnets.utils.checksums import record_checksums, recorded_checksum
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import atomic_path, error_names, remove_leftovers, write_json
 from deepnets.utils.logging import LOG
 from deepnets.utils.machine import in_batch_job
 from deepnets.utils.tensors import load_tensors, save_tensors
 from deepnets.utils.waiting import WAIT_SECONDS
+
+_VALIDATION_FILE = "validation.safetensors"  # among the checkpoints, which the evaluation removes
 
 
 def experiment_name(names: dict) -> str:
@@ -100,11 +102,33 @@ def write_results(
             write_json(timing, _timing(trainer, keeps_memory))
             texts = {"spec": spec, "spec_sha256": spec_sha256(spec), **{key: metadata.get(key) for key in OF_IMAGES}}
             save_tensors(model, dict(network.state_dict()), texts)
+        _hand_over(folder, trainer.validation_logits)
     except OSError as error:
         raise UserError(
             f"{error.filename or folder}: cannot write the results ({error.strerror}); free some disk space or make "
             "the folder writable: the next run continues from the last saved state."
         ) from None
+
+
+def _hand_over(folder: Path, validation_logits: Tensor | None) -> None:
+    """Leave the validation logits for the evaluation, which then need not compute them again."""
+    file = folder / paths.CHECKPOINTS / _VALIDATION_FILE
+    file.unlink(missing_ok=True)  # of an earlier training run
+    if validation_logits is not None:
+        file.parent.mkdir(exist_ok=True)
+        save_tensors(file, {"logits": validation_logits}, {"model": recorded_checksum(folder / paths.MODEL_FILE)})
+
+
+def handed_over_logits(folder: Path) -> Tensor | None:
+    """The validation logits that training left, float32 (N, C); None if it left none, or if the weights changed since.
+
+    Training leaves none if it was interrupted after its last epoch, or if `swa` made the final network after it.
+    """
+    try:
+        tensors, metadata = load_tensors(folder / paths.CHECKPOINTS / _VALIDATION_FILE)
+    except UserError:  # missing or damaged
+        return None
+    return tensors["logits"] if metadata.get("model") == recorded_checksum(folder / paths.MODEL_FILE) else None
 
 
 def _write_history(path: Path, rows: list[dict]) -> None:

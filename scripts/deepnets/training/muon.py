@@ -1,21 +1,23 @@
 """Muon, an optimizer that makes the momentum of each weight matrix orthogonal before it takes the step.
 
 Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks" (kellerjordan.github.io/posts/muon). An
-orthogonal step changes all directions of a layer alike, also those that few images ask for. Here, as measured in
-docs/speed.md,
+orthogonal step changes all directions of a layer alike, also those that few images ask for. Here,
 
-- a convolution of shape (out, in, h, w) is a matrix (out, h * w * in), as channels_last lies in memory;
-- a matrix with many rows is divided into blocks of rows, each made orthogonal by itself, as the cost grows with the
-  square of the shorter side;
-- the step's length is `lr` times the weight's initial norm, and the weight keeps that norm, so no weight decay is
+- a convolution of shape (out, in, h, w) is a matrix (out, h * w * in), as channels_last lies in memory; each group of
+  a grouped convolution is a matrix of its own, so each filter of a depthwise one is a vector, of which only the
+  length changes;
+- a matrix whose shorter side is long is divided along it into blocks, each made orthogonal by itself, as the cost grows
+  with the square of the shorter side;
+- the step's length is `lr` times the matrix's initial norm, and the matrix keeps that norm, so no weight decay is
   needed: after a normalisation layer only its direction counts.
 
-torch.optim.Muon takes matrices only, one at a time, and decays weights, so the step is written here. The first and
-grouped convolutions, norms, biases and the classifier take Nesterov SGD steps with learning rates of their own.
+torch.optim.Muon takes matrices only, one at a time, and decays weights, so the step is written here. Norms, biases and
+the classifier take Nesterov SGD steps with learning rates of their own.
 """
 
 import math
 from collections.abc import Callable, Iterable
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -32,8 +34,8 @@ POLAR_EXPRESS = (
     (3.3184196573706015, -2.488488024314874, 0.51004894012372),
     (2.300652019954817, -1.6689039845747493, 0.4188073119525673),
 )
-STEPS = 3  # of the five polynomials: more make matrices rounder, and training no better (docs/speed.md)
-BLOCK_ROWS = 128  # the most rows of a block
+STEPS = 3  # of the five polynomials: more bring the singular values nearer to one, at more cost
+BLOCK_SIDE = 256  # the longest shorter side of a block
 _TINY = 1e-12  # no norm that is divided by is smaller: a gradient of zeros makes a step of zeros
 
 
@@ -41,8 +43,8 @@ class Muon(torch.optim.Optimizer):
     """Orthogonal steps for matrices, Nesterov SGD steps for all other parameters.
 
     Args:
-        groups: as `muon_groups` makes them. Each has `lr`, `momentum`, `weight_decay` and `orthogonal`: whether its
-            parameters take orthogonal steps; those have no weight decay.
+        groups: as `muon_groups` makes them. Each has `lr`, `momentum` and `weight_decay`; a group with `matrix_counts`
+            takes orthogonal steps, without weight decay.
     """
 
     def __init__(self, groups: Iterable[dict]):
@@ -54,7 +56,7 @@ class Muon(torch.optim.Optimizer):
         assert closure is None
         for group in self.param_groups:
             parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
-            if parameters and group["orthogonal"]:
+            if parameters and "matrix_counts" in group:
                 self._orthogonal_steps(parameters, group)
             elif parameters:
                 self._sgd_steps(parameters, group)
@@ -66,13 +68,16 @@ class Muon(torch.optim.Optimizer):
         torch._foreach_add_(parameters, self._nesterov(parameters, updates, group["momentum"]), alpha=-group["lr"])
 
     def _orthogonal_steps(self, parameters: list[Tensor], group: dict) -> None:
+        count_of = dict(zip(map(id, group["params"]), group["matrix_counts"], strict=True))
         updates = self._nesterov(parameters, _gradients(parameters), group["momentum"])
-        directions = orthogonal([update.movedim(1, -1).flatten(1) for update in updates])
-        for parameter, direction in zip(parameters, directions, strict=True):
-            norm = self._initial_norm(parameter)
-            step = direction * (-group["lr"] * norm / direction.norm().clamp_min(_TINY))
-            parameter.add_(step.view_as(parameter.movedim(1, -1)).movedim(-1, 1))
-            parameter.mul_(norm / parameter.norm().clamp_min(_TINY))
+        counts = [count_of[id(parameter)] for parameter in parameters]
+        directions = orthogonal([_matrices(update, count) for update, count in zip(updates, counts, strict=True)])
+        for parameter, count, direction in zip(parameters, counts, directions, strict=True):
+            weight = _matrices(parameter, count)
+            norm = self._initial_norm(parameter, weight)
+            weight = weight - direction * (group["lr"] * norm / _norm(direction))
+            weight *= norm / _norm(weight)
+            parameter.copy_(weight.view_as(parameter.movedim(1, -1)).movedim(-1, 1))
 
     def _nesterov(self, parameters: list[Tensor], gradients: list[Tensor], momentum: float) -> list[Tensor]:
         """Add the gradients to their momentum; return the update of Nesterov's kind."""
@@ -84,13 +89,22 @@ class Muon(torch.optim.Optimizer):
         torch._foreach_add_(buffers, gradients)
         return list(torch._foreach_add(gradients, buffers, alpha=momentum))
 
-    def _initial_norm(self, parameter: Tensor) -> Tensor:
-        """The norm of the weight before its first step; of zeros, that of an orthogonal matrix."""
+    def _initial_norm(self, parameter: Tensor, weight: Tensor) -> Tensor:
+        """The norm of each matrix before its first step; of zeros, that of an orthogonal matrix."""
         state = self.state[parameter]
         if "norm" not in state:
-            norm = parameter.norm()
-            state["norm"] = torch.where(norm > 0, norm, math.sqrt(min(parameter.flatten(1).shape)))
+            norm = weight.norm(dim=(1, 2), keepdim=True)
+            state["norm"] = torch.where(norm > 0, norm, math.sqrt(min(weight.shape[1:])))
         return state["norm"]
+
+
+def _matrices(weight: Tensor, count: int) -> Tensor:
+    """View a weight (out, in, ...) as `count` matrices: (count, out / count, ... * in)."""
+    return weight.movedim(1, -1).flatten(1).unflatten(0, (count, -1))
+
+
+def _norm(matrices: Tensor) -> Tensor:
+    return matrices.norm(dim=(1, 2), keepdim=True).clamp_min(_TINY)
 
 
 def _gradients(parameters: list[Tensor]) -> list[Tensor]:
@@ -98,46 +112,49 @@ def _gradients(parameters: list[Tensor]) -> list[Tensor]:
 
 
 def muon_groups(model: nn.Module, weight_decay: float) -> list[dict]:
-    """Divide the trained parameters of a network into four groups.
+    """Divide the trained parameters of a network into three groups.
 
-    `matrices`: convolutions and hidden linear layers, orthogonal steps. `filters`: the first convolution and grouped
-    ones, whose matrices are thin. `classifier`: the last linear layer, with weight decay. `vectors`: norms and biases.
-    Groups that are empty are left out.
+    `matrices`: convolutions and hidden linear layers, orthogonal steps. `classifier`: the last linear layer, with
+    weight decay. `vectors`: norms and biases, and all else. Groups that are empty are left out.
 
     Returns:
-        One dictionary for each group, with its `name`, `params`, `orthogonal` and `weight_decay`.
+        One dictionary for each group, with its `name`, `params` and `weight_decay`; and for `matrices`, with
+        `matrix_counts`: how many matrices each weight is.
     """
     layers = [module for module in model.modules() if isinstance(module, nn.modules.conv._ConvNd | nn.Linear)]
-    convolutions = [layer for layer in layers if not isinstance(layer, nn.Linear)]
-    linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
-    classifier = {id(layer.weight) for layer in (linear or convolutions)[-1:]}
-    thin = {id(layer.weight) for layer in convolutions if layer.groups > 1 or layer is convolutions[0]}
-    hidden = {id(layer.weight) for layer in layers} - classifier - thin
-    parameters: dict[str, list[Tensor]] = {"matrices": [], "filters": [], "classifier": [], "vectors": []}
-    for parameter in model.parameters():
-        if not parameter.requires_grad:
-            continue
-        if parameter.ndim < 2:
-            parameters["vectors"].append(parameter)
-        elif id(parameter) in hidden:
-            parameters["matrices"].append(parameter)
+    last = next((layer for layer in reversed(layers) if isinstance(layer, nn.Linear)), layers[-1] if layers else None)
+    counts = {id(layer.weight): getattr(layer, "groups", 1) for layer in layers if layer is not last}
+    for attention in (module for module in model.modules() if isinstance(module, nn.MultiheadAttention)):
+        counts[id(attention.in_proj_weight)] = 3  # queries, keys and values
+    matrices: list[Tensor] = []
+    classifier: list[Tensor] = []
+    vectors: list[Tensor] = []
+    for parameter in (each for each in model.parameters() if each.requires_grad):
+        if last is not None and parameter is last.weight:
+            classifier.append(parameter)
         else:
-            parameters["classifier" if id(parameter) in classifier else "filters"].append(parameter)
-    decay = {"filters": weight_decay, "classifier": weight_decay}
-    return [
-        {"name": name, "params": found, "orthogonal": name == "matrices", "weight_decay": decay.get(name, 0.0)}
-        for name, found in parameters.items()
-        if found
+            (matrices if id(parameter) in counts else vectors).append(parameter)
+    groups: list[dict] = [
+        {
+            "name": "matrices",
+            "params": matrices,
+            "weight_decay": 0.0,
+            "matrix_counts": [counts[id(parameter)] for parameter in matrices],
+        },
+        {"name": "classifier", "params": classifier, "weight_decay": weight_decay},
+        {"name": "vectors", "params": vectors, "weight_decay": 0.0},
     ]
+    return [group for group in groups if group["params"]]
 
 
-def orthogonal(matrices: list[Tensor], steps: int = STEPS, block_rows: int = BLOCK_ROWS) -> list[Tensor]:
-    """Replace each matrix U S V' by nearly U V', in blocks of rows.
+def orthogonal(matrices: list[Tensor], steps: int = STEPS, block_side: int = BLOCK_SIDE) -> list[Tensor]:
+    """Replace each matrix U S V' by nearly U V', in blocks.
 
     Args:
-        matrices: (rows, columns) of each, float32.
+        matrices: (n, rows, columns) each, float32: n matrices of a shape.
         steps: of the iteration.
-        block_rows: a matrix with more rows is divided into blocks of at most this number of rows.
+        block_side: a matrix with more rows and more columns is divided along its shorter side, into equal blocks of at
+            most this number of rows or columns.
 
     Returns:
         The matrices, float32. After three steps the singular values of a block are between 0.13 and 1.87 if those of
@@ -145,34 +162,39 @@ def orthogonal(matrices: list[Tensor], steps: int = STEPS, block_rows: int = BLO
     """
     blocks: dict[torch.Size, list[tuple[int, Tensor]]] = {}  # by shape: equal shapes are one batch
     for number, matrix in enumerate(matrices):
-        for block in matrix.split(block_rows) if len(matrix) > block_rows else (matrix,):
-            blocks.setdefault(block.shape, []).append((number, block))
+        wide = _wide(matrix)
+        for block in wide.tensor_split(math.ceil(wide.shape[1] / block_side), dim=1):
+            blocks.setdefault(block.shape[1:], []).append((number, block))
     found: list[list[Tensor]] = [[] for _ in matrices]
     for same in blocks.values():
-        made = _orthogonal_batch(torch.stack([block for _, block in same]), steps)
-        for (number, _), block in zip(same, made, strict=True):
+        made = _orthogonal_batch(torch.cat([block for _, block in same]), steps)
+        for (number, _), block in zip(same, made.split([len(block) for _, block in same]), strict=True):
             found[number].append(block)
-    return [torch.cat(parts) if len(parts) > 1 else parts[0] for parts in found]
+    joined = [torch.cat(parts, dim=1) if len(parts) > 1 else parts[0] for parts in found]
+    return [wide if wide.shape == matrix.shape else wide.mT for wide, matrix in zip(joined, matrices, strict=True)]
+
+
+def _wide(matrix: Tensor) -> Tensor:
+    return matrix if matrix.shape[1] <= matrix.shape[2] else matrix.mT
 
 
 def _orthogonal_batch(batch: Tensor, steps: int) -> Tensor:
-    """As `orthogonal`, of a batch (n, rows, columns).
+    """As `orthogonal`, of a batch (n, rows, columns), with rows <= columns.
 
-    The polynomials are computed from the Gram matrix X X' of the shorter side: with P = p(X X'), the next Gram matrix
-    is P X X' P, and P is applied to X once, at the end. Only two products have the longer side.
+    The polynomials are computed from the Gram matrix X X': with P = p(X X'), the next Gram matrix is P X X' P, and P is
+    applied to X once, at the end. Only two products have the longer side.
     """
-    if batch.shape[1] > batch.shape[2]:
-        return _orthogonal_batch(batch.mT, steps).mT
-    scale = batch.norm(dim=(1, 2), keepdim=True) * _SAFETY
-    x = (batch / scale.clamp_min(_TINY)).to(_arithmetic(batch.device))
+    if batch.shape[1] == 1:
+        return batch / _norm(batch)
+    x = (batch / (_norm(batch) * _SAFETY)).to(_arithmetic(batch.device))
     gram = x @ x.mT
-    total = None
+    polynomials: list[Tensor] = []
     for a, b, c in POLAR_EXPRESS[:steps]:
-        polynomial = b * gram + c * (gram @ gram)
-        polynomial.diagonal(dim1=1, dim2=2).add_(a)
-        total = polynomial if total is None else polynomial @ total
-        gram = polynomial @ gram @ polynomial
-    return (total @ x).float()
+        if polynomials:
+            gram = polynomials[-1] @ gram @ polynomials[-1]
+        polynomials.append(b * gram + c * (gram @ gram))
+        polynomials[-1].diagonal(dim1=1, dim2=2).add_(a)
+    return (reduce(lambda earlier, later: later @ earlier, polynomials) @ x).float()
 
 
 def _arithmetic(device: torch.device) -> torch.dtype:

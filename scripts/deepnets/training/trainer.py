@@ -83,6 +83,7 @@ class Trainer:
         )
         called = cast(nn.Module, torch.compile(self.model)) if recipe.compile else self.model
         self.network = group.wrap_ddp(called, device.device)
+        self.validation_logits: Tensor | None = None  # of the final network, if its last epoch was in this process
         # Small batches: at least two images per micro-batch, and one for each process.
         self.accumulation = min(recipe.accumulation, max(1, self.batch_size // max(2, group.world_size)))
         self.steps_per_epoch = len(train) // self.batch_size
@@ -237,7 +238,7 @@ class Trainer:
         seen = steps * self.batch_size
         network = self.state.averaged_model()
         logits = predict(network, self.validation_split, self.augmentation, self.device, self.group)
-        labels = self.validation_split.all_labels()
+        self.validation_logits, labels = logits, self.validation_split.all_labels()
         row = {
             "epoch": epoch + 1 if steps == self.steps_per_epoch else round(epoch + steps / self.steps_per_epoch, 3),
             "lr": learning_rate(epoch * self.steps_per_epoch + steps - 1, self.total_steps, self.recipe),
@@ -260,6 +261,7 @@ class Trainer:
         """The network of the result; a stochastic weight average gets its batch-norm statistics first."""
         network = self.state.averaged_model()
         if self.recipe.weight_averaging == "swa" and network is not self.model:
+            self.validation_logits = None
             # Dropout is active in this pass too.
             torch.manual_seed(derived_seed(self.seed, self.epochs, DROPOUT) + self.group.rank)
             with self.device.autocast():

@@ -62,10 +62,18 @@ def verify(file: Path) -> None:
     Raises:
         UserError: the file differs from the one that was written.
     """
+    checksum = recorded_checksum(file)
+    if checksum is not None and file.exists() and sha256_file(file) != checksum:
+        raise UserError(f"{file}: damaged, its checksum has changed; delete it.")
+
+
+def recorded_checksum(file: Path) -> str | None:
+    """The SHA-256 that a job recorded of a file that it wrote; None if no job did."""
     for checksum_file in file.parent.glob(".*.sha256"):
         for checksum, recorded in _read(checksum_file):
-            if recorded == file and file.exists() and sha256_file(file) != checksum:
-                raise UserError(f"{file}: damaged, its checksum has changed; delete it.")
+            if recorded == file:
+                return checksum
+    return None
 
 
 def _read(checksum_file: Path) -> list[tuple[str, Path]]:

@@ -27,6 +27,7 @@ ARRAYS = {split: [f"{DATASET}/{name.format(split=split)}" for name in (IMAGES, L
 NETWORK = "results/{dataset}/{model}"
 SUMMARY_JSON, SUMMARY_TEXT = f"{NETWORK}/summary.json", f"{NETWORK}/summary.txt"
 
+# The recipe is its name, with the values that a study sets: quick,lr=0.03 (deepnets.config.recipe_label).
 EXPERIMENT_NAME = "{dataset}/{model}/{recipe}/seed{seed}"
 EXPERIMENT = f"results/{EXPERIMENT_NAME}"
 # Names in the experiment's folder, and the whole paths.

@@ -1,5 +1,6 @@
 """A folder or an archive of images: train/<class>/*, test/<class>/* and, if there is one, val/<class>/*."""
 
+import codecs
 import contextlib
 import hashlib
 import itertools
@@ -93,7 +94,7 @@ class Options(DatasetOptions):
 
     def raw_spec(self) -> dict:
         """Identify the raw files: an archive by its name and SHA-256, wherever it lies, and all else by its path."""
-        encoding = _without_none({"encoding": self.encoding})
+        encoding = {} if self.encoding is None else {"encoding": codecs.lookup(self.encoding).name}
         if self.sha256 is not None:
             return {"source": self.source, "path": PurePosixPath(self.path).name, "sha256": self.sha256, **encoding}
         return {"source": self.source, "path": _shortest(self.path), **encoding}
@@ -288,8 +289,14 @@ def _next_block(members: Iterator[tuple[str, bytes]], length: int) -> list[tuple
 
 
 def _decode_files(raw: "Raw", options: Options) -> Iterator[np.ndarray | ValueError]:
+    from deepnets.data.archive import MAX_MEMBER_BYTES
+
     for name in raw.sha256:
-        yield _decode(str(raw.folder), name, _read_unchanged(raw, name), options)
+        size, _ = _size_and_time(raw, name)
+        if size > MAX_MEMBER_BYTES:
+            yield ValueError(f"{raw.folder}/{name}: has {size:,} bytes, more than any image; replace or remove it.")
+        else:
+            yield _decode(str(raw.folder), name, _read_unchanged(raw, name), options)
 
 
 def _decode_members(

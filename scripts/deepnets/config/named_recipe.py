@@ -1,0 +1,98 @@
+"""A recipe with its values for one dataset, one model or one pair (`on:`), and grids of recipe values."""
+
+from collections.abc import Container, Iterable, Iterator, Sequence
+from functools import reduce
+from itertools import product
+from math import prod
+from types import GenericAlias
+from typing import TYPE_CHECKING, Annotated, Any, get_args
+
+from pydantic import ConfigDict, Discriminator, Field, Tag, create_model
+
+from deepnets.config.recipe import Recipe, RecipeValues
+from deepnets.config.yaml_reader import merge
+from deepnets.utils.option_types import StrictModel
+from deepnets.utils.specs import leaves
+
+
+class NamedRecipe(Recipe):
+    """A recipe of config.yaml: the settings of a training run, and those that differ by dataset or model."""
+
+    on: dict[str, RecipeValues] = Field(
+        default_factory=dict,
+        description="Values of one dataset, one model or one pair, written dataset/model. Where several set the same"
+        " value, the pair holds, then the model, then the dataset.",
+    )
+
+    def values_on(self, keys: Iterable[str]) -> dict[str, Any]:
+        """Return the recipe's values with those of some keys of `on:`, the last key on top; unchecked."""
+        layers = (self.on[key].model_dump(exclude_unset=True) for key in keys)
+        return reduce(merge, layers, self.model_dump(exclude={"on"}))
+
+
+def key_on(on: Container[str], dataset: str, variant_of: str | None, ending: str = "") -> str | None:
+    """Return the key of `on:` that holds for a dataset: its own, else that of the dataset that it is a variant of."""
+    names = (dataset,) if variant_of is None else (dataset, variant_of)
+    return next((f"{name}{ending}" for name in names if f"{name}{ending}" in on), None)
+
+
+def keys_on(on: Container[str], dataset: str, variant_of: str | None, model: str) -> tuple[str, ...]:
+    """Return the keys of a recipe's `on:` that hold for a pair, the closest last: dataset, model, pair.
+
+    A model is closer than a dataset: a learning rate or a batch size that a network does not stand stays wrong on other
+    images.
+    """
+    keys = (
+        key_on(on, dataset, variant_of),
+        model if model in on else None,
+        key_on(on, dataset, variant_of, f"/{model}"),
+    )
+    return tuple(key for key in keys if key is not None)
+
+
+class Grid(StrictModel):
+    """Lists of recipe values; what is left out has none."""
+
+    model_config = ConfigDict(validate_default=False)
+
+    @property
+    def size(self) -> int:
+        """The number of combinations; 1 without lists."""
+        return prod(len(values) for _, values in self._axes())
+
+    def combinations(self) -> Iterator[dict[str, Any]]:
+        """Yield one value of each list, in every combination; {} without lists."""
+        for chosen in product(*([nested(key, value) for value in values] for key, values in self._axes())):
+            yield reduce(merge, chosen, {})
+
+    def _axes(self) -> list[tuple[tuple[str, ...], list[Any]]]:
+        lists = leaves(self.model_dump(exclude_unset=True))
+        return [(key, values) for key, values in lists if isinstance(values, list)]
+
+
+def nested(key: Sequence[str], value: Any) -> dict[str, Any]:
+    """Return the tables around a value: {"augment": {"mixup": 1}} for the key ("augment", "mixup")."""
+    for name in reversed(key):
+        value = {name: value}
+    return value
+
+
+def _grid_of(values: type[StrictModel]) -> type[Grid]:
+    """The class of a grid over the options of a table: a list for each, and for a table also a table of lists."""
+    keys: dict[str, Any] = {}
+    annotated: Any = Annotated  # type checkers cannot read types that are computed
+    for name, field in values.model_fields.items():
+        one = annotated[(field.annotation, *field.metadata, Field())]
+        many = annotated[GenericAlias(list, one), Field(min_length=1)]
+        kinds = (field.annotation, *get_args(field.annotation))
+        for table in (kind for kind in kinds if isinstance(kind, type) and issubclass(kind, StrictModel)):
+            tagged = annotated[many, Tag("list")] | annotated[_grid_of(table), Tag("table")]
+            many = annotated[tagged, Discriminator(lambda value: "list" if isinstance(value, list) else "table")]
+        keys[name] = (many, Field(default_factory=list, description=field.description))
+    return create_model(f"{values.__name__}Grid", __base__=Grid, __doc__=Grid.__doc__, **keys)
+
+
+if TYPE_CHECKING:  # type checkers cannot read a class that is computed
+    RecipeGrid = Grid
+else:
+    RecipeGrid = _grid_of(RecipeValues)
