@@ -2,8 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
+from mapie.classification import SplitConformalClassifier
 from scipy.special import softmax
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import brier_score_loss
+from torchmetrics.functional.classification import multiclass_calibration_error
 
 from deepnets.comparison.agreement import CONFIDENT, Agreement
 from deepnets.comparison.calibration import (
@@ -19,6 +23,7 @@ from deepnets.comparison.selective import (
     risk_coverage,
     selective_accuracy,
 )
+from deepnets.evaluation.metrics import expected_calibration_error
 
 
 def drawn(images, classes=10, sharpness=3.0, seed=0):
@@ -57,6 +62,12 @@ def test_calibrated_network_has_no_calibration_error_on_average_where_the_plain_
         plain.append(np.abs(bins.accuracy - bins.confidence) @ bins.n / 360)
     assert np.mean(plain) > 0.05
     assert np.mean(errors) < 0.6 * np.mean(plain)
+
+
+def test_calibration_error_over_bins_of_equal_width_is_that_of_torchmetrics():
+    logits, labels = drawn(1000)
+    expected = multiclass_calibration_error(torch.tensor(2 * logits), torch.tensor(labels), num_classes=10, n_bins=15)
+    assert expected_calibration_error(2 * logits, labels) == pytest.approx(float(expected), abs=1e-6)
 
 
 def test_excess_of_the_calibration_error_is_that_of_resampling():
@@ -121,6 +132,31 @@ def test_conformal_sets_of_new_images_have_the_true_class_as_often_as_promised()
         sets = conformal_sets(probabilities_of(test[0]), threshold)
         covered.append(sets[np.arange(200), test[1]].mean())
     assert np.mean(covered) == pytest.approx(0.9, abs=0.012)
+
+
+class StoredProbabilities(ClassifierMixin, BaseEstimator):
+    """A classifier for MAPIE: the images are their probabilities."""
+
+    def __init__(self):
+        self.classes_, self.n_features_in_ = np.arange(10), 10
+
+    def __sklearn_is_fitted__(self):
+        return True
+
+    def predict(self, probabilities):
+        return probabilities.argmax(1)
+
+    def predict_proba(self, probabilities):
+        return probabilities
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_conformal_sets_are_those_of_mapie(seed):
+    (validation, labels), (test, _) = drawn(200, seed=seed), drawn(300, seed=seed + 100)
+    validation, test = probabilities_of(validation), probabilities_of(test)
+    mapie = SplitConformalClassifier(StoredProbabilities(), confidence_level=0.95, conformity_score="lac")
+    _, expected = mapie.conformalize(validation, labels).predict_set(test)
+    assert (conformal_sets(test, conformal_threshold(validation, labels)) == expected[:, :, 0]).all()
 
 
 def test_too_few_validation_images_put_every_class_into_the_sets():

@@ -25,7 +25,7 @@ STUDIES = 2000
 SHARED = 0.6  # the correlation of two networks' errors on an image
 SIZES = [360, pytest.param(10_000, marks=pytest.mark.full)]
 LEVELS = [0.75, 0.986]
-SPREADS = [0.0, 0.15]  # of the seeds, in probits
+SPREADS = [0.0, 0.05, 0.15]  # of the seeds, in probits
 CELLS = 4_000_000  # of a block of studies, so that memory stays small
 
 
@@ -88,13 +88,13 @@ def test_interval_of_a_difference_of_two_trained_networks_covers_it(images, accu
 @pytest.mark.parametrize("seeds", [3, 5])
 @pytest.mark.parametrize("images", SIZES)
 def test_interval_of_a_difference_of_two_recipes_covers_it(images, seeds, accuracy, spread):
-    """It is too wide where seeds do not differ, as a few seeds cannot show that; narrower ones would find too much."""
     rng, covered = np.random.default_rng(4), []
     for studies in blocks(images, 2 * seeds):
         right, _ = simulate(rng, studies, 2, seeds, images, accuracy, spread)
         low, high = t_interval(difference_variance(right[:, 0], right[:, 1]), 0.95)
         covered += ((low <= 0) & (high >= 0)).tolist()
-    assert 0.92 <= np.mean(covered) <= (0.985 if spread else 0.995)
+    # Above 98 % only where errors are few (360 images, accuracy 98.6 %).
+    assert 0.92 <= np.mean(covered) <= 0.985
 
 
 @pytest.mark.parametrize(("accuracy", "spread"), [*itertools.product(LEVELS, SPREADS)])

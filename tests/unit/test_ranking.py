@@ -69,7 +69,7 @@ def test_no_number_of_images_shows_a_difference_of_0():
 
 def variance(mean, of_seeds, of_images, of_residual, seeds, images):
     parts = of_seeds / seeds, of_images / images, of_residual / (seeds * images)
-    return Variance(*map(np.float64, (mean, sum(parts), seeds - 1, of_seeds, of_images, of_residual)))
+    return Variance(*map(np.float64, (mean, sum(parts), seeds - 1, seeds - 1, of_seeds, of_images, of_residual)))
 
 
 def test_more_seeds_settle_what_seeds_leave_open_and_images_what_images_do():

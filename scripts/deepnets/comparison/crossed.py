@@ -23,6 +23,10 @@ class Variance(NamedTuple):
         mean: over seeds and images, or the difference of two means.
         value: its variance.
         freedom: Satterthwaite's degrees of freedom of `value`.
+        interval_freedom: the same, but those of the images where the seeds differ by no more than chance in the images
+            makes them differ. Simulated with 3 and 5 seeds, t intervals of a difference by it cover 94.7 to 98.5 %, by
+            `freedom` up to 98.9 %. Holm's correction asks for quantiles far out, where `freedom` is needed: by
+            `interval_freedom`, four equal recipes were called different in up to 10 % of studies, not in 5 %.
         of_seeds, of_images, of_residual: components of one observation: a seed's, an image's, and what is left for a
             single (seed, image).
     """
@@ -30,6 +34,7 @@ class Variance(NamedTuple):
     mean: Floats
     value: Floats
     freedom: Floats
+    interval_freedom: Floats
     of_seeds: Floats
     of_images: Floats
     of_residual: Floats
@@ -101,11 +106,12 @@ def _combined(tables: Sequence[_Table], mean: Floats, of_images: Floats, least: 
         of_seeds = table.between_seeds / table.seeds
         spread = spread + of_seeds**2 / (table.seeds - 1) + of_noise**2 / ((table.seeds - 1) * free)
     with np.errstate(divide="ignore", invalid="ignore"):
-        freedom = np.where(spread > 0, value**2 / spread, free)
+        freedom = np.clip(np.where(spread > 0, value**2 / spread, free), 1, free)
     return Variance(
         mean,
         value,
-        np.clip(freedom, 1, free),
+        freedom,
+        np.where(by_seeds > noise, freedom, free),
         sum((np.maximum(table.between_seeds - table.residual / images, 0) for table in tables), _ZERO),
         np.maximum(images * (by_images - noise), 0),
         sum((table.residual for table in tables), _ZERO),

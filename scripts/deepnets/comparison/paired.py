@@ -83,8 +83,11 @@ def t_probability(variance: Variance) -> Floats:
 
 
 def t_interval(variance: Variance, level: float) -> tuple[Floats, Floats]:
-    """Return the t interval of a difference, cut to -1 and 1."""
-    half = t.ppf((1 + level) / 2, variance.freedom) * np.sqrt(variance.value)
+    """Return the t interval of a difference, cut to -1 and 1.
+
+    It may leave out 0 where `t_probability` is a little above 1 - `level`: see `Variance.interval_freedom`.
+    """
+    half = t.ppf((1 + level) / 2, variance.interval_freedom) * np.sqrt(variance.value)
     return np.maximum(-1, variance.mean - half), np.minimum(1, variance.mean + half)
 
 

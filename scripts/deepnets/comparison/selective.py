@@ -45,8 +45,7 @@ def conformal_threshold(probabilities: Floats, labels: Labels, misses: float = M
     rank = math.ceil((len(labels) + 1) * (1 - misses))
     if rank > len(labels):
         return 0.0
-    scores = np.sort(1 - probabilities[np.arange(len(labels)), labels])
-    return float(1 - scores[rank - 1])
+    return float(np.sort(probabilities[np.arange(len(labels)), labels])[len(labels) - rank])
 
 
 def conformal_sets(probabilities: Floats, threshold: float) -> NDArray[np.bool_]:

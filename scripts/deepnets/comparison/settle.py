@@ -62,7 +62,7 @@ def settle_recipes(variance: Variance, seeds: int, images: int, alpha: float) ->
         seeds, images: how many there were.
         alpha: the two-sided level of the test.
     """
-    of_seeds, of_images, of_residual = (float(each) for each in variance[3:])
+    of_seeds, of_images, of_residual = (float(each) for each in variance[4:])
     difference = abs(float(variance.mean))
     multiple = float(_quantiles(alpha, float(variance.freedom)))
     smallest = multiple * math.sqrt(float(variance.value))
