@@ -84,6 +84,36 @@ def test_open_pairs_of_several_seeds_may_be_settled_by_seeds(experiment, write_r
     assert re.search(r"5,000 test images with 3 seeds show differences of .* seeds each\.", text)
 
 
+def test_the_conditions_that_differ_between_the_compared_networks_are_reported(experiment, write_report):
+    short = experiment(model="vgg16", recipe="quick", epochs=3, lr=0.01, wall_seconds=20)
+    other = experiment(model="resnet50", recipe="quick", epochs=5, lr=0.1, validation_accuracy=0.5)
+    chosen = experiment(model="resnet50", recipe="long", epochs=10, lr=0.02, wall_seconds=200)
+    text = summary(write_report(short, other, chosen)).replace("\N{NO-BREAK SPACE}", " ")
+    assert (
+        "On digits, the networks differ in epochs (3 to 10), learning rate (0.01 to 0.02) and training time (20.0 s to"
+        " 3 min 20 s). The published study"
+    ) in text
+
+
+def test_equal_conditions_are_reported_with_the_time(experiment, write_report):
+    text = summary(write_report(experiment(model="vgg16", wall_seconds=30), experiment(model="resnet50")))
+    expected = "On digits, all networks have the same recipe, and training took 30.0 s to 1 min 00 s."
+    assert expected in text.replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_of_many_datasets_the_table_of_recipes_has_the_conditions(experiment, write_report):
+    runs = [experiment(f"set{i}", model, epochs=e) for i in range(5) for model, e in (("vgg16", 1), ("resnet50", 2))]
+    assert "; on 2 more datasets, the table of recipes has it. The published" in summary(write_report(*runs))
+
+
+def test_a_network_that_was_better_with_the_same_seed_is_named_as_such(experiment, write_report):
+    """One network has one seed, the other three: the mean may be higher, and the run of the same seed worse."""
+    single = experiment(model="vgg16", seed=0, accuracy=0.93)
+    several = [experiment(model="resnet50", seed=seed, accuracy=value) for seed, value in enumerate((0.85, 0.99, 0.99))]
+    text = summary(write_report(single, *several))
+    assert "but was worse, with the one seed that is compared, than VGG-16." in text
+
+
 def test_a_single_network_leaves_nothing_open(experiment, write_report):
     text = write_report(experiment())
     assert "What would settle" not in text

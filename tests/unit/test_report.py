@@ -116,7 +116,7 @@ def test_the_report_says_how_each_network_departs_from_the_original_and_its_opti
 
 
 def test_a_network_of_the_user_departs_from_nothing(experiment, write_report, monkeypatch):
-    monkeypatch.setattr("deepnets.reporting.tables.about", lambda name: About())
+    monkeypatch.setattr("deepnets.reporting.settings.about", lambda name: About())
     assert "differ from the originals" not in write_report(experiment())
 
 

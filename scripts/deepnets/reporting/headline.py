@@ -1,4 +1,4 @@
-"""The report's opening in three sentences made from the numbers: the result, the question, the published study."""
+"""The report's opening in sentences made from the numbers: result, question, conditions, the published study."""
 
 from dataclasses import dataclass
 
@@ -46,8 +46,13 @@ def result(rows: dict[str, list[Row]], statistics: dict[str, Statistics]) -> str
     left = len(rows) - len(clauses)
     if left:
         clauses.append(f"the tables below have the other {left}" if left > 1 else "the last table below has the other")
-    sentence = "; ".join(clauses)
-    return f"{sentence[0].upper()}{sentence[1:]}."
+    return as_sentence(clauses)
+
+
+def as_sentence(clauses: list[str]) -> str:
+    """Join clauses, of which each may start with a small letter, into a sentence."""
+    text = "; ".join(clauses)
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def against_published(rows: dict[str, list[Row]]) -> str:

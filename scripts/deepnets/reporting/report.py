@@ -16,7 +16,7 @@ from deepnets.evaluation.results import Result, check_specs, read_result
 from deepnets.evaluation.schemas import SplitMetrics
 from deepnets.figures import EXPERIMENT_FIGURES, ComparisonFigure, comparison_figures
 from deepnets.models import display_name
-from deepnets.reporting import duplicates, headline, tables, verdicts
+from deepnets.reporting import duplicates, headline, settings, tables, verdicts
 from deepnets.reporting.environment import describe
 from deepnets.reporting.headline import Row
 from deepnets.reporting.job_times import by_stage, from_first_to_last, job_times
@@ -120,8 +120,8 @@ def _read_statistics(spec: dict[str, Any], root: Path) -> dict[str, Statistics]:
 def _context(study: Study) -> dict[str, Any]:
     results = study.results
     rows = _rows(study)
-    recipe_line, recipe_table, recipes_left_out = tables.recipes(results)
-    networks_table, networks_left_out = tables.networks_table(results)
+    recipe_line, recipe_table, recipes_left_out = settings.recipes(results)
+    networks_table, networks_left_out = settings.networks_table(results)
     cost_table, costs_left_out = tables.cost_table(results)
     return {
         "study": study.name,
@@ -130,13 +130,14 @@ def _context(study: Study) -> dict[str, Any]:
         "sentences": [
             headline.result(rows, study.statistics),
             headline.question(study.name, rows),
+            settings.conditions(rows),
             headline.against_published(rows),
         ],
         "warnings": _warnings(study),
         "datasets": [_dataset(study, name, rows[name]) for name in rows],
         "experiments": [_experiments(study, name, max(_EXPERIMENT_ROWS, tables.ROWS // len(rows))) for name in rows],
         "in_full": len(results) <= _EXPERIMENTS_IN_FULL,
-        "departures": tables.departures(results),
+        "departures": settings.departures(results),
         "networks_table": networks_table,
         "networks_left_out": networks_left_out,
         "recipe_line": recipe_line,

@@ -21,7 +21,7 @@ class Standing:
 
     Attributes:
         leader: of the groups that stand for a model, the one with the highest test accuracy.
-        rivals: the others that cannot be distinguished from it, with the pair's outcome.
+        rivals: the others that it is not better than, by the paired tests, with the pair's outcome.
         others: the number of models that are compared with the leader.
     """
 
@@ -54,14 +54,14 @@ def best(dataset: str, groups: list[SeedGroup], statistics: Statistics) -> str:
     if not found.rivals:
         was = "was best with" if found.has_winner else "reached"
         return f"on {dataset}, {name} {was} {value} test accuracy {interval}"
-    ties = {"equivalent": "is equivalent to", "open": "cannot be distinguished from"}
+    ties = {
+        "equivalent": "is equivalent to",
+        "open": "cannot be distinguished from",
+        "b": "was worse, with the one seed that is compared, than",  # of the two, only one has several seeds
+    }
     clauses = []
-    for kind, words in ties.items():
-        names = [
-            group_name(group, with_recipe)
-            for group, pair in found.rivals
-            if (pair.verdict == "equivalent") == (kind == "equivalent")
-        ]
+    for verdict, words in ties.items():
+        names = [group_name(group, with_recipe) for group, pair in found.rivals if pair.verdict == verdict]
         if names:
             clauses.append(f"{words} {enumerate_words(names) if len(names) <= _NAMED else f'{len(names)} others'}")
     return f"on {dataset}, {name} had the highest test accuracy, {value} {interval}, but {' and '.join(clauses)}"
