@@ -33,7 +33,7 @@ def test_values_are_those_of_scikit_learn_and_intervals_those_of_statsmodels():
         assert each.f1.low < each.f1.value < each.f1.high
 
 
-def test_a_score_without_images_is_none():
+def test_a_score_without_images_has_no_value():
     never_predicted, absent = scores(np.array([0, 1, 1]), np.array([1, 1, 1]), 3)[::2]
     assert (never_predicted.precision, never_predicted.recall.value, never_predicted.f1.value) == (None, 0, 0)
     assert (absent.n, absent.precision, absent.recall, absent.f1) == (0, None, None, None)

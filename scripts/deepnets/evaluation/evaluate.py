@@ -94,9 +94,7 @@ def _evaluate(job: dict, data: str | Path, summary: str | Path, output: Path, th
 
     predictions, metrics_file = output / paths.PREDICTIONS_FILE, output / paths.METRICS_FILE
     with record_checksums("evaluate", predictions, metrics_file):
-        _save_predictions(
-            predictions, logits, labels, splits["test"], metadata["spec_sha256"], dataset_metadata.get("test_files")
-        )
+        _save_predictions(predictions, logits, labels, splits["test"], {**dataset_metadata, **metadata})
         write_json(
             metrics_file,
             {
@@ -142,18 +140,20 @@ def _save_predictions(
     logits: dict[str, np.ndarray],
     labels: dict[str, np.ndarray],
     test: Split,
-    spec_sha256: str,
-    test_files: list[str] | None,
+    metadata: dict,
 ) -> None:
-    """Write predictions.safetensors: logits and labels of two splits, and some of the test images."""
+    """Write predictions.safetensors: logits and labels of two splits, and some of the test images.
+
+    Its metadata are those of `metadata` under the keys spec_sha256 and, if the images were files, test_files.
+    """
     tensors = {
         f"{split}_{kind}": torch.from_numpy(arrays[split])
         for split in ("test", "validation")
         for kind, arrays in (("logits", logits), ("labels", labels))
     }
     examples = keep_examples(logits["test"], labels["test"], test)
-    files = {} if test_files is None else {"test_files": test_files}
-    save_tensors(path, tensors | examples, {"spec_sha256": spec_sha256, **files})
+    kept = {key: metadata[key] for key in ("spec_sha256", "test_files") if key in metadata}
+    save_tensors(path, tensors | examples, kept)
 
 
 def _load_network(path: Path, spec: dict) -> tuple[nn.Module, dict]:

@@ -33,8 +33,7 @@ def draw(comparison: Comparison) -> Figure:
     for axes, answer in zip(tiles, shown, strict=False):
         draw_tile(axes, pictures[answer.index], answer, comparison.groups[0].first.metrics.classes)
         if answer.index in suspicious:
-            for spine in axes.spines.values():
-                spine.set(visible=True, color=_SUSPICIOUS, linewidth=2)
+            axes.spines[:].set(visible=True, color=_SUSPICIOUS, linewidth=2)
     for axes in tiles[len(shown) :]:
         axes.set_axis_off()
     if not shown:

@@ -19,9 +19,11 @@ def draw_tile(axes: Axes, picture: NDArray, answer: Answer, classes: Sequence[st
     axes.grid(visible=False)
     axes.set_xticks([])
     axes.set_yticks([])
+    axes.spines[:].set_visible(False)
     label, predicted = _cut(classes[answer.label]), _cut(classes[answer.predicted])
     given = f"{100 * answer.probability:.1f} %"
-    text = f"{label}\n{given}" if answer.label == answer.predicted else f"{label}, not\n{predicted}\n{given}"
+    # Three lines each, so that pictures in a row are at one height.
+    text = f"\n{label}\n{given}" if answer.label == answer.predicted else f"{label}\nas {predicted}\n{given}"
     axes.set_title(text, fontsize=6.5, fontweight="normal", loc="center", linespacing=1.1)
     axes.set_xlabel(_cut(answer.name.split("/")[-1], keep_end=True), fontsize=5.5, color=MUTED, labelpad=2)
 

@@ -23,7 +23,7 @@ def draw(comparison: Comparison) -> Figure:
     shown = groups[:_PANELS]
     columns, lines = min(_COLUMNS, len(shown)), math.ceil(len(shown) / _COLUMNS)
     left_out = f", {len(shown)} of {len(groups)} networks" if len(shown) < len(groups) else ""
-    size = max(4.0, 2.2 * columns), 2.5 * lines + 0.7
+    size = max(4.0, 2.2 * columns), 2.4 * lines + 0.7
     figure = titled_figure(comparison, f"Reliability{left_out}", size)
     panels = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).flatten().tolist()
     names = short_names([display_name(group.model) for group in shown], 26)
@@ -34,14 +34,16 @@ def draw(comparison: Comparison) -> Figure:
         axes.set_axis_off()
     figure.supxlabel("Mean confidence of a bin (%)", fontsize=9)
     figure.supylabel("Accuracy (%)", fontsize=9)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower left", ncols=3, fontsize=7)
     return figure
 
 
 def _draw_panel(axes: Axes, name: str, network: Network, style: ModelStyle) -> None:
-    axes.plot([0, 100], [0, 100], color=GRID, linewidth=1)
+    axes.plot([0, 100], [0, 100], color=GRID, linewidth=1, label="as sure as right")
     after = _points(network.with_temperature)
-    axes.plot(*after, color=MUTED, marker="x", markersize=3, linewidth=0.8, linestyle="--")
-    axes.plot(*_points(network), color=style.color, marker=style.marker, markersize=3.5, linewidth=1)
+    axes.plot(*after, color=MUTED, marker="x", markersize=3, linewidth=0.8, linestyle="--", label="after temperature")
+    before = _points(network)
+    axes.plot(*before, color=style.color, marker=style.marker, markersize=3.5, linewidth=1, label="as trained")
     errors = f"{100 * network.ece:.1f} to {100 * network.with_temperature.ece:.1f} % (T {network.temperature:.2f})"
     axes.set_title(f"{name}\n{errors}", fontsize=8, fontweight="normal")
     axes.set_xlim(-3, 103)

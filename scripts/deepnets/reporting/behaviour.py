@@ -29,7 +29,7 @@ def behaviour(groups: list[SeedGroup], statistics: Statistics) -> dict[str, Any]
         "committee": _committee(statistics),
         "missed": _images("that every network predicts wrongly", statistics.missed_by_all, classes),
         "suspicious": _images(
-            "with a suspicious label: every network gives the same other class, with a probability of 80 % or more",
+            "with a suspicious label: every network gives the same other class, with the given probability or more",
             statistics.suspicious_labels,
             classes,
         ),
