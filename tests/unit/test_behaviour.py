@@ -22,17 +22,17 @@ def test_a_row_per_network_has_calibration_before_and_after_and_when_to_trust_an
     candidates = read_json(tmp_path / "results/digits/comparison/statistics.json")["candidates"]
     network = candidates[1]["networks"][0]
     low, high = network["ece_ci95"]
-    assert second[3] == f"{100 * network['ece']:.2f}<br>({100 * low:.2f} to {100 * high:.2f})"
-    assert second[4:6] == [f"{network['temperature']:.2f}", f"{100 * network['with_temperature']['ece']:.2f}"]
-    assert second[6] == f"{100 * network['selective_accuracy']['0.9']:.2f}"
+    assert second[2] == f"{100 * network['ece']:.2f}<br>({100 * low:.2f} to {100 * high:.2f})"
+    assert second[3:5] == [f"{network['temperature']:.2f}", f"{100 * network['with_temperature']['ece']:.2f}"]
+    assert second[5] == f"{100 * network['selective_accuracy']['0.9']:.2f}"
     conformal = network["conformal"]
-    assert second[8:] == [f"{conformal['mean_size']:.2f}", f"{100 * conformal['coverage']:.2f}"]
+    assert second[7:] == [f"{conformal['mean_size']:.2f}", f"{100 * conformal['coverage']:.2f}"]
 
 
 def test_of_several_seeds_the_numbers_are_means(experiment, write_report):
     text = section(write_report(*(experiment(seed=seed) for seed in range(3))))
     assert "Numbers are means over the seeds." in text
-    assert "<br>" not in table_of(text, "Model")[2][3]
+    assert "<br>" not in table_of(text, "Model")[2][2]
 
 
 def test_accuracies_without_a_network_are_given(experiment, write_report):

@@ -121,7 +121,7 @@ def test_examples_are_the_surest_mistakes_and_the_least_sure_hits_of_each_networ
 def test_a_network_without_a_mistake_has_no_picture_of_one(compare):
     mistakes, hits = rendered(examples.draw(compare({"accuracy": 1.0}))).subfigs
     assert mistakes.get_suptitle() == "ResNet50: surest mistakes: none"
-    assert [len(part.findobj(AxesImage)) for part in (mistakes, hits)] == [0, 5]
+    assert [len(part.findobj(AxesImage)) for part in (mistakes, hits)] == [0, 3]
 
 
 def test_images_that_all_networks_miss_are_shown_those_with_suspicious_labels_framed_and_first(compare):

@@ -15,7 +15,7 @@ from deepnets.models import display_name
 from deepnets.utils import paths
 
 _NETWORKS = 8  # of more, those with the highest test accuracy
-_EACH = 5  # images of each kind
+_MISTAKES, _HITS = 5, 3
 
 
 @applied()
@@ -24,9 +24,9 @@ def draw(comparison: Comparison) -> Figure:
     groups = ranked(best_by_model(comparison.groups).values())
     shown = groups[:_NETWORKS]
     left_out = f", {len(shown)} of {len(groups)} networks" if len(shown) < len(groups) else ""
-    size = 2 * _EACH * TILE[0] + 0.4, (TILE[1] + 0.25) * len(shown) + 0.4
+    size = (_MISTAKES + _HITS) * TILE[0] + 0.4, (TILE[1] + 0.25) * len(shown) + 0.4
     figure = titled_figure(comparison, f"Surest mistakes and least sure right answers{left_out}", size)
-    rows = figure.subfigures(len(shown), 2, squeeze=False, wspace=0.03)
+    rows = figure.subfigures(len(shown), 2, squeeze=False, wspace=0.03, width_ratios=[_MISTAKES, _HITS])
     names = short_names([display_name(group.model) for group in shown], 26)
     for group, name, parts in zip(shown, names, rows, strict=True):
         _draw_row(group, name, parts)
@@ -38,12 +38,12 @@ def _draw_row(group: SeedGroup, name: str, parts: Sequence[SubFigure]) -> None:
     network, classes = group.candidate.networks[0], group.first.metrics.classes
     pictures = read_examples(group.first.directory / paths.PREDICTIONS_FILE)
     kinds = (
-        (f"{name}: surest mistakes", network.confident_mistakes),
-        ("least sure right answers", network.doubtful_hits),
+        (f"{name}: surest mistakes", network.confident_mistakes, _MISTAKES),
+        ("least sure right answers", network.doubtful_hits, _HITS),
     )
-    for part, (title, answers) in zip(parts, kinds, strict=True):
+    for part, (title, answers, columns) in zip(parts, kinds, strict=True):
         part.suptitle(title if answers else f"{title}: none", x=0.02, ha="left", fontsize=8, fontweight="bold")
-        for axes, answer in zip_longest(part.subplots(1, _EACH).tolist(), answers[:_EACH]):
+        for axes, answer in zip_longest(part.subplots(1, columns).tolist(), answers[:columns]):
             if answer is None:
                 axes.set_axis_off()
             else:

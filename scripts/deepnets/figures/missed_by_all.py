@@ -26,7 +26,7 @@ def draw(comparison: Comparison) -> Figure:
     kept = [answer for answer in missed.images if answer.index in pictures]
     shown = sorted(kept, key=lambda answer: answer.index not in suspicious)[:_TILES]
     lines = max(1, math.ceil(len(shown) / _COLUMNS))
-    size = _COLUMNS * TILE[0] + 0.3, lines * TILE[1] + 0.6
+    size = _COLUMNS * TILE[0] + 0.3, lines * TILE[1] + 0.45
     counted = f"{len(shown)} of {missed.count:,}" if len(shown) < missed.count else f"{missed.count:,}"
     figure = titled_figure(comparison, f"Test images that every network predicts wrongly ({counted})", size)
     tiles = figure.subplots(lines, _COLUMNS, squeeze=False).flatten().tolist()

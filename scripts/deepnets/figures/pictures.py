@@ -24,8 +24,8 @@ def draw_tile(axes: Axes, picture: NDArray, answer: Answer, classes: Sequence[st
     given = f"{100 * answer.probability:.1f} %"
     # Three lines each, so that pictures in a row are at one height.
     text = f"\n{label}\n{given}" if answer.label == answer.predicted else f"{label}\nas {predicted}\n{given}"
-    axes.set_title(text, fontsize=6.5, fontweight="normal", loc="center", linespacing=1.1)
-    axes.set_xlabel(_cut(answer.name.split("/")[-1], keep_end=True), fontsize=5.5, color=MUTED, labelpad=2)
+    axes.set_title(text, fontsize=7, fontweight="normal", loc="center", linespacing=1.1)
+    axes.set_xlabel(_cut(answer.name.split("/")[-1], keep_end=True), fontsize=6, color=MUTED, labelpad=2)
 
 
 def _cut(name: str, keep_end: bool = False) -> str:

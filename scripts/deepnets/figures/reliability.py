@@ -23,7 +23,7 @@ def draw(comparison: Comparison) -> Figure:
     shown = groups[:_PANELS]
     columns, lines = min(_COLUMNS, len(shown)), math.ceil(len(shown) / _COLUMNS)
     left_out = f", {len(shown)} of {len(groups)} networks" if len(shown) < len(groups) else ""
-    size = max(4.0, 2.2 * columns), 2.4 * lines + 0.7
+    size = max(4.0, 2.2 * columns), 2.3 * lines + 0.6
     figure = titled_figure(comparison, f"Reliability{left_out}", size)
     panels = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).flatten().tolist()
     names = short_names([display_name(group.model) for group in shown], 26)

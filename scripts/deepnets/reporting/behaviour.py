@@ -58,16 +58,14 @@ def _committee(statistics: Statistics) -> str:
 def _calibration_table(rows: Sequence[tuple[str, list[Network]]]) -> Markdown:
     """Return a row per network: calibration before and after temperature, and when to trust an answer."""
     header = [
-        *("Model", "Log loss", "Brier score", "Calibration error (%)", "Temperature", "Error after (%)"),
-        *("Acc. of the surest 90 % (%)", "Area under risk-coverage (%)", "Classes in a set", "Sets with the class (%)"),
+        *("Model", "Brier score", "Calibration error (%)", "Temperature", "Error after (%)"),
+        *("Surest 90 % (%)", "AURC (%)", "Set size", "Coverage (%)"),
     ]
     lines = []
     for name, networks in rows[:ROWS]:
-        losses = [network.log_loss for network in networks if network.log_loss is not None]
         lines.append(
             [
                 name,
-                f"{fmean(losses):.4g}" if len(losses) == len(networks) else MISSING,
                 _mean(networks, lambda each: each.brier, ".4f"),
                 _error(networks),
                 _mean(networks, lambda each: each.temperature, ".2f"),
