@@ -32,18 +32,16 @@ def draw(comparison: Comparison) -> Figure:
         _draw_panel(axes, name, group.candidate.networks[0], comparison.styles[group.model])
     for axes in panels[len(shown) :]:
         axes.set_axis_off()
-    figure.supxlabel("Mean confidence of a bin (%)", fontsize=9)
+    figure.supxlabel("Mean confidence of a bin (%); dashed: after temperature", fontsize=9)
     figure.supylabel("Accuracy (%)", fontsize=9)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower left", ncols=3, fontsize=7)
     return figure
 
 
 def _draw_panel(axes: Axes, name: str, network: Network, style: ModelStyle) -> None:
-    axes.plot([0, 100], [0, 100], color=GRID, linewidth=1, label="as sure as right")
+    axes.plot([0, 100], [0, 100], color=GRID, linewidth=1)
     after = _points(network.with_temperature)
-    axes.plot(*after, color=MUTED, marker="x", markersize=3, linewidth=0.8, linestyle="--", label="after temperature")
-    before = _points(network)
-    axes.plot(*before, color=style.color, marker=style.marker, markersize=3.5, linewidth=1, label="as trained")
+    axes.plot(*after, color=MUTED, marker="x", markersize=3, linewidth=0.8, linestyle="--")
+    axes.plot(*_points(network), color=style.color, marker=style.marker, markersize=3.5, linewidth=1)
     errors = f"{100 * network.ece:.1f} to {100 * network.with_temperature.ece:.1f} % (T {network.temperature:.2f})"
     axes.set_title(f"{name}\n{errors}", fontsize=8, fontweight="normal")
     axes.set_xlim(-3, 103)
