@@ -68,8 +68,8 @@ def test_images_that_were_files_are_named_by_them(experiment, write_report):
         predicted = np.where(np.arange(360) == 7, 8, true)
         write_predictions(folder, true, predicted, 10, files=[f"test/a|b/{index}.png" for index in range(360)])
     text = write_report(*folders)
-    assert "- test/a\\|b/7.png: 7, predicted as 8 (94.3 %)" in section(text)
-    assert "numbers from 0):\ntest/a\\|b/7.png: 7, predicted as 8" in text
+    assert "- test/a&#124;b/7.png: 7, predicted as 8 (94.3 %)" in section(text)
+    assert "numbers from 0):\ntest/a&#124;b/7.png: 7, predicted as 8" in text
 
 
 def test_one_network_alone_shows_no_image_that_all_miss(experiment, write_report):
