@@ -103,14 +103,15 @@ def scale(experiments: int, folder: Path, cores: int) -> list[dict]:
 
 
 def drawing(jobs: Jobs, root: Path) -> list[tuple[str, list[str]]]:
-    """Return the commands of the report and of each comparison, as their rules have them; write their jobs' files."""
+    """Return the commands of comparisons, figures and report, as their rules have them; write their jobs' files."""
     report = [("report", "report", {}, jobs.config.study)]
+    compared = [("compare", "compare", {"dataset": "digits"}, "digits")]
     figures = [
         (f"figure {figure}", "plot_comparison", {"dataset": dataset, "figure": figure}, f"{dataset}/{figure}")
         for dataset, figure in jobs.comparisons()
     ]
     commands = []
-    for what, stage, wildcards, name in report + figures:
+    for what, stage, wildcards, name in compared + report + figures:
         fingerprint = jobs.fingerprint(stage, wildcards)
         write_job_file(root / job_file(stage, fingerprint), fingerprint)
         commands.append((what, [f"scripts/{stage}.py", name, "--job", job_file(stage, fingerprint)]))

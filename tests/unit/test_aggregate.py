@@ -3,18 +3,21 @@
 from types import SimpleNamespace
 
 import pytest
-from scipy import stats
+from made_up_results import write_statistics
 
 from deepnets.comparison.aggregate import (
     SeedGroup,
+    best_by_model,
     group_name,
     group_seeds,
     interval_caption,
-    mean_over_seeds,
     several_recipes,
+    with_statistics,
 )
 from deepnets.comparison.budgets import budget_lines
+from deepnets.comparison.statistics_file import Statistics
 from deepnets.evaluation.results import read_result
+from deepnets.utils.checked_json import read_checked
 
 
 def test_seeds_of_one_experiment_are_one_group_in_the_order_of_the_study(experiment):
@@ -34,24 +37,27 @@ def test_one_run_has_the_interval_over_its_test_images(experiment):
     result = read_result(experiment(accuracy=0.95))
     (group,) = group_seeds([result])
     assert (group.accuracy.low, group.accuracy.high) == result.metrics.test.accuracy_ci95
-    assert interval_caption([group]) == "360 test images, one run each; 95 % interval over the test images (Wilson)"
+    assert interval_caption([group]) == "360 test images, one run each; 95 % interval of each trained network (Wilson)"
 
 
-def test_several_seeds_have_students_interval_of_their_mean():
-    accuracies = [0.90, 0.92, 0.91, 0.93]
-    estimate = mean_over_seeds(accuracies)
-    low, high = stats.t.interval(0.95, 3, loc=0.915, scale=stats.sem(accuracies))
-    assert (estimate.value, estimate.low, estimate.high) == pytest.approx((0.915, low, high))
+def test_several_seeds_have_the_interval_of_their_statistics_and_none_without(experiment, tmp_path):
+    directories = [experiment(seed=seed, accuracy=0.9 + seed / 100) for seed in range(3)]
+    (group,) = group_seeds(map(read_result, directories))
+    with pytest.raises(ValueError, match="the interval of several seeds is in statistics"):
+        _ = group.accuracy
+    statistics = read_checked(write_statistics(tmp_path, *directories)["digits"], Statistics)
+    (group,) = with_statistics([group], statistics)
+    [candidate] = statistics.candidates
+    assert (group.accuracy.low, group.accuracy.high) == candidate.ci95
+    assert group.accuracy.value == pytest.approx(0.91, abs=0.002)
 
 
-def test_an_interval_over_seeds_ends_at_one():
-    estimate = mean_over_seeds([0.99, 1.0])
-    assert (estimate.high, estimate.low > 0.9) == (1.0, True)
-
-
-def test_an_interval_over_seeds_starts_at_zero():
-    estimate = mean_over_seeds([0.01, 0.2])
-    assert (estimate.low, estimate.high > 0.9) == (0.0, True)
+def test_the_recipe_that_is_best_on_validation_stands_for_its_model(experiment):
+    best_on_test = experiment(recipe="lucky", accuracy=0.99, validation_accuracy=0.9)
+    best_on_validation = experiment(recipe="chosen", accuracy=0.95, validation_accuracy=0.96)
+    other = experiment(model="vgg16", accuracy=0.5)
+    chosen = best_by_model(group_seeds(map(read_result, (best_on_test, best_on_validation, other))))
+    assert {model: group.recipe for model, group in chosen.items()} == {"resnet50": "chosen", "vgg16": "quick"}
 
 
 def test_the_mean_of_a_value_is_unknown_if_that_of_one_seed_is():
@@ -64,10 +70,12 @@ def test_the_mean_of_a_value_is_unknown_if_that_of_one_seed_is():
 def test_a_caption_says_what_is_averaged_and_what_is_not(experiment):
     several = [read_result(experiment(model="vgg16", seed=seed)) for seed in range(3)]
     one = [read_result(experiment(model="resnet50"))]
-    assert "mean of 3 seeds; 95 % interval over the seeds" in interval_caption(group_seeds(several))
+    assert "mean of 3 seeds; 95 % interval over seeds and images" in interval_caption(group_seeds(several))
     both = interval_caption(group_seeds(several + one))
     assert "mean of up to 3 seeds" in both
-    assert "single runs: interval over the test images" in both
+    assert "single runs: over the images alone (Wilson)" in both
+    two = interval_caption(group_seeds(several[:2]))
+    assert two.endswith("the spread over 2 seeds is hardly known")
 
 
 def test_a_recipe_is_named_only_where_there_are_several(experiment):

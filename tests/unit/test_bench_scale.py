@@ -62,8 +62,15 @@ def test_command_that_fails_is_named_with_its_last_words(tmp_path):
 def test_small_study_is_run_by_stand_ins_and_then_there_is_nothing_to_do(tmp_path):
     scale.main(["--sizes", "10", "--output", str(tmp_path)])
     measured = json.loads((tmp_path / "bench-scale.json").read_text())["measurements"]
-    assert [each["what"] for each in measured][:5] == [scale.DRY, scale.ALL, scale.NOTHING, scale.WHY, "report"]
-    assert {each["jobs"] for each in measured} == {4 * 10 + 9}
+    assert [each["what"] for each in measured][:6] == [
+        scale.DRY,
+        scale.ALL,
+        scale.NOTHING,
+        scale.WHY,
+        "compare",
+        "report",
+    ]
+    assert {each["jobs"] for each in measured} == {4 * 10 + 16}
     assert all(each["cpu_seconds"] > 0 and each["peak_memory_mb"] > 20 for each in measured)
 
 

@@ -2,21 +2,32 @@
 
 import itertools
 
+import numpy as np
 import pytest
+from made_up_results import write_statistics
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
-from deepnets.comparison.aggregate import group_seeds
+from deepnets.comparison.aggregate import group_seeds, with_statistics
+from deepnets.comparison.statistics_file import Statistics
 from deepnets.evaluation.results import read_result
 from deepnets.figures import (
     COMPARISON_FIGURES,
     accuracy,
+    accuracy_at_equal_time,
     accuracy_vs_budget,
     accuracy_vs_parameters,
     accuracy_vs_time,
+    examples,
     load,
+    missed_by_all,
+    ranking,
+    reliability,
+    risk_coverage,
     style,
 )
 from deepnets.figures.comparison import Comparison
+from deepnets.utils.checked_json import read_checked
 
 
 def texts(artist):
@@ -29,17 +40,21 @@ def rendered(figure):
 
 
 @pytest.fixture
-def compare(experiment):
+def compare(experiment, tmp_path):
     """A Comparison of experiments given as keyword arguments."""
 
     def make(*options, published=None):
-        groups = group_seeds(read_result(experiment(**each)) for each in options)
+        directories = [experiment(**each) for each in options]
+        statistics = read_checked(write_statistics(tmp_path, *directories)["digits"], Statistics)
+        groups = with_statistics(group_seeds(map(read_result, directories)), statistics)
         styles = style.model_styles({group.model: index for index, group in enumerate(groups)})
-        return Comparison("digits", groups, styles, published or {})
+        return Comparison("digits", groups, styles, statistics, published or {})
 
     return make
 
 
+PICTURES = ("examples", "missed_by_all")  # of test images
+ALL_IN_ROWS = ("accuracy", "ranking", "reliability", *PICTURES)  # figures without a legend of the models
 TWO = ({"model": "vgg16", "accuracy": 0.8, "wall_seconds": 100}, {"model": "mobilenet_v2", "wall_seconds": 20})
 
 
@@ -49,7 +64,100 @@ def test_accuracy_is_ranked_with_its_interval_written_out(compare):
     assert [label.get_text() for label in axes.get_yticklabels()] == ["MobileNetV2", "VGG-16"]
     assert axes.get_xlabel() == "Test accuracy (%)"
     assert "80.00  [75.56, 83.81]" in texts(axes)
-    assert "one run each; 95 % interval over the test images (Wilson)" in axes.get_title("left")
+    assert "one run each; 95 % interval of each trained network (Wilson)" in axes.get_title("left")
+
+
+def test_accuracy_at_equal_time_is_that_where_the_shortest_run_ends(compare):
+    figure = accuracy_at_equal_time.draw(compare(*TWO, {"model": "resnet50", "wall_seconds": 2000, "epochs": 2}))
+    axes = figure.axes[0]
+    [dashed] = [line for line in axes.lines if line.get_linestyle() == "--" and len(set(line.get_xdata())) == 1]
+    assert dashed.get_xdata()[0] == pytest.approx(20)
+    short, long = axes.lines[1], axes.lines[0]
+    values = [short.get_ydata()[-1], np.interp(20, long.get_xdata(), long.get_ydata())]
+    assert {text.get_text() for text in axes.texts} == {
+        f"MobileNetV2  {values[0]:.1f}",
+        f"VGG-16  {values[1]:.1f}",
+        "ResNet50  no epoch yet",
+    }
+    assert axes.get_title("left") == "numbers: at the dashed line, 20 s"
+
+
+def test_equal_time_shows_the_recipe_that_validation_chose_with_each_seed(compare):
+    runs = [{"recipe": "a", "validation_accuracy": 0.5, "wall_seconds": 1}, *({"seed": seed} for seed in range(3))]
+    figure = accuracy_at_equal_time.draw(compare(*runs, {"model": "vgg16"}))
+    assert len(figure.axes[0].lines) == 3 + 1 + 1
+    assert "1 min" in figure.axes[0].get_title("left")
+
+
+def test_reliability_has_a_panel_per_model_with_the_error_before_and_after(compare):
+    comparison = compare(*TWO)
+    figure = rendered(reliability.draw(comparison))
+    titles = [axes.get_title("left") for axes in figure.axes]
+    network = comparison.groups[1].candidate.networks[0]
+    errors = f"{100 * network.ece:.1f} to {100 * network.with_temperature.ece:.1f} % (T {network.temperature:.2f})"
+    assert titles[0] == f"MobileNetV2\n{errors}"
+    assert titles[1].startswith("VGG-16\n")
+
+
+def test_risk_coverage_ends_at_the_error_of_all_images(compare):
+    figure = risk_coverage.draw(compare(*TWO))
+    by_coverage, sets = figure.axes
+    ends = [(line.get_xdata()[-1], line.get_ydata()[-1]) for line in by_coverage.lines]
+    assert ends == [(100, pytest.approx(20)), (100, pytest.approx(100 * 11 / 360))]
+    assert len(sets.lines) == 3
+
+
+def test_examples_are_the_surest_mistakes_and_the_least_sure_hits_of_each_network(compare):
+    comparison = compare(*TWO)
+    best, other = rendered(examples.draw(comparison)).subfigs[::2]
+    assert [best.get_suptitle(), other.get_suptitle()] == ["MobileNetV2: surest mistakes", "VGG-16: surest mistakes"]
+    network, tile = comparison.groups[1].candidate.networks[0], best.axes[0]
+    answer = network.confident_mistakes[0]
+    assert tile.get_title() == f"{answer.label}\nas {answer.predicted}\n{100 * answer.probability:.1f} %"
+    assert tile.get_xlabel() == f"image {answer.index}"
+    assert tile.images[0].get_array().shape == (8, 8)
+
+
+def test_a_network_without_a_mistake_has_no_picture_of_one(compare):
+    mistakes, hits = rendered(examples.draw(compare({"accuracy": 1.0}))).subfigs
+    assert mistakes.get_suptitle() == "ResNet50: surest mistakes: none"
+    assert [len(part.findobj(AxesImage)) for part in (mistakes, hits)] == [0, 3]
+
+
+def test_images_that_all_networks_miss_are_shown_those_with_suspicious_labels_framed_and_first(compare):
+    comparison = compare(*TWO)
+    statistics = comparison.statistics
+    missed = statistics.missed_by_all.images
+    assert len(missed) > 1
+    statistics.suspicious_labels.images[:] = [missed[-1]]
+    figure = rendered(missed_by_all.draw(comparison))
+    tiles = [axes for axes in figure.axes if axes.images]
+    assert [tile.get_xlabel() for tile in tiles] == [each.name for each in (missed[-1], *missed[:-1])]
+    assert [tile.spines["left"].get_visible() for tile in tiles] == [True, *[False] * (len(missed) - 1)]
+    assert f"({len(missed)})" in figure.get_suptitle()
+
+
+def test_ranking_shows_each_pair_from_both_sides_and_the_letters_of_ties(compare):
+    figure = ranking.draw(compare(*TWO, {"model": "resnet50", "accuracy": 0.96}))
+    axes = figure.axes[0]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == ["MobileNetV2  a  1", "ResNet50  a  2", "VGG-16  b  3"]
+    cells = {(patch.get_y() + 0.5, patch.get_x() + 0.5): patch.get_facecolor() for patch in axes.patches}
+    assert len(cells) == 6
+    better, worse, undecided = cells[0, 2], cells[2, 0], cells[0, 1]
+    assert cells[1, 2] == better
+    assert cells[1, 0] == undecided == (1, 1, 1, 1)
+    assert len({better, worse, undecided}) == 3
+    numbers = {text.get_position(): text.get_text() for text in axes.texts}
+    assert (numbers[2, 0], numbers[0, 2]) == ("+16.94", "−16.94")
+
+
+def test_ranking_of_many_recipes_shows_the_first_without_numbers_as_the_title_states(compare):
+    recipes = ({"recipe": f"r{place}", "accuracy": 0.5 + place / 100} for place in range(40))
+    figure = rendered(ranking.draw(compare(*recipes)))
+    assert figure.get_suptitle() == "Which can be distinguished, 30 of 40: digits"
+    assert len(figure.axes[0].get_yticks()) == 30
+    assert not figure.axes[0].texts
 
 
 def test_single_seeds_are_shown_next_to_their_mean(compare):
@@ -109,7 +217,7 @@ def test_names_next_to_points_do_not_cover_each_other(compare):
 
 
 @pytest.mark.parametrize("count", [3, 13])
-@pytest.mark.parametrize("name", COMPARISON_FIGURES)
+@pytest.mark.parametrize("name", [name for name in COMPARISON_FIGURES if name not in PICTURES])
 def test_models_and_recipes_whose_names_start_alike_have_different_names(compare, name, count):
     start = "the_same_letters_and_more_of_them_"
     runs = [
@@ -119,7 +227,7 @@ def test_models_and_recipes_whose_names_start_alike_have_different_names(compare
     ]
     figure = load(name).draw(compare(*runs))
     names = {text for text in texts(figure) if text.startswith("the_same")}
-    assert len(names) == (2 * count if name == "accuracy" else count)
+    assert len(names) == (2 * count if name in ("accuracy", "ranking") else count)
 
 
 def test_recipes_of_a_sweep_have_their_values_in_their_names(compare):
@@ -194,7 +302,7 @@ def test_only_the_best_of_very_many_runs_are_shown_as_the_title_states(compare):
         rendered(load(name).draw(groups))
 
 
-@pytest.mark.parametrize("name", [name for name in COMPARISON_FIGURES if name != "accuracy"])
+@pytest.mark.parametrize("name", [name for name in COMPARISON_FIGURES if name not in ALL_IN_ROWS])
 def test_of_very_many_models_the_best_twelve_are_in_colour_and_named(compare, name):
     models = ({"model": f"net{i}", "accuracy": 0.5 + i / 360, "epochs": 1 + i % 3} for i in range(100))
     figure = rendered(load(name).draw(compare(*models)))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_up_results import write_statistics
 from matplotlib.colors import to_rgb
 
 import plot_comparison
@@ -202,6 +203,7 @@ def compare(figure, directories, root):
     spec = {"dataset": "cifar10-jpeg", "variant_of": "cifar10", "models": models}
     spec["experiments"] = [str(directory.relative_to(root)) for directory in directories]
     write_json(root / "job.json", {"spec": spec, "code": {}})
+    write_statistics(root, *directories)
     plot_comparison.main([f"cifar10-jpeg/{figure}", "--job", str(root / "job.json"), "--root", str(root)])
     return root / f"results/cifar10-jpeg/comparison/{figure}.png"
 
@@ -291,8 +293,9 @@ def test_a_row_and_a_module_are_a_comparison_figure(experiment, tmp_path, monkey
 def test_a_comparison_figure_is_drawn_where_its_condition_is_met(monkeypatch):
     row = ComparisonFigure("new", "New figure", "It is new.", condition=lambda experiments: len(experiments) > 1)
     monkeypatch.setitem(COMPARISON_FIGURES, "new", row)
-    monkeypatch.delitem(COMPARISON_FIGURES, "accuracy_vs_budget")
-    always = ["accuracy", "accuracy_vs_parameters", "accuracy_vs_time"]
+    for name in ("accuracy_vs_budget", "accuracy_at_equal_time", "ranking", "missed_by_all"):
+        monkeypatch.delitem(COMPARISON_FIGURES, name)
+    always = ["accuracy", "accuracy_vs_parameters", "accuracy_vs_time", "reliability", "risk_coverage", "examples"]
     assert [figure.name for figure in figures.comparison_figures(["one"])] == always
     assert [figure.name for figure in figures.comparison_figures(["one", "two"])] == [*always, "new"]
 

@@ -35,6 +35,7 @@ def arguments(stage: str, *words: str) -> argparse.Namespace:
         ("plot_experiment", "digits/resnet50/quick/seed0/learning_curves", EXPERIMENT | {"figure": "learning_curves"}),
         ("plot_comparison", "digits/accuracy", {"dataset": "digits", "figure": "accuracy"}),
         ("audit_images", "digits", {"dataset": "digits"}),
+        ("compare", "digits", {"dataset": "digits"}),
         ("report", "demo", {"study": "demo"}),
     ],
 )

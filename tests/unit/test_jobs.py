@@ -41,7 +41,7 @@ def test_results_of_the_study_are_all_outputs_below_results(jobs):
 def test_stages_come_in_the_order_of_the_work(jobs):
     stages = list(dict.fromkeys(job.stage for job in jobs.of_study()))
     first, last = ["download", "prepare", "summarize", "train", "evaluate"], "report"
-    assert stages == [*first, "plot_experiment", "plot_comparison", "audit_images", last]
+    assert stages == [*first, "compare", "plot_experiment", "plot_comparison", "audit_images", last]
 
 
 def test_fingerprint_of_training_holds_settings_and_code_and_nothing_of_the_machine(jobs):
@@ -76,6 +76,7 @@ def test_fingerprints_are_the_same_wherever_results_are(root, jobs, tmp_path):
         ),
         ("plot_experiment", EXPERIMENT | {"figure": "curves"}, "unknown figure 'curves'"),
         ("plot_comparison", {"dataset": "svhn", "figure": "accuracy"}, "no experiment on svhn; add one to config.yaml"),
+        ("compare", {"dataset": "svhn"}, "no experiment on svhn; add one to config.yaml"),
         ("report", {"study": "dem"}, "unknown study"),
     ],
 )

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 import pytest
 from report_pages import MNIST, rendered, set_timing, tables
 
+from deepnets.figures import COMPARISON_FIGURES
 from deepnets.models import about
 from deepnets.models._about import About
 from deepnets.reporting.report import first_sentence
@@ -56,10 +57,10 @@ def test_every_link_is_relative_and_resolves(experiment, write_report, tmp_path)
         for figure in ("learning_curves", "confusion_matrix"):
             (directory / f"figures/{figure}.png").touch()
     (tmp_path / "results/digits/comparison").mkdir()
-    for figure in ("accuracy", "accuracy_vs_parameters", "accuracy_vs_time", "accuracy_vs_budget"):
+    for figure in COMPARISON_FIGURES:
         (tmp_path / f"results/digits/comparison/{figure}.png").touch()
     targets = links(write_report(*budgets))
-    assert len(targets) == 4 + 2 * 5 + 2
+    assert len(targets) == 8 + 2 * 5 + 2
     assert [target for target in targets if not (tmp_path / "results" / target).is_file()] == []
 
 
@@ -116,7 +117,7 @@ def test_the_report_says_how_each_network_departs_from_the_original_and_its_opti
 
 
 def test_a_network_of_the_user_departs_from_nothing(experiment, write_report, monkeypatch):
-    monkeypatch.setattr("deepnets.reporting.tables.about", lambda name: About())
+    monkeypatch.setattr("deepnets.reporting.settings.about", lambda name: About())
     assert "differ from the originals" not in write_report(experiment())
 
 

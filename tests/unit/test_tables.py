@@ -4,7 +4,7 @@ import csv
 import json
 
 import pytest
-from report_pages import MNIST, set_recipe, tables
+from report_pages import MNIST, set_recipe, table_of, tables
 
 
 def test_a_run_is_followed_by_its_published_row_and_the_difference(experiment, write_report):
@@ -12,14 +12,28 @@ def test_a_run_is_followed_by_its_published_row_and_the_difference(experiment, w
     header, _, run, published, difference = table
     assert header == [
         *("Model", "Size (MB)", "Trainable parameters", "Train loss", "Test loss"),
-        *("Train acc. (%)", "Test acc. (%)", "Precision", "Recall"),
+        *("Train acc. (%)", "Validation acc. (%)", "Test acc. (%)", "Precision", "Recall", "Group"),
     ]
     assert run[:4] == ["**MobileNetV2**", "9.11", "1,814,346", "0.01447"]
-    assert run[6].replace("\N{NO-BREAK SPACE}", " ") == "**99.21**<br>(99.02 to 99.37)"
+    assert run[6] == "99.21"
+    assert run[7].replace("\N{NO-BREAK SPACE}", " ") == "99.21<br>(99.02 to 99.37)"
+    assert run[-1] == "a"
     assert published == [
-        *("MobileNetV2, published", "9.11", "1,814,346", "0.04369", "0.09918", "98.61", "94.06", "0.94", "0.94")
+        *(
+            "MobileNetV2, published",
+            "9.11",
+            "1,814,346",
+            "0.04369",
+            "0.09918",
+            "98.61",
+            "–",
+            "94.06",
+            "0.94",
+            "0.94",
+            "–",
+        )
     ]
-    assert difference == ["difference", "0", "0", "−0.0292", "−0.0710", "+0.97", "+5.15", "+0.05", "+0.05"]
+    assert difference == [*("difference", "0", "0", "−0.0292", "−0.0710", "+0.97", "–", "+5.15", "+0.05", "+0.05", "–")]
 
 
 def test_a_pair_that_nobody_published_has_its_row_only(experiment, write_report):
@@ -34,7 +48,7 @@ def test_a_variant_is_compared_with_the_dataset_that_it_stands_for(experiment, w
         in text
     )
     assert tables(text)[0][3][:2] == ["ResNet50, published", "108.61"]
-    assert tables(text)[0][4][6] == "−3.58"
+    assert tables(text)[0][4][7] == "−3.58"
 
 
 def test_a_model_of_another_name_is_compared_by_its_architecture(experiment, write_report):
@@ -45,7 +59,7 @@ def test_a_model_of_another_name_is_compared_by_its_architecture(experiment, wri
 def test_runs_of_one_architecture_stand_together_over_one_published_row(experiment, write_report):
     recipes = [experiment(**MNIST, model=model, recipe=recipe) for recipe in "ab" for model in ("vgg16", "resnet50")]
     assert [row[0] for row in tables(write_report(*recipes))[0][2:7]] == [
-        *("**VGG-16 (a)**", "**VGG-16 (b)**", "VGG-16, published", "difference, VGG-16 (a)", "difference, VGG-16 (b)")
+        *("**VGG-16 (a)**", "VGG-16 (b)", "VGG-16, published", "difference, VGG-16 (a)", "difference, VGG-16 (b)")
     ]
 
 
@@ -54,8 +68,37 @@ def test_seeds_are_one_row_with_the_mean_of_every_number(experiment, write_repor
     row = tables(text)[0][2]
     assert row[0] == "**ResNet50, 2 seeds**"
     assert row[4] == f"{(0.24 + 0.01) / 2:.4g}"
-    assert row[6].startswith("**95.00**<br>(")
-    assert "mean of 2 seeds; 95 % interval over the seeds (Student's t)." in text
+    assert row[7].startswith("95.00<br>(")
+    assert "mean of 2 seeds; 95 % interval over seeds and images; the spread over 2 seeds is hardly known." in text
+
+
+def test_an_accuracy_is_bold_only_if_it_is_better_than_all_others_by_the_paired_tests(experiment, write_report):
+    close = [experiment(model="vgg16", accuracy=0.94), experiment(model="resnet50", accuracy=0.95)]
+    clear = experiment(model="mobilenet_v2", accuracy=1.0)
+
+    def accuracies(*directories):
+        return {row[0].strip("*"): row[7].split("<br>")[0] for row in tables(write_report(*directories))[0][2:]}
+
+    assert accuracies(*close) == {"VGG-16": "93.89", "ResNet50": "95.00"}
+    assert accuracies(*close, clear) == {"VGG-16": "93.89", "ResNet50": "95.00", "MobileNetV2": "**100.00**"}
+
+
+def test_two_that_share_a_letter_cannot_be_distinguished(experiment, write_report):
+    models = {"vgg16": 0.94, "resnet50": 0.95, "mobilenet_v2": 0.5}
+    text = write_report(*(experiment(model=model, accuracy=value) for model, value in models.items()))
+    assert {row[0]: row[-1] for row in tables(text)[0][2:]} == {
+        **{"**VGG-16**": "a", "**ResNet50**": "a"},
+        "**MobileNetV2**": "b",
+    }
+    assert "exact McNemar tests of the trained networks, which say nothing about other seeds), 3 pairs" in text
+
+
+def test_of_several_recipes_the_one_that_validation_chose_is_in_bold(experiment, write_report):
+    lucky = experiment(recipe="lucky", accuracy=0.99, validation_accuracy=0.9)
+    chosen = experiment(recipe="chosen", accuracy=0.97, validation_accuracy=0.95)
+    text = write_report(lucky, chosen)
+    assert [row[0] for row in tables(text)[0][2:]] == ["ResNet50 (lucky)", "**ResNet50 (chosen)**"]
+    assert "Of each network, the recipe in bold has the best validation accuracy." in text
 
 
 def test_a_loss_that_was_not_finite_is_a_dash(experiment, write_report):
@@ -68,7 +111,7 @@ def test_a_loss_that_was_not_finite_is_a_dash(experiment, write_report):
 
 def test_recipes_are_described_by_what_differs(experiment, write_report):
     text = write_report(experiment(recipe="short", epochs=1), experiment(recipe="long", epochs=9))
-    assert tables(text)[1] == [
+    assert table_of(text, "Recipe") == [
         ["Recipe", "Used for", "epochs"],
         ["---", "---", "---:"],
         ["short", "ResNet50 on digits", "1"],
@@ -83,8 +126,10 @@ def test_each_recipe_has_its_values_in_its_name(experiment, write_report):
     text = write_report(*(experiment(recipe=recipe, lr=0.01 * (i + 1)) for i, recipe in enumerate(recipes)))
     of_runs = tables(text)[0]
     names = ["quick", "quick, lr 0.03", "quick, augment.crop_padding 2, lr 0.03"]
-    assert [row[0].replace("\\", "") for row in of_runs[2:5]] == [f"**ResNet50 ({name})**" for name in names]
-    assert names == [row[0].replace("\\", "") for row in next(t for t in tables(text) if t[0][0] == "Recipe")[2:]]
+    # Validation accuracies are equal: the first is chosen.
+    of_models = ["**ResNet50 (quick)**", *(f"ResNet50 ({name})" for name in names[1:])]
+    assert [row[0].replace("\\", "") for row in of_runs[2:5]] == of_models
+    assert names == [row[0].replace("\\", "") for row in table_of(text, "Recipe")[2:]]
     assert "quick, lr 0.03, seed 0" in text
 
 
@@ -94,15 +139,15 @@ def test_one_recipe_needs_no_table(experiment, write_report):
 
 def test_an_option_is_shown_as_it_took_effect(experiment, write_report):
     text = write_report(experiment(flips=False), experiment("photos", flips=True))
-    assert tables(text)[2][0][2:] == ["augment.horizontal_flip"]
-    assert [row[2] for row in tables(text)[2][2:]] == ["no", "yes"]
+    assert table_of(text, "Recipe")[0][2:] == ["augment.horizontal_flip"]
+    assert [row[2] for row in table_of(text, "Recipe")[2:]] == ["no", "yes"]
 
 
 def test_an_option_that_is_off_in_one_recipe_is_described_by_its_options_in_another(experiment, write_report):
     directories = experiment(recipe="plain"), experiment(recipe="growing")
     for directory, resizing in zip(directories, (None, {"start": 0.5, "until": 0.8}), strict=True):
         set_recipe(directory, progressive_resizing=resizing)
-    table = tables(write_report(*directories))[1]
+    table = table_of(write_report(*directories), "Recipe")
     assert [row[2:] for row in table if row[0] != "---"] == [
         ["progressive_resizing.start", "progressive_resizing.until"],
         ["–", "–"],

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 NEEDED = {"output", "log", "conda", "resources", "params", "message", "shell"}
-LOCAL = {"download", "fetch_weights", "summarize", "plot_experiment", "plot_comparison", "report"}
+LOCAL = {"download", "fetch_weights", "summarize", "compare", "plot_experiment", "plot_comparison", "report"}
 HEAVY = {"prepare", "audit_images", "train", "evaluate"}
 
 

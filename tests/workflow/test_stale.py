@@ -11,6 +11,8 @@ from study_edits import (
     GENTLE,
     MOBILENET,
     NOTHING,
+    OF_NETWORKS,
+    OF_SEVERAL,
     REPORT,
     SMALL,
     Named,
@@ -22,6 +24,7 @@ from study_edits import (
     clone_again,
     comment_everywhere,
     compared,
+    compared_again,
     config,
     copy_image,
     curves,
@@ -32,6 +35,7 @@ from study_edits import (
     matrices,
     module,
     move_away,
+    plotted,
     prepared,
     rename,
     replace,
@@ -136,11 +140,22 @@ EDITS = {
     ),
     "a dataset more": (
         config(SECOND, f"    - {{datasets: [digits], models: [small], recipe: brief}}\n{SECOND}"),
-        downloaded("digits") | summarized("small", "digits") | (trained(SMALL._replace(dataset="digits"))),
+        (downloaded("digits") | summarized("small", "digits") | trained(SMALL._replace(dataset="digits")))
+        - plotted("digits", *OF_SEVERAL),
     ),
-    "an experiment less": (config("[mobilenet_v2, small]", "[small]"), compared("shapes")),
+    "an experiment less": (
+        config("[mobilenet_v2, small]", "[small]"),
+        compared_again("shapes") - plotted("shapes", *OF_NETWORKS),
+    ),
     "a model named and used nowhere": (config("small_cnn}", "small_cnn}\n  wide: {architecture: vgg16}"), NOTHING),
-    "another study": (config("study: first", "study: second"), compared("shapes")),
+    "another study": (
+        config("study: first", "study: second"),
+        compared_again("shapes") - plotted("shapes", *OF_SEVERAL),
+    ),
+    "the difference that counts as none": (
+        append("config.yaml", "equivalence_margin: 0.01\n"),
+        compared_again("shapes"),
+    ),
     # Code.
     "one model's code": (
         changed_module("models/small_cnn"),
@@ -156,6 +171,7 @@ EDITS = {
     "learning curves": (changed_module("figures/learning_curves"), curves(*ALL)),
     "confusion matrices": (changed_module("figures/confusion_matrix"), matrices(*ALL)),
     "comparisons": (changed_module("figures/comparison"), compared("shapes")),
+    "how networks are compared": (changed_module("comparison/paired"), compared_again("shapes")),
     "one comparison": (
         changed_module("figures/accuracy_vs_time"),
         REPORT | {"Plot accuracy_vs_time of the models on shapes"},
@@ -220,6 +236,7 @@ EDITS = {
     "the report truncated": (truncate("results/report.md"), REPORT),
     "the table of metrics truncated": (truncate("results/metrics.csv"), REPORT),
     "the description of the machine truncated": (truncate("results/environment.json"), REPORT),
+    "statistics truncated": (truncate("results/shapes/comparison/statistics.json"), compared_again("shapes")),
     "a comparison truncated": (
         truncate("results/shapes/comparison/accuracy.png"),
         REPORT | {"Plot accuracy of the models on shapes"},
@@ -284,9 +301,13 @@ EDITS = {
         both(lose_records, config("size: 16", "size: 16, variant_of: mnist")),
         compared("shapes"),
     ),
-    "records lost, a model before the others that has their looks": (
-        both(lose_records, config("models:\n", "models:\n  other: {architecture: vgg16}\n")),
-        curves(*ALL) | matrices(*ALL) | compared("shapes"),
+    "records lost, the difference that counts as none": (
+        both(lose_records, append("config.yaml", "equivalence_margin: 0.01\n")),
+        compared_again("shapes"),
+    ),
+    "records lost, a model before the others that has the look of one": (
+        both(lose_records, config("models:\n", "models:\n  zero: {architecture: vgg16}\n")),
+        curves(SMALL, GENTLE) | matrices(SMALL, GENTLE) | compared("shapes"),
     ),
     "records lost, a model before the others that has a look of its own": (
         both(lose_records, config("models:\n", "models:\n  first: {architecture: vgg16}\n")),
@@ -349,7 +370,7 @@ def test_how_snakemake_is_called_makes_nothing_stale(finished_study, dry_run, ar
 def test_another_study_and_back_trains_nothing(study, dry_run, snakemake):
     done = snakemake(study, "--config", "study=second", cores=2)
     assert done.returncode == 0, done.stdout
-    assert dry_run(study).jobs == compared("shapes")
+    assert dry_run(study).jobs == compared_again("shapes")
 
 
 def test_a_model_named_before_the_others_trains_nothing_and_recolours_only_one_of_its_own_colour(study, dry_run):

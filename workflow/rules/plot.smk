@@ -39,7 +39,10 @@ rule plot_comparison:
     """Draw one figure of the study's models on one dataset, next to each other."""
     input:
         metrics=lambda wildcards: JOBS.study_files(paths.METRICS, dataset=wildcards.dataset),
+        history=lambda wildcards: JOBS.study_files(paths.HISTORY, dataset=wildcards.dataset),
         timing=lambda wildcards: JOBS.study_files(paths.TIMING, dataset=wildcards.dataset),
+        predictions=lambda wildcards: JOBS.study_files(paths.PREDICTIONS, dataset=wildcards.dataset),
+        statistics=paths.STATISTICS,
     output:
         png=report(
             paths.COMPARISON_FIGURE,

@@ -9,6 +9,7 @@ rule report:
         metrics=JOBS.study_files(paths.METRICS),
         history=JOBS.study_files(paths.HISTORY),
         timing=JOBS.study_files(paths.TIMING),
+        statistics=JOBS.statistics_files(),
         figures=JOBS.experiment_figures("png"),
         comparisons=JOBS.comparison_files(),
         images=JOBS.dataset_files(paths.IMAGE_AUDIT),

@@ -1,1 +1,1 @@
-"""Over experiments: seeds together, ranking, published results."""
+"""Over experiments: seeds together, paired tests, ranking, what would settle it, published results."""

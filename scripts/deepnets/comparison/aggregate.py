@@ -1,12 +1,12 @@
 """Aggregate experiments that differ only in their seed: means, intervals, ranking."""
 
-import math
 import statistics
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from deepnets.comparison.statistics_file import Candidate, Statistics
 from deepnets.config.experiment import recipe_title
 from deepnets.evaluation.results import Result
 from deepnets.models import display_name
@@ -23,21 +23,15 @@ class Estimate:
     seeds: int
 
 
-def mean_over_seeds(accuracies: list[float]) -> Estimate:
-    """Return the mean of two or more accuracies (fractions) with Student's t interval, cut to 0 and 1."""
-    from scipy.special import stdtrit  # costs 0.2 s; most users of this module have one seed
-
-    n = len(accuracies)
-    mean = statistics.fmean(accuracies)
-    half_width = float(stdtrit(n - 1, 0.975)) * statistics.stdev(accuracies) / math.sqrt(n)
-    return Estimate(mean, max(0.0, mean - half_width), min(1.0, mean + half_width), n)
-
-
 @dataclass(frozen=True)
 class SeedGroup:
-    """Experiments that differ only in their seed, in the order of the study."""
+    """Experiments that differ only in their seed, in the order of the study.
+
+    `candidate`: what statistics.json has of them, None before it is read.
+    """
 
     results: tuple[Result, ...]
+    candidate: Candidate | None = None
 
     @property
     def first(self) -> Result:
@@ -48,15 +42,36 @@ class SeedGroup:
         return self.first.model
 
     @property
+    def recipe(self) -> str:
+        return self.first.recipe
+
+    @property
     def spec(self) -> dict[str, Any]:
         """The spec of the first seed."""
         return self.first.metrics.spec
 
+    @property
+    def key(self) -> tuple[str, str, tuple[int, ...]]:
+        """Model, recipe and seeds; no other group of a dataset has the same."""
+        return self.model, self.recipe, tuple(result.seed for result in self.results)
+
+    @cached_property
+    def validation_accuracy(self) -> float:
+        """The mean over the seeds, a fraction. All choices among recipes are made by it."""
+        return statistics.fmean(result.metrics.validation.accuracy for result in self.results)
+
     @cached_property
     def accuracy(self) -> Estimate:
-        """Test accuracy: the mean over several seeds, or one run with its interval over the test images."""
+        """Test accuracy with its interval, by statistics.json; of a single run, metrics.json has it as well.
+
+        Raises:
+            ValueError: there are several seeds, and statistics.json was not read.
+        """
+        if self.candidate is not None:
+            low, high = self.candidate.ci95
+            return Estimate(self.candidate.accuracy, low, high, seeds=len(self.results))
         if len(self.results) > 1:
-            return mean_over_seeds([result.metrics.test.accuracy for result in self.results])
+            raise ValueError(f"the interval of several seeds is in statistics.json: {self.key}")
         test = self.first.metrics.test
         low, high = test.accuracy_ci95
         return Estimate(test.accuracy, low, high, seeds=1)
@@ -78,9 +93,19 @@ def group_seeds(results: Iterable[Result]) -> list[SeedGroup]:
     return [SeedGroup(tuple(group)) for group in groups.values()]
 
 
+def with_statistics(groups: Iterable[SeedGroup], statistics: Statistics) -> list[SeedGroup]:
+    """Return the groups of a dataset, each with its candidate of statistics.json.
+
+    Raises:
+        KeyError: the statistics are about other experiments, which `read_statistics` refuses.
+    """
+    of_key = {(each.model, each.recipe, tuple(each.seeds)): each for each in statistics.candidates}
+    return [replace(group, candidate=of_key[group.key]) for group in groups]
+
+
 def several_recipes(groups: Iterable[SeedGroup]) -> bool:
     """Return whether the groups of a dataset have different recipes, so that a name must include the recipe."""
-    return len({group.first.recipe for group in groups}) > 1
+    return len({group.recipe for group in groups}) > 1
 
 
 def group_name(group: SeedGroup, with_recipe: bool) -> str:
@@ -90,14 +115,21 @@ def group_name(group: SeedGroup, with_recipe: bool) -> str:
 
 
 def ranked(groups: Iterable[SeedGroup]) -> list[SeedGroup]:
-    """Sort groups by accuracy, the best first; equal groups keep their order."""
+    """Sort groups by test accuracy, the best first; equal groups keep their order. No choice may be made by it."""
     return sorted(groups, key=lambda group: group.accuracy.value, reverse=True)
 
 
-def best_by_model(groups: list[SeedGroup]) -> dict[str, SeedGroup]:
-    """Return the most accurate group of each model, in the order in which the models first appear."""
-    best = {group.model: group for group in reversed(ranked(groups))}  # the best group of a model comes last
-    return {group.model: best[group.model] for group in groups}
+def best_by_model(groups: Iterable[SeedGroup]) -> dict[str, SeedGroup]:
+    """Return the group that stands for each model: of its recipes, the one with the best validation accuracy.
+
+    Of equal ones, the first. The models are in the order in which they first appear.
+    """
+    best: dict[str, SeedGroup] = {}
+    for group in groups:
+        known = best.setdefault(group.model, group)
+        if group.validation_accuracy > known.validation_accuracy:
+            best[group.model] = group
+    return best
 
 
 def interval_caption(groups: list[SeedGroup]) -> str:
@@ -105,10 +137,11 @@ def interval_caption(groups: list[SeedGroup]) -> str:
     images = f"{groups[0].first.metrics.test.n:,} test images"
     seeds = {len(group.results) for group in groups}
     if seeds == {1}:
-        return f"{images}, one run each; 95 % interval over the test images (Wilson)"
+        return f"{images}, one run each; 95 % interval of each trained network (Wilson)"
     runs = f"mean of {max(seeds)} seeds" if len(seeds) == 1 else f"mean of up to {max(seeds)} seeds"
-    single = "; single runs: interval over the test images (Wilson)" if 1 in seeds else ""
-    return f"{images}, {runs}; 95 % interval over the seeds (Student's t){single}"
+    single = "; single runs: over the images alone (Wilson)" if 1 in seeds else ""
+    few = "; the spread over 2 seeds is hardly known" if 2 in seeds else ""
+    return f"{images}, {runs}; 95 % interval over seeds and images{single}{few}"
 
 
 def mean_wall_seconds(group: SeedGroup) -> float:

@@ -28,11 +28,12 @@ from deepnets.data import sources as datasets
 from deepnets.data.sources import DatasetOptions
 from deepnets.models import _named
 from deepnets.utils.errors import UserError
-from deepnets.utils.option_types import StrictModel
+from deepnets.utils.option_types import AcceptExponent, StrictModel
 from deepnets.utils.specs import leaves
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 MAX_SEED = 2**32 - 1  # the largest seed of NumPy's generators
+EquivalenceMargin = Annotated[float, Field(strict=True, gt=0, lt=1, allow_inf_nan=False), AcceptExponent]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED, strict=True)]
 
 
@@ -158,6 +159,11 @@ class Config(StrictModel):
     """The configuration of the workflow: config.yaml."""
 
     study: str = Field(description="Name of the study that results/report.md reports.")
+    equivalence_margin: EquivalenceMargin = Field(
+        0.005,
+        description="Two networks are called equally good if their test accuracies surely differ by less than this"
+        " fraction; 0.005 is half a percentage point.",
+    )
     datasets: dict[Name, AnyDataset] = Field(
         min_length=1, description="Images: a name that you choose -> their source."
     )

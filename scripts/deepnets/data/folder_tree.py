@@ -240,5 +240,6 @@ def _identity(folder: os.DirEntry[str], above: tuple[_Place, ...]) -> _Place:
 
 
 def is_ignored(name: str) -> bool:
+    """Whether a file or folder is hidden, or left by a desktop."""
     name = name.lower()
     return name.startswith(".") or name in (*_DESKTOP_FILES, *_DESKTOP_FOLDERS) or name.endswith(_STREAMS)

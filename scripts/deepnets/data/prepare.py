@@ -144,7 +144,9 @@ def _describe(
         "mean": mean,
         "std": std,
         **({"found": images.found} if images.found else {}),
-        "raw": raw.sha256,  # last, as it can be long: planning reads the start only
+        # Last, as they can be long: planning reads the start only.
+        **({} if images.names is None else {"test_files": images.names["test"]}),
+        "raw": raw.sha256,
     }
 
 

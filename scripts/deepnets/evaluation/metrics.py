@@ -171,7 +171,7 @@ METRICS: tuple[Metric, ...] = (
         "acc. (%)",
         accuracy,
         splits=SPLITS,
-        columns=("train", "test"),
+        columns=SPLITS,
         scale=100,
         format=".2f",
         interval=wilson_interval,

@@ -43,6 +43,7 @@ class ComparisonFigure:
         caption: what is on each axis, over which runs, and how to read it.
         condition: takes the experiments on the dataset; the figure is drawn if the result is true. None: always.
         width: in the report.
+        of_behaviour: its place in the report is the section on behaviour.
     """
 
     name: str
@@ -50,6 +51,7 @@ class ComparisonFigure:
     caption: str
     condition: Callable[[Sequence[Any]], object] | None = None
     width: str = "49%"
+    of_behaviour: bool = False
 
 
 EXPERIMENT_FIGURES: dict[str, ExperimentFigure] = {
@@ -77,13 +79,24 @@ EXPERIMENT_FIGURES: dict[str, ExperimentFigure] = {
 }
 
 _INTERVALS = (
-    " Bars are 95 % intervals: over the test images (Wilson) for one seed, over the seeds (Student's t) for"
-    " several; the line below the title names the kind."
+    " Bars are 95 % intervals: of the trained network over the test images (Wilson) for one seed, of the recipe over"
+    " seeds and test images for several; the line below the title names the kind. Whether two networks differ is not"
+    " seen from their bars: the figure of pairs shows it."
 )
 _MANY = (
     " If there are more than 40 points, only the best of each network is drawn in full; if there are more than 24"
     " networks, only the best 12 are coloured."
 )
+
+
+def _several_candidates(experiments: Sequence[Any]) -> bool:
+    return len({(each.model, each.recipe) for each in experiments}) > 1
+
+
+def _several_models(experiments: Sequence[Any]) -> bool:
+    return len({each.model for each in experiments}) > 1
+
+
 COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
     figure.name: figure
     for figure in (
@@ -96,18 +109,82 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             width="75%",
         ),
         ComparisonFigure(
+            "ranking",
+            "Which networks can be distinguished",
+            "Each network and recipe (rows, the best first) against each other one (columns), on the same test images."
+            " The numbers are differences of the test accuracy in percentage points, row minus column. Blue: the row"
+            " is better, orange: the column is better (p below 5 % after Holm's correction for all pairs; exact"
+            " McNemar test for one seed each, t test over seeds and images for several). Grey: equivalent within the"
+            " margin of config.yaml. White: open. Two that share a letter cannot be distinguished.",
+            condition=_several_candidates,
+            width="75%",
+        ),
+        ComparisonFigure(
             "accuracy_vs_parameters",
             "Test accuracy against the number of parameters",
             "Test accuracy (vertical axis) of each network and recipe against the number of trainable parameters"
-            " (horizontal axis, log scale). A network with several recipes is named at its best point,"
-            " with the recipe of that point." + _INTERVALS + _MANY,
+            " (horizontal axis, log scale). A network with several recipes is named at the one with the best validation"
+            " accuracy, with that recipe." + _INTERVALS + _MANY,
         ),
         ComparisonFigure(
             "accuracy_vs_time",
             "Test accuracy against training time",
             "Test accuracy (vertical axis) of each network and recipe against the wall time of training"
-            " (horizontal axis, log scale), the mean over the seeds. A network with several recipes is named at"
-            " its best point, with the recipe of that point." + _INTERVALS + _MANY,
+            " (horizontal axis, log scale), the mean over the seeds. A network with several recipes is named at the one"
+            " with the best validation accuracy, with that recipe." + _INTERVALS + _MANY,
+        ),
+        ComparisonFigure(
+            "accuracy_at_equal_time",
+            "Validation accuracy at equal training time",
+            "Validation accuracy at the end of each epoch (vertical axis) against the time of the epochs so far"
+            " (horizontal axis, log scale), a line per training run. Of each network, the recipe with the best"
+            " validation accuracy is shown. The dashed line is where the shortest run ends, and the number after a name"
+            " is the accuracy there, the mean over the seeds. A longer run is not yet at its best there: its learning"
+            " rate is still high.",
+            condition=_several_models,
+        ),
+        ComparisonFigure(
+            "reliability",
+            "Reliability diagrams",
+            "Test images in bins of about equally many by confidence (horizontal axis), and the share of each bin that"
+            " is right (vertical axis), a panel per network: its recipe that validation chose, the first seed. On the"
+            " diagonal, confidence is what it promises; below it, the network is too sure. Coloured: as trained;"
+            " dashed: after the temperature T, which is fitted on the validation images. The numbers are the"
+            " calibration error before and after.",
+            width="75%",
+            of_behaviour=True,
+        ),
+        ComparisonFigure(
+            "risk_coverage",
+            "When to trust an answer",
+            "Left: errors (vertical axis) among the test images that are answered (horizontal axis), if the network"
+            " answers only where it is most confident. Right: conformal prediction sets, fitted on the validation"
+            " images to hold the true class in 95 % of images (dashed line): how many do on the test images (vertical"
+            " axis), against the mean number of classes in a set (horizontal axis). Of each network, the recipe that"
+            " validation chose, means over the seeds.",
+            width="75%",
+            of_behaviour=True,
+        ),
+        ComparisonFigure(
+            "examples",
+            "Surest mistakes and least sure right answers",
+            "Test images of each network (rows, the best first; its recipe that validation chose, the first seed)."
+            " Left: wrong answers with the highest confidence. Right: right answers with the lowest. Above an image:"
+            " its class, the network's answer if it is another one, and the probability of the answer. Below: the"
+            " file's name, or the image's number, from 0.",
+            width="100%",
+            of_behaviour=True,
+        ),
+        ComparisonFigure(
+            "missed_by_all",
+            "Images that every network predicts wrongly",
+            "Test images (in rows, the surest answers first) for which no compared network has the right answer. Above"
+            " an image: its class, the answer of all networks together, by the mean of their probabilities, and its"
+            " probability. A red frame, these come first: every network gives the same other class with a probability"
+            " of 80 % or more, so the label may be wrong.",
+            condition=_several_models,
+            width="100%",
+            of_behaviour=True,
         ),
         ComparisonFigure(
             "accuracy_vs_budget",

@@ -1,6 +1,7 @@
 """The shared parts of the figures that compare the models of one dataset: points, names, legend and axes."""
 
 import math
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,12 +22,14 @@ from deepnets.comparison.aggregate import (
     ranked,
     several_recipes,
 )
+from deepnets.comparison.statistics_file import Statistics
 from deepnets.figures import names
 from deepnets.figures.style import MUTED, ModelStyle, limit_percent
 
 LABELLED_MODELS = 12  # more names crowd the points and move to a legend
 COLOURED_MODELS = 24  # more styles look alike: the best few keep theirs, the others are grey
 FULL_POINTS = 40  # of more points, only each model's best is drawn in full, the others faint and without interval
+_CAPTION_CHARACTERS = 80  # on a line above the axes of the narrowest figure
 _NAME_CHARACTERS = 34  # of a name next to a point
 TICK_INCHES = 0.6  # room for "20 million"
 
@@ -56,11 +59,13 @@ class Comparison:
     Attributes:
         styles: the style of each model, by the model's name.
         published: for some models, test accuracies in percent by their name in the legend (two kinds at most).
+        statistics: what statistics.json says about the groups.
     """
 
     dataset: str
     groups: list[SeedGroup]
     styles: dict[str, ModelStyle]
+    statistics: Statistics
     published: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @cached_property
@@ -72,14 +77,21 @@ class Comparison:
         return [group.model for group in ranked(best.values())[:LABELLED_MODELS]]
 
 
+def titled_figure(comparison: Comparison, title: str, size: tuple[float, float]) -> Figure:
+    """An empty figure with its title, which ends with the dataset; `size` is width and height in inches."""
+    figure = Figure(figsize=size, layout="constrained")
+    figure.suptitle(names.title(f"{title}: {comparison.dataset}"), x=0.01, ha="left", fontsize=10, fontweight="bold")
+    return figure
+
+
 def new_figure(
     comparison: Comparison, title: str, size: tuple[float, float], columns: int = 1
 ) -> tuple[Figure, list[Axes]]:
     """An empty figure with its title, and its axes side by side; `size` is width and height in inches."""
-    figure = Figure(figsize=size, layout="constrained")
-    figure.suptitle(names.title(f"{title}: {comparison.dataset}"), x=0.01, ha="left", fontsize=10, fontweight="bold")
+    figure = titled_figure(comparison, title, size)
     axes = figure.subplots(1, columns, sharey=True, squeeze=False)[0].tolist()
-    axes[0].set_title(interval_caption(comparison.groups), fontsize=8, fontweight="normal", color=MUTED)
+    caption = textwrap.fill(interval_caption(comparison.groups), _CAPTION_CHARACTERS)
+    axes[0].set_title(caption, fontsize=8, fontweight="normal", color=MUTED)
     return figure, axes
 
 
@@ -202,13 +214,17 @@ def name_points(figure: Figure, axes: Axes, comparison: Comparison, cost: Callab
             color=comparison.styles[model].text_color,
         )
         name.set_in_layout(False)  # or it would move the points that it was placed by
+        value, low, high = percent(group)
+        heights = axes.transData.transform([(cost(group), each) for each in (value, low, high)])[:, 1]
+        below, above = (heights[1:] - heights[0]) * 72 / figure.dpi  # from the point to the ends of its bar, in points
+        sides = (*_SIDES, (0, above + 4, "center", "bottom"), (0, below - 4, "center", "top"))
         covered = []
-        for side in _SIDES:
+        for side in sides:
             _move(name, *side)
             box = name.get_window_extent()
             outside = 1 - _area(Bbox.intersection(box, axes.bbox)) / _area(box)
             covered.append(outside + sum(_area(Bbox.intersection(box, other)) for other in taken) / _area(box))
-        _move(name, *_SIDES[covered.index(min(covered))])
+        _move(name, *sides[covered.index(min(covered))])
         taken.append(name.get_window_extent())
 
 

@@ -27,6 +27,8 @@ def _phrase(key: tuple[str, ...], before: dict, after: dict) -> str:
             return f"{model}: another colour" if key in before and key in after else ""
         case ("spec", "style", model):
             return f"{model}: another name or look" if key in before and key in after else ""
+        case ("spec", "margin"):
+            return change("equivalence_margin", key, before, after)
         case ("spec", *names):
             return change(".".join(names) or "spec", key, before, after)
     return change(".".join(key), key, before, after)

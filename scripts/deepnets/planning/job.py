@@ -14,6 +14,7 @@ NAMES = {
     "summarize": "{dataset}/{model}",
     "train": paths.EXPERIMENT_NAME,
     "evaluate": paths.EXPERIMENT_NAME,
+    "compare": "{dataset}",
     "plot_experiment": f"{paths.EXPERIMENT_NAME}/{{figure}}",
     "plot_comparison": "{dataset}/{figure}",
     "audit_images": "{dataset}",

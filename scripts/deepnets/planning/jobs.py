@@ -47,6 +47,7 @@ class Jobs:
             "summarize": {"spec": self._network_spec},
             "train": {"experiment": self._experiment_names, "spec": self._experiment_spec},
             "evaluate": {"experiment": self._experiment_names, "spec": self._experiment_spec},
+            "compare": {"spec": self._statistics_spec},
             "plot_experiment": {"experiment": self._experiment_names, "spec": self._figure_spec},
             "plot_comparison": {"spec": self._comparison_spec, "files": self._published_digest},
             "audit_images": {"spec": self._prepared_spec},
@@ -93,8 +94,12 @@ class Jobs:
             for figure in EXPERIMENT_FIGURES
         ]
 
+    def statistics_files(self) -> list[str]:
+        """The statistics of each of the study's datasets."""
+        return [paths.STATISTICS.format(dataset=name) for name in dict.fromkeys(each.dataset for each in self.study)]
+
     def comparison_files(self) -> list[str]:
-        """The comparisons of each of the study's datasets."""
+        """The comparison figures of each of the study's datasets."""
         return [paths.COMPARISON_FIGURE.format(dataset=name, figure=figure) for name, figure in self.comparisons()]
 
     def result_files(self) -> list[str]:
@@ -209,6 +214,8 @@ class Jobs:
             return ()
         if stage in ("summarize", "train", "evaluate"):
             return (models.module_of(_entry("model", wildcards["model"], self.config.models).architecture),)
+        if stage == "compare":
+            return ()
         if stage in ("plot_experiment", "plot_comparison"):
             figures = EXPERIMENT_FIGURES if stage == "plot_experiment" else COMPARISON_FIGURES
             _entry("figure", wildcards["figure"], figures)
@@ -297,15 +304,30 @@ class Jobs:
         """Return the settings that a figure of one experiment depends on, besides the numbers in it."""
         return {"models": self._model_indices([model]), "style": self._styles([model])}
 
-    def _comparison_spec(self, dataset: str, **_names: str) -> dict:
-        """Return the settings that a comparison on one dataset depends on, besides the numbers in it.
+    def _compared(self, dataset: str) -> list[Experiment]:
+        """Return the study's experiments on a dataset.
 
         Raises:
-            UserError: the study has no experiment on this dataset.
+            UserError: it has no experiment on this dataset.
         """
         compared = [experiment for experiment in self.study if experiment.dataset == dataset]
         if not compared:
             raise UserError(self._nothing_to_compare(dataset))
+        return compared
+
+    def _statistics_spec(self, dataset: str) -> dict:
+        """Return the settings that the statistics of one dataset depend on, besides the experiments' files."""
+        compared = self._compared(dataset)
+        return {
+            "dataset": dataset,
+            "experiments": [experiment.directory for experiment in compared],
+            "specs": [spec_sha256(experiment.spec) for experiment in compared],
+            "margin": self.config.equivalence_margin,
+        }
+
+    def _comparison_spec(self, dataset: str, **_names: str) -> dict:
+        """Return the settings that a comparison figure of one dataset depends on, besides the numbers in it."""
+        compared = self._compared(dataset)
         names = list(dict.fromkeys(experiment.model for experiment in compared))
         return {
             "dataset": dataset,

@@ -1,10 +1,12 @@
-"""The report's opening in three sentences made from the numbers: the result, the question, the published study."""
+"""The report's opening in sentences made from the numbers: result, question, conditions, the published study."""
 
 from dataclasses import dataclass
 
-from deepnets.comparison.aggregate import Estimate, SeedGroup, group_name, ranked, several_recipes
+from deepnets.comparison.aggregate import Estimate, SeedGroup
 from deepnets.comparison.published import Published
+from deepnets.comparison.statistics_file import Statistics
 from deepnets.models import display_name
+from deepnets.reporting import verdicts
 from deepnets.reporting.markdown import enumerate_words
 from deepnets.reporting.started_from import how_trained
 
@@ -37,14 +39,22 @@ def question(study: str, rows: dict[str, list[Row]]) -> str:
     return f"The study {study} asks {asked} {trained}, with {conditions}."
 
 
-def result(rows: dict[str, list[Row]]) -> str:
+def result(rows: dict[str, list[Row]], statistics: dict[str, Statistics]) -> str:
     """Return the sentence about the best network of each dataset; it reports an order that is open."""
-    clauses = [_best(dataset, [row.group for row in runs]) for dataset, runs in list(rows.items())[:_NAMED]]
+    clauses = [
+        verdicts.best(dataset, [row.group for row in runs], statistics[dataset])
+        for dataset, runs in list(rows.items())[:_NAMED]
+    ]
     left = len(rows) - len(clauses)
     if left:
         clauses.append(f"the tables below have the other {left}" if left > 1 else "the last table below has the other")
-    sentence = "; ".join(clauses)
-    return f"{sentence[0].upper()}{sentence[1:]}."
+    return as_sentence(clauses)
+
+
+def as_sentence(clauses: list[str]) -> str:
+    """Join clauses, of which each may start with a small letter, into a sentence."""
+    text = "; ".join(clauses)
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def against_published(rows: dict[str, list[Row]]) -> str:
@@ -53,16 +63,16 @@ def against_published(rows: dict[str, list[Row]]) -> str:
     for dataset, runs in rows.items():
         for row in runs:
             if row.published:
-                compared = _Compared(row.group.accuracy, row.published.test_accuracy)
+                compared = _Compared(row.group.accuracy, row.published.test_accuracy, row.group.validation_accuracy)
                 pairs.setdefault((dataset, row.published.model), []).append(compared)
     if not pairs and all(row.group.first.is_pretrained for runs in rows.values() for row in runs):
         return "The published study (Gosaye) trained from scratch, so its numbers are not compared with these."
     if not pairs:
         return "The published study (Gosaye) has no number for any of these pairs of network and dataset."
-    best = {pair: max(runs, key=lambda run: run.ours.value) for pair, runs in pairs.items()}
+    best = {pair: max(runs, key=lambda run: run.validation) for pair, runs in pairs.items()}
     above = [run for run in best.values() if run.is_above]
     clear = sum(run.is_clearly_above for run in above)
-    of = " of the best run" if any(len(runs) > 1 for runs in pairs.values()) else ""
+    of = " of the run that is best on validation" if any(len(runs) > 1 for runs in pairs.values()) else ""
     if len(pairs) == 1:
         [((dataset, model), run)] = best.items()
         relation = "above" if above else "not above"
@@ -84,10 +94,11 @@ def against_published(rows: dict[str, list[Row]]) -> str:
 
 @dataclass(frozen=True)
 class _Compared:
-    """The accuracy of a run (a fraction with its interval) and the published one in percent."""
+    """The accuracy of a run (a fraction with its interval), the published one in percent, and that on validation."""
 
     ours: Estimate
     published: float
+    validation: float
 
     @property
     def is_above(self) -> bool:
@@ -102,21 +113,6 @@ class _Compared:
 def interval_text(estimate: Estimate) -> str:
     """Return an interval in percent: "96.79 to 99.41 %"."""
     return f"{100 * estimate.low:.2f} to {100 * estimate.high:.2f} %"
-
-
-def _best(dataset: str, groups: list[SeedGroup]) -> str:
-    best, *others = ranked(groups)
-    with_recipe = several_recipes(groups)
-    name, estimate = group_name(best, with_recipe), best.accuracy
-    reached = f"{100 * estimate.value:.2f} % test accuracy (95 % interval {interval_text(estimate)})"
-    if len(groups) == 1:
-        return f"on {dataset}, {name} reached {reached}"
-    rivals = [group for group in others if group.accuracy.high >= estimate.low]
-    if not rivals:
-        return f"on {dataset}, {name} was best with {reached}"
-    names = _named([group_name(group, with_recipe) for group in rivals], "others")
-    overlap = f"that of {names}" if len(rivals) == 1 else f"those of {names}"
-    return f"on {dataset}, {name} was ahead with {reached}, but its interval overlaps {overlap}, so the order is open"
 
 
 def _clearly(clear: int, above: int) -> str:

@@ -8,15 +8,16 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from deepnets.comparison.aggregate import group_seeds, interval_caption
+from deepnets.comparison.aggregate import group_seeds, interval_caption, with_statistics
 from deepnets.comparison.published import Published, find, read_published
+from deepnets.comparison.statistics_file import Statistics, read_statistics, statistics_path
 from deepnets.config.experiment import recipe_title
 from deepnets.evaluation.metrics import IMBALANCE
 from deepnets.evaluation.results import Result, check_specs, read_result
 from deepnets.evaluation.schemas import SplitMetrics
 from deepnets.figures import EXPERIMENT_FIGURES, ComparisonFigure, comparison_figures
 from deepnets.models import display_name
-from deepnets.reporting import duplicates, headline, image_audit, tables
+from deepnets.reporting import behaviour, duplicates, headline, image_audit, settings, tables, verdicts
 from deepnets.reporting.environment import describe
 from deepnets.reporting.headline import Row
 from deepnets.reporting.job_times import by_stage, from_first_to_last, job_times
@@ -90,6 +91,7 @@ def write_report(
         results=results,
         datasets=spec["datasets"],
         published=read_published(published),
+        statistics=_read_statistics(spec, root),
         audits={
             name: duplicates.read_audit(root / paths.AUDIT.format(dataset=name), audit_code)
             for name in spec["datasets"]
@@ -112,22 +114,37 @@ def write_report(
         write_text(page_file, page)
 
 
+def _read_statistics(spec: dict[str, Any], root: Path) -> dict[str, Statistics]:
+    """Read the statistics of each dataset of a study."""
+    found = {}
+    for name in dict.fromkeys(PurePosixPath(folder).parts[-4] for folder in spec["experiments"]):
+        rows = [row for row, folder in enumerate(spec["experiments"]) if PurePosixPath(folder).parts[-4] == name]
+        specs = [spec["specs"][row] for row in rows] if "specs" in spec else None
+        found[name] = read_statistics(statistics_path(root, name), [spec["experiments"][row] for row in rows], specs)
+    return found
+
+
 def _context(study: Study) -> dict[str, Any]:
     results = study.results
     rows = _rows(study)
-    recipe_line, recipe_table, recipes_left_out = tables.recipes(results)
-    networks_table, networks_left_out = tables.networks_table(results)
+    recipe_line, recipe_table, recipes_left_out = settings.recipes(results)
+    networks_table, networks_left_out = settings.networks_table(results)
     cost_table, costs_left_out = tables.cost_table(results)
     return {
         "study": study.name,
         "title": _title(rows),
         "is_compared": any(row.published for runs in rows.values() for row in runs),
-        "sentences": [headline.result(rows), headline.question(study.name, rows), headline.against_published(rows)],
+        "sentences": [
+            headline.result(rows, study.statistics),
+            headline.question(study.name, rows),
+            settings.conditions(rows),
+            headline.against_published(rows),
+        ],
         "warnings": _warnings(study),
         "datasets": [_dataset(study, name, rows[name]) for name in rows],
         "experiments": [_experiments(study, name, max(_EXPERIMENT_ROWS, tables.ROWS // len(rows))) for name in rows],
         "in_full": len(results) <= _EXPERIMENTS_IN_FULL,
-        "departures": tables.departures(results),
+        "departures": settings.departures(results),
         "starts": starts(results),
         "networks_table": networks_table,
         "networks_left_out": networks_left_out,
@@ -155,14 +172,20 @@ def _context(study: Study) -> dict[str, Any]:
 
 
 def _rows(study: Study) -> dict[str, list[Row]]:
-    rows: dict[str, list[Row]] = {}
-    for group in group_seeds(study.results):
-        dataset = group.first.dataset
+    of_datasets: dict[str, list[Result]] = {}
+    for result in study.results:
+        of_datasets.setdefault(result.dataset, []).append(result)
+    return {name: _rows_of(study, name, results) for name, results in of_datasets.items()}
+
+
+def _rows_of(study: Study, dataset: str, results: list[Result]) -> list[Row]:
+    rows = []
+    for group in with_statistics(group_seeds(results), study.statistics[dataset]):
         published_as = study.datasets[dataset]["variant_of"] or dataset
         published = None  # the published networks were trained from scratch
         if not group.first.is_pretrained:
             published = find(study.published, "study", published_as, group.first.architecture)
-        rows.setdefault(dataset, []).append(Row(group, published))
+        rows.append(Row(group, published))
     return rows
 
 
@@ -212,6 +235,7 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
     published_as = metadata["variant_of"] or name
     architectures = dict.fromkeys(group.first.architecture for group in groups if not group.first.is_pretrained)
     best = [find(study.published, "best", published_as, architecture) for architecture in architectures]
+    drawn = comparison_figures(groups)
     return {
         "name": name,
         "classes": len(metrics.classes),
@@ -224,13 +248,18 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
         "note": metadata["note"],
         "duplicates": duplicates.counted(name, study.audits[name]),
         "images": image_audit.describe(name, study.image_audits[name]),
-        "table": tables.comparison_table(rows),
+        "table": tables.comparison_table(rows, verdicts.standing(groups, study.statistics[name])),
+        "compared": verdicts.what_was_compared(groups, study.statistics[name]),
+        "open": verdicts.open_questions(groups, study.statistics[name]),
+        "statistics": link("statistics.json", PurePosixPath(name, "comparison", "statistics.json")),
         "left_out": max(0, len(rows) - tables.RUNS),
         "intervals": interval_caption(groups),
         "directions": tables.directions(),
         "sources": sorted({row.published.source for row in rows if row.published}),
         "best": [_best_published(row) for row in best if row],
-        "figures": [_comparison_figure(name, figure) for figure in comparison_figures(groups)],
+        "figures": [_comparison_figure(name, figure) for figure in drawn if not figure.of_behaviour],
+        "behaviour": behaviour.behaviour(groups, study.statistics[name]),
+        "behaviour_figures": [_comparison_figure(name, figure) for figure in drawn if figure.of_behaviour],
     }
 
 
@@ -303,6 +332,9 @@ def _experiment(study: Study, result: Result) -> dict[str, Any]:
         "time": tables.format_duration(timing.wall_seconds),
         "warnings": result.warnings,
         "confusions": _confusions(result),
+        **behaviour.of_experiment(
+            result, study.statistics[result.dataset].network(result.model, result.recipe, result.seed)
+        ),
         "figures": [
             image(f"{figure.title} of {_named(result)}", folder / paths.FIGURE_FILE.format(figure=name), figure.width)
             for name, figure in EXPERIMENT_FIGURES.items()

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from deepnets.comparison.published import Published
+from deepnets.comparison.statistics_file import Statistics
 from deepnets.evaluation.results import Result
 from deepnets.reporting.duplicates import Audit
 from deepnets.reporting.image_audit import ImageAudit
@@ -19,6 +20,7 @@ class Study:
         results: experiments in the order of the study.
         datasets: by name, {"variant_of": name of the published dataset that it stands for or None, "note": sentence
             or None, "own_files": the user's folder or archive that it is made from or None}.
+        statistics: the statistics.json of each dataset.
         jobs: the times of the study's jobs; empty if nothing was measured.
         audits: the audit.json of each dataset; None if its data was deleted.
         image_audits: the images/audit.json of each dataset; None if it was not made.
@@ -30,6 +32,7 @@ class Study:
     results: list[Result]
     datasets: dict[str, dict[str, str | None]]
     published: list[Published]
+    statistics: dict[str, Statistics]
     audits: dict[str, Audit | None]
     image_audits: dict[str, ImageAudit | None]
     jobs: list[JobTime]

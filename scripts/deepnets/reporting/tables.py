@@ -11,20 +11,18 @@ import pandas as pd
 from deepnets.comparison.aggregate import best_by_model, group_name, ranked, several_recipes
 from deepnets.comparison.published import Published
 from deepnets.config.experiment import recipe_title
-from deepnets.config.recipe import idle_options
 from deepnets.evaluation import metrics
 from deepnets.evaluation.metrics import Metric, SplitName
 from deepnets.evaluation.results import Result
 from deepnets.evaluation.schemas import SplitMetrics, Timing
-from deepnets.models import about, display_name
+from deepnets.models import display_name
 from deepnets.reporting.headline import Row
 from deepnets.reporting.job_times import StageTime
-from deepnets.reporting.markdown import Markdown, bold, code, enumerate_words, escape, table
-from deepnets.utils.files import canonical_json
+from deepnets.reporting.markdown import Markdown, bold, code, enumerate_words, table
+from deepnets.reporting.verdicts import Standing
 
 MISSING = "–"
 _NO_BREAK = "\N{NO-BREAK SPACE}"
-_USERS_NAMED = 4  # models that use a recipe; if there are more, only their number is shown
 RUNS = 40  # runs of a dataset in the comparison table, which people read from top to bottom; metrics.csv has the rest
 _DIFFERENCES = 5  # runs of one architecture that get a row of differences each; if there are more, only the best does
 ROWS = 200  # rows of the reference tables; with a thousand rows, code hosts would not show the page
@@ -111,21 +109,31 @@ def _metric_column(metric: Metric, split: SplitName) -> Column:
     )
 
 
-def comparison_table(rows: list[Row]) -> Markdown:
+def comparison_table(rows: list[Row], standing: Standing) -> Markdown:
     """Return the table of one dataset: the runs of each network, its published row, and their differences from it.
 
-    If there are more than RUNS runs, the table has the best of each network and the best of the others.
+    The test accuracy of a network is bold if it is better than all others by the paired tests. If there are more than
+    RUNS runs, the table has the one of each network that is best on validation, and the best of the others.
     """
     groups = [row.group for row in rows]
-    best, with_recipe, shown = max(group.accuracy.value for group in groups), several_recipes(groups), _shown(rows)
+    best = standing.leader if standing.has_winner else None
+    with_recipe, shown = several_recipes(groups), _shown(rows)
     shown_columns = columns(imbalanced(groups[0].first))
     lines: list[list[str]] = []
     for architecture in dict.fromkeys(row.group.first.architecture for row in shown):
         same = [row for row in shown if row.group.first.architecture == architecture]
         for row in same:
             seeds = f", {len(row.group.results)} seeds" if len(row.group.results) > 1 else ""
-            name = bold(group_name(row.group, with_recipe) + seeds)
-            lines.append([name, *(_our_cell(row, column, best) for column in shown_columns)])
+            name = group_name(row.group, with_recipe) + seeds
+            candidate = row.group.candidate
+            cells = [_our_cell(row, column, row.group is best) for column in shown_columns]
+            lines.append(
+                [
+                    bold(name) if candidate and candidate.selected else name,
+                    *cells,
+                    (candidate and candidate.group) or MISSING,
+                ]
+            )
         published = next((row.published for row in same if row.published), None)
         if published is None:
             continue
@@ -134,12 +142,13 @@ def comparison_table(rows: list[Row]) -> Markdown:
             [
                 f"{display_name(architecture)}, published",
                 *(_published_cell(published, column) for column in shown_columns),
+                MISSING,
             ]
         )
-        for row in same if len(same) <= _DIFFERENCES else [max(same, key=lambda row: row.group.accuracy.value)]:
+        for row in same if len(same) <= _DIFFERENCES else [max(same, key=lambda row: row.group.validation_accuracy)]:
             of = "difference" if len(same) == 1 else f"difference, {group_name(row.group, with_recipe)}"
-            lines.append([of, *(_difference_cell(row, published, column) for column in shown_columns)])
-    return table(["Model", *(column.title for column in shown_columns)], lines, numbers_from=1)
+            lines.append([of, *(_difference_cell(row, published, column) for column in shown_columns), MISSING])
+    return table(["Model", *(column.title for column in shown_columns), "Group"], lines, numbers_from=1)
 
 
 def _shown(rows: list[Row]) -> list[Row]:
@@ -155,14 +164,14 @@ def _ours(row: Row, column: Column) -> float | None:
     return None if value is None else column.scale * value
 
 
-def _our_cell(row: Row, column: Column, best: float) -> str:
+def _our_cell(row: Row, column: Column, is_best: bool) -> str:
     value = _ours(row, column)
     text = MISSING if value is None else format(value, column.format)
     if column.name != "test_accuracy":
         return text
     accuracy = row.group.accuracy
     interval = f"({100 * accuracy.low:.2f} to {100 * accuracy.high:.2f})".replace(" ", _NO_BREAK)
-    return Markdown(f"{bold(text) if accuracy.value == best else text}<br>{interval}")
+    return Markdown(f"{bold(text) if is_best else text}<br>{interval}")
 
 
 def _published_cell(published: Published, column: Column) -> str:
@@ -178,99 +187,6 @@ def _difference_cell(row: Row, published: Published, column: Column) -> str:
     if not text.strip("0.,"):
         return "0"
     return f"{'+' if ours > theirs else '−'}{text}"
-
-
-# -- recipes ----------------------------------------------------------------------------------------------------------
-
-
-def recipes(results: list[Result]) -> tuple[str, Markdown | None, int]:
-    """Describe the recipes of a study.
-
-    Returns:
-        What all recipes have in common, as one line; a table of what differs, None if nothing does; and the number of
-        recipes that the table leaves out.
-    """
-    variants: dict[tuple[str, str], list[Result]] = {}
-    for result in results:
-        variants.setdefault((result.recipe, canonical_json(_in_effect(result))), []).append(result)
-    flat = [_in_effect(users[0]) for users in variants.values()]
-    names = list(dict.fromkeys(name for recipe in flat for name in recipe))
-    # An option that is off in one recipe and has options of its own in another is described by these options.
-    settings = [name for name in names if not any(other.startswith(f"{name}.") for other in names)]
-    differing = [name for name in settings if len({str(recipe.get(name)) for recipe in flat}) > 1]
-    common = {name: flat[0][name] for name in settings if name not in differing}
-    on = [f"{name} {value}" for name, value in common.items() if value not in _OFF]
-    off = [name for name, value in common.items() if value in _OFF]
-    line = ", ".join(on) + (f"; off: {', '.join(off)}" if off else "")
-    if not differing:
-        return line, None, 0
-    rows = [
-        [recipe_title(recipe), _users(users), *(str(values.get(name, MISSING)) for name in differing)]
-        for ((recipe, _), users), values in zip(variants.items(), flat, strict=True)
-    ]
-    shown = rows[:ROWS]
-    return line, table(["Recipe", "Used for", *differing], shown, numbers_from=2), len(rows) - len(shown)
-
-
-_OFF = ("none", "no", "0", "0.0")
-
-
-def _in_effect(result: Result) -> dict[str, str]:
-    """Return the options that had an effect: some depend on what the dataset allows and brings."""
-    spec = result.metrics.spec
-    flat = _flatten(spec["recipe"])
-    if not spec["dataset"]["horizontal_flip"]:
-        flat["augment.horizontal_flip"] = "no"
-    if result.metrics.validation.from_dataset:
-        flat.pop("validation_fraction", None)
-    idle = idle_options(flat)
-    return {name: value for name, value in flat.items() if name not in idle}
-
-
-def _flatten(recipe: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for name, value in recipe.items():
-        if isinstance(value, dict):
-            flat |= _flatten(value, f"{name}.")
-        else:
-            words = {None: "none", True: "yes", False: "no"}
-            flat[prefix + name] = words[value] if value is None or isinstance(value, bool) else str(value)
-    return flat
-
-
-def _users(results: list[Result]) -> str:
-    models: dict[str, dict[str, None]] = {}
-    for result in results:
-        models.setdefault(result.dataset, {})[display_name(result.model)] = None
-    return "; ".join(f"{_counted(list(names))} on {dataset}" for dataset, names in models.items())
-
-
-def _counted(names: list[str]) -> str:
-    return enumerate_words(names) if len(names) <= _USERS_NAMED else f"{len(names)} models"
-
-
-# -- networks ---------------------------------------------------------------------------------------------------------
-
-
-def departures(results: list[Result]) -> list[Markdown]:
-    """Return for each network that has one how it departs from the network that its name stands for."""
-    architectures = dict.fromkeys(result.architecture for result in results)
-    found = {name: about(name).differs for name in architectures}
-    return [Markdown(f"{bold(display_name(name))}: {escape(differs)}.") for name, differs in found.items() if differs]
-
-
-def networks_table(results: list[Result]) -> tuple[Markdown, int]:
-    """Return a row for the architecture and options of each model on each dataset, and how many are left out."""
-    used: dict[tuple[str, str, str], dict[str, None]] = {}
-    for result in results:
-        options = _flatten({key: value for key, value in result.metrics.spec["model"].items() if key != "architecture"})
-        written = ", ".join(f"{name} {value}" for name, value in options.items())
-        used.setdefault((result.model, result.architecture, written), {})[result.dataset] = None
-    rows = [
-        [display_name(model), code(architecture), options or MISSING, ", ".join(datasets)]
-        for (model, architecture, options), datasets in used.items()
-    ]
-    return table(["Model", "Architecture", "Options", "On"], rows[:ROWS], numbers_from=4), max(0, len(rows) - ROWS)
 
 
 # -- cost -------------------------------------------------------------------------------------------------------------

@@ -48,7 +48,9 @@ CHECKPOINTS = ".resume"  # in the experiment's folder; no output of any rule, so
 IMAGE_FOLDER = "results/{dataset}/images"
 IMAGE_AUDIT, SAMPLE_SHEET = f"{IMAGE_FOLDER}/audit.json", f"{IMAGE_FOLDER}/samples.png"
 
-COMPARISON_FIGURE = "results/{dataset}/comparison/{figure}.png"
+COMPARISON = "results/{dataset}/comparison"
+STATISTICS = f"{COMPARISON}/statistics.json"
+COMPARISON_FIGURE = f"{COMPARISON}/{{figure}}.png"
 
 REPORT, REPORT_PAGE = "results/report.md", "results/report.html"
 METRICS_CSV, ENVIRONMENT = "results/metrics.csv", "results/environment.json"
@@ -74,6 +76,7 @@ OUTPUTS = {
     "summarize": [SUMMARY_JSON, SUMMARY_TEXT],
     "train": [MODEL, HISTORY, TIMING],
     "evaluate": [METRICS, PREDICTIONS],
+    "compare": [STATISTICS],
     "plot_experiment": [f"{EXPERIMENT_FIGURE}.png", f"{EXPERIMENT_FIGURE}.svg"],
     "plot_comparison": [COMPARISON_FIGURE],
     "audit_images": [IMAGE_AUDIT, SAMPLE_SHEET],
@@ -97,6 +100,7 @@ def _log_name(stage: str) -> str:
         "prepare": "{dataset}/prepare",
         "fetch_weights": "_weights/{library}/{network}/fetch_weights",
         "summarize": "{dataset}/{model}/summarize",
+        "compare": "{dataset}/comparison/compare",
         "plot_experiment": f"{EXPERIMENT_NAME}/{{figure}}/plot_experiment",
         "plot_comparison": "{dataset}/comparison/{figure}/plot_comparison",
         "audit_images": "{dataset}/audit_images",

@@ -1,0 +1,110 @@
+"""How far a network's probabilities can be believed: Brier score, calibration error, reliability, temperature."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import ndtr
+
+from deepnets.comparison.crossed import Floats
+from deepnets.evaluation.metrics import Labels, losses
+
+BINS = 15
+_DRAWS = 1000
+_LOG_TEMPERATURES = (-3.0, 3.0)  # 0.05 to 20; networks are at 0.5 to 5
+
+
+def brier(probabilities: Floats, labels: Labels) -> float:
+    """Return the Brier score: the mean over images of the squared distance to the true class, summed over classes.
+
+    0 to 2 (Brier 1950, Monthly Weather Review 78). `probabilities`: (N, C); `labels`: (N,).
+    """
+    of_true = probabilities[np.arange(len(labels)), labels]
+    return float((np.einsum("nc,nc->n", probabilities, probabilities) - 2 * of_true + 1).mean())
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Bins of about equally many images by confidence (a reliability diagram); arrays are (bins,).
+
+    Attributes:
+        n: images in each bin.
+        confidence, accuracy: their means in it, fractions.
+        error: the standard error of accuracy minus confidence.
+    """
+
+    n: NDArray[np.int64]
+    confidence: Floats
+    accuracy: Floats
+    error: Floats
+
+
+def reliability(confidence: Floats, right: NDArray[np.bool_], bins: int = BINS) -> Reliability:
+    """Group images into bins of equal mass; images of one confidence stay together, so there may be fewer bins.
+
+    Args:
+        confidence: the probability of the predicted class, (N,).
+        right: whether the prediction is right, (N,).
+        bins: how many, at most.
+    """
+    edges = np.unique(np.quantile(confidence, np.linspace(0, 1, bins + 1)[1:-1]))
+    place = np.searchsorted(edges, confidence)
+    n = np.bincount(place)
+    place, n = (np.cumsum(n > 0) - 1)[place], n[n > 0]
+    sure, accurate = (np.bincount(place, each) / n for each in (confidence, right))
+    gaps = right - confidence
+    squares = np.bincount(place, (gaps - (accurate - sure)[place]) ** 2)
+    return Reliability(n, sure, accurate, np.sqrt(squares / np.maximum(n - 1, 1) / n))
+
+
+def calibration_error(bins: Reliability) -> tuple[float, tuple[float, float]]:
+    """Return the expected calibration error without the bias of small bins, and its 95 % interval; fractions.
+
+    The plain estimate adds up |accuracy - confidence|, which noise makes too large, even for a calibrated network. The
+    expected excess is subtracted, from normal noise in each bin (Kumar, Liang and Ma 2019, arXiv 1909.10155, appendix;
+    Roelofs et al. 2022, arXiv 2012.08668, on bins of equal mass). The interval has the spread of bootstrapped bins.
+    """
+    share, gap = bins.n / bins.n.sum(), np.abs(bins.accuracy - bins.confidence)
+    excess = _mean_absolute(gap, bins.error) - gap
+    value = float(share @ (gap - excess))
+    draws = np.random.default_rng(0).normal(gap, bins.error, (_DRAWS, len(gap)))
+    errors = np.abs(draws) @ share
+    low, high = np.quantile(errors - errors.mean(), [0.025, 0.975])
+    return max(0.0, value), (float(max(0.0, value - high)), float(min(1.0, max(0.0, value - low))))
+
+
+def _mean_absolute(mean: Floats, deviation: Floats) -> Floats:
+    """Return the mean of |x| of normal x (the folded normal distribution)."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = np.where(deviation > 0, mean / deviation, 0)
+    density = np.sqrt(2 / np.pi) * np.exp(-z * z / 2)
+    return np.where(deviation > 0, deviation * density + mean * (1 - 2 * ndtr(-z)), np.abs(mean))
+
+
+def fit_temperature(logits: NDArray[np.float32], labels: Labels) -> float:
+    """Return the temperature T at which softmax(logits / T) has the least log loss: Guo et al. 2017, arXiv 1706.04599.
+
+    Args:
+        logits: of validation images, (N, C). Images with a logit that is not finite are left out.
+        labels: (N,).
+    """
+    finite = np.isfinite(logits).all(1)
+    if not finite.any():
+        return 1.0
+    logits, labels = logits[finite].astype(np.float64), labels[finite]
+
+    def loss(log_temperature: float) -> float:
+        return float(losses(logits / np.exp(log_temperature), labels).mean())
+
+    best = minimize_scalar(loss, bounds=_LOG_TEMPERATURES, method="bounded", options={"xatol": 1e-3})
+    return float(np.exp(best.x))
+
+
+def table(bins: Reliability) -> list[dict[str, Any]]:
+    """Return a reliability diagram's bins as JSON: a row for each."""
+    columns = {"n": bins.n, "confidence": bins.confidence, "accuracy": bins.accuracy}
+    return [
+        dict(zip(columns, row, strict=True)) for row in zip(*(each.tolist() for each in columns.values()), strict=True)
+    ]

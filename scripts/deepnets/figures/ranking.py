@@ -1,0 +1,67 @@
+"""Which networks can be distinguished: the outcome of each pair, and letters for the ties."""
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+
+from deepnets.comparison.statistics_file import Candidate, Pair, Statistics
+from deepnets.config.experiment import recipe_title
+from deepnets.figures.comparison import Comparison, titled_figure
+from deepnets.figures.names import short_names
+from deepnets.figures.style import GRID, MUTED, TEXT_COLOR, applied
+from deepnets.models import display_name
+
+_ROWS = 30  # more are not readable; the title gives their number
+_NUMBERS = 16  # up to this many rows, cells have their difference in points
+_BETTER, _WORSE, _EQUIVALENT, _OPEN = "#8CB8DE", "#F2B77C", "#D5D5D5", "#FFFFFF"
+
+
+@applied()
+def draw(comparison: Comparison) -> Figure:
+    """Draw a matrix: a row and a column per candidate, the best first, coloured by which of the two is better."""
+    statistics = comparison.statistics
+    shown = statistics.compared[:_ROWS]
+    size = 0.6 if len(shown) <= _NUMBERS else 0.34
+    left_out = len(statistics.candidates) - len(shown)
+    best = f", {len(shown)} of {len(statistics.candidates)}" if left_out else ""
+    inches = 3.2 + size * len(shown), 1.7 + size * len(shown)
+    figure = titled_figure(comparison, f"Which can be distinguished{best}", inches)
+    axes = figure.subplots()
+    for (row, column), pair in statistics.outcomes().items():
+        if column < len(shown):
+            _draw_pair(axes, row, column, pair, with_number=len(shown) <= _NUMBERS)
+    _draw_axes(axes, shown, _names(statistics, shown))
+    legend = {"row better": _BETTER, "column better": _WORSE, "equivalent": _EQUIVALENT, "open": _OPEN}
+    handles = [Patch(facecolor=color, edgecolor=MUTED, linewidth=0.6, label=label) for label, color in legend.items()]
+    figure.legend(handles=handles, loc="outside lower left", ncols=4, fontsize=7.5)
+    return figure
+
+
+def _names(statistics: Statistics, shown: list[Candidate]) -> list[str]:
+    several = len({each.recipe for each in statistics.candidates}) > 1
+    names = [display_name(each.model) + (f" ({recipe_title(each.recipe)})" if several else "") for each in shown]
+    return short_names(names, 34)
+
+
+def _draw_pair(axes: Axes, row: int, column: int, pair: Pair, with_number: bool) -> None:
+    """Draw the two cells of a pair; the second one is seen from the other side."""
+    colors = {"a": (_BETTER, _WORSE), "b": (_WORSE, _BETTER), "equivalent": (_EQUIVALENT,) * 2, "open": (_OPEN,) * 2}
+    for (x, y), color, sign in zip(((column, row), (row, column)), colors[pair.verdict], (1, -1), strict=True):
+        axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=color, edgecolor=GRID))
+        if with_number:
+            points = f"{round(100 * sign * pair.difference, 2) or 0:+.2f}".replace("-", "−").replace("+0.00", "0.00")
+            axes.text(x, y, points, ha="center", va="center", fontsize=7.5, color=TEXT_COLOR)
+
+
+def _draw_axes(axes: Axes, shown: list[Candidate], names: list[str]) -> None:
+    """Name the rows, with their letters, and number the columns by the place of their candidate."""
+    labels = [f"{name}  {each.group}  {place}" for place, (name, each) in enumerate(zip(names, shown, strict=True), 1)]
+    small = 9 if len(shown) <= _NUMBERS else 6.5
+    axes.set_yticks(range(len(shown)), labels, fontsize=small)
+    axes.set_xticks(range(len(shown)), [str(place) for place in range(1, len(shown) + 1)], fontsize=small)
+    axes.set_xlim(-0.5, len(shown) - 0.5)
+    axes.set_ylim(len(shown) - 0.5, -0.5)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+    axes.set_aspect("equal")
+    axes.grid(visible=False)

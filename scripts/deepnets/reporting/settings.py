@@ -1,0 +1,158 @@
+"""How the networks were trained: recipes, options of the networks, and what differs between those that are compared."""
+
+from typing import Any
+
+from deepnets.comparison.aggregate import SeedGroup, best_by_model, mean_wall_seconds
+from deepnets.config.experiment import recipe_title
+from deepnets.config.recipe import idle_options
+from deepnets.evaluation.results import Result
+from deepnets.models import about, display_name
+from deepnets.reporting.headline import Row, as_sentence
+from deepnets.reporting.markdown import Markdown, bold, code, enumerate_words, escape, table
+from deepnets.reporting.tables import MISSING, ROWS, format_duration
+from deepnets.utils.files import canonical_json
+
+_USERS_NAMED = 4  # models that use a recipe; if there are more, only their number is shown
+_DATASETS_NAMED = 3
+_DIFFERENCES_NAMED = 5  # options that differ; if there are more, only the number of the others is given
+_IN_WORDS = {"lr": "learning rate"}
+
+
+def conditions(rows: dict[str, list[Row]]) -> str:
+    """Return the sentence about what differs between the compared networks, besides themselves; "" if nothing can."""
+    found = [_differing(dataset, [row.group for row in runs]) for dataset, runs in rows.items()]
+    clauses = [clause for clause in found if clause]
+    if not clauses:
+        return ""
+    left = len(clauses) - _DATASETS_NAMED
+    more = [f"on {left} more dataset{'s' if left > 1 else ''}, the table of recipes has it"] if left > 0 else []
+    return as_sentence([*clauses[:_DATASETS_NAMED], *more])
+
+
+def _differing(dataset: str, groups: list[SeedGroup]) -> str:
+    """Return the clause about what differs between the compared networks of a dataset; "" if there is only one.
+
+    The recipe that stands for each network is compared; time is the mean wall time of its training runs.
+    """
+    compared = list(best_by_model(groups).values())
+    if len(compared) < 2:
+        return ""
+    seconds = [mean_wall_seconds(group) for group in compared]
+    time = f"{format_duration(min(seconds))} to {format_duration(max(seconds))}"
+    recipes = [_in_effect(group.first) for group in compared]
+    names = [
+        name for name in dict.fromkeys(key for recipe in recipes for key in recipe) if len(_values(recipes, name)) > 1
+    ]
+    if not names:
+        return f"on {dataset}, all networks have the same recipe, and training took {time}"
+    shown = [_difference(name, _values(recipes, name)) for name in names[:_DIFFERENCES_NAMED]]
+    left = len(names) - len(shown)
+    more = [f"{left} more options"] if left > 1 else ["one more option"] if left else []
+    return f"on {dataset}, the networks differ in {enumerate_words([*shown, *more, f'training time ({time})'])}"
+
+
+def _values(recipes: list[dict[str, str]], name: str) -> list[str]:
+    """Return the different values of an option."""
+    return list(dict.fromkeys(recipe.get(name, MISSING) for recipe in recipes))
+
+
+def _difference(name: str, values: list[str]) -> str:
+    """Return an option with its range, if it is a number: "epochs (3 to 10)"."""
+    try:
+        low, *_, high = sorted(values, key=float)
+    except ValueError:
+        return _IN_WORDS.get(name, name)
+    return f"{_IN_WORDS.get(name, name)} ({low} to {high})"
+
+
+# -- recipes ----------------------------------------------------------------------------------------------------------
+
+
+def recipes(results: list[Result]) -> tuple[str, Markdown | None, int]:
+    """Describe the recipes of a study.
+
+    Returns:
+        What all recipes have in common, as one line; a table of what differs, None if nothing does; and the number of
+        recipes that the table leaves out.
+    """
+    variants: dict[tuple[str, str], list[Result]] = {}
+    for result in results:
+        variants.setdefault((result.recipe, canonical_json(_in_effect(result))), []).append(result)
+    flat = [_in_effect(users[0]) for users in variants.values()]
+    names = list(dict.fromkeys(name for recipe in flat for name in recipe))
+    # An option that is off in one recipe and has options of its own in another is described by these options.
+    settings = [name for name in names if not any(other.startswith(f"{name}.") for other in names)]
+    differing = [name for name in settings if len({str(recipe.get(name)) for recipe in flat}) > 1]
+    common = {name: flat[0][name] for name in settings if name not in differing}
+    on = [f"{name} {value}" for name, value in common.items() if value not in _OFF]
+    off = [name for name, value in common.items() if value in _OFF]
+    line = ", ".join(on) + (f"; off: {', '.join(off)}" if off else "")
+    if not differing:
+        return line, None, 0
+    rows = [
+        [recipe_title(recipe), _users(users), *(str(values.get(name, MISSING)) for name in differing)]
+        for ((recipe, _), users), values in zip(variants.items(), flat, strict=True)
+    ]
+    shown = rows[:ROWS]
+    return line, table(["Recipe", "Used for", *differing], shown, numbers_from=2), len(rows) - len(shown)
+
+
+_OFF = ("none", "no", "0", "0.0")
+
+
+def _in_effect(result: Result) -> dict[str, str]:
+    """Return the options that had an effect: some depend on what the dataset allows and brings."""
+    spec = result.metrics.spec
+    flat = _flatten(spec["recipe"])
+    if not spec["dataset"]["horizontal_flip"]:
+        flat["augment.horizontal_flip"] = "no"
+    if result.metrics.validation.from_dataset:
+        flat.pop("validation_fraction", None)
+    idle = idle_options(flat)
+    return {name: value for name, value in flat.items() if name not in idle}
+
+
+def _flatten(recipe: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for name, value in recipe.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{name}.")
+        else:
+            words = {None: "none", True: "yes", False: "no"}
+            flat[prefix + name] = words[value] if value is None or isinstance(value, bool) else str(value)
+    return flat
+
+
+def _users(results: list[Result]) -> str:
+    models: dict[str, dict[str, None]] = {}
+    for result in results:
+        models.setdefault(result.dataset, {})[display_name(result.model)] = None
+    return "; ".join(f"{_counted(list(names))} on {dataset}" for dataset, names in models.items())
+
+
+def _counted(names: list[str]) -> str:
+    return enumerate_words(names) if len(names) <= _USERS_NAMED else f"{len(names)} models"
+
+
+# -- networks ---------------------------------------------------------------------------------------------------------
+
+
+def departures(results: list[Result]) -> list[Markdown]:
+    """Return for each network that has one how it departs from the network that its name stands for."""
+    architectures = dict.fromkeys(result.architecture for result in results)
+    found = {name: about(name).differs for name in architectures}
+    return [Markdown(f"{bold(display_name(name))}: {escape(differs)}.") for name, differs in found.items() if differs]
+
+
+def networks_table(results: list[Result]) -> tuple[Markdown, int]:
+    """Return a row for the architecture and options of each model on each dataset, and how many are left out."""
+    used: dict[tuple[str, str, str], dict[str, None]] = {}
+    for result in results:
+        options = _flatten({key: value for key, value in result.metrics.spec["model"].items() if key != "architecture"})
+        written = ", ".join(f"{name} {value}" for name, value in options.items())
+        used.setdefault((result.model, result.architecture, written), {})[result.dataset] = None
+    rows = [
+        [display_name(model), code(architecture), options or MISSING, ", ".join(datasets)]
+        for (model, architecture, options), datasets in used.items()
+    ]
+    return table(["Model", "Architecture", "Options", "On"], rows[:ROWS], numbers_from=4), max(0, len(rows) - ROWS)

@@ -1,0 +1,203 @@
+"""Made-up results of experiments, for tests of what reads results: no training."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+from scipy.stats import binomtest
+
+from deepnets.comparison import statistics
+from deepnets.evaluation.confidence import probabilities_of, surprises
+from deepnets.evaluation.history import HISTORY_COLUMNS
+from deepnets.evaluation.metrics import predict
+from deepnets.utils import paths
+from deepnets.utils.files import canonical_json, read_json, sha256_text, write_json
+
+ARCHITECTURES = {  # parameters, size in MB
+    "vgg16": (134_308_810, 541.73),
+    "inception_v3": (21_805_226, 91.03),
+    "resnet50": (23_519_690, 105.99),
+    "mobilenet_v2": (1_814_346, 9.11),
+}
+RECIPE = {
+    "epochs": 8,
+    "batch_size": 64,
+    "optimizer": "sgd",
+    "lr": 0.05,
+    "clip_norm": None,
+    "augment": {"rotation": 10.0, "horizontal_flip": True, "mixup": 0.0},
+}
+
+
+def write_experiment(
+    results: Path,
+    dataset: str = "digits",
+    model: str = "resnet50",
+    recipe: str = "quick",
+    seed: int = 0,
+    *,
+    accuracy: float = 0.97,
+    validation_accuracy: float | None = None,
+    n_test: int = 360,
+    classes: list[str] | None = None,
+    epochs: int = 8,
+    lr: float = 0.05,
+    wall_seconds: float = 60.0,
+    warnings: list[str] | None = None,
+    architecture: str | None = None,
+    device_name: str = "Some CPU",
+    threads: int = 2,
+    flips: bool = True,
+) -> Path:
+    """Write what train and evaluate leave; return the directory. Unless given, validation accuracy is as on test."""
+    rng = np.random.default_rng([seed, len(model), n_test])
+    directory = results / dataset / model / recipe / f"seed{seed}"
+    classes = classes or [str(digit) for digit in range(10)]
+    architecture = architecture or (model if model in ARCHITECTURES else "resnet50")
+    spec = {
+        "dataset": {"source": dataset, "horizontal_flip": flips},
+        "model": {"architecture": architecture},
+        "recipe": {**RECIPE, "epochs": epochs, "lr": lr},
+        "seed": seed,
+    }
+    on_validation = accuracy if validation_accuracy is None else validation_accuracy
+    true = np.arange(n_test) % len(classes)
+    predicted = _predicted(rng, accuracy, true, len(classes))
+    metrics = {
+        "schema_version": 1,
+        "experiment": {"dataset": dataset, "model": model, "recipe": recipe, "seed": seed},
+        "spec": spec,
+        "spec_sha256": sha256_text(canonical_json(spec)),
+        "classes": classes,
+        "model": _network_facts(architecture),
+        "train": {"n": 1293, "loss": 0.01447, "accuracy": 0.9958},
+        "validation": {"n": 144, "loss": 0.05, "accuracy": on_validation, "balanced_accuracy": on_validation},
+        "test": _test_metrics(true, predicted, accuracy, classes),
+        "warnings": warnings or [],
+    }
+    write_json(directory / "metrics.json", metrics)
+    write_predictions(directory, true, predicted, len(classes))
+    _write_history(directory / "history.csv", rng, accuracy, epochs, wall_seconds)
+    write_json(directory / "timing.json", _timing(device_name, threads, epochs, wall_seconds))
+    return directory
+
+
+def _network_facts(architecture: str) -> dict:
+    parameters, size_mb = ARCHITECTURES[architecture]
+    return {
+        "parameters": parameters,
+        "trainable_parameters": parameters,
+        "mult_adds": 10**8,
+        "size_mb": size_mb,
+        "weights_mb": parameters * 4 / 1e6,
+        "input_size": [1, 1, 28, 28],
+    }
+
+
+def _timing(device_name: str, threads: int, epochs: int, wall_seconds: float) -> dict:
+    return {
+        "device": "cpu",
+        "device_name": device_name,
+        "precision": "fp32",
+        "threads": threads,
+        "deterministic": True,
+        "accumulation": 1,
+        "train_seconds": 0.9 * wall_seconds,
+        "wall_seconds": wall_seconds,
+        "images_per_second": 1293 * epochs / wall_seconds,
+        "peak_memory_mb": 900.5,
+        "resumed_from_epochs": [],
+        "versions": {"python": "3.12.1", "torch": "2.15.0"},
+    }
+
+
+def _predicted(rng: np.random.Generator, accuracy: float, true: np.ndarray, classes: int) -> np.ndarray:
+    predicted, n = true.copy(), len(true)
+    wrong = rng.permutation(n)[: n - round(accuracy * n)]
+    predicted[wrong] = (true[wrong] + rng.integers(1, classes, len(wrong))) % classes
+    return predicted
+
+
+def write_predictions(
+    directory: Path, true: np.ndarray, predicted: np.ndarray, classes: int, files: list[str] | None = None
+) -> None:
+    """Write predictions.safetensors of an experiment that predicts each image with the same confidence.
+
+    The validation images are the first ones. `files`: the names of the test images.
+    """
+    logits = (5 * np.eye(classes)[predicted]).astype(np.float32)
+    content = {"test_logits": logits, "test_labels": true.astype(np.int64)}
+    content |= {"validation_logits": logits[:144], "validation_labels": content["test_labels"][:144]}
+    content |= made_up_examples(content["test_logits"], content["test_labels"])
+    metadata = {"spec_sha256": read_json(directory / "metrics.json")["spec_sha256"]}
+    metadata |= {} if files is None else {"test_files": json.dumps(files)}
+    save_file(content, directory / "predictions.safetensors", metadata)
+
+
+def made_up_examples(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """The test images that evaluation keeps: here, grey ones."""
+    found = surprises(probabilities_of(logits).max(1), predict(logits) == labels, 60, 5)
+    index = np.concatenate(found)
+    return {"example_index": index, "example_images": np.full((len(index), 1, 8, 8), 100, np.uint8)}
+
+
+def _test_metrics(true: np.ndarray, predicted: np.ndarray, accuracy: float, classes: list[str]) -> dict:
+    n = len(true)
+    matrix = np.zeros((len(classes), len(classes)), int)
+    np.add.at(matrix, (true, predicted), 1)
+    correct, named, there = matrix.diagonal(), matrix.sum(0), matrix.sum(1)
+    precision, recall = correct / np.maximum(named, 1), correct / np.maximum(there, 1)
+    f1 = 2 * correct / np.maximum(named + there, 1)
+    interval = binomtest(int(correct.sum()), n).proportion_ci(0.95, "wilson")
+    return {
+        "n": n,
+        "loss": float(2.3 * (1 - accuracy) + 0.01),
+        "accuracy": float(correct.sum() / n),
+        "balanced_accuracy": float(recall[there > 0].mean()),
+        "precision_macro": float(precision.mean()),
+        "recall_macro": float(recall.mean()),
+        "f1_macro": float(f1.mean()),
+        "accuracy_ci95": [interval.low, interval.high],
+        "ece": 0.011,
+        "per_class": [
+            {"class": name, "n": int(there[i]), "precision": precision[i], "recall": recall[i], "f1": f1[i]}
+            for i, name in enumerate(classes)
+        ],
+        "confusion_matrix": matrix.tolist(),
+    }
+
+
+def _write_history(path: Path, rng: np.random.Generator, accuracy: float, epochs: int, wall_seconds: float) -> None:
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(HISTORY_COLUMNS)
+        for epoch in range(1, epochs + 1):
+            done = epoch / epochs
+            gap = np.exp(-5 * done) * 0.8
+            writer.writerow(
+                [
+                    epoch,
+                    round(0.05 * min(5 * done, 1.25 * (1 - done)), 6),
+                    round(0.02 + 2.5 * gap, 5),
+                    round(accuracy * (1 - gap) + 0.003, 5),
+                    round(0.05 + 2.4 * gap + rng.uniform(0, 0.05), 5),
+                    round(accuracy * (1 - gap * rng.uniform(0.9, 1.1)), 5),
+                    round(wall_seconds / epochs, 3),
+                    round(1293 * epochs / wall_seconds, 1),
+                ]
+            )
+
+
+def write_statistics(root: Path, *directories: Path, margin: float = 0.005) -> dict[str, Path]:
+    """Compare experiments, each given by its directory below `root`; return the statistics.json of each dataset."""
+    of_datasets: dict[str, list[str]] = {}
+    for directory in directories:
+        of_datasets.setdefault(directory.parts[-4], []).append(directory.relative_to(root).as_posix())
+    written = {}
+    for dataset, experiments in of_datasets.items():
+        written[dataset] = root / paths.STATISTICS.format(dataset=dataset)
+        spec = {"dataset": dataset, "experiments": experiments, "margin": margin}
+        statistics.write_statistics({"spec": spec}, root, written[dataset])
+    return written
