@@ -176,4 +176,4 @@ def test_every_comparison_can_be_asked_for(clone, dry_run):
 
 def test_the_workflow_runs_from_another_folder(clone, dry_run, tmp_path):
     run = dry_run(tmp_path, "--snakefile", str(clone / "Snakefile"))
-    assert counts(run)["total"] == 34
+    assert counts(run)["total"] == 35

@@ -152,7 +152,10 @@ def with_birds(edited_clone, **changes: object):
     ("changes", "problem"),
     [
         ({"path": "brids"}, r"config\.yaml: datasets\.birds\.path is 'brids', which does not exist \(searched: "),
-        ({"path": "birds/train"}, r"config\.yaml: datasets\.birds\.path: birds/train: no images found; expected"),
+        (
+            {"path": "birds/train"},
+            r"config\.yaml: datasets\.birds\.path: birds/train: no images found: it has owl, wren; expected",
+        ),
         ({"classes": 3}, r"config\.yaml: datasets\.birds\.path: birds: 2 class folders, but `classes` is 3"),
     ],
 )
