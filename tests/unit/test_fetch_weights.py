@@ -89,6 +89,8 @@ def test_what_timm_publishes_has_a_hash_in_its_name_or_is_asked_of_the_hub(monke
     none = next(name for name in timm.list_models() if not timm.models.get_pretrained_cfg(name).has_weights)
     with pytest.raises(UserError, match="timm publishes no weights of this network"):
         published(f"timm/{none}")
+    with pytest.raises(UserError, match="timm gives no hash of its weights, so they are not downloaded"):
+        published("timm/vit_giant_patch16_gap_224")
     on_hub = published("timm/vit_tiny_patch16_224")
     assert on_hub.hub == f"timm/{on_hub.name}:model.safetensors"
     assert on_hub.mean == (0.5, 0.5, 0.5)

@@ -199,7 +199,8 @@ def test_features_are_computed_once_only_where_nothing_changes_an_image():
     assert divide(followed, plain, True, separable()) is None
 
 
-def test_training_on_features_gives_what_training_on_images_gives(tmp_path, monkeypatch):
+@pytest.mark.parametrize("averaging", ["none", "ema", "swa"])
+def test_training_on_features_gives_what_training_on_images_gives(averaging, tmp_path, monkeypatch):
     from small_trainer import CPU, DEVICE, MEAN, STD, checkpoints_in, trainer
 
     from deepnets.training import features
@@ -212,7 +213,7 @@ def test_training_on_features_gives_what_training_on_images_gives(tmp_path, monk
         freeze_backbone(made, {"6.weight", "6.bias"}, "resnet50")
         return made
 
-    on_images = trainer(frozen(), augment={"horizontal_flip": False})
+    on_images = trainer(frozen(), augment={"horizontal_flip": False}, weight_averaging=averaging)
     expected = on_images.fit(checkpoints_in(tmp_path / "images")).state_dict()
     whole = frozen()
     divided = divide(whole, on_images.recipe, False, separable())

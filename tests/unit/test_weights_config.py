@@ -54,6 +54,12 @@ def test_a_file_is_identified_by_its_hash_wherever_it_is(load, tmp_path):
     assert spec_of(load(weights="nets/weights.pth")) != spec
 
 
+@pytest.mark.parametrize("name", ["a.pt", "a.bin", "a.ckpt", "a.pth.tar", "a.safetensors"])
+def test_files_may_have_the_names_that_others_give_them(name, load, tmp_path):
+    (tmp_path / name).write_bytes(b"any")
+    assert spec_of(load(weights=name))["weights"]["file"] == name
+
+
 def test_a_model_without_weights_has_the_spec_that_it_had(load):
     spec = spec_of(load())
     assert spec.keys() == {"dataset", "model", "recipe", "seed"}
@@ -118,6 +124,13 @@ def test_images_are_enlarged_to_the_size_that_the_weights_know_unless_config_say
 def test_weights_that_cannot_be_are_refused(options, text, load):
     with pytest.raises(UserError, match=text):
         load(**options)
+
+
+def test_a_network_without_published_weights_is_refused_with_the_key(load):
+    name = "timm/vit_giant_patch16_gap_224"  # an address, but no hash
+    config = load(architecture=name, weights="default")
+    with pytest.raises(UserError, match=rf"config.yaml: weights: default: {name}: timm gives no hash"):
+        config.experiments()
 
 
 def test_what_a_library_publishes_is_fetched_first(load, root, monkeypatch):

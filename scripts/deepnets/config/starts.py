@@ -58,7 +58,10 @@ def _identity(config: "Config", model: "Model", chain: tuple[str, ...]) -> tuple
     if written == PUBLISHED:
         from deepnets.models._published import published  # loads torch, for those who ask for it
 
-        found = published(model.architecture)
+        try:
+            found = published(model.architecture)
+        except UserError as error:
+            raise UserError(f"config.yaml: weights: {PUBLISHED}: {error}") from None
         return found.spec, found.size
     if is_experiment(written):
         names = experiment_names(written)

@@ -5,7 +5,7 @@ from pathlib import Path
 from deepnets.utils import paths
 
 PUBLISHED = "default"
-_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
+_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")  # .pth.tar
 RESULTS = "results/"
 
 

@@ -47,7 +47,7 @@ def published(architecture: str) -> Published:
     """The weights of a library's network, `torchvision/<name>` or `timm/<name>`.
 
     Raises:
-        UserError: the library publishes none.
+        UserError: the library publishes none, or none with a hash.
     """
     library, _, name = architecture.partition("/")
     found = _of_timm(architecture, name) if library == "timm" else _of_torchvision(architecture, name)
@@ -86,6 +86,11 @@ def _of_timm(architecture: str, name: str) -> Published | None:
         name_there = config.hf_hub_filename or "model.safetensors"
         file = f"{full_name}{Path(name_there).suffix}"
         return Published(architecture, full_name, file, "", f"{hub}:{name_there}", "", **about)
+    if not _hash_in(file):
+        raise UserError(
+            f"{architecture}: timm gives no hash of its weights, so they are not downloaded; download {url} yourself,"
+            " and write the path of the file after weights"
+        )
     return Published(architecture, full_name, file, url, "", _hash_in(file), **about)
 
 
