@@ -8,7 +8,7 @@ import pytest
 
 NEEDED = {"output", "log", "conda", "resources", "params", "message", "shell"}
 LOCAL = {"download", "summarize", "plot_experiment", "plot_comparison", "report"}
-HEAVY = {"prepare", "train", "evaluate"}
+HEAVY = {"prepare", "train", "evaluate", "export"}
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ NAMES = {
     "summarize": "{dataset}/{model}",
     "train": paths.EXPERIMENT_NAME,
     "evaluate": paths.EXPERIMENT_NAME,
+    "export": paths.EXPERIMENT_NAME,
     "plot_experiment": f"{paths.EXPERIMENT_NAME}/{{figure}}",
     "plot_comparison": "{dataset}/{figure}",
     "report": "{study}",

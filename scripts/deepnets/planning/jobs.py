@@ -23,6 +23,8 @@ from deepnets.utils.files import canonical_json, sha256_file
 from deepnets.utils.specs import read_head
 from deepnets.utils.text import nearest
 
+_WITH_NETWORK = ("summarize", "train", "evaluate", "export")  # stages that build it
+
 
 class Jobs:
     """The jobs of a configuration.
@@ -43,6 +45,7 @@ class Jobs:
             "summarize": {"spec": self._network_spec},
             "train": {"experiment": self._experiment_names, "spec": self._experiment_spec},
             "evaluate": {"experiment": self._experiment_names, "spec": self._experiment_spec},
+            "export": {"experiment": self._experiment_names, "spec": self._experiment_spec},
             "plot_experiment": {"experiment": self._experiment_names, "spec": self._figure_spec},
             "plot_comparison": {"spec": self._comparison_spec, "files": self._published_digest},
             "report": {"spec": self._report_spec, "files": self._report_file_digests},
@@ -63,7 +66,7 @@ class Jobs:
 
     def of_study(self) -> Iterator[Job]:
         """Every job of the study, stage by stage in the order of the work."""
-        for stage in paths.OUTPUTS:
+        for stage in (each for each in paths.OUTPUTS if each not in paths.ON_REQUEST):
             jobs = {}
             for wildcards in self._wildcards(stage):
                 pattern = paths.OUTPUTS[stage][0]
@@ -188,7 +191,7 @@ class Jobs:
         if stage in ("download", "prepare"):
             dataset = _entry("dataset", wildcards["dataset"], self.config.datasets)
             return (f"deepnets.data.sources.{dataset.source}",)
-        if stage in ("summarize", "train", "evaluate"):
+        if stage in _WITH_NETWORK:
             return (models.module_of(_entry("model", wildcards["model"], self.config.models).architecture),)
         if stage in ("plot_experiment", "plot_comparison"):
             figures = EXPERIMENT_FIGURES if stage == "plot_experiment" else COMPARISON_FIGURES
@@ -218,7 +221,7 @@ class Jobs:
 
     def _own_code(self, stage: str, wildcards: Mapping[str, str]) -> dict[str, str]:
         """Digests of the file of the user's that a stage's network is in, and of what it imports from its folder."""
-        if stage not in ("summarize", "train", "evaluate"):
+        if stage not in _WITH_NETWORK:
             return {}
         network = models.named(self.config.models[wildcards["model"]].architecture)
         if network is None or (own := network.own_file()) is None:
