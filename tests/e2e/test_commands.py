@@ -118,3 +118,14 @@ def test_a_network_is_exported_when_its_file_is_asked_for_and_not_again(study, s
     assert "Nothing to be done" in snakemake(study, file).stdout
     (study / file).write_bytes(b"damaged")
     assert "differs from the network by" in snakemake(study, file).stdout
+
+
+def test_a_model_card_is_written_when_it_is_asked_for_and_what_users_add_stays(study, snakemake):
+    file = study / "results/shapes/small/brief/seed0/MODEL_CARD.md"
+    name = str(file.relative_to(study))
+    done = snakemake(study, name)
+    assert done.returncode == 0, done.stdout
+    assert "small on shapes" in file.read_text(encoding="utf-8")
+    file.write_text("completed by hand")
+    assert "Nothing to be done" in snakemake(study, name).stdout
+    assert file.read_text() == "completed by hand"

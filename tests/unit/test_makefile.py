@@ -214,7 +214,7 @@ def test_report_uses_the_environment_and_ignores_pythonpath(make):
     assert set(make.calls().splitlines()) == {"path="}
 
 
-OF_EXPERIMENT = ("metrics.json", "model.onnx", ".resume/a.json", ".train.lock")
+OF_EXPERIMENT = ("metrics.json", "model.onnx", "MODEL_CARD.md", ".resume/a.json", ".train.lock")
 
 
 @needs_make

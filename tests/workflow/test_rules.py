@@ -7,7 +7,7 @@ import sys
 import pytest
 
 NEEDED = {"output", "log", "conda", "resources", "params", "message", "shell"}
-LOCAL = {"download", "summarize", "plot_experiment", "plot_comparison", "report"}
+LOCAL = {"download", "summarize", "plot_experiment", "plot_comparison", "report", "card"}
 HEAVY = {"prepare", "train", "evaluate", "export"}
 
 

@@ -1,4 +1,4 @@
-"""A trained network for other programs, made when it is asked for: no study has it among its results."""
+"""A trained network for other programs and people, when they are asked for: no study has them among its results."""
 
 
 rule export:
@@ -27,3 +27,29 @@ rule export:
         "Export {wildcards.model} on {wildcards.dataset}, recipe {wildcards.recipe}, seed {wildcards.seed}"
     shell:
         "exec {params.call:q} --threads {threads} --log {log:q}"
+
+
+rule card:
+    """Write MODEL_CARD.md from an experiment's results."""
+    input:
+        # It also reads the dataset's audit.json, if it is there: see the report.
+        metrics=paths.METRICS,
+        history=paths.HISTORY,
+        timing=paths.TIMING,
+    output:
+        card=paths.CARD,
+    log:
+        paths.log("card"),
+    benchmark:
+        paths.benchmark("card")
+    localrule: True
+    conda:
+        CONDA
+    resources:
+        **SMALL,
+    params:
+        **params_of("card"),
+    message:
+        "Write the model card of {wildcards.model} on {wildcards.dataset}, recipe {wildcards.recipe}, seed {wildcards.seed}"
+    shell:
+        "exec {params.call:q} --log {log:q}"

@@ -14,6 +14,7 @@ NAMES = {
     "train": paths.EXPERIMENT_NAME,
     "evaluate": paths.EXPERIMENT_NAME,
     "export": paths.EXPERIMENT_NAME,
+    "card": paths.EXPERIMENT_NAME,
     "plot_experiment": f"{paths.EXPERIMENT_NAME}/{{figure}}",
     "plot_comparison": "{dataset}/{figure}",
     "report": "{study}",

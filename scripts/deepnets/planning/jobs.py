@@ -46,6 +46,7 @@ class Jobs:
             "train": {"experiment": self._experiment_names, "spec": self._experiment_spec},
             "evaluate": {"experiment": self._experiment_names, "spec": self._experiment_spec},
             "export": {"experiment": self._experiment_names, "spec": self._experiment_spec},
+            "card": {"experiment": self._experiment_names, "spec": self._experiment_spec},
             "plot_experiment": {"experiment": self._experiment_names, "spec": self._figure_spec},
             "plot_comparison": {"spec": self._comparison_spec, "files": self._published_digest},
             "report": {"spec": self._report_spec, "files": self._report_file_digests},
@@ -186,13 +187,16 @@ class Jobs:
     def _plugins(self, stage: str, wildcards: Mapping[str, str]) -> tuple[str, ...]:
         """Modules that a stage imports by a computed name: a network's, a data source's or a figure's.
 
-        The report names the one that counts duplicates, too: it says if other code counted them.
+        The report and a model card name the one that counts duplicates, too: they say if other code counted them.
         """
         if stage in ("download", "prepare"):
             dataset = _entry("dataset", wildcards["dataset"], self.config.datasets)
             return (f"deepnets.data.sources.{dataset.source}",)
-        if stage in _WITH_NETWORK:
-            return (models.module_of(_entry("model", wildcards["model"], self.config.models).architecture),)
+        if stage in (*_WITH_NETWORK, "card"):
+            network = models.module_of(_entry("model", wildcards["model"], self.config.models).architecture)
+            if stage != "card":
+                return (network,)
+            return (network, "deepnets.data.duplicates", *self._shown_networks(wildcards))
         if stage in ("plot_experiment", "plot_comparison"):
             figures = EXPERIMENT_FIGURES if stage == "plot_experiment" else COMPARISON_FIGURES
             _entry("figure", wildcards["figure"], figures)

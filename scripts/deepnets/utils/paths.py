@@ -33,10 +33,10 @@ EXPERIMENT = f"results/{EXPERIMENT_NAME}"
 # Names in the experiment's folder, and the whole paths.
 MODEL_FILE, HISTORY_FILE, TIMING_FILE = "model.safetensors", "history.csv", "timing.json"
 PREDICTIONS_FILE, METRICS_FILE = "predictions.safetensors", "metrics.json"
-ONNX_FILE = "model.onnx"
+ONNX_FILE, CARD_FILE = "model.onnx", "MODEL_CARD.md"
 MODEL, HISTORY, TIMING = (f"{EXPERIMENT}/{name}" for name in (MODEL_FILE, HISTORY_FILE, TIMING_FILE))
 PREDICTIONS, METRICS = (f"{EXPERIMENT}/{name}" for name in (PREDICTIONS_FILE, METRICS_FILE))
-ONNX = f"{EXPERIMENT}/{ONNX_FILE}"
+ONNX, CARD = f"{EXPERIMENT}/{ONNX_FILE}", f"{EXPERIMENT}/{CARD_FILE}"
 FIGURE_FILE = "figures/{figure}.png"
 EXPERIMENT_FIGURE = f"{EXPERIMENT}/figures/{{figure}}"  # .png and .svg
 CHECKPOINTS = ".resume"  # in the experiment's folder; no output of any rule, so that Snakemake leaves it alone
@@ -64,11 +64,12 @@ OUTPUTS = {
     "train": [MODEL, HISTORY, TIMING],
     "evaluate": [METRICS, PREDICTIONS],
     "export": [ONNX],
+    "card": [CARD],
     "plot_experiment": [f"{EXPERIMENT_FIGURE}.png", f"{EXPERIMENT_FIGURE}.svg"],
     "plot_comparison": [COMPARISON_FIGURE],
     "report": [REPORT, METRICS_CSV, ENVIRONMENT],
 }
-ON_REQUEST = ("export",)  # stages of files that no study has among its results
+ON_REQUEST = ("export", "card")  # stages of files that no study has among its results
 
 
 def log(stage: str) -> str:
