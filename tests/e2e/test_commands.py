@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -106,3 +107,25 @@ def test_printed_line_of_a_training_run_can_be_run_by_hand(study, snakemake):
     done = subprocess.run(["bash", "-c", f"({line})\necho ended"], cwd=study, text=True, capture_output=True)
     assert done.stdout == "ended\n", done.stderr
     assert (study / EXPERIMENT / "model.safetensors").exists(), done.stderr
+
+
+def test_a_network_is_exported_when_its_file_is_asked_for_and_not_again(study, snakemake):
+    file = "results/shapes/small/brief/seed0/model.onnx"
+    done = snakemake(study, file)
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"model\.onnx differs from the network by \d\.\de-\d+ at most, on 20 test images", done.stdout)
+    assert (study / file).is_file()
+    assert "Nothing to be done" in snakemake(study, file).stdout
+    (study / file).write_bytes(b"damaged")
+    assert "differs from the network by" in snakemake(study, file).stdout
+
+
+def test_a_model_card_is_written_when_it_is_asked_for_and_what_users_add_stays(study, snakemake):
+    file = study / "results/shapes/small/brief/seed0/MODEL_CARD.md"
+    name = str(file.relative_to(study))
+    done = snakemake(study, name)
+    assert done.returncode == 0, done.stdout
+    assert "small on shapes" in file.read_text(encoding="utf-8")
+    file.write_text("completed by hand")
+    assert "Nothing to be done" in snakemake(study, name).stdout
+    assert file.read_text() == "completed by hand"

@@ -232,6 +232,9 @@ def test_report_uses_the_environment_and_ignores_pythonpath(make):
     assert set(make.calls().splitlines()) == {"path="}
 
 
+OF_EXPERIMENT = ("metrics.json", "model.onnx", "MODEL_CARD.md", ".resume/a.json", ".train.lock")
+
+
 @needs_make
 def test_clean_keeps_downloads_and_the_environment(make):
     """But raw.json goes: without Snakemake's records, it could describe images that have changed since."""
@@ -241,7 +244,7 @@ def test_clean_keeps_downloads_and_the_environment(make):
     ]
     kept.append("results/thesis.tex")
     gone = [f"data/mnist/{name}" for name in ("raw.json", "train_images.npy", "dataset.json")] + [".snakemake/x"]
-    gone += [f"results/mnist/vgg16/quick/seed0/{name}" for name in ("metrics.json", ".resume/a.json", ".train.lock")]
+    gone += [f"results/mnist/vgg16/quick/seed0/{name}" for name in OF_EXPERIMENT]
     gone += [f"results/{name}" for name in ("report.md", "mnist/vgg16/summary.json", "mnist/comparison/accuracy.png")]
     for name in kept + gone:
         (make.folder / name).parent.mkdir(parents=True, exist_ok=True)

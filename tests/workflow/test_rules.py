@@ -7,8 +7,8 @@ import sys
 import pytest
 
 NEEDED = {"output", "log", "conda", "resources", "params", "message", "shell"}
-LOCAL = {"download", "fetch_weights", "summarize", "compare", "plot_experiment", "plot_comparison", "report"}
-HEAVY = {"prepare", "audit_images", "train", "evaluate"}
+LOCAL = {"download", "fetch_weights", "summarize", "compare", "plot_experiment", "plot_comparison", "report", "card"}
+HEAVY = {"prepare", "audit_images", "train", "evaluate", "export"}
 
 
 @pytest.fixture(scope="module")

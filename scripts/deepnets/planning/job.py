@@ -15,6 +15,8 @@ NAMES = {
     "train": paths.EXPERIMENT_NAME,
     "evaluate": paths.EXPERIMENT_NAME,
     "compare": "{dataset}",
+    "export": paths.EXPERIMENT_NAME,
+    "card": paths.EXPERIMENT_NAME,
     "plot_experiment": f"{paths.EXPERIMENT_NAME}/{{figure}}",
     "plot_comparison": "{dataset}/{figure}",
     "audit_images": "{dataset}",

@@ -18,12 +18,14 @@ from deepnets.figures import COMPARISON_FIGURES, EXPERIMENT_FIGURES, comparison_
 from deepnets.figures.looks import look_indices
 from deepnets.planning.code_digest import digests, import_closure, own_digests
 from deepnets.planning.job import Job
-from deepnets.planning.start_files import published_networks, with_starts
+from deepnets.planning.start_files import published_networks, published_spec, with_starts
 from deepnets.utils import paths
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import canonical_json, sha256_file
 from deepnets.utils.specs import read_head
 from deepnets.utils.text import nearest
+
+_WITH_NETWORK = ("summarize", "train", "evaluate", "export")  # stages that build it
 
 
 class Jobs:
@@ -43,11 +45,13 @@ class Jobs:
         self._depends_on: dict[str, dict[str, Callable[..., object]]] = {
             "download": {"spec": self._raw_spec, "state": self._raw_state},
             "prepare": {"spec": self._prepared_spec},
-            "fetch_weights": {"spec": self._published_weights},
+            "fetch_weights": {"spec": published_spec},
             "summarize": {"spec": self._network_spec},
             "train": {"experiment": self._experiment_names, "spec": self._experiment_spec},
             "evaluate": {"experiment": self._experiment_names, "spec": self._experiment_spec},
             "compare": {"spec": self._statistics_spec},
+            "export": {"experiment": self._experiment_names, "spec": self._experiment_spec},
+            "card": {"experiment": self._experiment_names, "spec": self._experiment_spec},
             "plot_experiment": {"experiment": self._experiment_names, "spec": self._figure_spec},
             "plot_comparison": {"spec": self._comparison_spec, "files": self._published_digest},
             "audit_images": {"spec": self._prepared_spec},
@@ -69,7 +73,7 @@ class Jobs:
 
     def of_study(self) -> Iterator[Job]:
         """Every job of the study, stage by stage in the order of the work."""
-        for stage in paths.OUTPUTS:
+        for stage in (each for each in paths.OUTPUTS if each not in paths.ON_REQUEST):
             jobs = {}
             for wildcards in self._wildcards(stage):
                 pattern = paths.OUTPUTS[stage][0]
@@ -205,17 +209,18 @@ class Jobs:
     def _plugins(self, stage: str, wildcards: Mapping[str, str]) -> tuple[str, ...]:
         """Modules that a stage imports by a computed name: a network's, a data source's or a figure's.
 
-        The report names the one that counts duplicates, too: it says if other code counted them.
+        The report and a model card name the one that counts duplicates, too: they say if other code counted them.
         """
         if stage in ("download", "prepare", "audit_images"):
             dataset = _entry("dataset", wildcards["dataset"], self.config.datasets)
             return (f"deepnets.data.sources.{dataset.source}",)
-        if stage == "fetch_weights":
+        if stage in ("fetch_weights", "compare"):
             return ()
-        if stage in ("summarize", "train", "evaluate"):
-            return (models.module_of(_entry("model", wildcards["model"], self.config.models).architecture),)
-        if stage == "compare":
-            return ()
+        if stage in (*_WITH_NETWORK, "card"):
+            network = models.module_of(_entry("model", wildcards["model"], self.config.models).architecture)
+            if stage != "card":
+                return (network,)
+            return (network, "deepnets.data.duplicates", *self._shown_networks(wildcards))
         if stage in ("plot_experiment", "plot_comparison"):
             figures = EXPERIMENT_FIGURES if stage == "plot_experiment" else COMPARISON_FIGURES
             _entry("figure", wildcards["figure"], figures)
@@ -244,7 +249,7 @@ class Jobs:
 
     def _own_code(self, stage: str, wildcards: Mapping[str, str]) -> dict[str, str]:
         """Digests of the file of the user's that a stage's network is in, and of what it imports from its folder."""
-        if stage not in ("summarize", "train", "evaluate"):
+        if stage not in _WITH_NETWORK:
             return {}
         network = models.named(self.config.models[wildcards["model"]].architecture)
         if network is None or (own := network.own_file()) is None:
@@ -272,12 +277,6 @@ class Jobs:
     def _prepared_spec(self, dataset: str) -> dict:
         """Return the settings that identify a dataset's arrays."""
         return _entry("dataset", dataset, self.config.datasets).prepared_spec()
-
-    def _published_weights(self, library: str, network: str) -> dict[str, str]:
-        """Return what identifies the weights that a library publishes of a network; raises UserError if it does not."""
-        from deepnets.models._published import published  # loads torch
-
-        return published(f"{library}/{network}").spec
 
     def _network_spec(self, dataset: str, model: str) -> dict:
         """Return the settings that identify a network: its model, its input and its output.

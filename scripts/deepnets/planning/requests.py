@@ -78,6 +78,10 @@ class Requests:
         known = self._summary(experiment)
         return scale_by_attempt(evaluation_memory_mb(*self._spec_and_shape(experiment), known), attempt)
 
+    def export_memory_mb(self, wildcards: Mapping[str, str], attempt: int) -> int:
+        """Memory of an export in MB: twice that of an evaluation, as both networks are in memory, and the file."""
+        return 2 * self.evaluate_memory_mb(wildcards, attempt)
+
     def prepare_processes(self, wildcards: Mapping[str, str], threads: int) -> int:
         """How many processes decode a folder's images; never recorded, as it takes `threads`.
 

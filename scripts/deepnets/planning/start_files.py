@@ -48,3 +48,10 @@ def published_networks(experiments: Iterable[Experiment]) -> Iterator[dict[str, 
         if name is not None:
             library, _, network = name.partition("/")
             yield {"library": library, "network": network}
+
+
+def published_spec(library: str, network: str) -> dict[str, str]:
+    """Return what identifies the weights that a library publishes of a network; raises UserError if it does not."""
+    from deepnets.models._published import published  # loads torch
+
+    return published(f"{library}/{network}").spec

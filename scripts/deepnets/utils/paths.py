@@ -37,8 +37,10 @@ EXPERIMENT = f"results/{EXPERIMENT_NAME}"
 # Names in the experiment's folder, and the whole paths.
 MODEL_FILE, HISTORY_FILE, TIMING_FILE = "model.safetensors", "history.csv", "timing.json"
 PREDICTIONS_FILE, METRICS_FILE = "predictions.safetensors", "metrics.json"
+ONNX_FILE, CARD_FILE = "model.onnx", "MODEL_CARD.md"
 MODEL, HISTORY, TIMING = (f"{EXPERIMENT}/{name}" for name in (MODEL_FILE, HISTORY_FILE, TIMING_FILE))
 PREDICTIONS, METRICS = (f"{EXPERIMENT}/{name}" for name in (PREDICTIONS_FILE, METRICS_FILE))
+ONNX, CARD = f"{EXPERIMENT}/{ONNX_FILE}", f"{EXPERIMENT}/{CARD_FILE}"
 FIGURE_FILE = "figures/{figure}.png"
 EXPERIMENT_FIGURE = f"{EXPERIMENT}/figures/{{figure}}"  # .png and .svg
 # While it trains: who does, and how far it is.
@@ -77,11 +79,14 @@ OUTPUTS = {
     "train": [MODEL, HISTORY, TIMING],
     "evaluate": [METRICS, PREDICTIONS],
     "compare": [STATISTICS],
+    "export": [ONNX],
+    "card": [CARD],
     "plot_experiment": [f"{EXPERIMENT_FIGURE}.png", f"{EXPERIMENT_FIGURE}.svg"],
     "plot_comparison": [COMPARISON_FIGURE],
     "audit_images": [IMAGE_AUDIT, SAMPLE_SHEET],
     "report": [REPORT, REPORT_PAGE, METRICS_CSV, ENVIRONMENT],
 }
+ON_REQUEST = ("export", "card")  # stages of files that no study has among its results
 
 
 def log(stage: str) -> str:

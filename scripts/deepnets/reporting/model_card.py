@@ -1,0 +1,202 @@
+"""MODEL_CARD.md of an experiment: what a reader must know of a trained network before they use it.
+
+Its header is the YAML that Hugging Face's hub reads.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from deepnets.config.experiment import spec_sha256
+from deepnets.evaluation import metrics
+from deepnets.evaluation.results import Result, check_specs, read_result
+from deepnets.models import display_name
+from deepnets.reporting.duplicates import Audit, counted, leakage, read_audit
+from deepnets.reporting.markdown import Markdown, code, escape, table
+from deepnets.reporting.settings import departures, networks_table, recipes
+from deepnets.reporting.tables import MISSING, cost_table
+from deepnets.utils import paths
+from deepnets.utils.files import write_text
+
+LIBRARY = "deeper-networks"
+_CLASSES_NAMED, _WORST_CLASSES = 20, 5
+# Of a source, or of a dataset of torchvision's. The authors of others state no licence, or several are said of them.
+_LICENCES = {
+    "sklearn_digits": "CC BY 4.0, as all of the UCI Machine Learning Repository",
+    "FashionMNIST": "MIT, as its authors state",
+    "KMNIST": "CC BY-SA 4.0, as its authors state",
+}
+_ON_HUB = {"MNIST": "ylecun/mnist", "FashionMNIST": "zalando-datasets/fashion_mnist", "CIFAR10": "uoft-cs/cifar10"}
+_HUB_METRICS = {"accuracy": "accuracy", "precision_macro": "precision", "recall_macro": "recall", "f1_macro": "f1"}
+
+
+def write_card(job: dict[str, Any], root: Path) -> None:
+    """Write MODEL_CARD.md next to an experiment's results.
+
+    It has no checksum: users complete it, with the licence of the weights for example.
+
+    Args:
+        job: {"experiment": its names, "spec": its spec, "code": digests of the code}.
+        root: the folder that holds data/ and results/.
+
+    Raises:
+        UserError: a result is missing, damaged or of other settings.
+    """
+    names = job["experiment"]
+    result = read_result(root / paths.EXPERIMENT.format(**names))
+    check_specs([result], [spec_sha256(job["spec"])])
+    audit = read_audit(root / paths.AUDIT.format(**names), job["code"].get(paths.AUDIT_CODE))
+    write_text(result.directory / paths.CARD_FILE, card(result, audit))
+
+
+def card(result: Result, audit: Audit | None) -> str:
+    """Return the card, as Markdown with a YAML header; `audit` is None if the dataset was deleted."""
+    header = yaml.safe_dump(_header(result), sort_keys=False, allow_unicode=True, width=120)
+    sections = {
+        "Data": _data(result, audit),
+        "Recipe": [Markdown(f"{escape(recipes([result])[0])}.")],
+        "Results": _results(result),
+        "Worst classes": [_worst_classes(result)],
+        "Cost": _cost(result),
+        "Limits": [_bullets(_limits(result, audit))],
+        "Licence": _licence(result),
+        "How to use it": _use(result),
+    }
+    paragraphs = [Markdown(f"# {escape(_title(result))}"), *_network(result)]
+    for title, content in sections.items():
+        paragraphs += [Markdown(f"## {title}"), *content]
+    return f"---\n{header}---\n\n" + "\n\n".join(paragraphs) + "\n"
+
+
+def _title(result: Result) -> str:
+    return f"{display_name(result.model)} on {result.dataset}"
+
+
+def _data_name(result: Result) -> str:
+    of_dataset = result.metrics.spec["dataset"]
+    return of_dataset.get("name") or of_dataset.get("source") or result.dataset
+
+
+def _header(result: Result) -> dict[str, Any]:
+    data, test = _ON_HUB.get(_data_name(result), result.dataset), result.metrics.test
+    values = [
+        {"type": kind, "name": f"Test {kind}", "value": round(getattr(test, name), 6)}
+        | ({"args": {"average": "macro"}} if name.endswith("_macro") else {})
+        for name, kind in _HUB_METRICS.items()
+    ]
+    task = {"type": "image-classification", "name": "Image classification"}
+    dataset = {"type": data, "name": result.dataset, "split": "test"}
+    return {
+        "license": "unknown",
+        "library_name": LIBRARY,
+        "pipeline_tag": "image-classification",
+        "tags": ["image-classification", "pytorch", result.architecture],
+        "datasets": [data],
+        "metrics": list(_HUB_METRICS.values()),
+        "model-index": [
+            {"name": _title(result), "results": [{"task": task, "dataset": dataset, "metrics": values}]},
+        ],
+    }
+
+
+def _network(result: Result) -> list[Markdown]:
+    content = result.metrics
+    _, channels, height, width = content.model.input_size
+    more = f" and {len(content.classes) - _CLASSES_NAMED:,} more" * (len(content.classes) > _CLASSES_NAMED)
+    named = ", ".join(content.classes[:_CLASSES_NAMED])
+    kind = "gray" if channels == 1 else "colour"
+    return [
+        escape(
+            f"An image classifier. It takes {kind} images of {width} x {height} pixels and gives each of"
+            f" {len(content.classes)} classes a probability: {named}{more}."
+        ),
+        networks_table([result])[0],
+        *departures([result]),
+        Markdown(f"Experiment {code(_name(result))}, settings {code(content.spec_sha256)} (SHA-256)."),
+    ]
+
+
+def _name(result: Result) -> str:
+    return paths.EXPERIMENT_NAME.format(**result.metrics.experiment.model_dump())
+
+
+def _data(result: Result, audit: Audit | None) -> list[Markdown]:
+    content = result.metrics
+    sizes = [content.train.of or content.train.n, content.validation.n, content.test.n]
+    row = [result.dataset, _data_name(result), *(f"{size:,}" for size in sizes)]
+    header = ["Dataset", "Source", "Training images", "Validation images", "Test images"]
+    return [table(header, [row], numbers_from=2), counted(result.dataset, audit)]
+
+
+def _results(result: Result) -> list[Markdown]:
+    rows = []
+    for metric in metrics.of_split("test"):
+        value, interval = getattr(result.metrics.test, metric.name), MISSING
+        if metric.interval:
+            bounds = getattr(result.metrics.test, metric.interval_name)
+            interval = " to ".join(format(metric.scale * bound, metric.format) for bound in bounds)
+        shown = MISSING if value is None else format(metric.scale * value, metric.format)
+        rows.append([metric.title[0].upper() + metric.title[1:], shown, interval])
+    note = "With the weights after the last epoch. Intervals cover the choice of the test images, not of the seed."
+    return [table(["Metric", "Value", "95 % interval"], rows, numbers_from=1), escape(note)]
+
+
+def _worst_classes(result: Result) -> Markdown:
+    """Return the classes of which the smallest share is recognised."""
+    test, classes = result.metrics.test, result.metrics.classes
+    tested = [index for index, each in enumerate(test.per_class) if each.n]
+    rows = []
+    for index in sorted(tested, key=lambda index: test.per_class[index].recall)[:_WORST_CLASSES]:
+        wrong = [0 if other == index else count for other, count in enumerate(test.confusion_matrix[index])]
+        taken_for = f"{classes[wrong.index(max(wrong))]} ({max(wrong):,})" if any(wrong) else MISSING
+        each = test.per_class[index]
+        rows.append([classes[index], taken_for, f"{each.n:,}", f"{each.recall:.3f}", f"{each.precision:.3f}"])
+    header = ["Class", "Most often predicted instead", "Test images", "Recall", "Precision"]
+    return table(header, rows, numbers_from=2)
+
+
+def _cost(result: Result) -> list[Markdown]:
+    network = result.metrics.model
+    size = (
+        f"{network.parameters:,} parameters ({network.weights_mb:,.1f} MB in float32), {network.mult_adds:,}"
+        " multiply-adds for an image. Training:"
+    )
+    return [escape(size), cost_table([result])[0]]
+
+
+def _limits(result: Result, audit: Audit | None) -> list[str]:
+    ece, found = result.metrics.test.ece, [*result.warnings, *(leakage(audit) if audit else [])]
+    return [
+        "It names one of its classes for every picture, also for a picture of something else.",
+        "The numbers are for pictures like the test images. Expect more errors with another camera, light or framing.",
+        f"Stated probability and frequency of being right differ by {ece:.3f} on average (calibration error).",
+        "It is one training run; another seed gives other numbers.",
+        *(f"{sentence[0].upper()}{sentence[1:]}." for sentence in found),
+    ]
+
+
+def _bullets(lines: list[str]) -> Markdown:
+    return Markdown("\n".join(f"- {escape(line)}" for line in lines))
+
+
+def _licence(result: Result) -> list[Markdown]:
+    known = _LICENCES.get(_data_name(result))
+    data = f"The data: {known}." if known else "The data's licence is not known to this program; see where it is from."
+    return [
+        Markdown(f"The weights: choose their licence, and replace {code('license: unknown')} in the header by it."),
+        escape(data),
+    ]
+
+
+def _use(result: Result) -> list[Markdown]:
+    load = f"model = load({json.dumps(f'results/{_name(result)}', ensure_ascii=False)})"
+    lines = ["from deepnets import load", "", load, 'print(model.predict(["photo.png"])[0].top(3))']
+    return [
+        Markdown("\n".join(["```python", *lines, "```"])),
+        Markdown(
+            f"The weights file alone, {code(paths.MODEL_FILE)}, is enough for {code('load')}. Its metadata says how a"
+            " picture is prepared."
+        ),
+    ]

@@ -1,0 +1,142 @@
+"""model.onnx: the network with its normalisation, as onnxruntime alone runs it."""
+
+import json
+import logging
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from scipy.special import softmax
+from tiny_experiment import CLASSES, JOB, ROOT, arguments, error_line, experiment_folder
+from torch import nn
+
+import export as export_script
+from deepnets import models
+from deepnets.evaluation import onnx_export
+from deepnets.evaluation.network import load_network
+from deepnets.evaluation.onnx_export import FromPixels, largest_difference, write_onnx
+from deepnets.planning.code_digest import digests
+from deepnets.training.augmentation import Augmentation
+from deepnets.utils.errors import UserError
+
+pytestmark = pytest.mark.usefixtures("process_as_it_was")
+
+
+@pytest.fixture
+def call(copy, data, tmp_path):
+    """Put the finished experiment where export.py looks for it; return its folder and the script's arguments."""
+    job = JOB | {"code": digests(["scripts/export.py"], ROOT)}
+    options = arguments(data, tmp_path, job)[:5]  # without --gpus and --log
+    folder = experiment_folder(tmp_path)
+    folder.parent.mkdir(parents=True)
+    copy.rename(folder)
+    return folder, options
+
+
+def run(file, images):
+    return onnxruntime.InferenceSession(file).run(["logits", "probabilities"], {"images": images})
+
+
+def from_pixels(network, mean, std):
+    from deepnets.config.recipe import Recipe
+
+    augment = Recipe(epochs=1, batch_size=8).augment
+    return FromPixels(network, Augmentation(augment, False, mean, std, torch.device("cpu"))).eval()
+
+
+def metadata(channels, size, classes=5):
+    names = [f"class {index}" for index in range(classes)]
+    shape = {"input_shape": [channels, size, size], "mean": [0.4] * channels, "std": [0.2] * channels}
+    return {"spec": {}, "spec_sha256": "0" * 64, "classes": names, **shape}
+
+
+def test_onnxruntime_alone_has_the_logits_of_the_network(call, data, caplog):
+    folder, options = call
+    with caplog.at_level(logging.INFO):
+        export_script.main(options)
+    assert "model.onnx differs from the network by" in caplog.text
+    images = np.load(data.parent / "test_images.npy")
+    network, facts = load_network(folder / "model.safetensors")
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
+    with torch.inference_mode():
+        expected = network.eval()((pixels - facts["mean"][0]) / facts["std"][0]).numpy()
+    for count in (1, 3, len(images)):
+        logits, probabilities = run(folder / "model.onnx", images[:count])
+        assert logits.dtype == probabilities.dtype == np.float32
+        assert np.abs(logits - expected[:count]).max() < 1e-3
+        assert np.abs(probabilities - softmax(expected[:count], axis=1)).max() < 1e-3
+    session = onnxruntime.InferenceSession(folder / "model.onnx")
+    (given,) = session.get_inputs()
+    assert (given.name, given.type, given.shape) == ("images", "tensor(uint8)", ["N", 8, 8, 1])
+    texts = session.get_modelmeta().custom_metadata_map
+    assert json.loads(texts["classes"]) == CLASSES
+    assert json.loads(texts["spec"]) == JOB["spec"]
+    assert json.loads(texts["preprocessing"])["crop"] == "the largest centred square"
+    assert len(texts["spec_sha256"]) == 64
+    assert (folder / ".export.sha256").exists()
+
+
+def test_a_file_that_computes_something_else_is_not_written(call, monkeypatch, caplog):
+    folder, options = call
+    monkeypatch.setattr(onnx_export, "LARGEST_DIFFERENCE", -1)
+    line = error_line(caplog, export_script.main, options)
+    assert "would differ from the network by" in line
+    assert "was not written" in line
+    assert not list(folder.glob("*.onnx*"))
+
+
+def test_differences_are_found(tmp_path):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 5))
+    facts = metadata(1, 8)
+    model = from_pixels(network, facts["mean"], facts["std"])
+    write_onnx(model, facts, tmp_path / "model.onnx", "a")
+    images = np.random.default_rng(0).integers(256, size=(70, 8, 8, 1), dtype=np.uint8)
+    assert largest_difference(model, tmp_path / "model.onnx", images) < 1e-5
+    with torch.no_grad():
+        network[1].bias[2] += 0.5
+    assert largest_difference(model, tmp_path / "model.onnx", images) == pytest.approx(0.5, abs=1e-3)
+    (tmp_path / "model.onnx").write_bytes(b"no network")
+    with pytest.raises(UserError, match="onnxruntime does not run it"):
+        largest_difference(model, tmp_path / "model.onnx", images)
+
+
+def test_a_network_that_onnx_cannot_say_is_refused_in_a_line(tmp_path, capfd):
+    class Undecided(nn.Module):
+        def forward(self, images):
+            return images.flatten(1)[:, :5] * (2 if images.sum().item() > 0 else 3)
+
+    facts = metadata(1, 8)
+    with pytest.raises(UserError, match=r"a/b: this network cannot be exported to ONNX \(.+\); use model.safetensors"):
+        write_onnx(from_pixels(Undecided(), facts["mean"], facts["std"]), facts, tmp_path / "model.onnx", "a/b")
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("architecture", "channels", "size"),
+    [
+        *((name, 1, 28) for name in models.available()),
+        ("torchvision/densenet121", 3, 32),
+        ("torchvision/efficientnet_b0", 3, 32),
+        ("torchvision/mobilenet_v3_small", 1, 32),
+        ("torchvision/regnet_y_400mf", 3, 32),
+        ("torchvision/resnet18", 3, 32),
+        ("torchvision/shufflenet_v2_x0_5", 3, 32),
+        ("torchvision/squeezenet1_1", 3, 32),
+        ("torchvision/swin_t", 3, 64),
+        ("torchvision/convnext_tiny", 3, 32),
+        ("torchvision/vit_b_32", 3, 32),
+        ("timm/convnext_atto", 3, 32),
+        ("timm/mobilenetv3_small_050", 3, 32),
+        ("timm/vit_tiny_patch16_224", 3, 32),
+    ],
+)
+def test_networks_of_several_families_are_exported(architecture, channels, size, tmp_path):
+    torch.manual_seed(0)
+    facts = metadata(channels, size)
+    network = models.build({"architecture": architecture}, 5, channels, (size, size))
+    model = from_pixels(network, facts["mean"], facts["std"])
+    write_onnx(model, facts, tmp_path / "model.onnx", architecture)
+    images = np.random.default_rng(0).integers(256, size=(12, size, size, channels), dtype=np.uint8)
+    assert largest_difference(model, tmp_path / "model.onnx", images, threads=2) <= onnx_export.LARGEST_DIFFERENCE
