@@ -7,7 +7,7 @@ import re
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -41,8 +41,8 @@ def render_page(markdown: str, folder: Path) -> str:
     Args:
         markdown: the report. All text of users in it is escaped (deepnets.reporting.markdown), its tags are the
             report's own.
-        folder: of the report; the pictures that it names are read from there. One that is missing or damaged
-            is named in its place.
+        folder: of the report; the pictures that it names are read from there. One that is missing or damaged is named
+            in its place.
 
     Raises:
         UserError: a template is missing.
@@ -91,14 +91,15 @@ def _mark_headings(tokens: Sequence[Token]) -> tuple[str, list[Heading]]:
         The text of the first heading, and the table of contents: the headings of the second level, each with those of
         the third below it.
     """
-    title, contents, used = "", list[Heading](), dict[str, int]()
+    title, contents, used = "", list[Heading](), set[str]()
     for opening, inline in pairwise(tokens):
         if opening.type != "heading_open":
             continue
         text = "".join(child.content for child in inline.children or [] if child.type != "html_inline")
         name = re.sub(r"[^\w -]", "", text.lower()).replace(" ", "-")
-        used[name] = used.get(name, -1) + 1
-        heading = Heading(f"{name}-{used[name]}" if used[name] else name, text)
+        names = (f"{name}-{number}" if number else name for number in count())
+        heading = Heading(next(each for each in names if each not in used), text)
+        used.add(heading.id)
         opening.attrSet("id", heading.id)
         title = title or text
         if opening.tag == "h2":
@@ -122,21 +123,18 @@ def _mark_callouts(tokens: Sequence[Token]) -> None:
 
 def _mark_tables(tokens: Sequence[Token]) -> None:
     """Let the first cell of each row be the header of its row; hide a header of columns that is empty."""
-    before, head = "", list[Token]()
-    for token in tokens:
-        head = [token] if token.type == "thead_open" else [*head, token]
-        if token.type == "thead_close" and not any(each.content for each in head):
-            for each in head:
-                each.hidden = True
-        if token.type == "th_open":
-            token.attrSet("scope", "col")
-        elif token.type == "td_open" and before == "tr_open":
-            token.tag = "th"
-            token.attrSet("scope", "row")
-        elif token.type == "td_close" and before == "first":
-            token.tag = "th"
-        if token.type != "inline":
-            before = "first" if token.attrGet("scope") == "row" else token.type
+    for row, cell, _, cell_end in zip(tokens, tokens[1:], tokens[2:], tokens[3:], strict=False):
+        if row.type == "tr_open" and cell.type == "td_open":
+            cell.tag = cell_end.tag = "th"
+            cell.attrSet("scope", "row")
+    places = [place for place, token in enumerate(tokens) if token.type in ("thead_open", "thead_close")]
+    for start, end in zip(places[::2], places[1::2], strict=True):
+        head = tokens[start : end + 1]
+        is_empty = not any(token.content for token in head)
+        for token in head:
+            token.hidden = is_empty
+            if token.type == "th_open":
+                token.attrSet("scope", "col")
 
 
 # -- how tokens become HTML -------------------------------------------------------------------------------------------
