@@ -112,8 +112,6 @@ def train_experiment(
         LOG.info(GPU_NOT_REQUESTED, run.name)
     with acquire_gpus(gpus, run.name) as acquired:
         if (gpus or processes) > 1:
-            with exclusive(run.output):
-                pass  # wait here: if the main process waited for the folder, the others would time out
             _launch(run, command)
             return
         if acquired and not torch.cuda.is_available():
@@ -127,6 +125,8 @@ def train_experiment(
 
 def _launch(run: _Run, command: Sequence[str]) -> None:
     """Train in several processes, each with the same command."""
+    with exclusive(run.output):
+        pass  # wait here: if the main process waited for the folder, the others would time out
     available = torch.cuda.device_count() if run.gpus else 0
     if run.gpus > available:
         raise UserError(
