@@ -97,7 +97,7 @@ def test_environment_yml_pins_every_direct_dependency_as_requirements_do(root, p
 
 def test_every_dependency_has_its_reason(root):
     text = (root / "pyproject.toml").read_text()
-    tables = re.findall(r"^(?:dependencies|dev|bench) = \[\n(.*?)^\]", text, re.MULTILINE | re.DOTALL)
+    tables = re.findall(r"^(?:dependencies|dev|tensorboard|bench) = \[\n(.*?)^\]", text, re.MULTILINE | re.DOTALL)
     lines = [line for table in tables for line in table.splitlines()]
     assert len(lines) > 10
     assert all(re.search(r'",\s+# \S', line) for line in lines)

@@ -124,7 +124,7 @@ def test_finished_experiment_has_its_validation_accuracy_and_time(jobs):
     assert of_first(jobs) == ("done", "validation 98.61%, trained in 1:49")
 
 
-def test_experiment_that_is_trained_again_is_running(jobs):
+def test_experiment_that_is_retrained_is_running(jobs):
     finish(jobs)
     train(PROGRESS)
     assert of_first(jobs)[0] == "running"

@@ -32,6 +32,7 @@ from deepnets.config.recipe import Recipe
 from deepnets.training import experiment, experiment_dir, launch
 from deepnets.training.device import Device
 from deepnets.training.distributed import ProcessGroup
+from deepnets.training.state import Progress
 from deepnets.training.trainer import Trainer
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import sha256_file
@@ -191,8 +192,8 @@ def test_of_several_processes_none_halves_its_batches_alone(data, tmp_path, monk
 
     device, group = SimpleNamespace(precision="fp32", threads=1), ProcessGroup(0, 2)
     recipe = Recipe(**SPEC["recipe"])
-    split = {"batch_size": 64, "accumulation": 2}
-    out_of_memory = SimpleNamespace(fit=full, train_split=[], device=device, group=group, recipe=recipe, **split)
+    steps = {"progress": Progress(), "steps_per_epoch": 1, "total_steps": 6, "batch_size": 64, "accumulation": 2}
+    out_of_memory = SimpleNamespace(fit=full, train_split=[], device=device, group=group, recipe=recipe, **steps)
     monkeypatch.setattr(experiment, "_build_trainer", lambda *_arguments: (out_of_memory, None))
     monkeypatch.setattr(launch, "is_launched", lambda: True)
     monkeypatch.setattr(launch, "process_group", lambda: group)
