@@ -139,7 +139,7 @@ def test_published_numbers_of_training_from_scratch_are_not_compared_with_pretra
     assert "Best published" not in alone
     mixed = write_report(tuned, experiment("mnist", "resnet50", "quick"))
     assert [row[0] for row in tables(mixed)[0][2:]] == [
-        *("**ResNet50 (tuned)**", "**ResNet50 (quick)**", "ResNet50, published", "difference")
+        *("**ResNet50 (tuned)**", "ResNet50 (quick)", "ResNet50, published", "difference")
     ]
     job = {"spec": {"dataset": "mnist", "variant_of": None, "experiments": [str(tuned)], "models": {"resnet50": 0}}}
     drawn = []

@@ -2,7 +2,7 @@
 
 from functools import cached_property
 from itertools import combinations
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, PositiveInt, model_validator
@@ -213,3 +213,21 @@ def read_statistics(path: Path, experiments: list[str], specs: list[str] | None 
 def statistics_path(root: Path, dataset: str) -> Path:
     """Return the path of a dataset's statistics.json below the folder that holds results/."""
     return root / paths.STATISTICS.format(dataset=dataset)
+
+
+def statistics_of_study(spec: dict[str, Any], root: Path) -> dict[str, Statistics]:
+    """Read the statistics of each dataset of a study.
+
+    Args:
+        spec: of the report: `experiments`, their folders, and, unless a test leaves them out, `specs`, their hashes.
+        root: below which these folders are.
+
+    Raises:
+        UserError: as for `read_statistics`.
+    """
+    found = {}
+    for name in dict.fromkeys(PurePosixPath(folder).parts[-4] for folder in spec["experiments"]):
+        rows = [row for row, folder in enumerate(spec["experiments"]) if PurePosixPath(folder).parts[-4] == name]
+        specs = [spec["specs"][row] for row in rows] if "specs" in spec else None
+        found[name] = read_statistics(statistics_path(root, name), [spec["experiments"][row] for row in rows], specs)
+    return found

@@ -45,7 +45,7 @@ class Model(StrictModel):
     weights: Annotated[str, AfterValidator(check_weights)] | None = Field(
         None,
         min_length=1,
-        description="Weights to start from: a file (.safetensors, or .pth of torch.save), an experiment of this project"
+        description="Weights to start from: a file (.safetensors, or .pth of PyTorch), an experiment of this project"
         " (results/cifar10/resnet18/quick/seed0), or default, those that torchvision or timm publishes; null: random.",
     )
     freeze: Literal["backbone"] | None = Field(

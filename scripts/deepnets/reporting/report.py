@@ -10,7 +10,7 @@ from jinja2 import Environment, StrictUndefined
 
 from deepnets.comparison.aggregate import group_seeds, interval_caption, with_statistics
 from deepnets.comparison.published import Published, find, read_published
-from deepnets.comparison.statistics_file import Statistics, read_statistics, statistics_path
+from deepnets.comparison.statistics_file import statistics_of_study
 from deepnets.config.experiment import recipe_title
 from deepnets.evaluation.metrics import IMBALANCE
 from deepnets.evaluation.results import Result, check_specs, read_result
@@ -91,7 +91,7 @@ def write_report(
         results=results,
         datasets=spec["datasets"],
         published=read_published(published),
-        statistics=_read_statistics(spec, root),
+        statistics=statistics_of_study(spec, root),
         audits={
             name: duplicates.read_audit(root / paths.AUDIT.format(dataset=name), audit_code)
             for name in spec["datasets"]
@@ -112,16 +112,6 @@ def write_report(
         write_text(metrics_file, tables.metrics_csv(results))
         write_text(report_file, report)
         write_text(page_file, page)
-
-
-def _read_statistics(spec: dict[str, Any], root: Path) -> dict[str, Statistics]:
-    """Read the statistics of each dataset of a study."""
-    found = {}
-    for name in dict.fromkeys(PurePosixPath(folder).parts[-4] for folder in spec["experiments"]):
-        rows = [row for row, folder in enumerate(spec["experiments"]) if PurePosixPath(folder).parts[-4] == name]
-        specs = [spec["specs"][row] for row in rows] if "specs" in spec else None
-        found[name] = read_statistics(statistics_path(root, name), [spec["experiments"][row] for row in rows], specs)
-    return found
 
 
 def _context(study: Study) -> dict[str, Any]:

@@ -115,18 +115,22 @@ def train_experiment(
         UserError: the user can fix the problem; the message says how.
         SystemExit: training was interrupted, or another process failed.
     """
-    keeps_memory = disable_malloc_trim()
-    run = _Run(
-        job, data, Path(output), threads, gpus, processes, log, parent, extra, weights, tensorboard, keeps_memory
-    )
+    keeps_memory, folder = disable_malloc_trim(), Path(output)
+    run = _Run(job, data, folder, threads, gpus, processes, log, parent, extra, weights, tensorboard, keeps_memory)
     if launch.is_launched():
         _train_as_one_of_several(run, launch.process_group())
-        return
-    log_to(log)
+    else:
+        _train_or_launch(run, command)
+
+
+def _train_or_launch(run: _Run, command: Sequence[str]) -> None:
+    """Train in this process, or start those that do."""
+    log_to(run.log)
+    gpus = run.gpus
     if not gpus and torch.cuda.is_available():
         LOG.info(GPU_NOT_REQUESTED, run.name)
     with acquire_gpus(gpus, run.name) as acquired:
-        if (gpus or processes) > 1:
+        if (gpus or run.processes) > 1:
             _launch(run, command)
             return
         if acquired and not torch.cuda.is_available():
