@@ -43,6 +43,11 @@ def tables(text: str) -> list[list[list[str]]]:
     return [table for table in found if table]
 
 
+def table_of(text: str, first: str) -> list[list[str]]:
+    """The first table of a page whose first column has this header."""
+    return next(table for table in tables(text) if table[0][0] == first)
+
+
 def summary(text: str) -> str:
     """The first paragraph of a page, as plain text."""
     return unescape(text.split("\n\n")[1])

@@ -187,6 +187,6 @@ def test_label_that_all_networks_contradict_with_confidence_is_suspicious():
     agreement.add(network(2, 2, 0, 1, sure=0.85))
     [image] = agreement.suspicious_labels()["images"]
     assert (image["index"], image["label"], image["predicted"]) == (0, 0, 2)
-    assert image["confidence"] == pytest.approx(0.85 + 0.05)
+    assert image["probability"] == pytest.approx(0.85 + 0.05)
     agreement.add(network(2, 1, 0, 1, sure=CONFIDENT - 0.2))
     assert agreement.suspicious_labels()["count"] == 0

@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import pytest
 from made_up_results import write_statistics
 from matplotlib.figure import Figure
@@ -12,11 +13,14 @@ from deepnets.evaluation.results import read_result
 from deepnets.figures import (
     COMPARISON_FIGURES,
     accuracy,
+    accuracy_at_equal_time,
     accuracy_vs_budget,
     accuracy_vs_parameters,
     accuracy_vs_time,
     load,
     ranking,
+    reliability,
+    risk_coverage,
     style,
 )
 from deepnets.figures.comparison import Comparison
@@ -46,6 +50,7 @@ def compare(experiment, tmp_path):
     return make
 
 
+ALL_IN_ROWS = ("accuracy", "ranking", "reliability")  # figures without a legend of the models
 TWO = ({"model": "vgg16", "accuracy": 0.8, "wall_seconds": 100}, {"model": "mobilenet_v2", "wall_seconds": 20})
 
 
@@ -56,6 +61,46 @@ def test_accuracy_is_ranked_with_its_interval_written_out(compare):
     assert axes.get_xlabel() == "Test accuracy (%)"
     assert "80.00  [75.56, 83.81]" in texts(axes)
     assert "one run each; 95 % interval of each trained network (Wilson)" in axes.get_title("left")
+
+
+def test_accuracy_at_equal_time_is_that_where_the_shortest_run_ends(compare):
+    figure = accuracy_at_equal_time.draw(compare(*TWO, {"model": "resnet50", "wall_seconds": 2000, "epochs": 2}))
+    axes = figure.axes[0]
+    [dashed] = [line for line in axes.lines if line.get_linestyle() == "--" and len(set(line.get_xdata())) == 1]
+    assert dashed.get_xdata()[0] == pytest.approx(20)
+    short, long = axes.lines[1], axes.lines[0]
+    values = [short.get_ydata()[-1], np.interp(20, long.get_xdata(), long.get_ydata())]
+    assert {text.get_text() for text in axes.texts} == {
+        f"MobileNetV2  {values[0]:.1f}",
+        f"VGG-16  {values[1]:.1f}",
+        "ResNet50  no epoch yet",
+    }
+    assert axes.get_title("left") == "numbers: at the dashed line, 20 s"
+
+
+def test_equal_time_shows_the_recipe_that_validation_chose_with_each_seed(compare):
+    runs = [{"recipe": "a", "validation_accuracy": 0.5, "wall_seconds": 1}, *({"seed": seed} for seed in range(3))]
+    figure = accuracy_at_equal_time.draw(compare(*runs, {"model": "vgg16"}))
+    assert len(figure.axes[0].lines) == 3 + 1 + 1
+    assert "1 min" in figure.axes[0].get_title("left")
+
+
+def test_reliability_has_a_panel_per_model_with_the_error_before_and_after(compare):
+    comparison = compare(*TWO)
+    figure = rendered(reliability.draw(comparison))
+    titles = [axes.get_title("left") for axes in figure.axes]
+    network = comparison.groups[1].candidate.networks[0]
+    errors = f"{100 * network.ece:.1f} to {100 * network.with_temperature.ece:.1f} % (T {network.temperature:.2f})"
+    assert titles[0] == f"MobileNetV2\n{errors}"
+    assert titles[1].startswith("VGG-16\n")
+
+
+def test_risk_coverage_ends_at_the_error_of_all_images(compare):
+    figure = risk_coverage.draw(compare(*TWO))
+    by_coverage, sets = figure.axes
+    ends = [(line.get_xdata()[-1], line.get_ydata()[-1]) for line in by_coverage.lines]
+    assert ends == [(100, pytest.approx(20)), (100, pytest.approx(100 * 11 / 360))]
+    assert len(sets.lines) == 3
 
 
 def test_ranking_shows_each_pair_from_both_sides_and_the_letters_of_ties(compare):
@@ -223,7 +268,7 @@ def test_only_the_best_of_very_many_runs_are_shown_as_the_title_states(compare):
         rendered(load(name).draw(groups))
 
 
-@pytest.mark.parametrize("name", [name for name in COMPARISON_FIGURES if name not in ("accuracy", "ranking")])
+@pytest.mark.parametrize("name", [name for name in COMPARISON_FIGURES if name not in ALL_IN_ROWS])
 def test_of_very_many_models_the_best_twelve_are_in_colour_and_named(compare, name):
     models = ({"model": f"net{i}", "accuracy": 0.5 + i / 360, "epochs": 1 + i % 3} for i in range(100))
     figure = rendered(load(name).draw(compare(*models)))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from report_pages import set_recipe, tables
+from report_pages import set_recipe, table_of
 from safetensors.numpy import load_file
 from tiny_experiment import evaluate, job_with, train, write_dataset
 
@@ -72,7 +72,7 @@ def test_report_shows_no_validation_fraction_where_none_was_used(experiment, wri
     write_json(own / "metrics.json", metrics)
     assert "validation_fraction" not in write_report(own)
     assert "validation_fraction 0.15" in write_report(drawn)
-    assert [row[1:] for row in tables(write_report(own, drawn))[2]] == [
+    assert [row[1:] for row in table_of(write_report(own, drawn), "Recipe")] == [
         ["Used for", "validation_fraction"],
         ["---", "---:"],
         ["ResNet50 on digits", "–"],

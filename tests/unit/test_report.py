@@ -8,6 +8,7 @@ from urllib.parse import unquote
 import pytest
 from report_pages import MNIST, rendered, set_timing, tables
 
+from deepnets.figures import COMPARISON_FIGURES
 from deepnets.models import about
 from deepnets.models._about import About
 from deepnets.reporting.report import first_sentence
@@ -56,10 +57,10 @@ def test_every_link_is_relative_and_resolves(experiment, write_report, tmp_path)
         for figure in ("learning_curves", "confusion_matrix"):
             (directory / f"figures/{figure}.png").touch()
     (tmp_path / "results/digits/comparison").mkdir()
-    for figure in ("accuracy", "ranking", "accuracy_vs_parameters", "accuracy_vs_time", "accuracy_vs_budget"):
+    for figure in COMPARISON_FIGURES:
         (tmp_path / f"results/digits/comparison/{figure}.png").touch()
     targets = links(write_report(*budgets))
-    assert len(targets) == 5 + 2 * 5 + 2
+    assert len(targets) == 7 + 2 * 5 + 2
     assert [target for target in targets if not (tmp_path / "results" / target).is_file()] == []
 
 

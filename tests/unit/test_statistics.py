@@ -89,6 +89,26 @@ def test_numbers_of_each_network_are_those_of_scikit_learn(experiment, tmp_path)
     assert found["committee"]["networks"] == 2
 
 
+def test_what_needs_no_network_and_what_all_networks_miss(experiment, tmp_path):
+    true, folders = np.arange(360) % 10, [experiment(model=model) for model in FOUR[:3]]
+    for directory, wrong in zip(folders, ((3, 4, 5), (3, 5, 6), (3, 5)), strict=True):
+        predicted = np.where(np.isin(np.arange(360), wrong), (true + 1) % 10, true)
+        write_predictions(directory, true, predicted, 10)
+    found = read_json(write_statistics(tmp_path, *folders)["digits"])
+    assert found["baselines"] == {"majority": {"class": 0, "accuracy": 0.1}, "chance": 0.1}
+    assert [image["index"] for image in found["missed_by_all"]["images"]] == [3, 5]
+    assert found["missed_by_all"]["count"] == 2
+    network = next(each["networks"][0] for each in found["candidates"] if each["model"] == FOUR[0])
+    surest = network["confident_mistakes"]
+    assert [(image["index"], image["label"], image["predicted"]) for image in surest] == [
+        (3, 3, 4),
+        (4, 4, 5),
+        (5, 5, 6),
+    ]
+    assert len(network["doubtful_hits"]) == 5
+    assert network["risk_coverage"][-1] == [1, pytest.approx(3 / 360)]
+
+
 def test_several_seeds_are_one_candidate_with_an_interval_over_seeds_and_images(compare):
     runs = [{"model": model, "seed": seed, "accuracy": 0.9} for model in FOUR[:2] for seed in range(3)]
     found = compare(*runs)

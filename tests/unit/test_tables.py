@@ -4,7 +4,7 @@ import csv
 import json
 
 import pytest
-from report_pages import MNIST, set_recipe, tables
+from report_pages import MNIST, set_recipe, table_of, tables
 
 
 def test_a_run_is_followed_by_its_published_row_and_the_difference(experiment, write_report):
@@ -111,7 +111,7 @@ def test_a_loss_that_was_not_finite_is_a_dash(experiment, write_report):
 
 def test_recipes_are_described_by_what_differs(experiment, write_report):
     text = write_report(experiment(recipe="short", epochs=1), experiment(recipe="long", epochs=9))
-    assert tables(text)[1] == [
+    assert table_of(text, "Recipe") == [
         ["Recipe", "Used for", "epochs"],
         ["---", "---", "---:"],
         ["short", "ResNet50 on digits", "1"],
@@ -129,7 +129,7 @@ def test_each_recipe_has_its_values_in_its_name(experiment, write_report):
     # Validation accuracies are equal: the first is chosen.
     of_models = ["**ResNet50 (quick)**", *(f"ResNet50 ({name})" for name in names[1:])]
     assert [row[0].replace("\\", "") for row in of_runs[2:5]] == of_models
-    assert names == [row[0].replace("\\", "") for row in next(t for t in tables(text) if t[0][0] == "Recipe")[2:]]
+    assert names == [row[0].replace("\\", "") for row in table_of(text, "Recipe")[2:]]
     assert "quick, lr 0.03, seed 0" in text
 
 
@@ -139,15 +139,15 @@ def test_one_recipe_needs_no_table(experiment, write_report):
 
 def test_an_option_is_shown_as_it_took_effect(experiment, write_report):
     text = write_report(experiment(flips=False), experiment("photos", flips=True))
-    assert tables(text)[2][0][2:] == ["augment.horizontal_flip"]
-    assert [row[2] for row in tables(text)[2][2:]] == ["no", "yes"]
+    assert table_of(text, "Recipe")[0][2:] == ["augment.horizontal_flip"]
+    assert [row[2] for row in table_of(text, "Recipe")[2:]] == ["no", "yes"]
 
 
 def test_an_option_that_is_off_in_one_recipe_is_described_by_its_options_in_another(experiment, write_report):
     directories = experiment(recipe="plain"), experiment(recipe="growing")
     for directory, resizing in zip(directories, (None, {"start": 0.5, "until": 0.8}), strict=True):
         set_recipe(directory, progressive_resizing=resizing)
-    table = tables(write_report(*directories))[1]
+    table = table_of(write_report(*directories), "Recipe")
     assert [row[2:] for row in table if row[0] != "---"] == [
         ["progressive_resizing.start", "progressive_resizing.until"],
         ["–", "–"],

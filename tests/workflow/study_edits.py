@@ -24,7 +24,15 @@ class Named(NamedTuple):
 
 MOBILENET, SMALL, GENTLE = Named("mobilenet_v2"), Named("small"), Named("small", "gentle")
 ALL = (MOBILENET, SMALL, GENTLE)
-FIGURES = ("accuracy", "ranking", "accuracy_vs_parameters", "accuracy_vs_time")
+FIGURES = (
+    "accuracy",
+    "ranking",
+    "accuracy_vs_parameters",
+    "accuracy_vs_time",
+    "accuracy_at_equal_time",
+    "reliability",
+    "risk_coverage",
+)
 
 # -- the jobs that an edit makes stale, with all jobs that depend on them ----------------------------------------------
 
@@ -32,8 +40,16 @@ NOTHING = frozenset()
 REPORT = frozenset({"Write the report of the study"})
 
 
+def plotted(dataset: str, *figures: str) -> frozenset[str]:
+    return frozenset(f"Plot {figure} of the models on {dataset}" for figure in figures)
+
+
+# A single network has no ranking and no equal time, two recipes of it have a ranking.
+OF_SEVERAL = ("ranking", "accuracy_at_equal_time")
+
+
 def compared(*datasets: str) -> frozenset[str]:
-    return REPORT | {f"Plot {figure} of the models on {dataset}" for dataset in datasets for figure in FIGURES}
+    return REPORT.union(*(plotted(dataset, *FIGURES) for dataset in datasets))
 
 
 def compared_again(*datasets: str) -> frozenset[str]:

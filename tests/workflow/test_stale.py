@@ -11,6 +11,7 @@ from study_edits import (
     GENTLE,
     MOBILENET,
     NOTHING,
+    OF_SEVERAL,
     REPORT,
     SMALL,
     Named,
@@ -32,6 +33,7 @@ from study_edits import (
     matrices,
     module,
     move_away,
+    plotted,
     prepared,
     rename,
     replace,
@@ -136,13 +138,17 @@ EDITS = {
     ),
     "a dataset more": (
         config(SECOND, f"    - {{datasets: [digits], models: [small], recipe: brief}}\n{SECOND}"),
-        downloaded("digits") | summarized("small", "digits") | (trained(SMALL._replace(dataset="digits"))),
+        (downloaded("digits") | summarized("small", "digits") | trained(SMALL._replace(dataset="digits")))
+        - plotted("digits", *OF_SEVERAL),
     ),
-    "an experiment less": (config("[mobilenet_v2, small]", "[small]"), compared_again("shapes")),
+    "an experiment less": (
+        config("[mobilenet_v2, small]", "[small]"),
+        compared_again("shapes") - plotted("shapes", "accuracy_at_equal_time"),
+    ),
     "a model named and used nowhere": (config("small_cnn}", "small_cnn}\n  wide: {architecture: vgg16}"), NOTHING),
-    "another study": (  # of a single network: nothing to rank
+    "another study": (
         config("study: first", "study: second"),
-        compared_again("shapes") - {"Plot ranking of the models on shapes"},
+        compared_again("shapes") - plotted("shapes", *OF_SEVERAL),
     ),
     "the difference that counts as none": (
         append("config.yaml", "equivalence_margin: 0.01\n"),

@@ -39,6 +39,7 @@ rule plot_comparison:
     """Draw one figure of the study's models on one dataset, next to each other."""
     input:
         metrics=lambda wildcards: JOBS.study_files(paths.METRICS, dataset=wildcards.dataset),
+        history=lambda wildcards: JOBS.study_files(paths.HISTORY, dataset=wildcards.dataset),
         timing=lambda wildcards: JOBS.study_files(paths.TIMING, dataset=wildcards.dataset),
         statistics=paths.STATISTICS,
     output:

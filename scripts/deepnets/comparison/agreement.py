@@ -1,15 +1,16 @@
-"""What several networks say together on the test images: a committee, and labels that all of them contradict."""
+"""What several networks say together on the test images: a committee, labels that all contradict, images all miss."""
 
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepnets.comparison.crossed import Floats
 from deepnets.comparison.intervals import network_interval
 from deepnets.evaluation.metrics import Labels
 
 CONFIDENT = 0.8  # the least probability of every network for the class that contradicts the label
-_LISTED = 100  # suspicious labels in the file; more need another look at the dataset
+_LISTED = 100  # images of each list in the file; more need another look at the dataset
 
 
 class Agreement:
@@ -25,6 +26,7 @@ class Agreement:
         self.total = np.zeros((len(labels), classes))
         self.predicted = np.full(len(labels), -1, dtype=np.int64)
         self.confidence = np.ones(len(labels))  # the lowest of any network
+        self.hits = np.zeros(len(labels), dtype=np.int64)  # of networks that are right
 
     def add(self, probabilities: Floats) -> None:
         """Add a network's probabilities, (N, C)."""
@@ -33,6 +35,7 @@ class Agreement:
             self.predicted = predicted
         self.networks += 1
         self.total += probabilities
+        self.hits += predicted == self.labels
         agrees = predicted == self.predicted
         self.confidence = np.where(agrees, np.minimum(self.confidence, probabilities.max(1)), 0)
 
@@ -52,15 +55,30 @@ class Agreement:
         One network alone shows only its own mistakes: then the list is empty.
         """
         contradicted = (self.predicted != self.labels) & (self.confidence >= CONFIDENT) & (self.networks > 1)
-        found = np.flatnonzero(contradicted)
-        found = found[np.argsort(-self.confidence[found], kind="stable")]
-        images = [
-            {
-                "index": int(index),
-                "label": int(self.labels[index]),
-                "predicted": int(self.predicted[index]),
-                "confidence": float(self.confidence[index]),
-            }
-            for index in found[:_LISTED]
-        ]
-        return {"count": len(found), "confidence": CONFIDENT, "images": images}
+        found = self._listed(contradicted, self.predicted, self.confidence)
+        return {"count": int(contradicted.sum()), "confidence": CONFIDENT, "images": found}
+
+    def missed_by_all(self) -> dict[str, Any]:
+        """Return the test images that no network has right, with what the committee answers; no list for one network.
+
+        The probability is the mean over the networks.
+        """
+        missed = (self.hits == 0) & (self.networks > 1)
+        mean = self.total / max(self.networks, 1)
+        return {"count": int(missed.sum()), "images": self._listed(missed, mean.argmax(1), mean.max(1))}
+
+    def _listed(self, which: NDArray[np.bool_], predicted: Labels, probability: Floats) -> list[dict[str, Any]]:
+        """Return some of the images, those with the highest probability first."""
+        found = np.flatnonzero(which)
+        found = found[np.argsort(-probability[found], kind="stable")]
+        return [answer(index, self.labels, predicted, probability) for index in found[:_LISTED].tolist()]
+
+
+def answer(index: int, labels: Labels, predicted: Labels, probability: Floats) -> dict[str, Any]:
+    """Return one test image as JSON: its index, true and predicted class, and the probability of the latter."""
+    return {
+        "index": index,
+        "label": int(labels[index]),
+        "predicted": int(predicted[index]),
+        "probability": float(probability[index]),
+    }

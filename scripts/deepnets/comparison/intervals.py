@@ -1,8 +1,10 @@
-"""95 % intervals of an accuracy: of one trained network, and of a recipe over several seeds."""
+"""95 % intervals of an accuracy: of one trained network, and of a recipe over several seeds.
+
+scipy.stats is imported where it computes: the report has the intervals of classes without it, and would wait a second.
+"""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import binomtest, t
 
 from deepnets.comparison.crossed import Floats, crossed_variance
 
@@ -26,6 +28,8 @@ def network_interval(right: NDArray[np.bool_]) -> tuple[float, float]:
 
     It says nothing about the network that another seed would give.
     """
+    from scipy.stats import binomtest
+
     interval = binomtest(int(right.sum()), len(right)).proportion_ci(LEVEL, method="wilson")
     return float(interval.low), float(interval.high)
 
@@ -36,6 +40,8 @@ def recipe_interval(right: NDArray[np.bool_]) -> tuple[Floats, Floats]:
     Wilson's interval at the effective number of images p(1-p)/variance, with the t quantile at the variance's degrees
     of freedom; so it stays within 0 and 1. Covers 92 to 98 % for 3 and 5 seeds; for 2 it is very wide.
     """
+    from scipy.stats import t
+
     variance = crossed_variance(right)
     p, images = variance.mean, right.shape[-1]
     with np.errstate(divide="ignore", invalid="ignore"):

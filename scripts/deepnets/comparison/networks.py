@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from deepnets.comparison import calibration, selective
+from deepnets.comparison.agreement import answer
 from deepnets.comparison.crossed import Floats
 from deepnets.comparison.predictions import Predictions
 from deepnets.evaluation.metrics import NO_PREDICTION, Labels, Logits, expected_calibration_error, loss, predict
@@ -59,13 +60,24 @@ def describe(predictions: Predictions) -> Network:
         "with_temperature": _calibration(scaled, labels, right, probabilities_of(scaled)),
         "aurc": float(risks.mean()),
         "selective_accuracy": selective.selective_accuracy(risks),
+        "risk_coverage": selective.curve(risks),
         "conformal": {
             "target": 1 - selective.MISSES,
             "coverage": float(sets[np.arange(len(labels)), labels].mean()),
             "mean_size": float(sets.sum(1).mean()),
         },
+        **_surprises(labels, probabilities, right),
     }
     return Network(right, probabilities, described)
+
+
+def _surprises(labels: Labels, probabilities: Floats, right: NDArray[np.bool_]) -> dict[str, Any]:
+    predicted, confidence = probabilities.argmax(1), probabilities.max(1)
+    mistakes, hits = (
+        [answer(index, labels, predicted, confidence) for index in found.tolist()]
+        for found in selective.surprises(confidence, right)
+    )
+    return {"confident_mistakes": mistakes, "doubtful_hits": hits}
 
 
 def _calibration(logits: Logits, labels: Labels, right: NDArray[np.bool_], probabilities: Floats) -> dict[str, Any]:

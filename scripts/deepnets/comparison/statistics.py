@@ -55,7 +55,7 @@ def compare(results: list[Result], margin: float) -> dict[str, Any]:
     """
     study = group_seeds(results)
     selected = {id(group) for group in best_by_model(study).values()}
-    right, networks, agreement = _read(study, selected)
+    right, networks, agreement, baselines = _read(study, selected)
     # The best first; their accuracy on the test images decides nothing but the order.
     order = sorted(range(len(study)), key=lambda index: -float(right[index].mean()))
     compared = _compared(study, order, selected)
@@ -69,14 +69,22 @@ def compare(results: list[Result], margin: float) -> dict[str, Any]:
             for index in order
         ],
         "pairs": pairs,
+        "baselines": baselines,
         "committee": agreement.committee(),
+        "missed_by_all": agreement.missed_by_all(),
         "suspicious_labels": agreement.suspicious_labels(),
         "sweeps": _sweeps(study),
     }
 
 
-def _read(study: list[SeedGroup], selected: set[int]) -> tuple[list[Right], list[list[dict]], Agreement]:
-    """Read all predictions: which images each candidate has right, (S, n), its networks' numbers, and the agreement.
+def _read(
+    study: list[SeedGroup], selected: set[int]
+) -> tuple[list[Right], list[list[dict]], Agreement, dict[str, Any]]:
+    """Read all predictions.
+
+    Returns:
+        Which images each candidate has right, (S, n); its networks' numbers; what the selected networks say together;
+        and what can be reached without a network.
 
     Raises:
         UserError: a file is missing or damaged, or of other test images than the first one.
@@ -102,7 +110,16 @@ def _read(study: list[SeedGroup], selected: set[int]) -> tuple[list[Right], list
         right.append(np.stack([network.right for network in networks]))
         numbers.append([network.described for network in networks])
     assert agreement is not None
-    return right, numbers, agreement
+    assert first is not None
+    return right, numbers, agreement, _baselines(first)
+
+
+def _baselines(predictions: Predictions) -> dict[str, Any]:
+    """Return the accuracy of one answer for all test images, the commonest validation class, and of guessing."""
+    classes = predictions.test_logits.shape[1]
+    majority = int(np.bincount(predictions.validation_labels, minlength=classes).argmax())
+    accuracy = float((predictions.test_labels == majority).mean())
+    return {"majority": {"class": majority, "accuracy": accuracy}, "chance": 1 / classes}
 
 
 def _compared(study: list[SeedGroup], order: list[int], selected: set[int]) -> list[int]:

@@ -1,14 +1,64 @@
 """The content of statistics.json, for those who read it; without scipy, which figures and the report do not need."""
 
+from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, PositiveInt, model_validator
+from pydantic import BaseModel, Field, PositiveInt, model_validator
 
 from deepnets.utils import paths
 from deepnets.utils.checked_json import read_checked
 from deepnets.utils.errors import UserError
+
+
+class Answer(BaseModel):
+    """A network's answer for one test image: the indices of image and classes, and the probability of `predicted`."""
+
+    index: int
+    label: int
+    predicted: int
+    probability: float
+
+
+class Bin(BaseModel):
+    """A bin of a reliability diagram: its images, and their mean confidence and accuracy."""
+
+    n: int
+    confidence: float
+    accuracy: float
+
+
+class Calibration(BaseModel):
+    """How far probabilities can be believed: see `comparison.calibration`. Log loss is None if it is not finite."""
+
+    log_loss: float | None
+    brier: float
+    ece: float
+    ece_ci95: tuple[float, float]
+    reliability: list[Bin]
+
+
+class Conformal(BaseModel):
+    """Prediction sets: the coverage that was asked for, that on the test images, and the mean number of classes."""
+
+    target: float
+    coverage: float
+    mean_size: float
+
+
+class Network(Calibration):
+    """One trained network on the test images: see `comparison.networks.describe`."""
+
+    seed: int
+    temperature: float
+    with_temperature: Calibration
+    aurc: float
+    selective_accuracy: dict[str, float]
+    risk_coverage: list[tuple[float, float]]
+    conformal: Conformal
+    confident_mistakes: list[Answer]
+    doubtful_hits: list[Answer]
 
 
 class Candidate(BaseModel):
@@ -29,6 +79,7 @@ class Candidate(BaseModel):
     validation_accuracy: float
     selected: bool
     group: str | None
+    networks: list[Network]
 
 
 class Settle(BaseModel):
@@ -52,6 +103,35 @@ class Pair(BaseModel):
     settle: Settle | None
 
 
+class Majority(BaseModel):
+    """The answer that is always the same class."""
+
+    label: int = Field(alias="class")
+    accuracy: float
+
+
+class Baselines(BaseModel):
+    """The accuracies that need no network."""
+
+    majority: Majority
+    chance: float
+
+
+class Committee(BaseModel):
+    """All selected networks together, by the mean of their probabilities."""
+
+    networks: int
+    accuracy: float
+    ci95: tuple[float, float]
+
+
+class Images(BaseModel):
+    """Test images of a kind: how many there are, and the first of them."""
+
+    count: int
+    images: list[Answer]
+
+
 class Statistics(BaseModel):
     """statistics.json, as far as the report and the figures read it."""
 
@@ -62,6 +142,10 @@ class Statistics(BaseModel):
     margin: float
     candidates: list[Candidate]
     pairs: list[Pair]
+    baselines: Baselines
+    committee: Committee | None
+    missed_by_all: Images
+    suspicious_labels: Images
 
     @model_validator(mode="after")
     def _one_pair_for_any_two(self) -> Self:
@@ -74,6 +158,22 @@ class Statistics(BaseModel):
     def compared(self) -> list[Candidate]:
         """The candidates that are compared with each other, in the order of the file."""
         return [candidate for candidate in self.candidates if candidate.group is not None]
+
+    def network(self, model: str, recipe: str, seed: int) -> Network:
+        """Return one trained network.
+
+        Raises:
+            KeyError: the statistics are about other experiments, which `read_statistics` refuses.
+        """
+        return self._networks[model, recipe, seed]
+
+    @cached_property
+    def _networks(self) -> dict[tuple[str, str, int], Network]:
+        return {
+            (candidate.model, candidate.recipe, network.seed): network
+            for candidate in self.candidates
+            for network in candidate.networks
+        }
 
     def outcomes(self) -> dict[tuple[int, int], Pair]:
         """Return each pair by the indices of its two candidates in `compared`, the smaller index first."""

@@ -91,6 +91,10 @@ def _several_candidates(experiments: Sequence[Any]) -> bool:
     return len({(each.model, each.recipe) for each in experiments}) > 1
 
 
+def _several_models(experiments: Sequence[Any]) -> bool:
+    return len({each.model for each in experiments}) > 1
+
+
 COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
     figure.name: figure
     for figure in (
@@ -126,6 +130,36 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             "Test accuracy (vertical axis) of each network and recipe against the wall time of training"
             " (horizontal axis, log scale), the mean over the seeds. A network with several recipes is named at the one"
             " with the best validation accuracy, with that recipe." + _INTERVALS + _MANY,
+        ),
+        ComparisonFigure(
+            "accuracy_at_equal_time",
+            "Validation accuracy at equal training time",
+            "Validation accuracy at the end of each epoch (vertical axis) against the time of the epochs so far"
+            " (horizontal axis, log scale), a line per training run. Of each network, the recipe with the best"
+            " validation accuracy is shown. The dashed line is where the shortest run ends, and the number after a name"
+            " is the accuracy there, the mean over the seeds. A longer run is not yet at its best there: its learning"
+            " rate is still high.",
+            condition=_several_models,
+        ),
+        ComparisonFigure(
+            "reliability",
+            "Reliability diagrams",
+            "Test images in bins of about equally many by confidence (horizontal axis), and the share of each bin that"
+            " is right (vertical axis), a panel per network: its recipe that validation chose, the first seed. On the"
+            " diagonal, confidence is what it promises; below it, the network is too sure. Coloured: as trained;"
+            " dashed: after the temperature T, which is fitted on the validation images. The numbers are the"
+            " calibration error before and after.",
+            width="75%",
+        ),
+        ComparisonFigure(
+            "risk_coverage",
+            "When to trust an answer",
+            "Left: errors (vertical axis) among the test images that are answered (horizontal axis), if the network"
+            " answers only where it is most confident. Right: conformal prediction sets, fitted on the validation"
+            " images to hold the true class in 95 % of images (dashed line): how many do on the test images (vertical"
+            " axis), against the mean number of classes in a set (horizontal axis). Of each network, the recipe that"
+            " validation chose, means over the seeds.",
+            width="75%",
         ),
         ComparisonFigure(
             "accuracy_vs_budget",

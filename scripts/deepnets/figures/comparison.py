@@ -77,12 +77,18 @@ class Comparison:
         return [group.model for group in ranked(best.values())[:LABELLED_MODELS]]
 
 
+def titled_figure(comparison: Comparison, title: str, size: tuple[float, float]) -> Figure:
+    """An empty figure with its title, which ends with the dataset; `size` is width and height in inches."""
+    figure = Figure(figsize=size, layout="constrained")
+    figure.suptitle(names.title(f"{title}: {comparison.dataset}"), x=0.01, ha="left", fontsize=10, fontweight="bold")
+    return figure
+
+
 def new_figure(
     comparison: Comparison, title: str, size: tuple[float, float], columns: int = 1
 ) -> tuple[Figure, list[Axes]]:
     """An empty figure with its title, and its axes side by side; `size` is width and height in inches."""
-    figure = Figure(figsize=size, layout="constrained")
-    figure.suptitle(names.title(f"{title}: {comparison.dataset}"), x=0.01, ha="left", fontsize=10, fontweight="bold")
+    figure = titled_figure(comparison, title, size)
     axes = figure.subplots(1, columns, sharey=True, squeeze=False)[0].tolist()
     caption = textwrap.fill(interval_caption(comparison.groups), _CAPTION_CHARACTERS)
     axes[0].set_title(caption, fontsize=8, fontweight="normal", color=MUTED)

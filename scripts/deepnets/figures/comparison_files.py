@@ -5,11 +5,10 @@ from pathlib import Path
 from deepnets.comparison.aggregate import group_seeds, with_statistics
 from deepnets.comparison.published import read_published, references
 from deepnets.comparison.statistics_file import read_statistics, statistics_path
-from deepnets.evaluation.results import Result, check_specs, read_metrics, read_timing
+from deepnets.evaluation.results import check_specs, read_result
 from deepnets.figures import load
 from deepnets.figures.comparison import Comparison
 from deepnets.figures.style import model_styles, save
-from deepnets.utils import paths
 from deepnets.utils.checksums import record_checksums
 from deepnets.utils.specs import settings_sha256
 
@@ -29,11 +28,7 @@ def write_comparison_figure(name: str, job: dict, root: Path, published: Path, o
         UserError: a file is missing, damaged or of another spec.
     """
     spec = job["spec"]
-    folders = [root / folder for folder in spec["experiments"]]
-    results = [
-        Result(folder, read_metrics(folder / paths.METRICS_FILE), read_timing(folder / paths.TIMING_FILE))
-        for folder in folders
-    ]
+    results = [read_result(root / folder) for folder in spec["experiments"]]
     check_specs(results, spec.get("specs"))
     statistics = read_statistics(statistics_path(root, spec["dataset"]), spec["experiments"], spec.get("specs"))
     architectures = {result.model: result.architecture for result in results}

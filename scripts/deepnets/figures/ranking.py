@@ -6,8 +6,8 @@ from matplotlib.patches import Patch, Rectangle
 
 from deepnets.comparison.statistics_file import Candidate, Pair, Statistics
 from deepnets.config.experiment import recipe_title
-from deepnets.figures.comparison import Comparison
-from deepnets.figures.names import short_names, title
+from deepnets.figures.comparison import Comparison, titled_figure
+from deepnets.figures.names import short_names
 from deepnets.figures.style import GRID, MUTED, TEXT_COLOR, applied
 from deepnets.models import display_name
 
@@ -22,11 +22,10 @@ def draw(comparison: Comparison) -> Figure:
     statistics = comparison.statistics
     shown = statistics.compared[:_ROWS]
     size = 0.6 if len(shown) <= _NUMBERS else 0.34
-    figure = Figure(figsize=(3.2 + size * len(shown), 1.7 + size * len(shown)), layout="constrained")
     left_out = len(statistics.candidates) - len(shown)
     best = f", {len(shown)} of {len(statistics.candidates)}" if left_out else ""
-    heading = title(f"Which can be distinguished{best}: {comparison.dataset}")
-    figure.suptitle(heading, x=0.01, ha="left", fontsize=10, fontweight="bold")
+    inches = 3.2 + size * len(shown), 1.7 + size * len(shown)
+    figure = titled_figure(comparison, f"Which can be distinguished{best}", inches)
     axes = figure.subplots()
     for (row, column), pair in statistics.outcomes().items():
         if column < len(shown):

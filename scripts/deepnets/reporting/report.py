@@ -16,7 +16,7 @@ from deepnets.evaluation.results import Result, check_specs, read_result
 from deepnets.evaluation.schemas import SplitMetrics
 from deepnets.figures import EXPERIMENT_FIGURES, ComparisonFigure, comparison_figures
 from deepnets.models import display_name
-from deepnets.reporting import duplicates, headline, settings, tables, verdicts
+from deepnets.reporting import behaviour, duplicates, headline, settings, tables, verdicts
 from deepnets.reporting.environment import describe
 from deepnets.reporting.headline import Row
 from deepnets.reporting.job_times import by_stage, from_first_to_last, job_times
@@ -243,6 +243,7 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
         "sources": sorted({row.published.source for row in rows if row.published}),
         "best": [_best_published(row) for row in best if row],
         "figures": [_comparison_figure(name, figure) for figure in comparison_figures(groups)],
+        "behaviour": behaviour.behaviour(groups, study.statistics[name]),
     }
 
 
@@ -296,6 +297,9 @@ def _experiment(study: Study, result: Result) -> dict[str, Any]:
         "time": tables.format_duration(timing.wall_seconds),
         "warnings": result.warnings,
         "confusions": _confusions(result),
+        **behaviour.of_experiment(
+            result, study.statistics[result.dataset].network(result.model, result.recipe, result.seed)
+        ),
         "figures": [
             image(f"{figure.title} of {_named(result)}", folder / paths.FIGURE_FILE.format(figure=name), figure.width)
             for name, figure in EXPERIMENT_FIGURES.items()

@@ -1,0 +1,137 @@
+"""How networks behave beyond accuracy: classes, calibration, when to trust an answer, images to look at."""
+
+from collections.abc import Callable, Sequence
+from statistics import fmean
+from typing import Any
+
+from deepnets.comparison.aggregate import SeedGroup, best_by_model, ranked
+from deepnets.comparison.per_class import Score, class_scores
+from deepnets.comparison.statistics_file import Answer, Images, Network, Statistics
+from deepnets.evaluation.results import Result
+from deepnets.models import display_name
+from deepnets.reporting.markdown import Markdown, escape, table
+from deepnets.reporting.tables import MISSING, ROWS
+
+_CLASSES = 12  # rows of an experiment's table of classes, those with the lowest F1
+_IMAGES = 10  # in a list
+_SHARE = "0.9"  # of the images, the most confident ones
+
+
+def behaviour(groups: list[SeedGroup], statistics: Statistics) -> dict[str, Any]:
+    """Return what the template shows of one dataset; `groups` have their candidates of the statistics."""
+    classes = groups[0].first.metrics.classes
+    chosen = ranked(best_by_model(groups).values())
+    rows = [(display_name(group.model), group.candidate.networks) for group in chosen if group.candidate]
+    return {
+        "baselines": _baselines(statistics, classes),
+        "calibration": _calibration_table(rows),
+        "several_seeds": any(len(networks) > 1 for _, networks in rows),
+        "committee": _committee(statistics),
+        "missed": _images("Test images that every network predicts wrongly", statistics.missed_by_all, classes),
+        "suspicious": _images(
+            "Test images to which every network gives the same other class with a probability of 80 % or more; their"
+            " labels may be wrong",
+            statistics.suspicious_labels,
+            classes,
+        ),
+    }
+
+
+def _baselines(statistics: Statistics, classes: list[str]) -> str:
+    majority, chance = statistics.baselines.majority, statistics.baselines.chance
+    return (
+        f"Without a network: always {classes[majority.label]}, the most frequent class of the validation images, is"
+        f" right for {100 * majority.accuracy:.2f} % of the test images, guessing at random for {100 * chance:.2f} %."
+    )
+
+
+def _committee(statistics: Statistics) -> str:
+    found = statistics.committee
+    if found is None:
+        return ""
+    low, high = (100 * bound for bound in found.ci95)
+    return (
+        f"Together, by the mean of their probabilities, {found.networks} trained networks have a test accuracy of"
+        f" {100 * found.accuracy:.2f} % (95 % interval {low:.2f} to {high:.2f} %)."
+    )
+
+
+def _calibration_table(rows: Sequence[tuple[str, list[Network]]]) -> Markdown:
+    """Return a row per network: calibration before and after temperature, and when to trust an answer."""
+    header = [
+        *("Model", "Log loss", "Brier score", "Calibration error (%)", "Temperature", "Error after (%)"),
+        *("Acc. of the surest 90 % (%)", "Area under risk-coverage (%)", "Classes in a set", "Sets with the class (%)"),
+    ]
+    lines = []
+    for name, networks in rows[:ROWS]:
+        losses = [network.log_loss for network in networks if network.log_loss is not None]
+        lines.append(
+            [
+                name,
+                f"{fmean(losses):.4g}" if len(losses) == len(networks) else MISSING,
+                _mean(networks, lambda each: each.brier, ".4f"),
+                _error(networks),
+                _mean(networks, lambda each: each.temperature, ".2f"),
+                _mean(networks, lambda each: 100 * each.with_temperature.ece, ".2f"),
+                _mean(networks, lambda each: 100 * each.selective_accuracy[_SHARE], ".2f"),
+                _mean(networks, lambda each: 100 * each.aurc, ".2f"),
+                _mean(networks, lambda each: each.conformal.mean_size, ".2f"),
+                _mean(networks, lambda each: 100 * each.conformal.coverage, ".2f"),
+            ]
+        )
+    return table(header, lines, numbers_from=1)
+
+
+def _mean(networks: list[Network], value: Callable[[Network], float], form: str) -> str:
+    return format(fmean(map(value, networks)), form)
+
+
+def _error(networks: list[Network]) -> str:
+    text = _mean(networks, lambda each: 100 * each.ece, ".2f")
+    if len(networks) > 1:
+        return text
+    low, high = (100 * bound for bound in networks[0].ece_ci95)
+    return Markdown(f"{text}<br>({low:.2f} to {high:.2f})")
+
+
+def _images(title: str, images: Images, classes: list[str]) -> list[str]:
+    """Return lines about images, the first of which counts them; [] for a count of 0."""
+    if not images.count:
+        return []
+    shown = "; the surest" if images.count > _IMAGES else ""
+    return [f"{title}: {images.count:,}{shown}:", *(_answer(each, classes) for each in images.images[:_IMAGES])]
+
+
+def _answer(answer: Answer, classes: list[str]) -> str:
+    return (
+        f"image {answer.index}: {classes[answer.label]}, predicted as {classes[answer.predicted]}"
+        f" ({100 * answer.probability:.1f} %)"
+    )
+
+
+# -- one experiment ---------------------------------------------------------------------------------------------------
+
+
+def of_experiment(result: Result, network: Network) -> dict[str, Any]:
+    """Return what the template shows of one trained network."""
+    classes = result.metrics.classes
+    return {
+        "class_table": _class_table(result),
+        "classes_left_out": max(0, len(classes) - _CLASSES),
+        "mistakes": [_answer(each, classes) for each in network.confident_mistakes],
+        "hits": [_answer(each, classes) for each in network.doubtful_hits],
+    }
+
+
+def _class_table(result: Result) -> Markdown:
+    scores = class_scores(result.metrics.test)
+    if len(scores) > _CLASSES:
+        scores = sorted(scores, key=lambda each: each.f1.value if each.f1 else 1.0)[:_CLASSES]
+    lines = [[each.name, each.n, *map(_score, (each.precision, each.recall, each.f1))] for each in scores]
+    return table(["Class", "Test images", "Precision (%)", "Recall (%)", "F1 (%)"], lines, numbers_from=1)
+
+
+def _score(score: Score | None) -> Markdown:
+    if score is None:
+        return escape(MISSING)
+    return escape(f"{100 * score.value:.1f} ({100 * score.low:.1f} to {100 * score.high:.1f})")

@@ -1,0 +1,92 @@
+"""What the report shows of behaviour: classes, calibration, when to trust an answer, images to look at."""
+
+import numpy as np
+import pytest
+from made_up_results import write_predictions
+from report_pages import table_of
+from safetensors.numpy import load_file
+
+from deepnets.utils.files import read_json
+
+
+def section(text):
+    return text.split("#### Behaviour on digits")[1].split("## Experiments")[0]
+
+
+def test_a_row_per_network_has_calibration_before_and_after_and_when_to_trust_an_answer(
+    experiment, write_report, tmp_path
+):
+    text = section(write_report(experiment(model="vgg16", accuracy=0.8), experiment(model="resnet50")))
+    _, _, first, second = table_of(text, "Model")
+    assert [first[0], second[0]] == ["ResNet50", "VGG-16"]
+    candidates = read_json(tmp_path / "results/digits/comparison/statistics.json")["candidates"]
+    network = candidates[1]["networks"][0]
+    low, high = network["ece_ci95"]
+    assert second[3] == f"{100 * network['ece']:.2f}<br>({100 * low:.2f} to {100 * high:.2f})"
+    assert second[4:6] == [f"{network['temperature']:.2f}", f"{100 * network['with_temperature']['ece']:.2f}"]
+    assert second[6] == f"{100 * network['selective_accuracy']['0.9']:.2f}"
+    conformal = network["conformal"]
+    assert second[8:] == [f"{conformal['mean_size']:.2f}", f"{100 * conformal['coverage']:.2f}"]
+
+
+def test_of_several_seeds_the_numbers_are_means(experiment, write_report):
+    text = section(write_report(*(experiment(seed=seed) for seed in range(3))))
+    assert "Numbers are means over the seeds." in text
+    assert "<br>" not in table_of(text, "Model")[2][3]
+
+
+def test_accuracies_without_a_network_are_given(experiment, write_report):
+    directory = experiment(classes=["cat", "dog"], n_test=100)
+    true = np.array([0, 1, 1, 1] * 25)
+    write_predictions(directory, true, true, 2)
+    expected = "always dog, the most frequent class of the validation images, is right for 75.00 % of the test images"
+    text = section(write_report(directory))
+    assert f"Without a network: {expected}, guessing at random for 50.00 %." in text
+    assert "Together" not in text
+
+
+def test_images_that_all_networks_miss_and_suspicious_labels_are_listed(experiment, write_report):
+    true = np.arange(360) % 10
+    predicted = np.where(np.isin(np.arange(360), (7, 20)), (true + 1) % 10, true)
+    folders = [experiment(model=model) for model in ("vgg16", "resnet50")]
+    write_predictions(folders[0], true, predicted, 10)
+    write_predictions(folders[1], true, np.where(np.arange(360) == 20, 5, predicted), 10)
+    text = section(write_report(*folders))
+    missed, suspicious = text.split("Test images that every network predicts wrongly: 2:")[1].split("Test images to")
+    assert "- image 7: 7, predicted as 8 (94.3 %)" in missed
+    assert "- image 20: 0, predicted as" in missed
+    assert "- image 7: 7, predicted as 8 (94.3 %)" in suspicious
+    assert "image 20" not in suspicious
+    assert "2 trained networks have a test accuracy of" in text
+
+
+def test_one_network_alone_shows_no_image_that_all_miss(experiment, write_report):
+    assert "every network" not in section(write_report(experiment(accuracy=0.5)))
+
+
+def test_an_experiment_has_its_classes_with_intervals_and_its_surest_mistakes(experiment, write_report):
+    directory = experiment(accuracy=0.9)
+    text = write_report(directory).split("<details><summary>")[1]
+    classes = table_of(text, "Class")
+    assert len(classes) == 2 + 10
+    recall = read_json(directory / "metrics.json")["test"]["per_class"][0]["recall"]
+    assert classes[2][:2] == ["0", "36"]
+    assert classes[2][3].startswith(f"{100 * recall:.1f} (")
+    tensors = load_file(directory / "predictions.safetensors")
+    wrong = np.flatnonzero(tensors["test_logits"].argmax(1) != tensors["test_labels"])
+    assert f"counted from 0):\nimage {wrong[0]}: {tensors['test_labels'][wrong[0]]}, predicted as" in text
+    assert "Least sure right answers:" in text
+
+
+@pytest.mark.parametrize("classes", [12, 13])
+def test_of_many_classes_those_with_the_lowest_f1_are_shown(experiment, write_report, classes):
+    directory = experiment(classes=[f"class {place}" for place in range(classes)], accuracy=0.7)
+    text = write_report(directory)
+    rows = table_of(text, "Class")[2:]
+    assert len(rows) == 12
+    scores = {row["class"]: row["f1"] for row in read_json(directory / "metrics.json")["test"]["per_class"]}
+    shown = {row[0] for row in rows}
+    left_out = [score for name, score in scores.items() if name not in shown]
+    assert all(score >= max(scores[name] for name in shown) for score in left_out)
+    assert len(left_out) == classes - 12
+    assert ("metrics.json has 1 more." in text) is (classes == 13)
