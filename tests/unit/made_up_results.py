@@ -1,6 +1,7 @@
 """Made-up results of experiments, for tests of what reads results: no training."""
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,9 @@ from safetensors.numpy import save_file
 from scipy.stats import binomtest
 
 from deepnets.comparison import statistics
+from deepnets.evaluation.confidence import probabilities_of, surprises
 from deepnets.evaluation.history import HISTORY_COLUMNS
+from deepnets.evaluation.metrics import predict
 from deepnets.utils import paths
 from deepnets.utils.files import canonical_json, read_json, sha256_text, write_json
 
@@ -117,16 +120,27 @@ def _predicted(rng: np.random.Generator, accuracy: float, true: np.ndarray, clas
     return predicted
 
 
-def write_predictions(directory: Path, true: np.ndarray, predicted: np.ndarray, classes: int) -> None:
+def write_predictions(
+    directory: Path, true: np.ndarray, predicted: np.ndarray, classes: int, files: list[str] | None = None
+) -> None:
     """Write predictions.safetensors of an experiment that predicts each image with the same confidence.
 
-    The validation images are the first ones.
+    The validation images are the first ones. `files`: the names of the test images.
     """
     logits = (5 * np.eye(classes)[predicted]).astype(np.float32)
     content = {"test_logits": logits, "test_labels": true.astype(np.int64)}
     content |= {"validation_logits": logits[:144], "validation_labels": content["test_labels"][:144]}
-    spec_sha256 = read_json(directory / "metrics.json")["spec_sha256"]
-    save_file(content, directory / "predictions.safetensors", {"spec_sha256": spec_sha256})
+    content |= made_up_examples(content["test_logits"], content["test_labels"])
+    metadata = {"spec_sha256": read_json(directory / "metrics.json")["spec_sha256"]}
+    metadata |= {} if files is None else {"test_files": json.dumps(files)}
+    save_file(content, directory / "predictions.safetensors", metadata)
+
+
+def made_up_examples(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """The test images that evaluation keeps: here, grey ones."""
+    found = surprises(probabilities_of(logits).max(1), predict(logits) == labels, 60, 5)
+    index = np.concatenate(found)
+    return {"example_index": index, "example_images": np.full((len(index), 1, 8, 8), 100, np.uint8)}
 
 
 def _test_metrics(true: np.ndarray, predicted: np.ndarray, accuracy: float, classes: list[str]) -> dict:

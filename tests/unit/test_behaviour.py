@@ -22,17 +22,17 @@ def test_a_row_per_network_has_calibration_before_and_after_and_when_to_trust_an
     candidates = read_json(tmp_path / "results/digits/comparison/statistics.json")["candidates"]
     network = candidates[1]["networks"][0]
     low, high = network["ece_ci95"]
-    assert second[3] == f"{100 * network['ece']:.2f}<br>({100 * low:.2f} to {100 * high:.2f})"
-    assert second[4:6] == [f"{network['temperature']:.2f}", f"{100 * network['with_temperature']['ece']:.2f}"]
-    assert second[6] == f"{100 * network['selective_accuracy']['0.9']:.2f}"
+    assert second[2] == f"{100 * network['ece']:.2f}<br>({100 * low:.2f} to {100 * high:.2f})"
+    assert second[3:5] == [f"{network['temperature']:.2f}", f"{100 * network['with_temperature']['ece']:.2f}"]
+    assert second[5] == f"{100 * network['selective_accuracy']['0.9']:.2f}"
     conformal = network["conformal"]
-    assert second[8:] == [f"{conformal['mean_size']:.2f}", f"{100 * conformal['coverage']:.2f}"]
+    assert second[7:] == [f"{conformal['mean_size']:.2f}", f"{100 * conformal['coverage']:.2f}"]
 
 
 def test_of_several_seeds_the_numbers_are_means(experiment, write_report):
     text = section(write_report(*(experiment(seed=seed) for seed in range(3))))
     assert "Numbers are means over the seeds." in text
-    assert "<br>" not in table_of(text, "Model")[2][3]
+    assert "<br>" not in table_of(text, "Model")[2][2]
 
 
 def test_accuracies_without_a_network_are_given(experiment, write_report):
@@ -52,12 +52,24 @@ def test_images_that_all_networks_miss_and_suspicious_labels_are_listed(experime
     write_predictions(folders[0], true, predicted, 10)
     write_predictions(folders[1], true, np.where(np.arange(360) == 20, 5, predicted), 10)
     text = section(write_report(*folders))
-    missed, suspicious = text.split("Test images that every network predicts wrongly: 2:")[1].split("Test images to")
+    lists = text.split("2 test images that every network predicts wrongly:")[1]
+    missed, suspicious = lists.split("One test image with a suspicious label:")
     assert "- image 7: 7, predicted as 8 (94.3 %)" in missed
     assert "- image 20: 0, predicted as" in missed
     assert "- image 7: 7, predicted as 8 (94.3 %)" in suspicious
     assert "image 20" not in suspicious
     assert "2 trained networks have a test accuracy of" in text
+
+
+def test_images_that_were_files_are_named_by_them(experiment, write_report):
+    true = np.arange(360) % 10
+    folders = [experiment(model=model) for model in ("vgg16", "resnet50")]
+    for folder in folders:
+        predicted = np.where(np.arange(360) == 7, 8, true)
+        write_predictions(folder, true, predicted, 10, files=[f"test/a|b/{index}.png" for index in range(360)])
+    text = write_report(*folders)
+    assert "- test/a&#124;b/7.png: 7, predicted as 8 (94.3 %)" in section(text)
+    assert "numbers from 0):\ntest/a&#124;b/7.png: 7, predicted as 8" in text
 
 
 def test_one_network_alone_shows_no_image_that_all_miss(experiment, write_report):
@@ -74,7 +86,7 @@ def test_an_experiment_has_its_classes_with_intervals_and_its_surest_mistakes(ex
     assert classes[2][3].startswith(f"{100 * recall:.1f} (")
     tensors = load_file(directory / "predictions.safetensors")
     wrong = np.flatnonzero(tensors["test_logits"].argmax(1) != tensors["test_labels"])
-    assert f"counted from 0):\nimage {wrong[0]}: {tensors['test_labels'][wrong[0]]}, predicted as" in text
+    assert f"numbers from 0):\nimage {wrong[0]}: {tensors['test_labels'][wrong[0]]}, predicted as" in text
     assert "Least sure right answers:" in text
 
 

@@ -16,13 +16,13 @@ from deepnets.comparison.calibration import (
     fit_temperature,
     reliability,
 )
-from deepnets.comparison.networks import probabilities_of
 from deepnets.comparison.selective import (
     conformal_sets,
     conformal_threshold,
     risk_coverage,
     selective_accuracy,
 )
+from deepnets.evaluation.confidence import probabilities_of
 from deepnets.evaluation.metrics import expected_calibration_error
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from made_up_results import write_statistics
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from deepnets.comparison.aggregate import group_seeds, with_statistics
 from deepnets.comparison.statistics_file import Statistics
@@ -17,7 +18,9 @@ from deepnets.figures import (
     accuracy_vs_budget,
     accuracy_vs_parameters,
     accuracy_vs_time,
+    examples,
     load,
+    missed_by_all,
     ranking,
     reliability,
     risk_coverage,
@@ -50,7 +53,8 @@ def compare(experiment, tmp_path):
     return make
 
 
-ALL_IN_ROWS = ("accuracy", "ranking", "reliability")  # figures without a legend of the models
+PICTURES = ("examples", "missed_by_all")  # of test images
+ALL_IN_ROWS = ("accuracy", "ranking", "reliability", *PICTURES)  # figures without a legend of the models
 TWO = ({"model": "vgg16", "accuracy": 0.8, "wall_seconds": 100}, {"model": "mobilenet_v2", "wall_seconds": 20})
 
 
@@ -101,6 +105,36 @@ def test_risk_coverage_ends_at_the_error_of_all_images(compare):
     ends = [(line.get_xdata()[-1], line.get_ydata()[-1]) for line in by_coverage.lines]
     assert ends == [(100, pytest.approx(20)), (100, pytest.approx(100 * 11 / 360))]
     assert len(sets.lines) == 3
+
+
+def test_examples_are_the_surest_mistakes_and_the_least_sure_hits_of_each_network(compare):
+    comparison = compare(*TWO)
+    best, other = rendered(examples.draw(comparison)).subfigs[::2]
+    assert [best.get_suptitle(), other.get_suptitle()] == ["MobileNetV2: surest mistakes", "VGG-16: surest mistakes"]
+    network, tile = comparison.groups[1].candidate.networks[0], best.axes[0]
+    answer = network.confident_mistakes[0]
+    assert tile.get_title() == f"{answer.label}\nas {answer.predicted}\n{100 * answer.probability:.1f} %"
+    assert tile.get_xlabel() == f"image {answer.index}"
+    assert tile.images[0].get_array().shape == (8, 8)
+
+
+def test_a_network_without_a_mistake_has_no_picture_of_one(compare):
+    mistakes, hits = rendered(examples.draw(compare({"accuracy": 1.0}))).subfigs
+    assert mistakes.get_suptitle() == "ResNet50: surest mistakes: none"
+    assert [len(part.findobj(AxesImage)) for part in (mistakes, hits)] == [0, 3]
+
+
+def test_images_that_all_networks_miss_are_shown_those_with_suspicious_labels_framed_and_first(compare):
+    comparison = compare(*TWO)
+    statistics = comparison.statistics
+    missed = statistics.missed_by_all.images
+    assert len(missed) > 1
+    statistics.suspicious_labels.images[:] = [missed[-1]]
+    figure = rendered(missed_by_all.draw(comparison))
+    tiles = [axes for axes in figure.axes if axes.images]
+    assert [tile.get_xlabel() for tile in tiles] == [each.name for each in (missed[-1], *missed[:-1])]
+    assert [tile.spines["left"].get_visible() for tile in tiles] == [True, *[False] * (len(missed) - 1)]
+    assert f"({len(missed)})" in figure.get_suptitle()
 
 
 def test_ranking_shows_each_pair_from_both_sides_and_the_letters_of_ties(compare):
@@ -183,7 +217,7 @@ def test_names_next_to_points_do_not_cover_each_other(compare):
 
 
 @pytest.mark.parametrize("count", [3, 13])
-@pytest.mark.parametrize("name", COMPARISON_FIGURES)
+@pytest.mark.parametrize("name", [name for name in COMPARISON_FIGURES if name not in PICTURES])
 def test_models_and_recipes_whose_names_start_alike_have_different_names(compare, name, count):
     start = "the_same_letters_and_more_of_them_"
     runs = [

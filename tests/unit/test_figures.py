@@ -293,9 +293,9 @@ def test_a_row_and_a_module_are_a_comparison_figure(experiment, tmp_path, monkey
 def test_a_comparison_figure_is_drawn_where_its_condition_is_met(monkeypatch):
     row = ComparisonFigure("new", "New figure", "It is new.", condition=lambda experiments: len(experiments) > 1)
     monkeypatch.setitem(COMPARISON_FIGURES, "new", row)
-    for name in ("accuracy_vs_budget", "accuracy_at_equal_time", "ranking"):
+    for name in ("accuracy_vs_budget", "accuracy_at_equal_time", "ranking", "missed_by_all"):
         monkeypatch.delitem(COMPARISON_FIGURES, name)
-    always = ["accuracy", "accuracy_vs_parameters", "accuracy_vs_time", "reliability", "risk_coverage"]
+    always = ["accuracy", "accuracy_vs_parameters", "accuracy_vs_time", "reliability", "risk_coverage", "examples"]
     assert [figure.name for figure in figures.comparison_figures(["one"])] == always
     assert [figure.name for figure in figures.comparison_figures(["one", "two"])] == [*always, "new"]
 

@@ -75,6 +75,7 @@ def test_own_images_are_prepared_by_class_then_name(tmp_path, archive):
     assert labels.tolist() == [0, 1]
     assert images[:, 0, 0].tolist() == [[0, 255, 0], [255, 0, 0]]
     assert info["splits"] == {"train": 4, "test": 2}
+    assert info["test_files"] == ["test/owl/1.PNG", "test/wren/1.png"]
 
 
 def test_folder_and_archives_give_the_same_arrays(tmp_path):

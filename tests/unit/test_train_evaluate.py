@@ -36,7 +36,9 @@ from tiny_experiment import (
 
 import evaluate as evaluate_script
 import train as train_script
+from deepnets.data.splits import Split
 from deepnets.evaluation import evaluate as evaluation
+from deepnets.evaluation.examples import HITS, keep_examples
 from deepnets.evaluation.results import read_timing
 from deepnets.planning.study_time import write_study_plan
 from deepnets.training import device
@@ -130,11 +132,15 @@ def test_metrics_keep_their_contract(finished):
 
 def test_predictions_are_those_of_the_metrics_in_the_order_of_the_data(finished, data):
     tensors = load_file(finished / "predictions.safetensors")
+    right = int((tensors["test_logits"].argmax(1) == tensors["test_labels"]).sum())
+    kept = 21 - right + min(right, HITS)
     assert {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()} == {
         "test_logits": (torch.float32, (21, 3)),
         "test_labels": (torch.int64, (21,)),
         "validation_logits": (torch.float32, (6, 3)),
         "validation_labels": (torch.int64, (6,)),
+        "example_index": (torch.int64, (kept,)),
+        "example_images": (torch.uint8, (kept, 1, 8, 8)),
     }
     assert tensors["test_labels"].tolist() == np.load(data.parent / "test_labels.npy").tolist()
     metrics = json.loads((finished / "metrics.json").read_text())
@@ -143,6 +149,26 @@ def test_predictions_are_those_of_the_metrics_in_the_order_of_the_data(finished,
         loss = (logsumexp(logits, axis=1) - logits[np.arange(len(labels)), labels]).mean()
         assert metrics[split]["loss"] == pytest.approx(loss, abs=1e-9)
         assert metrics[split]["accuracy"] == pytest.approx((logits.argmax(1) == labels).mean())
+
+
+def test_predictions_keep_images_that_figures_show(finished, data):
+    tensors = load_file(finished / "predictions.safetensors")
+    index, images = tensors["example_index"], np.load(data.parent / "test_images.npy")
+    assert (tensors["example_images"].permute(0, 2, 3, 1).numpy() == images[index]).all()
+    confidence = tensors["test_logits"].softmax(1).amax(1)[index].tolist()
+    right = (tensors["test_logits"].argmax(1) == tensors["test_labels"])[index].tolist()
+    mistakes = right.index(True)
+    assert not any(right[:mistakes])
+    assert all(right[mistakes:])
+    assert confidence[:mistakes] == sorted(confidence[:mistakes], reverse=True)
+    assert confidence[mistakes:] == sorted(confidence[mistakes:])
+
+
+def test_large_images_are_kept_smaller():
+    images = Split.of_arrays(np.full((3, 100, 100, 3), 7, np.uint8), np.arange(3))
+    kept = keep_examples(np.eye(3, dtype=np.float32), np.arange(3), images)
+    assert kept["example_images"].shape == (3, 3, 64, 64)
+    assert kept["example_images"].unique().tolist() == [7]
 
 
 def test_evaluation_sees_the_validation_images_of_the_training(finished):

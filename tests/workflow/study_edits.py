@@ -32,6 +32,8 @@ FIGURES = (
     "accuracy_at_equal_time",
     "reliability",
     "risk_coverage",
+    "examples",
+    "missed_by_all",
 )
 
 # -- the jobs that an edit makes stale, with all jobs that depend on them ----------------------------------------------
@@ -44,8 +46,9 @@ def plotted(dataset: str, *figures: str) -> frozenset[str]:
     return frozenset(f"Plot {figure} of the models on {dataset}" for figure in figures)
 
 
-# A single network has no ranking and no equal time, two recipes of it have a ranking.
-OF_SEVERAL = ("ranking", "accuracy_at_equal_time")
+# A single network has none of these, two recipes of it have a ranking.
+OF_NETWORKS = ("accuracy_at_equal_time", "missed_by_all")
+OF_SEVERAL = ("ranking", *OF_NETWORKS)
 
 
 def compared(*datasets: str) -> frozenset[str]:

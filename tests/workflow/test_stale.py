@@ -11,6 +11,7 @@ from study_edits import (
     GENTLE,
     MOBILENET,
     NOTHING,
+    OF_NETWORKS,
     OF_SEVERAL,
     REPORT,
     SMALL,
@@ -143,7 +144,7 @@ EDITS = {
     ),
     "an experiment less": (
         config("[mobilenet_v2, small]", "[small]"),
-        compared_again("shapes") - plotted("shapes", "accuracy_at_equal_time"),
+        compared_again("shapes") - plotted("shapes", *OF_NETWORKS),
     ),
     "a model named and used nowhere": (config("small_cnn}", "small_cnn}\n  wide: {architecture: vgg16}"), NOTHING),
     "another study": (

@@ -41,6 +41,7 @@ rule plot_comparison:
         metrics=lambda wildcards: JOBS.study_files(paths.METRICS, dataset=wildcards.dataset),
         history=lambda wildcards: JOBS.study_files(paths.HISTORY, dataset=wildcards.dataset),
         timing=lambda wildcards: JOBS.study_files(paths.TIMING, dataset=wildcards.dataset),
+        predictions=lambda wildcards: JOBS.study_files(paths.PREDICTIONS, dataset=wildcards.dataset),
         statistics=paths.STATISTICS,
     output:
         png=report(

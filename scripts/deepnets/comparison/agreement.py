@@ -19,10 +19,11 @@ class Agreement:
     Args:
         labels: of the test images, (N,).
         classes: how many classes there are.
+        files: the names of the test images; None if they were no files.
     """
 
-    def __init__(self, labels: Labels, classes: int):
-        self.labels, self.networks = labels, 0
+    def __init__(self, labels: Labels, classes: int, files: list[str] | None = None):
+        self.labels, self.files, self.networks = labels, files, 0
         self.total = np.zeros((len(labels), classes))
         self.predicted = np.full(len(labels), -1, dtype=np.int64)
         self.confidence = np.ones(len(labels))  # the lowest of any network
@@ -71,14 +72,17 @@ class Agreement:
         """Return some of the images, those with the highest probability first."""
         found = np.flatnonzero(which)
         found = found[np.argsort(-probability[found], kind="stable")]
-        return [answer(index, self.labels, predicted, probability) for index in found[:_LISTED].tolist()]
+        return [answer(index, self.labels, predicted, probability, self.files) for index in found[:_LISTED].tolist()]
 
 
-def answer(index: int, labels: Labels, predicted: Labels, probability: Floats) -> dict[str, Any]:
-    """Return one test image as JSON: its index, true and predicted class, and the probability of the latter."""
+def answer(
+    index: int, labels: Labels, predicted: Labels, probability: Floats, files: list[str] | None
+) -> dict[str, Any]:
+    """Return one test image as JSON: index and file name, true and predicted class, and the latter's probability."""
     return {
         "index": index,
         "label": int(labels[index]),
         "predicted": int(predicted[index]),
         "probability": float(probability[index]),
+        "file": files and files[index],
     }

@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from deepnets.comparison import calibration, selective
 from deepnets.comparison.agreement import answer
 from deepnets.comparison.crossed import Floats
 from deepnets.comparison.predictions import Predictions
-from deepnets.evaluation.metrics import NO_PREDICTION, Labels, Logits, expected_calibration_error, loss, predict
+from deepnets.evaluation.confidence import probabilities_of, surprises
+from deepnets.evaluation.metrics import Labels, Logits, expected_calibration_error, loss, predict
+
+_SURPRISES = 5  # images of each kind in statistics.json
 
 
 @dataclass(frozen=True)
@@ -28,14 +30,6 @@ class Network:
     right: NDArray[np.bool_]
     probabilities: Floats
     described: dict[str, Any]
-
-
-def probabilities_of(logits: Logits) -> Floats:
-    """Return the softmax of each image, (N, C), in float64; all classes equal where it is not defined."""
-    defined = predict(logits) != NO_PREDICTION
-    found = np.full(logits.shape, 1 / logits.shape[1])
-    found[defined] = softmax(logits[defined].astype(np.float64), axis=1)
-    return found
 
 
 def describe(predictions: Predictions) -> Network:
@@ -66,16 +60,16 @@ def describe(predictions: Predictions) -> Network:
             "coverage": float(sets[np.arange(len(labels)), labels].mean()),
             "mean_size": float(sets.sum(1).mean()),
         },
-        **_surprises(labels, probabilities, right),
+        **_surprises(predictions, probabilities, right),
     }
     return Network(right, probabilities, described)
 
 
-def _surprises(labels: Labels, probabilities: Floats, right: NDArray[np.bool_]) -> dict[str, Any]:
+def _surprises(predictions: Predictions, probabilities: Floats, right: NDArray[np.bool_]) -> dict[str, Any]:
     predicted, confidence = probabilities.argmax(1), probabilities.max(1)
     mistakes, hits = (
-        [answer(index, labels, predicted, confidence) for index in found.tolist()]
-        for found in selective.surprises(confidence, right)
+        [answer(index, predictions.test_labels, predicted, confidence, predictions.test_files) for index in found]
+        for found in map(np.ndarray.tolist, surprises(confidence, right, _SURPRISES, _SURPRISES))
     )
     return {"confident_mistakes": mistakes, "doubtful_hits": hits}
 

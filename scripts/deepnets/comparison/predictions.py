@@ -1,5 +1,7 @@
 """Read predictions.safetensors without torch."""
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,15 +12,22 @@ from numpy.typing import NDArray
 from deepnets.evaluation.metrics import Labels, Logits
 from deepnets.utils.errors import UserError
 
+_OF_SPLITS = [f"{split}_{kind}" for split in ("test", "validation") for kind in ("logits", "labels")]
+_OF_EXAMPLES = ["example_index", "example_images"]
+
 
 @dataclass(frozen=True)
 class Predictions:
-    """The logits (N, C) and labels (N,) of two splits of one experiment."""
+    """The logits (N, C) and labels (N,) of two splits of one experiment.
+
+    `test_files`: the names of the test images; None if they were no files.
+    """
 
     test_logits: Logits
     test_labels: Labels
     validation_logits: Logits
     validation_labels: Labels
+    test_files: list[str] | None
 
 
 def read_predictions(path: Path, spec_sha256: str) -> Predictions:
@@ -31,19 +40,45 @@ def read_predictions(path: Path, spec_sha256: str) -> Predictions:
     Raises:
         UserError: it is missing or damaged, or of another spec.
     """
-    names = [f"{split}_{kind}" for split in ("test", "validation") for kind in ("logits", "labels")]
-    try:
-        with safetensors.safe_open(path, framework="np") as file:
-            found, metadata = {name: file.get_tensor(name) for name in names}, file.metadata() or {}
-    except FileNotFoundError:
-        raise UserError(f"{path}: the file is missing; the next run rebuilds it.") from None
-    except (safetensors.SafetensorError, OSError) as error:
-        raise UserError(f"{path}: damaged ({error}); delete it.") from None
+    found, metadata = _read(path, _OF_SPLITS)
     if metadata.get("spec_sha256") != spec_sha256:
         raise UserError(f"{path}: of other settings than metrics.json next to it; delete both.")
     for split in ("test", "validation"):
         _check(path, split, found[f"{split}_logits"], found[f"{split}_labels"])
-    return Predictions(**found)
+    return Predictions(**found, test_files=_test_files(path, metadata, len(found["test_labels"])))
+
+
+def _test_files(path: Path, metadata: dict[str, str], images: int) -> list[str] | None:
+    if "test_files" not in metadata:
+        return None
+    try:
+        files = json.loads(metadata["test_files"])
+    except ValueError:
+        files = []
+    if len(files) != images:
+        raise UserError(f"{path}: damaged (test_files are not the names of {images} images); delete it.")
+    return files
+
+
+def read_examples(path: Path) -> dict[int, NDArray[np.uint8]]:
+    """Return the test images that an experiment's predictions bring: index in the split -> uint8 (h, w, C).
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    found, _ = _read(path, _OF_EXAMPLES)
+    pictures = found["example_images"].transpose(0, 2, 3, 1)
+    return dict(zip(found["example_index"].tolist(), pictures, strict=True))
+
+
+def _read(path: Path, names: Sequence[str]) -> tuple[dict[str, NDArray], dict[str, str]]:
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+    except FileNotFoundError:
+        raise UserError(f"{path}: the file is missing; the next run rebuilds it.") from None
+    except (safetensors.SafetensorError, OSError) as error:
+        raise UserError(f"{path}: damaged ({error}); delete it.") from None
 
 
 def _check(path: Path, split: str, logits: NDArray, labels: NDArray) -> None:

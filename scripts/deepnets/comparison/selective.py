@@ -9,7 +9,6 @@ from deepnets.comparison.crossed import Floats
 from deepnets.evaluation.metrics import Labels
 
 COVERAGES = (0.5, 0.8, 0.9, 0.95, 1.0)  # shares of the images that are answered, the most confident ones
-SURPRISES = 5  # images of each kind in the file
 _POINTS = 40
 MISSES = 0.05  # the share of images whose true class a conformal set may miss
 
@@ -37,14 +36,6 @@ def curve(risks: Floats) -> list[tuple[float, float]]:
     """Return the share of errors by the share of images answered, at up to 40 shares, for a figure; `risks`: (N,)."""
     places = np.unique(np.ceil(np.linspace(1 / _POINTS, 1, _POINTS) * len(risks)).astype(int))
     return [(place / len(risks), float(risks[place - 1])) for place in places.tolist()]
-
-
-def surprises(
-    confidence: Floats, right: NDArray[np.bool_], most: int = SURPRISES
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the images that are wrong with the highest confidence, and those that are right with the lowest."""
-    order = np.argsort(-confidence, kind="stable")
-    return order[~right[order]][:most], order[right[order]][::-1][:most]
 
 
 def conformal_threshold(probabilities: Floats, labels: Labels, misses: float = MISSES) -> float:

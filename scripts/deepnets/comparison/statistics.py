@@ -104,7 +104,8 @@ def _read(
                 )
             networks.append(describe(predictions))
             if agreement is None:
-                agreement = Agreement(predictions.test_labels, predictions.test_logits.shape[1])
+                classes = predictions.test_logits.shape[1]
+                agreement = Agreement(predictions.test_labels, classes, predictions.test_files)
             if id(group) in selected:
                 agreement.add(networks[-1].probabilities)
         right.append(np.stack([network.right for network in networks]))

@@ -13,12 +13,21 @@ from deepnets.utils.errors import UserError
 
 
 class Answer(BaseModel):
-    """A network's answer for one test image: the indices of image and classes, and the probability of `predicted`."""
+    """A network's answer for one test image: the indices of image and classes, and the probability of `predicted`.
+
+    `file`: the image's name; None if the dataset's images are no files.
+    """
 
     index: int
     label: int
     predicted: int
     probability: float
+    file: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The image's name, or its number; numbers start at 0."""
+        return self.file or f"image {self.index}"
 
 
 class Bin(BaseModel):

@@ -137,7 +137,9 @@ def _describe(
         "input_shape": list(input_shape),
         "mean": mean,
         "std": std,
-        "raw": raw.sha256,  # last, as it can be long: planning reads the start only
+        # Last, as they can be long: planning reads the start only.
+        **({} if images.names is None else {"test_files": images.names["test"]}),
+        "raw": raw.sha256,
     }
 
 

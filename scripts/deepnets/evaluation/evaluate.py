@@ -16,6 +16,7 @@ from deepnets.config.recipe import Recipe
 from deepnets.data.arrays import open_dataset
 from deepnets.data.splits import Split, split_train_validation
 from deepnets.evaluation import advice, metrics
+from deepnets.evaluation.examples import keep_examples
 from deepnets.evaluation.history import read_history
 from deepnets.training.augmentation import Augmentation
 from deepnets.training.device import Device, configure_device, disable_malloc_trim
@@ -93,7 +94,7 @@ def _evaluate(job: dict, data: str | Path, summary: str | Path, output: Path, th
 
     predictions, metrics_file = output / paths.PREDICTIONS_FILE, output / paths.METRICS_FILE
     with record_checksums("evaluate", predictions, metrics_file):
-        save_tensors(predictions, _predictions(logits, labels), {"spec_sha256": metadata["spec_sha256"]})
+        _save_predictions(predictions, logits, labels, splits["test"], {**dataset_metadata, **metadata})
         write_json(
             metrics_file,
             {
@@ -134,13 +135,25 @@ def _logits(
     return {split: tensor.numpy() for split, tensor in found.items()}
 
 
-def _predictions(logits: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
-    """The content of predictions.safetensors."""
-    return {
+def _save_predictions(
+    path: Path,
+    logits: dict[str, np.ndarray],
+    labels: dict[str, np.ndarray],
+    test: Split,
+    metadata: dict,
+) -> None:
+    """Write predictions.safetensors: logits and labels of two splits, and some of the test images.
+
+    Its metadata are those of `metadata` under the keys spec_sha256 and, if the images were files, test_files.
+    """
+    tensors = {
         f"{split}_{kind}": torch.from_numpy(arrays[split])
         for split in ("test", "validation")
         for kind, arrays in (("logits", logits), ("labels", labels))
     }
+    examples = keep_examples(logits["test"], labels["test"], test)
+    kept = {key: metadata[key] for key in ("spec_sha256", "test_files") if key in metadata}
+    save_tensors(path, tensors | examples, kept)
 
 
 def _load_network(path: Path, spec: dict) -> tuple[nn.Module, dict]:

@@ -43,6 +43,7 @@ class ComparisonFigure:
         caption: what is on each axis, over which runs, and how to read it.
         condition: takes the experiments on the dataset; the figure is drawn if the result is true. None: always.
         width: in the report.
+        of_behaviour: its place in the report is the section on behaviour.
     """
 
     name: str
@@ -50,6 +51,7 @@ class ComparisonFigure:
     caption: str
     condition: Callable[[Sequence[Any]], object] | None = None
     width: str = "49%"
+    of_behaviour: bool = False
 
 
 EXPERIMENT_FIGURES: dict[str, ExperimentFigure] = {
@@ -150,6 +152,7 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             " dashed: after the temperature T, which is fitted on the validation images. The numbers are the"
             " calibration error before and after.",
             width="75%",
+            of_behaviour=True,
         ),
         ComparisonFigure(
             "risk_coverage",
@@ -160,6 +163,28 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             " axis), against the mean number of classes in a set (horizontal axis). Of each network, the recipe that"
             " validation chose, means over the seeds.",
             width="75%",
+            of_behaviour=True,
+        ),
+        ComparisonFigure(
+            "examples",
+            "Surest mistakes and least sure right answers",
+            "Test images of each network (rows, the best first; its recipe that validation chose, the first seed)."
+            " Left: wrong answers with the highest confidence. Right: right answers with the lowest. Above an image:"
+            " its class, the network's answer if it is another one, and the probability of the answer. Below: the"
+            " file's name, or the image's number, from 0.",
+            width="100%",
+            of_behaviour=True,
+        ),
+        ComparisonFigure(
+            "missed_by_all",
+            "Images that every network predicts wrongly",
+            "Test images (in rows, the surest answers first) for which no compared network has the right answer. Above"
+            " an image: its class, the answer of all networks together, by the mean of their probabilities, and its"
+            " probability. A red frame, these come first: every network gives the same other class with a probability"
+            " of 80 % or more, so the label may be wrong.",
+            condition=_several_models,
+            width="100%",
+            of_behaviour=True,
         ),
         ComparisonFigure(
             "accuracy_vs_budget",

@@ -27,10 +27,9 @@ def behaviour(groups: list[SeedGroup], statistics: Statistics) -> dict[str, Any]
         "calibration": _calibration_table(rows),
         "several_seeds": any(len(networks) > 1 for _, networks in rows),
         "committee": _committee(statistics),
-        "missed": _images("Test images that every network predicts wrongly", statistics.missed_by_all, classes),
+        "missed": _images("that every network predicts wrongly", statistics.missed_by_all, classes),
         "suspicious": _images(
-            "Test images to which every network gives the same other class with a probability of 80 % or more; their"
-            " labels may be wrong",
+            "with a suspicious label: every network gives the same other class, with the given probability or more",
             statistics.suspicious_labels,
             classes,
         ),
@@ -59,16 +58,14 @@ def _committee(statistics: Statistics) -> str:
 def _calibration_table(rows: Sequence[tuple[str, list[Network]]]) -> Markdown:
     """Return a row per network: calibration before and after temperature, and when to trust an answer."""
     header = [
-        *("Model", "Log loss", "Brier score", "Calibration error (%)", "Temperature", "Error after (%)"),
-        *("Acc. of the surest 90 % (%)", "Area under risk-coverage (%)", "Classes in a set", "Sets with the class (%)"),
+        *("Model", "Brier score", "Calibration error (%)", "Temperature", "Error after (%)"),
+        *("Surest 90 % (%)", "AURC (%)", "Set size", "Coverage (%)"),
     ]
     lines = []
     for name, networks in rows[:ROWS]:
-        losses = [network.log_loss for network in networks if network.log_loss is not None]
         lines.append(
             [
                 name,
-                f"{fmean(losses):.4g}" if len(losses) == len(networks) else MISSING,
                 _mean(networks, lambda each: each.brier, ".4f"),
                 _error(networks),
                 _mean(networks, lambda each: each.temperature, ".2f"),
@@ -94,19 +91,18 @@ def _error(networks: list[Network]) -> str:
     return Markdown(f"{text}<br>({low:.2f} to {high:.2f})")
 
 
-def _images(title: str, images: Images, classes: list[str]) -> list[str]:
+def _images(kind: str, images: Images, classes: list[str]) -> list[str]:
     """Return lines about images, the first of which counts them; [] for a count of 0."""
     if not images.count:
         return []
-    shown = "; the surest" if images.count > _IMAGES else ""
-    return [f"{title}: {images.count:,}{shown}:", *(_answer(each, classes) for each in images.images[:_IMAGES])]
+    number = "One test image" if images.count == 1 else f"{images.count:,} test images"
+    shown = f" (the {_IMAGES} with the surest answers)" if images.count > _IMAGES else ""
+    return [f"{number} {kind}{shown}:", *(_answer(each, classes) for each in images.images[:_IMAGES])]
 
 
 def _answer(answer: Answer, classes: list[str]) -> str:
-    return (
-        f"image {answer.index}: {classes[answer.label]}, predicted as {classes[answer.predicted]}"
-        f" ({100 * answer.probability:.1f} %)"
-    )
+    wrong = f", predicted as {classes[answer.predicted]}" if answer.predicted != answer.label else ""
+    return f"{answer.name}: {classes[answer.label]}{wrong} ({100 * answer.probability:.1f} %)"
 
 
 # -- one experiment ---------------------------------------------------------------------------------------------------

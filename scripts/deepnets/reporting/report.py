@@ -224,6 +224,7 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
     published_as = metadata["variant_of"] or name
     architectures = dict.fromkeys(group.first.architecture for group in groups)
     best = [find(study.published, "best", published_as, architecture) for architecture in architectures]
+    drawn = comparison_figures(groups)
     return {
         "name": name,
         "classes": len(metrics.classes),
@@ -242,8 +243,9 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
         "directions": tables.directions(),
         "sources": sorted({row.published.source for row in rows if row.published}),
         "best": [_best_published(row) for row in best if row],
-        "figures": [_comparison_figure(name, figure) for figure in comparison_figures(groups)],
+        "figures": [_comparison_figure(name, figure) for figure in drawn if not figure.of_behaviour],
         "behaviour": behaviour.behaviour(groups, study.statistics[name]),
+        "behaviour_figures": [_comparison_figure(name, figure) for figure in drawn if figure.of_behaviour],
     }
 
 

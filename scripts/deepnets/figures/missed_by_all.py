@@ -1,0 +1,53 @@
+"""The test images that every network predicts wrongly, those with suspicious labels first."""
+
+import math
+
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from deepnets.comparison.aggregate import best_by_model
+from deepnets.comparison.predictions import read_examples
+from deepnets.figures.comparison import Comparison, titled_figure
+from deepnets.figures.pictures import TILE, draw_tile
+from deepnets.figures.style import MUTED, applied
+from deepnets.utils import paths
+
+_COLUMNS = 8
+_TILES = 24
+_SUSPICIOUS = "#C0392B"  # the frame of an image whose label may be wrong
+
+
+@applied()
+def draw(comparison: Comparison) -> Figure:
+    """Draw the images with what all networks together answer, by the mean of their probabilities."""
+    missed, statistics = comparison.statistics.missed_by_all, comparison.statistics
+    pictures = _pictures(comparison)
+    suspicious = {answer.index for answer in statistics.suspicious_labels.images}
+    kept = [answer for answer in missed.images if answer.index in pictures]
+    shown = sorted(kept, key=lambda answer: answer.index not in suspicious)[:_TILES]
+    lines = max(1, math.ceil(len(shown) / _COLUMNS))
+    size = _COLUMNS * TILE[0] + 0.3, lines * TILE[1] + 0.45
+    counted = f"{len(shown)} of {missed.count:,}" if len(shown) < missed.count else f"{missed.count:,}"
+    figure = titled_figure(comparison, f"Test images that every network predicts wrongly ({counted})", size)
+    tiles = figure.subplots(lines, _COLUMNS, squeeze=False).flatten().tolist()
+    for axes, answer in zip(tiles, shown, strict=False):
+        draw_tile(axes, pictures[answer.index], answer, comparison.groups[0].first.metrics.classes)
+        if answer.index in suspicious:
+            axes.spines[:].set(visible=True, color=_SUSPICIOUS, linewidth=2)
+    for axes in tiles[len(shown) :]:
+        axes.set_axis_off()
+    if not shown:
+        figure.text(0.5, 0.4, "none", ha="center", color=MUTED)
+    return figure
+
+
+def _pictures(comparison: Comparison) -> dict[int, NDArray]:
+    """Return the missed images by their index, as far as a network has kept them: it keeps its surest mistakes."""
+    needed = {answer.index for answer in comparison.statistics.missed_by_all.images}
+    found: dict[int, NDArray] = {}
+    for group in best_by_model(comparison.groups).values():
+        for result in group.results:
+            if needed > found.keys():
+                kept = read_examples(result.directory / paths.PREDICTIONS_FILE)
+                found |= {index: kept[index].copy() for index in kept.keys() & (needed - found.keys())}
+    return found
