@@ -89,6 +89,11 @@ def test_equal_time_shows_the_recipe_that_validation_chose_with_each_seed(compar
     assert "1 min" in figure.axes[0].get_title("left")
 
 
+def test_equal_time_of_many_networks_promises_no_numbers(compare):
+    figure = accuracy_at_equal_time.draw(compare(*({"model": f"net{i}"} for i in range(13))))
+    assert figure.axes[0].get_title("left") == "dashed line: where the shortest run ends, 1 min"
+
+
 def test_reliability_has_a_panel_per_model_with_the_error_before_and_after(compare):
     comparison = compare(*TWO)
     figure = rendered(reliability.draw(comparison))
@@ -150,6 +155,11 @@ def test_ranking_shows_each_pair_from_both_sides_and_the_letters_of_ties(compare
     assert len({better, worse, undecided}) == 3
     numbers = {text.get_position(): text.get_text() for text in axes.texts}
     assert (numbers[2, 0], numbers[0, 2]) == ("+16.94", "−16.94")
+
+
+def test_a_difference_of_zero_has_no_sign(compare):
+    axes = ranking.draw(compare({"accuracy": 0.9}, {"model": "mobilenet_v2", "accuracy": 0.9})).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["0.00", "0.00"]
 
 
 def test_ranking_of_many_recipes_shows_the_first_without_numbers_as_the_title_states(compare):
@@ -214,6 +224,16 @@ def test_names_next_to_points_do_not_cover_each_other(compare):
     boxes = [name.get_window_extent() for name in names]
     assert len(boxes) == 5
     assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+
+
+def test_names_next_to_points_do_not_cross_the_intervals_of_others(compare):
+    models = ("vgg16", "inception_v3", "resnet50", "mobilenet_v2")
+    runs = [{"model": model, "accuracy": 0.95, "wall_seconds": 60 * place} for place, model in enumerate(models, 1)]
+    figure = rendered(accuracy_vs_time.draw(compare(*runs)))
+    bars = [bars.get_window_extent() for container in figure.axes[0].containers for bars in container[2]]
+    names = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert len(bars) == len(names) == 4
+    assert not any(name.overlaps(bar) for place, name in enumerate(names) for bar in bars[:place] + bars[place + 1 :])
 
 
 @pytest.mark.parametrize("count", [3, 13])

@@ -32,7 +32,9 @@ def draw(comparison: Comparison) -> Figure:
     shortest = min(float(_seconds(result)[-1]) for group in best.values() for result in group.results)
     figure = titled_figure(comparison, "Validation accuracy at equal training time", (6.6, 3.8))
     axes = figure.subplots()
-    axes.set_title(f"numbers: at the dashed line, {duration(shortest)}", fontsize=8, fontweight="normal", color=MUTED)
+    few = len(best) <= LABELLED_MODELS
+    caption = "numbers: at the dashed line" if few else "dashed line: where the shortest run ends"
+    axes.set_title(f"{caption}, {duration(shortest)}", fontsize=8, fontweight="normal", color=MUTED)
     axes.set_ylabel("Validation accuracy (%)")
     axes.set_xlabel(f"Time of the epochs so far (log scale), {machine(comparison.groups)}")
     for model, group in best.items():
@@ -45,7 +47,7 @@ def draw(comparison: Comparison) -> Figure:
     axes.axvline(shortest, color=MUTED, linestyle="--", linewidth=0.8)
     limit_percent(axes)
     log_scale(figure, axes, SECOND_TICKS, duration)
-    if len(best) <= LABELLED_MODELS:
+    if few:
         end_labels(axes, _labels(best, shortest, comparison))
     else:
         add_legend(figure, comparison)

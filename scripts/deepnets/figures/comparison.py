@@ -214,13 +214,17 @@ def name_points(figure: Figure, axes: Axes, comparison: Comparison, cost: Callab
             color=comparison.styles[model].text_color,
         )
         name.set_in_layout(False)  # or it would move the points that it was placed by
+        value, low, high = percent(group)
+        heights = axes.transData.transform([(cost(group), each) for each in (value, low, high)])[:, 1]
+        below, above = (heights[1:] - heights[0]) * 72 / figure.dpi  # from the point to the ends of its bar, in points
+        sides = (*_SIDES, (0, above + 4, "center", "bottom"), (0, below - 4, "center", "top"))
         covered = []
-        for side in _SIDES:
+        for side in sides:
             _move(name, *side)
             box = name.get_window_extent()
             outside = 1 - _area(Bbox.intersection(box, axes.bbox)) / _area(box)
             covered.append(outside + sum(_area(Bbox.intersection(box, other)) for other in taken) / _area(box))
-        _move(name, *_SIDES[covered.index(min(covered))])
+        _move(name, *sides[covered.index(min(covered))])
         taken.append(name.get_window_extent())
 
 

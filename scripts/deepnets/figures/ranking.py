@@ -49,7 +49,7 @@ def _draw_pair(axes: Axes, row: int, column: int, pair: Pair, with_number: bool)
     for (x, y), color, sign in zip(((column, row), (row, column)), colors[pair.verdict], (1, -1), strict=True):
         axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=color, edgecolor=GRID))
         if with_number:
-            points = f"{100 * sign * pair.difference:+.2f}".replace("-", "−")
+            points = f"{round(100 * sign * pair.difference, 2) or 0:+.2f}".replace("-", "−").replace("+0.00", "0.00")
             axes.text(x, y, points, ha="center", va="center", fontsize=7.5, color=TEXT_COLOR)
 
 

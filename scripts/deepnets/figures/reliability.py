@@ -23,7 +23,7 @@ def draw(comparison: Comparison) -> Figure:
     shown = groups[:_PANELS]
     columns, lines = min(_COLUMNS, len(shown)), math.ceil(len(shown) / _COLUMNS)
     left_out = f", {len(shown)} of {len(groups)} networks" if len(shown) < len(groups) else ""
-    size = max(4.0, 2.2 * columns), 2.5 * lines + 0.7
+    size = max(4.0, 2.2 * columns), 2.3 * lines + 0.6
     figure = titled_figure(comparison, f"Reliability{left_out}", size)
     panels = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).flatten().tolist()
     names = short_names([display_name(group.model) for group in shown], 26)
@@ -32,7 +32,7 @@ def draw(comparison: Comparison) -> Figure:
         _draw_panel(axes, name, group.candidate.networks[0], comparison.styles[group.model])
     for axes in panels[len(shown) :]:
         axes.set_axis_off()
-    figure.supxlabel("Mean confidence of a bin (%)", fontsize=9)
+    figure.supxlabel("Mean confidence of a bin (%); dashed: after temperature", fontsize=9)
     figure.supylabel("Accuracy (%)", fontsize=9)
     return figure
 
