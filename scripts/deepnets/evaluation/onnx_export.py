@@ -35,6 +35,9 @@ _BATCH, _FIRST = 32, (1, 8)  # the first batches end there: any number of images
 class FromPixels(nn.Module):
     """A network with its normalisation inside: uint8 (N, H, W, C) -> logits and probabilities, float32 (N, classes)."""
 
+    scale: Tensor
+    offset: Tensor
+
     def __init__(self, network: nn.Module, augmentation: Augmentation):
         super().__init__()
         self.network = network
