@@ -103,7 +103,7 @@ def test_every_dependency_has_its_reason(root):
     assert all(re.search(r'",\s+# \S', line) for line in lines)
 
 
-RUN_BY_NAME = {"snakemake-executor-plugin-slurm", "pygments"}
+RUN_BY_NAME = {"snakemake-executor-plugin-slurm", "pygments", "onnxscript"}
 
 
 def test_what_the_scripts_import_is_what_is_declared(root, project):

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 import tiny_experiment as tiny
 import torch
+from made_up_results import write_statistics
 from report_pages import tables
 
 from deepnets.figures import comparison_files
@@ -131,7 +132,9 @@ def test_report_says_what_networks_were_started_from(experiment, write_report):
     assert "- **VGG-16 on digits**: random weights." in mixed
 
 
-def test_published_numbers_of_training_from_scratch_are_not_compared_with_pretrained_networks(experiment, write_report):
+def test_published_numbers_of_training_from_scratch_are_not_compared_with_pretrained_networks(
+    experiment, write_report, tmp_path
+):
     tuned = start_from_weights(experiment("mnist", "resnet50", "tuned"))
     alone = write_report(tuned)
     assert "trained from scratch, so its numbers are not compared with these" in alone
@@ -141,7 +144,9 @@ def test_published_numbers_of_training_from_scratch_are_not_compared_with_pretra
     assert [row[0] for row in tables(mixed)[0][2:]] == [
         *("**ResNet50 (tuned)**", "ResNet50 (quick)", "ResNet50, published", "difference")
     ]
-    job = {"spec": {"dataset": "mnist", "variant_of": None, "experiments": [str(tuned)], "models": {"resnet50": 0}}}
+    write_statistics(tmp_path, tuned)
+    folder = tuned.relative_to(tmp_path).as_posix()
+    job = {"spec": {"dataset": "mnist", "variant_of": None, "experiments": [folder], "models": {"resnet50": 0}}}
     drawn = []
     accuracy = SimpleNamespace(draw=lambda comparison: drawn.append(comparison.published))
     with pytest.MonkeyPatch.context() as patch:
@@ -149,7 +154,7 @@ def test_published_numbers_of_training_from_scratch_are_not_compared_with_pretra
         patch.setattr(comparison_files, "save", lambda *_: None)
         patch.setattr(comparison_files, "record_checksums", lambda *_: contextlib.nullcontext())
         published = paths.REPOSITORY / paths.PUBLISHED
-        comparison_files.write_comparison_figure("accuracy", job, Path(), published, Path("a.png"))
+        comparison_files.write_comparison_figure("accuracy", job, tmp_path, published, Path("a.png"))
     assert drawn == [{}]
 
 

@@ -1,4 +1,4 @@
-"""Read weights that others saved: safetensors, or torch.save's files without running the code of a pickle."""
+"""Read weights that others saved: safetensors, or files of torch.save, of which no code is run."""
 
 import json
 import warnings
