@@ -25,7 +25,7 @@ _HAS = {
     "plot_comparison": ("settings_sha256",),
 }
 # And what it says of the images that it was made from.
-_OF_IMAGES = {"train": OF_IMAGES, "evaluate": OF_ARRAYS}
+_OF_IMAGES = {"train": OF_IMAGES, "evaluate": OF_ARRAYS, "audit_images": OF_ARRAYS}
 
 
 def made_otherwise(jobs: Jobs) -> Iterator[tuple[Job, list[str]]]:
