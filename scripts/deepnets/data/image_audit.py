@@ -49,6 +49,8 @@ def write_audit(dataset: str, spec: dict, raw_manifest: Path, info: Path, output
     content = {
         "schema_version": SCHEMA_VERSION,
         "spec": spec,
+        "arrays": metadata["arrays"],
+        "validation_rows": metadata.get("validation_rows"),
         "dataset": dataset,
         "classes": metadata["classes"],
         **images.describe(),

@@ -25,7 +25,7 @@ _HAS = {
     "plot_comparison": ("settings_sha256",),
 }
 # And those that say from which images they were made.
-_OF_IMAGES = ("train", "evaluate")
+_OF_IMAGES = ("train", "evaluate", "audit_images")
 
 
 def made_otherwise(jobs: Jobs) -> Iterator[tuple[Job, list[str]]]:
@@ -53,7 +53,8 @@ def differing(job: Job, jobs: Jobs) -> list[str]:
         phrases.append(UNKNOWN)
     if job.stage in _OF_IMAGES:
         dataset_info = paths.DATASET_INFO.format(**job.wildcards)
-        compared = OF_ARRAYS if job.stage == "evaluate" else compared_images(jobs.experiment(**job.wildcards).spec)
+        of_images = job.stage == "train"
+        compared = compared_images(jobs.experiment(**job.wildcards).spec) if of_images else OF_ARRAYS
         made_from, prepared = read_head(file, *compared), _prepared(jobs.root / dataset_info)
         if any(made_from[key] != prepared[key] for key in made_from.keys() & prepared.keys()):
             phrases.append(f"{dataset_info} is of other images")
