@@ -51,6 +51,16 @@ def metadata(channels, size, classes=5):
     return {"spec": {}, "spec_sha256": "0" * 64, "classes": names, **shape}
 
 
+def give_statistics(model, images):
+    """Normalise the batches as after training: with the initial statistics, Inception V3 has logits of millions."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        model.train()(torch.from_numpy(images))
+    model.eval()
+
+
 def test_onnxruntime_alone_has_the_logits_of_the_network(call, data, caplog):
     folder, options = call
     with caplog.at_level(logging.INFO):
@@ -147,6 +157,12 @@ def test_networks_of_several_families_are_exported(architecture, channels, size,
     network = models.build({"architecture": architecture}, 5, channels, (size, size))
     set_statistics(network, channels, size)
     model = from_pixels(network, facts["mean"], facts["std"])
-    write_onnx(model, facts, tmp_path / "model.onnx", architecture)
     images = np.random.default_rng(0).integers(256, size=(12, size, size, channels), dtype=np.uint8)
-    assert largest_difference(model, tmp_path / "model.onnx", images, threads=2) <= onnx_export.LARGEST_DIFFERENCE
+    if architecture == "inception_v3":
+        give_statistics(model, images)
+    write_onnx(model, facts, tmp_path / "model.onnx", architecture)
+    with torch.inference_mode():
+        largest = float(model(torch.from_numpy(images))[0].abs().max())
+    # Untrained, Inception V3 has logits near 10, and torch's own float32 differs from float64 by 7e-3.
+    most = onnx_export.LARGEST_DIFFERENCE * max(1.0, largest)
+    assert largest_difference(model, tmp_path / "model.onnx", images, threads=2) <= most
