@@ -8,7 +8,7 @@ import pytest
 from scipy.special import logsumexp
 from sklearn.metrics import f1_score, precision_score, recall_score
 
-from deepnets.evaluation.metrics import basic_metrics, detailed_metrics, expected_calibration_error
+from deepnets.evaluation.metrics import average, basic_metrics, detailed_metrics, expected_calibration_error, predict
 
 CLASSES = ["a", "b", "c"]
 LABELS = np.array([0, 0, 0, 1, 1, 2])
@@ -134,6 +134,15 @@ def test_calibration_error_equals_a_loop_over_bins(random_example):
     assert expected_calibration_error(logits, labels) == pytest.approx(error, abs=1e-12)
 
 
+def test_average_has_the_mean_of_the_probabilities(random_example):
+    def probabilities(logits):
+        return np.exp(logits - logsumexp(logits.astype(np.float64), axis=1, keepdims=True))
+
+    first, second = random_example[0], 3 * random_example[0][::-1]
+    mean = (probabilities(first) + probabilities(second)) / 2
+    assert probabilities(average(first, second)) == pytest.approx(mean, abs=1e-12)
+
+
 # -- at the edges ----------------------------------------------------------------------------------------------------
 
 
@@ -173,6 +182,12 @@ def test_an_image_without_a_finite_softmax_counts_as_wrong(row, label):
     assert values["per_class"][label]["n"] == 1 + (label == 2)
     assert 0 <= values["ece"] <= 1
     assert json.dumps(values, allow_nan=False)
+
+
+@pytest.mark.parametrize("row", [[np.nan, 0, 0], [np.inf, 0, 0], [-np.inf] * 3])
+def test_an_average_with_an_image_without_a_prediction_has_none(row):
+    finite = np.array([[0, 1, 0]], np.float32)
+    assert predict(average(np.array([row], np.float32), finite)).tolist() == [-1]
 
 
 def test_a_class_that_is_ruled_out_has_an_infinite_loss_and_leaves_the_prediction():

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 ECE_BINS = 15
 NO_PREDICTION = -1
 
-Logits = NDArray[np.float32]  # (N, C)
+Logits = NDArray[np.floating[Any]]  # (N, C)
 Labels = NDArray[np.int64]  # (N,), each in 0..C-1
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
@@ -81,6 +81,15 @@ def losses(logits: Logits, labels: Labels) -> NDArray[np.float64]:
 
     with np.errstate(invalid="ignore", divide="ignore"):
         return -log_softmax(logits.astype(np.float64), axis=1)[np.arange(len(labels)), labels]
+
+
+def average(first: Logits, second: Logits) -> Logits:
+    """Logits whose softmax is the mean of the softmax of two predictions of the same images, float64 (N, C)."""
+    from scipy.special import log_softmax
+
+    with np.errstate(invalid="ignore", divide="ignore"):
+        of_first, of_second = (log_softmax(logits.astype(np.float64), axis=1) for logits in (first, second))
+        return np.logaddexp(of_first, of_second) - math.log(2)
 
 
 def loss(logits: Logits, labels: Labels) -> float:
@@ -190,32 +199,32 @@ def basic_metrics(logits: Logits, labels: Labels, split: SplitName) -> dict[str,
     return {"n": len(labels)} | {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
+def metrics_of_test(logits: Logits, labels: Labels) -> dict[str, Any]:
+    """Compute every metric of the test split: `basic_metrics`, and the interval of each metric that has one."""
+    intervals = {
+        metric.interval_name: metric.interval(logits, labels) for metric in of_split("test") if metric.interval
+    }
+    return basic_metrics(logits, labels, "test") | intervals
+
+
 def detailed_metrics(logits: Logits, labels: Labels, classes: list[str]) -> dict[str, Any]:
     """Compute every metric of the test split, with intervals and with what has a row for each class.
 
     Returns:
-        `basic_metrics` of the test split; the interval of each metric that has one; `per_class`, a row for each class
-        (a score without a denominator is 0); and `confusion_matrix`, whose row i and column j count the images of
-        class i that were predicted as class j (an image without a prediction is in no column).
+        `metrics_of_test`; `per_class`, a row for each class (a score without a denominator is 0); and
+        `confusion_matrix`, whose row i and column j count the images of class i that were predicted as class j (an
+        image without a prediction is in no column).
     """
     from sklearn.metrics import confusion_matrix
 
-    values = basic_metrics(logits, labels, "test")
-    intervals = {
-        metric.interval_name: metric.interval(logits, labels) for metric in of_split("test") if metric.interval
-    }
     rows = zip(classes, *_scores_by_class(logits, labels), strict=True)
-    return (
-        values
-        | intervals
-        | {
-            "per_class": [
-                {"class": name, "n": int(n), "precision": float(p), "recall": float(r), "f1": float(f)}
-                for name, p, r, f, n in rows
-            ],
-            "confusion_matrix": confusion_matrix(labels, predict(logits), labels=np.arange(len(classes))).tolist(),
-        }
-    )
+    return metrics_of_test(logits, labels) | {
+        "per_class": [
+            {"class": name, "n": int(n), "precision": float(p), "recall": float(r), "f1": float(f)}
+            for name, p, r, f, n in rows
+        ],
+        "confusion_matrix": confusion_matrix(labels, predict(logits), labels=np.arange(len(classes))).tolist(),
+    }
 
 
 def _scores_by_class(logits: Logits, labels: Labels) -> tuple[NDArray[Any], ...]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from deepnets import models
-from deepnets.config.experiment import Experiment, spec_sha256
+from deepnets.config.experiment import PLAIN, Experiment, recipe_name, spec_sha256
 from deepnets.config.schema import Config
 from deepnets.figures import COMPARISON_FIGURES, EXPERIMENT_FIGURES, comparison_figures
 from deepnets.figures.looks import look_indices
@@ -42,7 +42,11 @@ class Jobs:
             "prepare": {"spec": self._prepared_spec},
             "summarize": {"spec": self._network_spec},
             "train": {"experiment": self._experiment_names, "spec": self._experiment_spec},
-            "evaluate": {"experiment": self._experiment_names, "spec": self._experiment_spec},
+            "evaluate": {
+                "experiment": self._experiment_names,
+                "spec": self._experiment_spec,
+                "test_time_augmentation": self._test_time_augmentation,
+            },
             "plot_experiment": {"experiment": self._experiment_names, "spec": self._figure_spec},
             "plot_comparison": {"spec": self._comparison_spec, "files": self._published_digest},
             "report": {"spec": self._report_spec, "files": self._report_file_digests},
@@ -146,7 +150,8 @@ class Jobs:
     def _is_evaluated(self, dataset: str) -> bool:
         """Whether all experiments of the study on a dataset are finished; then data/ may have been deleted."""
         return all(
-            read_head(self.root / each.directory / paths.METRICS_FILE, "spec").get("spec") == each.spec
+            PLAIN | read_head(self.root / each.directory / paths.METRICS_FILE, "spec", *PLAIN)
+            == {"spec": each.spec, "test_time_augmentation": self._test_time_augmentation(each.dataset, each.recipe)}
             for each in self.study
             if each.dataset == dataset
         )
@@ -259,6 +264,11 @@ class Jobs:
     def _experiment_spec(self, **wildcards: str) -> dict:
         """Return all settings that identify an experiment's result."""
         return self.experiment(**wildcards).spec
+
+    def _test_time_augmentation(self, dataset: str, recipe: str, **_names: str) -> str:
+        """Return how the evaluation augments images; not in the experiment's spec, as it has no effect on training."""
+        chosen = self.config.recipes[recipe_name(recipe)].test_time_augmentation
+        return chosen if self.config.datasets[dataset].flips else "none"
 
     def _experiment_names(self, **wildcards: str) -> dict:
         """Return an experiment's names, as its metrics and figures show them."""

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from deepnets.config.experiment import OF_ARRAYS, OF_IMAGES
+from deepnets.config.experiment import OF_ARRAYS, OF_IMAGES, PLAIN
 from deepnets.planning.differences import differences
 from deepnets.planning.job import Job
 from deepnets.planning.jobs import Jobs
@@ -20,6 +20,7 @@ from deepnets.utils.specs import UNKNOWN, read_head, settings_sha256
 _SPEC_IN = {"report": paths.OUTPUTS["report"].index(paths.ENVIRONMENT)}
 _HAS = {
     "download": ("spec", "state"),
+    "evaluate": ("spec", *PLAIN),
     "plot_experiment": ("settings_sha256",),
     "plot_comparison": ("settings_sha256",),
 }
@@ -43,6 +44,7 @@ def differing(job: Job, jobs: Jobs) -> list[str]:
     keys = _HAS.get(job.stage, ("spec",))
     found = read_head(file, *keys)
     if keys[0] in found:
+        found = {key: value for key, value in PLAIN.items() if key in keys} | found
         settings = jobs.settings(job.stage, job.wildcards)
         expected = {**settings, "settings_sha256": settings_sha256(settings)}
         phrases += differences(found, {key: expected[key] for key in found})

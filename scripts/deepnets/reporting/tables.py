@@ -15,7 +15,7 @@ from deepnets.config.recipe import idle_options
 from deepnets.evaluation import metrics
 from deepnets.evaluation.metrics import Metric, SplitName
 from deepnets.evaluation.results import Result
-from deepnets.evaluation.schemas import SplitMetrics, Timing
+from deepnets.evaluation.schemas import MirrorAveraged, SplitMetrics, Timing
 from deepnets.models import about, display_name
 from deepnets.reporting.headline import Row
 from deepnets.reporting.job_times import StageTime
@@ -62,8 +62,8 @@ class Column:
     scale: int = 1
 
 
-def columns() -> list[Column]:
-    """The size of the network, then each metric that the registry gives a column."""
+def columns(results: Iterable[Result]) -> list[Column]:
+    """The size of the network, then each metric that the registry gives a column, then what only some results have."""
     sizes = [("Size (MB)", "size_mb", ".2f"), ("Trainable parameters", "trainable_parameters", ",.0f")]
     return [
         *(
@@ -71,7 +71,17 @@ def columns() -> list[Column]:
             for title, name, written in sizes
         ),
         *(_metric_column(metric, split) for metric in metrics.METRICS for split in metric.columns),
+        *(column for column in [_MIRROR_AVERAGED] if any(column.value(result) is not None for result in results)),
     ]
+
+
+_MIRROR_AVERAGED = Column(
+    "Mirror-averaged test acc. (%)",
+    "mirror_averaged_test_accuracy",  # which no published row has
+    attrgetter("mirror_averaged_accuracy"),
+    *(".2f", ".2f", ".2f"),
+    scale=100,
+)
 
 
 def directions() -> str:
@@ -104,7 +114,7 @@ def comparison_table(rows: list[Row]) -> Markdown:
     """
     groups = [row.group for row in rows]
     best, with_recipe, shown = max(group.accuracy.value for group in groups), several_recipes(groups), _shown(rows)
-    shown_columns = columns()
+    shown_columns = columns(result for row in rows for result in row.group.results)
     lines: list[list[str]] = []
     for architecture in dict.fromkeys(row.group.first.architecture for row in shown):
         same = [row for row in shown if row.group.first.architecture == architecture]
@@ -357,6 +367,7 @@ def _metrics_row(result: Result) -> dict[str, Any]:
         **_split_cells("validation", content.validation),
         "test_images": content.test.n,
         **_split_cells("test", content.test),
+        **(_mirror_averaged_cells(content.mirror_averaged) if content.mirror_averaged else {}),
         "wall_seconds": timing.wall_seconds,
         "images_per_second": timing.images_per_second,
         "peak_memory_mb": timing.peak_memory_mb,
@@ -369,6 +380,11 @@ def _metrics_row(result: Result) -> dict[str, Any]:
         "warnings": len(result.warnings),
         "spec_sha256": content.spec_sha256,
     }
+
+
+def _mirror_averaged_cells(averaged: MirrorAveraged) -> dict[str, float | None]:
+    cells = _split_cells("validation", averaged.validation) | _split_cells("test", averaged.test)
+    return {f"mirror_averaged_{name}": value for name, value in cells.items()}
 
 
 def _split_cells(split: SplitName, values: SplitMetrics) -> dict[str, float | None]:
