@@ -32,7 +32,7 @@ def core_seconds(root: Path) -> dict[str, float]:
     timings = {folder: read_json(folder / paths.TIMING_FILE) for folder in folders}
     for folder, timing in timings.items():
         if timing["resumed_from_epochs"]:
-            raise UserError(f"{folder}: trained in several runs, of which the last alone was measured; train it anew.")
+            raise UserError(f"{folder}: trained in several runs, of which the last alone was measured; train it again.")
     numbers = {timing["threads"] * timing["processes"] for timing in timings.values()}
     if len(numbers) > 1:
         raise UserError(f"{root}: training runs with {sorted(numbers)} threads do not compare; give all the same.")
