@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from deepnets.config.recipe import Recipe
 from deepnets.models import build
 from deepnets.training import muon
-from deepnets.training.muon import BLOCK_SIDE, POLAR_EXPRESS, STEPS, muon_groups, orthogonal
+from deepnets.training.muon import BLOCK_SIDE, LARGEST, POLAR_EXPRESS, STEPS, muon_groups, orthogonal
 from deepnets.training.optim import build_optimizer
 
 
@@ -164,12 +164,15 @@ def test_network_of_one_linear_layer_has_no_orthogonal_step():
 
 
 @pytest.mark.parametrize("name", ["vgg16", "inception_v3", "resnet50", "mobilenet_v2"])
-def test_all_weights_of_each_network_but_the_classifier_are_orthogonal(name):
+def test_all_weights_but_the_classifier_and_the_largest_are_orthogonal(name):
     with torch.device("meta"):
         model = build({"architecture": name}, num_classes=10, in_channels=3)
     names = names_of(model, muon_groups(model, 0.1))
-    assert len(names["classifier"]) == 1
-    assert names["matrices"] | names["classifier"] == {name for name, p in model.named_parameters() if p.ndim > 1}
+    weights = {name: weight.numel() for name, weight in model.named_parameters() if weight.ndim > 1}
+    large = {name for name, size in weights.items() if size > LARGEST}
+    assert large == ({"classifier.0.weight", "classifier.3.weight"} if name == "vgg16" else set())
+    assert names["classifier"] == large | {list(weights)[-1]}
+    assert names["matrices"] == weights.keys() - names["classifier"]
 
 
 COUNTS = {"depthwise.weight": 4, "grouped.weight": 2}

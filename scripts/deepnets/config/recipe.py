@@ -108,7 +108,10 @@ class RecipeValues(StrictModel):
         description="Highest learning rate of muon's sgd steps of norms and biases.",
     )
     classifier_lr: PositiveNumber = Field(
-        0.02, le=_MAX_LR, description="Highest learning rate of muon's sgd steps of the classifier, the last layer."
+        0.02,
+        le=_MAX_LR,
+        description="Highest learning rate of muon's sgd steps of the classifier, the last layer, and of hidden layers"
+        " of more than 8 million parameters.",
     )
     momentum: Number = Field(0.9, ge=0, lt=1, description="Momentum of sgd steps; adamw keeps its own betas.")
     muon_momentum: Number = Field(0.6, ge=0, lt=1, description="Momentum of muon's orthogonal steps.")

@@ -11,8 +11,8 @@ orthogonal step changes all directions of a layer alike, also those that few ima
 - the step's length is `lr` times the matrix's initial norm, and the matrix keeps that norm, so no weight decay is
   needed: after a normalisation layer only its direction counts.
 
-torch.optim.Muon takes matrices only, one at a time, and decays weights, so the step is written here. Norms, biases and
-the classifier take Nesterov SGD steps with learning rates of their own.
+torch.optim.Muon takes matrices only, one at a time, and decays weights, so the step is written here. Norms, biases, the
+classifier and the largest hidden layers take Nesterov SGD steps with learning rates of their own.
 """
 
 import math
@@ -35,6 +35,7 @@ POLAR_EXPRESS = (
     (2.300652019954817, -1.6689039845747493, 0.4188073119525673),
 )
 STEPS = 3  # of the five polynomials: more bring the singular values nearer to one, at more cost
+LARGEST = 2**23  # parameters of a weight; the iteration for a larger one would cost more than all else in a step
 BLOCK_SIDE = 256  # the longest shorter side of a block
 _TINY = 1e-12  # no norm that is divided by is smaller: a gradient of zeros makes a step of zeros
 
@@ -114,8 +115,9 @@ def _gradients(parameters: list[Tensor]) -> list[Tensor]:
 def muon_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     """Divide the trained parameters of a network into three groups.
 
-    `matrices`: convolutions and hidden linear layers, orthogonal steps. `classifier`: the last linear layer, with
-    weight decay. `vectors`: norms and biases, and all else. Groups that are empty are left out.
+    `matrices`: convolutions and hidden linear layers, orthogonal steps. `classifier`: the last linear layer, and hidden
+    ones of more than LARGEST parameters, with weight decay. `vectors`: norms and biases, and all else. Groups that are
+    empty are left out.
 
     Returns:
         One dictionary for each group, with its `name`, `params` and `weight_decay`; and for `matrices`, with
@@ -130,10 +132,10 @@ def muon_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     classifier: list[Tensor] = []
     vectors: list[Tensor] = []
     for parameter in (each for each in model.parameters() if each.requires_grad):
-        if last is not None and parameter is last.weight:
-            classifier.append(parameter)
+        if id(parameter) in counts:
+            (matrices if parameter.numel() <= LARGEST else classifier).append(parameter)
         else:
-            (matrices if id(parameter) in counts else vectors).append(parameter)
+            (classifier if last is not None and parameter is last.weight else vectors).append(parameter)
     groups: list[dict] = [
         {
             "name": "matrices",
