@@ -211,7 +211,7 @@ def test_logits_that_are_not_finite_are_null_losses_and_a_warning(data, copy, mo
     assert "test loss not finite accuracy " in (copy / "log").read_text()
 
 
-def test_mirror_averages_stand_beside_the_plain_metrics(data, copy, monkeypatch):
+def test_mirror_averages_stand_next_to_the_plain_metrics(data, copy, monkeypatch):
     plain = json.loads((copy / "metrics.json").read_text())
     tensors = load_file(copy / "predictions.safetensors")
     mirrored = {}

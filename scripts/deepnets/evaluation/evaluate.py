@@ -5,10 +5,12 @@ Nothing else reads the test split.
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from deepnets import models
 from deepnets.config.experiment import OF_ARRAYS, OF_IMAGES, PLAIN
@@ -72,7 +74,7 @@ def _evaluate(job: dict, data: str | Path, summary: str | Path, output: Path, th
     spec, name = job["spec"], experiment_name(job["experiment"])
     recipe = Recipe(**spec["recipe"])
     remove_leftovers(output)
-    model, metadata = _load_network(output / paths.MODEL_FILE, spec)
+    model, metadata = load_network(output / paths.MODEL_FILE, spec)
     device = configure_device(model, "auto" if gpus else "cpu", recipe.precision, threads)
     model = model.to(device.device).to(memory_format=torch.channels_last)
     augmentation = Augmentation(recipe.augment, False, metadata["mean"], metadata["std"], device.device)
@@ -174,7 +176,7 @@ def _predictions(logits: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -
     }
 
 
-def _load_network(path: Path, spec: dict) -> tuple[nn.Module, dict]:
+def load_network(path: Path, spec: dict) -> tuple[nn.Module, dict]:
     """The network of model.safetensors with its weights, and the file's metadata.
 
     Raises:
@@ -207,7 +209,7 @@ def _without_initial_values(tensors: dict, model_spec: dict, metadata: dict) -> 
     None: it cannot be built so, as its `build` computes with values, or it has tensors besides those of its state.
     """
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _WithoutDraws():
             model = _build(model_spec, metadata)
         model.load_state_dict(tensors, assign=True)
         with torch.inference_mode():
@@ -215,6 +217,17 @@ def _without_initial_values(tensors: dict, model_spec: dict, metadata: dict) -> 
     except Exception:  # a user's network can fail in any way
         return None
     return model
+
+
+class _WithoutDraws(TorchFunctionMode):
+    """Nothing is drawn for tensors on the device meta: they have no values, and torch would load a compiler for it."""
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        draws = func in (Tensor.normal_, Tensor.uniform_) or getattr(func, "__module__", None) == nn.init.__name__
+        if draws and (tensor := args[0] if args else kwargs["tensor"]).is_meta:
+            return tensor
+        return func(*args, **kwargs)
 
 
 def _read_summary(path: Path, spec: dict, dataset_metadata: dict) -> dict:
