@@ -8,7 +8,6 @@ torchvision imports it for one answer, in an operator (roi_align) that no classi
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -21,7 +20,9 @@ class _LoadedOnUse(ModuleType):
     @staticmethod
     def is_compile_supported(device_type: str) -> bool:
         """The real module's answer; it is loaded when the operator asks."""
-        return import_module(_COMPILER).is_compile_supported(device_type)
+        from torch._dynamo.utils import is_compile_supported
+
+        return is_compile_supported(device_type)
 
     def __getattr__(self, name: str) -> Any:
         """What other versions of torchvision may import: of the real module, at once."""
@@ -29,7 +30,9 @@ class _LoadedOnUse(ModuleType):
             raise AttributeError(name)
         if sys.modules.get(_COMPILER) is self:
             del sys.modules[_COMPILER]
-        return getattr(import_module(_COMPILER), name)
+        from torch._dynamo import utils
+
+        return getattr(utils, name)
 
 
 @contextmanager
