@@ -52,6 +52,19 @@ def test_fingerprint_of_training_holds_settings_and_code_and_nothing_of_the_mach
     assert "scripts/deepnets/models/vgg16.py" not in fingerprint["code"]
 
 
+def test_mirror_averaging_concerns_the_evaluation_alone_and_only_where_images_may_be_mirrored(root):
+    def fingerprints(option: str) -> dict[str, str]:
+        overrides = {"study": "paper", "recipes": {"paper": {"test_time_augmentation": option}}}
+        jobs = Jobs(load_config(root / "config.yaml", overrides), root)
+        return {job.outputs[0]: jobs.fingerprint(job.stage, job.wildcards) for job in jobs.of_study()}
+
+    plain, mirror = fingerprints("none"), fingerprints("mirror")
+    assert [path for path, fingerprint in plain.items() if mirror[path] != fingerprint] == [
+        "results/cifar10/resnet50/paper/seed0/metrics.json",
+        "results/cifar10/mobilenet_v2/paper/seed0/metrics.json",
+    ]
+
+
 def test_how_duplicates_are_counted_concerns_the_report_alone(jobs):
     for job in jobs.of_study():
         code = json.loads(jobs.fingerprint(job.stage, job.wildcards))["code"]

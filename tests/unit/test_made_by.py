@@ -102,6 +102,24 @@ def test_a_result_of_other_arrays_is_rebuilt(jobs, stage):
     assert made_from(arrays=ARRAYS, validation_rows=[1, 2]) == other
 
 
+def test_an_evaluation_without_the_mirror_averages_that_are_asked_for_is_repeated(root, tmp_path):
+    job = Job("evaluate", {"dataset": "cifar10", "model": "resnet50", "recipe": "paper", "seed": "0"})
+    plain, mirror = (
+        Jobs(
+            load_config(root / "config.yaml", {"recipes": {"paper": {"test_time_augmentation": option}}}),
+            root,
+            tmp_path,
+        )
+        for option in ("none", "mirror")
+    )
+    settings = plain.settings(job.stage, job.wildcards)
+    write_json(tmp_path / job.outputs[0], settings)
+    changed = 'test_time_augmentation was "none", is "mirror"'
+    assert (differing(job, plain), differing(job, mirror)) == ([], [changed])
+    write_json(tmp_path / job.outputs[0], {"spec": settings["spec"]})  # older than the option
+    assert (differing(job, plain), differing(job, mirror)) == ([], [changed])
+
+
 def test_training_and_evaluation_write_of_which_arrays_they_are(data, finished):
     expected = {"arrays": read_json(data)["arrays"], "validation_rows": None}
     for name in (paths.MODEL_FILE, paths.METRICS_FILE):

@@ -6,9 +6,25 @@ import math
 import numpy as np
 import pytest
 from scipy.special import logsumexp
-from sklearn.metrics import f1_score, precision_score, recall_score
+from scipy.stats import binomtest
+from sklearn.metrics import (
+    accuracy_score,
+    confusion_matrix,
+    f1_score,
+    precision_recall_fscore_support,
+    precision_score,
+    recall_score,
+)
 
-from deepnets.evaluation.metrics import basic_metrics, detailed_metrics, expected_calibration_error
+from deepnets.evaluation.metrics import (
+    accuracy,
+    average,
+    basic_metrics,
+    detailed_metrics,
+    expected_calibration_error,
+    predict,
+    wilson_interval,
+)
 
 CLASSES = ["a", "b", "c"]
 LABELS = np.array([0, 0, 0, 1, 1, 2])
@@ -97,6 +113,28 @@ def test_interval_is_wilsons(correct, n):
     assert interval == pytest.approx(wilson(correct, n), abs=1e-12)
 
 
+@pytest.mark.parametrize("n", [1, 2, 7, 360, 9_999, 10_000])
+def test_interval_and_accuracy_are_those_of_scipy_and_scikit_learn_to_the_last_digit(n):
+    for correct in {*range(0, n + 1, max(1, n // 97)), n}:
+        labels, predicted = np.zeros(n, int), np.repeat([0, 1], [correct, n - correct])
+        logits = logits_of(predicted)
+        assert accuracy(logits, labels) == accuracy_score(labels, predicted)
+        assert wilson_interval(logits, labels) == list(binomtest(correct, n).proportion_ci(0.95, method="wilson"))
+
+
+def test_scores_are_those_of_scikit_learn_to_the_last_digit():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        classes, n = rng.integers(2, 12), rng.integers(1, 300)
+        labels, logits = rng.integers(classes, size=n), rng.normal(size=(n, classes)).astype(np.float32)
+        logits[rng.random(n) < 0.1] = np.nan
+        values, names = detailed_metrics(logits, labels, [str(number) for number in range(classes)]), np.arange(classes)
+        found = [[row[key] for row in values["per_class"]] for key in ("precision", "recall", "f1", "n")]
+        expected = precision_recall_fscore_support(labels, predict(logits), labels=names, zero_division=0.0)
+        assert found == [column.tolist() for column in expected]
+        assert values["confusion_matrix"] == confusion_matrix(labels, predict(logits), labels=names).tolist()
+
+
 def test_interval_of_a_known_case():
     assert wilson(9860, 10_000) == pytest.approx([0.98350, 0.98812], abs=1e-5)
 
@@ -132,6 +170,15 @@ def test_calibration_error_equals_a_loop_over_bins(random_example):
         if here.any():
             error += here.mean() * abs(right[here].mean() - confidence[here].mean())
     assert expected_calibration_error(logits, labels) == pytest.approx(error, abs=1e-12)
+
+
+def test_average_has_the_mean_of_the_probabilities(random_example):
+    def probabilities(logits):
+        return np.exp(logits - logsumexp(logits.astype(np.float64), axis=1, keepdims=True))
+
+    first, second = random_example[0], 3 * random_example[0][::-1]
+    mean = (probabilities(first) + probabilities(second)) / 2
+    assert probabilities(average(first, second)) == pytest.approx(mean, abs=1e-12)
 
 
 # -- at the edges ----------------------------------------------------------------------------------------------------
@@ -173,6 +220,12 @@ def test_an_image_without_a_finite_softmax_counts_as_wrong(row, label):
     assert values["per_class"][label]["n"] == 1 + (label == 2)
     assert 0 <= values["ece"] <= 1
     assert json.dumps(values, allow_nan=False)
+
+
+@pytest.mark.parametrize("row", [[np.nan, 0, 0], [np.inf, 0, 0], [-np.inf] * 3])
+def test_an_average_with_an_image_without_a_prediction_has_none(row):
+    finite = np.array([[0, 1, 0]], np.float32)
+    assert predict(average(np.array([row], np.float32), finite)).tolist() == [-1]
 
 
 def test_a_class_that_is_ruled_out_has_an_infinite_loss_and_leaves_the_prediction():

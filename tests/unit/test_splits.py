@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.model_selection import train_test_split
 
 from deepnets.data.splits import split_train_validation
 from deepnets.utils.errors import UserError
@@ -24,6 +25,19 @@ def test_split_depends_on_the_seed_alone():
     first, again, other = (split_train_validation(labels, 0.2, seed, INFO)[1] for seed in (3, 3, 4))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
+
+
+def test_split_is_the_one_that_scikit_learn_draws():
+    rng = np.random.default_rng(0)
+    for seed in range(300):
+        classes = int(rng.integers(1, 12))
+        labels = np.repeat(rng.choice(20, classes, replace=False), rng.integers(4, 60, classes))
+        labels, fraction = rng.permutation(labels), float(rng.choice([0.08, 0.1, 0.25, 1 / 3, 0.5]))
+        if np.ceil(fraction * len(labels)) < classes:
+            continue
+        expected = train_test_split(np.arange(len(labels)), test_size=fraction, random_state=seed, stratify=labels)
+        found = split_train_validation(labels, fraction, seed, INFO)
+        assert [rows.tolist() for rows in found] == [sorted(rows) for rows in expected]
 
 
 def test_class_with_one_image_cannot_be_split():

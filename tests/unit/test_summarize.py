@@ -68,6 +68,12 @@ def test_script_writes_counts_and_table(tmp_path):
     assert text.endswith(f"MobileNetV2 here: {models.about('mobilenet_v2').differs}.\n")
 
 
+def test_one_thread_computes(tmp_path):
+    torch.set_num_threads(2)
+    write_summary(DIGITS, tmp_path / "summary.json", tmp_path / "summary.txt")
+    assert torch.get_num_threads() == 1
+
+
 def test_same_bytes_are_written_every_time(tmp_path):
     for run in "ab":
         write_summary(DIGITS, tmp_path / f"{run}.json", tmp_path / f"{run}.txt")

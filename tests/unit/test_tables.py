@@ -109,6 +109,30 @@ def test_a_loss_that_was_not_finite_is_a_dash(experiment, write_report):
     assert [row[4] for row in tables(write_report(directory))[0][2:]] == ["–", "0.03467", "–"]
 
 
+def test_mirror_averages_have_a_column_of_their_own_and_leave_the_headline(experiment, write_report, tmp_path):
+    averaged, plain = experiment("photos", accuracy=0.9), experiment("photos", accuracy=0.9, model="vgg16")
+    metrics = json.loads((averaged / "metrics.json").read_text())
+    test = {key: value for key, value in metrics["test"].items() if key not in ("per_class", "confusion_matrix")}
+    metrics["mirror_averaged"] = {"validation": metrics["validation"] | {"accuracy": 0.93}, "test": test}
+    test["accuracy"] = 0.95
+    (averaged / "metrics.json").write_text(json.dumps(metrics))
+    text = write_report(averaged, plain)
+    header, _, *rows = tables(text)[0]
+    assert header[-1] == "Mirror-averaged test acc. (%)"
+    assert [(row[6][:9], row[-1]) for row in rows] == [("**90.00**", "95.00"), ("**90.00**", "–")]
+    assert "Mirror-averaged: the mean of the probabilities of each test image and of its mirror image decides" in text
+    assert "Averaged over each image and its mirror image: test accuracy 95.00 %, validation accuracy 93.00 %." in text
+    assert "95.00" not in text.split("## Results")[0]
+    first, second = csv.DictReader((tmp_path / "results/metrics.csv").read_text().splitlines())
+    cells = [first[f"mirror_averaged_{name}"] for name in ("test_accuracy", "validation_accuracy")]
+    assert (first["test_accuracy"], cells) == ("0.9", ["0.95", "0.93"])
+    assert second["mirror_averaged_test_accuracy"] == ""
+
+
+def test_a_report_without_mirror_averages_does_not_mention_them(experiment, write_report):
+    assert "irror-averaged" not in write_report(experiment("photos"))
+
+
 def test_recipes_are_described_by_what_differs(experiment, write_report):
     text = write_report(experiment(recipe="short", epochs=1), experiment(recipe="long", epochs=9))
     assert table_of(text, "Recipe") == [

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -234,6 +235,34 @@ def test_logits_that_are_not_finite_are_null_losses_and_a_warning(data, copy, mo
     assert [metrics[split]["loss"] for split in ("train", "validation", "test")] == [None] * 3
     assert "1 image of the test split got logits with NaN or infinity" in " ".join(metrics["warnings"])
     assert "test loss not finite accuracy " in (copy / "log").read_text()
+
+
+def test_mirror_averages_stand_next_to_the_plain_metrics(data, copy, monkeypatch):
+    plain = json.loads((copy / "metrics.json").read_text())
+    tensors = load_file(copy / "predictions.safetensors")
+    mirrored = {}
+
+    def kept(model, split, *rest, **options):
+        logits = predict(model, split, *rest, **options)
+        if options:
+            flipped = replace(split, images=split.images.flip(2))  # (N, H, W, C)
+            assert torch.equal(logits, predict(model, flipped, *rest))
+            mirrored[len(split)] = logits.double().softmax(1)
+        return logits
+
+    monkeypatch.setattr(evaluation, "predict", kept)
+    evaluate(data, copy, JOB | {"test_time_augmentation": "mirror"})
+    metrics = json.loads((copy / "metrics.json").read_text())
+    averaged = metrics.pop("mirror_averaged")
+    assert metrics == plain | {"test_time_augmentation": "mirror"}
+    assert plain["test_time_augmentation"] == "none"
+    assert averaged["test"].keys() == plain["test"].keys() - {"per_class", "confusion_matrix"}
+    for split, number in (("validation", 6), ("test", 21)):
+        labels = tensors[f"{split}_labels"]
+        mean = (tensors[f"{split}_logits"].double().softmax(1) + mirrored[number]) / 2
+        assert averaged[split]["accuracy"] == pytest.approx((mean.argmax(1) == labels).double().mean().item())
+        loss = -mean[torch.arange(number), labels].log().mean().item()
+        assert averaged[split]["loss"] == pytest.approx(loss, abs=1e-9)
 
 
 def test_log_has_a_line_per_epoch_with_the_time_left(finished):

@@ -54,3 +54,10 @@ def test_plots_and_report_name_no_code_of_training(processes):
     for stage, code, _ in processes:
         if stage.startswith("plot") or stage == "report":
             assert not [name for name in code if name.startswith("scripts/deepnets/training/")], stage
+
+
+def test_no_process_waits_for_a_package_that_it_does_not_need(processes):
+    for stage, _, modules in processes:
+        unneeded = {"train": {"sklearn", "scipy.stats"}}.get(stage, {"sklearn", "scipy.stats", "torch._dynamo"})
+        if stage in TORCH_STAGES:
+            assert not unneeded & modules, stage

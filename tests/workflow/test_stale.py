@@ -95,6 +95,17 @@ EDITS = {
         prepared("shapes") | summarized("small") | summarized("mobilenet_v2") | trained(*ALL),
     ),
     "whether training mirrors images": (config("size: 16", "size: 16, horizontal_flip: true"), trained(*ALL)),
+    "mirror averages, where the dataset allows mirrored images and training takes none": (
+        both(
+            config("size: 16", "size: 16, horizontal_flip: true"),
+            config("rotation: 5}", "rotation: 5, horizontal_flip: false}, test_time_augmentation: mirror"),
+        ),
+        evaluated(*ALL),
+    ),
+    "mirror averages, where the dataset does not allow them": (
+        config("epochs: 3", "epochs: 3, test_time_augmentation: mirror"),
+        NOTHING,
+    ),
     "where raw files are fetched from": (config("size: 16", "size: 16, mirror: workflow"), NOTHING),
     "how large a download may be": (config("size: 16", "size: 16, max_download: 1"), NOTHING),
     "a note on the dataset": (config("size: 16", "size: 16, note: Five greys."), REPORT),

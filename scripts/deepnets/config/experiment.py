@@ -10,6 +10,8 @@ from deepnets.utils.files import canonical_json, sha256_text
 OF_ARRAYS = ("arrays", "validation_rows")
 # Those that show on which images a network was trained; model.safetensors has them too.
 OF_IMAGES = (*OF_ARRAYS, "classes", "input_shape", "mean", "std")
+# How a metrics.json was evaluated that does not say it: it is older than the option.
+PLAIN = {"test_time_augmentation": "none"}
 
 
 def compared_images(spec: dict[str, Any]) -> tuple[str, ...]:

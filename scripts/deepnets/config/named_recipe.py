@@ -5,7 +5,7 @@ from functools import reduce
 from itertools import product
 from math import prod
 from types import GenericAlias
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import ConfigDict, Discriminator, Field, Tag, create_model
 
@@ -16,8 +16,14 @@ from deepnets.utils.specs import leaves
 
 
 class NamedRecipe(Recipe):
-    """A recipe of config.yaml: the settings of a training run, and those that differ by dataset or model."""
+    """A recipe of config.yaml: how to train, what differs by dataset or model, and how to evaluate."""
 
+    test_time_augmentation: Literal["none", "mirror"] = Field(
+        "none",
+        description="With mirror, the evaluation also averages the probabilities of each image and its mirror image and"
+        " reports this accuracy next to that of plain predictions; only where the dataset allows mirrored images, so"
+        " never digits. A change trains nothing again. Not for `on:`, `set:` and `grid:`, which change the training.",
+    )
     on: dict[str, RecipeValues] = Field(
         default_factory=dict,
         description="Values of one dataset, one model or one pair, written dataset/model. Where several set the same"
@@ -27,7 +33,7 @@ class NamedRecipe(Recipe):
     def values_on(self, keys: Iterable[str]) -> dict[str, Any]:
         """Return the recipe's values with those of some keys of `on:`, the last key on top; unchecked."""
         layers = (self.on[key].model_dump(exclude_unset=True) for key in keys)
-        return reduce(merge, layers, self.model_dump(exclude={"on"}))
+        return reduce(merge, layers, self.model_dump(exclude={"on", "test_time_augmentation"}))
 
 
 def key_on(on: Container[str], dataset: str, variant_of: str | None, ending: str = "") -> str | None:

@@ -1,5 +1,6 @@
 """A split of a dataset as training and evaluation read it, and which images the validation split has."""
 
+import math
 import warnings
 from dataclasses import dataclass, replace
 
@@ -103,8 +104,6 @@ def split_train_validation(
     if rows := metadata.get("validation_rows"):
         return np.arange(rows[0]), np.arange(*rows)
 
-    from sklearn.model_selection import train_test_split
-
     classes, counts = np.unique(labels, return_counts=True)
     if counts.min() < 2:
         name = metadata["classes"][classes[counts.argmin()]]
@@ -112,13 +111,46 @@ def split_train_validation(
             f"datasets.{metadata['dataset']}: class {name!r} has one training image, but needs two: one for validation."
             " Add images or remove the class."
         )
-    try:
-        train, validation = train_test_split(
-            np.arange(len(labels)), test_size=fraction, random_state=seed, stratify=labels
-        )
-    except ValueError as error:  # scikit-learn's message has the sizes and the number of classes
+    number = math.ceil(fraction * len(labels))
+    if min(number, len(labels) - number) < len(classes):
         raise UserError(
             f"datasets.{metadata['dataset']}: a validation split of {fraction:g} cannot be drawn from {len(labels)}"
-            f" training images: {error} Change the recipe's `validation_fraction`, or add images."
-        ) from None
-    return np.sort(train), np.sort(validation)
+            f" training images: one of {number} and the other {len(labels) - number} cannot have an image of each of"
+            f" the {len(classes)} classes. Change the recipe's `validation_fraction`, or add images."
+        )
+    return _draw_stratified(labels, counts, number, np.random.RandomState(seed))
+
+
+def _draw_stratified(
+    labels: np.ndarray, counts: np.ndarray, number: int, random: np.random.RandomState
+) -> tuple[np.ndarray, np.ndarray]:
+    """The rows that scikit-learn's `train_test_split` draws; without it, as it takes a second to load.
+
+    Args:
+        labels: (N,). counts: images of each class that occurs.
+        number: of images to hold out; the others are the first array returned.
+    """
+    for_training = _share_out(len(labels) - number, counts, random)
+    held_out = _share_out(number, counts - for_training, random)
+    rows_by_class = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
+    train, validation = [], []
+    for rows, most, rest in zip(rows_by_class, for_training, held_out, strict=True):
+        shuffled = rows[random.permutation(len(rows))]
+        train.append(shuffled[:most])
+        validation.append(shuffled[most : most + rest])
+    return np.sort(np.concatenate(train)), np.sort(np.concatenate(validation))
+
+
+def _share_out(number: int, counts: np.ndarray, random: np.random.RandomState) -> np.ndarray:
+    """Share a number of images out among classes in proportion to `counts`; equal remainders are drawn by lot."""
+    exact = counts / counts.sum() * number
+    shares = np.floor(exact).astype(int)
+    remainders, missing = exact - shares, number - shares.sum()
+    for remainder in np.unique(remainders)[::-1]:
+        if missing == 0:
+            break
+        (tied,) = np.where(remainders == remainder)
+        chosen = random.choice(tied, min(len(tied), missing), replace=False)
+        shares[chosen] += 1
+        missing -= len(chosen)
+    return shares

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
+from scipy.special import bdtr, bdtrc
 
 from deepnets.evaluation.history import History
 from deepnets.evaluation.metrics import Labels
@@ -35,10 +35,10 @@ def warnings(
     accuracy, images = validation["accuracy"], validation["n"]
     correct, commonest = round(accuracy * images), int(np.bincount(labels["validation"]).max())
     majority, has_one_class = commonest / images, commonest == images
-    above_chance = binomtest(correct, images, majority, alternative="greater").pvalue < 0.01
+    above_chance = bdtrc(correct - 1, images, majority) < 0.01  # P(X >= correct), X binomial
     # Few images can hide a real gain: only a validation split that is large enough to rule one out shows a failure.
     gain = majority + (1 - majority) / 4
-    far_from_gain = binomtest(correct, images, gain, alternative="less").pvalue < 0.01
+    far_from_gain = bdtr(correct, images, gain) < 0.01  # P(X <= correct)
     # By the classes that the loss was computed with: a validation split of the dataset may have others.
     advice = _advice(history, _loss_of_guessing(np.bincount(labels["train"])))
     may_have_failed = correct < images and not above_chance and not has_one_class

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from deepnets import models
-from deepnets.config.experiment import OF_ARRAYS, compared_images
+from deepnets.config.experiment import OF_ARRAYS, PLAIN, compared_images
 from deepnets.config.recipe import Recipe
 from deepnets.data.arrays import open_dataset
 from deepnets.data.splits import Split, split_train_validation
@@ -52,7 +52,8 @@ def evaluate_experiment(
     The checkpoints are removed here, because Snakemake has already recorded that the training run ended.
 
     Args:
-        job: {"experiment": its names, "spec": its spec, "code": digests of the code}.
+        job: {"experiment": its names, "spec": its spec, "test_time_augmentation": "none" or "mirror", "code": digests
+            of the code}.
         data: dataset.json of the prepared dataset.
         summary: summary.json of the network.
         output: the experiment's folder, with model.safetensors.
@@ -89,6 +90,8 @@ def _evaluate(job: dict, data: str | Path, summary: str | Path, output: Path, th
     if "validation_rows" in dataset_metadata:
         basic["validation"]["from_dataset"] = True
     test = metrics.detailed_metrics(logits["test"], labels["test"], metadata["classes"])
+    chosen = {key: job.get(key, value) for key, value in PLAIN.items()}
+    averaged = {} if chosen == PLAIN else _mirror_averaged(model, splits, augmentation, device, logits, labels)
     not_finite = {split: int((~np.isfinite(metrics.losses(logits[split], labels[split]))).sum()) for split in splits}
     history = read_history(output / paths.HISTORY_FILE)
     warnings = advice.warnings(**basic, labels=labels, history=history, not_finite=not_finite)
@@ -103,17 +106,23 @@ def _evaluate(job: dict, data: str | Path, summary: str | Path, output: Path, th
                 "experiment": job["experiment"],
                 "spec": spec,
                 "spec_sha256": metadata["spec_sha256"],
+                **chosen,
                 **{key: dataset_metadata.get(key) for key in OF_ARRAYS},
                 "classes": metadata["classes"],
                 "model": network,
                 **basic,
                 "test": test,
+                **averaged,
                 "warnings": warnings,
                 "started_from": metadata.get("started_from"),
                 "evaluated_on": device.describe(),
             },
         )
     shutil.rmtree(output / paths.CHECKPOINTS, ignore_errors=True)
+    _log(name, test, warnings)
+
+
+def _log(name: str, test: dict, warnings: list[str]) -> None:
     loss = "not finite" if test["loss"] is None else f"{test['loss']:.4f}"
     LOG.info("%s: test loss %s accuracy %.2f%% of %d images", name, loss, 100 * test["accuracy"], test["n"])
     for warning in warnings:
@@ -135,6 +144,28 @@ def _logits(
             for split, images in splits.items()
         }
     return {split: tensor.numpy() for split, tensor in found.items()}
+
+
+def _mirror_averaged(
+    model: nn.Module,
+    splits: dict[str, Split],
+    augmentation: Augmentation,
+    device: Device,
+    logits: dict[str, np.ndarray],
+    labels: dict[str, np.ndarray],
+) -> dict[str, dict]:
+    """The entry of metrics.json about the mean of the probabilities of each image and of its mirror image."""
+    averaged = {}
+    for split in ("validation", "test"):
+        with models.own_errors():
+            mirrored = predict(model, splits[split], augmentation, device, mirrored=True).numpy()
+        averaged[split] = metrics.average(logits[split], mirrored)
+    return {
+        "mirror_averaged": {
+            "validation": metrics.basic_metrics(averaged["validation"], labels["validation"], "validation"),
+            "test": metrics.metrics_of_test(averaged["test"], labels["test"]),
+        }
+    }
 
 
 def _save_predictions(

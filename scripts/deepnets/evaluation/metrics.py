@@ -5,7 +5,8 @@ To add a metric, write its function of logits and labels and add an entry to `ME
 Logits that are not finite: an image with a NaN or +inf, or with -inf for every class, has no prediction (`predict`). It
 counts as wrong. The loss follows IEEE arithmetic, and is null in metrics.json if it is NaN or infinite.
 
-scipy and scikit-learn are imported where they compute: figures read the declarations alone, and would wait a second.
+scipy.special is imported where it computes, as figures read the declarations alone; scikit-learn and scipy.stats are
+not, as each takes a second to load.
 """
 
 import math
@@ -20,7 +21,7 @@ ECE_BINS = 15
 IMBALANCE = 2  # as often as the smallest class
 NO_PREDICTION = -1
 
-Logits = NDArray[np.float32]  # (N, C)
+Logits = NDArray[np.floating[Any]]  # (N, C)
 Labels = NDArray[np.int64]  # (N,), each in 0..C-1
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
@@ -86,6 +87,15 @@ def losses(logits: Logits, labels: Labels) -> NDArray[np.float64]:
         return -log_softmax(logits.astype(np.float64), axis=1)[np.arange(len(labels)), labels]
 
 
+def average(first: Logits, second: Logits) -> Logits:
+    """Logits whose softmax is the mean of the softmax of two predictions of the same images, float64 (N, C)."""
+    from scipy.special import log_softmax
+
+    with np.errstate(invalid="ignore", divide="ignore"):
+        of_first, of_second = (log_softmax(logits.astype(np.float64), axis=1) for logits in (first, second))
+        return np.logaddexp(of_first, of_second) - math.log(2)
+
+
 def loss(logits: Logits, labels: Labels) -> float:
     """Mean cross-entropy in nats."""
     return float(losses(logits, labels).mean())
@@ -93,18 +103,23 @@ def loss(logits: Logits, labels: Labels) -> float:
 
 def accuracy(logits: Logits, labels: Labels) -> float:
     """Fraction of images whose highest logit is that of the true class."""
-    from sklearn.metrics import accuracy_score
-
-    return float(accuracy_score(labels, predict(logits)))
+    return float((predict(logits) == labels).mean())
 
 
 def wilson_interval(logits: Logits, labels: Labels) -> list[float]:
-    """Wilson's 95 % interval of the accuracy, [low, high]."""
-    from scipy.stats import binomtest
+    """Wilson's 95 % interval of the accuracy, [low, high].
 
-    correct = int((predict(logits) == labels).sum())
-    interval = binomtest(correct, len(labels)).proportion_ci(0.95, method="wilson")
-    return [float(interval.low), float(interval.high)]
+    Newcombe 1998, 'Two-sided confidence intervals for the single proportion', method 3; digit by digit that of
+    scipy.stats.binomtest.
+    """
+    from scipy.special import ndtri
+
+    n, correct = len(labels), int((predict(logits) == labels).sum())
+    share, z = correct / n, float(ndtri(0.975))
+    denominator = 2 * (n + z**2)
+    center = (2 * n * share + z**2) / denominator
+    half_width = z / denominator * math.sqrt(4 * n * share * (1 - share) + z**2)
+    return [center - half_width if correct else 0.0, center + half_width if correct < n else 1.0]
 
 
 def precision_macro(logits: Logits, labels: Labels) -> float:
@@ -216,37 +231,45 @@ def basic_metrics(logits: Logits, labels: Labels, split: SplitName) -> dict[str,
     return {"n": len(labels)} | {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
+def metrics_of_test(logits: Logits, labels: Labels) -> dict[str, Any]:
+    """Compute every metric of the test split: `basic_metrics`, and the interval of each metric that has one."""
+    intervals = {
+        metric.interval_name: metric.interval(logits, labels) for metric in of_split("test") if metric.interval
+    }
+    return basic_metrics(logits, labels, "test") | intervals
+
+
 def detailed_metrics(logits: Logits, labels: Labels, classes: list[str]) -> dict[str, Any]:
     """Compute every metric of the test split, with intervals and with what has a row for each class.
 
     Returns:
-        `basic_metrics` of the test split; the interval of each metric that has one; `per_class`, a row for each class
-        (a score without a denominator is 0); and `confusion_matrix`, whose row i and column j count the images of
-        class i that were predicted as class j (an image without a prediction is in no column).
+        `metrics_of_test`; `per_class`, a row for each class (a score without a denominator is 0); and
+        `confusion_matrix`, whose row i and column j count the images of class i that were predicted as class j (an
+        image without a prediction is in no column).
     """
-    from sklearn.metrics import confusion_matrix
-
-    values = basic_metrics(logits, labels, "test")
-    intervals = {
-        metric.interval_name: metric.interval(logits, labels) for metric in of_split("test") if metric.interval
-    }
     rows = zip(classes, *_scores_by_class(logits, labels), strict=True)
-    return (
-        values
-        | intervals
-        | {
-            "per_class": [
-                {"class": name, "n": int(n), "precision": float(p), "recall": float(r), "f1": float(f)}
-                for name, p, r, f, n in rows
-            ],
-            "confusion_matrix": confusion_matrix(labels, predict(logits), labels=np.arange(len(classes))).tolist(),
-        }
-    )
+    return metrics_of_test(logits, labels) | {
+        "per_class": [
+            {"class": name, "n": int(n), "precision": float(p), "recall": float(r), "f1": float(f)}
+            for name, p, r, f, n in rows
+        ],
+        "confusion_matrix": _confusion_matrix(logits, labels).tolist(),
+    }
 
 
 def _scores_by_class(logits: Logits, labels: Labels) -> tuple[NDArray[Any], ...]:
     """Precision, recall, F1 and number of images of each class; a score without a denominator is 0."""
-    from sklearn.metrics import precision_recall_fscore_support
+    matrix = _confusion_matrix(logits, labels)
+    right, predicted, images = matrix.diagonal(), matrix.sum(0), np.bincount(labels, minlength=len(matrix))
+    return _ratio(right, predicted), _ratio(right, images), _ratio(2 * right, predicted + images), images
 
-    classes = np.arange(logits.shape[1])
-    return precision_recall_fscore_support(labels, predict(logits), labels=classes, average=None, zero_division=0.0)
+
+def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.divide(part, whole, out=np.zeros(len(whole)), where=whole > 0)
+
+
+def _confusion_matrix(logits: Logits, labels: Labels) -> NDArray[np.int64]:
+    """Number of images by class (row) and predicted class (column), (C, C)."""
+    classes, predicted = logits.shape[1], predict(logits)
+    pairs = (classes * labels + predicted)[predicted != NO_PREDICTION]
+    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)

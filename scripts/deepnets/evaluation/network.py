@@ -1,10 +1,12 @@
 """The network of a weights file: built again from what the file says of itself."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import ValidationError
-from torch import nn
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from deepnets import models
 from deepnets.config.recipe import Recipe
@@ -68,7 +70,7 @@ def _without_initial_values(tensors: dict, model_spec: dict, metadata: dict) -> 
     None: it cannot be built so, as its `build` computes with values, or it has tensors besides those of its state.
     """
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _WithoutDraws():
             model = _build(model_spec, metadata)
         model.load_state_dict(tensors, assign=True)
         with torch.inference_mode():
@@ -76,3 +78,14 @@ def _without_initial_values(tensors: dict, model_spec: dict, metadata: dict) -> 
     except Exception:  # a user's network can fail in any way
         return None
     return model
+
+
+class _WithoutDraws(TorchFunctionMode):
+    """Nothing is drawn for tensors on the device meta: they have no values, and torch would load a compiler for it."""
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        draws = func in (Tensor.normal_, Tensor.uniform_) or getattr(func, "__module__", None) == nn.init.__name__
+        if draws and (tensor := args[0] if args else kwargs["tensor"]).is_meta:
+            return tensor
+        return func(*args, **kwargs)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 import torchinfo
 
 from deepnets import models
@@ -65,6 +66,7 @@ def write_summary(spec: dict[str, Any], json_file: Path, text_file: Path) -> Non
 
     summary.txt also has how the network departs from the one that its name stands for.
     """
+    torch.set_num_threads(1)  # the job has one; on such small batches, more would only wait for each other
     counted, table = summarize(spec["model"], spec["input_shape"], spec["num_classes"])
     architecture = spec["model"]["architecture"]
     if differs := models.about(architecture).differs:

@@ -69,6 +69,12 @@ class Result:
         return self.metrics.spec["recipe"]["epochs"]
 
     @property
+    def mirror_averaged_accuracy(self) -> float | None:
+        """Test accuracy of averages over each image and its mirror image; None if the evaluation took none."""
+        averaged = self.metrics.mirror_averaged
+        return None if averaged is None else averaged.test.accuracy
+
+    @property
     def accumulation(self) -> int:
         """Number of micro-batches per batch in the recipe."""
         return self.metrics.spec["recipe"].get("accumulation", 1)

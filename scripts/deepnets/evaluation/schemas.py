@@ -73,6 +73,13 @@ def _declared_for(split: SplitName) -> GetPydanticSchema:
     return GetPydanticSchema(lambda base, schema_of: schema_of(create_model(base.__name__, __base__=base, **fields)))
 
 
+class MirrorAveraged(BaseModel):
+    """Metrics of the mean of the probabilities of each image and of its mirror image (`test_time_augmentation`)."""
+
+    validation: Annotated[SplitMetrics, _declared_for("validation")]
+    test: Annotated[SplitMetrics, _declared_for("test")]
+
+
 class Network(BaseModel):
     """Size of the network: counts, and megabytes (10^6 bytes) as torchinfo estimates them at batch size 1."""
 
@@ -143,6 +150,7 @@ class Metrics(BaseModel):
     train: Annotated[SplitMetrics, _declared_for("train")]
     validation: Annotated[SplitMetrics, _declared_for("validation")]
     test: Annotated[TestMetrics, _declared_for("test")]
+    mirror_averaged: MirrorAveraged | None = None
     classes: list[str]
     model: Network
     warnings: list[str]

@@ -66,14 +66,14 @@ def _seen_size(image_size: tuple[int, int] | None, resize: int | None) -> tuple[
 
 
 def _from_torchvision(name: str, classes: int, channels: int, given: dict, size: tuple[int, int] | None) -> nn.Module:
-    from torchvision.models import get_model
+    from deepnets.utils.light_torchvision import torchvision
 
     fixed = dict[str, Any]()
     if name in _WITH_AUXILIARY_HEADS:
         fixed = {"aux_logits": False, "init_weights": True}
     if size is not None and (key := _SIZE_OF.get(name.partition("_")[0])) is not None:
         fixed[key] = size if key == "input_size" else min(size)
-    network = get_model(name, weights=None, num_classes=classes, **(fixed | given))
+    network = torchvision.models.get_model(name, weights=None, num_classes=classes, **(fixed | given))
     if channels != 3:
         stem, conv = next((name, layer) for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d))
         _stem.put(network, stem, _stem.like(conv, in_channels=channels))

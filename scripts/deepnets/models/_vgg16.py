@@ -1,18 +1,22 @@
 """The network behind vgg16.py: torchvision's VGG for small images."""
 
 from torch import Tensor, nn
-from torchvision.models import vgg
 
 from deepnets.models import _resize, _stem
+from deepnets.utils.light_torchvision import torchvision
 
 SMALLEST_SIDE = 32  # px; five poolings halve it to 1
 
 
-class VGG16(vgg.VGG):
+class VGG16(torchvision.models.vgg.VGG):
     """torchvision's vgg16_bn that takes images of any size and any number of channels."""
 
     def __init__(self, num_classes: int, in_channels: int, dropout: float) -> None:
-        super().__init__(vgg.make_layers(vgg.cfgs["D"], batch_norm=True), num_classes, dropout=dropout)
+        super().__init__(
+            torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs["D"], batch_norm=True),
+            num_classes,
+            dropout=dropout,
+        )
         self.features[0] = _stem.replace(self.features[0], in_channels=in_channels)
         self.classifier[0] = _RepeatedInputLinear.in_place_of(self.classifier[0])
 

@@ -53,11 +53,11 @@ def build(num_classes: int, in_channels: int, options: Options):
     batch normalisation has no variance over one pixel of one image.
     """
     from torch import nn  # here, because torch takes seconds to load and config.yaml needs none
-    from torchvision.models import mobilenet_v2
 
     from deepnets.models import _stem
+    from deepnets.utils.light_torchvision import torchvision
 
-    network = mobilenet_v2(num_classes=num_classes, dropout=options.dropout)
+    network = torchvision.models.mobilenet_v2(num_classes=num_classes, dropout=options.dropout)
     network.features[0][0] = _stem.replace(network.features[0][0], in_channels=in_channels)
 
     network.last_channel = network.features[-1][0].in_channels  # 320

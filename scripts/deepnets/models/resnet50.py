@@ -47,11 +47,11 @@ def build(num_classes: int, in_channels: int, options: Options):
     batch normalisation has no variance over one pixel of one image.
     """
     from torch import nn  # here, because torch takes seconds to load and config.yaml needs none
-    from torchvision.models import resnet50
 
     from deepnets.models import _stem
+    from deepnets.utils.light_torchvision import torchvision
 
-    network = resnet50(num_classes=num_classes, zero_init_residual=options.zero_init_residual)
+    network = torchvision.models.resnet50(num_classes=num_classes, zero_init_residual=options.zero_init_residual)
     network.conv1 = _stem.replace(network.conv1, in_channels=in_channels, kernel_size=3, stride=1, padding=1)
     if not options.stem_pool:
         network.maxpool = nn.Identity()

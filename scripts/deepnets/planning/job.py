@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from deepnets.utils import paths
 from deepnets.utils.errors import UserError
+from deepnets.utils.text import nearest
 
 # The name of a stage's job: what a person types after the script's name.
 NAMES = {
@@ -59,3 +61,14 @@ def parse_name(stage: str, name: str) -> dict[str, str]:
             raise UserError(f"{name}: {word!r} must start with {prefix!r}; write {NAMES[stage]}, without the braces")
         found[key] = word.removeprefix(prefix)
     return found
+
+
+def entry(kind: str, name: str, known: Mapping[str, Any]) -> Any:
+    """An entry of a section of config.yaml, or a figure, by its name.
+
+    Raises:
+        UserError: there is no such entry; the message has the nearest name.
+    """
+    if name not in known:
+        raise UserError(f"unknown {kind} {name!r}; {nearest(name, known)}")
+    return known[name]

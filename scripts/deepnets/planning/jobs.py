@@ -11,19 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from deepnets import models
-from deepnets.config.experiment import Experiment, spec_sha256
+from deepnets.config.experiment import PLAIN, Experiment, recipe_name, spec_sha256
 from deepnets.config.schema import Config
 from deepnets.config.starts import network_spec
 from deepnets.figures import COMPARISON_FIGURES, EXPERIMENT_FIGURES, comparison_figures
 from deepnets.figures.looks import look_indices
 from deepnets.planning.code_digest import digests, import_closure, own_digests
-from deepnets.planning.job import Job
+from deepnets.planning.job import Job, entry
 from deepnets.planning.start_files import published_networks, published_spec, with_starts
 from deepnets.utils import paths
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import canonical_json, sha256_file
 from deepnets.utils.specs import read_head
-from deepnets.utils.text import nearest
 
 _WITH_NETWORK = ("summarize", "train", "evaluate", "export")  # stages that build it
 
@@ -48,7 +47,11 @@ class Jobs:
             "fetch_weights": {"spec": published_spec},
             "summarize": {"spec": self._network_spec},
             "train": {"experiment": self._experiment_names, "spec": self._experiment_spec},
-            "evaluate": {"experiment": self._experiment_names, "spec": self._experiment_spec},
+            "evaluate": {
+                "experiment": self._experiment_names,
+                "spec": self._experiment_spec,
+                "test_time_augmentation": self._test_time_augmentation,
+            },
             "compare": {"spec": self._statistics_spec},
             "export": {"experiment": self._experiment_names, "spec": self._experiment_spec},
             "card": {"experiment": self._experiment_names, "spec": self._experiment_spec},
@@ -121,7 +124,7 @@ class Jobs:
 
     def needs_images(self, dataset: str, **_names: str) -> bool:
         """Whether the summary of a network needs the prepared images, as config.yaml leaves out what they are like."""
-        options = _entry("dataset", dataset, self.config.datasets)
+        options = entry("dataset", dataset, self.config.datasets)
         return options.known_shape is None or options.num_classes is None
 
     def unforeseen_training(self) -> Iterator[str]:
@@ -169,7 +172,8 @@ class Jobs:
     def _is_evaluated(self, dataset: str) -> bool:
         """Whether all experiments of the study on a dataset are finished; then data/ may have been deleted."""
         return all(
-            read_head(self.root / each.directory / paths.METRICS_FILE, "spec").get("spec") == each.spec
+            PLAIN | read_head(self.root / each.directory / paths.METRICS_FILE, "spec", *PLAIN)
+            == {"spec": each.spec, "test_time_augmentation": self._test_time_augmentation(each.dataset, each.recipe)}
             for each in self.study
             if each.dataset == dataset
         )
@@ -212,18 +216,18 @@ class Jobs:
         The report and a model card name the one that counts duplicates, too: they say if other code counted them.
         """
         if stage in ("download", "prepare", "audit_images"):
-            dataset = _entry("dataset", wildcards["dataset"], self.config.datasets)
+            dataset = entry("dataset", wildcards["dataset"], self.config.datasets)
             return (f"deepnets.data.sources.{dataset.source}",)
         if stage in ("fetch_weights", "compare"):
             return ()
         if stage in (*_WITH_NETWORK, "card"):
-            network = models.module_of(_entry("model", wildcards["model"], self.config.models).architecture)
+            network = models.module_of(entry("model", wildcards["model"], self.config.models).architecture)
             if stage != "card":
                 return (network,)
             return (network, "deepnets.data.duplicates", *self._shown_networks(wildcards))
         if stage in ("plot_experiment", "plot_comparison"):
             figures = EXPERIMENT_FIGURES if stage == "plot_experiment" else COMPARISON_FIGURES
-            _entry("figure", wildcards["figure"], figures)
+            entry("figure", wildcards["figure"], figures)
             return (f"deepnets.figures.{wildcards['figure']}", *self._shown_networks(wildcards))
         return ("deepnets.data.duplicates", *self._shown_networks(wildcards))
 
@@ -261,7 +265,7 @@ class Jobs:
 
     def _raw_spec(self, dataset: str) -> dict:
         """Return the settings that identify a dataset's raw files."""
-        return _entry("dataset", dataset, self.config.datasets).raw_spec()
+        return entry("dataset", dataset, self.config.datasets).raw_spec()
 
     @cache  # noqa: B019 - as above; it asks for the size of each image
     def _raw_state(self, dataset: str) -> str | None:
@@ -276,15 +280,15 @@ class Jobs:
 
     def _prepared_spec(self, dataset: str) -> dict:
         """Return the settings that identify a dataset's arrays."""
-        return _entry("dataset", dataset, self.config.datasets).prepared_spec()
+        return entry("dataset", dataset, self.config.datasets).prepared_spec()
 
     def _network_spec(self, dataset: str, model: str) -> dict:
         """Return the settings that identify a network: its model, its input and its output.
 
         What only the images show is None; `found_values` has it, once they are prepared.
         """
-        options = _entry("dataset", dataset, self.config.datasets)
-        _entry("model", model, self.config.models)
+        options = entry("dataset", dataset, self.config.datasets)
+        entry("model", model, self.config.models)
         return {
             "model": network_spec(self.config, model, dataset),
             "input_shape": None if options.known_shape is None else list(options.known_shape),
@@ -294,6 +298,11 @@ class Jobs:
     def _experiment_spec(self, **wildcards: str) -> dict:
         """Return all settings that identify an experiment's result."""
         return self.experiment(**wildcards).spec
+
+    def _test_time_augmentation(self, dataset: str, recipe: str, **_names: str) -> str:
+        """Return how the evaluation augments images; not in the experiment's spec, as it has no effect on training."""
+        chosen = self.config.recipes[recipe_name(recipe)].test_time_augmentation
+        return chosen if self.config.datasets[dataset].flips else "none"
 
     def _experiment_names(self, **wildcards: str) -> dict:
         """Return an experiment's names, as its metrics and figures show them."""
@@ -383,14 +392,3 @@ class Jobs:
             name: f"{models.display_name(name)} {each.color} {each.marker} {each.linestyle}"
             for name, each in about.items()
         }
-
-
-def _entry(kind: str, name: str, known: Mapping):
-    """An entry of a section by its name.
-
-    Raises:
-        UserError: there is no such entry; the message has the nearest name.
-    """
-    if name not in known:
-        raise UserError(f"unknown {kind} {name!r}; {nearest(name, known)}")
-    return known[name]

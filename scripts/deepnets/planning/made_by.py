@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from deepnets.config.experiment import OF_ARRAYS, OF_IMAGES, compared_images
+from deepnets.config.experiment import OF_ARRAYS, OF_IMAGES, PLAIN, compared_images
 from deepnets.planning.differences import differences
 from deepnets.planning.found_values import as_in
 from deepnets.planning.job import Job
@@ -21,6 +21,7 @@ from deepnets.utils.specs import UNKNOWN, read_head, settings_sha256
 _SPEC_IN = {"report": paths.OUTPUTS["report"].index(paths.ENVIRONMENT)}
 _HAS = {
     "download": ("spec", "state"),
+    "evaluate": ("spec", *PLAIN),
     "plot_experiment": ("settings_sha256",),
     "plot_comparison": ("settings_sha256",),
 }
@@ -44,6 +45,7 @@ def differing(job: Job, jobs: Jobs) -> list[str]:
     keys = _HAS.get(job.stage, ("spec",))
     found = read_head(file, *keys)
     if keys[0] in found:
+        found = {key: value for key, value in PLAIN.items() if key in keys} | found
         settings = jobs.settings(job.stage, job.wildcards)
         if job.stage == "summarize":
             settings["spec"] = as_in(found["spec"], settings["spec"])

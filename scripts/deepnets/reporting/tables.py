@@ -14,7 +14,7 @@ from deepnets.config.experiment import recipe_title
 from deepnets.evaluation import metrics
 from deepnets.evaluation.metrics import Metric, SplitName
 from deepnets.evaluation.results import Result
-from deepnets.evaluation.schemas import SplitMetrics, Timing
+from deepnets.evaluation.schemas import MirrorAveraged, SplitMetrics, Timing
 from deepnets.models import display_name
 from deepnets.reporting.headline import Row
 from deepnets.reporting.job_times import StageTime
@@ -60,12 +60,13 @@ class Column:
     scale: int = 1
 
 
-def columns(imbalanced: bool = False) -> list[Column]:
-    """The size of the network, then each metric that the registry gives a column.
+def columns(results: Iterable[Result]) -> list[Column]:
+    """The size of the network, then each metric that the registry gives a column, then what only some results have.
 
-    Args:
-        imbalanced: whether the classes are, so that the metrics for these have a column, too.
+    Metrics for imbalanced classes have a column only where the classes of the first result are.
     """
+    results = list(results)
+    are_imbalanced = imbalanced(results[0])
     sizes = [("Size (MB)", "size_mb", ".2f"), ("Trainable parameters", "trainable_parameters", ",.0f")]
     return [
         *(
@@ -75,10 +76,20 @@ def columns(imbalanced: bool = False) -> list[Column]:
         *(
             _metric_column(metric, split)
             for metric in metrics.METRICS
-            if imbalanced or not metric.only_imbalanced
+            if are_imbalanced or not metric.only_imbalanced
             for split in metric.columns
         ),
+        *(column for column in [_MIRROR_AVERAGED] if any(column.value(result) is not None for result in results)),
     ]
+
+
+_MIRROR_AVERAGED = Column(
+    "Mirror-averaged test acc. (%)",
+    "mirror_averaged_test_accuracy",  # which no published row has
+    attrgetter("mirror_averaged_accuracy"),
+    *(".2f", ".2f", ".2f"),
+    scale=100,
+)
 
 
 def directions() -> str:
@@ -118,7 +129,7 @@ def comparison_table(rows: list[Row], standing: Standing) -> Markdown:
     groups = [row.group for row in rows]
     best = standing.leader if standing.has_winner else None
     with_recipe, shown = several_recipes(groups), _shown(rows)
-    shown_columns = columns(imbalanced(groups[0].first))
+    shown_columns = columns(result for row in rows for result in row.group.results)
     lines: list[list[str]] = []
     for architecture in dict.fromkeys(row.group.first.architecture for row in shown):
         same = [row for row in shown if row.group.first.architecture == architecture]
@@ -288,6 +299,7 @@ def _metrics_row(result: Result) -> dict[str, Any]:
         **_split_cells("validation", content.validation),
         "test_images": content.test.n,
         **_split_cells("test", content.test),
+        **(_mirror_averaged_cells(content.mirror_averaged) if content.mirror_averaged else {}),
         "wall_seconds": timing.wall_seconds,
         "images_per_second": timing.images_per_second,
         "peak_memory_mb": timing.peak_memory_mb,
@@ -300,6 +312,11 @@ def _metrics_row(result: Result) -> dict[str, Any]:
         "warnings": len(result.warnings),
         "spec_sha256": content.spec_sha256,
     }
+
+
+def _mirror_averaged_cells(averaged: MirrorAveraged) -> dict[str, float | None]:
+    cells = _split_cells("validation", averaged.validation) | _split_cells("test", averaged.test)
+    return {f"mirror_averaged_{name}": value for name, value in cells.items()}
 
 
 def _split_cells(split: SplitName, values: SplitMetrics) -> dict[str, float | None]:

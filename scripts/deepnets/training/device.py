@@ -7,6 +7,7 @@ import resource
 import sys
 from dataclasses import dataclass
 from importlib import metadata
+from typing import cast
 
 import torch
 from torch import nn
@@ -31,6 +32,11 @@ class Device:
     def autocast(self) -> torch.autocast:
         """The context for a forward pass; it does nothing in fp32."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+    def compile(self, model: nn.Module) -> nn.Module:
+        """The network as torch.compile makes it."""
+        torch.use_deterministic_algorithms(self.deterministic)  # now it has to know, see `configure_device`
+        return cast(nn.Module, torch.compile(model))
 
     def synchronize(self) -> None:
         """Wait until the device has finished its work; call it before you read a clock."""
@@ -78,7 +84,8 @@ def configure_device(model: nn.Module, device: str, precision: str, threads: int
     deterministic = chosen.type == "cpu" or os.environ.get("DEEPNETS_DETERMINISTIC") == "1"
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(deterministic)
+    # Not `use_deterministic_algorithms`: it also tells the compiler, and loads it for that, which takes 2 s.
+    torch.set_deterministic_debug_mode("error" if deterministic else "default")
     # By default, deterministic mode fills every new tensor with NaN: a debugging aid that costs a pass over memory.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # missing in the stubs
     torch.backends.cudnn.benchmark = not deterministic

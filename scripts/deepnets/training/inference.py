@@ -20,7 +20,13 @@ class Normalisation(Protocol):
 
 
 def predict(
-    model: nn.Module, split: Split, augmentation: Normalisation, device: Device, group: ProcessGroup = SINGLE_PROCESS
+    model: nn.Module,
+    split: Split,
+    augmentation: Normalisation,
+    device: Device,
+    group: ProcessGroup = SINGLE_PROCESS,
+    *,
+    mirrored: bool = False,
 ) -> Tensor:
     """Logits of every image: float32 (N, num_classes), on the CPU, in the order of the split.
 
@@ -30,6 +36,7 @@ def predict(
         augmentation: only its normalisation is used.
         device: device and precision.
         group: the processes that share the work; each gets all logits.
+        mirrored: mirror every image left to right.
     """
     model.eval()
     logits = []
@@ -37,6 +44,7 @@ def predict(
         for index in torch.arange(len(split))[group.shard(len(split))].split(EVALUATION_BATCH):
             split.prefetch(index)
             images, _ = split.get_batch(index, device.device)
+            images = images.flip(-1) if mirrored else images
             logits.append(model(channels_last(augmentation.normalise(images))).float())
     return group.all_gather(torch.cat(logits).cpu(), len(split))
 

@@ -8,7 +8,6 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
-from typing import cast
 
 import numpy as np
 import torch
@@ -86,7 +85,7 @@ class Trainer:
         self.state = TrainingState(
             self.model, build_optimizer(self.model, recipe), build_average(self.model, recipe), device.device
         )
-        called = cast(nn.Module, torch.compile(self.model)) if recipe.compile else self.model
+        called = device.compile(self.model) if recipe.compile else self.model
         self.network = group.wrap_ddp(called, device.device)
         self.validation_logits: Tensor | None = None  # of the final network, if its last epoch was in this process
         # Small batches: at least two images per micro-batch, and one for each process.

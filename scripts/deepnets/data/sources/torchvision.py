@@ -94,9 +94,8 @@ def download(raw_spec: dict, dataset: str, mirror: str | None, folder: Path, max
 
 def official_files(name: str) -> list["RawFile"]:
     """List the official files of one dataset, with the addresses and hashes that torchvision knows."""
-    import torchvision.datasets
-
     from deepnets.data.raw_files import RawFile
+    from deepnets.utils.light_torchvision import torchvision
 
     official = getattr(torchvision.datasets, name)
     if name.startswith("CIFAR"):
@@ -123,9 +122,8 @@ def read(options: Options, raw: "Raw") -> "ImageSource":
     Raises:
         UserError: a raw file is missing, is not what raw.json lists, or has not the official hash.
     """
-    import torchvision.datasets
-
     from deepnets.data.image_source import from_arrays
+    from deepnets.utils.light_torchvision import torchvision
 
     official = getattr(torchvision.datasets, options.name)
     paths = {}

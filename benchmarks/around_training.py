@@ -1,0 +1,60 @@
+"""Print the core-seconds of a finished study inside its training steps, and outside them by stage.
+
+    PYTHONPATH=scripts python benchmarks/around_training.py
+
+In the folder of the study, on the results that results/environment.json names. A job's core-seconds are its wall time,
+from Snakemake's benchmark file, times its threads: a job holds its cores for as long as it runs. The start of Snakemake
+and the writing of the report have no benchmark file. State shares only of a study that ran on a quiet machine, in one
+run of Snakemake: a benchmark file has the last run of a job alone.
+"""
+
+import argparse
+from pathlib import Path
+
+from deepnets.reporting.job_times import by_stage, job_times
+from deepnets.utils import paths
+from deepnets.utils.command_line import run
+from deepnets.utils.errors import UserError
+from deepnets.utils.files import read_json
+
+WITH_THREADS = ("train", "evaluate")  # the other jobs have one thread
+
+
+def core_seconds(root: Path) -> dict[str, float]:
+    """Core-seconds of the study in a folder: "steps", then those outside the steps by stage.
+
+    What a training run does outside its steps (start-up, validation, saving) is the stage "train".
+
+    Raises:
+        UserError: the study is not finished, a training run was resumed, or the runs had other numbers of threads.
+    """
+    folders = [root / folder for folder in read_json(root / paths.ENVIRONMENT)["spec"]["experiments"]]
+    timings = {folder: read_json(folder / paths.TIMING_FILE) for folder in folders}
+    for folder, timing in timings.items():
+        if timing["resumed_from_epochs"]:
+            raise UserError(f"{folder}: trained in several runs, of which the last alone was measured; train it again.")
+    numbers = {timing["threads"] * timing["processes"] for timing in timings.values()}
+    if len(numbers) > 1:
+        raise UserError(f"{root}: training runs with {sorted(numbers)} threads do not compare; give all the same.")
+    (threads,) = numbers
+    jobs = job_times(root / paths.LOGS, [folder.parts[-4:] for folder in folders])
+    if sum(job.stage == "train" for job in jobs) < len(folders):
+        raise UserError(f"{root / paths.LOGS}: not every training run has a benchmark file; train all in one run.")
+    steps = threads * sum(timing["train_seconds"] for timing in timings.values())
+    outside = {each.stage: each.seconds * (threads if each.stage in WITH_THREADS else 1) for each in by_stage(jobs)}
+    return {"steps": steps} | outside | {"train": outside["train"] - steps}
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, default=Path(), help="that holds results/ (default: this one)")
+    found = core_seconds(parser.parse_args(argv).folder)
+    total = sum(found.values())
+    rows = {"inside steps": found.pop("steps"), "outside steps": sum(found.values())}
+    rows |= {f"  {stage}": seconds for stage, seconds in found.items()}
+    for name, seconds in rows.items():
+        print(f"{name:20} {seconds:10.1f} core-seconds {100 * seconds / total:6.1f} %")
+
+
+if __name__ == "__main__":
+    run(main)
