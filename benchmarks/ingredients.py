@@ -4,10 +4,10 @@
     PYTHONPATH=scripts python benchmarks/ingredients.py base whitening --seeds 5
 
 A small network for small images, MobileNetV2 on CIFAR-10, at half the size (16 px) for a third of an epoch, so that a
-run takes two minutes of one core. Each variant takes as many steps as the run that it is compared with, unless one
-costs more: then fewer, for about the same time. A variant and its base share the seeds, and with them split, weights
-at the start and order, so differences are those of pairs. One thread for each run, as many runs at once as there are
-cores.
+run takes two minutes of one core. Each variant takes as many steps as the run that it is compared with. Where a step
+costs more, it takes fewer, by an estimate; the table has the seconds that they took. A variant and its base share the
+seeds, and with them split, weights at the start and order, so differences are those of pairs. One thread for each run,
+as many runs at once as there are cores.
 
 The arrays must be prepared: snakemake --cores 2 data/cifar10/dataset.json. Each run is kept in results/ingredients, and
 the same command continues with the first run that is not there.
@@ -171,7 +171,7 @@ VARIANTS = {
     "full_size": Variant("32 px throughout", {"epochs": 0.2}, against="full_size", pixels=32),
     "growing": Variant(
         "16, then 24, then 32 px, 1.8 times the steps",
-        {"epochs": 0.365, "progressive_resizing": {"start": 0.5, "until": 0.9}},
+        {"progressive_resizing": {"start": 0.5, "until": 0.9}},
         against="full_size",
         pixels=32,
     ),
@@ -269,18 +269,18 @@ def rows_of(names: list[str], dataset: str, seeds: int, folder: Path) -> list[li
         cells = [f"{steps}", f"{seconds:.0f}", f"{100 * accuracies[name].mean():.2f}", difference]
         rows.append([VARIANTS[name].text, *cells])
     if "base" in names:
-        rows += averaged([np.load(each.file(folder).with_suffix(".npz")) for each in runs["base"]])
+        rows.append(averaged([np.load(each.file(folder).with_suffix(".npz")) for each in runs["base"]]))
     return rows
 
 
-def averaged(results: list) -> list[list[str]]:
-    """Rows of what averages the predictions of the base's networks: over mirror images, and over the networks."""
+def averaged(results: list) -> list[str]:
+    """The row of the base's networks when each averages its predictions of an image and of its mirror image."""
     labels = [each["labels"] for each in results]
     plain = [accuracy(each["logits"], truth) for each, truth in zip(results, labels, strict=True)]
     both = [softmax(each["logits"]) + softmax(each["mirrored"]) for each in results]
     mirrored = np.array([accuracy(each, truth) for each, truth in zip(both, labels, strict=True)])
     gain = paired(mirrored - np.array(plain))
-    return [["the first row, averaged with the mirror image", "", "", f"{100 * mirrored.mean():.2f}", gain]]
+    return ["the first row, averaged with the mirror image", "", "", f"{100 * mirrored.mean():.2f}", gain]
 
 
 def paired(differences: np.ndarray) -> str:
@@ -305,8 +305,7 @@ def main(argv: list[str] | None = None) -> None:
     runs = [Run(name, args.dataset, seed) for seed in range(args.seeds) for name in names]
     todo = [each for each in runs if not each.is_done(args.output)]
     with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
-        for done in pool.map(train, todo, [experiment] * len(todo), [args.output] * len(todo)):
-            assert done is None
+        list(pool.map(train, todo, [experiment] * len(todo), [args.output] * len(todo)))  # raises a run's error
     titles = ["what", "steps", "CPU seconds", "validation accuracy (%)", "difference (points)"]
     table = markdown.table(titles, rows_of(names, args.dataset, args.seeds, args.output), 1)
     write_text(args.output / "ingredients.md", table)

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import nn
+from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import VisionDataset
 from torchvision.models import VGG
@@ -62,6 +63,21 @@ def statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
 def to_tensor(images: np.ndarray) -> list[nn.Module]:
     """Torchvision's transforms from PIL image to normalised tensor, float32 (C, H, W)."""
     return [transforms.ToTensor(), transforms.Normalize(*statistics(images))]
+
+
+def data_loader(
+    model: nn.Module, images: np.ndarray, labels: np.ndarray, recipe: Recipe, flips: bool, best: bool
+) -> DataLoader:
+    """Return the DataLoader of the recipe's batches that torch's tutorials write; best: its workers stay."""
+    transform = transforms.Compose([*augmentation(model, images, recipe, flips), *to_tensor(images)])
+    return DataLoader(
+        Images(images, labels, transform),
+        batch_size=recipe.batch_size,
+        shuffle=True,
+        num_workers=WORKERS,
+        drop_last=True,
+        persistent_workers=best,
+    )
 
 
 def use_bfloat16(best: bool) -> bool:

@@ -17,10 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from torch.utils.data import DataLoader
-from torchvision import transforms
 
 from deepnets.config.recipe import Augment, Recipe
-from peers.common import WORKERS, Images, augmentation, layout, to_tensor, use_bfloat16
+from peers.common import data_loader, layout, use_bfloat16
 
 EPOCHS, BATCH = 30, 64
 RECIPE = Recipe(batch_size=BATCH, lr=0.05, weight_decay=5e-4, augment=Augment(crop_padding=4))
@@ -73,7 +72,7 @@ def train(
     best: bool = False,
 ) -> None:
     """Train for the recipe's epochs, or until `should_stop` returns True."""
-    loader = _loader(model, images, labels, recipe, flips, best)
+    loader = data_loader(model, images, labels, recipe, flips, best)
     optimizer = torch.optim.SGD(
         model.parameters(), lr=recipe.lr, momentum=recipe.momentum, nesterov=True, weight_decay=recipe.weight_decay
     )
@@ -89,27 +88,13 @@ def train_recommended(
     should_stop: Callable[[], bool],
 ) -> None:
     """Train by the tutorial's recipe for `epochs`, or until `should_stop` returns True."""
-    loader = _loader(model, images, labels, RECIPE, flips, best=True)
+    loader = data_loader(model, images, labels, RECIPE, flips, best=True)
     optimizer = torch.optim.SGD(
         model.parameters(), lr=RECIPE.lr, momentum=RECIPE.momentum, weight_decay=RECIPE.weight_decay
     )
     scheduler = OneCycleLR(optimizer, HIGHEST_LR, epochs=epochs, steps_per_epoch=len(loader))
     classifier = Classifier(model, optimizer, scheduler, RECIPE.label_smoothing, best=True)
     _fit(classifier, loader, epochs, should_stop, best=True)
-
-
-def _loader(
-    model: nn.Module, images: np.ndarray, labels: np.ndarray, recipe: Recipe, flips: bool, best: bool
-) -> DataLoader:
-    transform = transforms.Compose([*augmentation(model, images, recipe, flips), *to_tensor(images)])
-    return DataLoader(
-        Images(images, labels, transform),
-        batch_size=recipe.batch_size,
-        shuffle=True,
-        num_workers=WORKERS,
-        drop_last=True,
-        persistent_workers=best,
-    )
 
 
 def _fit(classifier: Classifier, loader: DataLoader, epochs: int, should_stop: Callable[[], bool], best: bool) -> None:

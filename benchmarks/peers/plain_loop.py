@@ -10,11 +10,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
-from torchvision import transforms
 
 from deepnets.config.recipe import Recipe
-from peers.common import WORKERS, Images, augmentation, layout, to_tensor, use_bfloat16
+from peers.common import data_loader, layout, use_bfloat16
 
 
 def train(
@@ -27,15 +25,7 @@ def train(
     best: bool = False,
 ) -> None:
     """Train for the recipe's epochs, or until `should_stop` returns True."""
-    transform = transforms.Compose([*augmentation(model, images, recipe, flips), *to_tensor(images)])
-    loader = DataLoader(
-        Images(images, labels, transform),
-        batch_size=recipe.batch_size,
-        shuffle=True,
-        num_workers=WORKERS,
-        drop_last=True,
-        persistent_workers=best,
-    )
+    loader = data_loader(model, images, labels, recipe, flips, best)
     model = model.to(memory_format=layout(best))
     criterion = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
     optimizer = torch.optim.SGD(

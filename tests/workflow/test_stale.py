@@ -123,7 +123,7 @@ EDITS = {
     "0.1 as 1e-1, text to YAML 1.1": (config("{lr: 0.1}", "{lr: 1e-1}"), NOTHING),
     # More and less.
     "a seed more": (
-        config("seeds: [0], set", "seeds: [0, 1], set"),
+        config("recipe: gentle, seeds: [0]", "recipe: gentle, seeds: [0, 1]"),
         trained(GENTLE._replace(seed=1)),
     ),
     "a model more": (
@@ -276,9 +276,13 @@ EDITS = {
         both(lose_records, config("size: 16", "size: 16, variant_of: mnist")),
         compared("shapes"),
     ),
-    "records lost, a model named before the others": (
-        both(lose_records, config("models:\n", "models:\n  first: {architecture: vgg16}\n")),
+    "records lost, a model before the others that has their looks": (
+        both(lose_records, config("models:\n", "models:\n  other: {architecture: vgg16}\n")),
         curves(*ALL) | matrices(*ALL) | compared("shapes"),
+    ),
+    "records lost, a model before the others that has a look of its own": (
+        both(lose_records, config("models:\n", "models:\n  first: {architecture: vgg16}\n")),
+        NOTHING,
     ),
     "records lost, a note on the dataset": (both(lose_records, config("size: 16", "size: 16, note: Five.")), REPORT),
 }
