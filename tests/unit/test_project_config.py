@@ -78,16 +78,17 @@ def test_a_study_of_the_user_on_a_shipped_recipe_collides_with_no_shipped_study(
     entry = {"datasets": ["digits"], "models": ["vgg16", "mobilenet_v2"], "recipe": "quick"}
     own = {"studies": {"mine": [entry, entry | {"set": {"epochs": 1}}]}, "study": "mine"}
     epochs = [(e.recipe, e.spec["recipe"]["epochs"]) for e in load_config(ROOT / "config.yaml", own).experiments()]
-    assert epochs == [("quick", 3), ("quick", 8), ("quick,epochs=1", 1), ("quick,epochs=1", 1)]
+    assert epochs == [("quick", 1.5), ("quick", 5), ("quick,epochs=1", 1), ("quick,epochs=1", 1)]
 
 
 def test_no_study_trains_vgg16_at_a_learning_rate_at_which_it_diverges():
     config = load_config(ROOT / "config.yaml")
     experiments = [experiment for study in config.studies for experiment in config.experiments(study)]
-    recipes = [e.spec["recipe"] for e in experiments if e.spec["model"]["architecture"] == "vgg16"]
-    assert max(recipe["lr"] for recipe in recipes if recipe["optimizer"] == "sgd") <= 0.02  # at 0.05 it did on MNIST
-    # At 0.02 one of two runs on MNIST with Muon hardly learned in its first quarter.
-    assert max(recipe["classifier_lr"] for recipe in recipes if recipe["optimizer"] == "muon") <= 0.01
+    recipes = [(e.dataset, e.spec["recipe"]) for e in experiments if e.spec["model"]["architecture"] == "vgg16"]
+    assert max(recipe["lr"] for _, recipe in recipes if recipe["optimizer"] == "sgd") <= 0.02  # at 0.05 it did on MNIST
+    with_muon = [(dataset, recipe["classifier_lr"]) for dataset, recipe in recipes if recipe["optimizer"] == "muon"]
+    # At 0.02 one of two runs on MNIST hardly learned in its first quarter; at 0.05 both of two on the digits.
+    assert all(rate <= (0.02 if dataset == "digits" else 0.01) for dataset, rate in with_muon)
 
 
 def test_checking_a_configuration_imports_neither_torch_nor_image_libraries():
