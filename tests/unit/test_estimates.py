@@ -83,7 +83,7 @@ def asked(config):
         changed_model = spec["model"] | (model or {})
         if (name := changed_model["architecture"]) in available():
             changed_model = architecture(name).Options().model_dump() | changed_model
-        changed = spec | {"recipe": spec["recipe"] | recipe, "model": changed_model}
+        changed = spec | {"recipe": spec["recipe"] | {"optimizer": "sgd"} | recipe, "model": changed_model}
         return training_memory_mb(changed, (3, side, side))
 
     return ask
