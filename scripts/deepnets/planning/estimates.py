@@ -17,7 +17,7 @@ TORCH_MB = 950  # a process that has loaded torch
 BYTES_PER_PARAMETER = 12  # weight, gradient and a copy in transit, 4 bytes each; the optimizer's state is added
 # Of a core, for each parameter in each optimizer step: VGG-16 on the digits of docs/runs/demo, half of its time.
 NANOSECONDS_PER_PARAMETER = 2
-# The same for the orthogonal steps of Muon, of at most so many millions of parameters: larger layers have SGD steps.
+# The same for the orthogonal steps of Muon, of at most that many millions of parameters: larger layers have SGD steps.
 NANOSECONDS_OF_MUON, MOST_IN_MATRICES = 12, 24
 EVALUATION_MB = 800  # a process that has loaded torch, and the images and labels that it reads
 EVALUATION_BATCH = 256  # as in training/inference.py, which loads torch
