@@ -65,7 +65,7 @@ def test_jobs_side_by_side_share_the_memory_that_there_is(own_clone, snakemake, 
 
 
 @pytest.mark.slow
-def test_500_experiments_are_planned_in_15_seconds_of_the_processor(edited_clone, snakemake):
+def test_500_experiments_are_planned_in_seconds(edited_clone, snakemake):
     name = "a-network-with-the-longest-name-that-the-configuration-may-have_"
     entry = f"{{datasets: [digits], models: [{name}], recipe: paper, seeds: {list(range(500))}}}"
     folder = edited_clone(
@@ -75,7 +75,7 @@ def test_500_experiments_are_planned_in_15_seconds_of_the_processor(edited_clone
     before = processor_seconds()
     planned = snakemake(folder, "--dry-run", "--printshellcmds", "--config", "study=many")
     assert dict(STATS.findall(planned.stdout))["train"] == "500", planned.stdout[-2000:]
-    assert processor_seconds() - before < 15
+    assert processor_seconds() - before < 45  # 8 to 17 on shared machines: a cost that squares takes minutes
     lines = [line for line in planned.stdout.splitlines() if "/scripts/" in line]
     assert len(lines) > 2000
     assert max(map(len, lines)) < 1000  # however many experiments a report or a comparison has
