@@ -150,7 +150,7 @@ clean:  ## Remove results, logs and prepared data without asking; downloads and 
 	@$(call refuse_links,results data)
 	if [ -d results ]; then find results/ -type f \( -path 'results/report*' -o -path 'results/metrics*.csv' \
 		-o -path results/workflow.html -o -path results/environment.json -o -name model.safetensors -o -name model.onnx -o -name MODEL_CARD.md \
-		-o -name predictions.safetensors -o -name metrics.json \
+		-o -name predictions.safetensors -o -path '*/seed*/predictions.csv' -o -name metrics.json \
 		-o -name history.csv -o -name timing.json -o -name 'summary.*' -o -path '*/comparison/*' -o -path '*/figures/*' \
 		-o -path '*/images/audit.json' -o -path '*/images/samples.png' \
 		-o -path '*/.resume/*' -o -name '.*.sha256' -o -name '.train.*' -o -name '.*.deepnets-????????*' \) -delete; \

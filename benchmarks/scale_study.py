@@ -103,11 +103,11 @@ def _write_results(experiment: Experiment, like: Path, ready: Path, rng: np.rand
         "spec": experiment.spec,
         "spec_sha256": spec_sha256(experiment.spec),
     }
-    with record_checksums("evaluate", evaluate / "metrics.json", evaluate / "predictions.safetensors"):
-        write_json(evaluate / "metrics.json", metrics | identity)
-        save_file(
-            _predictions(accuracy, rng), evaluate / "predictions.safetensors", {"spec_sha256": identity["spec_sha256"]}
-        )
+    files = [evaluate / name for name in ("metrics.json", "predictions.safetensors", "predictions.csv")]
+    with record_checksums("evaluate", *files):
+        write_json(files[0], metrics | identity)
+        save_file(_predictions(accuracy, rng), files[1], {"spec_sha256": identity["spec_sha256"]})
+        write_text(files[2], "index")
 
 
 def _predictions(accuracy: float, rng: np.random.Generator) -> dict[str, np.ndarray]:

@@ -36,10 +36,11 @@ EXPERIMENT_NAME = "{dataset}/{model}/{recipe}/seed{seed}"
 EXPERIMENT = f"results/{EXPERIMENT_NAME}"
 # Names in the experiment's folder, and the whole paths.
 MODEL_FILE, HISTORY_FILE, TIMING_FILE = "model.safetensors", "history.csv", "timing.json"
-PREDICTIONS_FILE, METRICS_FILE = "predictions.safetensors", "metrics.json"
+PREDICTIONS_FILE, PREDICTION_TABLE_FILE, METRICS_FILE = "predictions.safetensors", "predictions.csv", "metrics.json"
 ONNX_FILE, CARD_FILE = "model.onnx", "MODEL_CARD.md"
 MODEL, HISTORY, TIMING = (f"{EXPERIMENT}/{name}" for name in (MODEL_FILE, HISTORY_FILE, TIMING_FILE))
-PREDICTIONS, METRICS = (f"{EXPERIMENT}/{name}" for name in (PREDICTIONS_FILE, METRICS_FILE))
+PREDICTIONS, PREDICTION_TABLE = (f"{EXPERIMENT}/{name}" for name in (PREDICTIONS_FILE, PREDICTION_TABLE_FILE))
+METRICS = f"{EXPERIMENT}/{METRICS_FILE}"
 ONNX, CARD = f"{EXPERIMENT}/{ONNX_FILE}", f"{EXPERIMENT}/{CARD_FILE}"
 FIGURE_FILE = "figures/{figure}.png"
 EXPERIMENT_FIGURE = f"{EXPERIMENT}/figures/{{figure}}"  # .png and .svg
@@ -77,7 +78,7 @@ OUTPUTS = {
     "fetch_weights": [WEIGHTS_INFO, PUBLISHED_WEIGHTS],
     "summarize": [SUMMARY_JSON, SUMMARY_TEXT],
     "train": [MODEL, HISTORY, TIMING],
-    "evaluate": [METRICS, PREDICTIONS],
+    "evaluate": [METRICS, PREDICTIONS, PREDICTION_TABLE],
     "compare": [STATISTICS],
     "export": [ONNX],
     "card": [CARD],
