@@ -134,7 +134,7 @@ lint: setup  ## Check style, types, words, imports, rules, the schema of config.
 	$(VENV)/python -m snakefmt --check Snakefile workflow
 	$(VENV)/python -m snakemake --lint
 	$(VENV)/python scripts/schema.py --check
-	@$(VENV)/python scripts/audit.py
+	@$(VENV)/python scripts/vulnerabilities.py
 
 schema: setup  ## Write the schema of config.yaml again
 	$(VENV)/python scripts/schema.py

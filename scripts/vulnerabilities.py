@@ -1,6 +1,6 @@
 """Look up the known vulnerabilities of the pinned packages; `make lint` runs it.
 
-    python scripts/audit.py
+    python scripts/vulnerabilities.py
 
 It runs pip-audit (uv downloads it, outside .venv), which asks PyPI's advisories. A vulnerability is an error. If
 nothing can be looked up, for example without internet, the script prints that and ends without an error.
