@@ -1,7 +1,7 @@
 """A study of any size without training: its configuration, and made-up results of its training runs."""
 
 import shutil
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 from PIL import Image
@@ -14,18 +14,21 @@ from deepnets.planning.job import NAMES
 from deepnets.planning.jobs import Jobs
 from deepnets.utils import paths
 from deepnets.utils.checksums import record_checksums
-from deepnets.utils.files import canonical_json, read_json, write_json, write_text
+from deepnets.utils.files import read_json, write_json, write_text
 from deepnets.utils.specs import settings_sha256
 
 NAME = "scale"
 MODELS, SEEDS = ("mobilenet_v2", "resnet50"), 5
-_AUDIT = canonical_json(
-    {
-        "splits": {split: {"images": 100, "distinct": 100} for split in paths.SPLITS},
-        "duplicates": dict.fromkeys(("within_train", "within_test", "across_splits", "across_labels"), 0),
-        "groups": {"across_splits": [], "across_labels": []},
-    }
-)
+_NONE = {"across_splits": [], "across_labels": []}
+_AUDIT = {
+    "classes": [str(digit) for digit in range(10)],
+    "splits": {split: {"images": 100, "distinct": 100, "per_class": [10] * 10} for split in paths.SPLITS},
+    "duplicates": dict.fromkeys(("within_train", "within_test", "across_splits", "across_labels"), 0),
+    "groups": _NONE,
+    "near_duplicates": {"bits": 4, "across_splits": 0, "across_labels": 0, "pairs": _NONE},
+    "blank": {"images": 0, "members": []},
+    "files": None,
+}
 CHECKOUT = ("Snakefile", "config.yaml", "pyproject.toml", "environment.yml", "profiles", "scripts", "workflow")
 
 
@@ -71,10 +74,9 @@ def make_ready(jobs: Jobs, root: Path, ready: Path) -> None:
 
 def _write_made_by(file: Path, settings: dict) -> None:
     """Write a file that says the settings it was made by, as planning expects it, and nothing else."""
-    if file.name == paths.AUDIT_FILE:
-        write_text(file, _AUDIT)
-    elif file.suffix == ".json":
-        write_json(file, {key: settings[key] for key in ("spec", "state") if key in settings})
+    if file.suffix == ".json":
+        audit = _AUDIT if file.name == PurePath(paths.AUDIT).name else {}
+        write_json(file, {**{key: settings[key] for key in ("spec", "state") if key in settings}, **audit})
     elif file.suffix == ".png":
         text = PngInfo()
         text.add_text("settings_sha256", settings_sha256(settings))

@@ -243,7 +243,8 @@ def test_clean_keeps_downloads_and_the_environment(make):
         "results/.gitkeep",
     ]
     kept += ["results/thesis.tex", "results/predictions.csv"]
-    gone = [f"data/mnist/{name}" for name in ("raw.json", "train_images.npy", "dataset.json")] + [".snakemake/x"]
+    of_data = ("raw.json", "train_images.npy", "dataset.json", "audit.json", ".audit.sha256")
+    gone = [f"data/mnist/{name}" for name in of_data] + [".snakemake/x"]
     gone += [f"results/mnist/vgg16/quick/seed0/{name}" for name in OF_EXPERIMENT]
     gone += [f"results/{name}" for name in ("report.md", "mnist/vgg16/summary.json", "mnist/comparison/accuracy.png")]
     for name in kept + gone:

@@ -1,8 +1,8 @@
-"""Look at the images of one dataset: classes, sizes, formats, odd and similar images; and draw some of each class.
+"""Look at the images of one dataset: classes, sizes, formats, odd, equal and similar images; draw some of each class.
 
-python scripts/audit_images.py digits
+python scripts/audit.py digits
 
-Nothing is trained on what it writes.
+Nothing is trained on what it writes: data/digits/audit.json and results/digits/images/samples.png.
 """
 
 from deepnets.figures.audit_files import write_image_audit
@@ -12,9 +12,9 @@ from deepnets.utils.logging import log_to
 
 
 def main(argv: list[str] | None = None) -> None:
-    args = job_parser(__doc__, "audit_images").parse_args(argv)
+    args = job_parser(__doc__, "audit").parse_args(argv)
     log_to(args.log)
-    job, names = load_job("audit_images", args)
+    job, names = load_job("audit", args)
     write_image_audit(names["dataset"], job, args.root)
 
 
