@@ -94,7 +94,7 @@ def test_picture_that_was_saved_again_looks_like_the_first(tmp_path):
     assert near["across_labels"] == 0
 
 
-def test_picture_in_two_classes_is_named_and_an_exact_copy_is_none_that_looks_alike(tmp_path):
+def test_picture_in_two_classes_is_named_and_an_exact_copy_counts_as_no_look_alike(tmp_path):
     again = {"train/wren/again.jpg": picture(0), "train/wren/copy.png": picture(1)}
     near = audit_of(tmp_path, DIFFERENT | again)["near_duplicates"]
     assert near["across_labels"] == 2

@@ -45,7 +45,7 @@ class Job:
     def required_outputs(self, root: Path) -> list[str]:
         """Those of its files that must be there: all, but no audit of arrays that were deleted.
 
-        A missing audit would have the arrays made again, and from them every result.
+        A missing audit would have the arrays rebuilt, and from them every result.
 
         Args:
             root: the folder that holds data/ and results/.
