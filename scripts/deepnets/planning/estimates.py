@@ -17,7 +17,9 @@ TORCH_MB = 950  # a process that has loaded torch
 BYTES_PER_PARAMETER = 12  # weight, gradient and a copy in transit, 4 bytes each; the optimizer's state is added
 # Of a core, for each parameter in each optimizer step: VGG-16 on the digits of docs/runs/demo, half of its time.
 NANOSECONDS_PER_PARAMETER = 2
-EVALUATION_MB = 1000  # a process that has loaded torch, and the images and labels that it reads
+# The same for the orthogonal steps of Muon, of at most that many millions of parameters: larger layers have SGD steps.
+NANOSECONDS_OF_MUON, MOST_IN_MATRICES = 12, 24
+EVALUATION_MB = 800  # a process that has loaded torch, and the images and labels that it reads
 EVALUATION_BATCH = 256  # as in training/inference.py, which loads torch
 # Share of a training run that only one thread can do (Amdahl's law): two threads did the work of 1.61 to 1.89 runs side
 # by side in the six pairs of docs/runs/reference/bench.json; 1.7 is assumed. More than two were not measured.
@@ -62,7 +64,10 @@ def core_seconds(spec: dict, input_shape: tuple[int, int, int], images: int, sum
     """Seconds that a training run takes on one core with bfloat16; `images` is the number of training images."""
     cost, recipe = _cost(spec, summary), spec["recipe"]
     of_images = images * cost.microseconds * _pixels(cost, spec, input_shape) * _share_of_full_size(recipe) / 1e6
-    of_steps = images / recipe["batch_size"] * cost.parameters * NANOSECONDS_PER_PARAMETER / 1e3
+    per_step = cost.parameters * NANOSECONDS_PER_PARAMETER / 1e3
+    if recipe["optimizer"] == "muon":
+        per_step += min(cost.parameters, MOST_IN_MATRICES) * NANOSECONDS_OF_MUON / 1e3
+    of_steps = images / recipe["batch_size"] * per_step
     return recipe["epochs"] * (of_images + of_steps)
 
 

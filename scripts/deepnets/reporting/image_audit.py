@@ -10,7 +10,7 @@ from deepnets.utils import paths
 _EXAMPLES = 3
 _CLASSES_SHOWN = 50  # in the table; of more, the sentence has the smallest and the largest
 _SHEET_WIDTH = "60%"
-# Among so many test images, no more than this share are copies; else simple images, as digits, have similar hashes.
+# Among that many test images, no more than this share are copies; else simple images, as digits, have similar hashes.
 _MANY, _TOO_COMMON = 100, 0.05
 
 
