@@ -134,7 +134,7 @@ lint: setup  ## Check style, types, words, imports, rules, the schema of config.
 	$(VENV)/python -m snakefmt --check Snakefile workflow
 	$(VENV)/python -m snakemake --lint
 	$(VENV)/python scripts/schema.py --check
-	@$(VENV)/python scripts/audit.py
+	@$(VENV)/python scripts/vulnerabilities.py
 
 schema: setup  ## Write the schema of config.yaml again
 	$(VENV)/python scripts/schema.py
@@ -150,14 +150,14 @@ clean:  ## Remove results, logs and prepared data without asking; downloads and 
 	@$(call refuse_links,results data)
 	if [ -d results ]; then find results/ -type f \( -path 'results/report*' -o -path 'results/metrics*.csv' \
 		-o -path results/workflow.html -o -path results/environment.json -o -name model.safetensors -o -name model.onnx -o -name MODEL_CARD.md \
-		-o -name predictions.safetensors -o -name metrics.json \
+		-o -name predictions.safetensors -o -path '*/seed*/predictions.csv' -o -name metrics.json \
 		-o -name history.csv -o -name timing.json -o -name 'summary.*' -o -path '*/comparison/*' -o -path '*/figures/*' \
-		-o -path '*/images/audit.json' -o -path '*/images/samples.png' \
+		-o -path '*/images/samples.png' \
 		-o -path '*/.resume/*' -o -name '.*.sha256' -o -name '.train.*' -o -name '.*.deepnets-????????*' \) -delete; \
 		find results/ -mindepth 1 -type d -empty -delete; fi
 	if [ -d data ]; then find data/ -mindepth 2 -maxdepth 2 \( -name raw.json -o -name dataset.json -o -name audit.json \
 		-o -name train_images.npy -o -name train_labels.npy -o -name test_images.npy -o -name test_labels.npy \
-		-o -name '.*.deepnets-????????*' -o -name .prepare.sha256 -o -name .download.sha256 -o -name .unfinished \
+		-o -name '.*.deepnets-????????*' -o -name .prepare.sha256 -o -name .download.sha256 -o -name .audit.sha256 -o -name .unfinished \
 		-o -name .prepare.lock -o -name .download.lock \) -exec rm -r {} +; fi
 	rm -rf .snakemake logs
 

@@ -1,7 +1,7 @@
 """A study of any size without training: its configuration, and made-up results of its training runs."""
 
 import shutil
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 from PIL import Image
@@ -14,29 +14,20 @@ from deepnets.planning.job import NAMES
 from deepnets.planning.jobs import Jobs
 from deepnets.utils import paths
 from deepnets.utils.checksums import record_checksums
-from deepnets.utils.files import canonical_json, read_json, write_json, write_text
+from deepnets.utils.files import read_json, write_json, write_text
 from deepnets.utils.specs import settings_sha256
 
 NAME = "scale"
 MODELS, SEEDS = ("mobilenet_v2", "resnet50"), 5
-_AUDIT = canonical_json(
-    {
-        "splits": {split: {"images": 100, "distinct": 100} for split in paths.SPLITS},
-        "duplicates": dict.fromkeys(("within_train", "within_test", "across_splits", "across_labels"), 0),
-        "groups": {"across_splits": [], "across_labels": []},
-    }
-)
-_IMAGE_AUDIT = {
+_NONE = {"across_splits": [], "across_labels": []}
+_AUDIT = {
     "classes": [str(digit) for digit in range(10)],
-    "splits": {split: [10] * 10 for split in paths.SPLITS},
-    "files": None,
+    "splits": {split: {"images": 100, "distinct": 100, "per_class": [10] * 10} for split in paths.SPLITS},
+    "duplicates": dict.fromkeys(("within_train", "within_test", "across_splits", "across_labels"), 0),
+    "groups": _NONE,
+    "near_duplicates": {"bits": 4, "across_splits": 0, "across_labels": 0, "pairs": _NONE},
     "blank": {"images": 0, "members": []},
-    "near_duplicates": {
-        "bits": 4,
-        "across_splits": 0,
-        "across_labels": 0,
-        "pairs": {"across_splits": [], "across_labels": []},
-    },
+    "files": None,
 }
 CHECKOUT = ("Snakefile", "config.yaml", "pyproject.toml", "environment.yml", "profiles", "scripts", "workflow")
 
@@ -83,12 +74,9 @@ def make_ready(jobs: Jobs, root: Path, ready: Path) -> None:
 
 def _write_made_by(file: Path, settings: dict) -> None:
     """Write a file that says the settings it was made by, as planning expects it, and nothing else."""
-    if file.match(paths.IMAGE_AUDIT.format(dataset="*")):
-        write_json(file, {"spec": settings["spec"], **_IMAGE_AUDIT})
-    elif file.name == paths.AUDIT_FILE:
-        write_text(file, _AUDIT)
-    elif file.suffix == ".json":
-        write_json(file, {key: settings[key] for key in ("spec", "state") if key in settings})
+    if file.suffix == ".json":
+        audit = _AUDIT if file.name == PurePath(paths.AUDIT).name else {}
+        write_json(file, {**{key: settings[key] for key in ("spec", "state") if key in settings}, **audit})
     elif file.suffix == ".png":
         text = PngInfo()
         text.add_text("settings_sha256", settings_sha256(settings))
@@ -117,11 +105,11 @@ def _write_results(experiment: Experiment, like: Path, ready: Path, rng: np.rand
         "spec": experiment.spec,
         "spec_sha256": spec_sha256(experiment.spec),
     }
-    with record_checksums("evaluate", evaluate / "metrics.json", evaluate / "predictions.safetensors"):
-        write_json(evaluate / "metrics.json", metrics | identity)
-        save_file(
-            _predictions(accuracy, rng), evaluate / "predictions.safetensors", {"spec_sha256": identity["spec_sha256"]}
-        )
+    files = [evaluate / name for name in ("metrics.json", "predictions.safetensors", "predictions.csv")]
+    with record_checksums("evaluate", *files):
+        write_json(files[0], metrics | identity)
+        save_file(_predictions(accuracy, rng), files[1], {"spec_sha256": identity["spec_sha256"]})
+        write_text(files[2], "index")
 
 
 def _predictions(accuracy: float, rng: np.random.Generator) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Evaluate one trained experiment: predictions.safetensors and metrics.json into its folder.
+"""Evaluate one trained experiment: predictions and metrics.json into its folder.
 
 python scripts/evaluate.py digits/resnet50/quick/seed0
 """

@@ -8,7 +8,6 @@ resumes.
 
 from deepnets.data.prepare import prepare
 from deepnets.data.sources import MOST_MEGAPIXELS
-from deepnets.planning.code_digest import digests
 from deepnets.planning.job_files import job_parser, load_job, load_working_config
 from deepnets.utils import paths
 from deepnets.utils.command_line import number, run
@@ -31,8 +30,7 @@ def main(argv: list[str] | None = None) -> None:
         options = load_working_config().datasets[names["dataset"]]
         unspecified = {key: value or getattr(options, key, None) for key, value in unspecified.items()}
     given = {key: value for key, value in unspecified.items() if value is not None}
-    audit_code = digests([paths.AUDIT_CODE], paths.REPOSITORY)[paths.AUDIT_CODE]
-    prepare(names["dataset"], job["spec"], raw, output, args.processes, job["code"], audit_code, **given)
+    prepare(names["dataset"], job["spec"], raw, output, args.processes, job["code"], **given)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ python scripts/report.py demo
 
 from deepnets.planning.job_files import job_parser, load_job
 from deepnets.reporting.report import write_report
-from deepnets.utils import paths
 from deepnets.utils.command_line import run
 from deepnets.utils.logging import log_to
 
@@ -14,7 +13,7 @@ def main(argv: list[str] | None = None) -> None:
     args = job_parser(__doc__, "report").parse_args(argv)
     log_to(args.log)
     job, _ = load_job("report", args)
-    write_report(job["spec"], args.root, audit_code=job["code"].get(paths.AUDIT_CODE))
+    write_report(job["spec"], args.root)
 
 
 if __name__ == "__main__":

@@ -183,7 +183,7 @@ def differing() -> Callable[[Path, Path], list[str]]:
             return [{key: row[key] for key in row.keys() - times} for row in DictReader(file)]
 
     def names(folder: Path, other: Path) -> list[str]:
-        exact = ("model.safetensors", "predictions.safetensors", "metrics.json")
+        exact = ("model.safetensors", "predictions.safetensors", "predictions.csv", "metrics.json")
         found = [name for name in exact if (folder / name).read_bytes() != (other / name).read_bytes()]
         return found + ["history.csv"] * (rows(folder) != rows(other))
 

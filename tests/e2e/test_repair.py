@@ -85,7 +85,7 @@ def test_damaged_arrays_are_named_and_rebuilt(study, finished_study, build, term
     assert arrays.read_bytes() == (finished_study / "data/shapes/train_images.npy").read_bytes()
 
 
-REST = ("predictions.safetensors", "history.csv")  # in make test-all
+REST = ("predictions.safetensors", "predictions.csv", "history.csv")  # in make test-all
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_file_with_a_flipped_bit_is_named_and_rebuilt_to_the_last_byte(study, 
     build(*{METRICS, f"{EXPERIMENT}/{name}"})  # metrics.json is built last
     assert_moved_aside(f"{EXPERIMENT}/{name}", terminal[-1])
     assert (file.parent / f"{name}.damaged").read_bytes() == content
-    for name in ("model.safetensors", "predictions.safetensors", "metrics.json"):
+    for name in ("model.safetensors", "predictions.safetensors", "predictions.csv", "metrics.json"):
         assert (study / EXPERIMENT / name).read_bytes() == (finished_study / EXPERIMENT / name).read_bytes(), name
 
 

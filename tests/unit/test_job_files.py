@@ -34,7 +34,7 @@ def arguments(stage: str, *words: str) -> argparse.Namespace:
         ("train", "digits/resnet50/quick,lr=0.03/seed0", EXPERIMENT | {"recipe": "quick,lr=0.03"}),
         ("plot_experiment", "digits/resnet50/quick/seed0/learning_curves", EXPERIMENT | {"figure": "learning_curves"}),
         ("plot_comparison", "digits/accuracy", {"dataset": "digits", "figure": "accuracy"}),
-        ("audit_images", "digits", {"dataset": "digits"}),
+        ("audit", "digits", {"dataset": "digits"}),
         ("compare", "digits", {"dataset": "digits"}),
         ("report", "demo", {"study": "demo"}),
     ],

@@ -13,8 +13,8 @@ EXPERIMENT = {"dataset": "digits", "model": "resnet50", "recipe": "quick", "seed
 
 
 @pytest.fixture(scope="module")
-def jobs(root):
-    return Jobs(load_config(root / "config.yaml"), root)
+def jobs(root, tmp_path_factory):
+    return Jobs(load_config(root / "config.yaml"), root, tmp_path_factory.mktemp("nothing_built"))
 
 
 def test_files_of_the_study_are_those_of_its_experiments_in_their_order(jobs):
@@ -41,7 +41,7 @@ def test_results_of_the_study_are_all_outputs_below_results(jobs):
 def test_stages_come_in_the_order_of_the_work(jobs):
     stages = list(dict.fromkeys(job.stage for job in jobs.of_study()))
     first, last = ["download", "prepare", "summarize", "train", "evaluate"], "report"
-    assert stages == [*first, "compare", "plot_experiment", "plot_comparison", "audit_images", last]
+    assert stages == [*first, "compare", "plot_experiment", "plot_comparison", "audit", last]
 
 
 def test_fingerprint_of_training_holds_settings_and_code_and_nothing_of_the_machine(jobs):
@@ -65,10 +65,26 @@ def test_mirror_averaging_concerns_the_evaluation_alone_and_only_where_images_ma
     ]
 
 
-def test_how_duplicates_are_counted_concerns_the_report_alone(jobs):
+def test_how_duplicates_are_counted_concerns_the_audit_alone(jobs):
     for job in jobs.of_study():
         code = json.loads(jobs.fingerprint(job.stage, job.wildcards))["code"]
-        assert (paths.AUDIT_CODE in code) == (job.stage == "report"), job.stage
+        assert ("scripts/deepnets/data/duplicates.py" in code) == (job.stage == "audit"), job.stage
+
+
+def test_audit_is_a_result_as_long_as_its_arrays_are_there(root, jobs, tmp_path):
+    study = Jobs(jobs.config, root, tmp_path)
+    audit, sheet = "data/digits/audit.json", "results/digits/images/samples.png"
+    (job,) = [job for job in study.of_study() if job.stage == "audit"]
+    assert job.required_outputs(tmp_path) == [sheet]
+    assert not {audit} & set(study.result_files())
+    for path in paths.OUTPUTS["prepare"]:
+        file = tmp_path / path.format(dataset="digits")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    assert job.required_outputs(tmp_path) == [sheet, audit]
+    assert {audit, sheet} < set(study.result_files())
+    file.unlink()
+    assert job.required_outputs(tmp_path) == [sheet]
 
 
 def test_fingerprints_are_the_same_wherever_results_are(root, jobs, tmp_path):

@@ -232,7 +232,7 @@ def test_report_uses_the_environment_and_ignores_pythonpath(make):
     assert set(make.calls().splitlines()) == {"path="}
 
 
-OF_EXPERIMENT = ("metrics.json", "model.onnx", "MODEL_CARD.md", ".resume/a.json", ".train.lock")
+OF_EXPERIMENT = ("metrics.json", "predictions.csv", "model.onnx", "MODEL_CARD.md", ".resume/a.json", ".train.lock")
 
 
 @needs_make
@@ -242,8 +242,9 @@ def test_clean_keeps_downloads_and_the_environment(make):
         ".venv/bin/python",
         "results/.gitkeep",
     ]
-    kept.append("results/thesis.tex")
-    gone = [f"data/mnist/{name}" for name in ("raw.json", "train_images.npy", "dataset.json")] + [".snakemake/x"]
+    kept += ["results/thesis.tex", "results/predictions.csv"]
+    of_data = ("raw.json", "train_images.npy", "dataset.json", "audit.json", ".audit.sha256")
+    gone = [f"data/mnist/{name}" for name in of_data] + [".snakemake/x"]
     gone += [f"results/mnist/vgg16/quick/seed0/{name}" for name in OF_EXPERIMENT]
     gone += [f"results/{name}" for name in ("report.md", "mnist/vgg16/summary.json", "mnist/comparison/accuracy.png")]
     for name in kept + gone:
@@ -254,7 +255,7 @@ def test_clean_keeps_downloads_and_the_environment(make):
     (make.folder / ".venv/.installed").touch()
     assert make("distclean").returncode == 0
     assert not (make.folder / "results/mnist").exists()
-    assert [name for name in kept if (make.folder / name).exists()] == ["results/.gitkeep", "results/thesis.tex"]
+    assert [name for name in kept if (make.folder / name).exists()] == kept[-3:]
     assert not (make.folder / "data").exists()
 
 

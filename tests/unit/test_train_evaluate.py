@@ -1,5 +1,6 @@
 """Training and evaluation from end to end: the files that they write, the same bytes after any interruption."""
 
+import csv
 import json
 import os
 import platform
@@ -53,7 +54,7 @@ pytestmark = pytest.mark.usefixtures("process_as_it_was")
 
 def result(folder: Path) -> dict:
     """Return what must not differ between two runs, byte for byte; of the history all but the times."""
-    names = ("model.safetensors", "predictions.safetensors", "metrics.json")
+    names = ("model.safetensors", "predictions.safetensors", "predictions.csv", "metrics.json")
     rows = [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in history(folder)]
     return {name: sha256_file(folder / name) for name in names} | {"history.csv": rows}
 
@@ -63,9 +64,10 @@ def result(folder: Path) -> dict:
 
 def test_folder_holds_the_results_and_no_leftovers(finished):
     names = {path.name for path in finished.iterdir()} - {".train.lock"}
-    results = {"model.safetensors", "history.csv", "timing.json", "predictions.safetensors", "metrics.json"}
+    trained = {"model.safetensors", "history.csv", "timing.json"}
+    evaluated = {"predictions.safetensors", "predictions.csv", "metrics.json"}
     notes = {".train.sha256", ".evaluate.sha256"}
-    assert names == results | notes | {"log", "summary.json"}
+    assert names == trained | evaluated | notes | {"log", "summary.json"}
 
 
 def test_history_has_a_row_per_epoch(finished):
@@ -150,6 +152,19 @@ def test_predictions_are_those_of_the_metrics_in_the_order_of_the_data(finished,
         loss = (logsumexp(logits, axis=1) - logits[np.arange(len(labels)), labels]).mean()
         assert metrics[split]["loss"] == pytest.approx(loss, abs=1e-9)
         assert metrics[split]["accuracy"] == pytest.approx((logits.argmax(1) == labels).mean())
+
+
+def test_table_has_what_the_network_says_of_each_test_image(finished):
+    tensors = load_file(finished / "predictions.safetensors")
+    probability, predicted = tensors["test_logits"].double().softmax(1).max(1)
+    with open(finished / "predictions.csv", newline="", encoding="utf-8") as file:
+        heading, *rows = csv.reader(file)
+    assert heading == ["index", "file", "label", "predicted", "probability"]
+    assert [row[:4] for row in rows] == [
+        [str(index), "", CLASSES[label], CLASSES[found]]
+        for index, (label, found) in enumerate(zip(tensors["test_labels"], predicted, strict=True))
+    ]
+    assert [float(row[4]) for row in rows] == pytest.approx(probability.tolist(), abs=5.1e-7)
 
 
 def test_predictions_keep_images_that_figures_show(finished, data):

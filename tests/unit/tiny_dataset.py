@@ -4,7 +4,9 @@ from pathlib import Path
 
 from deepnets.data import sources as datasets
 from deepnets.data.download import download
+from deepnets.data.image_audit import write_audit
 from deepnets.data.prepare import prepare
+from deepnets.utils.files import read_json
 
 
 def build(tmp_path: Path, source: str, mirror: Path | None = None, **keys) -> Path:
@@ -15,6 +17,13 @@ def build(tmp_path: Path, source: str, mirror: Path | None = None, **keys) -> Pa
     unspecified = {key: keys[key] for key in ("max_megapixels", "bit_depth") if key in keys}
     prepare("tiny", options.prepared_spec(), folder / "raw.json", folder / "dataset.json", 2, **unspecified)
     return folder / "dataset.json"
+
+
+def build_audit(info: Path, source: str, **keys) -> dict:
+    """Audit a dataset that `build` prepared; return the content of audit.json."""
+    spec = datasets.source(source).Options(source=source, **keys).prepared_spec()
+    write_audit("tiny", spec, info.with_name("raw.json"), info, info.with_name("audit.json"))
+    return read_json(info.with_name("audit.json"))
 
 
 def prepare_again(tmp_path: Path, options: datasets.DatasetOptions) -> None:

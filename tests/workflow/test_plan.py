@@ -25,13 +25,19 @@ def of_stage(dry_run, verb: str) -> set[str]:
 def test_demo_plans_every_stage_of_four_experiments(clone, dry_run):
     assert counts(dry_run(clone)) == {
         **{"download": 1, "prepare": 1, "summarize": 4, "train": 4, "evaluate": 4},
-        **{"plot_experiment": 8, "compare": 1, "plot_comparison": 9, "audit_images": 1, "report": 1},
+        **{"plot_experiment": 8, "compare": 1, "plot_comparison": 9, "audit": 1, "report": 1},
         **{"all": 1, "total": 35},
     }
 
 
 def test_the_report_alone_plans_the_same_jobs_as_all(clone, dry_run):
     assert dry_run(clone, "results/report.md").jobs == dry_run(clone).jobs
+
+
+def test_no_training_run_waits_for_the_audit(clone, dry_run):
+    planned = dry_run(clone, "results/digits/vgg16/quick/seed0/metrics.json").jobs
+    assert "Prepare the arrays of digits" in planned
+    assert "Look at the images of digits" not in planned
 
 
 def test_paper_plans_the_six_published_pairs(clone, dry_run):

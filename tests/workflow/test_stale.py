@@ -211,7 +211,7 @@ EDITS = {
     ),
     "how often training saves": (module("utils/waiting", "SAVE_SECONDS = 180.0", "SAVE_SECONDS = 60.0"), NOTHING),
     "what a long log line says": (module("training/messages", "torch cannot use the GPU", "no GPU for torch"), NOTHING),
-    "how duplicates are counted": (changed_module("data/duplicates"), REPORT),
+    "how duplicates are counted": (changed_module("data/duplicates"), audited("shapes")),
     "how images that look alike are found": (changed_module("data/near_duplicates"), audited("shapes")),
     "what an error says": (module("training/experiment_dir", "is still training here", "trains here"), NOTHING),
     "what a log line says": (module("training/experiment", "another process (%s)", "one process (%s)"), NOTHING),
@@ -269,8 +269,14 @@ EDITS = {
     "the report deleted": (delete("results/report.md"), REPORT),
     "the report's page deleted": (delete("results/report.html"), REPORT),
     "a summary deleted": (delete("results/shapes/small/summary.txt"), summarized("small") | evaluated(SMALL, GENTLE)),
-    "the audit of the images deleted": (delete("results/shapes/images/audit.json"), audited("shapes")),
-    "the list of duplicates deleted": (delete("data/shapes/audit.json"), NOTHING),
+    "the sheet of sample images deleted": (delete("results/shapes/images/samples.png"), audited("shapes")),
+    "the audit of the images deleted": (delete("data/shapes/audit.json"), audited("shapes")),
+    "the audit of the images truncated": (truncate("data/shapes/audit.json"), audited("shapes")),
+    "the audit and an array deleted": (delete("data/shapes/audit.json", "data/shapes/test_images.npy"), NOTHING),
+    "the audit truncated and an array deleted": (
+        both(truncate("data/shapes/audit.json"), delete("data/shapes/test_images.npy")),
+        NOTHING,
+    ),
     "raw files and arrays deleted, to free the disk": (lambda folder: shutil.rmtree(folder / "data"), NOTHING),
     # Without Snakemake's records, the files say what they were made by.
     "Snakemake's records lost": (lose_records, NOTHING),
@@ -356,7 +362,7 @@ def test_arrays_that_are_made_first_train_only_what_is_new(study, dry_run, snake
     assert planned.jobs > trained(*ALL)  # as Snakemake would have it, so a hint is printed
     assert "Build the arrays first: snakemake --cores 2 data/shapes/dataset.json" in planned.output
     assert snakemake(study, "data/shapes/dataset.json").returncode == 0
-    assert dry_run(study).jobs == trained(Named("new")) | summarized("new")
+    assert dry_run(study).jobs == trained(Named("new")) | summarized("new") | audited("shapes")
 
 
 @pytest.mark.parametrize(

@@ -26,13 +26,12 @@ rule download:
 
 
 rule prepare:
-    """Turn raw files into uint8 arrays that can be memory-mapped, dataset.json and a list of duplicates."""
+    """Turn raw files into uint8 arrays that can be memory-mapped, and dataset.json."""
     input:
         raw=paths.RAW_MANIFEST,
     output:
         info=paths.DATASET_INFO,
         arrays=[*paths.ARRAYS["train"], *paths.ARRAYS["test"]],
-        audit=paths.AUDIT,
     log:
         paths.log("prepare"),
     benchmark:
@@ -54,26 +53,26 @@ rule prepare:
         "exec {params.call:q} --processes {params.processes} {params.options:q} --log {log:q}"
 
 
-rule audit_images:
+rule audit:
     """Look at a dataset's images, and draw some of each class; no training run waits for it."""
     input:
         info=paths.DATASET_INFO,
         # dataset.json holds the arrays' hashes.
         arrays=ancient([*paths.ARRAYS["train"], *paths.ARRAYS["test"]]),
     output:
-        audit=paths.IMAGE_AUDIT,
         samples=paths.SAMPLE_SHEET,
+        audit=paths.AUDIT,
     log:
-        paths.log("audit_images"),
+        paths.log("audit"),
     benchmark:
-        paths.benchmark("audit_images")
+        paths.benchmark("audit")
     conda:
         CONDA
     resources:
         mem_mb=lambda wildcards, attempt: scale_by_attempt(2000, attempt),
         runtime=lambda wildcards, attempt: scale_by_attempt(60, attempt),
     params:
-        **params_of("audit_images"),
+        **params_of("audit"),
     message:
         "Look at the images of {wildcards.dataset}"
     shell:

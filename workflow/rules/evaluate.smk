@@ -13,6 +13,7 @@ rule evaluate:
     output:
         metrics=paths.METRICS,
         predictions=paths.PREDICTIONS,
+        table=paths.PREDICTION_TABLE,
     log:
         paths.log("evaluate"),
     benchmark:

@@ -4,15 +4,15 @@
 rule report:
     """Render results/report.md and report.html from the experiments of the study."""
     input:
-        # It also reads each dataset's audit.json, which exists before the first training run. As an input, it would have
-        # deleted data rebuilt, and every training run repeated, where only the report has to be written.
+        # It also reads each dataset's audit.json, which is made with the samples. As an input, it would have deleted
+        # data rebuilt, and every training run repeated, where only the report has to be written.
         metrics=JOBS.study_files(paths.METRICS),
         history=JOBS.study_files(paths.HISTORY),
         timing=JOBS.study_files(paths.TIMING),
         statistics=JOBS.statistics_files(),
         figures=JOBS.experiment_figures("png"),
         comparisons=JOBS.comparison_files(),
-        images=JOBS.dataset_files(paths.IMAGE_AUDIT),
+        samples=JOBS.dataset_files(paths.SAMPLE_SHEET),
     output:
         report=paths.REPORT,
         page=paths.REPORT_PAGE,

@@ -21,7 +21,7 @@ SECTIONS = {"datasets": "dataset", "models": "model", "recipes": "recipe", "stud
 OF_VALUES = ("set", "grid")  # keys of an entry that give recipe values
 RESERVED_MODEL_NAMES = {
     "comparison": "results/<dataset>/comparison is where the figures that compare the models are",
-    "images": "results/<dataset>/images is where the audit of the images is",
+    "images": "results/<dataset>/images is where samples of the images are",
 }
 
 # A study's name and the index of one of its entries.

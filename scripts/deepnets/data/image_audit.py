@@ -1,4 +1,4 @@
-"""Look at the images of a prepared dataset: how many of each class, how large, and which are odd or look alike."""
+"""Look at the images of a prepared dataset: how many of each class, how large, and which are odd, equal or alike."""
 
 import hashlib
 from collections import Counter
@@ -11,6 +11,8 @@ import numpy as np
 
 from deepnets.data.arrays import open_dataset
 from deepnets.data.decode import look
+from deepnets.data.duplicates import count_duplicates
+from deepnets.data.image_rows import ImageRows
 from deepnets.data.image_source import ImageSource
 from deepnets.data.near_duplicates import NEAR, alike, perceptual_hash
 from deepnets.data.progress import progress_bar
@@ -19,6 +21,7 @@ from deepnets.data.sources import parse_spec, source
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import write_json
 from deepnets.utils.logging import LOG
+from deepnets.utils.paths import SPLITS
 
 SCHEMA_VERSION = 1
 BLANK = (
@@ -29,7 +32,7 @@ _SIZES = 10  # listed, the most frequent ones
 
 
 def write_audit(dataset: str, spec: dict, raw_manifest: Path, info: Path, output: Path) -> dict[str, Any]:
-    """Write the audit of a dataset's images.
+    """Write the audit of a dataset's images, and warn of images that are where they should not be.
 
     Args:
         dataset: its name in config.yaml.
@@ -39,87 +42,49 @@ def write_audit(dataset: str, spec: dict, raw_manifest: Path, info: Path, output
         output: the file to write.
 
     Returns:
-        The content of the file; `_Images.describe` says what is in it.
+        The content of the file. Besides what identifies the arrays:
+        splits: split -> number of `images`, of `distinct` ones, and of images `per_class`.
+        duplicates, groups: images that are the same, see `count_duplicates`.
+        near_duplicates: how many images have another one that looks alike, but differs: `across_splits` test images
+            with a training or validation image, `across_labels` images with one of another class; and `pairs`.
+        blank: how many `images` have no contrast, and the first `members` of them.
+        files: formats and sizes of the image files; None without files.
 
     Raises:
         UserError: the arrays are missing, damaged or of another spec.
     """
-    metadata, images = _open(dataset, spec, info)
-    images.names, files = _names_and_files(spec, raw_manifest)
-    content = {
+    metadata, rows, looks = _open(dataset, spec, info)
+    rows.names, files = _names_and_files(spec, raw_manifest)
+    content: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "spec": spec,
         "arrays": metadata["arrays"],
         "validation_rows": metadata.get("validation_rows"),
         "dataset": dataset,
         "classes": metadata["classes"],
-        **images.describe(),
+        "splits": {split: _describe_split(rows, split) for split in rows.sizes},
+        **count_duplicates(rows),
+        "near_duplicates": _near_duplicates(rows, looks),
+        "blank": _blank(rows, looks),
         "files": files and _describe_files(files, metadata["input_shape"][-1]),
     }
     write_json(output, content)
+    _warn_of_duplicates(dataset, content["duplicates"], output)
     return content
 
 
 @dataclass
-class _Images:
-    """All images of a dataset, split by split.
+class _Looks:
+    """What each image looks like: its perceptual hash, uint64 (N,), and whether it is blank, bool (N,)."""
 
-    sizes: images of each split, in the order of the rows. label, content, hashes: (N,); content is the same number for
-    the same pixels. blank: bool (N,). classes: names. names: of the files, by split; None if unknown.
-    """
-
-    sizes: dict[str, int]
-    label: np.ndarray
-    content: np.ndarray
     hashes: np.ndarray
     blank: np.ndarray
-    classes: list[str]
-    names: dict[str, list[str]] | None = None
-
-    def describe(self) -> dict[str, Any]:
-        """Describe the images.
-
-        Returns:
-            splits: split -> number of images of each class.
-            blank: how many `images` have no contrast, and the first `members` of them.
-            near_duplicates: how many images have another one that looks alike, but differs: `across_splits` test images
-                with a training or validation image, `across_labels` images with one of another class; and `pairs`.
-        """
-        starts = np.cumsum([0, *self.sizes.values()]).tolist()
-        splits = {
-            split: np.bincount(self.label[start : start + size], minlength=len(self.classes)).tolist()
-            for (split, size), start in zip(self.sizes.items(), starts, strict=False)
-        }
-        blank = np.flatnonzero(self.blank).tolist()
-        members = [self._member(row) for row in blank[:_LISTED]]
-        return {"splits": splits, "blank": {"images": len(blank), "members": members}, **self._near_duplicates()}
-
-    def _near_duplicates(self) -> dict[str, Any]:
-        first_test, seen = len(self.label) - self.sizes["test"], np.flatnonzero(~self.blank).tolist()
-        kinds: dict[str, Callable[[int, int], bool]] = {
-            "across_splits": lambda row, other: row >= first_test > other,
-            "across_labels": lambda row, other: bool(self.label[row] != self.label[other]),
-        }
-        found = {kind: alike(self.hashes, self.content, seen, accepts) for kind, accepts in kinds.items()}
-        pairs = {
-            kind: [[self._member(row), self._member(other)] for row, other in list(of_kind.items())[:_LISTED]]
-            for kind, of_kind in found.items()
-        }
-        counts = {kind: len(of_kind) for kind, of_kind in found.items()}
-        return {"near_duplicates": {"bits": NEAR, **counts, "pairs": pairs}}
-
-    def _member(self, row: int) -> dict[str, Any]:
-        starts = dict(zip(self.sizes, np.cumsum([0, *self.sizes.values()]).tolist(), strict=False))
-        split = max(starts, key=lambda each: (starts[each] <= row, starts[each]))
-        index = row - starts[split]
-        name = {} if self.names is None else {"file": self.names[split][index]}
-        return {"split": split, "index": index, "class": self.classes[int(self.label[row])], **name}
 
 
-def _open(dataset: str, spec: dict, info: Path) -> tuple[dict, _Images]:
+def _open(dataset: str, spec: dict, info: Path) -> tuple[dict, ImageRows, _Looks]:
     hashes, contents, blank, labels = [], [], [], []
     sizes: dict[str, int] = {}
-    for split in ("train", "test"):
+    for split in SPLITS:
         images, of_split, metadata = open_dataset(info, split, spec)
         if split == "train" and (rows := metadata.get("validation_rows")):
             sizes |= {"train": rows[0], "validation": rows[1] - rows[0]}
@@ -133,8 +98,47 @@ def _open(dataset: str, spec: dict, info: Path) -> tuple[dict, _Images]:
                 blank.append(int(np.ptp(image, axis=(0, 1)).max()) < BLANK)
                 bar.update()
     _, content = np.unique(np.array(contents, "V16"), return_inverse=True)
-    hashed = np.array(hashes, np.uint64)
-    return metadata, _Images(sizes, np.concatenate(labels), content, hashed, np.array(blank), metadata["classes"])
+    looks = _Looks(np.array(hashes, np.uint64), np.array(blank))
+    return metadata, ImageRows(sizes, np.concatenate(labels), content, metadata["classes"]), looks
+
+
+def _describe_split(rows: ImageRows, split: str) -> dict[str, Any]:
+    label, content = rows.label[rows.slices[split]], rows.content[rows.slices[split]]
+    per_class = np.bincount(label, minlength=len(rows.classes)).tolist()
+    return {"images": len(label), "distinct": len(np.unique(content)), "per_class": per_class}
+
+
+def _near_duplicates(rows: ImageRows, looks: _Looks) -> dict[str, Any]:
+    first_test, seen = rows.slices["test"].start, np.flatnonzero(~looks.blank).tolist()
+    kinds: dict[str, Callable[[int, int], bool]] = {
+        "across_splits": lambda row, other: row >= first_test > other,
+        "across_labels": lambda row, other: bool(rows.label[row] != rows.label[other]),
+    }
+    found = {kind: alike(looks.hashes, rows.content, seen, accepts) for kind, accepts in kinds.items()}
+    pairs = {
+        kind: [[rows.member(row), rows.member(other)] for row, other in list(of_kind.items())[:_LISTED]]
+        for kind, of_kind in found.items()
+    }
+    return {"bits": NEAR, **{kind: len(of_kind) for kind, of_kind in found.items()}, "pairs": pairs}
+
+
+def _blank(rows: ImageRows, looks: _Looks) -> dict[str, Any]:
+    blank = np.flatnonzero(looks.blank).tolist()
+    return {"images": len(blank), "members": [rows.member(row) for row in blank[:_LISTED]]}
+
+
+def _warn_of_duplicates(dataset: str, counts: dict[str, int], output: Path) -> None:
+    in_train = counts.get("validation_in_train")  # None: the dataset has no validation split of its own
+    if counts["across_splits"] or counts["across_labels"] or in_train:
+        LOG.warning(
+            "%s: %d test images are also training%s images, %sand %d images are in more than one class; %s lists them",
+            dataset,
+            counts["across_splits"],
+            "" if in_train is None else " or validation",
+            f"{in_train} validation images are also training images, " if in_train else "",
+            counts["across_labels"],
+            output,
+        )
 
 
 def _names_and_files(spec: dict, raw_manifest: Path) -> tuple[dict[str, list[str]] | None, ImageSource | None]:

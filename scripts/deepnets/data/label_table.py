@@ -27,12 +27,12 @@ from deepnets.utils.text import one_line, shortened
 
 # What a column is for -> the names that it usually has; with several of them, the first in this order counts.
 USUAL_NAMES = {
-    "path": ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img"),
+    "image": ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img"),
     "label": ("label", "class", "target", "category", "class_name"),
     "split": ("split", "subset", "partition"),
     "group": ("group", "group_id"),
 }
-_NEEDED = ("path", "label")
+_NEEDED = ("image", "label")
 _SHOWN = 60  # characters of a value
 
 
@@ -52,7 +52,7 @@ class LabelTable:
     def found(self) -> str:
         """Say which column is used for what, and how to choose others."""
         used = ", ".join(f"{use} is {name}" for use, name in self.columns.items())
-        others = f"; for others write `columns: {{label: {self.others[0]}}}`" if self.others else ""
+        others = f"; for others write `label: {self.others[0]}`" if self.others else ""
         return f"{used}, by their names{others}"
 
 
@@ -93,7 +93,7 @@ def arrange(shown_as: str, table: LabelTable, test: float | None = None, groups:
         problems.append(f"has the column {table.columns['group']!r} of groups; remove `groups` from config.yaml.")
     if problems:
         raise UserError(shortened([f"{shown_as}: {problem}" for problem in problems]))
-    files, found = [clean_path(value) for value in table.values["path"]], {"columns": table.found()}
+    files, found = [clean_path(value) for value in table.values["image"]], {"columns": table.found()}
     images, spelled = _sort(table, files)
     if test is None and not count(images, "test") and count(images, VALIDATION):
         found["test"] = use_validation_as_test(images, f"{table.columns['split']} {spelled[VALIDATION]!r}")
@@ -127,7 +127,7 @@ def missing_images(shown_as: str, folder: Path, files: Sequence[str]) -> None:
         number = f"{len(missing):,} of {len(files):,} images are missing" if len(files) > 1 else "the image is missing"
         raise UserError(
             f"{shown_as}: {number}, such as {os.path.join(folder, one_line(missing[0]))!r}; correct the paths in the"
-            " table, or name the folder in which they start: `images: <folder>` next to `path` in config.yaml."
+            " table, or name the folder in which they start: `root: <folder>` next to `path` in config.yaml."
         )
 
 
@@ -150,7 +150,7 @@ def _read_csv(path: Path, shown_as: str) -> tuple[list[str], list[dict[str, str]
     if any(map(is_image, names)):
         raise UserError(
             f"{shown_as}: its first line names an image ({one_line(heading.strip())[:_SHOWN]}), but the first line"
-            " names the columns; add the line `path,label` above it."
+            " names the columns; add the line `image,label` above it."
         )
     return names, rows
 
@@ -178,8 +178,7 @@ def _find_columns(shown_as: str, names: Sequence[str], given: Mapping[str, str])
         if use in given:
             if given[use] not in names:
                 raise UserError(
-                    f"{shown_as}: no column {given[use]!r}, as `columns: {{{use}: {given[use]}}}` says; its columns"
-                    f" are {listed}."
+                    f"{shown_as}: no column {given[use]!r}, as `{use}: {given[use]}` says; its columns are {listed}."
                 )
             used[use] = given[use]
         elif name := next((plain[each] for each in usual if each in plain and plain[each] not in given.values()), None):
@@ -187,18 +186,16 @@ def _find_columns(shown_as: str, names: Sequence[str], given: Mapping[str, str])
     for use in _NEEDED:
         if use not in used:
             candidate = next((name for name in names if name and name not in used.values()), None)
-            hint = (
-                f"write `columns: {{{use}: {candidate}}}` in config.yaml, if it is that one" if candidate else "add it"
-            )
+            hint = f"write `{use}: {candidate}` in config.yaml, if it is that one" if candidate else "add it"
             raise UserError(
-                f"{shown_as}: none of its columns ({listed}) has a usual name of the {use}"
+                f"{shown_as}: none of its columns ({listed}) has a usual name for `{use}`"
                 f" ({', '.join(USUAL_NAMES[use])}); {hint}."
             )
     return used
 
 
 def _row_problems(table: LabelTable) -> Iterator[str]:
-    if not table.values["path"]:
+    if not table.values["image"]:
         yield "has no rows; add a row for each image."
     first: dict[str, int] = {}
     for use, name in table.columns.items():
@@ -208,7 +205,7 @@ def _row_problems(table: LabelTable) -> Iterator[str]:
                 yield f"row {row}: no {name}; add it or remove the row."
             elif not value.isprintable():
                 yield f"{shown} has characters that cannot be seen; correct it."
-            elif use == "path" and (other := first.setdefault(clean_path(value), row)) != row:
+            elif use == "image" and (other := first.setdefault(clean_path(value), row)) != row:
                 yield f"{shown} is also in row {other}; an image has one row and one label: keep one."
             elif use == "split" and split_of(value) is None:
                 yield f"{shown} is no split; write train, test or val."

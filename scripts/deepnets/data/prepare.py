@@ -1,4 +1,4 @@
-"""The prepare stage: from raw files to {train,test}_{images,labels}.npy, audit.json and, at the end, dataset.json."""
+"""The prepare stage: from raw files to {train,test}_{images,labels}.npy and, at the end, dataset.json."""
 
 import contextlib
 import math
@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import PIL
 
-from deepnets.data import duplicates
 from deepnets.data.array_writer import BadImagesError, write_array, write_images
 from deepnets.data.image_source import ImageSource
 from deepnets.data.raw_files import Raw
@@ -19,7 +18,7 @@ from deepnets.utils.errors import UserError
 from deepnets.utils.files import canonical_json, flush, remove_leftovers, sha256_file, sha256_text, write_json
 from deepnets.utils.locks import hold_lock
 from deepnets.utils.logging import LOG
-from deepnets.utils.paths import AUDIT_FILE, IMAGES, LABELS, SPLITS
+from deepnets.utils.paths import IMAGES, LABELS, SPLITS
 from deepnets.utils.specs import check_made_by
 
 SCHEMA_VERSION = 1
@@ -33,10 +32,9 @@ def prepare(
     output: str | Path,
     processes: int = 1,
     code: object = None,
-    audit_code: str | None = None,
     **unspecified: object,
 ) -> None:
-    """Write the arrays and audit.json of a dataset next to `output`, then `output` (dataset.json).
+    """Write the arrays of a dataset next to `output`, then `output` (dataset.json).
 
     Unfinished arrays are in the folder .unfinished. A run after a kill resumes from there.
 
@@ -46,7 +44,7 @@ def prepare(
         raw_manifest: path of raw.json.
         output: path of dataset.json.
         processes: that decode images.
-        code, audit_code: identify the code, and that of audit.json; images that other code decoded are decoded again.
+        code: identifies the code; images that other code decoded are decoded again.
         unspecified: options of the dataset that `spec` leaves out, because they change no array.
 
     Raises:
@@ -55,8 +53,8 @@ def prepare(
     """
     output, options, raw = Path(output), parse_spec({**unspecified, **spec}), Raw.open(raw_manifest)
     check_made_by(raw.manifest, raw.spec, {key: spec[key] for key in options.raw_spec()})
-    *arrays, audit_file = (output.with_name(name) for name in (*ARRAY_FILES, AUDIT_FILE))
-    with record_checksums("prepare", output, *arrays, audit_file):
+    arrays = [output.with_name(name) for name in ARRAY_FILES]
+    with record_checksums("prepare", output, *arrays):
         remove_leftovers(output.parent)
         images = source(spec["source"]).read(options, raw)
         for key, choice in images.found.items():
@@ -65,14 +63,11 @@ def prepare(
         made_by = canonical_json({"spec": spec, "code": code, "pillow": PIL.__version__})
         with _unfinished_folder(output.with_name(".unfinished"), sha256_text(made_by)[:16]) as folder:
             intensities = _write_arrays(dataset, images, folder, processes, raw)
-            audit = duplicates.audit(dataset, folder, images, audit_code)
             unfinished = [folder / array.name for array in arrays]
             metadata = _describe(dataset, spec, raw, images, intensities, unfinished)
             output.unlink(missing_ok=True)  # an old dataset.json must not describe new arrays
             _move(unfinished, arrays)
-        write_json(audit_file, audit)
         write_json(output, metadata)
-    _warn_of_duplicates(dataset, audit["duplicates"], audit_file)
 
 
 def _write_arrays(dataset: str, images: ImageSource, folder: Path, processes: int, raw: Raw) -> np.ndarray:
@@ -91,20 +86,6 @@ def _move(files: list[Path], targets: list[Path]) -> None:
         flush(file)  # takes long; a kill between two renames would lose the arrays that were moved
     for file, target in zip(files, targets, strict=True):
         file.replace(target)
-
-
-def _warn_of_duplicates(dataset: str, counts: dict[str, int], audit_file: Path) -> None:
-    in_train = counts.get("validation_in_train")  # None: the dataset has no validation split of its own
-    if counts["across_splits"] or counts["across_labels"] or in_train:
-        LOG.warning(
-            "%s: %d test images are also training%s images, %sand %d images are in more than one class; %s lists them",
-            dataset,
-            counts["across_splits"],
-            "" if in_train is None else " or validation",
-            f"{in_train} validation images are also training images, " if in_train else "",
-            counts["across_labels"],
-            audit_file,
-        )
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from deepnets.evaluation import advice, metrics
 from deepnets.evaluation.examples import keep_examples
 from deepnets.evaluation.history import read_history
 from deepnets.evaluation.network import load_network
+from deepnets.evaluation.prediction_table import write_prediction_table
 from deepnets.training.augmentation import Augmentation
 from deepnets.training.device import Device, configure_device, disable_malloc_trim
 from deepnets.training.experiment_dir import experiment_name, handed_over_logits
@@ -47,7 +48,7 @@ def evaluate_experiment(
     gpus: int = 1,
     log: str | Path | None = None,
 ) -> None:
-    """Write predictions.safetensors and metrics.json of a trained experiment, and remove its checkpoints.
+    """Write predictions and metrics.json of a trained experiment, and remove its checkpoints.
 
     The checkpoints are removed here, because Snakemake has already recorded that the training run ended.
 
@@ -96,9 +97,10 @@ def _evaluate(job: dict, data: str | Path, summary: str | Path, output: Path, th
     history = read_history(output / paths.HISTORY_FILE)
     warnings = advice.warnings(**basic, labels=labels, history=history, not_finite=not_finite)
 
-    predictions, metrics_file = output / paths.PREDICTIONS_FILE, output / paths.METRICS_FILE
-    with record_checksums("evaluate", predictions, metrics_file):
-        _save_predictions(predictions, logits, labels, splits["test"], {**dataset_metadata, **metadata})
+    names = (paths.PREDICTIONS_FILE, paths.PREDICTION_TABLE_FILE, paths.METRICS_FILE)
+    predictions, table, metrics_file = (output / name for name in names)
+    with record_checksums("evaluate", predictions, table, metrics_file):
+        _save_predictions(predictions, table, logits, labels, splits["test"], {**dataset_metadata, **metadata})
         write_json(
             metrics_file,
             {
@@ -170,14 +172,16 @@ def _mirror_averaged(
 
 def _save_predictions(
     path: Path,
+    table: Path,
     logits: dict[str, np.ndarray],
     labels: dict[str, np.ndarray],
     test: Split,
     metadata: dict,
 ) -> None:
-    """Write predictions.safetensors: logits and labels of two splits, and some of the test images.
+    """Write predictions.safetensors (logits and labels of two splits, and some of the test images), and the table.
 
-    Its metadata are those of `metadata` under the keys spec_sha256 and, if the images were files, test_files.
+    The metadata of the first are those of `metadata` under the keys spec_sha256 and, if the images were files,
+    test_files.
     """
     tensors = {
         f"{split}_{kind}": torch.from_numpy(arrays[split])
@@ -187,6 +191,7 @@ def _save_predictions(
     examples = keep_examples(logits["test"], labels["test"], test)
     kept = {key: metadata[key] for key in ("spec_sha256", "test_files") if key in metadata}
     save_tensors(path, tensors | examples, kept)
+    write_prediction_table(table, logits["test"], labels["test"], metadata["classes"], metadata.get("test_files"))
 
 
 def _read_summary(path: Path, spec: dict, dataset_metadata: dict) -> dict:

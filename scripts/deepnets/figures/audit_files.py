@@ -9,7 +9,7 @@ from deepnets.utils.checksums import record_checksums
 
 
 def write_image_audit(dataset: str, job: dict, root: Path) -> None:
-    """Write images/audit.json and images/samples.png of a dataset.
+    """Write audit.json and the sample sheet of a dataset.
 
     Args:
         dataset: its name.
@@ -21,8 +21,8 @@ def write_image_audit(dataset: str, job: dict, root: Path) -> None:
     """
     raw, info, audit, sheet = (
         root / path.format(dataset=dataset)
-        for path in (paths.RAW_MANIFEST, paths.DATASET_INFO, paths.IMAGE_AUDIT, paths.SAMPLE_SHEET)
+        for path in (paths.RAW_MANIFEST, paths.DATASET_INFO, paths.AUDIT, paths.SAMPLE_SHEET)
     )
-    with record_checksums("audit_images", audit, sheet):
+    with record_checksums("audit", audit), record_checksums("audit", sheet):
         write_audit(dataset, job["spec"], raw, info, audit)
         write_sample_sheet(info, job, sheet)

@@ -20,11 +20,9 @@ from deepnets.utils.errors import UserError
 SCRIPTS = "scripts"  # where scripts find their modules, below the repository's root
 
 # Modules that can change no result, and so make none stale: paths of files, texts of messages, lines of progress, times
-# of waiting, plans of jobs, checks. Nothing is trained on the list of duplicates; the report says if it is outdated. A
-# constant of any other module counts, as every module may import it.
+# of waiting, plans of jobs, checks. A constant of any other module counts, as every module may import it.
 IGNORED_MODULES = (
     "deepnets.data.download_errors",
-    "deepnets.data.duplicates",
     "deepnets.data.progress",
     "deepnets.data.quick_check",
     "deepnets.models._about",

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from deepnets.utils import paths
@@ -21,7 +22,7 @@ NAMES = {
     "card": paths.EXPERIMENT_NAME,
     "plot_experiment": f"{paths.EXPERIMENT_NAME}/{{figure}}",
     "plot_comparison": "{dataset}/{figure}",
-    "audit_images": "{dataset}",
+    "audit": "{dataset}",
     "report": "{study}",
 }
 
@@ -40,6 +41,19 @@ class Job:
     def outputs(self) -> list[str]:
         """The files that it writes; the first one names the job."""
         return [path.format(**self.wildcards) for path in paths.OUTPUTS[self.stage]]
+
+    def required_outputs(self, root: Path) -> list[str]:
+        """Those of its files that must be there: all, but no audit of arrays that were deleted.
+
+        A missing audit would have the arrays rebuilt, and from them every result.
+
+        Args:
+            root: the folder that holds data/ and results/.
+        """
+        arrays = [path.format(**self.wildcards) for path in paths.OUTPUTS["prepare"]] if self.stage == "audit" else []
+        if all((root / path).exists() for path in arrays):
+            return self.outputs
+        return [path for path in self.outputs if path.startswith("results/")]
 
 
 def parse_name(stage: str, name: str) -> dict[str, str]:

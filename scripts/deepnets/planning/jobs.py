@@ -57,7 +57,7 @@ class Jobs:
             "card": {"experiment": self._experiment_names, "spec": self._experiment_spec},
             "plot_experiment": {"experiment": self._experiment_names, "spec": self._figure_spec},
             "plot_comparison": {"spec": self._comparison_spec, "files": self._published_digest},
-            "audit_images": {"spec": self._prepared_spec},
+            "audit": {"spec": self._prepared_spec},
             "report": {"spec": self._report_spec, "files": self._report_file_digests},
         }
 
@@ -110,11 +110,16 @@ class Jobs:
         return [paths.COMPARISON_FIGURE.format(dataset=name, figure=figure) for name, figure in self.comparisons()]
 
     def result_files(self) -> list[str]:
-        """Every file of the study below results/.
+        """Every file of the study below results/, and the audit of each dataset whose arrays are there.
 
         As targets: Snakemake rebuilds a target that is missing, but not a file that one was made from.
         """
-        return [path for job in self.of_study() for path in job.outputs if path.startswith("results/")]
+        return [
+            path
+            for job in self.of_study()
+            for path in job.required_outputs(self.root)
+            if path.startswith("results/") or job.stage == "audit"
+        ]
 
     def comparisons(self) -> Iterator[tuple[str, str]]:
         """Dataset and figure of each comparison of the study whose condition is met."""
@@ -211,25 +216,20 @@ class Jobs:
     # -- code --------------------------------------------------------------------------------------------------------
 
     def _plugins(self, stage: str, wildcards: Mapping[str, str]) -> tuple[str, ...]:
-        """Modules that a stage imports by a computed name: a network's, a data source's or a figure's.
-
-        The report and a model card name the one that counts duplicates, too: they say if other code counted them.
-        """
-        if stage in ("download", "prepare", "audit_images"):
+        """Modules that a stage imports by a computed name: a network's, a data source's or a figure's."""
+        if stage in ("download", "prepare", "audit"):
             dataset = entry("dataset", wildcards["dataset"], self.config.datasets)
             return (f"deepnets.data.sources.{dataset.source}",)
         if stage in ("fetch_weights", "compare"):
             return ()
         if stage in (*_WITH_NETWORK, "card"):
             network = models.module_of(entry("model", wildcards["model"], self.config.models).architecture)
-            if stage != "card":
-                return (network,)
-            return (network, "deepnets.data.duplicates", *self._shown_networks(wildcards))
+            return (network, *(self._shown_networks(wildcards) if stage == "card" else ()))
         if stage in ("plot_experiment", "plot_comparison"):
             figures = EXPERIMENT_FIGURES if stage == "plot_experiment" else COMPARISON_FIGURES
             entry("figure", wildcards["figure"], figures)
             return (f"deepnets.figures.{wildcards['figure']}", *self._shown_networks(wildcards))
-        return ("deepnets.data.duplicates", *self._shown_networks(wildcards))
+        return self._shown_networks(wildcards)
 
     def _shown_networks(self, wildcards: Mapping[str, str]) -> tuple[str, ...]:
         """Modules of the networks in a figure or in the report, which say how readers see them.

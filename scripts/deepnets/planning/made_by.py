@@ -18,7 +18,9 @@ from deepnets.utils.specs import UNKNOWN, read_head, settings_sha256
 
 # Which of a stage's outputs says what it was made by, if not the first one, and what it says, if not its spec alone: of
 # its settings, a figure has the hash.
-_SPEC_IN = {"report": paths.OUTPUTS["report"].index(paths.ENVIRONMENT)}
+_SPEC_IN = {
+    stage: paths.OUTPUTS[stage].index(path) for stage, path in (("report", paths.ENVIRONMENT), ("audit", paths.AUDIT))
+}
 _HAS = {
     "download": ("spec", "state"),
     "evaluate": ("spec", *PLAIN),
@@ -26,7 +28,7 @@ _HAS = {
     "plot_comparison": ("settings_sha256",),
 }
 # And those that say from which images they were made.
-_OF_IMAGES = ("train", "evaluate", "audit_images")
+_OF_IMAGES = ("train", "evaluate", "audit")
 
 
 def made_otherwise(jobs: Jobs) -> Iterator[tuple[Job, list[str]]]:

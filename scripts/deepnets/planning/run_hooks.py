@@ -140,7 +140,9 @@ class RunHooks:
 
         In a real run they are moved out of the way, before Snakemake looks which files there are.
         """
-        folders = sorted({(self.jobs.root / job.outputs[0]).parent for job in self.jobs.of_study()})
+        root, jobs = self.jobs.root, list(self.jobs.of_study())
+        folders = sorted({(root / job.outputs[0]).parent for job in jobs})
+        not_required = {str(root / path) for job in jobs for path in set(job.outputs) - set(job.required_outputs(root))}
         try:
             corrupted = [file for folder in folders for file in find_corrupted(folder, remember=self.running)]
             for file in corrupted:
@@ -150,8 +152,7 @@ class RunHooks:
                     _print(f"{file}: moved to {aside}")
         except OSError as error:
             sys.exit(f"{error.filename}: cannot be read or moved ({error.strerror}); change its permissions")
-        # Nothing is trained on the list of duplicates; a new one comes with the next arrays.
-        self.workflow.dag.forcefiles.update(str(file) for file in corrupted if file.name != paths.AUDIT_FILE)
+        self.workflow.dag.forcefiles.update({str(file) for file in corrupted} - not_required)
 
     def _write(self) -> None:
         """Write what each job depends on, and which training runs there will be."""

@@ -19,7 +19,7 @@ RECORDS = Path(".snakemake")
 
 MISSING = "missing"
 # Data are built only for the stages that read them: results stay valid without the arrays they were made from.
-READERS = {"download": {"prepare"}, "prepare": {"train", "evaluate", "audit_images"}}
+READERS = {"download": {"prepare"}, "prepare": {"train", "evaluate", "audit"}}
 
 
 def reasons(jobs: Jobs) -> list[tuple[Job, str]]:
@@ -41,12 +41,14 @@ def reasons(jobs: Jobs) -> list[tuple[Job, str]]:
 
 def _reason(job: Job, jobs: Jobs, old: dict | None) -> str | None:
     """Return why a job is stale by itself, or None; of a result without a record, its files' own specs count."""
-    missing = [path for path in job.outputs if not Path(path).exists()]
-    if len(missing) == len(job.outputs) and not old:
+    required = job.required_outputs(jobs.root)
+    missing = [path for path in required if not Path(path).exists()]
+    if len(missing) == len(required) and not old:
         return f"{MISSING}: not made yet"
     if missing:
         return f"{MISSING}: {', '.join(missing)}"
-    wrong = [str(file) for file in find_corrupted(Path(job.outputs[0]).parent) if str(file) in job.outputs]
+    folders = sorted({Path(path).parent for path in required})
+    wrong = [str(file) for folder in folders for file in find_corrupted(folder) if str(file) in required]
     if wrong:
         return f"damaged: {', '.join(wrong)}"
     new = json.loads(jobs.fingerprint(job.stage, job.wildcards))

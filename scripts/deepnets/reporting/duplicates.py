@@ -1,81 +1,12 @@
 """Put audit.json into words: images that are the same, and what that means for the results."""
 
-from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, Field, NonNegativeInt
-
+from deepnets.reporting.audit import Audit, Group
 from deepnets.reporting.markdown import Markdown, code
 from deepnets.utils import paths
-from deepnets.utils.checked_json import read_checked
 
 _EXAMPLES = 3
-
-
-class _Image(BaseModel):
-    split: Literal["train", "validation", "test"]
-    index: NonNegativeInt
-    label: str = Field(alias="class")
-    file: str | None = None
-
-    def __str__(self) -> str:
-        return self.file or f"{self.split} image {self.index} ({self.label})"
-
-
-class _Group(BaseModel):
-    images: NonNegativeInt
-    members: list[_Image] = Field(min_length=2)
-
-
-class _Split(BaseModel):
-    images: NonNegativeInt
-    distinct: NonNegativeInt
-
-
-class _Splits(BaseModel):
-    train: _Split
-    validation: _Split | None = None
-    test: _Split
-
-
-class _Counts(BaseModel):
-    within_train: NonNegativeInt
-    within_test: NonNegativeInt
-    across_splits: NonNegativeInt
-    across_labels: NonNegativeInt
-    validation_in_train: NonNegativeInt = 0
-
-
-class _Groups(BaseModel):
-    across_splits: list[_Group]
-    validation_in_train: list[_Group] = []
-    across_labels: list[_Group]
-
-
-class Audit(BaseModel):
-    """What the report reads of audit.json; `deepnets.data.duplicates.audit` says what the numbers count."""
-
-    code: str | None = None
-    is_outdated: bool = False  # made by other code than there is now
-    splits: _Splits
-    duplicates: _Counts
-    groups: _Groups
-
-
-def read_audit(path: Path, code: str | None) -> Audit | None:
-    """Read audit.json; None if it does not exist, because the data was deleted.
-
-    Args:
-        path: of the file.
-        code: identifies the code that makes it now.
-
-    Raises:
-        UserError: it is damaged.
-    """
-    if not path.exists():
-        return None
-    audit = read_checked(path, Audit)
-    return audit.model_copy(update={"is_outdated": audit.code != code})
 
 
 def leakage(audit: Audit) -> list[str]:
@@ -106,7 +37,7 @@ def leakage(audit: Audit) -> list[str]:
     return sentences
 
 
-def _examples(groups: list[_Group], differ: Literal["split", "label"], of: str | None = None) -> str:
+def _examples(groups: list[Group], differ: Literal["split", "label"], of: str | None = None) -> str:
     """Two images of each of the first groups, of different splits or classes; the one named first is in split `of`."""
     pairs = []
     for group in groups[:_EXAMPLES]:
@@ -129,10 +60,8 @@ def counted(dataset: str, audit: Audit | None) -> Markdown:
         if audit.splits.validation
         else " images"
     )
-    outdated = " Another version of the program counted them; a new count comes with the next arrays."
     return Markdown(
         f"Images that are the same as another one, pixel for pixel at this size: {counts.within_train:,} repeat one"
         f" within the training split, {counts.within_test:,} within the test split; {counts.across_splits:,} test"
         f" images are training{validation}; {counts.across_labels:,} are in more than one class ({file})."
-        f"{outdated if audit.is_outdated else ''}"
     )

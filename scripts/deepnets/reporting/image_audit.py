@@ -1,13 +1,11 @@
 """Put the audit of a dataset's images into words: classes, files, odd images and images that look alike."""
 
-from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from pathlib import PurePosixPath
+from typing import Any
 
-from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt
-
+from deepnets.reporting.audit import Audit, Pair
 from deepnets.reporting.markdown import Markdown, enumerate_words, image, table
 from deepnets.utils import paths
-from deepnets.utils.checked_json import read_checked
 
 _EXAMPLES = 3
 _CLASSES_SHOWN = 50  # in the table; of more, the sentence has the smallest and the largest
@@ -16,75 +14,7 @@ _SHEET_WIDTH = "60%"
 _MANY, _TOO_COMMON = 100, 0.05
 
 
-class _Image(BaseModel):
-    split: Literal["train", "validation", "test"]
-    index: NonNegativeInt
-    label: str = Field(alias="class")
-    file: str | None = None
-
-    def __str__(self) -> str:
-        return self.file or f"{self.split} image {self.index} ({self.label})"
-
-
-class _Blank(BaseModel):
-    images: NonNegativeInt
-    members: list[_Image]
-
-
-_Pair = Annotated[list[_Image], Field(min_length=2, max_length=2)]
-
-
-class _Pairs(BaseModel):
-    across_splits: list[_Pair]
-    across_labels: list[_Pair]
-
-
-class _NearDuplicates(BaseModel):
-    bits: NonNegativeInt
-    across_splits: NonNegativeInt
-    across_labels: NonNegativeInt
-    pairs: _Pairs
-
-
-class _Size(BaseModel):
-    width: PositiveInt
-    height: PositiveInt
-    images: PositiveInt
-
-
-class _Tiny(BaseModel):
-    images: NonNegativeInt
-    files: list[str]
-
-
-class _Files(BaseModel):
-    formats: dict[str, PositiveInt]
-    sizes: list[_Size]
-    distinct_sizes: NonNegativeInt
-    shorter_side: tuple[PositiveInt, PositiveInt] | None
-    tiny: _Tiny
-
-
-class ImageAudit(BaseModel):
-    """What the report reads of images/audit.json; `deepnets.data.image_audit` says what the numbers count."""
-
-    classes: list[str]
-    splits: dict[str, list[NonNegativeInt]]
-    blank: _Blank
-    near_duplicates: _NearDuplicates
-    files: _Files | None
-
-
-def read_image_audit(path: Path) -> ImageAudit | None:
-    """Read images/audit.json; None if it does not exist.
-
-    Raises:
-        UserError: it is damaged.
-    """
-    return read_checked(path, ImageAudit) if path.exists() else None
-
-
-def describe(dataset: str, audit: ImageAudit | None) -> dict[str, Any] | None:
+def describe(dataset: str, audit: Audit | None) -> dict[str, Any] | None:
     """The parts of the report about a dataset's images: `sentences`, a `table` or None, and the `sheet` of samples."""
     if audit is None:
         return None
@@ -97,8 +27,8 @@ def describe(dataset: str, audit: ImageAudit | None) -> dict[str, Any] | None:
     }
 
 
-def _classes(audit: ImageAudit) -> str:
-    counts = audit.splits["train"]
+def _classes(audit: Audit) -> str:
+    counts = audit.splits.train.per_class
     fewest, most = min(counts), max(counts)
     if fewest == most:
         return f"Each class has {fewest:,} training images."
@@ -106,14 +36,13 @@ def _classes(audit: ImageAudit) -> str:
     return f"Classes have from {fewest:,} ({smallest}) to {most:,} ({largest}) training images."
 
 
-def _table(audit: ImageAudit) -> Markdown:
-    rows = [
-        [name, *(f"{split[label]:,}" for split in audit.splits.values())] for label, name in enumerate(audit.classes)
-    ]
-    return table(["Class", *(split.capitalize() for split in audit.splits)], rows, numbers_from=1)
+def _table(audit: Audit) -> Markdown:
+    splits = {name: split.per_class for name, split in audit.splits if split}
+    rows = [[name, *(f"{split[label]:,}" for split in splits.values())] for label, name in enumerate(audit.classes)]
+    return table(["Class", *(split.capitalize() for split in splits)], rows, numbers_from=1)
 
 
-def _files(audit: ImageAudit) -> list[str]:
+def _files(audit: Audit) -> list[str]:
     if (files := audit.files) is None or files.shorter_side is None:
         return []
     formats = enumerate_words([f"{count:,} {name}" for name, count in files.formats.items()])
@@ -125,7 +54,7 @@ def _files(audit: ImageAudit) -> list[str]:
     return [f"The files are {formats}, {size}."]
 
 
-def _odd(audit: ImageAudit) -> list[str]:
+def _odd(audit: Audit) -> list[str]:
     found = []
     if audit.blank.images:
         found.append(f"{_images(audit.blank.images)} blank ({_some(list(map(str, audit.blank.members)))}).")
@@ -138,8 +67,8 @@ def _images(count: int) -> str:
     return "1 image is" if count == 1 else f"{count:,} images are"
 
 
-def _near(audit: ImageAudit) -> str:
-    near, tested = audit.near_duplicates, sum(audit.splits["test"])
+def _near(audit: Audit) -> str:
+    near, tested = audit.near_duplicates, audit.splits.test.images
     if tested >= _MANY and near.across_splits > _TOO_COMMON * tested:
         return (
             f"Perceptual hashes cannot tell these images apart ({near.across_splits:,} of {tested:,} test images have"
@@ -160,7 +89,7 @@ def _near(audit: ImageAudit) -> str:
     )
 
 
-def _pairs(pairs: list[_Pair]) -> str:
+def _pairs(pairs: list[Pair]) -> str:
     return f" ({_some([f'{one} is like {other}' for one, other in pairs])})" if pairs else ""
 
 

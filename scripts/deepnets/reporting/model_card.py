@@ -13,7 +13,8 @@ from deepnets.config.experiment import spec_sha256
 from deepnets.evaluation import metrics
 from deepnets.evaluation.results import Result, check_specs, read_result
 from deepnets.models import display_name
-from deepnets.reporting.duplicates import Audit, counted, leakage, read_audit
+from deepnets.reporting.audit import Audit, read_audit
+from deepnets.reporting.duplicates import counted, leakage
 from deepnets.reporting.markdown import Markdown, code, escape, table
 from deepnets.reporting.settings import departures, networks_table, recipes
 from deepnets.reporting.tables import MISSING, cost_table
@@ -38,7 +39,7 @@ def write_card(job: dict[str, Any], root: Path) -> None:
     It has no checksum: users complete it, with the licence of the weights for example.
 
     Args:
-        job: {"experiment": its names, "spec": its spec, "code": digests of the code}.
+        job: {"experiment": its names, "spec": its spec}.
         root: the folder that holds data/ and results/.
 
     Raises:
@@ -47,7 +48,7 @@ def write_card(job: dict[str, Any], root: Path) -> None:
     names = job["experiment"]
     result = read_result(root / paths.EXPERIMENT.format(**names))
     check_specs([result], [spec_sha256(job["spec"])])
-    audit = read_audit(root / paths.AUDIT.format(**names), job["code"].get(paths.AUDIT_CODE))
+    audit = read_audit(root / paths.AUDIT.format(**names))
     write_text(result.directory / paths.CARD_FILE, card(result, audit))
 
 

@@ -18,6 +18,7 @@ from deepnets.evaluation.schemas import SplitMetrics
 from deepnets.figures import EXPERIMENT_FIGURES, ComparisonFigure, comparison_figures
 from deepnets.models import display_name
 from deepnets.reporting import behaviour, duplicates, headline, image_audit, settings, tables, verdicts
+from deepnets.reporting.audit import read_audit
 from deepnets.reporting.environment import describe
 from deepnets.reporting.headline import Row
 from deepnets.reporting.job_times import by_stage, from_first_to_last, job_times
@@ -67,7 +68,6 @@ def write_report(
     spec: dict[str, Any],
     root: Path,
     *,
-    audit_code: str | None = None,
     published: Path = paths.REPOSITORY / paths.PUBLISHED,
     template: Path = paths.REPOSITORY / paths.TEMPLATE,
 ) -> None:
@@ -77,7 +77,6 @@ def write_report(
         spec: the study's name, the folders of its experiments from `root` in the order of the report, the hashes of
             their specs, and its datasets as in `Study`.
         root: the folder that holds results/, and Snakemake's benchmark files in logs/.
-        audit_code: identifies the code that finds duplicates, as it is now.
         published: table of published results.
         template: of the report.
 
@@ -92,14 +91,7 @@ def write_report(
         datasets=spec["datasets"],
         published=read_published(published),
         statistics=statistics_of_study(spec, root),
-        audits={
-            name: duplicates.read_audit(root / paths.AUDIT.format(dataset=name), audit_code)
-            for name in spec["datasets"]
-        },
-        image_audits={
-            name: image_audit.read_image_audit(root / paths.IMAGE_AUDIT.format(dataset=name))
-            for name in spec["datasets"]
-        },
+        audits={name: read_audit(root / paths.AUDIT.format(dataset=name)) for name in spec["datasets"]},
         jobs=job_times(root / paths.LOGS, [result.directory.parts[-4:] for result in results]),
         environment=describe(paths.REPOSITORY),
         folder=(root / paths.REPORT).parent,
@@ -237,7 +229,7 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
         "variant_of": metadata["variant_of"],
         "note": metadata["note"],
         "duplicates": duplicates.counted(name, study.audits[name]),
-        "images": image_audit.describe(name, study.image_audits[name]),
+        "images": image_audit.describe(name, study.audits[name]),
         "table": tables.comparison_table(rows, verdicts.standing(groups, study.statistics[name])),
         "compared": verdicts.what_was_compared(groups, study.statistics[name]),
         "open": verdicts.open_questions(groups, study.statistics[name]),

@@ -7,8 +7,7 @@ from typing import Any
 from deepnets.comparison.published import Published
 from deepnets.comparison.statistics_file import Statistics
 from deepnets.evaluation.results import Result
-from deepnets.reporting.duplicates import Audit
-from deepnets.reporting.image_audit import ImageAudit
+from deepnets.reporting.audit import Audit
 from deepnets.reporting.job_times import JobTime
 
 
@@ -23,7 +22,6 @@ class Study:
         statistics: the statistics.json of each dataset.
         jobs: the times of the study's jobs; empty if nothing was measured.
         audits: the audit.json of each dataset; None if its data was deleted.
-        image_audits: the images/audit.json of each dataset; None if it was not made.
         environment: from deepnets.reporting.environment.describe.
         folder: the folder of report.md; links are relative to it.
     """
@@ -34,7 +32,6 @@ class Study:
     published: list[Published]
     statistics: dict[str, Statistics]
     audits: dict[str, Audit | None]
-    image_audits: dict[str, ImageAudit | None]
     jobs: list[JobTime]
     environment: dict[str, Any]
     folder: Path

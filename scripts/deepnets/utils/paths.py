@@ -17,8 +17,7 @@ RAW = "raw"  # holds the raw files, in the dataset's folder
 DOWNLOADED = ".downloaded"  # marks a folder of raw files as ours: `make distclean` removes no other
 RAW_MANIFEST = f"{DATASET}/raw.json"
 DATASET_INFO = f"{DATASET}/dataset.json"
-AUDIT_FILE = "audit.json"  # in the dataset's folder
-AUDIT = f"{DATASET}/{AUDIT_FILE}"
+AUDIT = f"{DATASET}/audit.json"
 IMAGES, LABELS = "{split}_images.npy", "{split}_labels.npy"  # in the dataset's folder
 ARRAYS = {split: [f"{DATASET}/{name.format(split=split)}" for name in (IMAGES, LABELS)] for split in SPLITS}
 
@@ -36,10 +35,11 @@ EXPERIMENT_NAME = "{dataset}/{model}/{recipe}/seed{seed}"
 EXPERIMENT = f"results/{EXPERIMENT_NAME}"
 # Names in the experiment's folder, and the whole paths.
 MODEL_FILE, HISTORY_FILE, TIMING_FILE = "model.safetensors", "history.csv", "timing.json"
-PREDICTIONS_FILE, METRICS_FILE = "predictions.safetensors", "metrics.json"
+PREDICTIONS_FILE, PREDICTION_TABLE_FILE, METRICS_FILE = "predictions.safetensors", "predictions.csv", "metrics.json"
 ONNX_FILE, CARD_FILE = "model.onnx", "MODEL_CARD.md"
 MODEL, HISTORY, TIMING = (f"{EXPERIMENT}/{name}" for name in (MODEL_FILE, HISTORY_FILE, TIMING_FILE))
-PREDICTIONS, METRICS = (f"{EXPERIMENT}/{name}" for name in (PREDICTIONS_FILE, METRICS_FILE))
+PREDICTIONS, PREDICTION_TABLE = (f"{EXPERIMENT}/{name}" for name in (PREDICTIONS_FILE, PREDICTION_TABLE_FILE))
+METRICS = f"{EXPERIMENT}/{METRICS_FILE}"
 ONNX, CARD = f"{EXPERIMENT}/{ONNX_FILE}", f"{EXPERIMENT}/{CARD_FILE}"
 FIGURE_FILE = "figures/{figure}.png"
 EXPERIMENT_FIGURE = f"{EXPERIMENT}/figures/{{figure}}"  # .png and .svg
@@ -47,8 +47,7 @@ EXPERIMENT_FIGURE = f"{EXPERIMENT}/figures/{{figure}}"  # .png and .svg
 OWNER_FILE, PROGRESS_FILE = ".train.owner", ".train.progress"
 CHECKPOINTS = ".resume"  # in the experiment's folder; no output of any rule, so that Snakemake leaves it alone
 
-IMAGE_FOLDER = "results/{dataset}/images"
-IMAGE_AUDIT, SAMPLE_SHEET = f"{IMAGE_FOLDER}/audit.json", f"{IMAGE_FOLDER}/samples.png"
+SAMPLE_SHEET = "results/{dataset}/images/samples.png"
 
 COMPARISON = "results/{dataset}/comparison"
 STATISTICS = f"{COMPARISON}/statistics.json"
@@ -66,24 +65,23 @@ JOBS = ".snakemake/deepnets"  # what each job of the present run depends on, a f
 STUDY_PLAN = f"{JOBS}/study.json"
 
 # Files of the repository.
-AUDIT_CODE = "scripts/deepnets/data/duplicates.py"  # makes audit.json, on which nothing is trained
 TEMPLATE, PUBLISHED = "workflow/templates/report.md.j2", "workflow/published.csv"
 PAGE_TEMPLATES = [f"workflow/templates/report.{kind}" for kind in ("html.j2", "css", "js")]
 
 # What each stage writes; the stages in the order of the work. The first file names the job.
 OUTPUTS = {
     "download": [RAW_MANIFEST],
-    "prepare": [DATASET_INFO, *ARRAYS["train"], *ARRAYS["test"], AUDIT],
+    "prepare": [DATASET_INFO, *ARRAYS["train"], *ARRAYS["test"]],
     "fetch_weights": [WEIGHTS_INFO, PUBLISHED_WEIGHTS],
     "summarize": [SUMMARY_JSON, SUMMARY_TEXT],
     "train": [MODEL, HISTORY, TIMING],
-    "evaluate": [METRICS, PREDICTIONS],
+    "evaluate": [METRICS, PREDICTIONS, PREDICTION_TABLE],
     "compare": [STATISTICS],
     "export": [ONNX],
     "card": [CARD],
     "plot_experiment": [f"{EXPERIMENT_FIGURE}.png", f"{EXPERIMENT_FIGURE}.svg"],
     "plot_comparison": [COMPARISON_FIGURE],
-    "audit_images": [IMAGE_AUDIT, SAMPLE_SHEET],
+    "audit": [SAMPLE_SHEET, AUDIT],  # the sheet is there where data/ was deleted
     "report": [REPORT, REPORT_PAGE, METRICS_CSV, ENVIRONMENT],
 }
 ON_REQUEST = ("export", "card")  # stages of files that no study has among its results
@@ -108,7 +106,7 @@ def _log_name(stage: str) -> str:
         "compare": "{dataset}/comparison/compare",
         "plot_experiment": f"{EXPERIMENT_NAME}/{{figure}}/plot_experiment",
         "plot_comparison": "{dataset}/comparison/{figure}/plot_comparison",
-        "audit_images": "{dataset}/audit_images",
+        "audit": "{dataset}/audit",
         "report": "report",
     }
     return f"{LOGS}/{names.get(stage, f'{EXPERIMENT_NAME}/{stage}')}"

@@ -140,7 +140,7 @@ def _find(raw_spec: dict, dataset: str, mirror: str | None, was_downloaded: bool
         )
     if not path.lower().endswith(SUFFIXES) or (found is not None and not found.is_file()):
         is_table = path.lower().endswith(TABLES)
-        hint = "write `source: table` for a table of images and labels" if is_table else "give one of these"
+        hint = "write `source: csv` for a table of images and labels" if is_table else "give one of these"
         raise UserError(f"{key}, neither a folder nor an archive ({', '.join(SUFFIXES)}); {hint}.")
     return found
 

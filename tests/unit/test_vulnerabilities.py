@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-import audit
+import vulnerabilities
 from deepnets.utils.errors import UserError
 
 CLEAN = {"name": "numpy", "version": "2.4.6", "vulns": []}
@@ -27,7 +27,7 @@ def answer(monkeypatch):
 def test_every_vulnerability_is_a_line_that_says_what_to_do(answer):
     answer(json.dumps({"dependencies": [CLEAN, {"name": "pillow", "version": "13.0.0", "vulns": HOLES}, UNKNOWN]}))
     with pytest.raises(UserError) as error:
-        audit.main([])
+        vulnerabilities.main([])
     assert str(error.value).splitlines() == [
         "requirements.txt: pillow 13.0.0: CVE-2026-1; raise it to 13.0.1 or 14.0.0 in pyproject.toml, then"
         " make requirements",
@@ -37,12 +37,12 @@ def test_every_vulnerability_is_a_line_that_says_what_to_do(answer):
 
 def test_packages_that_could_not_be_looked_up_are_counted(answer, capsys):
     answer(json.dumps({"dependencies": [CLEAN, UNKNOWN]}))
-    audit.main([])
+    vulnerabilities.main([])
     assert capsys.readouterr().out == "requirements.txt: 1 of 2 packages looked up, no known vulnerability\n"
 
 
 @pytest.mark.parametrize("stdout", ["", "[]", "{}"])
 def test_missing_network_is_reported_and_is_not_an_error(answer, capsys, stdout):
     answer(stdout, "Traceback\nConnectionError: no route\n")
-    audit.main([])
+    vulnerabilities.main([])
     assert capsys.readouterr().out == "requirements.txt: not audited (ConnectionError: no route)\n"

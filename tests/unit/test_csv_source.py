@@ -50,7 +50,7 @@ def classes_of(found, split: str) -> list[str]:
 
 
 def check(path: Path, **keys) -> str:
-    options = datasets.source("table").Options(source="table", path=str(path), **keys)
+    options = datasets.source("csv").Options(source="csv", path=str(path), **keys)
     with pytest.raises(UserError) as refused:
         options.check_files("birds", path.parent)
     return str(refused.value)
@@ -65,7 +65,7 @@ def test_columns_are_found_by_their_usual_names(tmp_path, heading):
     assert found.classes == ["owl", "wren"]
     assert sorted(found.names()) == sorted(name for name, _ in ROWS)
     path, label = heading.split(",")
-    assert found.found["columns"] == f"path is {path}, label is {label}, by their names"
+    assert found.found["columns"] == f"image is {path}, label is {label}, by their names"
 
 
 @pytest.mark.parametrize("separator", [";", "\t", "|"])
@@ -76,31 +76,55 @@ def test_columns_may_be_separated_otherwise_and_text_may_start_with_a_mark(tmp_p
 
 def test_column_of_another_name_is_asked_for_with_the_line_to_write(tmp_path):
     text = refusal(tmp_path, csv_of(ROWS, "path,diagnosis"))
-    assert "none of its columns (path, diagnosis) has a usual name of the label" in text
-    assert "write `columns: {label: diagnosis}`" in text
+    assert "none of its columns (path, diagnosis) has a usual name for `label`" in text
+    assert "write `label: diagnosis` in config.yaml" in text
     assert layout(tmp_path, csv_of(ROWS, "path,diagnosis"), {"label": "diagnosis"}).classes == ["owl", "wren"]
 
 
 def test_other_columns_are_named_for_another_choice(tmp_path):
     found = layout(tmp_path, csv_of([(*row, "a") for row in ROWS], "path,label,country"))
-    assert found.found["columns"].endswith("for others write `columns: {label: country}`")
+    assert found.found["columns"].endswith("for others write `label: country`")
 
 
 def test_column_that_config_yaml_names_must_be_there(tmp_path):
-    assert "no column 'kind'" in refusal(tmp_path, csv_of(ROWS), {"label": "kind"})
+    text = refusal(tmp_path, csv_of(ROWS), {"label": "kind"})
+    assert "no column 'kind', as `label: kind` says; its columns are path, label." in text
+
+
+@pytest.mark.parametrize("name", ["leaves.csv", "leaves.tsv", "leaves.parquet"])
+def test_columns_of_any_name_are_used_as_config_yaml_says(tmp_path, name):
+    """The usual names are in the table, too, with values that would be wrong."""
+    splits = ["train", "test", "val"]
+    heading = ["path", "label", "split", "group", "file", "species", "part", "tree"]
+    rows = [
+        ["x.png", "x", "x", "x", file, label, splits[index // 3 % 3], str(index // 9)]
+        for index, (file, label) in enumerate(ROWS)
+    ]
+    write_pictures(tmp_path / "pictures", [file for file, _ in ROWS])
+    if name.endswith("parquet"):
+        columns = dict(zip(heading, map(list, zip(*rows, strict=True)), strict=True))
+        parquet.write_table(pyarrow.table(columns), tmp_path / name)
+    else:
+        separator = "," if name.endswith("csv") else "\t"
+        write_table(tmp_path, "\n".join(map(separator.join, [heading, *rows])), name)
+    keys = {"image": "file", "label": "species", "split": "part", "group": "tree", "root": str(tmp_path / "pictures")}
+    metadata = json.loads(build(tmp_path, "csv", path=str(tmp_path / name), **keys).read_text())
+    assert metadata["classes"] == ["owl", "wren"]
+    assert metadata["splits"] == {"train": 12, "test": 9, "validation": 9}
+    assert keys.items() <= metadata["spec"].items()
 
 
 def test_table_without_a_heading_is_named(tmp_path):
-    assert "add the line `path,label` above it" in refusal(tmp_path, csv_of(ROWS[1:], "pictures/0.png,owl"))
+    assert "add the line `image,label` above it" in refusal(tmp_path, csv_of(ROWS[1:], "pictures/0.png,owl"))
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"path": "labels.txt"}, "must be a table"), ({"path": "a.csv", "columns": {"class": "x"}}, "class")],
+    [({"path": "labels.txt"}, "must be a table"), ({"path": "a.csv", "label": ""}, "at least 1")],
 )
 def test_options_that_cannot_be_are_refused(options, words):
     with pytest.raises(ValueError, match=words):
-        datasets.source("table").Options(source="table", **options)
+        datasets.source("csv").Options(source="csv", **options)
 
 
 # -- classes and splits ------------------------------------------------------------------------------------------------
@@ -136,9 +160,10 @@ def test_validation_rows_are_the_test_split_where_there_is_no_other(tmp_path):
     assert {name for name, _ in drawn.splits["validation"]} == {row[0] for row in rows[:6]}
 
 
-def test_groups_of_the_table_stay_together(tmp_path):
+@pytest.mark.parametrize(("heading", "columns"), [("path,label,group", {}), ("path,label,tree", {"group": "tree"})])
+def test_groups_of_the_table_stay_together(tmp_path, heading, columns):
     rows = [(*row, f"patient{index // 3}") for index, row in enumerate(ROWS)]
-    found = layout(tmp_path, csv_of(rows, "path,label,group"))
+    found = layout(tmp_path, csv_of(rows, heading), columns)
     group = {name: which for name, _, which in rows}
     seen = [{group[name] for name, _ in found.splits[split]} for split in ("train", "test", "validation")]
     assert sum(map(len, seen)) == len(set().union(*seen)) == 10
@@ -193,7 +218,7 @@ def test_images_that_are_missing_are_named_before_any_job(tmp_path):
     write_pictures(tmp_path / "birds", [name for name, _ in ROWS[:29]])
     text = check(path)
     assert f"1 of 30 images are missing, such as '{tmp_path}/birds/pictures/29.png'" in text
-    assert "`images: <folder>`" in text
+    assert "`root: <folder>`" in text
     assert "which is no file" in check(tmp_path / "gone.csv")
     write_pictures(tmp_path / "birds", [name for name, _ in ROWS])
     assert "2 class folders, but `classes` is 3" in check(path, classes=3)
@@ -202,7 +227,7 @@ def test_images_that_are_missing_are_named_before_any_job(tmp_path):
 def test_table_given_as_a_folder_is_named_with_the_source_to_write(tmp_path):
     path = write_table(tmp_path, csv_of(ROWS))
     options = datasets.source("folder").Options(source="folder", path=str(path))
-    with pytest.raises(UserError, match="write `source: table`"):
+    with pytest.raises(UserError, match="write `source: csv`"):
         options.check_files("birds", tmp_path)
 
 
@@ -214,7 +239,7 @@ def test_images_of_a_table_are_prepared_in_the_order_of_their_labels(tmp_path, e
     path = write_table(tmp_path / "birds", csv_of(ROWS))
     images = tmp_path / "other" if elsewhere else tmp_path / "birds"
     write_pictures(images, [name for name, _ in ROWS])
-    info = build(tmp_path, "table", path=str(path), **({"images": str(images)} if elsewhere else {}))
+    info = build(tmp_path, "csv", path=str(path), **({"root": str(images)} if elsewhere else {}))
     found = layout(tmp_path / "copy", csv_of(ROWS))
     pixels, labels, metadata = open_dataset(info, "test")
     assert metadata["classes"] == ["owl", "wren"]
@@ -229,8 +254,8 @@ def test_images_of_a_table_are_prepared_in_the_order_of_their_labels(tmp_path, e
 def test_change_of_the_table_or_of_an_image_is_noticed(tmp_path, change):
     path = write_table(tmp_path / "birds", csv_of(ROWS))
     write_pictures(tmp_path / "birds", [name for name, _ in ROWS])
-    build(tmp_path, "table", path=str(path))
-    options = datasets.source("table").Options(source="table", path=str(path))
+    build(tmp_path, "csv", path=str(path))
+    options = datasets.source("csv").Options(source="csv", path=str(path))
     before = options.local_state("birds")
     if change == "table":
         path.write_text(csv_of([*ROWS[:-1], (ROWS[-1][0], "wren" if ROWS[-1][1] == "owl" else "owl")]))

@@ -1,17 +1,17 @@
 """A table of images and their labels: CSV, TSV or Parquet, next to the images or not."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from deepnets.data.label_table import LabelTable, arrange, missing_images, read_table
+from deepnets.data.label_table import USUAL_NAMES, LabelTable, arrange, missing_images, read_table
 from deepnets.data.search_paths import find_local, search_paths
 from deepnets.data.sources._own_images import TABLES, OwnImages, check_classes, shortest, unreadable_named
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import canonical_json, sha256_file, sha256_text
-from deepnets.utils.option_types import StrictModel
 
 if TYPE_CHECKING:
     from deepnets.data.image_source import ImageSource
@@ -21,36 +21,33 @@ if TYPE_CHECKING:
 _MOST_CHECKED = 2**24  # bytes; a larger table is read by its jobs alone
 _LOOKED_FOR = 100  # images, before any job runs
 
-
 _Column = Annotated[str, Field(min_length=1)] | None
-
-
-class Columns(StrictModel):
-    """Names of the table's columns; null: found by the usual names."""
-
-    path: _Column = Field(default=None, description="Column of the images' paths.")
-    label: _Column = Field(default=None, description="Column of their classes.")
-    split: _Column = Field(default=None, description="Column of their splits: train, test or val.")
-    group: _Column = Field(default=None, description="Column of what belongs together, and stays in one split.")
+_BY_NAME = "null: found by its usual names"
 
 
 class Options(OwnImages):
     """The user's own images, as a table lists them. Images of mixed sizes become squares of one size."""
 
-    source: Literal["table"]
+    source: Literal["csv"]
     path: str = Field(
         min_length=1,
         description="Table (.csv, .tsv, .parquet) with a row for each image: its path and label and, if there are such"
         " columns, its split and group. A relative path is looked up from the working directory, then in the folder"
         " DEEPNETS_MIRROR.",
     )
-    images: str | None = Field(
+    root: str | None = Field(
         default=None,
         min_length=1,
         description="Folder in which the paths of the table start; null: the folder of the table.",
     )
-    columns: Columns = Field(
-        default_factory=Columns, description="Names of the columns that do not have one of the usual names."
+    image: _Column = Field(default=None, description=f"Column of the images' paths; {_BY_NAME}.")
+    label: _Column = Field(default=None, description=f"Column of their classes; {_BY_NAME}.")
+    split: _Column = Field(
+        default=None, description=f"Column of their splits (train, test or val); {_BY_NAME}, if there is one."
+    )
+    group: _Column = Field(
+        default=None,
+        description=f"Column of what belongs together and stays in one split; {_BY_NAME}, if there is one.",
     )
 
     @field_validator("path")
@@ -63,7 +60,7 @@ class Options(OwnImages):
     @property
     def given_columns(self) -> dict[str, str]:
         """What a column is for -> its name, as far as config.yaml says it."""
-        return self.columns.model_dump(exclude_none=True)
+        return _columns_in(self.model_dump(exclude_none=True))
 
     @property
     def own_files(self) -> str | None:
@@ -71,15 +68,14 @@ class Options(OwnImages):
 
     def raw_spec(self) -> dict:
         """Identify the raw files by the table's path, and where it differs from the usual by folder and columns."""
-        images = {} if self.images is None else {"images": shortest(self.images)}
-        columns = {"columns": self.given_columns} if self.given_columns else {}
-        return {"source": self.source, "path": shortest(self.path), **images, **columns}
+        root = {} if self.root is None else {"root": shortest(self.root)}
+        return {"source": self.source, "path": shortest(self.path), **root, **self.given_columns}
 
     def local_state(self, dataset: str) -> str | None:
         """Digest of the table and of its images' sizes; None if they cannot be read, which the download reports."""
         try:
             path = _find(self.path, dataset, self.mirror)
-            table, folder = read_table(path, "", self.given_columns), _folder(path, self.images)
+            table, folder = read_table(path, "", self.given_columns), _folder(path, self.root)
             sizes = {name: (folder / name).stat().st_size for name in arrange("", table).names()}
             return sha256_text(canonical_json({"table": sha256_file(path), "sizes": sizes}))
         except (OSError, UserError):
@@ -92,7 +88,7 @@ class Options(OwnImages):
             if path.stat().st_size > _MOST_CHECKED:
                 return
             layout = _layout(shown_as, read_table(path, shown_as, self.given_columns), self)
-            missing_images(shown_as, _folder(path, self.images), layout.names()[:_LOOKED_FOR])
+            missing_images(shown_as, _folder(path, self.root), layout.names()[:_LOOKED_FOR])
 
 
 def _find(path: str, dataset: str, mirror: str | None) -> Path:
@@ -111,8 +107,12 @@ def _find(path: str, dataset: str, mirror: str | None) -> Path:
     return found
 
 
-def _folder(table: Path, images: str | None) -> Path:
-    return table.parent if images is None else Path(os.path.expanduser(images))
+def _columns_in(options: Mapping[str, Any]) -> dict[str, str]:
+    return {use: options[use] for use in USUAL_NAMES if use in options}
+
+
+def _folder(table: Path, root: str | None) -> Path:
+    return table.parent if root is None else Path(os.path.expanduser(root))
 
 
 def _layout(shown_as: str, table: LabelTable, options: Options) -> "Layout":
@@ -130,9 +130,9 @@ def download(raw_spec: dict, dataset: str, mirror: str | None, folder: Path, max
     from deepnets.data import raw_files
 
     path = _find(raw_spec["path"], dataset, mirror)
-    images = _folder(path, raw_spec.get("images"))
+    images = _folder(path, raw_spec.get("root"))
     with unreadable_named(path):
-        names = arrange(str(path), read_table(path, str(path), raw_spec.get("columns", {}))).names()
+        names = arrange(str(path), read_table(path, str(path), _columns_in(raw_spec))).names()
         missing_images(str(path), images, names)
         listed = raw_files.manifest(dataset, images, [os.path.relpath(path, images), *names])
     return {**listed, "folder": str(images)}
