@@ -295,7 +295,8 @@ def experiments_of(
                     "recipe": recipe_spec,
                 }
                 for seed in dict.fromkeys(entry.seeds):
-                    yield Experiment(dataset_name, model_name, label, seed, {**spec, "seed": seed})
+                    of_seed = {**spec, "dataset": {**spec["dataset"], **dataset.of_seed(seed)}, "seed": seed}
+                    yield Experiment(dataset_name, model_name, label, seed, of_seed)
 
 
 class _Variant(NamedTuple):

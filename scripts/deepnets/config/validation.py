@@ -66,6 +66,7 @@ def check_across(document: dict, valid: ValidEntries) -> Iterator[Problem]:
             yield Problem(path, unknown(SECTIONS[section], name, [*names[section], *published]))
     yield from _check_keys_on(document, names)
     yield from _check_repeats(entries)
+    yield from _check_folds(valid)
     yield from check_sizes(document, valid)
     yield from _check_results(entries, valid)
 
@@ -162,6 +163,24 @@ def _check_repeats(entries: Mapping[EntryKey, dict]) -> Iterator[Problem]:
                     yield Problem(
                         ("studies", *entry_key, *key), f"{shown(value)} is listed {count} times; list it once"
                     )
+
+
+def _check_folds(valid: ValidEntries) -> Iterator[Problem]:
+    """Check that each fold of a dataset is tested as often as the others."""
+    for key, experiments in valid.experiments.items():
+        seeds: dict[str, set[int]] = defaultdict(set)
+        for each in experiments:
+            seeds[each.dataset].add(each.seed)
+        for name, of_dataset in seeds.items():
+            if (folds := valid.datasets[name].number_of_folds) is None:
+                continue
+            tested = Counter(seed % folds for seed in of_dataset)
+            if len({tested[fold] for fold in range(folds)}) > 1:
+                yield Problem(
+                    ("studies", *key, "seeds"),
+                    f"must test each of the {folds} folds of {name} equally often (got {shown(sorted(of_dataset))});"
+                    f" write {list(range(folds))}, or {folds} more for each repetition",
+                )
 
 
 def _check_networks(valid: ValidEntries) -> Iterator[Problem]:

@@ -36,9 +36,11 @@ def audit(dataset: str, folder: Path, images: ImageSource, code: str | None = No
 
     Returns:
         code: as given.
+        folds: their number; None without folds.
         splits: split -> `images`, and `distinct` ones.
         duplicates: kind -> number of images. within_train, within_test: images that repeat an earlier one of their
-            split. across_splits: test images that are also training or validation images. across_labels: images that
+            split. across_splits: test images that are also training or validation images; with folds, images that are
+            also in another fold, as each image is a test image once. across_labels: images that
             are also in another class. A dataset with its own validation split also has within_validation and
             validation_in_train, validation images that are also training images.
         groups: kind -> up to 100 groups of equal images: how many `images`, and up to 10 `members` of each split.
@@ -50,8 +52,10 @@ def audit(dataset: str, folder: Path, images: ImageSource, code: str | None = No
     _, content = np.unique(digests, return_inverse=True)  # the same number for the same image
     sizes = dict(zip(order, map(len, labels), strict=True))
     split = np.repeat(np.arange(len(order)), list(sizes.values()))
-    rows = _Rows(split, np.concatenate(labels), content, sizes, images.classes, images.names)
-    return {"schema_version": SCHEMA_VERSION, "dataset": dataset, "code": code, **rows.describe()}
+    fold = None if images.folds is None else images.folds.of_files()
+    rows = _Rows(split, np.concatenate(labels), content, sizes, images.classes, images.names, fold)
+    folds = None if images.folds is None else len(images.folds.sizes)
+    return {"schema_version": SCHEMA_VERSION, "dataset": dataset, "code": code, "folds": folds, **rows.describe()}
 
 
 def _digests(path: Path, bar: Any) -> np.ndarray:
@@ -69,7 +73,7 @@ class _Rows:
     """All images of a dataset, split by split.
 
     split, label, content: int64 (N,). sizes: images of each split, in the order of the rows. classes, names: as of an
-    ImageSource.
+    ImageSource. fold: int64 (N,); None without folds.
     """
 
     split: np.ndarray
@@ -78,6 +82,7 @@ class _Rows:
     sizes: dict[str, int]
     classes: Sequence[str]
     names: Mapping[str, Sequence[str]] | None
+    fold: np.ndarray | None = None
 
     def describe(self) -> dict:
         copies = {
@@ -98,14 +103,20 @@ class _Rows:
         """Kind -> whether each content is of it, and how many of its images count."""
         total = np.stack(list(copies.values())).sum(0)
         before_test = total - copies["test"]
-        lowest, highest = np.full(len(total), len(self.classes)), np.full(len(total), -1)
-        np.minimum.at(lowest, self.content, self.label)
-        np.maximum.at(highest, self.content, self.label)
         kinds = {f"within_{split}": (count > 1, count - 1) for split, count in copies.items()}
         kinds["across_splits"] = ((before_test > 0) & (copies["test"] > 0), copies["test"])
+        if self.fold is not None:
+            kinds["across_splits"] = (self._differs(self.fold), total)
         if (validation := copies.get("validation")) is not None:
             kinds["validation_in_train"] = ((copies["train"] > 0) & (validation > 0), validation)
-        return kinds | {"across_labels": (lowest != highest, total)}
+        return kinds | {"across_labels": (self._differs(self.label), total)}
+
+    def _differs(self, values: np.ndarray) -> np.ndarray:
+        """Whether the images of each content have more than one of these values, one for each row."""
+        lowest, highest = np.full(self.content.max() + 1, values.max()), np.full(self.content.max() + 1, values.min())
+        np.minimum.at(lowest, self.content, values)
+        np.maximum.at(highest, self.content, values)
+        return lowest != highest
 
     def _groups(self, kind: str, found: np.ndarray) -> list[dict]:
         """The first groups of a kind, in the order of their first images."""

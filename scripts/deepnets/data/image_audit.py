@@ -11,6 +11,7 @@ import numpy as np
 
 from deepnets.data.arrays import open_dataset
 from deepnets.data.decode import look
+from deepnets.data.folds import Folds
 from deepnets.data.image_source import ImageSource
 from deepnets.data.near_duplicates import NEAR, alike, perceptual_hash
 from deepnets.data.progress import progress_bar
@@ -65,7 +66,8 @@ class _Images:
     """All images of a dataset, split by split.
 
     sizes: images of each split, in the order of the rows. label, content, hashes: (N,); content is the same number for
-    the same pixels. blank: bool (N,). classes: names. names: of the files, by split; None if unknown.
+    the same pixels. blank: bool (N,). classes: names. names: of the files, by split; None if unknown. fold: int64 (N,);
+    None without folds.
     """
 
     sizes: dict[str, int]
@@ -75,6 +77,7 @@ class _Images:
     blank: np.ndarray
     classes: list[str]
     names: dict[str, list[str]] | None = None
+    fold: np.ndarray | None = None
 
     def describe(self) -> dict[str, Any]:
         """Describe the images.
@@ -83,7 +86,8 @@ class _Images:
             splits: split -> number of images of each class.
             blank: how many `images` have no contrast, and the first `members` of them.
             near_duplicates: how many images have another one that looks alike, but differs: `across_splits` test images
-                with a training or validation image, `across_labels` images with one of another class; and `pairs`.
+                with a training or validation image (with folds: images with one of another fold), `across_labels`
+                images with one of another class; and `pairs`.
         """
         starts = np.cumsum([0, *self.sizes.values()]).tolist()
         splits = {
@@ -96,8 +100,11 @@ class _Images:
 
     def _near_duplicates(self) -> dict[str, Any]:
         first_test, seen = len(self.label) - self.sizes["test"], np.flatnonzero(~self.blank).tolist()
+        fold = self.fold
         kinds: dict[str, Callable[[int, int], bool]] = {
-            "across_splits": lambda row, other: row >= first_test > other,
+            "across_splits": lambda row, other: (
+                row >= first_test > other if fold is None else bool(fold[row] != fold[other])
+            ),
             "across_labels": lambda row, other: bool(self.label[row] != self.label[other]),
         }
         found = {kind: alike(self.hashes, self.content, seen, accepts) for kind, accepts in kinds.items()}
@@ -134,7 +141,9 @@ def _open(dataset: str, spec: dict, info: Path) -> tuple[dict, _Images]:
                 bar.update()
     _, content = np.unique(np.array(contents, "V16"), return_inverse=True)
     hashed = np.array(hashes, np.uint64)
-    return metadata, _Images(sizes, np.concatenate(labels), content, hashed, np.array(blank), metadata["classes"])
+    fold = Folds(**metadata["folds"]).of_files() if "folds" in metadata else None
+    found = _Images(sizes, np.concatenate(labels), content, hashed, np.array(blank), metadata["classes"], fold=fold)
+    return metadata, found
 
 
 def _names_and_files(spec: dict, raw_manifest: Path) -> tuple[dict[str, list[str]] | None, ImageSource | None]:
