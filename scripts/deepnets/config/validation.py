@@ -17,7 +17,7 @@ from deepnets.data.sources import DatasetOptions
 from deepnets.utils.specs import leaves
 
 # Sections of named entries, and what one of their entries is called.
-SECTIONS = {"datasets": "dataset", "models": "model", "recipes": "recipe", "studies": "study"}
+SECTIONS = {"datasets": "dataset", "models": "model", "recipes": "recipe", "studies": "study", "searches": "search"}
 OF_VALUES = ("set", "grid")  # keys of an entry that give recipe values
 RESERVED_MODEL_NAMES = {
     "comparison": "results/<dataset>/comparison is where the figures that compare the models are",
@@ -106,6 +106,9 @@ def _check_names(names: Mapping[str, dict], valid: ValidEntries) -> Iterator[Pro
             yield Problem(("models", name), f"reports would write it as they write {shown(other)}; rename one")
         if name.lower() in RESERVED_MODEL_NAMES:
             yield Problem(("models", name), f"a reserved name: {RESERVED_MODEL_NAMES[name.lower()]}; choose another")
+    for name in names["searches"]:
+        if name in names["studies"]:
+            yield Problem(("searches", name), "a study has this name, too, but the trials become one; rename one")
     for name, dataset in valid.datasets.items():
         # The name need not be in config.yaml: the published dataset need not be listed in it.
         if dataset.variant_of is not None and not re.fullmatch(NAME_PATTERN, dataset.variant_of):
@@ -120,6 +123,9 @@ def _references(document: dict, entries: Mapping[EntryKey, dict]) -> Iterator[tu
     for model, options in _table(document.get("models")).items():
         for dataset in _table(_table(options).get("on")):
             yield ("models", model, "on", dataset), "datasets", dataset
+    for search, options in _table(document.get("searches")).items():
+        for section in ("datasets", "models", "recipes"):
+            yield ("searches", search, SECTIONS[section]), section, _table(options).get(SECTIONS[section])
     for key, entry in entries.items():
         for section in ("datasets", "models"):
             for index, name in enumerate(_list(entry.get(section))):
