@@ -33,11 +33,10 @@ def passes(results: Sequence[Result]) -> list[list[Result]]:
     return [list(each) for each in zip(*(of_fold[fold] for fold in sorted(of_fold)), strict=True)]
 
 
-def fold_variance(values: Floats, folds: Rows) -> Variance:
+def fold_variance(values: Floats, folds: Rows, least: float = 0.0) -> Variance:
     """Estimate the variance of the mean over images in folds, by the spread of the folds' means.
 
-    It is never below that of independent images, nor below that of one image that would differ: folds may agree by
-    chance.
+    It is never below that of independent images, as folds may agree by chance, nor below `least`.
 
     Args:
         values: (n,), of each image; of several passes their mean.
@@ -46,7 +45,7 @@ def fold_variance(values: Floats, folds: Rows) -> Variance:
     number, images, mean = int(folds.max()) + 1, len(values), values.mean()
     sums = np.bincount(folds, weights=values - mean, minlength=number)
     by_folds = number / (number - 1) * (sums**2).sum() / images**2
-    by_images = max(values.var() / images, 1 / images**2)
+    by_images = max(values.var() / images, least)
     return Variance(
         mean,
         np.asarray(max(by_folds, by_images)),
@@ -64,19 +63,20 @@ def folds_interval(right: Right, folds: Rows) -> tuple[float, float]:
     Wilson's interval at the effective number of images, as for several seeds.
     """
     variance = fold_variance(right.mean(0), folds)
-    p = variance.mean
-    effective = p * (1 - p) / variance.value
+    p, images = variance.mean, len(folds)
+    effective = p * (1 - p) / variance.value if variance.value > 0 else images
     quantile = t.ppf((1 + LEVEL) / 2, variance.interval_freedom)
-    low, high = wilson(p, effective if effective > 0 else len(folds), quantile)
+    low, high = wilson(p, effective if effective > 0 else images, quantile)
     return float(low), float(high)
 
 
 def compare_folds(a: Right, b: Right, folds: Rows) -> Difference:
     """Compare two candidates on the same images in the same folds; `a`: (S, n), `b`: (T, n).
 
-    A t test on the folds' differences, with one degree of freedom less than there are folds.
+    A t test on the folds' differences, with one degree of freedom less than there are folds. The variance is never
+    below that of one discordant image on each side, as for several seeds.
     """
-    variance = fold_variance(a.mean(0) - b.mean(0), folds)
+    variance = fold_variance(a.mean(0) - b.mean(0), folds, least=2 / len(folds) ** 2)
     (low, high), (low90, high90) = (t_interval(variance, level) for level in (LEVEL, 0.9))
     p = float(t_probability(variance))
     ci95, ci90 = (float(low), float(high)), (float(low90), float(high90))
