@@ -53,6 +53,14 @@ class Folds:
         return {"train": np.concatenate([train, validation]), "test": np.flatnonzero(of_rows == fold)}
 
 
+def how_folds_are_used(number: int) -> str:
+    """Say which fold is tested when, for the log and dataset.json."""
+    return (
+        f"each image is in one of {number} test splits, the same for every experiment; seed 0 is tested on the first,"
+        f" seed 1 on the second, seed {number} on the first again"
+    )
+
+
 def of_fold(metadata: dict[str, Any], fold: int, images: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return the rows of each split, and dataset.json as it would be if these were the only splits.
 

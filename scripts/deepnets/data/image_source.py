@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from deepnets.data.decode import fit
-from deepnets.data.folds import Folds
+from deepnets.data.folds import Folds, how_folds_are_used
 from deepnets.utils.paths import SPLITS
 
 BLOCK_IMAGES = 1024  # decoded in a second or less: so much does a kill cost each process
@@ -87,7 +87,8 @@ def from_arrays(
         for start in range(0, len(arrays), length)
     )
     labels = {split: labels.astype(np.int64) for split, (_, labels) in splits.items()}
-    return ImageSource(classes, labels, tasks, input_shape, folds=folds)
+    found = {} if folds is None else {"folds": how_folds_are_used(len(folds.sizes))}
+    return ImageSource(classes, labels, tasks, input_shape, found=found, folds=folds)
 
 
 def _task_of_array(split: str, start: int, arrays: np.ndarray, input_shape: tuple[int, int, int]) -> DecodeTask:

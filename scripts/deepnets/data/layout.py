@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from deepnets.data.draws import Image, draw, draw_folds
 from deepnets.data.folder_tree import VALIDATION
-from deepnets.data.folds import Folds
+from deepnets.data.folds import Folds, how_folds_are_used
 from deepnets.utils.errors import UserError
 from deepnets.utils.paths import SPLITS
 
@@ -161,10 +161,7 @@ def _in_folds(
         for fold in drawn
     ]
     row_of = {file: row for row, (file, _) in enumerate(image for fold in in_order for image in fold)}
-    found["folds"] = (
-        f"each image is in one of {folds} test splits, the same for every experiment; seed 0 is tested on the first,"
-        f" seed 1 on the second, seed {folds} on the first again"
-    )
+    found["folds"] = how_folds_are_used(folds)
     validation = None
     if grouped:
         found[VALIDATION] = f"{100 * DRAWN_VALIDATION:.3g} % of each class outside the fold, in whole groups"
