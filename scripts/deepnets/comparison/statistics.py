@@ -2,7 +2,7 @@
 
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat
 
 import numpy as np
 
@@ -165,15 +165,15 @@ def _candidate(
     accuracies = right.mean(1)
     several = len(right) > 1
     if folds is not None:
-        low, high = folds_interval(right, folds)
+        interval: tuple[SupportsFloat, SupportsFloat] = folds_interval(right, folds)
     else:
-        low, high = intervals.recipe_interval(right) if several else intervals.network_interval(right[0])
+        interval = intervals.recipe_interval(right) if several else intervals.network_interval(right[0])
     return {
         "model": group.model,
         "recipe": group.recipe,
         "seeds": [result.seed for result in group.results],
         "accuracy": float(accuracies.mean()),
-        "ci95": [float(low), float(high)],
+        "ci95": [float(bound) for bound in interval],
         "std": float(accuracies.std(ddof=1)) if several else None,
         "validation_accuracy": group.validation_accuracy,
         "selected": is_selected,

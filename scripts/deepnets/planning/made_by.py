@@ -55,7 +55,7 @@ def differing(job: Job, jobs: Jobs) -> list[str]:
         phrases.append(UNKNOWN)
     if job.stage in _OF_IMAGES:
         dataset_info = paths.DATASET_INFO.format(**job.wildcards)
-        compared = OF_ARRAYS
+        compared: tuple[str, ...] = OF_ARRAYS
         if job.stage != "audit_images":
             of_images = compared_images(jobs.experiment(**job.wildcards).spec)
             compared = of_images if job.stage == "train" else tuple(key for key in OF_ARRAYS if key in of_images)

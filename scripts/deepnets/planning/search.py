@@ -205,7 +205,7 @@ class SearchRun:
         if self.search.early_stopping is None:
             return trials
         self._make([trial.short for trial in trials if trial.short])
-        first = {trial.number: trial.short and trial.short.accuracy(self.root) for trial in [*self.trials, *trials]}
+        first = {each.number: each.short.accuracy(self.root) for each in [*self.trials, *trials] if each.short}
         known = [accuracy for accuracy in first.values() if accuracy is not None]
         median = statistics.median(known) if len(known) >= _LEAST else -math.inf
         found = []
@@ -255,7 +255,7 @@ class SearchRun:
     # -- files ---------------------------------------------------------------------------------------------------------
 
     def _write_study(self, listed: Iterable[Runs]) -> None:
-        """Write runs as a study, for a configuration that goes on top of config.yaml.
+        """Write runs as a study, for a configuration that is put on top of config.yaml.
 
         While a round is trained, it is of that round alone: so each gets as many threads as in any other round.
         """
