@@ -221,6 +221,13 @@ def test_a_mistake_in_a_search_is_one_line(tmp_path, keys, line):
     assert found.startswith(f"config.yaml: {line}")
 
 
+def test_a_search_that_leaves_out_a_fold_is_refused(tmp_path):
+    folds = {"datasets/digits/folds": 2, "searches": {"rates": SEARCH}}
+    [line] = refused(tmp_path, folds)
+    assert line.startswith("config.yaml: searches.rates.seeds: must test each of the 2 folds of digits equally often")
+    load(tmp_path, {**folds, "searches": {"rates": {**SEARCH, "seeds": [0, 1]}}})
+
+
 def test_a_search_and_a_study_of_one_name_are_refused(tmp_path):
     [line] = refused(tmp_path, {"searches": {"demo": SEARCH}})
     assert line.startswith("config.yaml: searches.demo: a study has this name, too")

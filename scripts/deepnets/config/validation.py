@@ -66,7 +66,7 @@ def check_across(document: dict, valid: ValidEntries) -> Iterator[Problem]:
             yield Problem(path, unknown(SECTIONS[section], name, [*names[section], *published]))
     yield from _check_keys_on(document, names)
     yield from _check_repeats(entries)
-    yield from _check_folds(valid)
+    yield from _check_folds(document, valid)
     yield from check_sizes(document, valid)
     yield from _check_results(entries, valid)
 
@@ -171,22 +171,29 @@ def _check_repeats(entries: Mapping[EntryKey, dict]) -> Iterator[Problem]:
                     )
 
 
-def _check_folds(valid: ValidEntries) -> Iterator[Problem]:
+def _check_folds(document: dict, valid: ValidEntries) -> Iterator[Problem]:
     """Check that each fold of a dataset is tested as often as the others."""
+    for path, name, seeds in _seeds_of_datasets(document, valid):
+        if name not in valid.datasets or (folds := valid.datasets[name].number_of_folds) is None:
+            continue
+        tested = Counter(seed % folds for seed in seeds)
+        if len({tested[fold] for fold in range(folds)}) > 1:
+            yield Problem(
+                path,
+                f"must test each of the {folds} folds of {name} equally often (got {shown(sorted(seeds))});"
+                f" write {list(range(folds))}, or {folds} more for each repetition",
+            )
+
+
+def _seeds_of_datasets(document: dict, valid: ValidEntries) -> Iterator[tuple[KeyPath, str, set[int]]]:
+    """Yield the seeds of each entry and search on a dataset, with the key path where they are."""
     for key, experiments in valid.experiments.items():
-        seeds: dict[str, set[int]] = defaultdict(set)
-        for each in experiments:
-            seeds[each.dataset].add(each.seed)
-        for name, of_dataset in seeds.items():
-            if (folds := valid.datasets[name].number_of_folds) is None:
-                continue
-            tested = Counter(seed % folds for seed in of_dataset)
-            if len({tested[fold] for fold in range(folds)}) > 1:
-                yield Problem(
-                    ("studies", *key, "seeds"),
-                    f"must test each of the {folds} folds of {name} equally often (got {shown(sorted(of_dataset))});"
-                    f" write {list(range(folds))}, or {folds} more for each repetition",
-                )
+        for name in dict.fromkeys(each.dataset for each in experiments):
+            yield ("studies", *key, "seeds"), name, {each.seed for each in experiments if each.dataset == name}
+    for search, options in _table(document.get("searches")).items():
+        name, seeds = _table(options).get("dataset"), _list(_table(options).get("seeds", [0]))
+        if isinstance(name, str):
+            yield ("searches", search, "seeds"), name, {seed for seed in seeds if isinstance(seed, int)}
 
 
 def _check_networks(valid: ValidEntries) -> Iterator[Problem]:
