@@ -191,9 +191,9 @@ def _seeds_of_datasets(document: dict, valid: ValidEntries) -> Iterator[tuple[Ke
         for name in dict.fromkeys(each.dataset for each in experiments):
             yield ("studies", *key, "seeds"), name, {each.seed for each in experiments if each.dataset == name}
     for search, options in _table(document.get("searches")).items():
-        name, seeds = _table(options).get("dataset"), _list(_table(options).get("seeds", [0]))
-        if isinstance(name, str):
-            yield ("searches", search, "seeds"), name, {seed for seed in seeds if isinstance(seed, int)}
+        dataset, seeds = _table(options).get("dataset"), _list(_table(options).get("seeds", [0]))
+        if isinstance(dataset, str):
+            yield ("searches", search, "seeds"), dataset, {seed for seed in seeds if isinstance(seed, int)}
 
 
 def _check_networks(valid: ValidEntries) -> Iterator[Problem]:
