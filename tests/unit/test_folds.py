@@ -197,8 +197,7 @@ def test_seeds_that_leave_out_a_fold_are_refused(tmp_path, seeds):
 
 
 def test_a_drawn_test_split_and_folds_are_refused(tmp_path):
-    changes = {"datasets/photos": {"source": "folder", "path": "photos", "test": 0.2, "folds": 5}}
-    [line] = refused(tmp_path, changes)
+    [line] = refused(tmp_path, {"datasets/photos/test": 0.2, "datasets/photos/folds": 5})
     assert line.startswith("config.yaml: datasets.photos: test draws one test split and folds several")
 
 
