@@ -53,7 +53,7 @@ $(if $(shell case $(call quoted,$(CORES)) in (*[!0-9]*|''|0*) echo wrong;; esac)
 	$(error CORES='$(CORES)' must be a number of cores from 1 up; write: make report CORES=2))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report status watch compare why test test-all test-browser test-cluster chaos bench bench-scale lint schema requirements clean distclean
+.PHONY: help setup report search status watch compare why test test-all test-browser test-cluster chaos bench bench-scale lint schema requirements clean distclean
 
 help:  ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -86,6 +86,10 @@ $(BENCH_INSTALLED): benchmarks/requirements.txt $(INSTALLED)
 report: setup  ## Run the study and write results/report.md and report.html (CORES=4, STUDY=demo)
 	$(VENV)/python -m snakemake results/report.md all --cores $(CORES) $(if $(STUDY),--config $(call quoted,study=$(STUDY)))
 	@$(VENV)/python scripts/show_report.py
+
+search: setup  ## Search for recipe values, as a search of config.yaml says: STUDY=its name (needs optuna)
+	$(if $(STUDY),,$(error name a search of config.yaml: make search STUDY=rates))
+	@$(VENV)/python scripts/search.py $(call quoted,$(STUDY)) --cores $(CORES)
 
 status: setup  ## Show which experiments run, failed, wait or are done, and the time left (STUDY=demo)
 	@$(VENV)/python scripts/status.py $(if $(STUDY),--study $(call quoted,$(STUDY)))
@@ -149,7 +153,7 @@ requirements: setup  ## Compile both requirements.txt again from pyproject.toml 
 clean:  ## Remove results, logs and prepared data without asking; downloads and your own files in data/ and results/ stay
 	@$(call refuse_links,results data)
 	if [ -d results ]; then find results/ -type f \( -path 'results/report*' -o -path 'results/metrics*.csv' \
-		-o -path results/workflow.html -o -path results/environment.json -o -name model.safetensors -o -name model.onnx -o -name MODEL_CARD.md \
+		-o -path results/workflow.html -o -path 'results/search-*' -o -path results/environment.json -o -name model.safetensors -o -name model.onnx -o -name MODEL_CARD.md \
 		-o -name predictions.safetensors -o -path '*/seed*/predictions.csv' -o -name metrics.json \
 		-o -name history.csv -o -name timing.json -o -name 'summary.*' -o -path '*/comparison/*' -o -path '*/figures/*' \
 		-o -path '*/images/samples.png' \

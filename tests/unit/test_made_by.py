@@ -102,6 +102,27 @@ def test_a_result_of_other_arrays_is_rebuilt(jobs, stage):
     assert made_from(arrays=ARRAYS, validation_rows=[1, 2]) == other
 
 
+@pytest.mark.parametrize("stage", ["train", "evaluate"])
+def test_mean_and_validation_images_of_a_fold_are_those_of_its_arrays(jobs, stage):
+    digits = jobs.config.datasets["digits"].model_copy(update={"folds": 5})
+    folds = with_config(jobs, datasets={**jobs.config.datasets, "digits": digits})
+    job = Job(stage, EXPERIMENT)
+    write_json(
+        jobs.root / PREPARE.outputs[0], {"spec": {}, "arrays": ARRAYS, "classes": ["0"], "mean": [0.1], "std": [1]}
+    )
+    content = {
+        **folds.settings(stage, EXPERIMENT),
+        "arrays": ARRAYS,
+        "validation_rows": [1, 2],
+        "mean": [0.2],
+        "std": [1],
+    }
+    write = write_json if stage == "evaluate" else lambda file, keys: save_tensors(file, {"x": torch.ones(1)}, keys)
+    write(jobs.root / job.outputs[0], content)
+    assert differing(job, folds) == []
+    assert any("fold" in phrase for phrase in differing(job, jobs))
+
+
 def test_an_evaluation_without_the_mirror_averages_that_are_asked_for_is_repeated(root, tmp_path):
     job = Job("evaluate", {"dataset": "cifar10", "model": "resnet50", "recipe": "paper", "seed": "0"})
     plain, mirror = (

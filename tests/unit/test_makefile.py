@@ -188,6 +188,15 @@ def test_compare_takes_two_states_whatever_is_in_their_names(make):
 
 
 @needs_make
+def test_search_is_the_one_that_is_named(make):
+    make("search", "STUDY=rates", "CORES=2")
+    assert make.calls().splitlines()[-1] == "scripts/search.py rates --cores 2"
+    done = make("search")
+    assert done.returncode == 2
+    assert "name a search of config.yaml: make search STUDY=rates" in done.stderr
+
+
+@needs_make
 @pytest.mark.parametrize("value", ["0", "", "x", "-1", "04", "1.5", "a'b", "2 3"])
 def test_wrong_number_of_cores_is_answered_before_anything_is_installed(make, value):
     done = make("report", f"CORES={value}")

@@ -97,7 +97,9 @@ def test_environment_yml_pins_every_direct_dependency_as_requirements_do(root, p
 
 def test_every_dependency_has_its_reason(root):
     text = (root / "pyproject.toml").read_text()
-    tables = re.findall(r"^(?:dependencies|dev|tensorboard|bench) = \[\n(.*?)^\]", text, re.MULTILINE | re.DOTALL)
+    tables = re.findall(
+        r"^(?:dependencies|dev|search|tensorboard|bench) = \[\n(.*?)^\]", text, re.MULTILINE | re.DOTALL
+    )
     lines = [line for table in tables for line in table.splitlines()]
     assert len(lines) > 10
     assert all(re.search(r'",\s+# \S', line) for line in lines)
@@ -108,7 +110,8 @@ RUN_BY_NAME = {"snakemake-executor-plugin-slurm", "pygments", "onnxscript"}
 
 def test_what_the_scripts_import_is_what_is_declared(root, project):
     """An undeclared package may vanish with the next release of the one that brings it; an unused one is a burden."""
-    declared = {Requirement(line).name for line in project["dependencies"]} - RUN_BY_NAME
+    optional = project["optional-dependencies"]["search"]
+    declared = {Requirement(line).name for line in [*project["dependencies"], *optional]} - RUN_BY_NAME
     imported = {owner for path in (root / "scripts").rglob("*.py") for owner in imported_distributions(path)}
     assert imported == declared
 

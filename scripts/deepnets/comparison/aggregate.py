@@ -46,6 +46,34 @@ class SeedGroup:
         return self.first.recipe
 
     @property
+    def folds(self) -> int:
+        """The number of folds; 0 without folds."""
+        return len({result.fold for result in self.results} - {None})
+
+    @property
+    def test_images(self) -> int:
+        """The number of test images, of all folds together."""
+        return sum(self._fold_sizes.values())
+
+    @property
+    def first_rows(self) -> list[int]:
+        """Of each network, where its test images begin among those of all folds; 0 without folds."""
+        sizes = self._fold_sizes
+        return [sum(sizes[fold] for fold in sizes if fold < (result.fold or 0)) for result in self.results]
+
+    @property
+    def _fold_sizes(self) -> dict[int, int]:
+        return {result.fold or 0: result.metrics.test.n for result in self.results}
+
+    @property
+    def runs(self) -> str:
+        """How many networks it has, in words: "3 seeds", "5 folds", "5 folds, 2 times"; "" for a single one."""
+        if self.folds:
+            repeated = len(self.results) // self.folds
+            return f"{self.folds} folds{f', {repeated} times' if repeated > 1 else ''}"
+        return f"{len(self.results)} seeds" if len(self.results) > 1 else ""
+
+    @property
     def spec(self) -> dict[str, Any]:
         """The spec of the first seed."""
         return self.first.metrics.spec
@@ -84,11 +112,13 @@ class SeedGroup:
 
 
 def group_seeds(results: Iterable[Result]) -> list[SeedGroup]:
-    """Group experiments that differ only in their seed, in order of first appearance."""
+    """Group experiments that differ only in their seed, and in the fold that it chooses, in order of appearance."""
     groups: dict[tuple[str, ...], list[Result]] = {}
     for result in results:
         # The recipe's values, not its name alone: a recipe's name stays when its values in config.yaml change.
-        values = canonical_json({key: value for key, value in result.metrics.spec.items() if key != "seed"})
+        spec = result.metrics.spec
+        dataset = {key: value for key, value in spec["dataset"].items() if key != "fold"}
+        values = canonical_json({**spec, "dataset": dataset, "seed": None})
         groups.setdefault((result.dataset, result.model, result.recipe, values), []).append(result)
     return [SeedGroup(tuple(group)) for group in groups.values()]
 
@@ -134,7 +164,10 @@ def best_by_model(groups: Iterable[SeedGroup]) -> dict[str, SeedGroup]:
 
 def interval_caption(groups: list[SeedGroup]) -> str:
     """Return what the accuracies of one dataset are means of and what their intervals are; without a full stop."""
-    images = f"{groups[0].first.metrics.test.n:,} test images"
+    images = f"{groups[0].test_images:,} test images"
+    if groups[0].folds:
+        runs = " or ".join(dict.fromkeys(group.runs for group in groups))
+        return f"{images}, each predicted by a network that was not trained on it, {runs}; 95 % interval over the folds"
     seeds = {len(group.results) for group in groups}
     if seeds == {1}:
         return f"{images}, one run each; 95 % interval of each trained network (Wilson)"

@@ -2,18 +2,20 @@
 
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat
 
 import numpy as np
 
 from deepnets.comparison import intervals, paired, settle
 from deepnets.comparison.aggregate import SeedGroup, best_by_model, group_seeds
 from deepnets.comparison.agreement import Agreement
-from deepnets.comparison.networks import describe
+from deepnets.comparison.folds import Rows, compare_folds, folds_interval, passes
+from deepnets.comparison.networks import Network, describe
 from deepnets.comparison.paired import ALPHA, Difference, Right
 from deepnets.comparison.predictions import Predictions, read_predictions
 from deepnets.comparison.ranking import letters
 from deepnets.comparison.sweeps import expected_best
+from deepnets.evaluation.metrics import Labels
 from deepnets.evaluation.results import Result, check_specs, read_metrics, read_timing
 from deepnets.utils import paths
 from deepnets.utils.checksums import record_checksums
@@ -55,17 +57,20 @@ def compare(results: list[Result], margin: float) -> dict[str, Any]:
     """
     study = group_seeds(results)
     selected = {id(group) for group in best_by_model(study).values()}
-    right, networks, agreement, baselines = _read(study, selected)
+    right, networks, agreement, baselines, folds = _read(study, selected)
     # The best first; their accuracy on the test images decides nothing but the order.
     order = sorted(range(len(study)), key=lambda index: -float(right[index].mean()))
     compared = _compared(study, order, selected)
-    pairs, groups = _pairs([study[index] for index in compared], [right[index] for index in compared], margin)
+    pairs, groups = _pairs([study[index] for index in compared], [right[index] for index in compared], margin, folds)
     group_of = dict(zip(compared, groups, strict=True))
     return {
         "n": right[0].shape[1],
         "margin": margin,
         "candidates": [
-            _candidate(study[index], right[index], id(study[index]) in selected, group_of.get(index), networks[index])
+            _candidate(
+                *(study[index], right[index], id(study[index]) in selected, group_of.get(index)),
+                *(networks[index], folds),
+            )
             for index in order
         ],
         "pairs": pairs,
@@ -79,47 +84,63 @@ def compare(results: list[Result], margin: float) -> dict[str, Any]:
 
 def _read(
     study: list[SeedGroup], selected: set[int]
-) -> tuple[list[Right], list[list[dict]], Agreement, dict[str, Any]]:
+) -> tuple[list[Right], list[list[dict]], Agreement, dict[str, Any], Rows | None]:
     """Read all predictions.
 
     Returns:
-        Which images each candidate has right, (S, n); its networks' numbers; what the selected networks say together;
-        and what can be reached without a network.
+        Which images each candidate has right, (S, n), with folds a row for each pass over all of them; its networks'
+        numbers; what the selected networks say together; what can be reached without a network; and the fold of each
+        image, (n,), None without folds.
 
     Raises:
         UserError: a file is missing or damaged, or of other test images than the first one.
     """
-    first: Predictions | None = None
-    right, numbers, agreement = [], [], None
+    first = [_predictions(result) for result in passes(study[0].results)[0]]
+    labels, files = np.concatenate([each.test_labels for each in first]), _files(first)
+    classes = first[0].test_logits.shape[1]
+    right, numbers, agreement = [], [], Agreement(labels, classes, files)
     for group in study:
-        networks = []
-        for result in group.results:
-            file = result.directory / paths.PREDICTIONS_FILE
-            predictions = read_predictions(file, result.metrics.spec_sha256)
-            first = first or predictions
-            if not np.array_equal(predictions.test_labels, first.test_labels):
-                raise UserError(
-                    f"{file}: of other test images than {study[0].first.directory / paths.PREDICTIONS_FILE}; start"
-                    " Snakemake, which evaluates again what is out of date, or delete the older one."
-                )
-            networks.append(describe(predictions))
-            if agreement is None:
-                classes = predictions.test_logits.shape[1]
-                agreement = Agreement(predictions.test_labels, classes, predictions.test_files)
+        described, rows = {}, []
+        for results in passes(group.results):
+            networks = [_described(*pair, study[0].first) for pair in zip(results, first, strict=True)]
+            rows.append(np.concatenate([network.right for network in networks]))
+            for result, network in zip(results, networks, strict=True):
+                described[result.seed] = {"accuracy": float(network.right.mean()), **network.described}
             if id(group) in selected:
-                agreement.add(networks[-1].probabilities)
-        right.append(np.stack([network.right for network in networks]))
-        numbers.append([network.described for network in networks])
-    assert agreement is not None
-    assert first is not None
-    return right, numbers, agreement, _baselines(first)
+                agreement.add(np.concatenate([network.probabilities for network in networks]))
+        right.append(np.stack(rows))
+        numbers.append([described[result.seed] for result in group.results])
+    folds = None
+    if study[0].folds:
+        folds = np.repeat(np.arange(len(first)), [len(each.test_labels) for each in first])
+    return right, numbers, agreement, _baselines(labels, first[0].validation_labels, classes), folds
 
 
-def _baselines(predictions: Predictions) -> dict[str, Any]:
+def _predictions(result: Result) -> Predictions:
+    return read_predictions(result.directory / paths.PREDICTIONS_FILE, result.metrics.spec_sha256)
+
+
+def _described(result: Result, expected: Predictions, first: Result) -> Network:
+    """Describe a network, and refuse it if its test images are not those of the experiment that was read first."""
+    predictions = _predictions(result)
+    if not np.array_equal(predictions.test_labels, expected.test_labels):
+        raise UserError(
+            f"{result.directory / paths.PREDICTIONS_FILE}: of other test images than"
+            f" {first.directory / paths.PREDICTIONS_FILE}; start Snakemake, which evaluates again what is out of date,"
+            " or delete the older one."
+        )
+    return describe(predictions)
+
+
+def _files(folds: list[Predictions]) -> list[str] | None:
+    """Return the names of the test images of all folds; None if they were no files."""
+    return [file for fold in folds for file in fold.test_files or ()] or None
+
+
+def _baselines(labels: Labels, validation_labels: Labels, classes: int) -> dict[str, Any]:
     """Return the accuracy of one answer for all test images, the commonest validation class, and of guessing."""
-    classes = predictions.test_logits.shape[1]
-    majority = int(np.bincount(predictions.validation_labels, minlength=classes).argmax())
-    accuracy = float((predictions.test_labels == majority).mean())
+    majority = int(np.bincount(validation_labels, minlength=classes).argmax())
+    accuracy = float((labels == majority).mean())
     return {"majority": {"class": majority, "accuracy": accuracy}, "chance": 1 / classes}
 
 
@@ -134,17 +155,25 @@ def _compared(study: list[SeedGroup], order: list[int], selected: set[int]) -> l
 
 
 def _candidate(
-    group: SeedGroup, right: Right, is_selected: bool, letters_of: str | None, networks: list[dict]
+    group: SeedGroup,
+    right: Right,
+    is_selected: bool,
+    letters_of: str | None,
+    networks: list[dict],
+    folds: Rows | None,
 ) -> dict[str, Any]:
     accuracies = right.mean(1)
     several = len(right) > 1
-    low, high = intervals.recipe_interval(right) if several else intervals.network_interval(right[0])
+    if folds is not None:
+        interval: tuple[SupportsFloat, SupportsFloat] = folds_interval(right, folds)
+    else:
+        interval = intervals.recipe_interval(right) if several else intervals.network_interval(right[0])
     return {
         "model": group.model,
         "recipe": group.recipe,
         "seeds": [result.seed for result in group.results],
         "accuracy": float(accuracies.mean()),
-        "ci95": [float(low), float(high)],
+        "ci95": [float(bound) for bound in interval],
         "std": float(accuracies.std(ddof=1)) if several else None,
         "validation_accuracy": group.validation_accuracy,
         "selected": is_selected,
@@ -152,28 +181,30 @@ def _candidate(
         "networks": [
             {
                 "seed": result.seed,
-                "accuracy": float(accuracy),
                 "validation_accuracy": result.metrics.validation.accuracy,
                 **described,
             }
-            for result, accuracy, described in zip(group.results, accuracies, networks, strict=True)
+            for result, described in zip(group.results, networks, strict=True)
         ],
     }
 
 
-def _pairs(study: list[SeedGroup], right: list[Right], margin: float) -> tuple[list[dict[str, Any]], list[str]]:
+def _pairs(
+    study: list[SeedGroup], right: list[Right], margin: float, folds: Rows | None
+) -> tuple[list[dict[str, Any]], list[str]]:
     """Return all pairs of candidates as statistics.json has them, and the letters of each candidate."""
     seeds = [[result.seed for result in group.results] for group in study]
     places = list(combinations(range(len(study)), 2))
-    differences = [_difference(right[a], right[b], seeds[a], seeds[b]) for a, b in places]
+    differences = [_difference(right[a], right[b], seeds[a], seeds[b], folds) for a, b in places]
     corrected = paired.holm([each.p for each in differences])
     verdicts = [paired.verdict(each, p, margin) for each, p in zip(differences, corrected, strict=True)]
     different = np.zeros((len(study), len(study)), dtype=bool)
     pairs = []
     for (a, b), difference, p_holm, verdict in zip(places, differences, corrected, verdicts, strict=True):
         different[a, b] = different[b, a] = verdict in ("a", "b")
-        number = 1 if difference.counts else min(len(right[a]), len(right[b]))
+        number = 1 if difference.counts else min(len(seeds[a]), len(seeds[b]))
         runs = right[a].mean(1), right[b].mean(1)
+        several = min(map(len, runs)) > 1
         pairs.append(
             {
                 "a": [study[a].model, study[a].recipe],
@@ -186,7 +217,7 @@ def _pairs(study: list[SeedGroup], right: list[Right], margin: float) -> tuple[l
                 "ci90": list(difference.ci90),
                 "p": difference.p,
                 "p_holm": float(p_holm),
-                "probability_a_beats_b": paired.probability_better(*runs) if number > 1 else None,
+                "probability_a_beats_b": paired.probability_better(*runs) if several else None,
                 "verdict": verdict,
                 "settle": _settled(difference, number, right[a].shape[1], ALPHA / len(places), verdict),
             }
@@ -194,11 +225,13 @@ def _pairs(study: list[SeedGroup], right: list[Right], margin: float) -> tuple[l
     return pairs, letters(different)
 
 
-def _difference(a: Right, b: Right, a_seeds: list[int], b_seeds: list[int]) -> Difference:
-    """Compare two candidates: over all their seeds, or two trained networks if one has a single seed.
+def _difference(a: Right, b: Right, a_seeds: list[int], b_seeds: list[int], folds: Rows | None) -> Difference:
+    """Compare two candidates: over all their folds or seeds, or two trained networks if one has a single seed.
 
     These have the same seed if the other one has it, too.
     """
+    if folds is not None:
+        return compare_folds(a, b, folds)
     if len(a) > 1 and len(b) > 1:
         return paired.compare_recipes(a, b)
     common = next((seed for seed in a_seeds if seed in b_seeds), None)

@@ -15,8 +15,14 @@ PLAIN = {"test_time_augmentation": "none"}
 
 
 def compared_images(spec: dict[str, Any]) -> tuple[str, ...]:
-    """Those of OF_IMAGES that are the dataset's: the weights of an earlier training run bring their mean and std."""
-    return tuple(key for key in OF_IMAGES if "weights" not in spec or key not in ("mean", "std"))
+    """Those of OF_IMAGES that dataset.json has the same value of as the experiment's results.
+
+    The weights of an earlier training run bring their mean and std; those of a fold, and its validation split, follow
+    from its number and the arrays.
+    """
+    of_fold = {"mean", "std", "validation_rows"} if "fold" in spec["dataset"] else set()
+    of_weights = {"mean", "std"} if "weights" in spec else set()
+    return tuple(key for key in OF_IMAGES if key not in of_fold | of_weights)
 
 
 @dataclass(frozen=True)

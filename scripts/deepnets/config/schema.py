@@ -21,6 +21,7 @@ from deepnets.config.messages import NAME_PATTERN, Problem, explain, format_path
 from deepnets.config.named_recipe import NamedRecipe, RecipeGrid, key_on, keys_on
 from deepnets.config.recipe import Recipe, RecipeValues
 from deepnets.config.recipe_label import changed_values, recipe_label, values_in
+from deepnets.config.search import Search
 from deepnets.config.validation import SECTIONS, ValidEntries, check_sizes
 from deepnets.config.weights import PUBLISHED, check_weights
 from deepnets.config.yaml_reader import merge
@@ -176,6 +177,9 @@ class Config(StrictModel):
     studies: dict[Name, Annotated[list[Entry], Field(min_length=1)]] = Field(
         min_length=1, description="What to compare: a name that you choose -> a list of experiments."
     )
+    searches: dict[Name, Search] = Field(
+        default_factory=dict, description="Searches for recipe values: a name that you choose -> what to try."
+    )
     # Of no spec: it changes no result, so it makes nothing run again.
     tensorboard: Annotated[bool, AfterValidator(_has_tensorboard)] = Field(
         False, description="Whether training runs write event files for TensorBoard, in logs/."
@@ -192,7 +196,12 @@ class Config(StrictModel):
             raise UserError(unknown("study", study, self.studies))
         found: list[Experiment] = []
         for entry in self.studies[study]:
-            found += experiments_of(entry, self.datasets, self.models, self.recipes[entry.recipe])
+            found += self.of_entry(entry)
+        return found
+
+    def of_entry(self, entry: Entry) -> list[Experiment]:
+        """Return the experiments of an entry whose names are all known; raises what `experiments_of` raises."""
+        found = experiments_of(entry, self.datasets, self.models, self.recipes[entry.recipe])
         return [starts.with_start(self, each) for each in found]
 
     def experiment(self, dataset: str, model: str, recipe: str, seed: int) -> Experiment:
@@ -295,7 +304,8 @@ def experiments_of(
                     "recipe": recipe_spec,
                 }
                 for seed in dict.fromkeys(entry.seeds):
-                    yield Experiment(dataset_name, model_name, label, seed, {**spec, "seed": seed})
+                    of_seed = {**spec, "dataset": {**spec["dataset"], **dataset.of_seed(seed)}, "seed": seed}
+                    yield Experiment(dataset_name, model_name, label, seed, of_seed)
 
 
 class _Variant(NamedTuple):

@@ -30,9 +30,22 @@ def with_start(config: "Config", experiment: Experiment, chain: tuple[str, ...] 
         return experiment
     if experiment.directory in chain:
         raise UserError(f"{experiment.directory} would start from itself; give models.{experiment.model} other weights")
+    _refuse_other_fold(config, experiment, str(model.weights))
     spec, size = _identity(config, model, (*chain, experiment.directory))
     network = resized(experiment.spec["model"], config.datasets[experiment.dataset], size)
     return replace(experiment, spec={**experiment.spec, "model": network, "weights": spec})
+
+
+def _refuse_other_fold(config: "Config", experiment: Experiment, weights: str) -> None:
+    """Refuse weights that were trained on the images that an experiment is tested on: those of another fold."""
+    if not is_experiment(weights) or (names := experiment_names(weights))["dataset"] != experiment.dataset:
+        return
+    of_seed = config.datasets[experiment.dataset].of_seed
+    if of_seed(int(names["seed"])) != of_seed(experiment.seed):
+        raise UserError(
+            f"{experiment.directory} would start from {weights}, which was trained on another fold, so on the images"
+            f" that it is tested on; give models.{experiment.model} other weights"
+        )
 
 
 def network_spec(config: "Config", model_name: str, dataset_name: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from deepnets.data.sources import DatasetOptions
 from deepnets.utils.specs import leaves
 
 # Sections of named entries, and what one of their entries is called.
-SECTIONS = {"datasets": "dataset", "models": "model", "recipes": "recipe", "studies": "study"}
+SECTIONS = {"datasets": "dataset", "models": "model", "recipes": "recipe", "studies": "study", "searches": "search"}
 OF_VALUES = ("set", "grid")  # keys of an entry that give recipe values
 RESERVED_MODEL_NAMES = {
     "comparison": "results/<dataset>/comparison is where the figures that compare the models are",
@@ -66,6 +66,7 @@ def check_across(document: dict, valid: ValidEntries) -> Iterator[Problem]:
             yield Problem(path, unknown(SECTIONS[section], name, [*names[section], *published]))
     yield from _check_keys_on(document, names)
     yield from _check_repeats(entries)
+    yield from _check_folds(document, valid)
     yield from check_sizes(document, valid)
     yield from _check_results(entries, valid)
 
@@ -105,6 +106,9 @@ def _check_names(names: Mapping[str, dict], valid: ValidEntries) -> Iterator[Pro
             yield Problem(("models", name), f"reports would write it as they write {shown(other)}; rename one")
         if name.lower() in RESERVED_MODEL_NAMES:
             yield Problem(("models", name), f"a reserved name: {RESERVED_MODEL_NAMES[name.lower()]}; choose another")
+    for name in names["searches"]:
+        if name in names["studies"]:
+            yield Problem(("searches", name), "a study has this name, too, but the trials become one; rename one")
     for name, dataset in valid.datasets.items():
         # The name need not be in config.yaml: the published dataset need not be listed in it.
         if dataset.variant_of is not None and not re.fullmatch(NAME_PATTERN, dataset.variant_of):
@@ -119,6 +123,9 @@ def _references(document: dict, entries: Mapping[EntryKey, dict]) -> Iterator[tu
     for model, options in _table(document.get("models")).items():
         for dataset in _table(_table(options).get("on")):
             yield ("models", model, "on", dataset), "datasets", dataset
+    for search, options in _table(document.get("searches")).items():
+        for section in ("datasets", "models", "recipes"):
+            yield ("searches", search, SECTIONS[section]), section, _table(options).get(SECTIONS[section])
     for key, entry in entries.items():
         for section in ("datasets", "models"):
             for index, name in enumerate(_list(entry.get(section))):
@@ -162,6 +169,31 @@ def _check_repeats(entries: Mapping[EntryKey, dict]) -> Iterator[Problem]:
                     yield Problem(
                         ("studies", *entry_key, *key), f"{shown(value)} is listed {count} times; list it once"
                     )
+
+
+def _check_folds(document: dict, valid: ValidEntries) -> Iterator[Problem]:
+    """Check that each fold of a dataset is tested as often as the others."""
+    for path, name, seeds in _seeds_of_datasets(document, valid):
+        if name not in valid.datasets or (folds := valid.datasets[name].number_of_folds) is None:
+            continue
+        tested = Counter(seed % folds for seed in seeds)
+        if len({tested[fold] for fold in range(folds)}) > 1:
+            yield Problem(
+                path,
+                f"must test each of the {folds} folds of {name} equally often (got {shown(sorted(seeds))});"
+                f" write {list(range(folds))}, or {folds} more for each repetition",
+            )
+
+
+def _seeds_of_datasets(document: dict, valid: ValidEntries) -> Iterator[tuple[KeyPath, str, set[int]]]:
+    """Yield the seeds of each entry and search on a dataset, with the key path where they are."""
+    for key, experiments in valid.experiments.items():
+        for name in dict.fromkeys(each.dataset for each in experiments):
+            yield ("studies", *key, "seeds"), name, {each.seed for each in experiments if each.dataset == name}
+    for search, options in _table(document.get("searches")).items():
+        dataset, seeds = _table(options).get("dataset"), _list(_table(options).get("seeds", [0]))
+        if isinstance(dataset, str):
+            yield ("searches", search, "seeds"), dataset, {seed for seed in seeds if isinstance(seed, int)}
 
 
 def _check_networks(valid: ValidEntries) -> Iterator[Problem]:

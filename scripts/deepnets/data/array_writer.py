@@ -25,6 +25,7 @@ import numpy as np
 from deepnets.data.archive import DamagedArchiveError
 from deepnets.data.decode import DimImageWarning
 from deepnets.data.image_source import DecodeTask, ImageSource, block_length
+from deepnets.data.intensities import count_intensities
 from deepnets.data.progress import log_summary, progress_bar
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import atomic_path, canonical_json, error_names, remove_leftovers, sha256_text
@@ -249,8 +250,7 @@ def _write_shard(path: Path, task: DecodeTask, image_shape: tuple[int, int, int]
                 continue
             images[row] = image
             if split == "train":
-                for channel, counts in enumerate(intensities):
-                    counts += np.bincount(image[..., channel].ravel(), minlength=256)
+                intensities += count_intensities(image)
     dim = {
         each.message.name: each.message.used_bits if each.message.is_gray else None
         for each in caught

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeGuard
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
+from deepnets.data.folds import Folds, of_fold
 from deepnets.utils.checked_json import check_content
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import read_json, sha256_file
@@ -16,6 +17,7 @@ from deepnets.utils.specs import check_made_by
 # Bytes. An array up to this size is hashed whenever it is opened: CIFAR's 150 MB take 0.1 s. A larger one stays on the
 # disk until its images are needed; otherwise every job of a study would read it whole.
 HASHED_UP_TO = 2**30
+_OF_EXPERIMENTS = ("horizontal_flip", "fold")  # keys of an experiment's dataset that its arrays do not depend on
 
 
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -27,6 +29,12 @@ class _Array(BaseModel):
     shape: list[NonNegativeInt]
 
 
+class _Folds(BaseModel):
+    model_config = ConfigDict(strict=True)
+    sizes: list[PositiveInt] = Field(min_length=2)
+    validation: list[list[NonNegativeInt]] | None = None
+
+
 class _Metadata(BaseModel):
     """What is read of dataset.json; `deepnets.data.prepare` writes it."""
 
@@ -34,6 +42,7 @@ class _Metadata(BaseModel):
     dataset: str
     arrays: dict[str, _Array]
     validation_rows: list[PositiveInt] = Field(default_factory=list, min_length=2, max_length=2)
+    folds: _Folds | None = None
     classes: list[str]
     input_shape: list[PositiveInt] = Field(min_length=3, max_length=3)
     mean: list[_Finite]
@@ -46,12 +55,14 @@ def open_dataset(path: str | Path, split: str, spec: dict | None = None) -> tupl
     Args:
         path: data/<dataset>/dataset.json.
         split: "train" or "test".
-        spec: the dataset's part of an experiment's spec, that the arrays must have been made by; None: any.
+        spec: the dataset's part of an experiment's spec, that the arrays must have been made by; None: any. Where it
+            has a fold, that is the test split, and all other images are the training split.
 
     Returns:
-        images: uint8 (N, H, W, C), memory-mapped, read-only.
+        images: uint8 (N, H, W, C), memory-mapped, read-only; of a fold, a copy in memory.
         labels: int64 (N,), from 0 to the number of classes - 1.
-        metadata: the content of dataset.json; `mean` and `std` are per channel, as fractions of full intensity (255).
+        metadata: the content of dataset.json, for the fold if there is one; `mean` and `std` are per channel, as
+            fractions of full intensity (255).
 
     Raises:
         UserError: a file is missing, damaged or of another spec; the message names it and what to delete, so that it is
@@ -60,15 +71,32 @@ def open_dataset(path: str | Path, split: str, spec: dict | None = None) -> tupl
     path, metadata = Path(path), read_json(path)
     check_content(path, metadata, _Metadata)
     if spec is not None:
-        prepared = {key: value for key, value in spec.items() if key != "horizontal_flip"}  # of training alone
+        prepared = {key: value for key, value in spec.items() if key not in _OF_EXPERIMENTS}
         check_made_by(path, metadata.get("spec"), prepared)
+    if spec is None or "fold" not in spec:
+        return *_open_arrays(path, metadata, split), metadata
+    return _open_fold(path, metadata, split, spec["fold"])
+
+
+def _open_fold(path: Path, metadata: dict, split: str, fold: int) -> tuple[np.ndarray, np.ndarray, dict]:
+    """Open one split of one fold: the file of the test split has the first fold, that of train the others."""
+    opened = [_open_arrays(path, metadata, each) for each in ("test", "train")]
+    images, labels = (np.concatenate(arrays) for arrays in zip(*opened, strict=True))
+    if "folds" not in metadata or not Folds(**metadata["folds"]).fit(len(labels)):
+        raise UserError(f"{path}: damaged (folds: not those of {len(labels)} images); delete it.")
+    rows, metadata = of_fold(metadata, fold, images)
+    return images[rows[split]], labels[rows[split]], metadata
+
+
+def _open_arrays(path: Path, metadata: dict, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Open the two files of a split."""
     images_name, labels_name = (name.format(split=split) for name in (IMAGES, LABELS))
     images = _load(path, metadata, images_name, "uint8", mmap_mode="r")
     labels = _load(path, metadata, labels_name, "int64")
     if len(images) != len(labels) or not len(labels) or labels.min() < 0 or labels.max() >= len(metadata["classes"]):
         raise _damaged(path, labels_name, "labels do not belong to the images and classes")
     _check_shape(path, metadata, split, images)
-    return images, labels, metadata
+    return images, labels
 
 
 def _check_shape(path: Path, metadata: dict, split: str, images: np.ndarray) -> None:

@@ -61,7 +61,9 @@ class _Sorted:
         return not self.spelled["test"]
 
 
-def read_layout(shown_as: str, names: list[str], test: float | None = None, groups: str | None = None) -> Layout:
+def read_layout(
+    shown_as: str, names: list[str], test: float | None = None, groups: str | None = None, folds: int | None = None
+) -> Layout:
     """Sort file names into splits and classes, and draw what no folder has.
 
     Hidden files, what desktops leave and whatever lies outside the splits is ignored.
@@ -72,18 +74,20 @@ def read_layout(shown_as: str, names: list[str], test: float | None = None, grou
         test: the share of each class that is drawn for the test split, in (0, 0.5]; None: `DRAWN_TEST` if no folder
             has one.
         groups: a regular expression; images whose names have the same match (or first group of it) are drawn together.
+        folds: how many folds to draw instead of a test split.
 
     Raises:
         UserError: one line for each misplaced file, each class that a split lacks, each empty class, each class name
-            that readers cannot tell from another; or nothing is to be drawn, though `test` or `groups` is given.
+            that readers cannot tell from another; or nothing is to be drawn, though `test`, `groups` or `folds` is
+            given.
     """
     paths = visible_paths(names)
     there = _sort(shown_as, paths, find_root(shown_as, paths))
     found = {}
-    if there.is_drawn and test is None and there.count(VALIDATION):
+    if there.is_drawn and test is None and folds is None and there.count(VALIDATION):
         found["test"] = use_validation_as_test(there.images, min(there.spelled[VALIDATION]))
         there.spelled["test"], there.spelled[VALIDATION] = there.spelled[VALIDATION], set()
-    there.problems += [f"{shown_as}: {problem}" for problem in _problems(there, test, groups)]
+    there.problems += [f"{shown_as}: {problem}" for problem in _problems(there, test, groups, folds)]
     if there.problems:
         raise UserError(shortened(there.problems))
     if not there.classes:
@@ -95,7 +99,8 @@ def read_layout(shown_as: str, names: list[str], test: float | None = None, grou
         return name, group_of(shown_as, file, name.partition("/")[2], groups)
 
     grouped = groups is not None
-    return complete(shown_as, there.classes, there.images, found, test, identify, grouped, _what_was_seen(there))
+    saw = _what_was_seen(there)
+    return complete(shown_as, there.classes, there.images, found, test, identify, grouped, saw, folds)
 
 
 def list_classes(shown_as: str, names: list[str]) -> list[str]:
@@ -159,7 +164,7 @@ def _problem(inside: tuple[str, ...], is_folder: bool) -> str | None:
     return None
 
 
-def _problems(there: _Sorted, test: float | None, groups: str | None) -> Iterator[str]:
+def _problems(there: _Sorted, test: float | None, groups: str | None, folds: int | None) -> Iterator[str]:
     """Yield what is wrong with the splits' folders, the classes' folders and the options, a line each."""
     for split, names in there.spelled.items():
         if len(names) > 1:
@@ -171,6 +176,9 @@ def _problems(there: _Sorted, test: float | None, groups: str | None) -> Iterato
             f"`test: {test:g}` draws a test split, but {min(there.spelled['test'])} is one ({there.count('test'):,}"
             " images); remove `test` from config.yaml, or rename the folder."
         )
+    chosen = min((*there.spelled["test"], *there.spelled[VALIDATION]), default=None)
+    if folds is not None and chosen is not None:
+        yield f"`folds: {folds}` divides all images, but {chosen} is a split; remove `folds` or move them to train."
     if groups is not None and not there.is_drawn and there.spelled[VALIDATION]:
         yield "`groups` keeps images together that are drawn, but each split has a folder; remove it from config.yaml."
     yield from name_problems(there.folders)

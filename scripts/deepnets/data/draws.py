@@ -1,4 +1,4 @@
-"""Draw a part of the images: of each class the same share, and the same images wherever the folder lies."""
+"""Draw a part of the images, or folds: of each class the same share, and the same images wherever the folder lies."""
 
 import hashlib
 import math
@@ -55,6 +55,19 @@ def draw(images: Iterable[Image], fraction: float, seed: int = 0) -> set[str]:
                 drawn_groups.add(group)
                 drawn += sizes[group]
     return {image.name for name in drawn_groups for image in members[name]}
+
+
+def draw_folds(images: Iterable[Image], folds: int) -> list[set[str]]:
+    """Divide the images into folds, each with the same share of each class; return the names in each.
+
+    The first fold is a draw from all images, the next one a draw from those that are left. So groups stay together, and
+    of a class with too few groups a fold may have no image.
+    """
+    left, found = list(images), list[set[str]]()
+    for more in range(folds, 1, -1):
+        found.append(draw(left, 1 / more))
+        left = [image for image in left if image.name not in found[-1]]
+    return [*found, {image.name for image in left}]
 
 
 def _ordered(sizes: Mapping[str, Counter[str]], seed: int) -> dict[str, list[str]]:

@@ -20,9 +20,10 @@ def count_duplicates(rows: ImageRows) -> dict[str, dict]:
 
     Returns:
         duplicates: kind -> number of images. within_train, within_test: images that repeat an earlier one of their
-            split. across_splits: test images that are also training or validation images. across_labels: images that
-            are also in another class. A dataset with its own validation split also has within_validation and
-            validation_in_train, validation images that are also training images.
+            split. across_splits: test images that are also training or validation images; with folds, images that are
+            also in another fold, as each image is a test image once. across_labels: images that are also in another
+            class. A dataset with its own validation split also has within_validation and validation_in_train,
+            validation images that are also training images.
         groups: kind -> up to 100 groups of equal images: how many `images`, and up to 10 `members` of each split.
     """
     kinds = _kinds(rows)
@@ -38,14 +39,21 @@ def _kinds(rows: ImageRows) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     copies = {split: np.bincount(rows.content[rows.slices[split]], minlength=contents) for split in rows.sizes}
     total = np.stack(list(copies.values())).sum(0)
     before_test = total - copies["test"]
-    lowest, highest = np.full(contents, len(rows.classes)), np.full(contents, -1)
-    np.minimum.at(lowest, rows.content, rows.label)
-    np.maximum.at(highest, rows.content, rows.label)
     kinds = {f"within_{split}": (count > 1, count - 1) for split, count in copies.items()}
     kinds["across_splits"] = ((before_test > 0) & (copies["test"] > 0), copies["test"])
+    if rows.fold is not None:
+        kinds["across_splits"] = (_differs(rows.content, rows.fold), total)
     if (validation := copies.get("validation")) is not None:
         kinds["validation_in_train"] = ((copies["train"] > 0) & (validation > 0), validation)
-    return kinds | {"across_labels": (lowest != highest, total)}
+    return kinds | {"across_labels": (_differs(rows.content, rows.label), total)}
+
+
+def _differs(content: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Whether the images of each content have more than one of these values, one for each row."""
+    lowest, highest = np.full(content.max() + 1, values.max()), np.full(content.max() + 1, values.min())
+    np.minimum.at(lowest, content, values)
+    np.maximum.at(highest, content, values)
+    return lowest != highest
 
 
 def _groups(rows: ImageRows, kind: str, found: np.ndarray) -> list[dict]:

@@ -12,6 +12,7 @@ import numpy as np
 from deepnets.data.arrays import open_dataset
 from deepnets.data.decode import look
 from deepnets.data.duplicates import count_duplicates
+from deepnets.data.folds import Folds
 from deepnets.data.image_rows import ImageRows
 from deepnets.data.image_source import ImageSource
 from deepnets.data.near_duplicates import NEAR, alike, perceptual_hash
@@ -43,10 +44,12 @@ def write_audit(dataset: str, spec: dict, raw_manifest: Path, info: Path, output
 
     Returns:
         The content of the file. Besides what identifies the arrays:
+        folds: their number; None without folds.
         splits: split -> number of `images`, of `distinct` ones, and of images `per_class`.
         duplicates, groups: images that are the same, see `count_duplicates`.
         near_duplicates: how many images have another one that looks alike, but differs: `across_splits` test images
-            with a training or validation image, `across_labels` images with one of another class; and `pairs`.
+            with a training or validation image (with folds: images with one of another fold), `across_labels` images
+            with one of another class; and `pairs`.
         blank: how many `images` have no contrast, and the first `members` of them.
         files: formats and sizes of the image files; None without files.
 
@@ -62,6 +65,7 @@ def write_audit(dataset: str, spec: dict, raw_manifest: Path, info: Path, output
         "validation_rows": metadata.get("validation_rows"),
         "dataset": dataset,
         "classes": metadata["classes"],
+        "folds": len(metadata["folds"]["sizes"]) if "folds" in metadata else None,
         "splits": {split: _describe_split(rows, split) for split in rows.sizes},
         **count_duplicates(rows),
         "near_duplicates": _near_duplicates(rows, looks),
@@ -99,7 +103,8 @@ def _open(dataset: str, spec: dict, info: Path) -> tuple[dict, ImageRows, _Looks
                 bar.update()
     _, content = np.unique(np.array(contents, "V16"), return_inverse=True)
     looks = _Looks(np.array(hashes, np.uint64), np.array(blank))
-    return metadata, ImageRows(sizes, np.concatenate(labels), content, metadata["classes"]), looks
+    fold = Folds(**metadata["folds"]).of_files() if "folds" in metadata else None
+    return metadata, ImageRows(sizes, np.concatenate(labels), content, metadata["classes"], fold=fold), looks
 
 
 def _describe_split(rows: ImageRows, split: str) -> dict[str, Any]:
@@ -110,8 +115,11 @@ def _describe_split(rows: ImageRows, split: str) -> dict[str, Any]:
 
 def _near_duplicates(rows: ImageRows, looks: _Looks) -> dict[str, Any]:
     first_test, seen = rows.slices["test"].start, np.flatnonzero(~looks.blank).tolist()
+    fold = rows.fold
     kinds: dict[str, Callable[[int, int], bool]] = {
-        "across_splits": lambda row, other: row >= first_test > other,
+        "across_splits": lambda row, other: (
+            row >= first_test > other if fold is None else bool(fold[row] != fold[other])
+        ),
         "across_labels": lambda row, other: bool(rows.label[row] != rows.label[other]),
     }
     found = {kind: alike(looks.hashes, rows.content, seen, accepts) for kind, accepts in kinds.items()}

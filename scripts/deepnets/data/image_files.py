@@ -43,7 +43,7 @@ def read_images(files: "Files", layout: Layout, options: "OwnImages") -> ImageSo
     names = {split: [name for name, _ in images] for split, images in layout.splits.items()}
     tasks = files.tasks(layout.positions(), options)
     open_files = partial(files.open, layout.names())
-    return ImageSource(layout.classes, labels, tasks, options.input_shape, names, found, open_files)
+    return ImageSource(layout.classes, labels, tasks, options.input_shape, names, found, open_files, layout.folds)
 
 
 class Files(Protocol):

@@ -13,7 +13,8 @@ class ImageRows:
     """All images of a dataset, split by split.
 
     sizes: images of each split, in the order of the rows. label, content: int64 (N,); content is the same number for
-    the same pixels. classes: names. names: of the files, by split; None if unknown.
+    the same pixels. classes: names. names: of the files, by split; None if unknown. fold: int64 (N,); None without
+    folds.
     """
 
     sizes: dict[str, int]
@@ -21,6 +22,7 @@ class ImageRows:
     content: np.ndarray
     classes: Sequence[str]
     names: Mapping[str, Sequence[str]] | None = None
+    fold: np.ndarray | None = None
 
     @cached_property
     def slices(self) -> dict[str, slice]:

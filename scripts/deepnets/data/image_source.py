@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from deepnets.data.decode import fit
+from deepnets.data.folds import Folds, how_folds_are_used
 from deepnets.utils.paths import SPLITS
 
 BLOCK_IMAGES = 1024  # decoded in a second or less: so much does a kill cost each process
@@ -42,6 +43,7 @@ class ImageSource:
     names     split -> file names of the images, in their order; None if they were no files
     found     key of config.yaml -> the choice that was made where it is left out, and why
     open_files  opens the images' files, in any order, each with its name; None if they were no files
+    folds     where each fold is in the arrays; None without folds
     """
 
     classes: list[str]
@@ -51,6 +53,7 @@ class ImageSource:
     names: dict[str, list[str]] | None = None
     found: dict[str, str] = field(default_factory=dict)
     open_files: Callable[[], Iterator[tuple[str, BinaryIO]]] | None = None
+    folds: Folds | None = None
 
     def stored(self) -> dict[str, list[str]]:
         """Which splits each file of arrays holds, one after the other: that of train holds a validation split, too."""
@@ -64,7 +67,10 @@ def block_length(input_shape: tuple[int, int, int]) -> int:
 
 
 def from_arrays(
-    classes: list[str], splits: dict[str, tuple[np.ndarray, np.ndarray]], input_shape: tuple[int, int, int]
+    classes: list[str],
+    splits: dict[str, tuple[np.ndarray, np.ndarray]],
+    input_shape: tuple[int, int, int],
+    folds: Folds | None = None,
 ) -> ImageSource:
     """ImageSource from arrays in memory.
 
@@ -72,6 +78,7 @@ def from_arrays(
         classes: names, by label.
         splits: split -> images uint8 (N, h, w, c) with c 1 or 3, labels (N,) of any integer type.
         input_shape: (C, H, W) of the prepared images.
+        folds: where each fold is in `splits`.
     """
     length = block_length(input_shape)
     tasks = (
@@ -80,7 +87,8 @@ def from_arrays(
         for start in range(0, len(arrays), length)
     )
     labels = {split: labels.astype(np.int64) for split, (_, labels) in splits.items()}
-    return ImageSource(classes, labels, tasks, input_shape)
+    found = {} if folds is None else {"folds": how_folds_are_used(len(folds.sizes))}
+    return ImageSource(classes, labels, tasks, input_shape, found=found, folds=folds)
 
 
 def _task_of_array(split: str, start: int, arrays: np.ndarray, input_shape: tuple[int, int, int]) -> DecodeTask:

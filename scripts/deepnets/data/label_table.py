@@ -75,7 +75,9 @@ def read_table(path: Path, shown_as: str, columns: Mapping[str, str]) -> LabelTa
     return LabelTable(used, others, {use: [row[name].strip() for row in rows] for use, name in used.items()})
 
 
-def arrange(shown_as: str, table: LabelTable, test: float | None = None, groups: str | None = None) -> Layout:
+def arrange(
+    shown_as: str, table: LabelTable, test: float | None = None, groups: str | None = None, folds: int | None = None
+) -> Layout:
     """Sort the images of a table into splits and classes, and draw the splits that it does not have.
 
     Classes are in the order of their code points; if all are whole numbers, in the order of the numbers.
@@ -83,7 +85,7 @@ def arrange(shown_as: str, table: LabelTable, test: float | None = None, groups:
     Args:
         shown_as: the table, for messages.
         table: as it was read.
-        test, groups: as for `class_folders.read_layout`.
+        test, groups, folds: as for `class_folders.read_layout`.
 
     Raises:
         UserError: a line for each row or class that cannot be used, with the row's number; the heading is row 1.
@@ -95,11 +97,17 @@ def arrange(shown_as: str, table: LabelTable, test: float | None = None, groups:
         raise UserError(shortened([f"{shown_as}: {problem}" for problem in problems]))
     files, found = [clean_path(value) for value in table.values["image"]], {"columns": table.found()}
     images, spelled = _sort(table, files)
-    if test is None and not count(images, "test") and count(images, VALIDATION):
+    if test is None and folds is None and not count(images, "test") and count(images, VALIDATION):
         found["test"] = use_validation_as_test(images, f"{table.columns['split']} {spelled[VALIDATION]!r}")
         spelled["test"] = spelled[VALIDATION]
     classes = _in_order({label for split in images.values() for label in split})
-    if problems := list(_class_problems(images, classes, spelled, table.columns, test)):
+    problems = list(_class_problems(images, classes, spelled, table.columns, test))
+    if folds is not None and (chosen := spelled.keys() - {"train"}):
+        written = spelled[min(chosen)]
+        problems.append(
+            f"`folds: {folds}` divides all images, but some are in {written!r}; remove `folds`, or write train."
+        )
+    if problems:
         raise UserError(shortened([f"{shown_as}: {problem}" for problem in problems]))
     grouped = "group" in table.columns or groups is not None
     group = dict(zip(files, table.values["group"], strict=True)) if "group" in table.columns else {}
@@ -108,7 +116,7 @@ def arrange(shown_as: str, table: LabelTable, test: float | None = None, groups:
         return file, group[file] if group else group_of(shown_as, file, file, groups)
 
     saw = f"there are {len(files):,} images of {len(classes):,} classes, but none of a test split"
-    return complete(shown_as, classes, images, found, test, identify, grouped, saw)
+    return complete(shown_as, classes, images, found, test, identify, grouped, saw, folds)
 
 
 def clean_path(path: str) -> str:

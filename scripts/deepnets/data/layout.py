@@ -4,8 +4,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from deepnets.data.draws import Image, draw
+from deepnets.data.draws import Image, draw, draw_folds
 from deepnets.data.folder_tree import VALIDATION
+from deepnets.data.folds import Folds, how_folds_are_used
 from deepnets.utils.errors import UserError
 from deepnets.utils.paths import SPLITS
 
@@ -24,11 +25,13 @@ class Layout:
     splits    split -> (file name, label) of each image, by label, then name; the order is that of the arrays.
               "validation" is there if the folder or archive has such a folder with images, or if groups are given.
     found     "test" -> how the test split was found, and why, where the files do not say it; likewise "validation"
+    folds     where each fold is in the arrays; None without folds
     """
 
     classes: list[str]
     splits: dict[str, list[tuple[str, int]]]
     found: dict[str, str] = field(default_factory=dict)
+    folds: Folds | None = None
 
     def names(self) -> list[str]:
         """File names of all images, the training split first."""
@@ -103,8 +106,9 @@ def complete(
     identify: Identify,
     grouped: bool,
     saw: str,
+    folds: int | None = None,
 ) -> Layout:
-    """Draw the splits that nobody chose, and bring all images into order.
+    """Draw the splits that nobody chose, or folds, and bring all images into order.
 
     Args:
         shown_as: the folder, archive or table, for messages.
@@ -115,11 +119,14 @@ def complete(
         identify: see `Identify`.
         grouped: whether images have groups; then a validation split is drawn, too.
         saw: what is there instead of a test split.
+        folds: how many to draw, each of them a test split; None: a single test split.
 
     Raises:
-        UserError: a class has a single group.
+        UserError: a class has a single group, or fewer than there are folds.
     """
     found = dict(found)
+    if folds is not None:
+        return _in_folds(shown_as, classes, images["train"], found, folds, identify, grouped)
     if not count(images, "test"):
         drawn = f"{100 * (test or DRAWN_TEST):.3g} % of each class, the same for every experiment, as {saw}"
         found["test"] = drawn if test is not None else f"{drawn}; for another share write `test: 0.1`"
@@ -137,14 +144,56 @@ def complete(
     return Layout(classes, splits, found)
 
 
-def _draw(shown_as: str, images: Images, split: str, fraction: float, identify: Identify) -> None:
-    """Move a share of the training images of each class to another split, whole groups only."""
+def _in_folds(
+    shown_as: str,
+    classes: list[str],
+    images: dict[str, list[str]],
+    found: dict[str, str],
+    folds: int,
+    identify: Identify,
+    grouped: bool,
+) -> Layout:
+    """Divide images, class -> file names, into folds; those with groups get validation images, too."""
+    listed, file_of = _as_drawn(images, identify)
+    drawn = [{file_of[name] for name in names} for names in draw_folds(listed, folds)]
+    in_order = [
+        [(file, label) for label, name in enumerate(classes) for file in sorted(images[name]) if file in fold]
+        for fold in drawn
+    ]
+    row_of = {file: row for row, (file, _) in enumerate(image for fold in in_order for image in fold)}
+    found["folds"] = how_folds_are_used(folds)
+    validation = None
+    if grouped:
+        found[VALIDATION] = f"{100 * DRAWN_VALIDATION:.3g} % of each class outside the fold, in whole groups"
+        others = [[image for image in listed if file_of[image.name] not in fold] for fold in drawn]
+        validation = [sorted(row_of[file_of[name]] for name in draw(each, DRAWN_VALIDATION)) for each in others]
+    labels = [label for fold in in_order for _, label in fold]
+    has = [{label for _, label in fold} for fold in in_order]
+    has += [{labels[row] for row in rows} for rows in validation or ()]
+    for label, name in enumerate(classes):
+        if any(label not in each for each in has):
+            raise UserError(
+                f"{shown_as}: {name} has too few {'groups' if grouped else 'images'} for {folds} folds, as each needs"
+                " some; add images, remove the class, or write a smaller `folds`."
+            )
+    splits = {"train": [image for fold in in_order[1:] for image in fold], "test": in_order[0]}
+    return Layout(classes, splits, found, Folds([len(fold) for fold in in_order], validation))
+
+
+def _as_drawn(images: dict[str, list[str]], identify: Identify) -> tuple[list[Image], dict[str, str]]:
+    """Images, class -> file names, as a draw sees them, and the file of each by its name in the draw."""
     listed, file_of = [], {}
-    for label, files in images["train"].items():
+    for label, files in images.items():
         for file in files:
             name, group = identify(file)
             file_of[name] = file
             listed.append(Image(name, label, name if group is None else group))
+    return listed, file_of
+
+
+def _draw(shown_as: str, images: Images, split: str, fraction: float, identify: Identify) -> None:
+    """Move a share of the training images of each class to another split, whole groups only."""
+    listed, file_of = _as_drawn(images["train"], identify)
     drawn = {file_of[name] for name in draw(listed, fraction)}
     for label, files in images["train"].items():
         images[split][label] = [file for file in files if file in drawn]

@@ -1,7 +1,6 @@
 """The prepare stage: from raw files to {train,test}_{images,labels}.npy and, at the end, dataset.json."""
 
 import contextlib
-import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ import PIL
 
 from deepnets.data.array_writer import BadImagesError, write_array, write_images
 from deepnets.data.image_source import ImageSource
+from deepnets.data.intensities import channel_statistics
 from deepnets.data.raw_files import Raw
 from deepnets.data.sources import parse_spec, source
 from deepnets.utils.checksums import record_checksums
@@ -112,7 +112,7 @@ def _describe(
     arrays: list[Path],
 ) -> dict:
     """Make the content of dataset.json."""
-    mean, std = _channel_statistics(intensities)
+    mean, std = channel_statistics(intensities)
     return {
         "schema_version": SCHEMA_VERSION,
         "dataset": dataset,
@@ -126,7 +126,8 @@ def _describe(
         "std": std,
         **({"found": images.found} if images.found else {}),
         # Last, as they can be long: planning reads the start only.
-        **({} if images.names is None else {"test_files": images.names["test"]}),
+        **({} if images.folds is None else {"folds": images.folds.describe()}),
+        **_files(images),
         "raw": raw.sha256,
     }
 
@@ -139,6 +140,14 @@ def _validation_rows(images: ImageSource) -> dict[str, list[int]]:
     return {"validation_rows": [start, start + len(images.labels["validation"])]}
 
 
+def _files(images: ImageSource) -> dict[str, list[str]]:
+    """Names of the test images; with folds every image is one, so those in the file of the training split, too."""
+    if images.names is None:
+        return {}
+    splits = SPLITS if images.folds is not None else ("test",)
+    return {f"{split}_files": images.names[split] for split in splits}
+
+
 def _check(dataset: str, images: ImageSource, num_classes: int) -> None:
     for split, labels in images.labels.items():
         if len(images.classes) != num_classes or labels.min() < 0 or labels.max() >= num_classes:
@@ -146,25 +155,6 @@ def _check(dataset: str, images: ImageSource, num_classes: int) -> None:
                 f"{dataset}: the {split} split does not have {num_classes} classes (labels {labels.min()} to"
                 f" {labels.max()}, {len(images.classes)} class names); these are not the raw files of this dataset."
             )
-
-
-def _channel_statistics(intensities: np.ndarray) -> tuple[list[float], list[float]]:
-    """Compute mean and (population) standard deviation of each channel, as fractions of full intensity.
-
-    Exact: sums are Python integers, with one rounding at the end. A constant channel has std 1,
-    so that dividing by it changes nothing.
-
-    Args:
-        intensities: how often each intensity occurs in each channel, int64 (C, 256).
-    """
-    mean, std = [], []
-    for channel in intensities.tolist():
-        n = sum(channel)
-        total = sum(value * count for value, count in enumerate(channel))
-        squares = sum(value**2 * count for value, count in enumerate(channel))
-        mean.append(total / (n * 255))
-        std.append(math.sqrt(n * squares - total**2) / (n * 255) or 1.0)
-    return mean, std
 
 
 def _describe_array(path: Path) -> dict:

@@ -226,7 +226,7 @@ def open_splits(
     train_size = len(train_rows)
     if train_size > TRAIN_IMAGES:
         train_rows = np.sort(np.random.default_rng(seed).choice(train_rows, TRAIN_IMAGES, replace=False))
-    test_images, test_labels, _ = open_dataset(data, "test")
+    test_images, test_labels, _ = open_dataset(data, "test", dataset_spec)
     splits = {
         "train": both.subset(torch.from_numpy(train_rows)),
         "validation": both.subset(torch.from_numpy(validation_rows)),

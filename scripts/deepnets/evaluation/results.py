@@ -55,6 +55,11 @@ class Result:
         return self.metrics.experiment.seed
 
     @property
+    def fold(self) -> int | None:
+        """The fold that it is tested on; None without folds."""
+        return self.metrics.spec["dataset"].get("fold")
+
+    @property
     def architecture(self) -> str:
         return self.metrics.spec["model"]["architecture"]
 

@@ -46,8 +46,9 @@ def _pictures(comparison: Comparison) -> dict[int, NDArray]:
     needed = {answer.index for answer in comparison.statistics.missed_by_all.images}
     found: dict[int, NDArray] = {}
     for group in best_by_model(comparison.groups).values():
-        for result in group.results:
+        for result, first in zip(group.results, group.first_rows, strict=True):
             if needed > found.keys():
-                kept = read_examples(result.directory / paths.PREDICTIONS_FILE)
+                examples = read_examples(result.directory / paths.PREDICTIONS_FILE)
+                kept = {first + index: picture for index, picture in examples.items()}
                 found |= {index: kept[index].copy() for index in kept.keys() & (needed - found.keys())}
     return found

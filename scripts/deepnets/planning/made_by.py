@@ -57,8 +57,10 @@ def differing(job: Job, jobs: Jobs) -> list[str]:
         phrases.append(UNKNOWN)
     if job.stage in _OF_IMAGES:
         dataset_info = paths.DATASET_INFO.format(**job.wildcards)
-        of_images = job.stage == "train"
-        compared = compared_images(jobs.experiment(**job.wildcards).spec) if of_images else OF_ARRAYS
+        compared: tuple[str, ...] = OF_ARRAYS
+        if job.stage != "audit":
+            of_images = compared_images(jobs.experiment(**job.wildcards).spec)
+            compared = of_images if job.stage == "train" else tuple(key for key in OF_ARRAYS if key in of_images)
         made_from, prepared = read_head(file, *compared), _prepared(jobs.root / dataset_info)
         if any(made_from[key] != prepared[key] for key in made_from.keys() & prepared.keys()):
             phrases.append(f"{dataset_info} is of other images")

@@ -41,6 +41,7 @@ class Status:
         words: what there is to say about the state, on one line; "" if nothing.
         seconds_left: until the training run ends; None if it does not run, or not long enough to tell.
         seconds: that the training run takes, or took, from its start to its end; None if that is not known.
+        stage: whose job has failed, as its log says; None if no job has.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Status:
     words: str = ""
     seconds_left: float | None = field(default=None, kw_only=True)
     seconds: float | None = field(default=None, kw_only=True)
+    stage: str | None = field(default=None, kw_only=True)
 
 
 def study_status(jobs: Jobs, now: float | None = None) -> list[Status]:
@@ -78,7 +80,7 @@ def experiment_status(experiment: Experiment, root: Path, now: float) -> Status:
         )
     for stage in _STAGES:
         if (line := _failure(stage, experiment, root)) is not None:
-            return Status(name, "failed", line)
+            return Status(name, "failed", line, stage=stage)
     if is_trained:
         return Status(name, "waiting", "trained; its evaluation comes next")
     if "spec" in found:

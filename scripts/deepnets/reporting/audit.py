@@ -96,6 +96,7 @@ class Audit(BaseModel):
     """What is read of audit.json; `deepnets.data.image_audit` says what the numbers count."""
 
     classes: list[str]
+    folds: PositiveInt | None = None  # with folds, each image is a test image once
     splits: _Splits
     duplicates: _Counts
     groups: _Groups

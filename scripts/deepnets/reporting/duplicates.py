@@ -17,9 +17,13 @@ def leakage(audit: Audit) -> list[str]:
         also = (
             f"is also a training{own_validation} image" if count == 1 else f"are also training{own_validation} images"
         )
-        examples = _examples(audit.groups.across_splits, "split", of="test")
+        if audit.folds is None:
+            examples, images = _examples(audit.groups.across_splits, "split", of="test"), audit.splits.test.images
+        else:
+            examples = _examples(audit.groups.across_splits, "index")
+            images = audit.splits.train.images + audit.splits.test.images
         sentences.append(
-            f"{count:,} of {audit.splits.test.images:,} test images {also} ({examples}), so the test accuracy is likely"
+            f"{count:,} of {images:,} test images {also} ({examples}), so the test accuracy is likely"
             " too high; remove one copy of each"
         )
     if count := audit.duplicates.validation_in_train:
@@ -37,8 +41,8 @@ def leakage(audit: Audit) -> list[str]:
     return sentences
 
 
-def _examples(groups: list[Group], differ: Literal["split", "label"], of: str | None = None) -> str:
-    """Two images of each of the first groups, of different splits or classes; the one named first is in split `of`."""
+def _examples(groups: list[Group], differ: Literal["split", "label", "index"], of: str | None = None) -> str:
+    """Two images of each of the first groups that differ in one thing; the one named first is in split `of`."""
     pairs = []
     for group in groups[:_EXAMPLES]:
         one = next((each for each in group.members if each.split == of), group.members[-1])
@@ -60,8 +64,13 @@ def counted(dataset: str, audit: Audit | None) -> Markdown:
         if audit.splits.validation
         else " images"
     )
+    counted = (
+        f"{counts.within_train:,} repeat one within the training split, {counts.within_test:,} within the test split;"
+        f" {counts.across_splits:,} test images are training{validation}"
+    )
+    if audit.folds is not None:
+        counted = f"{counts.across_splits:,} are also in another fold"
     return Markdown(
-        f"Images that are the same as another one, pixel for pixel at this size: {counts.within_train:,} repeat one"
-        f" within the training split, {counts.within_test:,} within the test split; {counts.across_splits:,} test"
-        f" images are training{validation}; {counts.across_labels:,} are in more than one class ({file})."
+        f"Images that are the same as another one, pixel for pixel at this size: {counted};"
+        f" {counts.across_labels:,} are in more than one class ({file})."
     )

@@ -130,6 +130,8 @@ def _named(names: list[str], kind: str) -> str:
 
 
 def _seeds(groups: list[SeedGroup]) -> str:
+    if folds := next((group.folds for group in groups if group.folds), 0):
+        return f"{folds} folds, of which each is the test split once"
     fewest, most = (extreme(len(group.results) for group in groups) for extreme in (min, max))
     if fewest < most:
         return f"{fewest} to {most} seeds each"

@@ -223,6 +223,7 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
         "classes": len(metrics.classes),
         "pixels": " x ".join(map(str, metrics.model.input_size[1:])),
         "sizes": [_split_size(split) for split in (metrics.train, metrics.validation, metrics.test)],
+        "folds": groups[0].folds,
         "own_validation": metrics.validation.from_dataset,
         "imbalance": _imbalance(groups[0].first),
         "non_square": _non_square(metrics.spec["dataset"]),

@@ -134,8 +134,7 @@ def comparison_table(rows: list[Row], standing: Standing) -> Markdown:
     for architecture in dict.fromkeys(row.group.first.architecture for row in shown):
         same = [row for row in shown if row.group.first.architecture == architecture]
         for row in same:
-            seeds = f", {len(row.group.results)} seeds" if len(row.group.results) > 1 else ""
-            name = group_name(row.group, with_recipe) + seeds
+            name = ", ".join(filter(None, [group_name(row.group, with_recipe), row.group.runs]))
             candidate = row.group.candidate
             cells = [_our_cell(row, column, row.group is best) for column in shown_columns]
             lines.append(
@@ -171,7 +170,9 @@ def _shown(rows: list[Row]) -> list[Row]:
 
 
 def _ours(row: Row, column: Column) -> float | None:
-    value = row.group.mean(column.value)
+    # With folds, the accuracy over all images is not quite the mean over folds that differ in size.
+    pooled = row.group.folds and column.name == "test_accuracy"
+    value = row.group.accuracy.value if pooled else row.group.mean(column.value)
     return None if value is None else column.scale * value
 
 

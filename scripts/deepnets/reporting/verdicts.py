@@ -85,10 +85,11 @@ def what_was_compared(groups: list[SeedGroup], statistics: Statistics) -> str:
     """Return the sentences about how pairs were compared, and what that means for other seeds; "" for one candidate."""
     if len(groups) < 2:
         return ""
-    seeds = {pair.seeds for pair in statistics.pairs}
+    seeds, folds = {pair.seeds for pair in statistics.pairs}, groups[0].folds
     tests = {
-        "exact McNemar tests of the trained networks, which say nothing about other seeds": 1 in seeds,
-        "t tests over seeds and images": seeds - {1},
+        "t tests over the folds": folds,
+        "exact McNemar tests of the trained networks, which say nothing about other seeds": not folds and 1 in seeds,
+        "t tests over seeds and images": not folds and seeds - {1},
     }
     number = "1 pair" if len(statistics.pairs) == 1 else f"{len(statistics.pairs):,} pairs"
     how = enumerate_words([test for test, used in tests.items() if used])

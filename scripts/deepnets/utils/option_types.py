@@ -32,6 +32,7 @@ Number = Annotated[float, Field(strict=True, allow_inf_nan=False), AcceptExponen
 PositiveNumber = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False), AcceptExponent]
 NonNegativeNumber = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False), AcceptExponent]
 Probability = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False), AcceptExponent]
+Amount = Annotated[float, Field(strict=True, allow_inf_nan=False), AcceptExponent, AfterValidator(_whole)]
 # 0.5, 2, 2.5: a whole number stays one, in specs too.
 PositiveAmount = Annotated[
     float,

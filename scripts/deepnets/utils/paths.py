@@ -56,6 +56,9 @@ COMPARISON_FIGURE = f"{COMPARISON}/{{figure}}.png"
 REPORT, REPORT_PAGE = "results/report.md", "results/report.html"
 METRICS_CSV, ENVIRONMENT = "results/metrics.csv", "results/environment.json"
 
+# A search of config.yaml: its trials, and the study of them that is put on top of config.yaml.
+SEARCH, SEARCH_STUDY = "results/search-{search}.json", "results/search-{search}.yaml"
+
 # -- the workflow's own ------------------------------------------------------------------------------------------------
 
 LOGS = "logs"

@@ -28,6 +28,11 @@ MOST_MEGAPIXELS = 1_000
 
 ImageSide = Annotated[int, Field(gt=0, le=MAX_IMAGE_SIZE, strict=True)]  # in pixels
 NonSquare = Literal["crop", "pad", "squash"]
+FoldCount = Annotated[int, Field(ge=2, le=20, strict=True)]
+FOLDS = (
+    "Number of test splits that all images are divided into: seed 0 is tested on the first, seed 1 on the second ...,"
+    " each trained on all others; null: one test split."
+)
 Gigabytes = Annotated[int, Field(gt=0, le=1_000_000, strict=True)]
 Megapixels = Annotated[float, Field(strict=True, gt=0, le=MOST_MEGAPIXELS, allow_inf_nan=False), AcceptExponent]
 
@@ -120,6 +125,11 @@ class DatasetOptions(StrictModel):
         return 60_000
 
     @property
+    def number_of_folds(self) -> int | None:
+        """How many folds the images are divided into; None: there is a single test split."""
+        return None
+
+    @property
     def own_files(self) -> str | None:
         """The folder or archive that the user must supply; None where the images can be downloaded."""
         return None
@@ -159,6 +169,10 @@ class DatasetOptions(StrictModel):
         """Identify the prepared arrays, with defaults resolved: the spec of the prepare stage."""
         channels, height, _ = self.input_shape
         return {**self.raw_spec(), "size": height, "channels": channels}
+
+    def of_seed(self, seed: int) -> dict:
+        """Identify the splits of an experiment, where its seed chooses them: the fold that it is tested on."""
+        return {} if self.number_of_folds is None else {"fold": seed % self.number_of_folds}
 
     def spec(self) -> dict:
         """Identify the dataset in training: the prepared arrays, and whether they may be mirrored."""

@@ -5,11 +5,11 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from deepnets.data.sources import DatasetOptions, ImageSide, Megapixels, NonSquare
+from deepnets.data.sources import FOLDS, DatasetOptions, FoldCount, ImageSide, Megapixels, NonSquare
 from deepnets.utils.errors import UserError
 from deepnets.utils.option_types import AcceptExponent
 
@@ -37,6 +37,7 @@ class OwnImages(DatasetOptions):
         description="Share of each class that is drawn for the test split where no folder has it; null: 0.2, or a"
         " validation folder is the test split.",
     )
+    folds: FoldCount | None = Field(default=None, description=FOLDS)
     groups: str | None = Field(
         default=None,
         min_length=1,
@@ -63,6 +64,16 @@ class OwnImages(DatasetOptions):
         except re.error as error:
             raise ValueError(f"must be a regular expression (got {groups!r:.60}: {error})") from None
         return groups
+
+    @model_validator(mode="after")
+    def _one_way_to_draw(self) -> Self:
+        if self.test is not None and self.folds is not None:
+            raise ValueError("test draws one test split and folds several; keep one of them")
+        return self
+
+    @property
+    def number_of_folds(self) -> int | None:
+        return self.folds
 
     @property
     def native_shape(self) -> tuple[int, int, int]:
@@ -93,7 +104,10 @@ class OwnImages(DatasetOptions):
         bit_depth = None if self.bit_depth == 16 else self.bit_depth  # 16 only silences the warning of dim images
         non_square = None if self.non_square == "crop" else self.non_square
         given = _without_none(
-            {"test": self.test, "groups": self.groups, "non_square": non_square, "bit_depth": bit_depth}
+            {
+                **{"test": self.test, "folds": self.folds, "groups": self.groups},
+                **{"non_square": non_square, "bit_depth": bit_depth},
+            }
         )
         channels = self.channels if self.size is None else self.input_shape[0]
         return {**self.raw_spec(), "size": self.size, "channels": channels, "classes": self.classes, **given}

@@ -116,7 +116,7 @@ def _folder(table: Path, root: str | None) -> Path:
 
 
 def _layout(shown_as: str, table: LabelTable, options: Options) -> "Layout":
-    layout = arrange(shown_as, table, options.test, options.groups)
+    layout = arrange(shown_as, table, options.test, options.groups, options.folds)
     check_classes(shown_as, layout.classes, options.classes)
     return layout
 

@@ -171,7 +171,7 @@ def read(options: Options, raw: "Raw") -> "ImageSource":
         path = raw.verified(name)
         files = ArchiveFiles(path, options.path, raw.sha256[name], options.encoding)
         listed = archive.list_members(path, files.shown_as, options.encoding)
-    layout = read_layout(files.shown_as, listed, options.test, options.groups)
+    layout = read_layout(files.shown_as, listed, options.test, options.groups, options.folds)
     if raw.in_place and (difference := set(layout.names()) ^ set(raw.sha256)):
         raise raw.changed(min(difference))
     check_classes(files.shown_as, layout.classes, options.classes)
