@@ -19,6 +19,8 @@ from deepnets.evaluation.onnx_export import FromPixels, largest_difference, writ
 from deepnets.planning.code_digest import digests
 from deepnets.training.augmentation import Augmentation
 from deepnets.utils.errors import UserError
+from deepnets.utils.files import read_json, write_json
+from deepnets.utils.tensors import load_tensors, save_tensors
 
 pytestmark = pytest.mark.usefixtures("process_as_it_was")
 
@@ -85,6 +87,22 @@ def test_onnxruntime_alone_has_the_logits_of_the_network(call, data, caplog):
     assert json.loads(texts["preprocessing"])["not_square"] == "the largest centred square"
     assert len(texts["spec_sha256"]) == 64
     assert (folder / ".export.sha256").exists()
+
+
+def test_mean_and_std_may_be_those_of_the_weights_that_a_network_started_from(call, tmp_path, caplog):
+    folder, options = call
+    job, file = read_json(tmp_path / "job.json"), folder / "model.safetensors"
+    job["spec"]["weights"] = {"file": "start.pth", "sha256": "0" * 64}
+    write_json(tmp_path / "job.json", job)
+    (folder / ".train.sha256").unlink()
+    tensors, texts = load_tensors(file)
+    texts = texts | {"spec": job["spec"], "mean": [0.5], "std": [0.25]}
+    save_tensors(file, tensors, texts)
+    export_script.main(options)
+    exported = onnxruntime.InferenceSession(folder / "model.onnx").get_modelmeta().custom_metadata_map
+    assert (json.loads(exported["mean"]), json.loads(exported["std"])) == ([0.5], [0.25])
+    save_tensors(file, tensors, texts | {"arrays": {}})
+    assert "made with other settings (arrays" in error_line(caplog, export_script.main, options)
 
 
 def test_a_file_that_computes_something_else_is_not_written(call, monkeypatch, caplog):

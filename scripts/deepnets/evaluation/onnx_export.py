@@ -12,7 +12,7 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from deepnets.config.experiment import OF_IMAGES
+from deepnets.config.experiment import compared_images
 from deepnets.config.recipe import Recipe
 from deepnets.data.arrays import open_dataset
 from deepnets.evaluation.network import load_network
@@ -73,7 +73,7 @@ def export_experiment(
     weights, file = output / paths.MODEL_FILE, output / paths.ONNX_FILE
     network, metadata = load_network(weights, spec)
     images, _, dataset_metadata = open_dataset(data, "test", spec["dataset"])
-    trained_on = {key: metadata[key] for key in OF_IMAGES if key in metadata}
+    trained_on = {key: metadata[key] for key in compared_images(spec) if key in metadata}
     check_made_by(weights, trained_on, {key: dataset_metadata.get(key) for key in trained_on})
     augmentation = Augmentation(
         Recipe(**spec["recipe"]).augment, False, metadata["mean"], metadata["std"], torch.device("cpu")
