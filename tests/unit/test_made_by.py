@@ -102,6 +102,15 @@ def test_a_result_of_other_arrays_is_rebuilt(jobs, stage):
     assert made_from(arrays=ARRAYS, validation_rows=[1, 2]) == other
 
 
+def test_a_damaged_audit_is_rebuilt_unless_its_arrays_were_deleted(jobs):
+    audit, arrays = Job("audit", {"dataset": "digits"}), [jobs.root / path for path in PREPARE.outputs]
+    write_json(jobs.root / paths.AUDIT.format(dataset="digits"), {"schema_version": 1})
+    assert differing(audit, jobs) == []
+    for file in arrays:
+        file.touch()
+    assert differing(audit, jobs) == [UNKNOWN]
+
+
 @pytest.mark.parametrize("stage", ["train", "evaluate"])
 def test_mean_and_validation_images_of_a_fold_are_those_of_its_arrays(jobs, stage):
     digits = jobs.config.datasets["digits"].model_copy(update={"folds": 5})

@@ -41,9 +41,12 @@ def made_otherwise(jobs: Jobs) -> Iterator[tuple[Job, list[str]]]:
 def differing(job: Job, jobs: Jobs) -> list[str]:
     """Return what differs between what a job's files say that they were made by and what config.yaml has now.
 
-    Nothing if the files are missing.
+    Nothing if the files are missing, or need not be there.
     """
-    file, phrases = jobs.root / job.outputs[_SPEC_IN.get(job.stage, 0)], list[str]()
+    output, phrases = job.outputs[_SPEC_IN.get(job.stage, 0)], list[str]()
+    if output not in job.required_outputs(jobs.root):
+        return []
+    file = jobs.root / output
     keys = _HAS.get(job.stage, ("spec",))
     found = read_head(file, *keys)
     if keys[0] in found:
