@@ -222,6 +222,10 @@ def test_hashes_that_tell_no_images_apart_say_nothing(tmp_path):
     audit["near_duplicates"]["across_splits"] += 1
     assert "Perceptual hashes cannot tell these images apart" in words(audit)
     assert "is like" not in words(audit)
+    audit["folds"], audit["splits"]["train"]["images"] = 5, 800  # then each of 1,000 images is a test image once
+    assert "11 test images look like a training or validation image" in words(audit)
+    audit["near_duplicates"]["across_splits"] = 51
+    assert "(51 of 1,000 test images have" in words(audit)
 
 
 def test_report_without_an_audit_says_nothing_of_it(experiment, write_report):

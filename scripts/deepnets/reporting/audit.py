@@ -104,6 +104,11 @@ class Audit(BaseModel):
     near_duplicates: _NearDuplicates
     files: _Files | None
 
+    @property
+    def test_images(self) -> int:
+        """The number of test images; with folds, each image is one."""
+        return self.splits.test.images + (self.splits.train.images if self.folds else 0)
+
 
 def read_audit(path: Path) -> Audit | None:
     """Read audit.json; None if it does not exist, because the data was deleted or nobody asked for it.

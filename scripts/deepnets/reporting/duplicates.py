@@ -18,12 +18,11 @@ def leakage(audit: Audit) -> list[str]:
             f"is also a training{own_validation} image" if count == 1 else f"are also training{own_validation} images"
         )
         if audit.folds is None:
-            examples, images = _examples(audit.groups.across_splits, "split", of="test"), audit.splits.test.images
+            examples = _examples(audit.groups.across_splits, "split", of="test")
         else:
             examples = _examples(audit.groups.across_splits, "index")
-            images = audit.splits.train.images + audit.splits.test.images
         sentences.append(
-            f"{count:,} of {images:,} test images {also} ({examples}), so the test accuracy is likely"
+            f"{count:,} of {audit.test_images:,} test images {also} ({examples}), so the test accuracy is likely"
             " too high; remove one copy of each"
         )
     if count := audit.duplicates.validation_in_train:

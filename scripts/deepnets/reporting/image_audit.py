@@ -68,7 +68,7 @@ def _images(count: int) -> str:
 
 
 def _near(audit: Audit) -> str:
-    near, tested = audit.near_duplicates, audit.splits.test.images
+    near, tested = audit.near_duplicates, audit.test_images
     if tested >= _MANY and near.across_splits > _TOO_COMMON * tested:
         return (
             f"Perceptual hashes cannot tell these images apart ({near.across_splits:,} of {tested:,} test images have"
