@@ -183,6 +183,12 @@ def test_sample_sheet_shows_images_of_each_class(tmp_path):
     assert width > height > 100
 
 
+@pytest.mark.parametrize(("side", "way"), [(4, "nearest"), (300, "antialiased")])
+def test_sample_sheet_smooths_only_what_it_shrinks(side, way):
+    figure = sample_sheet.draw([np.zeros((1, side, side, 3), np.uint8)], ["a"], 1)
+    assert figure.axes[0].images[0].get_interpolation() == way
+
+
 def test_sample_sheet_of_many_classes_shows_some_and_their_number():
     images = [np.zeros((2, 4, 4, 1), np.uint8)] * 3
     figure = sample_sheet.draw(images, ["a", "b", "$5"], 300)

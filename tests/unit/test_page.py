@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from report_pages import Page
@@ -56,16 +57,33 @@ def test_only_the_pages_own_script_may_run_and_nothing_may_be_fetched(tmp_path):
     assert not re.search(r"https?://|@import|url\(", page)
 
 
-def test_pictures_are_inside_with_the_same_pixels(tmp_path):
-    (tmp_path / "a b").mkdir()
-    picture = Image.effect_noise((20, 10), 50).convert("RGBA")
-    picture.save(tmp_path / "a b/c.png")
-    page = render_page(image('curves of "a"', "a b/c.png", "49%") + "\n", tmp_path)
+def picture_on_page(picture: Image.Image, folder: Path) -> bytes:
+    """The bytes of a picture that a page has inside."""
+    (folder / "a b").mkdir()
+    picture.save(folder / "a b/c.png")
+    page = render_page(image('curves of "a"', "a b/c.png", "49%") + "\n", folder)
     [shown] = Attributes(main_of(page)).of["img"]
     assert shown["alt"] == 'curves of "a"'
     kind, _, data = shown["src"].partition(";base64,")
     assert kind == "data:image/webp"
-    assert Image.open(BytesIO(base64.b64decode(data))).convert("RGBA").tobytes() == picture.tobytes()
+    return base64.b64decode(data)
+
+
+def test_drawings_are_inside_with_the_same_pixels(tmp_path):
+    picture = Image.new("RGBA", (200, 100), "white")
+    picture.paste("navy", (10, 50, 190, 53))
+    content = picture_on_page(picture, tmp_path)
+    assert Image.open(BytesIO(content)).convert("RGBA").tobytes() == picture.tobytes()
+
+
+def test_photographs_are_inside_in_fewer_bytes_and_look_the_same(tmp_path):
+    picture = Image.effect_noise((200, 100), 20).convert("RGBA")
+    content = picture_on_page(picture, tmp_path)
+    lossless = BytesIO()
+    picture.save(lossless, "webp", lossless=True)
+    assert len(content) < 0.8 * len(lossless.getvalue())
+    shown = np.asarray(Image.open(BytesIO(content)).convert("RGB"), dtype=float)
+    assert np.abs(shown - np.asarray(picture.convert("RGB"))).mean() < 8
 
 
 @pytest.mark.parametrize("content", [None, b"not a picture"])

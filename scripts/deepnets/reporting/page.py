@@ -195,8 +195,16 @@ def _with_pictures(tags: str, folder: Path) -> tuple[str, int]:
 
 
 def _compressed(picture: Path) -> bytes:
-    """Return a picture as lossless WebP: the same pixels in 40 % of the bytes of Matplotlib's PNG."""
-    content = BytesIO()
+    """Return a picture as WebP: lossless, or at quality 90 if that is smaller, as it is for photographs.
+
+    Lines and text are smaller if lossless: the same pixels in 40 % of the bytes of Matplotlib's PNG.
+    """
+    ways: tuple[dict[str, Any], ...] = ({"lossless": True, "quality": 20}, {"quality": 90})  # quality 20: the effort
     with Image.open(picture) as image:
-        image.save(content, "webp", lossless=True, quality=20)  # quality: here the effort; 100 saves 10 % more
+        return min((_as_webp(image, way) for way in ways), key=len)
+
+
+def _as_webp(image: Image.Image, options: dict[str, Any]) -> bytes:
+    content = BytesIO()
+    image.save(content, "webp", **options)
     return content.getvalue()
