@@ -47,7 +47,7 @@ def report_arguments(tmp_path: Path) -> Callable[..., list[str]]:
         job = tmp_path / "job.json"
         write_json(job, {"spec": report_spec(tmp_path, *directories), "code": {}})
         write_statistics(tmp_path, *directories)
-        return ["demo", "--job", str(job), "--root", str(tmp_path)]
+        return ["report", "--job", str(job), "--root", str(tmp_path)]
 
     return arguments
 
@@ -56,11 +56,11 @@ def report_arguments(tmp_path: Path) -> Callable[..., list[str]]:
 def write_report(tmp_path: Path) -> Callable[..., str]:
     """Write the report of experiments below tmp_path/results; return its text. Each is given by its directory."""
 
-    def write(*directories: Path, template: Path | None = None, **options) -> str:
+    def write(*directories: Path, template: Path | None = None, suffix: str = "", **options) -> str:
         files = {} if template is None else {"template": template}
-        write_statistics(tmp_path, *directories)
-        report.write_report(report_spec(tmp_path, *directories, **options), tmp_path, **files)
-        return (tmp_path / "results/report.md").read_text(encoding="utf-8")
+        write_statistics(tmp_path, *directories, suffix=suffix)
+        report.write_report(report_spec(tmp_path, *directories, **options), tmp_path, suffix, **files)
+        return (tmp_path / f"results/report{suffix}.md").read_text(encoding="utf-8")
 
     return write
 

@@ -17,10 +17,10 @@ from deepnets.evaluation.results import Result, check_specs, read_result
 from deepnets.evaluation.schemas import SplitMetrics
 from deepnets.figures import EXPERIMENT_FIGURES, ComparisonFigure, comparison_figures
 from deepnets.models import display_name
-from deepnets.reporting import behaviour, duplicates, headline, image_audit, settings, tables, verdicts
+from deepnets.reporting import behaviour, cost, duplicates, headline, image_audit, settings, tables, verdicts
 from deepnets.reporting.environment import describe
 from deepnets.reporting.headline import Row
-from deepnets.reporting.job_times import by_stage, from_first_to_last, job_times
+from deepnets.reporting.job_times import job_times
 from deepnets.reporting.markdown import Markdown, bold, code, enumerate_words, escape, image, link, table
 from deepnets.reporting.page import read_template, render_page
 from deepnets.reporting.reproduce import commands, files_needed, is_deterministic, provenance
@@ -66,6 +66,7 @@ def first_sentence(markdown: str) -> str:
 def write_report(
     spec: dict[str, Any],
     root: Path,
+    suffix: str = "",
     *,
     audit_code: str | None = None,
     published: Path = paths.REPOSITORY / paths.PUBLISHED,
@@ -77,6 +78,7 @@ def write_report(
         spec: the study's name, the folders of its experiments from `root` in the order of the report, the hashes of
             their specs, and its datasets as in `Study`.
         root: the folder that holds results/, and Snakemake's benchmark files in logs/.
+        suffix: of the study's paths, as in `utils.paths`.
         audit_code: identifies the code that finds duplicates, as it is now.
         published: table of published results.
         template: of the report.
@@ -91,7 +93,7 @@ def write_report(
         results=results,
         datasets=spec["datasets"],
         published=read_published(published),
-        statistics=statistics_of_study(spec, root),
+        statistics=statistics_of_study(spec, root, suffix),
         audits={
             name: duplicates.read_audit(root / paths.AUDIT.format(dataset=name), audit_code)
             for name in spec["datasets"]
@@ -100,14 +102,17 @@ def write_report(
             name: image_audit.read_image_audit(root / paths.IMAGE_AUDIT.format(dataset=name))
             for name in spec["datasets"]
         },
-        jobs=job_times(root / paths.LOGS, [result.directory.parts[-4:] for result in results]),
+        jobs=job_times(root / paths.LOGS, [result.directory.parts[-4:] for result in results], suffix),
         environment=describe(paths.REPOSITORY),
         folder=(root / paths.REPORT).parent,
+        suffix=suffix,
     )
     report = render(study, template)
     page = render_page(report, study.folder)
-    report_file, page_file, metrics_file, environment = (root / path for path in paths.OUTPUTS["report"])
-    with record_checksums("report", environment, metrics_file, report_file, page_file):
+    report_file, page_file, metrics_file, environment = (
+        root / path.format(suffix=suffix) for path in paths.OUTPUTS["report"]
+    )
+    with record_checksums(f"report{suffix}", environment, metrics_file, report_file, page_file):
         write_json(environment, {"spec": spec, **study.environment})
         write_text(metrics_file, tables.metrics_csv(results))
         write_text(report_file, report)
@@ -122,6 +127,8 @@ def _context(study: Study) -> dict[str, Any]:
     cost_table, costs_left_out = tables.cost_table(results)
     return {
         "study": study.name,
+        "metrics_csv": _file_link(study, paths.METRICS_CSV),
+        "environment_json": _file_link(study, paths.ENVIRONMENT),
         "title": _title(rows),
         "is_compared": any(row.published for runs in rows.values() for row in runs),
         "sentences": [
@@ -144,7 +151,7 @@ def _context(study: Study) -> dict[str, Any]:
         "cost_table": cost_table,
         "costs_left_out": costs_left_out,
         "cost_of_each": len(results) <= tables.ROWS,
-        "cost": _cost(study) if study.jobs else None,
+        "cost": cost.describe(study) if study.jobs else None,
         "provenance": provenance(study),
         "modified": study.environment["git_modified"],
         "commands": commands(study),
@@ -186,6 +193,11 @@ def _title(rows: dict[str, list[Row]]) -> str:
     return f"{networks} on {enumerate_words(datasets)}"
 
 
+def _file_link(study: Study, path: str, dataset: str = "") -> Markdown:
+    target = study.link(path, dataset)
+    return link(target.name, target)
+
+
 def _named(result: Result) -> str:
     return f"{display_name(result.model)} on {result.dataset}, recipe {recipe_title(result.recipe)}, seed {result.seed}"
 
@@ -209,8 +221,8 @@ def _warnings(study: Study) -> list[Markdown]:
     ]
     left = len(lines) - _WARNINGS_SHOWN
     if left > 0:
-        csv = PurePosixPath(paths.METRICS_CSV).name
-        more = f"There are {left} more warnings; {link(csv, csv)} has their number for each experiment, and the"
+        csv = _file_link(study, paths.METRICS_CSV)
+        more = f"There are {left} more warnings; {csv} has their number for each experiment, and the"
         lines[_WARNINGS_SHOWN:] = [Markdown(f"{more} metrics.json and timing.json of an experiment their reasons.")]
     return lines
 
@@ -241,16 +253,16 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
         "table": tables.comparison_table(rows, verdicts.standing(groups, study.statistics[name])),
         "compared": verdicts.what_was_compared(groups, study.statistics[name]),
         "open": verdicts.open_questions(groups, study.statistics[name]),
-        "statistics": link("statistics.json", PurePosixPath(name, "comparison", "statistics.json")),
+        "statistics": _file_link(study, paths.STATISTICS, name),
         "left_out": max(0, len(rows) - tables.RUNS),
         "intervals": interval_caption(groups),
         "directions": tables.directions(),
         "mirror_averaged": any(run.metrics.mirror_averaged for group in groups for run in group.results),
         "sources": sorted({row.published.source for row in rows if row.published}),
         "best": [_best_published(row) for row in best if row],
-        "figures": [_comparison_figure(name, figure) for figure in drawn if not figure.of_behaviour],
+        "figures": [_comparison_figure(study, name, figure) for figure in drawn if not figure.of_behaviour],
         "behaviour": behaviour.behaviour(groups, study.statistics[name]),
-        "behaviour_figures": [_comparison_figure(name, figure) for figure in drawn if figure.of_behaviour],
+        "behaviour_figures": [_comparison_figure(study, name, figure) for figure in drawn if figure.of_behaviour],
     }
 
 
@@ -283,8 +295,8 @@ def _best_published(row: Published) -> str:
     return f"{display_name(row.model)} {row.test_accuracy:.2f} % ({epochs}{row.source})"
 
 
-def _comparison_figure(dataset: str, figure: ComparisonFigure) -> Markdown:
-    path = PurePosixPath(dataset, "comparison", f"{figure.name}.png")
+def _comparison_figure(study: Study, dataset: str, figure: ComparisonFigure) -> Markdown:
+    path = study.link(paths.COMPARISON_FIGURE, dataset, figure.name)
     return image(f"{figure.title} on {dataset}", path, figure.width)
 
 
@@ -364,31 +376,3 @@ def _experiment_table(study: Study, results: list[Result]) -> Markdown:
         accuracy = f"{100 * result.metrics.test.accuracy:.2f}"
         lines.append([*names, "; ".join(result.warnings), result.seed, accuracy])
     return table(["Model", "Recipe", "Files", "Warnings", "Seed", "Test acc. (%)"], lines, numbers_from=4)
-
-
-# -- cost --------------------------------------------------------------------------------------------------------------
-
-
-def _cost(study: Study) -> dict[str, Any]:
-    passed, idle = from_first_to_last(study.jobs)
-    return {
-        "passed": tables.format_duration(passed),
-        "idle": tables.format_duration(idle) if idle >= 1 else None,
-        "shares": _shares(study),
-        "table": tables.stage_table(by_stage(study.jobs)),
-    }
-
-
-def _shares(study: Study) -> dict[str, str] | None:
-    """Return the shares of the jobs' time in percent: training steps, validation and saves between them, the rest.
-
-    None if a training run was not measured in full: its benchmark file is missing, or holds only the last of its runs.
-    """
-    measured = sum(job.stage == "train" for job in study.jobs)
-    if measured < len(study.results) or any(result.timing.resumed_from_epochs for result in study.results):
-        return None
-    total = sum(job.seconds for job in study.jobs)
-    steps = sum(result.timing.train_seconds for result in study.results)
-    training = sum(result.timing.wall_seconds for result in study.results)
-    seconds = {"steps": steps, "between": training - steps, "around": total - training}
-    return {name: f"{100 * share / total:.1f}" for name, share in seconds.items()}

@@ -1,7 +1,7 @@
 """A study's results and everything else that its report is made from."""
 
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from deepnets.comparison.published import Published
@@ -10,6 +10,7 @@ from deepnets.evaluation.results import Result
 from deepnets.reporting.duplicates import Audit
 from deepnets.reporting.image_audit import ImageAudit
 from deepnets.reporting.job_times import JobTime
+from deepnets.utils import paths
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Study:
         image_audits: the images/audit.json of each dataset; None if it was not made.
         environment: from deepnets.reporting.environment.describe.
         folder: the folder of report.md; links are relative to it.
+        suffix: of the study's paths, as in `utils.paths`.
     """
 
     name: str
@@ -38,3 +40,9 @@ class Study:
     jobs: list[JobTime]
     environment: dict[str, Any]
     folder: Path
+    suffix: str = ""
+
+    def link(self, path: str, dataset: str = "", figure: str = "") -> PurePosixPath:
+        """Return a path of the study, as of `utils.paths`, relative to the report."""
+        filled = path.format(dataset=dataset, figure=figure, suffix=self.suffix)
+        return PurePosixPath(filled).relative_to(PurePosixPath(paths.REPORT).parent)

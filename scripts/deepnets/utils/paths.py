@@ -50,12 +50,14 @@ CHECKPOINTS = ".resume"  # in the experiment's folder; no output of any rule, so
 IMAGE_FOLDER = "results/{dataset}/images"
 IMAGE_AUDIT, SAMPLE_SHEET = f"{IMAGE_FOLDER}/audit.json", f"{IMAGE_FOLDER}/samples.png"
 
-COMPARISON = "results/{dataset}/comparison"
+# {suffix} is "" for the study that config.yaml chooses, and "-sweep" for the study `sweep` by its name. The reports of
+# several studies can so be next to each other, each with its own comparisons.
+COMPARISON = "results/{dataset}/comparison{suffix}"
 STATISTICS = f"{COMPARISON}/statistics.json"
 COMPARISON_FIGURE = f"{COMPARISON}/{{figure}}.png"
 
-REPORT, REPORT_PAGE = "results/report.md", "results/report.html"
-METRICS_CSV, ENVIRONMENT = "results/metrics.csv", "results/environment.json"
+REPORT, REPORT_PAGE = "results/report{suffix}.md", "results/report{suffix}.html"
+METRICS_CSV, ENVIRONMENT = "results/metrics{suffix}.csv", "results/environment{suffix}.json"
 
 # -- the workflow's own ------------------------------------------------------------------------------------------------
 
@@ -105,10 +107,10 @@ def _log_name(stage: str) -> str:
         "prepare": "{dataset}/prepare",
         "fetch_weights": "_weights/{library}/{network}/fetch_weights",
         "summarize": "{dataset}/{model}/summarize",
-        "compare": "{dataset}/comparison/compare",
+        "compare": "{dataset}/comparison{suffix}/compare",
         "plot_experiment": f"{EXPERIMENT_NAME}/{{figure}}/plot_experiment",
-        "plot_comparison": "{dataset}/comparison/{figure}/plot_comparison",
+        "plot_comparison": "{dataset}/comparison{suffix}/{figure}/plot_comparison",
         "audit_images": "{dataset}/audit_images",
-        "report": "report",
+        "report": "report{suffix}",
     }
     return f"{LOGS}/{names.get(stage, f'{EXPERIMENT_NAME}/{stage}')}"
