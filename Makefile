@@ -53,7 +53,7 @@ $(if $(shell case $(call quoted,$(CORES)) in (*[!0-9]*|''|0*) echo wrong;; esac)
 	$(error CORES='$(CORES)' must be a number of cores from 1 up; write: make report CORES=2))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report status watch compare why test test-all test-browser test-cluster chaos bench bench-scale lint schema requirements clean distclean
+.PHONY: help setup report report-now status watch compare why test test-all test-browser test-cluster chaos bench bench-scale lint schema requirements clean distclean
 
 help:  ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -86,6 +86,9 @@ $(BENCH_INSTALLED): benchmarks/requirements.txt $(INSTALLED)
 report: setup  ## Run the study and write results/report.md and report.html (CORES=4, STUDY=demo)
 	$(VENV)/python -m snakemake results/report.md all --cores $(CORES) $(if $(STUDY),--config $(call quoted,study=$(STUDY)))
 	@$(VENV)/python scripts/show_report.py
+
+report-now: setup  ## Write the report of the experiments that are finished, results/report.partial.md (STUDY=demo)
+	@$(VENV)/python scripts/report_now.py $(if $(STUDY),--study $(call quoted,$(STUDY)))
 
 status: setup  ## Show which experiments run, failed, wait or are done, and the time left (STUDY=demo)
 	@$(VENV)/python scripts/status.py $(if $(STUDY),--study $(call quoted,$(STUDY)))

@@ -170,6 +170,14 @@ def test_report_runs_the_study_of_config_yaml_unless_another_is_named(make):
 
 
 @needs_make
+def test_report_now_is_of_the_study_of_config_yaml_unless_another_is_named(make):
+    make("report-now")
+    assert make.calls().splitlines()[-1] == "scripts/report_now.py"
+    make("report-now", "STUDY=paper")
+    assert make.calls().splitlines()[-1] == "scripts/report_now.py --study paper"
+
+
+@needs_make
 def test_status_and_watch_are_of_the_study_of_config_yaml_unless_another_is_named(make):
     make("status")
     make("watch", "STUDY=paper")

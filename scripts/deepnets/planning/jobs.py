@@ -34,11 +34,12 @@ class Jobs:
         config: the checked configuration.
         code_root: the repository's folder, where the code is.
         root: the folder that holds data/ and results/, for what is already there.
+        study: the experiments of the study, if not all of those in the configuration.
     """
 
-    def __init__(self, config: Config, code_root: Path, root: Path = Path()):
+    def __init__(self, config: Config, code_root: Path, root: Path = Path(), study: list[Experiment] | None = None):
         self.config, self.code_root, self.root = config, code_root, root
-        self.study = config.experiments()
+        self.study = config.experiments() if study is None else study
         self.trained = with_starts(self.study, self.experiment)
         # The values, besides code, that each stage's result depends on: a key of the fingerprint, and its function.
         self._depends_on: dict[str, dict[str, Callable[..., object]]] = {
@@ -109,8 +110,7 @@ class Jobs:
 
     def comparison_files(self, suffix: str = "") -> list[str]:
         """The comparison figures of each of a study's datasets."""
-        names = self.comparisons(suffix)
-        return [paths.COMPARISON_FIGURE.format(dataset=name, figure=each, suffix=suffix) for name, each in names]
+        return [paths.COMPARISON_FIGURE.format(**names) for names in self.comparisons(suffix)]
 
     def result_files(self) -> list[str]:
         """Every file of the study below results/.
@@ -119,10 +119,11 @@ class Jobs:
         """
         return [path for job in self.of_study() for path in job.outputs if path.startswith("results/")]
 
-    def comparisons(self, suffix: str = "") -> Iterator[tuple[str, str]]:
-        """Dataset and figure of each comparison of a study whose condition is met."""
+    def comparisons(self, suffix: str = "") -> Iterator[dict[str, str]]:
+        """The wildcards of each comparison figure of a study whose condition is met."""
         for dataset in self._datasets(suffix):
-            yield from ((dataset, figure.name) for figure in comparison_figures(self._compared(dataset, suffix)))
+            for figure in comparison_figures(self._compared(dataset, suffix)):
+                yield {"dataset": dataset, "figure": figure.name, "suffix": suffix}
 
     def needs_images(self, dataset: str, **_names: str) -> bool:
         """Whether the summary of a network needs the prepared images, as config.yaml leaves out what they are like."""
@@ -203,8 +204,7 @@ class Jobs:
 
     def _wildcards(self, stage: str, suffix: str) -> Iterator[dict[str, str]]:
         if stage == "plot_comparison":
-            for dataset, figure in self.comparisons(suffix):
-                yield {"dataset": dataset, "figure": figure, "suffix": suffix}
+            yield from self.comparisons(suffix)
             return
         study = self.study_experiments(suffix)
         trained = with_starts(study, self.experiment)

@@ -3,6 +3,7 @@
 import html
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -22,10 +23,11 @@ from deepnets.reporting.environment import describe
 from deepnets.reporting.headline import Row
 from deepnets.reporting.job_times import job_times
 from deepnets.reporting.markdown import Markdown, bold, code, enumerate_words, escape, image, link, table
+from deepnets.reporting.missing import incomplete, make_missing, missing_table
 from deepnets.reporting.page import read_template, render_page
 from deepnets.reporting.reproduce import commands, files_needed, is_deterministic, provenance
 from deepnets.reporting.started_from import starts, weights_needed
-from deepnets.reporting.study import Study
+from deepnets.reporting.study import Missing, Study
 from deepnets.utils import paths
 from deepnets.utils.checksums import record_checksums
 from deepnets.utils.files import write_json, write_text
@@ -68,6 +70,7 @@ def write_report(
     root: Path,
     suffix: str = "",
     *,
+    missing: Sequence[Missing] = (),
     audit_code: str | None = None,
     published: Path = paths.REPOSITORY / paths.PUBLISHED,
     template: Path = paths.REPOSITORY / paths.TEMPLATE,
@@ -79,6 +82,7 @@ def write_report(
             their specs, and its datasets as in `Study`.
         root: the folder that holds results/, and Snakemake's benchmark files in logs/.
         suffix: of the study's paths, as in `utils.paths`.
+        missing: experiments of the study that are not in `spec`; the report lists them.
         audit_code: identifies the code that finds duplicates, as it is now.
         published: table of published results.
         template: of the report.
@@ -106,6 +110,7 @@ def write_report(
         environment=describe(paths.REPOSITORY),
         folder=(root / paths.REPORT).parent,
         suffix=suffix,
+        missing=missing,
     )
     report = render(study, template)
     page = render_page(report, study.folder)
@@ -138,6 +143,9 @@ def _context(study: Study) -> dict[str, Any]:
             headline.against_published(rows),
         ],
         "warnings": _warnings(study),
+        "missing": missing_table(study),
+        "missing_left_out": max(0, len(study.missing) - tables.ROWS),
+        "all_missing": make_missing(study),
         "datasets": [_dataset(study, name, rows[name]) for name in rows],
         "experiments": [_experiments(study, name, max(_EXPERIMENT_ROWS, tables.ROWS // len(rows))) for name in rows],
         "in_full": len(results) <= _EXPERIMENTS_IN_FULL,
@@ -203,7 +211,8 @@ def _named(result: Result) -> str:
 
 
 def _warnings(study: Study) -> list[Markdown]:
-    lines = [
+    lines = [incomplete(study)] if study.missing else []
+    lines += [
         Markdown(f"{bold(name)}: {escape(sentence)}. {code(paths.AUDIT.format(dataset=name))} lists them.")
         for name, audit in study.audits.items()
         for sentence in (duplicates.leakage(audit) if audit else [])

@@ -1,5 +1,6 @@
 """A study's results and everything else that its report is made from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -11,6 +12,14 @@ from deepnets.reporting.duplicates import Audit
 from deepnets.reporting.image_audit import ImageAudit
 from deepnets.reporting.job_times import JobTime
 from deepnets.utils import paths
+
+
+@dataclass(frozen=True)
+class Missing:
+    """An experiment that a report leaves out: its name, as in its path, and its state in words."""
+
+    name: str
+    state: str
 
 
 @dataclass(frozen=True)
@@ -28,6 +37,7 @@ class Study:
         environment: from deepnets.reporting.environment.describe.
         folder: the folder of report.md; links are relative to it.
         suffix: of the study's paths, as in `utils.paths`.
+        missing: its experiments that are not in `results`.
     """
 
     name: str
@@ -41,6 +51,7 @@ class Study:
     environment: dict[str, Any]
     folder: Path
     suffix: str = ""
+    missing: Sequence[Missing] = ()
 
     def link(self, path: str, dataset: str = "", figure: str = "") -> PurePosixPath:
         """Return a path of the study, as of `utils.paths`, relative to the report."""

@@ -51,7 +51,9 @@ IMAGE_FOLDER = "results/{dataset}/images"
 IMAGE_AUDIT, SAMPLE_SHEET = f"{IMAGE_FOLDER}/audit.json", f"{IMAGE_FOLDER}/samples.png"
 
 # {suffix} is "" for the study that config.yaml chooses, and "-sweep" for the study `sweep` by its name. The reports of
-# several studies can so be next to each other, each with its own comparisons.
+# several studies can so be next to each other, each with its own comparisons. PARTIAL is that of a report of what is
+# finished; no study's name has a dot.
+PARTIAL = ".partial"
 COMPARISON = "results/{dataset}/comparison{suffix}"
 STATISTICS = f"{COMPARISON}/statistics.json"
 COMPARISON_FIGURE = f"{COMPARISON}/{{figure}}.png"
