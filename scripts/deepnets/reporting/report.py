@@ -1,43 +1,46 @@
 """Write results/report.md and report.html: put the results of a study into words and tables, fill the templates."""
 
 import html
-import os
 import re
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, StrictUndefined
 
 from deepnets.comparison.aggregate import group_seeds, interval_caption, with_statistics
 from deepnets.comparison.published import Published, find, read_published
 from deepnets.comparison.statistics_file import statistics_of_study
-from deepnets.config.experiment import recipe_title
 from deepnets.evaluation.metrics import IMBALANCE
 from deepnets.evaluation.results import Result, check_specs, read_result
 from deepnets.evaluation.schemas import SplitMetrics
-from deepnets.figures import EXPERIMENT_FIGURES, ComparisonFigure, comparison_figures
+from deepnets.figures import ComparisonFigure, comparison_figures
 from deepnets.models import display_name
-from deepnets.reporting import behaviour, cost, duplicates, headline, image_audit, settings, tables, verdicts
+from deepnets.reporting import (
+    behaviour,
+    cost,
+    duplicates,
+    experiments,
+    headline,
+    image_audit,
+    settings,
+    tables,
+    verdicts,
+)
 from deepnets.reporting.environment import describe
 from deepnets.reporting.headline import Row
 from deepnets.reporting.job_times import job_times
-from deepnets.reporting.markdown import Markdown, bold, code, enumerate_words, escape, image, link, table
+from deepnets.reporting.markdown import Markdown, bold, code, enumerate_words, escape, image, link
 from deepnets.reporting.missing import incomplete, make_missing, missing_table
-from deepnets.reporting.page import read_template, render_page
+from deepnets.reporting.page import render_page
 from deepnets.reporting.reproduce import commands, files_needed, is_deterministic, provenance
 from deepnets.reporting.started_from import starts, weights_needed
 from deepnets.reporting.study import Missing, Study
+from deepnets.reporting.templates import render_markdown
 from deepnets.utils import paths
 from deepnets.utils.checksums import record_checksums
 from deepnets.utils.files import write_json, write_text
 
 _WARNINGS_SHOWN = 20
-# Up to this many experiments are shown with figures. If there are more, each is one line, so that the page stays
-# readable and below the 512 KB that code hosts show.
-_EXPERIMENTS_IN_FULL = 40
 _EXPERIMENT_ROWS = 20  # shown of each dataset at least, for any number of datasets
-_CONFUSIONS_SHOWN = 3
 _NON_SQUARE = {
     "crop": "cropped to their largest centred square",
     "pad": "made square with black at two sides",
@@ -51,10 +54,7 @@ def render(study: Study, template: Path) -> str:
     Raises:
         UserError: the template is missing.
     """
-    environment = Environment(
-        undefined=StrictUndefined, finalize=escape, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
-    )
-    return environment.from_string(read_template(template)).render(_context(study))
+    return render_markdown(template, _context(study))
 
 
 def first_sentence(markdown: str) -> str:
@@ -114,6 +114,7 @@ def write_report(
     )
     report = render(study, template)
     page = render_page(report, study.folder)
+    experiments.write_pages(study)
     report_file, page_file, metrics_file, environment = (
         root / path.format(suffix=suffix) for path in paths.OUTPUTS["report"]
     )
@@ -129,6 +130,7 @@ def _context(study: Study) -> dict[str, Any]:
     rows = _rows(study)
     recipe_line, recipe_table, recipes_left_out = settings.recipes(results)
     networks_table, networks_left_out = settings.networks_table(results)
+    lines = max(_EXPERIMENT_ROWS, tables.ROWS // len(rows))
     cost_table, costs_left_out = tables.cost_table(results)
     return {
         "study": study.name,
@@ -147,8 +149,9 @@ def _context(study: Study) -> dict[str, Any]:
         "missing_left_out": max(0, len(study.missing) - tables.ROWS),
         "all_missing": make_missing(study),
         "datasets": [_dataset(study, name, rows[name]) for name in rows],
-        "experiments": [_experiments(study, name, max(_EXPERIMENT_ROWS, tables.ROWS // len(rows))) for name in rows],
-        "in_full": len(results) <= _EXPERIMENTS_IN_FULL,
+        "experiments": [experiments.of_dataset(study, name, lines) for name in rows],
+        "in_full": experiments.in_full(study),
+        "pages": _file_link(study, paths.REPORT_PAGES),
         "departures": settings.departures(results),
         "starts": starts(results),
         "networks_table": networks_table,
@@ -206,10 +209,6 @@ def _file_link(study: Study, path: str, dataset: str = "") -> Markdown:
     return link(target.name, target)
 
 
-def _named(result: Result) -> str:
-    return f"{display_name(result.model)} on {result.dataset}, recipe {recipe_title(result.recipe)}, seed {result.seed}"
-
-
 def _warnings(study: Study) -> list[Markdown]:
     lines = [incomplete(study)] if study.missing else []
     lines += [
@@ -224,7 +223,7 @@ def _warnings(study: Study) -> list[Markdown]:
             escape(f"The experiments were trained with different versions of torch: {enumerate_words(versions)}.")
         )
     lines += [
-        Markdown(f"{bold(_named(result))}: {escape(warning)}.")
+        Markdown(f"{bold(experiments.named(result))}: {escape(warning)}.")
         for result in study.results
         for warning in result.warnings
     ]
@@ -307,81 +306,3 @@ def _best_published(row: Published) -> str:
 def _comparison_figure(study: Study, dataset: str, figure: ComparisonFigure) -> Markdown:
     path = study.link(paths.COMPARISON_FIGURE, dataset, figure.name)
     return image(f"{figure.title} on {dataset}", path, figure.width)
-
-
-# -- one experiment ---------------------------------------------------------------------------------------------------
-
-
-def _experiments(study: Study, dataset: str, most: int) -> dict[str, Any]:
-    results = [result for result in study.results if result.dataset == dataset]
-    in_full = len(study.results) <= _EXPERIMENTS_IN_FULL
-    shown = results
-    if len(results) > most:
-        shown = sorted(results, key=lambda result: result.metrics.test.accuracy, reverse=True)[:most]
-    return {
-        "dataset": dataset,
-        "count": len(results),
-        "left_out": len(results) - len(shown),
-        "blocks": [_experiment(study, result) for result in results] if in_full else [],
-        "table": None if in_full else _experiment_table(study, shown),
-    }
-
-
-def _folder(study: Study, result: Result) -> PurePosixPath:
-    return PurePosixPath(Path(os.path.relpath(result.directory, study.folder)).as_posix())
-
-
-def _experiment(study: Study, result: Result) -> dict[str, Any]:
-    folder, test, timing = _folder(study, result), result.metrics.test, result.timing
-    return {
-        "name": _named(result),
-        "accuracy": f"{100 * test.accuracy:.2f}",
-        "interval": "{:.2f} to {:.2f}".format(*(100 * bound for bound in test.accuracy_ci95)),
-        "validation": f"{100 * result.metrics.validation.accuracy:.2f}",
-        "mirror_averaged": result.metrics.mirror_averaged,
-        "f1": f"{test.f1_macro:.3f}",
-        "ece": f"{test.ece:.3f}",
-        "epochs": "1 epoch" if result.epochs == 1 else f"{result.epochs} epochs",
-        "time": tables.format_duration(timing.wall_seconds),
-        "warnings": result.warnings,
-        "confusions": _confusions(result),
-        **behaviour.of_experiment(
-            result, study.statistics[result.dataset].network(result.model, result.recipe, result.seed)
-        ),
-        "figures": [
-            image(f"{figure.title} of {_named(result)}", folder / paths.FIGURE_FILE.format(figure=name), figure.width)
-            for name, figure in EXPERIMENT_FIGURES.items()
-        ],
-        "files": [link(file, folder / file) for file in (paths.METRICS_FILE, paths.HISTORY_FILE, paths.TIMING_FILE)],
-    }
-
-
-def _confusions(result: Result) -> list[str]:
-    """Return the most frequent errors, as "3 predicted as 8: 5 of 35"; 35 images are of class 3."""
-    matrix, classes = result.metrics.test.confusion_matrix, result.metrics.classes
-    found = [
-        (count, true, predicted)
-        for true, row in enumerate(matrix)
-        for predicted, count in enumerate(row)
-        if count and true != predicted
-    ]
-    found.sort(key=lambda confusion: (-confusion[0], *confusion[1:]))
-    return [
-        f"{classes[true]} predicted as {classes[predicted]}: {count} of {result.metrics.test.per_class[true].n}"
-        for count, true, predicted in found[:_CONFUSIONS_SHOWN]
-    ]
-
-
-def _experiment_table(study: Study, results: list[Result]) -> Markdown:
-    shown = EXPERIMENT_FIGURES.values()
-    lines = []
-    for result in results:
-        folder = _folder(study, result)
-        files = [
-            *(link(figure.title.lower(), folder / paths.FIGURE_FILE.format(figure=figure.name)) for figure in shown),
-            link("metrics", folder / paths.METRICS_FILE),
-        ]
-        names = [display_name(result.model), recipe_title(result.recipe), Markdown(", ".join(files))]
-        accuracy = f"{100 * result.metrics.test.accuracy:.2f}"
-        lines.append([*names, "; ".join(result.warnings), result.seed, accuracy])
-    return table(["Model", "Recipe", "Files", "Warnings", "Seed", "Test acc. (%)"], lines, numbers_from=4)

@@ -59,6 +59,9 @@ STATISTICS = f"{COMPARISON}/statistics.json"
 COMPARISON_FIGURE = f"{COMPARISON}/{{figure}}.png"
 
 REPORT, REPORT_PAGE = "results/report{suffix}.md", "results/report{suffix}.html"
+# A folder with a page for each experiment of a large study, written with the report. It is no output of a rule, because
+# a small study has none.
+REPORT_PAGES = "results/report{suffix}.pages"
 METRICS_CSV, ENVIRONMENT = "results/metrics{suffix}.csv", "results/environment{suffix}.json"
 
 # -- the workflow's own ------------------------------------------------------------------------------------------------
@@ -71,7 +74,8 @@ STUDY_PLAN = f"{JOBS}/study.json"
 
 # Files of the repository.
 AUDIT_CODE = "scripts/deepnets/data/duplicates.py"  # makes audit.json, on which nothing is trained
-TEMPLATE, PUBLISHED = "workflow/templates/report.md.j2", "workflow/published.csv"
+TEMPLATE, EXPERIMENT_TEMPLATE = "workflow/templates/report.md.j2", "workflow/templates/experiment.md.j2"
+PUBLISHED = "workflow/published.csv"
 PAGE_TEMPLATES = [f"workflow/templates/report.{kind}" for kind in ("html.j2", "css", "js")]
 
 # What each stage writes; the stages in the order of the work. The first file names the job.
