@@ -34,16 +34,20 @@ rule report:
         "exec {params.call:q} --log {log:q}"
 
 
-# Of any study, whichever one config.yaml chooses.
+def of_named_study(files, *patterns):
+    """An input function: files of the study that the target names, whichever one config.yaml chooses."""
+    return exit_plainly(lambda wildcards: files(*patterns, **wildcards))
+
+
 use rule report as report_by_name with:
     input:
-        metrics=lambda wildcards: JOBS.study_files(paths.METRICS, **wildcards),
-        history=lambda wildcards: JOBS.study_files(paths.HISTORY, **wildcards),
-        timing=lambda wildcards: JOBS.study_files(paths.TIMING, **wildcards),
-        statistics=lambda wildcards: JOBS.dataset_files(paths.STATISTICS, **wildcards),
-        figures=lambda wildcards: JOBS.experiment_figures("png", **wildcards),
-        comparisons=lambda wildcards: JOBS.comparison_files(**wildcards),
-        images=lambda wildcards: JOBS.dataset_files(paths.IMAGE_AUDIT, **wildcards),
+        metrics=of_named_study(JOBS.study_files, paths.METRICS),
+        history=of_named_study(JOBS.study_files, paths.HISTORY),
+        timing=of_named_study(JOBS.study_files, paths.TIMING),
+        statistics=of_named_study(JOBS.dataset_files, paths.STATISTICS),
+        figures=of_named_study(JOBS.experiment_figures, "png"),
+        comparisons=of_named_study(JOBS.comparison_files),
+        images=of_named_study(JOBS.dataset_files, paths.IMAGE_AUDIT),
     output:
         report=paths.REPORT,
         page=paths.REPORT_PAGE,
@@ -52,4 +56,4 @@ use rule report as report_by_name with:
     log:
         paths.log("report"),
     wildcard_constraints:
-        suffix="-.+",
+        suffix="-[^/]+",  # also of no study, which is refused in a sentence

@@ -130,13 +130,13 @@ class Jobs:
         options = entry("dataset", dataset, self.config.datasets)
         return options.known_shape is None or options.num_classes is None
 
-    def unforeseen_training(self) -> Iterator[str]:
+    def unforeseen_training(self, suffix: str = "") -> Iterator[str]:
         """Yield lines for the user if this run would train more than the new experiments.
 
         When Snakemake rebuilds a file, everything that was made from the file is stale, even if its bytes are the same.
         """
-        for dataset in self._datasets():
-            names = [each.names for each in self.study if each.dataset == dataset]
+        for dataset in self._datasets(suffix):
+            names = [each.names for each in self._compared(dataset, suffix)]
             trained = [(self.root / paths.MODEL.format(**each)).exists() for each in names]
             info = paths.DATASET_INFO.format(dataset=dataset)
             if any(trained) and not all(trained) and not (self.root / info).exists():

@@ -112,22 +112,22 @@ class RunHooks:
         survive_other_ends(self.workflow.persistence)
         if not self.workflow.is_main_process:
             return
-        for line in self.jobs.unforeseen_training():
-            _print(line)
-        planned = self._planned()
+        suffixes = ["", *self._asked_by_name()]
+        for suffix in suffixes:
+            for line in self.jobs.unforeseen_training(suffix):
+                _print(line)
+        planned = [job for suffix in suffixes for job in self.jobs.of_study(suffix)]
         self._force_corrupted(planned)
         self._force_made_otherwise(planned)
 
-    def _planned(self) -> list[Job]:
-        """The jobs of the chosen study, and of the studies whose reports are targets by their names."""
+    def _asked_by_name(self) -> list[str]:
+        """Return the suffixes of the studies whose reports are targets by their names."""
         targets, reports = set(self.workflow.dag.targetfiles), paths.OUTPUTS["report"]
-        suffixes = [f"-{name}" for name in self.jobs.config.studies]
-        asked = [
+        return [
             suffix
-            for suffix in suffixes
+            for suffix in (f"-{name}" for name in self.jobs.config.studies)
             if not targets.isdisjoint(str(self.jobs.root / path.format(suffix=suffix)) for path in reports)
         ]
-        return [job for suffix in ("", *asked) for job in self.jobs.of_study(suffix)]
 
     def _force_made_otherwise(self, planned: Iterable[Job]) -> None:
         """Have files rebuilt that were made by another spec; a line for each that no other line is about.
