@@ -53,7 +53,7 @@ $(if $(shell case $(call quoted,$(CORES)) in (*[!0-9]*|''|0*) echo wrong;; esac)
 	$(error CORES='$(CORES)' must be a number of cores from 1 up; write: make report CORES=2))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report status watch compare why test test-all test-browser test-cluster chaos bench bench-scale lint schema requirements clean distclean
+.PHONY: help setup report report-now status watch compare why test test-all test-browser test-cluster chaos bench bench-scale lint schema requirements clean distclean
 
 help:  ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -86,6 +86,9 @@ $(BENCH_INSTALLED): benchmarks/requirements.txt $(INSTALLED)
 report: setup  ## Run the study and write results/report.md and report.html (CORES=4, STUDY=demo)
 	$(VENV)/python -m snakemake results/report.md all --cores $(CORES) $(if $(STUDY),--config $(call quoted,study=$(STUDY)))
 	@$(VENV)/python scripts/show_report.py
+
+report-now: setup  ## Write the report of the experiments that are finished, results/report.partial.md (STUDY=demo)
+	@$(VENV)/python scripts/report_now.py $(if $(STUDY),--study $(call quoted,$(STUDY)))
 
 status: setup  ## Show which experiments run, failed, wait or are done, and the time left (STUDY=demo)
 	@$(VENV)/python scripts/status.py $(if $(STUDY),--study $(call quoted,$(STUDY)))
@@ -149,9 +152,9 @@ requirements: setup  ## Compile both requirements.txt again from pyproject.toml 
 clean:  ## Remove results, logs and prepared data without asking; downloads and your own files in data/ and results/ stay
 	@$(call refuse_links,results data)
 	if [ -d results ]; then find results/ -type f \( -path 'results/report*' -o -path 'results/metrics*.csv' \
-		-o -path results/workflow.html -o -path results/environment.json -o -name model.safetensors -o -name model.onnx -o -name MODEL_CARD.md \
+		-o -path results/workflow.html -o -path 'results/environment*.json' -o -name model.safetensors -o -name model.onnx -o -name MODEL_CARD.md \
 		-o -name predictions.safetensors -o -name metrics.json \
-		-o -name history.csv -o -name timing.json -o -name 'summary.*' -o -path '*/comparison/*' -o -path '*/figures/*' \
+		-o -name history.csv -o -name timing.json -o -name 'summary.*' -o -regex 'results/[^/]*/comparison\([-.][^/]*\)*/[^/]*' -o -path '*/figures/*' \
 		-o -path '*/images/audit.json' -o -path '*/images/samples.png' \
 		-o -path '*/.resume/*' -o -name '.*.sha256' -o -name '.train.*' -o -name '.*.deepnets-????????*' \) -delete; \
 		find results/ -mindepth 1 -type d -empty -delete; fi

@@ -190,14 +190,14 @@ def _write_history(path: Path, rng: np.random.Generator, accuracy: float, epochs
             )
 
 
-def write_statistics(root: Path, *directories: Path, margin: float = 0.005) -> dict[str, Path]:
+def write_statistics(root: Path, *directories: Path, margin: float = 0.005, suffix: str = "") -> dict[str, Path]:
     """Compare experiments, each given by its directory below `root`; return the statistics.json of each dataset."""
     of_datasets: dict[str, list[str]] = {}
     for directory in directories:
         of_datasets.setdefault(directory.parts[-4], []).append(directory.relative_to(root).as_posix())
     written = {}
     for dataset, experiments in of_datasets.items():
-        written[dataset] = root / paths.STATISTICS.format(dataset=dataset)
+        written[dataset] = root / paths.STATISTICS.format(dataset=dataset, suffix=suffix)
         spec = {"dataset": dataset, "experiments": experiments, "margin": margin}
         statistics.write_statistics({"spec": spec}, root, written[dataset])
     return written

@@ -273,6 +273,10 @@ REFUSALS = {
         {"models/Comparison": {"architecture": "resnet50"}},
         ["models.Comparison: a reserved name", "results/<dataset>"],
     ),
+    "reserved for a study": (
+        {"models/comparison-sweep": {"architecture": "resnet50"}},
+        ["models.comparison-sweep: a reserved name: results/<dataset>/comparison-<study> is where", "choose another"],
+    ),
     "another model's name in reports": (
         {"models/MobileNetV2": {"architecture": "resnet50"}},
         ["models.MobileNetV2: reports would write it as they write 'mobilenet_v2'; rename one"],

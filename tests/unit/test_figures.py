@@ -204,7 +204,7 @@ def compare(figure, directories, root):
     spec["experiments"] = [str(directory.relative_to(root)) for directory in directories]
     write_json(root / "job.json", {"spec": spec, "code": {}})
     write_statistics(root, *directories)
-    plot_comparison.main([f"cifar10-jpeg/{figure}", "--job", str(root / "job.json"), "--root", str(root)])
+    plot_comparison.main([f"cifar10-jpeg/comparison/{figure}", "--job", str(root / "job.json"), "--root", str(root)])
     return root / f"results/cifar10-jpeg/comparison/{figure}.png"
 
 

@@ -85,9 +85,9 @@ JOBS = {  # a job of each script, and what the script calls when it has read its
     "export": ("digits/resnet50/quick/seed0", "deepnets.evaluation.onnx_export.export_experiment"),
     "card": ("digits/resnet50/quick/seed0", "script.write_card"),
     "plot_experiment": ("digits/resnet50/quick/seed0/learning_curves", "script.write_experiment_figure"),
-    "plot_comparison": ("digits/accuracy", "script.write_comparison_figure"),
+    "plot_comparison": ("digits/comparison/accuracy", "script.write_comparison_figure"),
     "audit_images": ("digits", "script.write_image_audit"),
-    "report": ("demo", "script.write_report"),
+    "report": ("report", "script.write_report"),
 }
 OPTIONS = ("--job", "--log", "--root", "--threads", "--gpus", "--processes", "--parent", "--mirror", "--path")
 OPTIONS += ("--max-megapixels", "--max-download", "--unknown", "-h", "--")

@@ -23,7 +23,7 @@ EXPERIMENT = {"dataset": "digits", "model": "resnet50", "recipe": "quick", "seed
 DOWNLOAD, PREPARE = (Job(stage, {"dataset": "digits"}) for stage in ("download", "prepare"))
 SUMMARIZE = Job("summarize", {"dataset": "digits", "model": "resnet50"})
 FIGURE = Job("plot_experiment", EXPERIMENT | {"figure": "confusion_matrix"})
-COMPARISON = Job("plot_comparison", {"dataset": "digits", "figure": "accuracy"})
+COMPARISON = Job("plot_comparison", {"dataset": "digits", "figure": "accuracy", "suffix": ""})
 ARRAYS = {"train_labels.npy": {"sha256": "1"}}
 
 

@@ -170,6 +170,14 @@ def test_report_runs_the_study_of_config_yaml_unless_another_is_named(make):
 
 
 @needs_make
+def test_report_now_is_of_the_study_of_config_yaml_unless_another_is_named(make):
+    make("report-now")
+    assert make.calls().splitlines()[-1] == "scripts/report_now.py"
+    make("report-now", "STUDY=paper")
+    assert make.calls().splitlines()[-1] == "scripts/report_now.py --study paper"
+
+
+@needs_make
 def test_status_and_watch_are_of_the_study_of_config_yaml_unless_another_is_named(make):
     make("status")
     make("watch", "STUDY=paper")
@@ -242,10 +250,11 @@ def test_clean_keeps_downloads_and_the_environment(make):
         ".venv/bin/python",
         "results/.gitkeep",
     ]
-    kept.append("results/thesis.tex")
+    kept += ["results/thesis.tex", "results/mnist/vgg16/comparison/seed0/thesis.tex"]
     gone = [f"data/mnist/{name}" for name in ("raw.json", "train_images.npy", "dataset.json")] + [".snakemake/x"]
     gone += [f"results/mnist/vgg16/quick/seed0/{name}" for name in OF_EXPERIMENT]
     gone += [f"results/{name}" for name in ("report.md", "mnist/vgg16/summary.json", "mnist/comparison/accuracy.png")]
+    gone += [f"results/{name}" for name in ("environment-a.json", "metrics-a.csv", "mnist/comparison-a/accuracy.png")]
     for name in kept + gone:
         (make.folder / name).parent.mkdir(parents=True, exist_ok=True)
         (make.folder / name).touch()
@@ -253,8 +262,7 @@ def test_clean_keeps_downloads_and_the_environment(make):
     assert [name for name in kept + gone if (make.folder / name).exists()] == kept
     (make.folder / ".venv/.installed").touch()
     assert make("distclean").returncode == 0
-    assert not (make.folder / "results/mnist").exists()
-    assert [name for name in kept if (make.folder / name).exists()] == ["results/.gitkeep", "results/thesis.tex"]
+    assert [name for name in kept if (make.folder / name).exists()] == kept[3:]
     assert not (make.folder / "data").exists()
 
 

@@ -34,6 +34,16 @@ def test_the_report_alone_plans_the_same_jobs_as_all(clone, dry_run):
     assert dry_run(clone, "results/report.md").jobs == dry_run(clone).jobs
 
 
+def test_the_report_of_any_study_is_a_target_by_its_name(clone, dry_run):
+    chosen = dry_run(clone, "--config", "study=sweep").jobs
+    own = [job for job in chosen if job.startswith(("Compare ", "Plot ")) and "of the models" in job]
+    own += ["Compare the models on digits", "Write the report of the study"]
+    expected = chosen.difference(own).union(f"{job} (sweep)" for job in own)
+    for target in ("report-sweep.md", "report-sweep.html", "metrics-sweep.csv", "environment-sweep.json"):
+        assert dry_run(clone, f"results/{target}").jobs == expected
+    assert dry_run(clone, "results/report-sweep.md", "--config", "study=sweep").jobs == expected
+
+
 def test_paper_plans_the_six_published_pairs(clone, dry_run):
     trained = of_stage(dry_run(clone, "--config", "study=paper"), "Train")
     assert Counter(re.fullmatch(r"(\w+) on (\w+), recipe \w+, seed 0", name).groups() for name in trained) == {

@@ -64,6 +64,7 @@ wildcard_constraints:
     network="[a-zA-Z0-9_]+",
     seed="0|[1-9][0-9]*",  # one way to write each, so that no experiment is trained twice
     figure="|".join(EXPERIMENT_FIGURES | COMPARISON_FIGURES),
+    suffix=f"(?:-(?:{'|'.join(CONFIG.studies)}))?",  # of a study by its name; the chosen study has none
 
 
 # -- the machine -------------------------------------------------------------------------------------------------------
@@ -128,7 +129,13 @@ def params_of(stage):
         return job_file(stage, fingerprint(wildcards))
 
     def call(wildcards, output):
-        name = NAMES[stage].format(study=CONFIG.study, **dict(wildcards.items()))
+        name = NAMES[stage].format(**{"suffix": "", **dict(wildcards.items())})
         return [*command, name, "--job", file(wildcards, output), *root]
 
     return {"job": fingerprint, "job_file": file, "call": call}
+
+
+def of_study(wildcards, output):
+    """For messages: " (sweep)" where a job is for the report of a study by its name."""
+    suffix = wildcards.get("suffix")
+    return f" ({JOBS.study_name(suffix)})" if suffix else ""

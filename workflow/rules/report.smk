@@ -9,17 +9,17 @@ rule report:
         metrics=JOBS.study_files(paths.METRICS),
         history=JOBS.study_files(paths.HISTORY),
         timing=JOBS.study_files(paths.TIMING),
-        statistics=JOBS.statistics_files(),
+        statistics=JOBS.dataset_files(paths.STATISTICS),
         figures=JOBS.experiment_figures("png"),
         comparisons=JOBS.comparison_files(),
         images=JOBS.dataset_files(paths.IMAGE_AUDIT),
     output:
-        report=paths.REPORT,
-        page=paths.REPORT_PAGE,
-        metrics=report(paths.METRICS_CSV, caption="../report/metrics.rst", category="Comparison"),
-        environment=paths.ENVIRONMENT,
+        report=paths.REPORT.format(suffix=""),
+        page=paths.REPORT_PAGE.format(suffix=""),
+        metrics=report(paths.METRICS_CSV.format(suffix=""), caption="../report/metrics.rst", category="Comparison"),
+        environment=paths.ENVIRONMENT.format(suffix=""),
     log:
-        paths.log("report"),
+        paths.log("report").format(suffix=""),
     localrule: True
     conda:
         CONDA
@@ -27,7 +27,33 @@ rule report:
         **SMALL,
     params:
         **params_of("report"),
+        of_study=of_study,
     message:
-        "Write the report of the study"
+        "Write the report of the study{params.of_study}"
     shell:
         "exec {params.call:q} --log {log:q}"
+
+
+def of_named_study(files, *patterns):
+    """An input function: files of the study that the target names, whichever one config.yaml chooses."""
+    return exit_plainly(lambda wildcards: files(*patterns, **wildcards))
+
+
+use rule report as report_by_name with:
+    input:
+        metrics=of_named_study(JOBS.study_files, paths.METRICS),
+        history=of_named_study(JOBS.study_files, paths.HISTORY),
+        timing=of_named_study(JOBS.study_files, paths.TIMING),
+        statistics=of_named_study(JOBS.dataset_files, paths.STATISTICS),
+        figures=of_named_study(JOBS.experiment_figures, "png"),
+        comparisons=of_named_study(JOBS.comparison_files),
+        images=of_named_study(JOBS.dataset_files, paths.IMAGE_AUDIT),
+    output:
+        report=paths.REPORT,
+        page=paths.REPORT_PAGE,
+        metrics=report(paths.METRICS_CSV, caption="../report/metrics.rst", category="Comparison"),
+        environment=paths.ENVIRONMENT,
+    log:
+        paths.log("report"),
+    wildcard_constraints:
+        suffix="-[^/]+",  # also of no study, which is refused in a sentence

@@ -21,6 +21,7 @@ SECTIONS = {"datasets": "dataset", "models": "model", "recipes": "recipe", "stud
 OF_VALUES = ("set", "grid")  # keys of an entry that give recipe values
 RESERVED_MODEL_NAMES = {
     "comparison": "results/<dataset>/comparison is where the figures that compare the models are",
+    "comparison-": "results/<dataset>/comparison-<study> is where those of a study are, for its report by its name",
     "images": "results/<dataset>/images is where the audit of the images is",
 }
 
@@ -103,8 +104,9 @@ def _check_names(names: Mapping[str, dict], valid: ValidEntries) -> Iterator[Pro
         other = reported.setdefault(models.display_name(name), name)
         if other != name:
             yield Problem(("models", name), f"reports would write it as they write {shown(other)}; rename one")
-        if name.lower() in RESERVED_MODEL_NAMES:
-            yield Problem(("models", name), f"a reserved name: {RESERVED_MODEL_NAMES[name.lower()]}; choose another")
+        reserved = "comparison-" if name.lower().startswith("comparison-") else name.lower()
+        if reserved in RESERVED_MODEL_NAMES:
+            yield Problem(("models", name), f"a reserved name: {RESERVED_MODEL_NAMES[reserved]}; choose another")
     for name, dataset in valid.datasets.items():
         # The name need not be in config.yaml: the published dataset need not be listed in it.
         if dataset.variant_of is not None and not re.fullmatch(NAME_PATTERN, dataset.variant_of):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from deepnets.planning import found_values
 from deepnets.planning.code_digest import SCRIPTS, digests
-from deepnets.planning.job import NAMES, parse_name
+from deepnets.planning.job import name_form, parse_name
 from deepnets.utils import paths
 from deepnets.utils.command_line import argument_parser
 from deepnets.utils.errors import UserError
@@ -42,7 +42,7 @@ def write_job_file(path: str | Path, fingerprint: str) -> None:
 def job_parser(docstring: str | None, stage: str) -> argparse.ArgumentParser:
     """Return the parser of a stage's script: the job's name, its file, and the folder of data/ and results/."""
     parser = argument_parser(docstring)
-    parser.add_argument("name", metavar="NAME", help=f"the job: {NAMES[stage]}")
+    parser.add_argument("name", metavar="NAME", help=f"the job: {name_form(stage)}")
     parser.add_argument(
         "--job",
         type=Path,

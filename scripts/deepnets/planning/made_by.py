@@ -3,7 +3,7 @@
 Records are lost where `.snakemake` is deleted, or where only results are copied to another machine.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,9 @@ _HAS = {
 _OF_IMAGES = ("train", "evaluate", "audit_images")
 
 
-def made_otherwise(jobs: Jobs) -> Iterator[tuple[Job, list[str]]]:
-    """Yield the study's jobs whose files were made by another spec or from other images, and what differs."""
-    for job in jobs.of_study():
+def made_otherwise(jobs: Jobs, planned: Iterable[Job]) -> Iterator[tuple[Job, list[str]]]:
+    """Yield the planned jobs whose files were made by another spec or from other images, and what differs."""
+    for job in planned:
         if found := differing(job, jobs):
             yield job, found
 

@@ -19,8 +19,8 @@ from markdown_it.token import Token
 from markdown_it.utils import OptionsDict
 from PIL import Image
 
+from deepnets.reporting.templates import read_template
 from deepnets.utils import paths
-from deepnets.utils.errors import UserError
 
 _IMAGE = re.compile(r'<img src="([^"]*)" alt="([^"]*)" width="([\d.]+%)">')  # as deepnets.reporting.markdown.image
 _CALLOUT = re.compile(r"\[!(NOTE|TIP|IMPORTANT|WARNING|CAUTION)\]\s*")
@@ -67,18 +67,6 @@ def render_page(markdown: str, folder: Path) -> str:
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
-
-
-def read_template(file: Path) -> str:
-    """Read a template.
-
-    Raises:
-        UserError: it is missing.
-    """
-    try:
-        return file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{file}: the file is missing; restore it with: git checkout {file}") from None
 
 
 # -- what Markdown does not know, marked in its tokens ----------------------------------------------------------------

@@ -1,7 +1,8 @@
 """A study's results and everything else that its report is made from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from deepnets.comparison.published import Published
@@ -10,6 +11,15 @@ from deepnets.evaluation.results import Result
 from deepnets.reporting.duplicates import Audit
 from deepnets.reporting.image_audit import ImageAudit
 from deepnets.reporting.job_times import JobTime
+from deepnets.utils import paths
+
+
+@dataclass(frozen=True)
+class Missing:
+    """An experiment that a report leaves out: its name, as in its path, and its state in words."""
+
+    name: str
+    state: str
 
 
 @dataclass(frozen=True)
@@ -26,6 +36,8 @@ class Study:
         image_audits: the images/audit.json of each dataset; None if it was not made.
         environment: from deepnets.reporting.environment.describe.
         folder: the folder of report.md; links are relative to it.
+        suffix: of the study's paths, as in `utils.paths`.
+        missing: its experiments that are not in `results`.
     """
 
     name: str
@@ -38,3 +50,10 @@ class Study:
     jobs: list[JobTime]
     environment: dict[str, Any]
     folder: Path
+    suffix: str = ""
+    missing: Sequence[Missing] = ()
+
+    def link(self, path: str, dataset: str = "", figure: str = "") -> PurePosixPath:
+        """Return a path of the study, as of `utils.paths`, relative to the report."""
+        filled = path.format(dataset=dataset, figure=figure, suffix=self.suffix)
+        return PurePosixPath(filled).relative_to(PurePosixPath(paths.REPORT).parent)

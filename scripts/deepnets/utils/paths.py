@@ -50,12 +50,19 @@ CHECKPOINTS = ".resume"  # in the experiment's folder; no output of any rule, so
 IMAGE_FOLDER = "results/{dataset}/images"
 IMAGE_AUDIT, SAMPLE_SHEET = f"{IMAGE_FOLDER}/audit.json", f"{IMAGE_FOLDER}/samples.png"
 
-COMPARISON = "results/{dataset}/comparison"
+# {suffix} is "" for the study that config.yaml chooses, and "-sweep" for the study `sweep` by its name. The reports of
+# several studies can so be next to each other, each with its own comparisons. PARTIAL is that of a report of what is
+# finished; no study's name has a dot.
+PARTIAL = ".partial"
+COMPARISON = "results/{dataset}/comparison{suffix}"
 STATISTICS = f"{COMPARISON}/statistics.json"
 COMPARISON_FIGURE = f"{COMPARISON}/{{figure}}.png"
 
-REPORT, REPORT_PAGE = "results/report.md", "results/report.html"
-METRICS_CSV, ENVIRONMENT = "results/metrics.csv", "results/environment.json"
+REPORT, REPORT_PAGE = "results/report{suffix}.md", "results/report{suffix}.html"
+# A folder with a page for each experiment of a large study, written with the report. It is no output of a rule, because
+# a small study has none.
+REPORT_PAGES = "results/report{suffix}.pages"
+METRICS_CSV, ENVIRONMENT = "results/metrics{suffix}.csv", "results/environment{suffix}.json"
 
 # -- the workflow's own ------------------------------------------------------------------------------------------------
 
@@ -67,7 +74,8 @@ STUDY_PLAN = f"{JOBS}/study.json"
 
 # Files of the repository.
 AUDIT_CODE = "scripts/deepnets/data/duplicates.py"  # makes audit.json, on which nothing is trained
-TEMPLATE, PUBLISHED = "workflow/templates/report.md.j2", "workflow/published.csv"
+TEMPLATE, EXPERIMENT_TEMPLATE = "workflow/templates/report.md.j2", "workflow/templates/experiment.md.j2"
+PUBLISHED = "workflow/published.csv"
 PAGE_TEMPLATES = [f"workflow/templates/report.{kind}" for kind in ("html.j2", "css", "js")]
 
 # What each stage writes; the stages in the order of the work. The first file names the job.
@@ -105,10 +113,10 @@ def _log_name(stage: str) -> str:
         "prepare": "{dataset}/prepare",
         "fetch_weights": "_weights/{library}/{network}/fetch_weights",
         "summarize": "{dataset}/{model}/summarize",
-        "compare": "{dataset}/comparison/compare",
+        "compare": "{dataset}/comparison{suffix}/compare",
         "plot_experiment": f"{EXPERIMENT_NAME}/{{figure}}/plot_experiment",
-        "plot_comparison": "{dataset}/comparison/{figure}/plot_comparison",
+        "plot_comparison": "{dataset}/comparison{suffix}/{figure}/plot_comparison",
         "audit_images": "{dataset}/audit_images",
-        "report": "report",
+        "report": "report{suffix}",
     }
     return f"{LOGS}/{names.get(stage, f'{EXPERIMENT_NAME}/{stage}')}"
