@@ -139,3 +139,8 @@ def of_study(wildcards, output):
     """For messages: " (sweep)" where a job is for the report of a study by its name."""
     suffix = wildcards.get("suffix")
     return f" ({JOBS.study_name(suffix)})" if suffix else ""
+
+
+def of_named_study(files, *patterns):
+    """An input function: files of the study that the target names, whichever one config.yaml chooses."""
+    return exit_plainly(lambda wildcards: files(*patterns, **wildcards))

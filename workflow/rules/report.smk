@@ -34,11 +34,6 @@ rule report:
         "exec {params.call:q} --log {log:q}"
 
 
-def of_named_study(files, *patterns):
-    """An input function: files of the study that the target names, whichever one config.yaml chooses."""
-    return exit_plainly(lambda wildcards: files(*patterns, **wildcards))
-
-
 use rule report as report_by_name with:
     input:
         metrics=of_named_study(JOBS.study_files, paths.METRICS),
