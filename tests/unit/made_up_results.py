@@ -79,6 +79,7 @@ def write_experiment(
     }
     write_json(directory / "metrics.json", metrics)
     write_predictions(directory, true, predicted, len(classes))
+    write_robustness(directory, accuracy, n_test)
     _write_history(directory / "history.csv", rng, accuracy, epochs, wall_seconds)
     write_json(directory / "timing.json", _timing(device_name, threads, epochs, wall_seconds))
     return directory
@@ -134,6 +135,14 @@ def write_predictions(
     metadata = {"spec_sha256": read_json(directory / "metrics.json")["spec_sha256"]}
     metadata |= {} if files is None else {"test_files": json.dumps(files)}
     save_file(content, directory / "predictions.safetensors", metadata)
+
+
+def write_robustness(directory: Path, accuracy: float, n_test: int) -> None:
+    """Write robustness.json, which only some studies have: each severity costs a tenth of the accuracy."""
+    corruptions = {kind: [accuracy * (1 - share / 10) for share in (1, 2, 3)] for kind in ("noise", "jpeg")}
+    content = {"spec_sha256": read_json(directory / "metrics.json")["spec_sha256"], "n": n_test, "of": n_test}
+    content |= {"accuracy": accuracy, "corrupted_accuracy": 0.8 * accuracy, "corruptions": corruptions}
+    write_json(directory / "robustness.json", content)
 
 
 def made_up_examples(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:

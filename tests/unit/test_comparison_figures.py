@@ -18,6 +18,7 @@ from deepnets.figures import (
     accuracy_vs_budget,
     accuracy_vs_parameters,
     accuracy_vs_time,
+    corruptions,
     examples,
     load,
     missed_by_all,
@@ -110,6 +111,18 @@ def test_risk_coverage_ends_at_the_error_of_all_images(compare):
     ends = [(line.get_xdata()[-1], line.get_ydata()[-1]) for line in by_coverage.lines]
     assert ends == [(100, pytest.approx(20)), (100, pytest.approx(100 * 11 / 360))]
     assert len(sets.lines) == 3
+
+
+def test_corruptions_have_a_panel_per_kind_and_a_line_per_network_from_the_images_as_they_are(compare):
+    seeds = [{"seed": seed, "accuracy": accuracy} for seed, accuracy in enumerate((0.9, 0.7))]
+    figure = rendered(corruptions.draw(compare(TWO[0], *seeds)))
+    noise, jpeg = figure.axes[:2]
+    assert [axes.get_title("left") for axes in (noise, jpeg)] == ["Noise", "JPEG"]
+    vgg, resnet = noise.lines
+    assert list(vgg.get_ydata()) == pytest.approx([80, 72, 64, 56])
+    assert list(resnet.get_ydata()) == pytest.approx([80, 72, 64, 56])
+    assert list(noise.get_xticks()) == [0, 1, 2, 3]
+    assert {text.get_text() for text in figure.legends[0].get_texts()} == {"VGG-16", "ResNet50"}
 
 
 def test_examples_are_the_surest_mistakes_and_the_least_sure_hits_of_each_network(compare):

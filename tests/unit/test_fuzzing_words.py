@@ -81,6 +81,7 @@ JOBS = {  # a job of each script, and what the script calls when it has read its
     "summarize": ("digits/resnet50", "deepnets.evaluation.network_summary.write_summary"),
     "train": ("digits/resnet50/quick/seed0", "deepnets.training.experiment.train_experiment"),
     "evaluate": ("digits/resnet50/quick/seed0", "deepnets.evaluation.evaluate.evaluate_experiment"),
+    "robustness": ("digits/resnet50/quick/seed0", "deepnets.evaluation.robustness.evaluate_robustness"),
     "compare": ("digits", "deepnets.comparison.statistics.write_statistics"),
     "export": ("digits/resnet50/quick/seed0", "deepnets.evaluation.onnx_export.export_experiment"),
     "card": ("digits/resnet50/quick/seed0", "script.write_card"),

@@ -77,6 +77,14 @@ def trained(*experiments: Named) -> frozenset[str]:
     return evaluated(*experiments) | curves(*experiments) | {f"Train {experiment}" for experiment in experiments}
 
 
+def corrupted(*experiments: Named) -> frozenset[str]:
+    return (
+        REPORT
+        | plotted("shapes", "corruptions")
+        | {f"Corrupt the test images for {experiment}" for experiment in experiments}
+    )
+
+
 def summarized(model: str, dataset: str = "shapes") -> frozenset[str]:
     return frozenset({f"Summarize {model} for {dataset}"})
 

@@ -43,6 +43,7 @@ rule plot_comparison:
         timing=lambda wildcards: JOBS.study_files(paths.TIMING, dataset=wildcards.dataset),
         predictions=lambda wildcards: JOBS.study_files(paths.PREDICTIONS, dataset=wildcards.dataset),
         statistics=paths.STATISTICS,
+        optional=lambda wildcards: JOBS.optional_files(COMPARISON_FIGURES[wildcards.figure].needs, wildcards.dataset),
     output:
         png=report(
             paths.COMPARISON_FIGURE,

@@ -9,10 +9,11 @@ rule report:
         metrics=JOBS.study_files(paths.METRICS),
         history=JOBS.study_files(paths.HISTORY),
         timing=JOBS.study_files(paths.TIMING),
-        statistics=JOBS.statistics_files(),
+        statistics=JOBS.dataset_files(paths.STATISTICS),
         figures=JOBS.experiment_figures("png"),
         comparisons=JOBS.comparison_files(),
         images=JOBS.dataset_files(paths.IMAGE_AUDIT),
+        optional=JOBS.optional_files(JOBS.optional),
     output:
         report=paths.REPORT,
         page=paths.REPORT_PAGE,

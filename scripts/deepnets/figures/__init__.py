@@ -5,7 +5,7 @@ This module does not import matplotlib, so that the Snakefile can import it quic
 """
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -42,6 +42,7 @@ class ComparisonFigure:
         title: as in "Test accuracy by model on digits".
         caption: what is on each axis, over which runs, and how to read it.
         condition: takes the experiments on the dataset; the figure is drawn if the result is true. None: always.
+        needs: optional stages whose files it reads; it is drawn in studies that have them.
         width: in the report.
         of_behaviour: its place in the report is the section on behaviour.
     """
@@ -50,6 +51,7 @@ class ComparisonFigure:
     title: str
     caption: str
     condition: Callable[[Sequence[Any]], object] | None = None
+    needs: tuple[str, ...] = ()
     width: str = "49%"
     of_behaviour: bool = False
 
@@ -166,6 +168,17 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             of_behaviour=True,
         ),
         ComparisonFigure(
+            "corruptions",
+            "Test accuracy on corrupted images",
+            "Test accuracy (vertical axis) against the severity of a corruption (horizontal axis; 0: the images as they"
+            " are), a panel per kind. Of each network, the recipe that validation chose, the mean over the seeds. Of"
+            " more than 2,000 test images, a fixed random sample. The corruptions are in the manner of Hendrycks and"
+            " Dietterich 2019, milder for small images; shift and rotation are added.",
+            needs=("robustness",),
+            width="100%",
+            of_behaviour=True,
+        ),
+        ComparisonFigure(
             "examples",
             "Surest mistakes and least sure right answers",
             "Test images of each network (rows, the best first; its recipe that validation chose, the first seed)."
@@ -199,13 +212,14 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
 }
 
 
-def comparison_figures(experiments: Sequence[Any]) -> list[ComparisonFigure]:
+def comparison_figures(experiments: Sequence[Any], optional: Collection[str]) -> list[ComparisonFigure]:
     """The comparison figures whose condition is met, in the order of the report.
 
     Args:
         experiments: the experiments on one dataset, or their groups.
+        optional: the optional stages of the study.
     """
-    figures = COMPARISON_FIGURES.values()
+    figures = [figure for figure in COMPARISON_FIGURES.values() if {*optional}.issuperset(figure.needs)]
     return [figure for figure in figures if figure.condition is None or figure.condition(experiments)]
 
 

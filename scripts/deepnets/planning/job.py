@@ -16,6 +16,7 @@ NAMES = {
     "summarize": "{dataset}/{model}",
     "train": paths.EXPERIMENT_NAME,
     "evaluate": paths.EXPERIMENT_NAME,
+    "robustness": paths.EXPERIMENT_NAME,
     "compare": "{dataset}",
     "export": paths.EXPERIMENT_NAME,
     "card": paths.EXPERIMENT_NAME,

@@ -24,7 +24,7 @@ from deepnets.utils.errors import UserError
 from deepnets.utils.files import canonical_json, sha256_file
 from deepnets.utils.specs import read_head
 
-_WITH_NETWORK = ("summarize", "train", "evaluate", "export")  # stages that build it
+_WITH_NETWORK = ("summarize", "train", "evaluate", "robustness", "export")  # stages that build it
 
 
 class Jobs:
@@ -38,7 +38,7 @@ class Jobs:
 
     def __init__(self, config: Config, code_root: Path, root: Path = Path()):
         self.config, self.code_root, self.root = config, code_root, root
-        self.study = config.experiments()
+        self.study, self.optional = config.experiments(), config.optional_stages(config.study)
         self.trained = with_starts(self.study, self.experiment)
         # The values, besides code, that each stage's result depends on: a key of the fingerprint, and its function.
         self._depends_on: dict[str, dict[str, Callable[..., object]]] = {
@@ -52,6 +52,7 @@ class Jobs:
                 "spec": self._experiment_spec,
                 "test_time_augmentation": self._test_time_augmentation,
             },
+            "robustness": {"experiment": self._experiment_names, "spec": self._experiment_spec},
             "compare": {"spec": self._statistics_spec},
             "export": {"experiment": self._experiment_names, "spec": self._experiment_spec},
             "card": {"experiment": self._experiment_names, "spec": self._experiment_spec},
@@ -76,7 +77,8 @@ class Jobs:
 
     def of_study(self) -> Iterator[Job]:
         """Every job of the study, stage by stage in the order of the work."""
-        for stage in (each for each in paths.OUTPUTS if each not in paths.ON_REQUEST):
+        left_out = {*paths.ON_REQUEST, *paths.OPTIONAL} - {*self.optional}
+        for stage in (each for each in paths.OUTPUTS if each not in left_out):
             jobs = {}
             for wildcards in self._wildcards(stage):
                 pattern = paths.OUTPUTS[stage][0]
@@ -101,9 +103,9 @@ class Jobs:
             for figure in EXPERIMENT_FIGURES
         ]
 
-    def statistics_files(self) -> list[str]:
-        """The statistics of each of the study's datasets."""
-        return [paths.STATISTICS.format(dataset=name) for name in dict.fromkeys(each.dataset for each in self.study)]
+    def optional_files(self, stages: Iterable[str], dataset: str | None = None) -> list[str]:
+        """What optional stages write about the experiments of the study, or about those on one dataset."""
+        return list(dict.fromkeys(self.study_files(*(paths.OUTPUTS[stage][0] for stage in stages), dataset=dataset)))
 
     def comparison_files(self) -> list[str]:
         """The comparison figures of each of the study's datasets."""
@@ -120,7 +122,7 @@ class Jobs:
         """Dataset and figure of each comparison of the study whose condition is met."""
         for dataset in dict.fromkeys(each.dataset for each in self.study):
             compared = [each for each in self.study if each.dataset == dataset]
-            yield from ((dataset, figure.name) for figure in comparison_figures(compared))
+            yield from ((dataset, figure.name) for figure in comparison_figures(compared, self.optional))
 
     def needs_images(self, dataset: str, **_names: str) -> bool:
         """Whether the summary of a network needs the prepared images, as config.yaml leaves out what they are like."""
@@ -363,6 +365,7 @@ class Jobs:
             "study": self.config.study if study is None else study,
             "experiments": [experiment.directory for experiment in experiments],
             "specs": [spec_sha256(experiment.spec) for experiment in experiments],
+            "optional": self.config.optional_stages(self.config.study if study is None else study),
             "datasets": {
                 name: {"variant_of": dataset.variant_of, "note": dataset.note, "own_files": dataset.own_files}
                 for name, dataset in datasets.items()

@@ -26,7 +26,7 @@ _HAS = {
     "plot_comparison": ("settings_sha256",),
 }
 # And those that say from which images they were made.
-_OF_IMAGES = ("train", "evaluate", "audit_images")
+_OF_IMAGES = ("train", "evaluate", "robustness", "audit_images")
 
 
 def made_otherwise(jobs: Jobs) -> Iterator[tuple[Job, list[str]]]:

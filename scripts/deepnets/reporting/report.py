@@ -12,6 +12,7 @@ from deepnets.comparison.aggregate import group_seeds, interval_caption, with_st
 from deepnets.comparison.published import Published, find, read_published
 from deepnets.comparison.statistics_file import statistics_of_study
 from deepnets.config.experiment import recipe_title
+from deepnets.evaluation.measurements import read_robustness
 from deepnets.evaluation.metrics import IMBALANCE
 from deepnets.evaluation.results import Result, check_specs, read_result
 from deepnets.evaluation.schemas import SplitMetrics
@@ -35,7 +36,6 @@ _WARNINGS_SHOWN = 20
 # readable and below the 512 KB that code hosts show.
 _EXPERIMENTS_IN_FULL = 40
 _EXPERIMENT_ROWS = 20  # shown of each dataset at least, for any number of datasets
-_CONFUSIONS_SHOWN = 3
 _NON_SQUARE = {
     "crop": "cropped to their largest centred square",
     "pad": "made square with black at two sides",
@@ -75,7 +75,7 @@ def write_report(
 
     Args:
         spec: the study's name, the folders of its experiments from `root` in the order of the report, the hashes of
-            their specs, and its datasets as in `Study`.
+            their specs, its optional stages, and its datasets as in `Study`.
         root: the folder that holds results/, and Snakemake's benchmark files in logs/.
         audit_code: identifies the code that finds duplicates, as it is now.
         published: table of published results.
@@ -86,6 +86,7 @@ def write_report(
     """
     results = [read_result(root / folder) for folder in spec["experiments"]]
     check_specs(results, spec.get("specs"))
+    optional = spec.get("optional", [])
     study = Study(
         name=spec["study"],
         results=results,
@@ -100,6 +101,8 @@ def write_report(
             name: image_audit.read_image_audit(root / paths.IMAGE_AUDIT.format(dataset=name))
             for name in spec["datasets"]
         },
+        optional=optional,
+        robustness={each.directory: read_robustness(each) for each in results if "robustness" in optional},
         jobs=job_times(root / paths.LOGS, [result.directory.parts[-4:] for result in results]),
         environment=describe(paths.REPOSITORY),
         folder=(root / paths.REPORT).parent,
@@ -225,7 +228,7 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
     published_as = metadata["variant_of"] or name
     architectures = dict.fromkeys(group.first.architecture for group in groups if not group.first.is_pretrained)
     best = [find(study.published, "best", published_as, architecture) for architecture in architectures]
-    drawn = comparison_figures(groups)
+    drawn = comparison_figures(groups, study.optional)
     return {
         "name": name,
         "classes": len(metrics.classes),
@@ -249,7 +252,7 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
         "sources": sorted({row.published.source for row in rows if row.published}),
         "best": [_best_published(row) for row in best if row],
         "figures": [_comparison_figure(name, figure) for figure in drawn if not figure.of_behaviour],
-        "behaviour": behaviour.behaviour(groups, study.statistics[name]),
+        "behaviour": behaviour.behaviour(groups, study.statistics[name], study.robustness),
         "behaviour_figures": [_comparison_figure(name, figure) for figure in drawn if figure.of_behaviour],
     }
 
@@ -323,7 +326,6 @@ def _experiment(study: Study, result: Result) -> dict[str, Any]:
         "epochs": "1 epoch" if result.epochs == 1 else f"{result.epochs} epochs",
         "time": tables.format_duration(timing.wall_seconds),
         "warnings": result.warnings,
-        "confusions": _confusions(result),
         **behaviour.of_experiment(
             result, study.statistics[result.dataset].network(result.model, result.recipe, result.seed)
         ),
@@ -333,22 +335,6 @@ def _experiment(study: Study, result: Result) -> dict[str, Any]:
         ],
         "files": [link(file, folder / file) for file in (paths.METRICS_FILE, paths.HISTORY_FILE, paths.TIMING_FILE)],
     }
-
-
-def _confusions(result: Result) -> list[str]:
-    """Return the most frequent errors, as "3 predicted as 8: 5 of 35"; 35 images are of class 3."""
-    matrix, classes = result.metrics.test.confusion_matrix, result.metrics.classes
-    found = [
-        (count, true, predicted)
-        for true, row in enumerate(matrix)
-        for predicted, count in enumerate(row)
-        if count and true != predicted
-    ]
-    found.sort(key=lambda confusion: (-confusion[0], *confusion[1:]))
-    return [
-        f"{classes[true]} predicted as {classes[predicted]}: {count} of {result.metrics.test.per_class[true].n}"
-        for count, true, predicted in found[:_CONFUSIONS_SHOWN]
-    ]
 
 
 def _experiment_table(study: Study, results: list[Result]) -> Markdown:

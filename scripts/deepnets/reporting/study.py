@@ -6,6 +6,7 @@ from typing import Any
 
 from deepnets.comparison.published import Published
 from deepnets.comparison.statistics_file import Statistics
+from deepnets.evaluation.measurements import Robustness
 from deepnets.evaluation.results import Result
 from deepnets.reporting.duplicates import Audit
 from deepnets.reporting.image_audit import ImageAudit
@@ -21,6 +22,8 @@ class Study:
         datasets: by name, {"variant_of": name of the published dataset that it stands for or None, "note": sentence
             or None, "own_files": the user's folder or archive that it is made from or None}.
         statistics: the statistics.json of each dataset.
+        optional: its optional stages.
+        robustness: what each experiment's robustness.json has, by its folder; {} without this stage.
         jobs: the times of the study's jobs; empty if nothing was measured.
         audits: the audit.json of each dataset; None if its data was deleted.
         image_audits: the images/audit.json of each dataset; None if it was not made.
@@ -35,6 +38,8 @@ class Study:
     statistics: dict[str, Statistics]
     audits: dict[str, Audit | None]
     image_audits: dict[str, ImageAudit | None]
+    optional: list[str]
+    robustness: dict[Path, Robustness]
     jobs: list[JobTime]
     environment: dict[str, Any]
     folder: Path

@@ -37,10 +37,10 @@ EXPERIMENT = f"results/{EXPERIMENT_NAME}"
 # Names in the experiment's folder, and the whole paths.
 MODEL_FILE, HISTORY_FILE, TIMING_FILE = "model.safetensors", "history.csv", "timing.json"
 PREDICTIONS_FILE, METRICS_FILE = "predictions.safetensors", "metrics.json"
-ONNX_FILE, CARD_FILE = "model.onnx", "MODEL_CARD.md"
+ONNX_FILE, CARD_FILE, ROBUSTNESS_FILE = "model.onnx", "MODEL_CARD.md", "robustness.json"
 MODEL, HISTORY, TIMING = (f"{EXPERIMENT}/{name}" for name in (MODEL_FILE, HISTORY_FILE, TIMING_FILE))
 PREDICTIONS, METRICS = (f"{EXPERIMENT}/{name}" for name in (PREDICTIONS_FILE, METRICS_FILE))
-ONNX, CARD = f"{EXPERIMENT}/{ONNX_FILE}", f"{EXPERIMENT}/{CARD_FILE}"
+ONNX, CARD, ROBUSTNESS = (f"{EXPERIMENT}/{name}" for name in (ONNX_FILE, CARD_FILE, ROBUSTNESS_FILE))
 FIGURE_FILE = "figures/{figure}.png"
 EXPERIMENT_FIGURE = f"{EXPERIMENT}/figures/{{figure}}"  # .png and .svg
 # While it trains: who does, and how far it is.
@@ -78,6 +78,7 @@ OUTPUTS = {
     "summarize": [SUMMARY_JSON, SUMMARY_TEXT],
     "train": [MODEL, HISTORY, TIMING],
     "evaluate": [METRICS, PREDICTIONS],
+    "robustness": [ROBUSTNESS],
     "compare": [STATISTICS],
     "export": [ONNX],
     "card": [CARD],
@@ -87,6 +88,7 @@ OUTPUTS = {
     "report": [REPORT, REPORT_PAGE, METRICS_CSV, ENVIRONMENT],
 }
 ON_REQUEST = ("export", "card")  # stages of files that no study has among its results
+OPTIONAL = ("robustness",)  # stages of the studies that config.yaml names under the same key
 
 
 def log(stage: str) -> str:
