@@ -83,6 +83,10 @@ REFUSALS = {
         {"robustness": ["paper", "papr"]},
         ["config.yaml: robustness[1]: unknown study (got 'papr'); did you mean 'paper'?"],
     ),
+    "unknown study with latency": (
+        {"latency": ["papr"]},
+        ["config.yaml: latency[0]: unknown study (got 'papr'); did you mean 'paper'?"],
+    ),
     "robustness of no study": ({"robustness": True}, ["robustness: must be a list, like [a, b] (got true)"]),
     "missing study": ({"study": DELETE}, ["study: missing; add it: Name of the study"]),
     "missing section": ({"recipes": DELETE}, ["config.yaml: recipes: missing; add it: "]),

@@ -79,6 +79,7 @@ JOBS = {  # a job of each script, and what the script calls when it has read its
     "download": ("digits", "script.download"),
     "prepare": ("digits", "script.prepare"),
     "summarize": ("digits/resnet50", "deepnets.evaluation.network_summary.write_summary"),
+    "latency": ("digits/resnet50", "deepnets.evaluation.latency.write_latency"),
     "train": ("digits/resnet50/quick/seed0", "deepnets.training.experiment.train_experiment"),
     "evaluate": ("digits/resnet50/quick/seed0", "deepnets.evaluation.evaluate.evaluate_experiment"),
     "robustness": ("digits/resnet50/quick/seed0", "deepnets.evaluation.robustness.evaluate_robustness"),

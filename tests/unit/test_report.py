@@ -60,7 +60,7 @@ def test_every_link_is_relative_and_resolves(experiment, write_report, tmp_path)
     for figure in COMPARISON_FIGURES:
         (tmp_path / f"results/digits/comparison/{figure}.png").touch()
     targets = links(write_report(*budgets))
-    assert len(targets) == 8 + 2 * 5 + 2
+    assert len(targets) == 9 + 2 * 5 + 2
     assert [target for target in targets if not (tmp_path / "results" / target).is_file()] == []
 
 

@@ -27,7 +27,6 @@ from study_edits import (
     compared_again,
     config,
     copy_image,
-    corrupted,
     curves,
     delete,
     downloaded,
@@ -377,21 +376,6 @@ def test_arrays_that_are_made_first_train_only_what_is_new(study, dry_run, snake
 )
 def test_how_snakemake_is_called_makes_nothing_stale(finished_study, dry_run, arguments, cores):
     assert dry_run(finished_study, *arguments, cores=cores).jobs == NOTHING
-
-
-def test_robustness_trains_nothing_and_is_made_again_for_new_corruptions_but_not_for_new_metrics(
-    study, dry_run, snakemake
-):
-    append("config.yaml", "robustness: [first]\n")(study)
-    assert dry_run(study).jobs == corrupted(*ALL)
-    done = snakemake(study, cores=2)
-    assert done.returncode == 0, done.stdout
-    assert "shapes/comparison/corruptions.png" in (study / "results/report.md").read_text(encoding="utf-8")
-    assert dry_run(study).jobs == NOTHING
-    changed_module("evaluation/metrics")(study)
-    assert dry_run(study).jobs == evaluated(*ALL) | plotted("shapes", "corruptions")
-    changed_module("evaluation/corruptions")(study)
-    assert dry_run(study).jobs == evaluated(*ALL) | corrupted(*ALL)
 
 
 def test_another_study_and_back_trains_nothing(study, dry_run, snakemake):

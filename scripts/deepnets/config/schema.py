@@ -177,6 +177,10 @@ class Config(StrictModel):
     studies: dict[Name, Annotated[list[Entry], Field(min_length=1)]] = Field(
         min_length=1, description="What to compare: a name that you choose -> a list of experiments."
     )
+    latency: list[str] = Field(
+        [],
+        description="Names of studies that also have the time of a prediction; each network is measured alone.",
+    )
     robustness: list[str] = Field(
         [],
         description="Names of studies that also have the accuracy on corrupted test images: noise, blur and six more.",

@@ -106,6 +106,7 @@ def _evaluate(job: dict, data: str | Path, summary: str | Path, output: Path, th
                 **{key: dataset_metadata.get(key) for key in OF_ARRAYS},
                 "classes": metadata["classes"],
                 "model": network,
+                "weights_bytes": weights.stat().st_size,
                 **basic,
                 "test": test,
                 **averaged,

@@ -1,14 +1,16 @@
-"""What optional stages measured of a finished experiment: robustness.json, as its readers check it."""
+"""What optional stages measured of a finished experiment: robustness.json and latency.json, as readers check them."""
 
 from statistics import fmean
+from typing import Any
 
-from pydantic import BaseModel, Field, PositiveInt
+from pydantic import BaseModel, Field, PositiveFloat, PositiveInt
 
 from deepnets.evaluation.results import Result
-from deepnets.evaluation.schemas import Fraction
+from deepnets.evaluation.schemas import Conditions, Fraction
 from deepnets.utils import paths
 from deepnets.utils.checked_json import read_checked
 from deepnets.utils.errors import UserError
+from deepnets.utils.specs import check_made_by
 
 
 class Robustness(BaseModel):
@@ -36,6 +38,47 @@ def read_robustness(result: Result) -> Robustness:
     found = read_checked(file, Robustness)
     if found.spec_sha256 != result.metrics.spec_sha256:
         raise UserError(f"{file}: made with other settings than {paths.METRICS_FILE}; start Snakemake, or delete it.")
+    return found
+
+
+class _Latency(BaseModel):
+    """Seconds of single predictions of one image."""
+
+    median_seconds: PositiveFloat
+    p95_seconds: PositiveFloat
+
+
+class _Throughput(BaseModel):
+    """Images per second, `batch` at once."""
+
+    batch: PositiveInt
+    images_per_second: PositiveFloat
+
+
+class Latency(BaseModel):
+    """How fast a network predicts, and where that was measured."""
+
+    spec: dict[str, Any]
+    latency: _Latency
+    throughput: _Throughput
+    measured_on: Conditions
+
+
+def read_latency(result: Result) -> Latency:
+    """Read latency.json of the network of an experiment.
+
+    Raises:
+        UserError: missing, damaged or of another network; the message names the file and the remedy.
+    """
+    metrics = result.metrics
+    file = result.directory.parents[1] / paths.LATENCY_FILE
+    found = read_checked(file, Latency)
+    network = {
+        "model": metrics.spec["model"],
+        "input_shape": metrics.model.input_size[1:],
+        "num_classes": len(metrics.classes),
+    }
+    check_made_by(file, found.spec, network)
     return found
 
 

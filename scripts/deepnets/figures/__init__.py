@@ -89,6 +89,12 @@ _MANY = (
     " If there are more than 40 points, only the best of each network is drawn in full; if there are more than 24"
     " networks, only the best 12 are coloured."
 )
+_AGAINST_COST = (
+    " A network with several recipes is named at the one with the best validation accuracy, with that recipe. The grey"
+    " line is the Pareto front of these: no other one is as accurate at the same cost or less, intervals aside."
+    + _INTERVALS
+    + _MANY
+)
 
 
 def _several_candidates(experiments: Sequence[Any]) -> bool:
@@ -125,15 +131,26 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             "accuracy_vs_parameters",
             "Test accuracy against the number of parameters",
             "Test accuracy (vertical axis) of each network and recipe against the number of trainable parameters"
-            " (horizontal axis, log scale). A network with several recipes is named at the one with the best validation"
-            " accuracy, with that recipe." + _INTERVALS + _MANY,
+            " (horizontal axis, log scale)." + _AGAINST_COST,
+        ),
+        ComparisonFigure(
+            "accuracy_vs_mult_adds",
+            "Test accuracy against multiply-adds",
+            "Test accuracy (vertical axis) of each network and recipe against the multiply-adds of a prediction"
+            " (horizontal axis, log scale), as torchinfo counts them." + _AGAINST_COST,
         ),
         ComparisonFigure(
             "accuracy_vs_time",
             "Test accuracy against training time",
             "Test accuracy (vertical axis) of each network and recipe against the wall time of training"
-            " (horizontal axis, log scale), the mean over the seeds. A network with several recipes is named at the one"
-            " with the best validation accuracy, with that recipe." + _INTERVALS + _MANY,
+            " (horizontal axis, log scale), the mean over the seeds." + _AGAINST_COST,
+        ),
+        ComparisonFigure(
+            "accuracy_vs_latency",
+            "Test accuracy against latency",
+            "Test accuracy (vertical axis) of each network and recipe against the time of predicting one image"
+            " (horizontal axis, log scale), the median of single calls while nothing else ran." + _AGAINST_COST,
+            needs=("latency",),
         ),
         ComparisonFigure(
             "accuracy_at_equal_time",

@@ -14,6 +14,7 @@ NAMES = {
     "prepare": "{dataset}",
     "fetch_weights": "{library}/{network}",
     "summarize": "{dataset}/{model}",
+    "latency": "{dataset}/{model}",
     "train": paths.EXPERIMENT_NAME,
     "evaluate": paths.EXPERIMENT_NAME,
     "robustness": paths.EXPERIMENT_NAME,

@@ -24,7 +24,8 @@ from deepnets.utils.errors import UserError
 from deepnets.utils.files import canonical_json, sha256_file
 from deepnets.utils.specs import read_head
 
-_WITH_NETWORK = ("summarize", "train", "evaluate", "robustness", "export")  # stages that build it
+# Stages that build the network.
+_WITH_NETWORK = ("summarize", "latency", "train", "evaluate", "robustness", "export")
 
 
 class Jobs:
@@ -46,6 +47,7 @@ class Jobs:
             "prepare": {"spec": self._prepared_spec},
             "fetch_weights": {"spec": published_spec},
             "summarize": {"spec": self._network_spec},
+            "latency": {"spec": self._network_spec},
             "train": {"experiment": self._experiment_names, "spec": self._experiment_spec},
             "evaluate": {
                 "experiment": self._experiment_names,

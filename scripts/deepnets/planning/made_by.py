@@ -47,7 +47,7 @@ def differing(job: Job, jobs: Jobs) -> list[str]:
     if keys[0] in found:
         found = {key: value for key, value in PLAIN.items() if key in keys} | found
         settings = jobs.settings(job.stage, job.wildcards)
-        if job.stage == "summarize":
+        if job.stage in ("summarize", "latency"):
             settings["spec"] = as_in(found["spec"], settings["spec"])
         expected = {**settings, "settings_sha256": settings_sha256(settings)}
         phrases += differences(found, {key: expected[key] for key in found})

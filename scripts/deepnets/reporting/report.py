@@ -12,7 +12,7 @@ from deepnets.comparison.aggregate import group_seeds, interval_caption, with_st
 from deepnets.comparison.published import Published, find, read_published
 from deepnets.comparison.statistics_file import statistics_of_study
 from deepnets.config.experiment import recipe_title
-from deepnets.evaluation.measurements import read_robustness
+from deepnets.evaluation.measurements import read_latency, read_robustness
 from deepnets.evaluation.metrics import IMBALANCE
 from deepnets.evaluation.results import Result, check_specs, read_result
 from deepnets.evaluation.schemas import SplitMetrics
@@ -102,6 +102,7 @@ def write_report(
             for name in spec["datasets"]
         },
         optional=optional,
+        latencies={(each.dataset, each.model): read_latency(each) for each in results if "latency" in optional},
         robustness={each.directory: read_robustness(each) for each in results if "robustness" in optional},
         jobs=job_times(root / paths.LOGS, [result.directory.parts[-4:] for result in results]),
         environment=describe(paths.REPOSITORY),
@@ -122,6 +123,7 @@ def _context(study: Study) -> dict[str, Any]:
     rows = _rows(study)
     recipe_line, recipe_table, recipes_left_out = settings.recipes(results)
     networks_table, networks_left_out = settings.networks_table(results)
+    network_costs, network_costs_left_out = tables.network_costs(results, study.latencies)
     cost_table, costs_left_out = tables.cost_table(results)
     return {
         "study": study.name,
@@ -144,6 +146,9 @@ def _context(study: Study) -> dict[str, Any]:
         "recipe_line": recipe_line,
         "recipe_table": recipe_table,
         "recipes_left_out": recipes_left_out,
+        "network_costs": network_costs,
+        "network_costs_left_out": network_costs_left_out,
+        "latency_is_measured": bool(study.latencies),
         "cost_table": cost_table,
         "costs_left_out": costs_left_out,
         "cost_of_each": len(results) <= tables.ROWS,

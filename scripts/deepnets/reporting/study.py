@@ -6,7 +6,7 @@ from typing import Any
 
 from deepnets.comparison.published import Published
 from deepnets.comparison.statistics_file import Statistics
-from deepnets.evaluation.measurements import Robustness
+from deepnets.evaluation.measurements import Latency, Robustness
 from deepnets.evaluation.results import Result
 from deepnets.reporting.duplicates import Audit
 from deepnets.reporting.image_audit import ImageAudit
@@ -23,6 +23,7 @@ class Study:
             or None, "own_files": the user's folder or archive that it is made from or None}.
         statistics: the statistics.json of each dataset.
         optional: its optional stages.
+        latencies: the latency.json of each network, by dataset and model; {} without this stage.
         robustness: what each experiment's robustness.json has, by its folder; {} without this stage.
         jobs: the times of the study's jobs; empty if nothing was measured.
         audits: the audit.json of each dataset; None if its data was deleted.
@@ -39,6 +40,7 @@ class Study:
     audits: dict[str, Audit | None]
     image_audits: dict[str, ImageAudit | None]
     optional: list[str]
+    latencies: dict[tuple[str, str], Latency]
     robustness: dict[Path, Robustness]
     jobs: list[JobTime]
     environment: dict[str, Any]

@@ -30,6 +30,8 @@ WEIGHTS_INFO = "data/_weights/{library}/{network}/weights.json"
 
 NETWORK = "results/{dataset}/{model}"
 SUMMARY_JSON, SUMMARY_TEXT = f"{NETWORK}/summary.json", f"{NETWORK}/summary.txt"
+LATENCY_FILE = "latency.json"
+LATENCY = f"{NETWORK}/{LATENCY_FILE}"
 
 # The recipe is its name, with the values that a study sets: quick,lr=0.03 (deepnets.config.recipe_label).
 EXPERIMENT_NAME = "{dataset}/{model}/{recipe}/seed{seed}"
@@ -76,6 +78,7 @@ OUTPUTS = {
     "prepare": [DATASET_INFO, *ARRAYS["train"], *ARRAYS["test"], AUDIT],
     "fetch_weights": [WEIGHTS_INFO, PUBLISHED_WEIGHTS],
     "summarize": [SUMMARY_JSON, SUMMARY_TEXT],
+    "latency": [LATENCY],
     "train": [MODEL, HISTORY, TIMING],
     "evaluate": [METRICS, PREDICTIONS],
     "robustness": [ROBUSTNESS],
@@ -88,7 +91,7 @@ OUTPUTS = {
     "report": [REPORT, REPORT_PAGE, METRICS_CSV, ENVIRONMENT],
 }
 ON_REQUEST = ("export", "card")  # stages of files that no study has among its results
-OPTIONAL = ("robustness",)  # stages of the studies that config.yaml names under the same key
+OPTIONAL = ("latency", "robustness")  # stages of the studies that config.yaml names under the same key
 
 
 def log(stage: str) -> str:
@@ -107,6 +110,7 @@ def _log_name(stage: str) -> str:
         "prepare": "{dataset}/prepare",
         "fetch_weights": "_weights/{library}/{network}/fetch_weights",
         "summarize": "{dataset}/{model}/summarize",
+        "latency": "{dataset}/{model}/latency",
         "compare": "{dataset}/comparison/compare",
         "plot_experiment": f"{EXPERIMENT_NAME}/{{figure}}/plot_experiment",
         "plot_comparison": "{dataset}/comparison/{figure}/plot_comparison",
