@@ -133,9 +133,9 @@ def best_by_model(groups: Iterable[SeedGroup]) -> dict[str, SeedGroup]:
 
 
 def pareto_front(groups: Iterable[SeedGroup], cost: Callable[[SeedGroup], float]) -> list[SeedGroup]:
-    """Return the groups than which no other one is cheaper and as accurate, the cheapest first; for the reader alone.
+    """Return the groups that no other one beats in cost or test accuracy without losing in the other; cheapest first.
 
-    Of groups with the same cost and test accuracy, the first.
+    Of equal groups, the first. It is for readers; no choice may be made by it.
     """
     front: list[SeedGroup] = []
     for group in sorted(groups, key=lambda group: (cost(group), -group.accuracy.value)):

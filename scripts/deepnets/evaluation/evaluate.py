@@ -1,6 +1,6 @@
 """Evaluate one trained experiment: predictions and metrics of the training, validation and test splits.
 
-Nothing else reads the test split.
+Besides, only robustness reads the test split, and an export some of it, to compare the two networks.
 """
 
 import shutil

@@ -189,8 +189,8 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             "Test accuracy on corrupted images",
             "Test accuracy (vertical axis) against the severity of a corruption (horizontal axis; 0: the images as they"
             " are), a panel per kind. Of each network, the recipe that validation chose, the mean over the seeds. Of"
-            " more than 2,000 test images, a fixed random sample. The corruptions are in the manner of Hendrycks and"
-            " Dietterich 2019, milder for small images; shift and rotation are added.",
+            " more than 2,000 test images, a fixed random sample. The kinds are those of Hendrycks and Dietterich 2019,"
+            " milder for small images; shift and rotation are added.",
             needs=("robustness",),
             width="100%",
             of_behaviour=True,
