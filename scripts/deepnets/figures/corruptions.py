@@ -23,8 +23,9 @@ def draw(comparison: Comparison) -> Figure:
     first = next(iter(measured.values()))[0]
     kinds = list(first.corruptions)
     figure = titled_figure(comparison, f"Test accuracy on corrupted images ({first.n:,} images)", (7.6, 4.4))
-    panels = figure.subplots(math.ceil(len(kinds) / _COLUMNS), _COLUMNS, squeeze=False, sharex=True, sharey=True)
-    for axes, kind in zip(panels.flatten().tolist(), kinds, strict=False):
+    lines = math.ceil(len(kinds) / _COLUMNS)
+    panels = figure.subplots(lines, _COLUMNS, squeeze=False, sharex=True, sharey=True).flatten().tolist()
+    for axes, kind in zip(panels, kinds, strict=False):
         for model, networks in measured.items():
             accuracies = np.mean([_percent(network, kind) for network in networks], axis=0)
             style = comparison.styles[model]
@@ -34,7 +35,9 @@ def draw(comparison: Comparison) -> Figure:
                 axes.plot(accuracies, **FAINT)
         axes.set_title(corruption_title(kind), fontsize=9)
         axes.set_xticks(range(1 + len(first.corruptions[kind])))
-    panels[0, 0].set_ylim(-3, 103)
+    for axes in panels[len(kinds) :]:
+        axes.set_axis_off()
+    panels[0].set_ylim(-3, 103)
     figure.supxlabel("Severity (0: as they are)", fontsize=9)
     figure.supylabel("Test accuracy (%)", fontsize=9)
     add_legend(figure, comparison)
