@@ -117,9 +117,9 @@ def _check_names(names: Mapping[str, dict], valid: ValidEntries) -> Iterator[Pro
 def _references(document: dict, entries: Mapping[EntryKey, dict]) -> Iterator[tuple[KeyPath, str, Any]]:
     """Yield every reference to a named entry: the key path of the reference, the section, and the name."""
     yield ("study",), "studies", document.get("study")
-    for key in OPTIONAL:
-        for index, study in enumerate(_list(document.get(key))):
-            yield (key, index), "studies", study
+    for stage in OPTIONAL:
+        for index, study in enumerate(_list(document.get(stage))):
+            yield (stage, index), "studies", study
     for model, options in _table(document.get("models")).items():
         for dataset in _table(_table(options).get("on")):
             yield ("models", model, "on", dataset), "datasets", dataset

@@ -71,7 +71,7 @@ def measure(network: nn.Module, input_shape: tuple[int, int, int], device: Devic
         latency: median and 95th percentile in seconds of single calls with one image.
         throughput: images per second with BATCH images at once, by the median call.
     """
-    network.eval().to(device.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.eval().to(device.device).to(memory_format=torch.channels_last)
 
     def timer(batch: int) -> Timer:
         images = channels_last(torch.randn(batch, *input_shape, device=device.device))
