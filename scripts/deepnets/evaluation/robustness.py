@@ -121,7 +121,7 @@ def accuracies(model: nn.Module, split: Split, augmentation: Augmentation, devic
 
 
 def _accuracy(model: nn.Module, split: Split, augmentation: Augmentation, device: Device) -> float:
-    """As `deepnets.evaluation.metrics.accuracy`, which a new metric would change, and this file would be made again."""
+    """As `deepnets.evaluation.metrics.accuracy`; each new metric changes that module, and must not repeat this job."""
     with models.own_errors():
         logits = predict(model, split, augmentation, device)
     defined = (logits < torch.inf).all(1) & (logits > -torch.inf).any(1)  # both are False for NaN
