@@ -22,12 +22,12 @@ EVALUATIONS = {
     ("digits", "inception_v3"): 1471,
     ("digits", "resnet50"): 1065,
     ("digits", "mobilenet_v2"): 889,
-    ("mnist", "vgg16"): 1639,
-    ("mnist", "inception_v3"): 1192,
-    ("mnist", "resnet50"): 1250,
-    ("mnist", "mobilenet_v2"): 949,
-    ("cifar10-jpeg", "resnet50"): 1384,
-    ("cifar10-jpeg", "mobilenet_v2"): 1528,
+    ("mnist", "vgg16"): 1405,
+    ("mnist", "inception_v3"): 979,
+    ("mnist", "resnet50"): 969,
+    ("mnist", "mobilenet_v2"): 726,
+    ("cifar10-jpeg", "resnet50"): 1174,
+    ("cifar10-jpeg", "mobilenet_v2"): 1461,
 }
 
 

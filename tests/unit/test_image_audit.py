@@ -217,6 +217,17 @@ def test_report_says_what_the_audit_found(tmp_path, experiment, write_report):
     assert "| owl | 10 | 3 |" in page
 
 
+def test_hashes_that_tell_no_images_apart_say_nothing(tmp_path):
+    audit = audit_of(tmp_path, DIFFERENT)
+    audit["splits"]["test"] = [100] * len(audit["classes"])
+    tested = 100 * len(audit["classes"])
+    audit["near_duplicates"]["across_splits"] = tested // 20
+    assert "By perceptual hash" in words(audit)
+    audit["near_duplicates"]["across_splits"] += 1
+    assert "Perceptual hashes cannot tell these images apart" in words(audit)
+    assert "is like" not in words(audit)
+
+
 def test_report_without_an_audit_says_nothing_of_it(experiment, write_report):
     assert "perceptual hash" not in write_report(experiment())
 

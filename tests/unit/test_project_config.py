@@ -78,7 +78,7 @@ def test_a_study_of_the_user_on_a_shipped_recipe_collides_with_no_shipped_study(
     entry = {"datasets": ["digits"], "models": ["vgg16", "mobilenet_v2"], "recipe": "quick"}
     own = {"studies": {"mine": [entry, entry | {"set": {"epochs": 1}}]}, "study": "mine"}
     epochs = [(e.recipe, e.spec["recipe"]["epochs"]) for e in load_config(ROOT / "config.yaml", own).experiments()]
-    assert epochs == [("quick", 1.5), ("quick", 5), ("quick,epochs=1", 1), ("quick,epochs=1", 1)]
+    assert epochs == [("quick", 2), ("quick", 5), ("quick,epochs=1", 1), ("quick,epochs=1", 1)]
 
 
 def test_no_study_trains_vgg16_at_a_learning_rate_at_which_it_diverges():
