@@ -26,6 +26,18 @@ _AUDIT = canonical_json(
         "groups": {"across_splits": [], "across_labels": []},
     }
 )
+_IMAGE_AUDIT = {
+    "classes": [str(digit) for digit in range(10)],
+    "splits": {split: [10] * 10 for split in paths.SPLITS},
+    "files": None,
+    "blank": {"images": 0, "members": []},
+    "near_duplicates": {
+        "bits": 4,
+        "across_splits": 0,
+        "across_labels": 0,
+        "pairs": {"across_splits": [], "across_labels": []},
+    },
+}
 CHECKOUT = ("Snakefile", "config.yaml", "pyproject.toml", "environment.yml", "profiles", "scripts", "workflow")
 
 
@@ -71,7 +83,9 @@ def make_ready(jobs: Jobs, root: Path, ready: Path) -> None:
 
 def _write_made_by(file: Path, settings: dict) -> None:
     """Write a file that says the settings it was made by, as planning expects it, and nothing else."""
-    if file.name == paths.AUDIT_FILE:
+    if file.match(paths.IMAGE_AUDIT.format(dataset="*")):
+        write_json(file, {"spec": settings["spec"], **_IMAGE_AUDIT})
+    elif file.name == paths.AUDIT_FILE:
         write_text(file, _AUDIT)
     elif file.suffix == ".json":
         write_json(file, {key: settings[key] for key in ("spec", "state") if key in settings})

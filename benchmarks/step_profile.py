@@ -2,8 +2,9 @@
 
     PYTHONPATH=scripts python benchmarks/step_profile.py cifar10 resnet50
 
-On one thread, at full image size, on random images. The last line compares the convolutions' arithmetic with what one
-large matrix product reaches on the same core in the same minute: the most that any convolution can hope for.
+On one thread, at full image size, on random images, with SGD: optimizer_cost.py measures Muon. The last line compares
+the convolutions' arithmetic with what one large matrix product reaches on the same core in the same minute: the most
+that any convolution can hope for.
 """
 
 import argparse
@@ -87,7 +88,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
 
     disable_malloc_trim()
-    job = Job.of(args.dataset, args.model, images=8192, epochs=1, progressive_resizing=None)
+    job = Job.of(args.dataset, args.model, images=8192, epochs=1, optimizer="sgd", progressive_resizing=None)
     trainer = job.trainer(Trainer, threads=1)
     spent = step_milliseconds(trainer)
     flops = convolution_flops(trainer) / (spent["convolution"] / 1e3)

@@ -7,6 +7,7 @@ import pytest
 from made_up_results import write_statistics
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.transforms import Bbox
 
 from deepnets.comparison.aggregate import group_seeds, with_statistics
 from deepnets.comparison.statistics_file import Statistics
@@ -276,7 +277,9 @@ def test_names_next_to_points_do_not_cross_the_intervals_of_others(compare):
     models = ("vgg16", "inception_v3", "resnet50", "mobilenet_v2")
     runs = [{"model": model, "accuracy": 0.95, "wall_seconds": 60 * place} for place, model in enumerate(models, 1)]
     figure = rendered(accuracy_vs_time.draw(compare(*runs)))
-    bars = [bars.get_window_extent() for container in figure.axes[0].containers for bars in container[2]]
+    to_pixels = figure.axes[0].transData.transform
+    segments = [bars.get_segments()[0] for container in figure.axes[0].containers for bars in container[2]]
+    bars = [Bbox(to_pixels(segment)).padded(1) for segment in segments]
     names = [text.get_window_extent() for text in figure.axes[0].texts]
     assert len(bars) == len(names) == 4
     assert not any(name.overlaps(bar) for place, name in enumerate(names) for bar in bars[:place] + bars[place + 1 :])

@@ -18,10 +18,10 @@ from deepnets.training import inference
 RUNS = {"docs/runs/demo": "demo", "docs/runs/reference": "paper_jpeg"}
 # Peak memory of the evaluations in the same runs, in MiB: max_rss of logs/*/evaluate.benchmark.tsv; in bfloat16.
 EVALUATIONS = {
-    ("digits", "vgg16"): 1539,
-    ("digits", "inception_v3"): 1471,
-    ("digits", "resnet50"): 1065,
-    ("digits", "mobilenet_v2"): 889,
+    ("digits", "vgg16"): 1346,
+    ("digits", "inception_v3"): 1137,
+    ("digits", "resnet50"): 833,
+    ("digits", "mobilenet_v2"): 684,
     ("mnist", "vgg16"): 1405,
     ("mnist", "inception_v3"): 979,
     ("mnist", "resnet50"): 969,
@@ -83,7 +83,7 @@ def asked(config):
         changed_model = spec["model"] | (model or {})
         if (name := changed_model["architecture"]) in available():
             changed_model = architecture(name).Options().model_dump() | changed_model
-        changed = spec | {"recipe": spec["recipe"] | recipe, "model": changed_model}
+        changed = spec | {"recipe": spec["recipe"] | {"optimizer": "sgd"} | recipe, "model": changed_model}
         return training_memory_mb(changed, (3, side, side))
 
     return ask

@@ -122,15 +122,6 @@ def test_a_network_that_onnx_cannot_say_is_refused_in_a_line(tmp_path, capfd):
     assert capfd.readouterr().err == ""
 
 
-def set_statistics(network, channels, size):
-    """Set the statistics of the norms by a batch: with those of the start, logits of a deep network are millions."""
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = 1.0
-    with torch.no_grad():
-        network.train()(torch.rand(8, channels, size, size))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("architecture", "channels", "size"),
@@ -155,7 +146,6 @@ def test_networks_of_several_families_are_exported(architecture, channels, size,
     torch.manual_seed(0)
     facts = metadata(channels, size)
     network = models.build({"architecture": architecture}, 5, channels, (size, size))
-    set_statistics(network, channels, size)
     model = from_pixels(network, facts["mean"], facts["std"])
     images = np.random.default_rng(0).integers(256, size=(12, size, size, channels), dtype=np.uint8)
     if architecture == "inception_v3":

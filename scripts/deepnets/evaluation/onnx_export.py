@@ -17,7 +17,7 @@ from deepnets.config.recipe import Recipe
 from deepnets.data.arrays import open_dataset
 from deepnets.evaluation.network import load_network
 from deepnets.training.augmentation import Augmentation
-from deepnets.training.experiment_dir import PREPROCESSING, experiment_name
+from deepnets.training.experiment_dir import experiment_name, preprocessing
 from deepnets.utils import paths
 from deepnets.utils.checksums import record_checksums
 from deepnets.utils.errors import UserError
@@ -136,11 +136,11 @@ def write_onnx(model: FromPixels, metadata: dict, path: Path, name: str) -> None
 def _texts(metadata: dict) -> dict[str, str]:
     """What a program needs that has model.onnx alone: JSON, except for the hash."""
     kept = {key: metadata[key] for key in ("spec", "input_shape", "mean", "std")}
-    preprocessing = PREPROCESSING | {"pixel_scale": "inside", "normalise": "inside"}
+    how = {**preprocessing(metadata["spec"].get("dataset", {})), "pixel_scale": "inside", "normalise": "inside"}
     return {
         "spec_sha256": metadata["spec_sha256"],
         "classes": json.dumps(metadata["classes"], ensure_ascii=False),
-        "preprocessing": canonical_json(preprocessing),
+        "preprocessing": canonical_json(how),
         **{key: canonical_json(value) for key, value in kept.items()},
     }
 

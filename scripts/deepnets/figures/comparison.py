@@ -197,6 +197,8 @@ def name_points(figure: Figure, axes: Axes, comparison: Comparison, cost: Callab
     if len(best) > LABELLED_MODELS:
         add_legend(figure, comparison)
         return
+    low, high = axes.get_ylim()
+    axes.set_ylim(low - 0.12 * (high - low), high)  # room for names below the intervals; above, 100 % may be near
     figure.draw_without_rendering()  # positions are known only after the layout
     taken = []
     for group in comparison.groups:

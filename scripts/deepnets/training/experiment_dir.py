@@ -22,9 +22,10 @@ from deepnets.utils.machine import in_batch_job
 from deepnets.utils.tensors import load_tensors, save_tensors
 from deepnets.utils.waiting import WAIT_SECONDS
 
+_VALIDATION_FILE = "validation.safetensors"  # among the checkpoints, which the evaluation removes
 # How a picture becomes the input of a network, for those who use a weights file without this program: as data/decode.py
 # and Augmentation.normalise do it. `input_shape` is (C, H, W), `mean` and `std` have a value for each channel.
-PREPROCESSING = {
+_PREPROCESSING = {
     "orientation": "upright, by EXIF",
     "transparency": "on white",
     "channels": "3: RGB; 1: gray, 0.299 R + 0.587 G + 0.114 B",
@@ -37,7 +38,11 @@ _NOT_SQUARE = {  # the first thing that is done to a picture once it is upright,
     "pad": "all of it, with black at two sides",
     "squash": "all of it, in other proportions",
 }
-_VALIDATION_FILE = "validation.safetensors"  # among the checkpoints, which the evaluation removes
+
+
+def preprocessing(dataset_spec: dict) -> dict[str, object]:
+    """How a picture of a dataset becomes the input of a network."""
+    return {**_PREPROCESSING, "not_square": _NOT_SQUARE[dataset_spec.get("non_square", "crop")]}
 
 
 def experiment_name(names: dict) -> str:
@@ -118,9 +123,8 @@ def write_results(
             _write_history(history, trainer.progress.history)
             write_json(timing, _timing(trainer, keeps_memory))
             of_images = {key: metadata.get(key) for key in OF_IMAGES}
-            not_square = _NOT_SQUARE[spec["dataset"].get("non_square", "crop")]
-            preprocessing = {**PREPROCESSING, "not_square": not_square}
-            texts = {"spec": spec, "spec_sha256": spec_sha256(spec), **of_images, "preprocessing": preprocessing}
+            how = preprocessing(spec["dataset"])
+            texts = {"spec": spec, "spec_sha256": spec_sha256(spec), **of_images, "preprocessing": how}
             if metadata.get("started_from"):
                 texts["started_from"] = metadata["started_from"]
             save_tensors(model, dict(network.state_dict()), texts)
