@@ -32,13 +32,15 @@ def experiment(tmp_path: Path) -> Callable[..., Path]:
     return lambda *args, **kwargs: write_experiment(tmp_path / "results", *args, **kwargs)
 
 
-def report_spec(root: Path, *directories: Path, study: str = "demo", datasets: dict | None = None) -> dict:
+def report_spec(
+    root: Path, *directories: Path, study: str = "demo", datasets: dict | None = None, optional: tuple[str, ...] = ()
+) -> dict:
     """Return what the report of experiments depends on; each is given by its directory below `root`."""
     nothing = {"variant_of": None, "note": None, "own_files": None}
     described = {directory.parts[-4]: nothing for directory in directories}
     described |= {name: nothing | values for name, values in (datasets or {}).items()}
     experiments = [directory.relative_to(root).as_posix() for directory in directories]
-    return {"study": study, "datasets": described, "experiments": experiments}
+    return {"study": study, "datasets": described, "experiments": experiments, "optional": [*optional]}
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 NEEDED = {"output", "log", "conda", "resources", "params", "message", "shell"}
 LOCAL = {"download", "fetch_weights", "summarize", "compare", "plot_experiment", "plot_comparison", "report", "card"}
-HEAVY = {"prepare", "audit_images", "train", "evaluate", "export"}
+HEAVY = {"prepare", "audit_images", "latency", "train", "evaluate", "robustness", "export"}
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from deepnets.config.recipe_label import VALUES_PATTERN
 from deepnets.figures import COMPARISON_FIGURES, EXPERIMENT_FIGURES
 from deepnets.planning.job import NAMES
 from deepnets.planning.job_files import job_file
-from deepnets.planning.requests import Requests, scale_by_attempt
+from deepnets.planning.requests import CLUSTER_THREADS, Requests, scale_by_attempt
 from deepnets.planning.run_hooks import RunHooks, exit_plainly, shorten_reason
 from deepnets.planning.start_files import start_records, start_weights, weights_arguments
 from deepnets.utils import paths
@@ -88,6 +88,8 @@ def limit(resource, of_machine):
 
 limit("mem_mb", usable_memory_mb())
 GPUS = limit("gpu", len(visible_gpus()))  # a training run each; where there is no GPU, `gpu` reads 0 in the jobs
+# Threads of a job that nothing may run next to. A cluster's node may run other jobs.
+ALL_CORES = CLUSTER_THREADS if ON_CLUSTER else ASKED.cores or 1
 GPUS_PER_JOB = 0 if ON_CLUSTER else 1  # on a cluster, the profile asks for GPUs
 
 REQUESTS = Requests(JOBS, min(ASKED.cores or 1, usable_cores()), ON_CLUSTER, on_gpu=not ON_CLUSTER and GPUS > 0)

@@ -43,6 +43,7 @@ rule plot_comparison:
         timing=lambda wildcards: JOBS.study_files(paths.TIMING, **wildcards),
         predictions=lambda wildcards: JOBS.study_files(paths.PREDICTIONS, **wildcards),
         statistics=paths.STATISTICS,
+        optional=lambda wildcards: JOBS.optional_files(COMPARISON_FIGURES[wildcards.figure].needs, **wildcards),
     output:
         png=report(
             paths.COMPARISON_FIGURE,

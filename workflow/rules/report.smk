@@ -13,6 +13,7 @@ rule report:
         figures=JOBS.experiment_figures("png"),
         comparisons=JOBS.comparison_files(),
         images=JOBS.dataset_files(paths.IMAGE_AUDIT),
+        optional=JOBS.optional_files(),
     output:
         report=paths.REPORT.format(suffix=""),
         page=paths.REPORT_PAGE.format(suffix=""),
@@ -43,6 +44,7 @@ use rule report as report_by_name with:
         figures=of_named_study(JOBS.experiment_figures, "png"),
         comparisons=of_named_study(JOBS.comparison_files),
         images=of_named_study(JOBS.dataset_files, paths.IMAGE_AUDIT),
+        optional=of_named_study(JOBS.optional_files),
     output:
         report=paths.REPORT,
         page=paths.REPORT_PAGE,

@@ -29,6 +29,7 @@ from deepnets.data.sources import DatasetOptions
 from deepnets.models import _named
 from deepnets.utils.errors import UserError
 from deepnets.utils.option_types import AcceptExponent, StrictModel
+from deepnets.utils.paths import OPTIONAL
 from deepnets.utils.specs import leaves
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
@@ -176,6 +177,14 @@ class Config(StrictModel):
     studies: dict[Name, Annotated[list[Entry], Field(min_length=1)]] = Field(
         min_length=1, description="What to compare: a name that you choose -> a list of experiments."
     )
+    latency: list[str] = Field(
+        [],
+        description="Names of studies that also have the time of a prediction; each network is measured alone.",
+    )
+    robustness: list[str] = Field(
+        [],
+        description="Names of studies that also have the accuracy on corrupted test images: noise, blur and six more.",
+    )
     # Of no spec: it changes no result, so it makes nothing run again.
     tensorboard: Annotated[bool, AfterValidator(_has_tensorboard)] = Field(
         False, description="Whether training runs write event files for TensorBoard, in logs/."
@@ -194,6 +203,10 @@ class Config(StrictModel):
         for entry in self.studies[study]:
             found += experiments_of(entry, self.datasets, self.models, self.recipes[entry.recipe])
         return [starts.with_start(self, each) for each in found]
+
+    def optional_stages(self, study: str) -> list[str]:
+        """Return the stages that a study has and others need not have."""
+        return [stage for stage in OPTIONAL if study in getattr(self, stage)]
 
     def experiment(self, dataset: str, model: str, recipe: str, seed: int) -> Experiment:
         """Return an experiment by its names, whether or not a study lists it; arguments and errors as of `find`."""

@@ -85,7 +85,7 @@ def load_job(stage: str, args: argparse.Namespace) -> tuple[dict[str, Any], dict
 
 def _with_found(stage: str, job: dict[str, Any], wildcards: dict[str, str], root: Path) -> dict[str, Any]:
     """Add what only the prepared images show, and check what depends on it."""
-    if stage == "summarize":
+    if stage in ("summarize", "latency"):
         return {**job, "spec": found_values.complete(job["spec"], root, wildcards["dataset"])}
     if stage == "train":
         found_values.check_recipe(job["spec"], root, wildcards["dataset"])

@@ -14,17 +14,15 @@ from deepnets import models
 from deepnets.config.experiment import PLAIN, Experiment, recipe_name, spec_sha256
 from deepnets.config.schema import Config
 from deepnets.config.starts import network_spec
-from deepnets.figures import COMPARISON_FIGURES, EXPERIMENT_FIGURES, comparison_figures
+from deepnets.figures import EXPERIMENT_FIGURES, comparison_figures
 from deepnets.figures.looks import look_indices
-from deepnets.planning.code_digest import digests, import_closure, own_digests
 from deepnets.planning.job import Job, entry
+from deepnets.planning.job_code import JobCode
 from deepnets.planning.start_files import published_networks, published_spec, with_starts
 from deepnets.utils import paths
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import canonical_json, sha256_file
 from deepnets.utils.specs import read_head
-
-_WITH_NETWORK = ("summarize", "train", "evaluate", "export")  # stages that build it
 
 
 class Jobs:
@@ -41,18 +39,21 @@ class Jobs:
         self.config, self.code_root, self.root = config, code_root, root
         self.study = config.experiments() if study is None else study
         self.trained = with_starts(self.study, self.experiment)
+        self._code = JobCode(config, code_root, self.study_experiments)
         # The values, besides code, that each stage's result depends on: a key of the fingerprint, and its function.
         self._depends_on: dict[str, dict[str, Callable[..., object]]] = {
             "download": {"spec": self._raw_spec, "state": self._raw_state},
             "prepare": {"spec": self._prepared_spec},
             "fetch_weights": {"spec": published_spec},
             "summarize": {"spec": self._network_spec},
+            "latency": {"spec": self._network_spec},
             "train": {"experiment": self._experiment_names, "spec": self._experiment_spec},
             "evaluate": {
                 "experiment": self._experiment_names,
                 "spec": self._experiment_spec,
                 "test_time_augmentation": self._test_time_augmentation,
             },
+            "robustness": {"experiment": self._experiment_names, "spec": self._experiment_spec},
             "compare": {"spec": self._statistics_spec},
             "export": {"experiment": self._experiment_names, "spec": self._experiment_spec},
             "card": {"experiment": self._experiment_names, "spec": self._experiment_spec},
@@ -68,8 +69,7 @@ class Jobs:
         Raises:
             UserError: the wildcards stand for no experiment, or a code file is broken.
         """
-        code = self._digests(stage, self._plugins(stage, wildcards)) | self._own_code(stage, wildcards)
-        return canonical_json({"code": code, **self.settings(stage, wildcards)})
+        return canonical_json({"code": self._code.digests(stage, wildcards), **self.settings(stage, wildcards)})
 
     def settings(self, stage: str, wildcards: Mapping[str, str]) -> dict[str, Any]:
         """Return the values, besides code, that the result of a job depends on; raises what `fingerprint` raises."""
@@ -84,9 +84,14 @@ class Jobs:
         """Return the experiments of a study; raises UserError if there is no such study. `suffix`: of its paths."""
         return self.config.experiments(self.study_name(suffix)) if suffix else self.study
 
+    def optional_stages(self, suffix: str = "") -> list[str]:
+        """Return the stages that a study has and others need not have. `suffix`: of its paths."""
+        return self.config.optional_stages(self.study_name(suffix))
+
     def of_study(self, suffix: str = "") -> Iterator[Job]:
         """Every job of a study, stage by stage in the order of the work. `suffix`: of its paths."""
-        for stage in (each for each in paths.OUTPUTS if each not in paths.ON_REQUEST):
+        left_out = {*paths.ON_REQUEST, *paths.OPTIONAL} - {*self.optional_stages(suffix)}
+        for stage in (each for each in paths.OUTPUTS if each not in left_out):
             jobs = {}
             for wildcards in self._wildcards(stage, suffix):
                 pattern = paths.OUTPUTS[stage][0]
@@ -108,6 +113,18 @@ class Jobs:
         figures = [paths.EXPERIMENT_FIGURE.replace("{figure}", f"{name}.{kind}") for name in EXPERIMENT_FIGURES]
         return self.study_files(*figures, suffix=suffix)
 
+    def optional_files(self, stages: Iterable[str] | None = None, suffix: str = "", **names: str) -> list[str]:
+        """What optional stages write about a study's experiments, or about those on one dataset.
+
+        Args:
+            stages: those of the study by default.
+            suffix: of the study's paths.
+            names: `dataset`, and others that have no effect.
+        """
+        stages = self.optional_stages(suffix) if stages is None else stages
+        patterns = [paths.OUTPUTS[stage][0] for stage in stages]
+        return list(dict.fromkeys(self.study_files(*patterns, suffix=suffix, **names)))  # a file for several seeds
+
     def comparison_files(self, suffix: str = "") -> list[str]:
         """The comparison figures of each of a study's datasets."""
         return [paths.COMPARISON_FIGURE.format(**names) for names in self.comparisons(suffix)]
@@ -122,7 +139,7 @@ class Jobs:
     def comparisons(self, suffix: str = "") -> Iterator[dict[str, str]]:
         """The wildcards of each comparison figure of a study whose condition is met."""
         for dataset in self._datasets(suffix):
-            for figure in comparison_figures(self._compared(dataset, suffix)):
+            for figure in comparison_figures(self._compared(dataset, suffix), self.optional_stages(suffix)):
                 yield {"dataset": dataset, "figure": figure.name, "suffix": suffix}
 
     def needs_images(self, dataset: str, **_names: str) -> bool:
@@ -215,60 +232,6 @@ class Jobs:
         for each in trained if stage in ("download", "prepare", "train") else study:
             names = {key: str(value) for key, value in each.names.items()}
             yield from ({**names, "figure": figure, "suffix": suffix} for figure in figures)
-
-    # -- code --------------------------------------------------------------------------------------------------------
-
-    def _plugins(self, stage: str, wildcards: Mapping[str, str]) -> tuple[str, ...]:
-        """Modules that a stage imports by a computed name: a network's, a data source's or a figure's.
-
-        The report and a model card name the one that counts duplicates, too: they say if other code counted them.
-        """
-        if stage in ("download", "prepare", "audit_images"):
-            dataset = entry("dataset", wildcards["dataset"], self.config.datasets)
-            return (f"deepnets.data.sources.{dataset.source}",)
-        if stage in ("fetch_weights", "compare"):
-            return ()
-        if stage in (*_WITH_NETWORK, "card"):
-            network = models.module_of(entry("model", wildcards["model"], self.config.models).architecture)
-            if stage != "card":
-                return (network,)
-            return (network, "deepnets.data.duplicates", *self._shown_networks(wildcards))
-        if stage in ("plot_experiment", "plot_comparison"):
-            figures = EXPERIMENT_FIGURES if stage == "plot_experiment" else COMPARISON_FIGURES
-            entry("figure", wildcards["figure"], figures)
-            return (f"deepnets.figures.{wildcards['figure']}", *self._shown_networks(wildcards))
-        return ("deepnets.data.duplicates", *self._shown_networks(wildcards))
-
-    def _shown_networks(self, wildcards: Mapping[str, str]) -> tuple[str, ...]:
-        """Modules of the networks in a figure or in the report, which say how readers see them.
-
-        A model that has a network's name is called and drawn as that network's module says. The report also says how
-        each architecture departs from the original.
-        """
-        dataset = wildcards.get("dataset")
-        study = self.study_experiments(wildcards.get("suffix", ""))
-        of_study = {each.model for each in study if dataset in (None, each.dataset)}
-        if dataset is None:
-            of_study |= {each.spec["model"]["architecture"] for each in study}
-        shown = {wildcards["model"]} if "model" in wildcards else of_study
-        modules = {f"deepnets.models.{name}" for name in shown & set(models.available())}
-        if any(models.named(name) is not None for name in shown):
-            modules.add("deepnets.models._named")
-        return tuple(sorted(modules))
-
-    @cache  # noqa: B019 - there is one Jobs in a process, and it lives as long
-    def _digests(self, stage: str, plugins: tuple[str, ...]) -> dict[str, str]:
-        return digests(import_closure(f"scripts/{stage}.py", self.code_root, plugins), self.code_root)
-
-    def _own_code(self, stage: str, wildcards: Mapping[str, str]) -> dict[str, str]:
-        """Digests of the file of the user's that a stage's network is in, and of what it imports from its folder."""
-        if stage not in _WITH_NETWORK:
-            return {}
-        network = models.named(self.config.models[wildcards["model"]].architecture)
-        if network is None or (own := network.own_file()) is None:
-            return {}
-        file, folder = own
-        return own_digests(file, folder, self.code_root)
 
     # -- settings ----------------------------------------------------------------------------------------------------
 
@@ -369,6 +332,7 @@ class Jobs:
             "study": self.study_name(suffix),
             "experiments": [experiment.directory for experiment in experiments],
             "specs": [spec_sha256(experiment.spec) for experiment in experiments],
+            "optional": self.optional_stages(suffix),
             "datasets": {
                 name: {"variant_of": dataset.variant_of, "note": dataset.note, "own_files": dataset.own_files}
                 for name, dataset in datasets.items()

@@ -26,7 +26,7 @@ _HAS = {
     "plot_comparison": ("settings_sha256",),
 }
 # And those that say from which images they were made.
-_OF_IMAGES = ("train", "evaluate", "audit_images")
+_OF_IMAGES = ("train", "evaluate", "robustness", "audit_images")
 
 
 def made_otherwise(jobs: Jobs, planned: Iterable[Job]) -> Iterator[tuple[Job, list[str]]]:
@@ -47,7 +47,7 @@ def differing(job: Job, jobs: Jobs) -> list[str]:
     if keys[0] in found:
         found = {key: value for key, value in PLAIN.items() if key in keys} | found
         settings = jobs.settings(job.stage, job.wildcards)
-        if job.stage == "summarize":
+        if job.stage in ("summarize", "latency"):
             settings["spec"] = as_in(found["spec"], settings["spec"])
         expected = {**settings, "settings_sha256": settings_sha256(settings)}
         phrases += differences(found, {key: expected[key] for key in found})

@@ -19,7 +19,7 @@ RECORDS = Path(".snakemake")
 
 MISSING = "missing"
 # Data are built only for the stages that read them: results stay valid without the arrays they were made from.
-READERS = {"download": {"prepare"}, "prepare": {"train", "evaluate", "audit_images"}}
+READERS = {"download": {"prepare"}, "prepare": {"train", "evaluate", "robustness", "audit_images"}}
 
 
 def reasons(jobs: Jobs) -> list[tuple[Job, str]]:

@@ -9,6 +9,7 @@ from typing import Any
 from deepnets.comparison.aggregate import group_seeds, interval_caption, with_statistics
 from deepnets.comparison.published import Published, find, read_published
 from deepnets.comparison.statistics_file import statistics_of_study
+from deepnets.evaluation.measurements import read_latency, read_robustness
 from deepnets.evaluation.metrics import IMBALANCE
 from deepnets.evaluation.results import Result, check_specs, read_result
 from deepnets.evaluation.schemas import SplitMetrics
@@ -79,7 +80,7 @@ def write_report(
 
     Args:
         spec: the study's name, the folders of its experiments from `root` in the order of the report, the hashes of
-            their specs, and its datasets as in `Study`.
+            their specs, its optional stages, and its datasets as in `Study`.
         root: the folder that holds results/, and Snakemake's benchmark files in logs/.
         suffix: of the study's paths, as in `utils.paths`.
         missing: experiments of the study that are not in `spec`; the report lists them.
@@ -92,6 +93,7 @@ def write_report(
     """
     results = [read_result(root / folder) for folder in spec["experiments"]]
     check_specs(results, spec.get("specs"))
+    optional = spec.get("optional", [])
     study = Study(
         name=spec["study"],
         results=results,
@@ -106,6 +108,9 @@ def write_report(
             name: image_audit.read_image_audit(root / paths.IMAGE_AUDIT.format(dataset=name))
             for name in spec["datasets"]
         },
+        optional=optional,
+        latencies={(each.dataset, each.model): read_latency(each) for each in results if "latency" in optional},
+        robustness={each.directory: read_robustness(each) for each in results if "robustness" in optional},
         jobs=job_times(root / paths.LOGS, [result.directory.parts[-4:] for result in results], suffix),
         environment=describe(paths.REPOSITORY),
         folder=(root / paths.REPORT).parent,
@@ -131,6 +136,7 @@ def _context(study: Study) -> dict[str, Any]:
     recipe_line, recipe_table, recipes_left_out = settings.recipes(results)
     networks_table, networks_left_out = settings.networks_table(results)
     lines = max(_EXPERIMENT_ROWS, tables.ROWS // len(rows))
+    network_costs, network_costs_left_out = tables.network_costs(results, study.latencies)
     cost_table, costs_left_out = tables.cost_table(results)
     return {
         "study": study.name,
@@ -159,6 +165,9 @@ def _context(study: Study) -> dict[str, Any]:
         "recipe_line": recipe_line,
         "recipe_table": recipe_table,
         "recipes_left_out": recipes_left_out,
+        "network_costs": network_costs,
+        "network_costs_left_out": network_costs_left_out,
+        "latency_is_measured": bool(study.latencies),
         "cost_table": cost_table,
         "costs_left_out": costs_left_out,
         "cost_of_each": len(results) <= tables.ROWS,
@@ -245,7 +254,7 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
     published_as = metadata["variant_of"] or name
     architectures = dict.fromkeys(group.first.architecture for group in groups if not group.first.is_pretrained)
     best = [find(study.published, "best", published_as, architecture) for architecture in architectures]
-    drawn = comparison_figures(groups)
+    drawn = comparison_figures(groups, study.optional)
     return {
         "name": name,
         "classes": len(metrics.classes),
@@ -269,7 +278,7 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
         "sources": sorted({row.published.source for row in rows if row.published}),
         "best": [_best_published(row) for row in best if row],
         "figures": [_comparison_figure(study, name, figure) for figure in drawn if not figure.of_behaviour],
-        "behaviour": behaviour.behaviour(groups, study.statistics[name]),
+        "behaviour": behaviour.behaviour(groups, study.statistics[name], study.robustness),
         "behaviour_figures": [_comparison_figure(study, name, figure) for figure in drawn if figure.of_behaviour],
     }
 

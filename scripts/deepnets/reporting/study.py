@@ -7,6 +7,7 @@ from typing import Any
 
 from deepnets.comparison.published import Published
 from deepnets.comparison.statistics_file import Statistics
+from deepnets.evaluation.measurements import Latency, Robustness
 from deepnets.evaluation.results import Result
 from deepnets.reporting.duplicates import Audit
 from deepnets.reporting.image_audit import ImageAudit
@@ -31,6 +32,9 @@ class Study:
         datasets: by name, {"variant_of": name of the published dataset that it stands for or None, "note": sentence
             or None, "own_files": the user's folder or archive that it is made from or None}.
         statistics: the statistics.json of each dataset.
+        optional: its optional stages.
+        latencies: the latency.json of each network, by dataset and model; {} without this stage.
+        robustness: what each experiment's robustness.json has, by its folder; {} without this stage.
         jobs: the times of the study's jobs; empty if nothing was measured.
         audits: the audit.json of each dataset; None if its data was deleted.
         image_audits: the images/audit.json of each dataset; None if it was not made.
@@ -47,6 +51,9 @@ class Study:
     statistics: dict[str, Statistics]
     audits: dict[str, Audit | None]
     image_audits: dict[str, ImageAudit | None]
+    optional: list[str]
+    latencies: dict[tuple[str, str], Latency]
+    robustness: dict[Path, Robustness]
     jobs: list[JobTime]
     environment: dict[str, Any]
     folder: Path

@@ -30,6 +30,8 @@ WEIGHTS_INFO = "data/_weights/{library}/{network}/weights.json"
 
 NETWORK = "results/{dataset}/{model}"
 SUMMARY_JSON, SUMMARY_TEXT = f"{NETWORK}/summary.json", f"{NETWORK}/summary.txt"
+LATENCY_FILE = "latency.json"
+LATENCY = f"{NETWORK}/{LATENCY_FILE}"
 
 # The recipe is its name, with the values that a study sets: quick,lr=0.03 (deepnets.config.recipe_label).
 EXPERIMENT_NAME = "{dataset}/{model}/{recipe}/seed{seed}"
@@ -37,10 +39,10 @@ EXPERIMENT = f"results/{EXPERIMENT_NAME}"
 # Names in the experiment's folder, and the whole paths.
 MODEL_FILE, HISTORY_FILE, TIMING_FILE = "model.safetensors", "history.csv", "timing.json"
 PREDICTIONS_FILE, METRICS_FILE = "predictions.safetensors", "metrics.json"
-ONNX_FILE, CARD_FILE = "model.onnx", "MODEL_CARD.md"
+ONNX_FILE, CARD_FILE, ROBUSTNESS_FILE = "model.onnx", "MODEL_CARD.md", "robustness.json"
 MODEL, HISTORY, TIMING = (f"{EXPERIMENT}/{name}" for name in (MODEL_FILE, HISTORY_FILE, TIMING_FILE))
 PREDICTIONS, METRICS = (f"{EXPERIMENT}/{name}" for name in (PREDICTIONS_FILE, METRICS_FILE))
-ONNX, CARD = f"{EXPERIMENT}/{ONNX_FILE}", f"{EXPERIMENT}/{CARD_FILE}"
+ONNX, CARD, ROBUSTNESS = (f"{EXPERIMENT}/{name}" for name in (ONNX_FILE, CARD_FILE, ROBUSTNESS_FILE))
 FIGURE_FILE = "figures/{figure}.png"
 EXPERIMENT_FIGURE = f"{EXPERIMENT}/figures/{{figure}}"  # .png and .svg
 # While it trains: who does, and how far it is.
@@ -84,8 +86,10 @@ OUTPUTS = {
     "prepare": [DATASET_INFO, *ARRAYS["train"], *ARRAYS["test"], AUDIT],
     "fetch_weights": [WEIGHTS_INFO, PUBLISHED_WEIGHTS],
     "summarize": [SUMMARY_JSON, SUMMARY_TEXT],
+    "latency": [LATENCY],
     "train": [MODEL, HISTORY, TIMING],
     "evaluate": [METRICS, PREDICTIONS],
+    "robustness": [ROBUSTNESS],
     "compare": [STATISTICS],
     "export": [ONNX],
     "card": [CARD],
@@ -95,6 +99,7 @@ OUTPUTS = {
     "report": [REPORT, REPORT_PAGE, METRICS_CSV, ENVIRONMENT],
 }
 ON_REQUEST = ("export", "card")  # stages of files that no study has among its results
+OPTIONAL = ("latency", "robustness")  # stages of the studies that config.yaml names under the same key
 
 
 def log(stage: str) -> str:
@@ -113,6 +118,7 @@ def _log_name(stage: str) -> str:
         "prepare": "{dataset}/prepare",
         "fetch_weights": "_weights/{library}/{network}/fetch_weights",
         "summarize": "{dataset}/{model}/summarize",
+        "latency": "{dataset}/{model}/latency",
         "compare": "{dataset}/comparison{suffix}/compare",
         "plot_experiment": f"{EXPERIMENT_NAME}/{{figure}}/plot_experiment",
         "plot_comparison": "{dataset}/comparison{suffix}/{figure}/plot_comparison",
