@@ -112,7 +112,7 @@ def test_brightness_raises_the_value_of_hsv_alone():
     expected = 255 * hsv_to_rgb(hsv).transpose(0, 3, 1, 2)
     np.testing.assert_allclose(applied("brightness", images, 0.3), expected, atol=1e-3)
     grey = images[:, :1]
-    np.testing.assert_allclose(applied("brightness", grey, 0.3), np.minimum(grey + 76.5, 255), atol=1e-3)
+    np.testing.assert_allclose(applied("brightness", grey, 0.3), (grey + 76.5).clamp(max=255), atol=1e-3)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -128,7 +128,8 @@ def test_jpeg_is_that_of_pillow(channels):
 def test_pixelation_by_half_gives_the_means_of_two_by_two_pixels():
     images = smooth_images(16)
     means = images.numpy().astype(np.float64).reshape(-1, 3, 8, 2, 8, 2).mean((3, 5))
-    np.testing.assert_allclose(applied("pixelation", images, 0.5), means.repeat(2, 2).repeat(2, 3), atol=1e-3)
+    expected = means.repeat(2, 2).repeat(2, 3)
+    np.testing.assert_allclose(applied("pixelation", images, 0.5), expected, atol=1)  # Pillow rounds rows and columns
 
 
 def test_a_shift_moves_images_to_all_four_corners_by_the_same_number_of_pixels():

@@ -87,22 +87,28 @@ def _brightness(images: Tensor, more: float, _generator: torch.Generator) -> Ten
 
 
 def _jpeg(images: Tensor, quality: float, _generator: torch.Generator) -> Tensor:
-    pictures = images.permute(0, 2, 3, 1).numpy()
-    return torch.from_numpy(np.stack([_compressed(each, round(quality)) for each in pictures])).permute(0, 3, 1, 2)
+    def compress(picture: Image.Image) -> Image.Image:
+        file = io.BytesIO()
+        picture.save(file, "JPEG", quality=round(quality))
+        return Image.open(file)
 
-
-def _compressed(pixels: np.ndarray, quality: int) -> np.ndarray:
-    file = io.BytesIO()
-    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(file, "JPEG", quality=quality)
-    return np.asarray(Image.open(file)).reshape(pixels.shape)
+    return _by_pillow(images, compress)
 
 
 def _pixelation(images: Tensor, factor: float, _generator: torch.Generator) -> Tensor:
-    height, width = images.shape[-2:]
-    smaller = F.interpolate(
-        images.float(), size=(max(1, int(factor * height)), max(1, int(factor * width))), mode="area"
-    )
-    return F.interpolate(smaller, size=(height, width), mode="nearest-exact")
+    def pixelate(picture: Image.Image) -> Image.Image:
+        smaller = max(1, int(factor * picture.width)), max(1, int(factor * picture.height))
+        return picture.resize(smaller, Image.Resampling.BOX).resize(picture.size, Image.Resampling.BOX)
+
+    return _by_pillow(images, pixelate)
+
+
+def _by_pillow(images: Tensor, change: Callable[[Image.Image], Image.Image]) -> Tensor:
+    """Change each image as Pillow does, as in the code of the paper."""
+    arrays = images.permute(0, 2, 3, 1).numpy()
+    pictures = [Image.fromarray(each[:, :, 0] if each.shape[2] == 1 else each) for each in arrays]
+    changed = np.stack([np.asarray(change(picture)) for picture in pictures]).reshape(arrays.shape)
+    return torch.from_numpy(changed).permute(0, 3, 1, 2)
 
 
 def _shift(images: Tensor, fraction: float, generator: torch.Generator) -> Tensor:
