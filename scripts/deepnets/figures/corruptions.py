@@ -22,7 +22,7 @@ def draw(comparison: Comparison) -> Figure:
     }
     first = next(iter(measured.values()))[0]
     kinds = list(first.corruptions)
-    figure = titled_figure(comparison, f"Test accuracy on corrupted images ({first.n:,} images)", (7.6, 4.4))
+    figure = titled_figure(comparison, f"Test accuracy on corrupted images ({first.n:,} images)", (7.6, 4.2))
     lines = math.ceil(len(kinds) / _COLUMNS)
     panels = figure.subplots(lines, _COLUMNS, squeeze=False, sharex=True, sharey=True).flatten().tolist()
     for axes, kind in zip(panels, kinds, strict=False):
