@@ -154,7 +154,7 @@ clean:  ## Remove results, logs and prepared data without asking; downloads and 
 	if [ -d results ]; then find results/ -type f \( -path 'results/report*' -o -path 'results/metrics*.csv' \
 		-o -path results/workflow.html -o -path 'results/environment*.json' -o -name model.safetensors -o -name model.onnx -o -name MODEL_CARD.md \
 		-o -name predictions.safetensors -o -name metrics.json \
-		-o -name history.csv -o -name timing.json -o -name 'summary.*' -o -regex 'results/[^/]*/comparison\([-.][^/]*\)*/[^/]*' -o -path '*/figures/*' \
+		-o -name history.csv -o -name timing.json -o -name robustness.json -o -name latency.json -o -name 'summary.*' -o -regex 'results/[^/]*/comparison\([-.][^/]*\)*/[^/]*' -o -path '*/figures/*' \
 		-o -path '*/images/audit.json' -o -path '*/images/samples.png' \
 		-o -path '*/.resume/*' -o -name '.*.sha256' -o -name '.train.*' -o -name '.*.deepnets-????????*' \) -delete; \
 		find results/ -mindepth 1 -type d -empty -delete; fi

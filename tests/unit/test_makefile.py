@@ -240,7 +240,7 @@ def test_report_uses_the_environment_and_ignores_pythonpath(make):
     assert set(make.calls().splitlines()) == {"path="}
 
 
-OF_EXPERIMENT = ("metrics.json", "model.onnx", "MODEL_CARD.md", ".resume/a.json", ".train.lock")
+OF_EXPERIMENT = ("metrics.json", "robustness.json", "model.onnx", "MODEL_CARD.md", ".resume/a.json", ".train.lock")
 
 
 @needs_make
@@ -254,6 +254,7 @@ def test_clean_keeps_downloads_and_the_environment(make):
     gone = [f"data/mnist/{name}" for name in ("raw.json", "train_images.npy", "dataset.json")] + [".snakemake/x"]
     gone += [f"results/mnist/vgg16/quick/seed0/{name}" for name in OF_EXPERIMENT]
     gone += [f"results/{name}" for name in ("report.md", "mnist/vgg16/summary.json", "mnist/comparison/accuracy.png")]
+    gone += ["results/mnist/vgg16/latency.json", "results/report.pages/mnist/vgg16/quick/seed0.md"]
     gone += [f"results/{name}" for name in ("environment-a.json", "metrics-a.csv", "mnist/comparison-a/accuracy.png")]
     for name in kept + gone:
         (make.folder / name).parent.mkdir(parents=True, exist_ok=True)
