@@ -52,6 +52,17 @@ def test_the_report_of_a_study_by_its_name_has_comparisons_of_its_own(jobs):
     )
 
 
+def test_the_optional_stages_are_those_of_the_study_that_a_report_is_about(root):
+    jobs = Jobs(load_config(root / "config.yaml", {"robustness": ["sweep"]}), root)
+    assert jobs.optional_files() == []
+    files = jobs.study_files("results/{dataset}/{model}/{recipe}/seed{seed}/robustness.json", suffix="-sweep")
+    assert jobs.optional_files(suffix="-sweep") == files
+    assert files == [job.outputs[0] for job in jobs.of_study("-sweep") if job.stage == "robustness"]
+    assert "results/digits/comparison-sweep/corruptions.png" in jobs.comparison_files("-sweep")
+    optional = [jobs.settings("report", {"suffix": suffix})["spec"]["optional"] for suffix in ("", "-sweep")]
+    assert optional == [[], ["robustness"]]
+
+
 def test_stages_come_in_the_order_of_the_work(jobs):
     stages = list(dict.fromkeys(job.stage for job in jobs.of_study()))
     first, last = ["download", "prepare", "summarize", "train", "evaluate"], "report"

@@ -6,7 +6,9 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from study_edits import GENTLE, NOTHING, config, evaluated, truncate
+from study_edits import GENTLE, NOTHING, append, config, evaluated, truncate
+
+from deepnets.utils.files import read_json, write_json
 
 pytestmark = pytest.mark.slow  # needs the finished study, which takes half a minute to build
 
@@ -62,3 +64,18 @@ def test_where_nothing_is_finished_no_partial_report_is_written(study, fork_serv
     assert run.returncode == 2
     assert run.output.startswith("error: study first: no experiment is finished, so there is nothing to report yet")
     assert not (study / "results/report.partial.md").exists()
+
+
+def test_a_partial_report_has_robustness_once_all_that_is_finished_has_it(study, fork_server):
+    append("config.yaml", "robustness: [first]\n")(study)
+    report = study / "results/report.partial.md"
+    run = fork_server(study, script="scripts/report_now.py")
+    assert run.returncode == 0, run.output
+    assert "corrupted" not in report.read_text()
+    for metrics in (study / "results").rglob("metrics.json"):
+        measured = {"accuracy": 0.5, "corrupted_accuracy": 0.4, "corruptions": {"noise": [0.5, 0.4, 0.3]}}
+        measured |= {"spec_sha256": read_json(metrics)["spec_sha256"], "n": 10, "of": 10}
+        write_json(metrics.with_name("robustness.json"), measured)
+    run = fork_server(study, script="scripts/report_now.py")
+    assert run.returncode == 0, run.output
+    assert "shapes/comparison.partial/corruptions.png" in existing_links(report)

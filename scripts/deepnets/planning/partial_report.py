@@ -40,10 +40,21 @@ def write_partial_report(jobs: Jobs) -> tuple[int, int]:
         for status in statuses
         if status.state != "done"
     ]
-    partial = Jobs(jobs.config, jobs.code_root, jobs.root, finished)
+    partial = _without_unmeasured(Jobs(jobs.config, jobs.code_root, jobs.root, finished))
     for job in partial.of_study():
         _write(job, partial, missing)
     return len(finished), len(missing)
+
+
+def _without_unmeasured(jobs: Jobs) -> Jobs:
+    """Return the jobs without the optional stages that are still to be done for some of the experiments."""
+    unmeasured = [
+        stage
+        for stage in jobs.optional_stages()
+        if not all((jobs.root / file).exists() for file in jobs.optional_files([stage]))
+    ]
+    config = jobs.config.model_copy(update={stage: [] for stage in unmeasured})
+    return Jobs(config, jobs.code_root, jobs.root, jobs.study)
 
 
 def _write(job: Job, jobs: Jobs, missing: list[Missing]) -> None:
