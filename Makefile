@@ -42,7 +42,7 @@ $(shell mkdir -p .snakemake/home)
 endif
 
 # make takes any variable, so that `make report cores=2` would silently run on CORES.
-NAMES := CORES STUDY A B TORCH_BACKEND PYTHON
+NAMES := CORES STUDY EXPERIMENT PORT A B TORCH_BACKEND PYTHON
 $(foreach name,$(filter-out $(NAMES),$(.VARIABLES)),$(if $(filter command line,$(origin $(name))),\
 	$(if $(filter $(NAMES),$(shell echo '$(name)' | tr a-z A-Z)),\
 		$(error write this setting in capitals: $(shell echo '$(name)' | tr a-z A-Z)=$($(name))))))
@@ -53,11 +53,11 @@ $(if $(shell case $(call quoted,$(CORES)) in (*[!0-9]*|''|0*) echo wrong;; esac)
 	$(error CORES='$(CORES)' must be a number of cores from 1 up; write: make report CORES=2))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report status watch compare why test test-all test-browser test-cluster chaos bench bench-scale lint schema requirements clean distclean
+.PHONY: help setup report status watch compare why serve test test-all test-browser test-cluster chaos bench bench-scale lint schema requirements clean distclean
 
 help:  ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
-	@echo "Settings, as in \`make report CORES=2 STUDY=paper\`: CORES, STUDY, for compare A, B, for setup TORCH_BACKEND, PYTHON."
+	@echo "Settings, as in \`make report CORES=2 STUDY=paper\`: CORES, STUDY, for compare A, B, for serve EXPERIMENT, PORT, for setup TORCH_BACKEND, PYTHON."
 
 setup: $(INSTALLED)  ## Install the pinned requirements into .venv
 
@@ -99,6 +99,10 @@ compare: setup  ## Compare two results folders, metrics.csv or git revisions: A=
 
 why: setup  ## Explain why jobs are out of date: which setting or file changed, from what to what
 	@$(VENV)/python scripts/why.py $(if $(STUDY),--study $(call quoted,$(STUDY)))
+
+serve: setup  ## Open a page on this machine that predicts pictures: EXPERIMENT=results/digits/mobilenet_v2/quick/seed0 (PORT=8000)
+	$(if $(EXPERIMENT),,$(error name a trained experiment: make serve EXPERIMENT=results/digits/mobilenet_v2/quick/seed0))
+	@$(VENV)/python scripts/serve.py $(call quoted,$(EXPERIMENT)) $(if $(PORT),--port $(call quoted,$(PORT)))
 
 test: setup  ## Run the tests in parallel, under 10 minutes on two cores
 	$(VENV)/python -m pytest -n auto --dist worksteal

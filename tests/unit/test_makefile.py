@@ -188,6 +188,17 @@ def test_compare_takes_two_states_whatever_is_in_their_names(make):
 
 
 @needs_make
+def test_serve_takes_an_experiment_and_a_port(make):
+    make("serve", "EXPERIMENT=results/it's", "PORT=8001")
+    assert make.calls().splitlines()[-1] == "scripts/serve.py results/it's --port 8001"
+    make("serve", "EXPERIMENT=a")
+    assert make.calls() == "scripts/serve.py a\n"
+    done = make("serve")
+    assert done.returncode == 2
+    assert "name a trained experiment: make serve EXPERIMENT=" in done.stderr
+
+
+@needs_make
 @pytest.mark.parametrize("value", ["0", "", "x", "-1", "04", "1.5", "a'b", "2 3"])
 def test_wrong_number_of_cores_is_answered_before_anything_is_installed(make, value):
     done = make("report", f"CORES={value}")

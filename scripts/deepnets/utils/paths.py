@@ -69,6 +69,7 @@ STUDY_PLAN = f"{JOBS}/study.json"
 AUDIT_CODE = "scripts/deepnets/data/duplicates.py"  # makes audit.json, on which nothing is trained
 TEMPLATE, PUBLISHED = "workflow/templates/report.md.j2", "workflow/published.csv"
 PAGE_TEMPLATES = [f"workflow/templates/report.{kind}" for kind in ("html.j2", "css", "js")]
+SERVE_TEMPLATES = [f"workflow/templates/serve.{kind}" for kind in ("html.j2", "css", "js")]
 
 # What each stage writes; the stages in the order of the work. The first file names the job.
 OUTPUTS = {
