@@ -188,6 +188,15 @@ def test_compare_takes_two_states_whatever_is_in_their_names(make):
 
 
 @needs_make
+def test_bundle_makes_the_zip_of_an_experiment(make):
+    make("bundle", "EXPERIMENT=results/a/b/quick/seed0/")
+    assert make.calls().splitlines()[-1] == "-m snakemake --cores 4 results/a/b/quick/seed0/bundle.zip"
+    done = make("bundle")
+    assert done.returncode == 2
+    assert "name an experiment: make bundle EXPERIMENT=" in done.stderr
+
+
+@needs_make
 def test_serve_takes_an_experiment_and_a_port(make):
     make("serve", "EXPERIMENT=results/it's", "PORT=8001")
     assert make.calls().splitlines()[-1] == "scripts/serve.py results/it's --port 8001"
@@ -195,7 +204,7 @@ def test_serve_takes_an_experiment_and_a_port(make):
     assert make.calls() == "scripts/serve.py a\n"
     done = make("serve")
     assert done.returncode == 2
-    assert "name a trained experiment: make serve EXPERIMENT=" in done.stderr
+    assert "name an experiment: make serve EXPERIMENT=" in done.stderr
 
 
 @needs_make
@@ -243,7 +252,7 @@ def test_report_uses_the_environment_and_ignores_pythonpath(make):
     assert set(make.calls().splitlines()) == {"path="}
 
 
-OF_EXPERIMENT = ("metrics.json", "model.onnx", "MODEL_CARD.md", ".resume/a.json", ".train.lock")
+OF_EXPERIMENT = ("metrics.json", "model.onnx", "MODEL_CARD.md", "bundle.zip", ".resume/a.json", ".train.lock")
 
 
 @needs_make

@@ -7,7 +7,17 @@ import sys
 import pytest
 
 NEEDED = {"output", "log", "conda", "resources", "params", "message", "shell"}
-LOCAL = {"download", "fetch_weights", "summarize", "compare", "plot_experiment", "plot_comparison", "report", "card"}
+LOCAL = {
+    "download",
+    "fetch_weights",
+    "summarize",
+    "compare",
+    "plot_experiment",
+    "plot_comparison",
+    "report",
+    "card",
+    "bundle",
+}
 HEAVY = {"prepare", "audit_images", "train", "evaluate", "export"}
 
 

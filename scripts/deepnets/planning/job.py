@@ -19,6 +19,7 @@ NAMES = {
     "compare": "{dataset}",
     "export": paths.EXPERIMENT_NAME,
     "card": paths.EXPERIMENT_NAME,
+    "bundle": paths.EXPERIMENT_NAME,
     "plot_experiment": f"{paths.EXPERIMENT_NAME}/{{figure}}",
     "plot_comparison": "{dataset}/{figure}",
     "audit_images": "{dataset}",

@@ -55,6 +55,11 @@ class Jobs:
             "compare": {"spec": self._statistics_spec},
             "export": {"experiment": self._experiment_names, "spec": self._experiment_spec},
             "card": {"experiment": self._experiment_names, "spec": self._experiment_spec},
+            "bundle": {
+                "experiment": self._experiment_names,
+                "spec": self._experiment_spec,
+                "files": lambda **_: self._file_digests(paths.BUNDLE_EXAMPLE),
+            },
             "plot_experiment": {"experiment": self._experiment_names, "spec": self._figure_spec},
             "plot_comparison": {"spec": self._comparison_spec, "files": self._published_digest},
             "audit_images": {"spec": self._prepared_spec},
@@ -218,7 +223,7 @@ class Jobs:
         if stage in ("download", "prepare", "audit_images"):
             dataset = entry("dataset", wildcards["dataset"], self.config.datasets)
             return (f"deepnets.data.sources.{dataset.source}",)
-        if stage in ("fetch_weights", "compare"):
+        if stage in ("fetch_weights", "compare", "bundle"):
             return ()
         if stage in (*_WITH_NETWORK, "card"):
             network = models.module_of(entry("model", wildcards["model"], self.config.models).architecture)
