@@ -49,6 +49,7 @@ def test_a_chosen_picture_shows_its_classes_on_a_phone_and_a_laptop(open_page, a
     assert page.locator("tbody tr").count() == 5
     assert page.locator("tbody th").first.inner_text() == best
     assert page.get_by_role("status").inner_text().startswith(f"{best} (")
+    page.get_by_role("img", name="The picture as the network gets it").wait_for()
     assert page.get_by_role("img", name="Your picture").evaluate("each => each.naturalWidth") == 16
     assert page.evaluate("document.documentElement.scrollWidth") == width
     assert all(url.startswith((address, f"blob:{address}")) for url in asked)

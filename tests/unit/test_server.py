@@ -1,5 +1,6 @@
 """The page and the endpoint of `make serve`, with real requests."""
 
+import contextlib
 import http.client
 import io
 import json
@@ -12,6 +13,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -95,12 +97,12 @@ def test_200_requests_at_once_get_each_its_own_answer(url, pictures, expected):
     numbers = [index % len(pictures) for index in range(200)]
     start = threading.Barrier(len(numbers))
 
-    def ask(number):
+    def ask_with_the_others(number):
         start.wait()
         return probabilities(post(url, pictures[number]))
 
     with ThreadPoolExecutor(len(numbers)) as clients:
-        found = list(clients.map(ask, numbers))
+        found = list(clients.map(ask_with_the_others, numbers))
     assert np.abs(np.array(found) - expected[numbers]).max() < 1e-5
 
 
@@ -228,20 +230,25 @@ def test_the_page_is_served_to_this_machine_alone(url, port):
         assert listener.getsockname()[0] == "127.0.0.1"
 
 
+def ask(port, method, path, headers=None):
+    """Send a request as it is: the package requests corrects paths."""
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+        connection.request(method, path, headers=headers or {})
+        answer = connection.getresponse()
+        answer.read()
+    return answer
+
+
 def test_pages_of_other_sites_may_not_post(port):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     asked = {"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}
-    connection.request("OPTIONS", "/predict", headers=asked | {"Access-Control-Request-Headers": "content-type"})
-    answer = connection.getresponse()
+    answer = ask(port, "OPTIONS", "/predict", asked | {"Access-Control-Request-Headers": "content-type"})
     assert answer.status == 405
     assert not [name for name, _ in answer.getheaders() if name.lower().startswith("access-control")]
 
 
 @pytest.mark.parametrize("path", ["/../../etc/passwd", "//etc/passwd", "/..%2f..%2fpyproject.toml", "/docs", "/redoc"])
 def test_no_file_is_served(port, path):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    connection.request("GET", path)
-    assert connection.getresponse().status == 404
+    assert ask(port, "GET", path).status == 404
 
 
 def test_a_path_in_a_request_is_not_read(url, finished, pictures):
@@ -258,6 +265,21 @@ def test_the_schema_has_the_picture_the_answer_and_each_refusal(url):
     assert set(endpoint["responses"]) == {"200", "408", "413", "415", "422", "503"}
     name = endpoint["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
     assert set(schema["components"]["schemas"][name]["required"]) == {"class", "probability", "top"}
+
+
+def test_a_map_is_drawn_of_a_picture(url, pictures):
+    drawn = requests.post(f"{url}/explain", data=pictures[0], headers=PNG, timeout=60)
+    assert drawn.headers["content-type"] == "image/png"
+    assert Image.open(io.BytesIO(drawn.content)).size == (448, 224)
+    refused = requests.post(f"{url}/explain", data=b"no picture", headers=PNG, timeout=60)
+    assert (refused.status_code, "not a whole JPEG" in refused.text) == (422, True)
+
+
+def test_a_network_without_maps_predicts_all_the_same_and_the_page_says_why(model, monkeypatch):
+    monkeypatch.setattr(server, "find_last_maps", Mock(side_effect=UserError("a/b: attention follows")))
+    app = server.create_app(model, "a/b")
+    assert set(app.openapi()["paths"]) == {"/predict"}
+    assert "a/b: attention follows" in server.page_of(model, "a/b", "a/b: attention follows")
 
 
 def test_the_page_fetches_nothing_from_elsewhere_and_no_class_name_is_a_tag(url, model):

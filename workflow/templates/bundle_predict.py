@@ -37,6 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="image file")
     pictures = parser.parse_args().pictures
+    onnxruntime.set_default_logger_severity(3)  # errors alone
     session = onnxruntime.InferenceSession(str(Path(__file__).with_name("model.onnx")))
     metadata = session.get_modelmeta().custom_metadata_map
     classes, spec, (channels, size, _) = (json.loads(metadata[key]) for key in ("classes", "spec", "input_shape"))

@@ -7,6 +7,7 @@ const input = document.querySelector("#picture");
 const shown = document.querySelector("#shown");
 const state = document.querySelector("#state");
 const table = document.querySelector("table");
+const figure = document.querySelector("figure"); // null: this network has no maps to show
 let newest = 0;
 
 function say(text, isProblem = false) {
@@ -28,13 +29,12 @@ function addRow(name, probability) {
   row.insertCell().append(meter);
 }
 
-async function ask(picture) {
+async function ask(path, picture) {
   if (picture.size > maxBytes) throw new Error(`the picture has more than ${maxBytes / 2 ** 20} MB; make it smaller.`);
   const type = picture.type.startsWith("image/") ? picture.type : "application/octet-stream";
-  const response = await fetch("predict", { method: "POST", headers: { "Content-Type": type }, body: picture });
-  const answer = await response.json();
-  if (!response.ok) throw new Error(answer.detail);
-  return answer;
+  const response = await fetch(path, { method: "POST", headers: { "Content-Type": type }, body: picture });
+  if (!response.ok) throw new Error((await response.json()).detail);
+  return response;
 }
 
 async function predict(picture) {
@@ -43,10 +43,11 @@ async function predict(picture) {
   shown.src = URL.createObjectURL(picture);
   shown.hidden = false;
   table.hidden = true;
+  if (figure) figure.hidden = true;
   say("Predicting …");
   let answer;
   try {
-    answer = await ask(picture);
+    answer = await (await ask("predict", picture)).json();
   } catch (error) {
     // fetch reports a server that is gone as a TypeError, in the browser's words.
     if (number === newest) say(error instanceof TypeError ? "No answer: is the server still running?" : error.message, true);
@@ -57,6 +58,16 @@ async function predict(picture) {
   table.tBodies[0].replaceChildren();
   for (const each of answer.top.slice(0, MOST_CLASSES)) addRow(each.class, each.probability);
   table.hidden = false;
+  if (figure) showMap(picture, number).catch(() => {}); // without an answer, the classes stay
+}
+
+async function showMap(picture, number) {
+  const drawn = await (await ask("explain", picture)).blob();
+  if (number !== newest) return;
+  const image = figure.querySelector("img");
+  URL.revokeObjectURL(image.src);
+  image.src = URL.createObjectURL(drawn);
+  figure.hidden = false;
 }
 
 // A format that browsers do not show, such as TIFF, can still be predicted.

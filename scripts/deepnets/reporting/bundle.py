@@ -50,8 +50,8 @@ def write_bundle(job: dict[str, Any], root: Path) -> None:
     # Not compressed: weights hardly shrink.
     with record_checksums("bundle", bundle), atomic_path(bundle) as temporary, ZipFile(temporary, "w") as packed:
         for name, file in files.items():
-            with open(file, "rb") as source, packed.open(_entry(f"{inside}/{name}", file), "w") as target:
-                shutil.copyfileobj(source, target)
+            with open(file, "rb") as source, packed.open(_entry(f"{inside}/{name}", file), "w") as entry:
+                shutil.copyfileobj(source, entry)
         packed.writestr(_entry(f"{inside}/{REQUIREMENTS}"), _requirements())
     LOG.info("%s: %.1f MB, to be unpacked anywhere", bundle, bundle.stat().st_size / 1e6)
 

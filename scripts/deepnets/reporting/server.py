@@ -6,18 +6,23 @@ pictures are read at a time, the next ones wait unread, and further ones are ref
 
 import asyncio
 import contextlib
+import io
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.middleware.trustedhost import TrustedHostMiddleware
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, Field
+from torch import nn
 
-from deepnets.data.pictures import to_pixels
+from deepnets.data.pictures import Pixels, to_pixels
 from deepnets.evaluation.predictor import Model
+from deepnets.evaluation.saliency import find_last_maps, saliency_maps
+from deepnets.figures.overlay import overlay
 from deepnets.reporting.page import fill_page
 from deepnets.utils import paths
 from deepnets.utils.errors import UserError
@@ -107,63 +112,101 @@ def create_server(model: Model, name: str) -> uvicorn.Server:
             log_config=None,
             log_level="error",
             access_log=False,
+            proxy_headers=False,
             timeout_graceful_shutdown=5,
         )
     )
 
 
 def create_app(model: Model, name: str) -> FastAPI:
-    """Return the page at / and the endpoint POST /predict, whose schema is at /openapi.json."""
+    """Return the page at /, and POST /predict and /explain, whose schema is at /openapi.json.
+
+    There is no /explain where the network has no maps to show; then the page says why.
+    """
     # The pages of FastAPI about a schema fetch scripts from the internet.
     app = FastAPI(title=name, version=model.spec_sha256[:16], docs_url=None, redoc_url=None)
     # A page of another site must not reach this server by a name that leads here (DNS rebinding).
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[LOOPBACK, "localhost"], www_redirect=False)
-    page, turns = page_of(model, name), _Turns()
+    layer, no_map = _last_maps(model, name)
+    page, turns = page_of(model, name, no_map), _Turns()
     worker = ThreadPoolExecutor(1)  # torch uses all cores by itself, and Pillow's limits are those of its process
+    problems: dict[int | str, Any] = {code: {"model": Problem, "description": text} for code, text in _PROBLEMS.items()}
+    body = {"requestBody": {"required": True, "content": {"image/*": _BINARY, _ANY_FILE: _BINARY}}}
 
-    @app.get("/", response_class=HTMLResponse)
-    async def show_page() -> str:
-        return page
-
-    @app.post(
-        "/predict",
-        responses={code: {"model": Problem, "description": text} for code, text in _PROBLEMS.items()},
-        openapi_extra={"requestBody": {"required": True, "content": {"image/*": _BINARY, _ANY_FILE: _BINARY}}},
-    )
-    async def predict(request: Request) -> Answer:
-        """Predict the picture that is the body of the request."""
+    async def use_picture(request: Request, use: Callable[[Pixels], Any]) -> Any:
         _check_head(request)
         async with turns.take():
             picture = await _read(request)
-            return await asyncio.get_running_loop().run_in_executor(worker, answer, model, picture)
+            work = asyncio.get_running_loop().run_in_executor(worker, lambda: use(_decode(model, picture)))
+            return await work
+
+    @app.get("/", response_class=HTMLResponse, include_in_schema=False)
+    async def show_page() -> str:
+        return page
+
+    @app.post("/predict", responses=problems, openapi_extra=body)
+    async def predict(request: Request) -> Answer:
+        """Predict the picture that is the body of the request."""
+        return await use_picture(request, lambda pixels: _answer(model, pixels))
+
+    if layer is not None:
+        drawing = {
+            "content": {"image/png": _BINARY},
+            "description": "the picture, and next to it its map",
+        }
+
+        @app.post("/explain", response_class=Response, responses={200: drawing, **problems}, openapi_extra=body)
+        async def explain(request: Request) -> Response:
+            """Draw where the network found the class of the picture that is the body of the request (Grad-CAM)."""
+            drawn = await use_picture(request, lambda pixels: _draw_map(model, layer, pixels))
+            return Response(drawn, media_type="image/png")
 
     return app
 
 
-def page_of(model: Model, name: str) -> str:
-    """Return the page on which a picture is dropped; it needs no other file."""
+def page_of(model: Model, name: str, no_map: str = "") -> str:
+    """Return the page on which a picture is dropped; it needs no other file.
+
+    Args:
+        model: the network.
+        name: what the page calls it.
+        no_map: why it cannot show where the network looked; empty if it can.
+    """
     return fill_page(
         paths.SERVE_TEMPLATES,
         title=name,
         classes=model.classes[:_NAMED_CLASSES],
         more_classes=max(0, len(model.classes) - _NAMED_CLASSES),
         max_bytes=MAX_BYTES,
+        no_map=no_map,
     )
 
 
-def answer(model: Model, picture: bytes) -> Answer:
-    """Predict the bytes of an image file.
-
-    Raises:
-        HTTPException: they are no picture that can be read (422).
-    """
+def _last_maps(model: Model, name: str) -> tuple[nn.Module | None, str]:
     try:
-        pixels = to_pixels(picture, model.form)
+        return find_last_maps(model, name)[1], ""
+    except UserError as error:
+        return None, str(error)
+
+
+def _decode(model: Model, picture: bytes) -> Pixels:
+    try:
+        return to_pixels(picture, model.form)
     except ValueError as error:
         raise HTTPException(422, f"the picture: {error}.") from None
+
+
+def _answer(model: Model, pixels: Pixels) -> Answer:
     (prediction,) = model.of_pixels([pixels])
     top = [ClassProbability(name=each, probability=value) for each, value in prediction.top(len(model.classes))]
     return Answer(name=top[0].name, probability=top[0].probability, top=top)
+
+
+def _draw_map(model: Model, layer: nn.Module, pixels: Pixels) -> bytes:
+    (saliency,) = saliency_maps(model, layer, [pixels])
+    file = io.BytesIO()
+    overlay(pixels, saliency).save(file, "png")
+    return file.getvalue()
 
 
 class _Turns:
