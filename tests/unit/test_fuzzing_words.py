@@ -86,6 +86,7 @@ JOBS = {  # a job of each script, and what the script calls when it has read its
     "compare": ("digits/comparison", "deepnets.comparison.statistics.write_statistics"),
     "export": ("digits/resnet50/quick/seed0", "deepnets.evaluation.onnx_export.export_experiment"),
     "card": ("digits/resnet50/quick/seed0", "script.write_card"),
+    "bundle": ("digits/resnet50/quick/seed0", "script.write_bundle"),
     "plot_experiment": ("digits/resnet50/quick/seed0/learning_curves", "script.write_experiment_figure"),
     "plot_comparison": ("digits/comparison/accuracy", "script.write_comparison_figure"),
     "audit_images": ("digits", "script.write_image_audit"),

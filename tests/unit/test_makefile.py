@@ -196,6 +196,26 @@ def test_compare_takes_two_states_whatever_is_in_their_names(make):
 
 
 @needs_make
+def test_bundle_makes_the_zip_of_an_experiment(make):
+    make("bundle", "EXPERIMENT=results/a/b/quick/seed0/")
+    assert make.calls().splitlines()[-1] == "-m snakemake --cores 4 results/a/b/quick/seed0/bundle.zip"
+    done = make("bundle")
+    assert done.returncode == 2
+    assert "name an experiment: make bundle EXPERIMENT=" in done.stderr
+
+
+@needs_make
+def test_serve_takes_an_experiment_and_a_port(make):
+    make("serve", "EXPERIMENT=results/it's", "PORT=8001")
+    assert make.calls().splitlines()[-1] == "scripts/serve.py results/it's --port 8001"
+    make("serve", "EXPERIMENT=a")
+    assert make.calls() == "scripts/serve.py a\n"
+    done = make("serve")
+    assert done.returncode == 2
+    assert "name an experiment: make serve EXPERIMENT=" in done.stderr
+
+
+@needs_make
 @pytest.mark.parametrize("value", ["0", "", "x", "-1", "04", "1.5", "a'b", "2 3"])
 def test_wrong_number_of_cores_is_answered_before_anything_is_installed(make, value):
     done = make("report", f"CORES={value}")
@@ -240,7 +260,8 @@ def test_report_uses_the_environment_and_ignores_pythonpath(make):
     assert set(make.calls().splitlines()) == {"path="}
 
 
-OF_EXPERIMENT = ("metrics.json", "robustness.json", "model.onnx", "MODEL_CARD.md", ".resume/a.json", ".train.lock")
+OF_EXPERIMENT = ("metrics.json", "robustness.json", "model.onnx", "MODEL_CARD.md", "bundle.zip", ".resume/a.json")
+OF_EXPERIMENT += (".train.lock",)
 
 
 @needs_make

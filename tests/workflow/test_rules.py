@@ -8,6 +8,7 @@ import pytest
 
 NEEDED = {"output", "log", "conda", "resources", "params", "message", "shell"}
 LOCAL = {"download", "fetch_weights", "summarize", "compare", "plot_experiment", "plot_comparison", "report", "card"}
+LOCAL |= {"bundle"}
 HEAVY = {"prepare", "audit_images", "latency", "train", "evaluate", "robustness", "export"}
 
 

@@ -21,6 +21,7 @@ NAMES = {
     "compare": "{dataset}/comparison{suffix}",
     "export": paths.EXPERIMENT_NAME,
     "card": paths.EXPERIMENT_NAME,
+    "bundle": paths.EXPERIMENT_NAME,
     "plot_experiment": f"{paths.EXPERIMENT_NAME}/{{figure}}",
     "plot_comparison": "{dataset}/comparison{suffix}/{figure}",
     "audit_images": "{dataset}",

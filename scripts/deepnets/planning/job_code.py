@@ -43,7 +43,7 @@ class JobCode:
         if stage in ("download", "prepare", "audit_images"):
             dataset = entry("dataset", wildcards["dataset"], self.config.datasets)
             return (f"deepnets.data.sources.{dataset.source}",)
-        if stage in ("fetch_weights", "compare"):
+        if stage in ("fetch_weights", "compare", "bundle"):
             return ()
         if stage in (*_WITH_NETWORK, "card"):
             network = models.module_of(entry("model", wildcards["model"], self.config.models).architecture)

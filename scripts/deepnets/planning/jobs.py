@@ -57,6 +57,11 @@ class Jobs:
             "compare": {"spec": self._statistics_spec},
             "export": {"experiment": self._experiment_names, "spec": self._experiment_spec},
             "card": {"experiment": self._experiment_names, "spec": self._experiment_spec},
+            "bundle": {
+                "experiment": self._experiment_names,
+                "spec": self._experiment_spec,
+                "files": lambda **_: self._file_digests(paths.BUNDLE_EXAMPLE),
+            },
             "plot_experiment": {"experiment": self._experiment_names, "spec": self._figure_spec},
             "plot_comparison": {"spec": self._comparison_spec, "files": self._published_digest},
             "audit_images": {"spec": self._prepared_spec},

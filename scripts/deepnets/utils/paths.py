@@ -39,10 +39,11 @@ EXPERIMENT = f"results/{EXPERIMENT_NAME}"
 # Names in the experiment's folder, and the whole paths.
 MODEL_FILE, HISTORY_FILE, TIMING_FILE = "model.safetensors", "history.csv", "timing.json"
 PREDICTIONS_FILE, METRICS_FILE = "predictions.safetensors", "metrics.json"
-ONNX_FILE, CARD_FILE, ROBUSTNESS_FILE = "model.onnx", "MODEL_CARD.md", "robustness.json"
+ONNX_FILE, CARD_FILE, BUNDLE_FILE, ROBUSTNESS_FILE = "model.onnx", "MODEL_CARD.md", "bundle.zip", "robustness.json"
 MODEL, HISTORY, TIMING = (f"{EXPERIMENT}/{name}" for name in (MODEL_FILE, HISTORY_FILE, TIMING_FILE))
 PREDICTIONS, METRICS = (f"{EXPERIMENT}/{name}" for name in (PREDICTIONS_FILE, METRICS_FILE))
-ONNX, CARD, ROBUSTNESS = (f"{EXPERIMENT}/{name}" for name in (ONNX_FILE, CARD_FILE, ROBUSTNESS_FILE))
+ONNX, CARD, BUNDLE = (f"{EXPERIMENT}/{name}" for name in (ONNX_FILE, CARD_FILE, BUNDLE_FILE))
+ROBUSTNESS = f"{EXPERIMENT}/{ROBUSTNESS_FILE}"
 FIGURE_FILE = "figures/{figure}.png"
 EXPERIMENT_FIGURE = f"{EXPERIMENT}/figures/{{figure}}"  # .png and .svg
 # While it trains: who does, and how far it is.
@@ -79,6 +80,8 @@ AUDIT_CODE = "scripts/deepnets/data/duplicates.py"  # makes audit.json, on which
 TEMPLATE, EXPERIMENT_TEMPLATE = "workflow/templates/report.md.j2", "workflow/templates/experiment.md.j2"
 PUBLISHED = "workflow/published.csv"
 PAGE_TEMPLATES = [f"workflow/templates/report.{kind}" for kind in ("html.j2", "css", "js")]
+SERVE_TEMPLATES = [f"workflow/templates/serve.{kind}" for kind in ("html.j2", "css", "js")]
+BUNDLE_EXAMPLE = "workflow/templates/bundle_predict.py"
 
 # What each stage writes; the stages in the order of the work. The first file names the job.
 OUTPUTS = {
@@ -93,12 +96,13 @@ OUTPUTS = {
     "compare": [STATISTICS],
     "export": [ONNX],
     "card": [CARD],
+    "bundle": [BUNDLE],
     "plot_experiment": [f"{EXPERIMENT_FIGURE}.png", f"{EXPERIMENT_FIGURE}.svg"],
     "plot_comparison": [COMPARISON_FIGURE],
     "audit_images": [IMAGE_AUDIT, SAMPLE_SHEET],
     "report": [REPORT, REPORT_PAGE, METRICS_CSV, ENVIRONMENT],
 }
-ON_REQUEST = ("export", "card")  # stages of files that no study has among its results
+ON_REQUEST = ("export", "card", "bundle")  # stages of files that no study has among its results
 OPTIONAL = ("latency", "robustness")  # stages of the studies that config.yaml names under the same key
 
 
