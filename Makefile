@@ -42,7 +42,7 @@ $(shell mkdir -p .snakemake/home)
 endif
 
 # make takes any variable, so that `make report cores=2` would silently run on CORES.
-NAMES := CORES STUDY A B TORCH_BACKEND PYTHON
+NAMES := CORES STUDY EXPERIMENT PORT A B TORCH_BACKEND PYTHON
 $(foreach name,$(filter-out $(NAMES),$(.VARIABLES)),$(if $(filter command line,$(origin $(name))),\
 	$(if $(filter $(NAMES),$(shell echo '$(name)' | tr a-z A-Z)),\
 		$(error write this setting in capitals: $(shell echo '$(name)' | tr a-z A-Z)=$($(name))))))
@@ -53,11 +53,11 @@ $(if $(shell case $(call quoted,$(CORES)) in (*[!0-9]*|''|0*) echo wrong;; esac)
 	$(error CORES='$(CORES)' must be a number of cores from 1 up; write: make report CORES=2))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report search status watch compare why test test-all test-browser test-cluster chaos bench bench-scale lint schema requirements clean distclean
+.PHONY: help setup report report-now search status watch compare why bundle serve test test-all test-browser test-cluster chaos bench bench-scale lint schema requirements clean distclean
 
 help:  ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
-	@echo "Settings, as in \`make report CORES=2 STUDY=paper\`: CORES, STUDY, for compare A, B, for setup TORCH_BACKEND, PYTHON."
+	@echo "Settings, as in \`make report CORES=2 STUDY=paper\`: CORES, STUDY, for compare A, B, for bundle and serve EXPERIMENT, PORT, for setup TORCH_BACKEND, PYTHON."
 
 setup: $(INSTALLED)  ## Install the pinned requirements into .venv
 
@@ -87,6 +87,9 @@ report: setup  ## Run the study and write results/report.md and report.html (COR
 	$(VENV)/python -m snakemake results/report.md all --cores $(CORES) $(if $(STUDY),--config $(call quoted,study=$(STUDY)))
 	@$(VENV)/python scripts/show_report.py
 
+report-now: setup  ## Write the report of the experiments that are finished, results/report.partial.md (STUDY=demo)
+	@$(VENV)/python scripts/report_now.py $(if $(STUDY),--study $(call quoted,$(STUDY)))
+
 search: setup  ## Search for recipe values, as a search of config.yaml says: STUDY=its name (needs optuna)
 	$(if $(STUDY),,$(error name a search of config.yaml: make search STUDY=rates))
 	@$(VENV)/python scripts/search.py $(call quoted,$(STUDY)) --cores $(CORES)
@@ -103,6 +106,14 @@ compare: setup  ## Compare two results folders, metrics.csv or git revisions: A=
 
 why: setup  ## Explain why jobs are out of date: which setting or file changed, from what to what
 	@$(VENV)/python scripts/why.py $(if $(STUDY),--study $(call quoted,$(STUDY)))
+
+bundle: setup  ## Pack a network for other machines into bundle.zip (EXPERIMENT=results/digits/mobilenet_v2/quick/seed0)
+	$(if $(EXPERIMENT),,$(error name an experiment: make bundle EXPERIMENT=results/digits/mobilenet_v2/quick/seed0))
+	$(VENV)/python -m snakemake --cores $(CORES) $(call quoted,$(EXPERIMENT:/=)/bundle.zip)
+
+serve: setup  ## Serve a page on this machine that predicts pictures (EXPERIMENT=results/digits/mobilenet_v2/quick/seed0 PORT=8000)
+	$(if $(EXPERIMENT),,$(error name an experiment: make serve EXPERIMENT=results/digits/mobilenet_v2/quick/seed0))
+	@$(VENV)/python scripts/serve.py $(call quoted,$(EXPERIMENT)) $(if $(PORT),--port $(call quoted,$(PORT)))
 
 test: setup  ## Run the tests in parallel, under 10 minutes on two cores
 	$(VENV)/python -m pytest -n auto --dist worksteal
@@ -153,10 +164,10 @@ requirements: setup  ## Compile both requirements.txt again from pyproject.toml 
 clean:  ## Remove results, logs and prepared data without asking; downloads and your own files in data/ and results/ stay
 	@$(call refuse_links,results data)
 	if [ -d results ]; then find results/ -type f \( -path 'results/report*' -o -path 'results/metrics*.csv' \
-		-o -path results/workflow.html -o -path 'results/search-*' -o -path results/environment.json -o -name model.safetensors -o -name model.onnx -o -name MODEL_CARD.md \
-		-o -name predictions.safetensors -o -path '*/seed*/predictions.csv' -o -name metrics.json \
-		-o -name history.csv -o -name timing.json -o -name 'summary.*' -o -path '*/comparison/*' -o -path '*/figures/*' \
-		-o -path '*/images/samples.png' \
+		-o -path results/workflow.html -o -path 'results/search-*' -o -path 'results/environment*.json' -o -name model.safetensors -o -name model.onnx \
+		-o -name MODEL_CARD.md -o -name bundle.zip -o -name predictions.safetensors -o -path '*/seed*/predictions.csv' -o -name metrics.json \
+		-o -name history.csv -o -name timing.json -o -name robustness.json -o -name latency.json -o -name 'summary.*' \
+		-o -regex 'results/[^/]*/comparison\([-.][^/]*\)*/[^/]*' -o -path '*/figures/*' -o -path '*/images/samples.png' \
 		-o -path '*/.resume/*' -o -name '.*.sha256' -o -name '.train.*' -o -name '.*.deepnets-????????*' \) -delete; \
 		find results/ -mindepth 1 -type d -empty -delete; fi
 	if [ -d data ]; then find data/ -mindepth 2 -maxdepth 2 \( -name raw.json -o -name dataset.json -o -name audit.json \

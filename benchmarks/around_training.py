@@ -28,7 +28,7 @@ def core_seconds(root: Path) -> dict[str, float]:
     Raises:
         UserError: the study is not finished, a training run was resumed, or the runs had other numbers of threads.
     """
-    folders = [root / folder for folder in read_json(root / paths.ENVIRONMENT)["spec"]["experiments"]]
+    folders = [root / folder for folder in read_json(root / paths.ENVIRONMENT.format(suffix=""))["spec"]["experiments"]]
     timings = {folder: read_json(folder / paths.TIMING_FILE) for folder in folders}
     for folder, timing in timings.items():
         if timing["resumed_from_epochs"]:

@@ -21,6 +21,7 @@ import pandas as pd
 
 import scale_study
 from deepnets.config.loader import load_config
+from deepnets.planning.job import NAMES
 from deepnets.planning.job_files import job_file, write_job_file
 from deepnets.planning.jobs import Jobs
 from deepnets.reporting import environment, markdown
@@ -104,14 +105,12 @@ def scale(experiments: int, folder: Path, cores: int) -> list[dict]:
 
 def drawing(jobs: Jobs, root: Path) -> list[tuple[str, list[str]]]:
     """Return the commands of comparisons, figures and report, as their rules have them; write their jobs' files."""
-    report = [("report", "report", {}, jobs.config.study)]
-    compared = [("compare", "compare", {"dataset": "digits"}, "digits")]
-    figures = [
-        (f"figure {figure}", "plot_comparison", {"dataset": dataset, "figure": figure}, f"{dataset}/{figure}")
-        for dataset, figure in jobs.comparisons()
-    ]
+    report = [("report", "report", {"suffix": ""})]
+    compared = [("compare", "compare", {"dataset": "digits", "suffix": ""})]
+    figures = [(f"figure {names['figure']}", "plot_comparison", names) for names in jobs.comparisons()]
     commands = []
-    for what, stage, wildcards, name in compared + report + figures:
+    for what, stage, wildcards in compared + report + figures:
+        name = NAMES[stage].format(**wildcards)
         fingerprint = jobs.fingerprint(stage, wildcards)
         write_job_file(root / job_file(stage, fingerprint), fingerprint)
         commands.append((what, [f"scripts/{stage}.py", name, "--job", job_file(stage, fingerprint)]))

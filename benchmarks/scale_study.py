@@ -64,7 +64,7 @@ def make_ready(jobs: Jobs, root: Path, ready: Path) -> None:
     The results of training and evaluation are plausible; every other file holds its settings at most.
     """
     for job in jobs.of_study():
-        name = NAMES[job.stage].format(study=NAME, **job.wildcards)
+        name = NAMES[job.stage].format(**job.wildcards)
         for path in job.outputs:
             _write_made_by(ready / job.stage / name / path, jobs.settings(job.stage, job.wildcards))
     rng = np.random.default_rng(0)

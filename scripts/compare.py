@@ -1,6 +1,7 @@
 """Compare the study's models on one dataset: intervals, paired tests, ranking and calibration into statistics.json.
 
-python scripts/compare.py digits
+python scripts/compare.py digits/comparison
+python scripts/compare.py digits/comparison-sweep, for the report of the study `sweep` by its name
 """
 
 from deepnets.planning.job_files import job_parser, load_job

@@ -1,6 +1,6 @@
 """Draw one figure that compares the study's models on one dataset.
 
-python scripts/plot_comparison.py digits/accuracy
+python scripts/plot_comparison.py digits/comparison/accuracy
 """
 
 from deepnets.figures.comparison_files import write_comparison_figure

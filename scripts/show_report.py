@@ -14,12 +14,13 @@ from deepnets.utils.logging import LOG
 
 def main(argv: list[str] | None = None) -> None:
     argument_parser(__doc__, log=False).parse_args(argv)
+    report, page = (path.format(suffix="") for path in (paths.REPORT, paths.REPORT_PAGE))
     try:
-        text = Path(paths.REPORT).read_text(encoding="utf-8")
+        text = Path(report).read_text(encoding="utf-8")
     except FileNotFoundError:
-        LOG.error("error: %s: the file is missing; write it with: make report", paths.REPORT)
+        LOG.error("error: %s: the file is missing; write it with: make report", report)
         sys.exit(USER_ERROR_EXIT_CODE)
-    print(f"{paths.REPORT}, {paths.REPORT_PAGE}: {first_sentence(text)}")
+    print(f"{report}, {page}: {first_sentence(text)}")
 
 
 if __name__ == "__main__":

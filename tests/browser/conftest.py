@@ -35,17 +35,17 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[Callable[..., Opened]]:
-    """Open a file: `open_page(file, width=360, scheme="dark") -> Opened`."""
+    """Open a file or an address: `open_page(file, width=360, scheme="dark") -> Opened`."""
     pages = []
 
-    def open_file(file: Path, width: int = 1280, scheme: str = "light") -> Opened:
+    def open_file(file: Path | str, width: int = 1280, scheme: str = "light") -> Opened:
         page = browser.new_page(viewport={"width": width, "height": WIDTHS[width]}, color_scheme=scheme)
         pages.append(page)
         problems: list[str] = []
         page.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("requestfailed", lambda request: problems.append(request.url[:200]))
-        page.goto(file.resolve().as_uri())
+        page.goto(file if isinstance(file, str) else file.resolve().as_uri())
         return Opened(page, problems)
 
     yield open_file

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from zipfile import ZipFile
 
 import pytest
 
@@ -129,3 +130,18 @@ def test_a_model_card_is_written_when_it_is_asked_for_and_what_users_add_stays(s
     file.write_text("completed by hand")
     assert "Nothing to be done" in snakemake(study, name).stdout
     assert file.read_text() == "completed by hand"
+
+
+def test_a_bundle_is_packed_with_all_that_it_holds_and_again_when_the_card_is_completed(study, snakemake):
+    folder = study / "results/shapes/small/brief/seed0"
+    name = str((folder / "bundle.zip").relative_to(study))
+    done = snakemake(study, name)
+    assert done.returncode == 0, done.stdout
+    with ZipFile(folder / "bundle.zip") as bundle:
+        assert bundle.read("shapes-small-brief-seed0/model.onnx") == (folder / "model.onnx").read_bytes()
+    assert "Nothing to be done" in snakemake(study, name).stdout
+    with open(folder / "MODEL_CARD.md", "a") as card:
+        card.write("completed by hand")
+    assert snakemake(study, name).returncode == 0
+    with ZipFile(folder / "bundle.zip") as bundle:
+        assert bundle.read("shapes-small-brief-seed0/MODEL_CARD.md").endswith(b"completed by hand")

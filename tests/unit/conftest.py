@@ -6,7 +6,7 @@ import importlib
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,11 +16,13 @@ from made_up_results import write_experiment, write_statistics
 
 from deepnets import models
 from deepnets.reporting import report
+from deepnets.utils import paths
 from deepnets.utils.files import write_json
 
 if TYPE_CHECKING:
     from download_server import Server
 
+    from deepnets.reporting.study import Missing
     from deepnets.training.checkpoints import CheckpointDir
 
 
@@ -30,13 +32,15 @@ def experiment(tmp_path: Path) -> Callable[..., Path]:
     return lambda *args, **kwargs: write_experiment(tmp_path / "results", *args, **kwargs)
 
 
-def report_spec(root: Path, *directories: Path, study: str = "demo", datasets: dict | None = None) -> dict:
+def report_spec(
+    root: Path, *directories: Path, study: str = "demo", datasets: dict | None = None, optional: tuple[str, ...] = ()
+) -> dict:
     """Return what the report of experiments depends on; each is given by its directory below `root`."""
     nothing = {"variant_of": None, "note": None, "own_files": None}
     described = {directory.parts[-4]: nothing for directory in directories}
     described |= {name: nothing | values for name, values in (datasets or {}).items()}
     experiments = [directory.relative_to(root).as_posix() for directory in directories]
-    return {"study": study, "datasets": described, "experiments": experiments}
+    return {"study": study, "datasets": described, "experiments": experiments, "optional": [*optional]}
 
 
 @pytest.fixture
@@ -47,7 +51,7 @@ def report_arguments(tmp_path: Path) -> Callable[..., list[str]]:
         job = tmp_path / "job.json"
         write_json(job, {"spec": report_spec(tmp_path, *directories), "code": {}})
         write_statistics(tmp_path, *directories)
-        return ["demo", "--job", str(job), "--root", str(tmp_path)]
+        return ["report", "--job", str(job), "--root", str(tmp_path)]
 
     return arguments
 
@@ -56,11 +60,17 @@ def report_arguments(tmp_path: Path) -> Callable[..., list[str]]:
 def write_report(tmp_path: Path) -> Callable[..., str]:
     """Write the report of experiments below tmp_path/results; return its text. Each is given by its directory."""
 
-    def write(*directories: Path, template: Path | None = None, **options) -> str:
-        files = {} if template is None else {"template": template}
-        write_statistics(tmp_path, *directories)
-        report.write_report(report_spec(tmp_path, *directories, **options), tmp_path, **files)
-        return (tmp_path / "results/report.md").read_text(encoding="utf-8")
+    def write(
+        *directories: Path,
+        template: Path = paths.REPOSITORY / paths.TEMPLATE,
+        suffix: str = "",
+        missing: Sequence[Missing] = (),
+        **options,
+    ) -> str:
+        write_statistics(tmp_path, *directories, suffix=suffix)
+        spec = report_spec(tmp_path, *directories, **options)
+        report.write_report(spec, tmp_path, suffix, template=template, missing=missing)
+        return (tmp_path / f"results/report{suffix}.md").read_text(encoding="utf-8")
 
     return write
 

@@ -72,6 +72,7 @@ def write_experiment(
         "spec_sha256": sha256_text(canonical_json(spec)),
         "classes": classes,
         "model": _network_facts(architecture),
+        "weights_bytes": 4 * ARCHITECTURES[architecture][0] + 5_000,
         "train": {"n": 1293, "loss": 0.01447, "accuracy": 0.9958},
         "validation": {"n": 144, "loss": 0.05, "accuracy": on_validation, "balanced_accuracy": on_validation},
         "test": _test_metrics(true, predicted, accuracy, classes),
@@ -79,6 +80,8 @@ def write_experiment(
     }
     write_json(directory / "metrics.json", metrics)
     write_predictions(directory, true, predicted, len(classes))
+    write_robustness(directory, accuracy, n_test)
+    write_latency(directory, seconds=ARCHITECTURES[architecture][0] / 1e10)
     _write_history(directory / "history.csv", rng, accuracy, epochs, wall_seconds)
     write_json(directory / "timing.json", _timing(device_name, threads, epochs, wall_seconds))
     return directory
@@ -136,6 +139,24 @@ def write_predictions(
     save_file(content, directory / "predictions.safetensors", metadata)
 
 
+def write_robustness(directory: Path, accuracy: float, n_test: int) -> None:
+    """Write robustness.json, which only some studies have: each severity costs a tenth of the accuracy."""
+    corruptions = {kind: [accuracy * (1 - share / 10) for share in (1, 2, 3)] for kind in ("noise", "jpeg")}
+    content = {"spec_sha256": read_json(directory / "metrics.json")["spec_sha256"], "n": n_test, "of": n_test}
+    content |= {"accuracy": accuracy, "corrupted_accuracy": 0.8 * accuracy, "corruptions": corruptions}
+    write_json(directory / "robustness.json", content)
+
+
+def write_latency(directory: Path, seconds: float) -> None:
+    """Write the network's latency.json, which only some studies have."""
+    metrics = read_json(directory / "metrics.json")
+    spec = {"model": metrics["spec"]["model"], "input_shape": [1, 28, 28], "num_classes": len(metrics["classes"])}
+    measured_on = {"device": "cpu", "device_name": "Some CPU", "precision": "fp32", "threads": 4}
+    content = {"latency": {"median_seconds": seconds, "p95_seconds": 2 * seconds}}
+    content |= {"throughput": {"batch": 128, "images_per_second": 5 / seconds}}
+    write_json(directory.parents[1] / "latency.json", {"spec": spec, **content, "measured_on": measured_on})
+
+
 def made_up_examples(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     """The test images that evaluation keeps: here, grey ones."""
     found = surprises(probabilities_of(logits).max(1), predict(logits) == labels, 60, 5)
@@ -190,14 +211,14 @@ def _write_history(path: Path, rng: np.random.Generator, accuracy: float, epochs
             )
 
 
-def write_statistics(root: Path, *directories: Path, margin: float = 0.005) -> dict[str, Path]:
+def write_statistics(root: Path, *directories: Path, margin: float = 0.005, suffix: str = "") -> dict[str, Path]:
     """Compare experiments, each given by its directory below `root`; return the statistics.json of each dataset."""
     of_datasets: dict[str, list[str]] = {}
     for directory in directories:
         of_datasets.setdefault(directory.parts[-4], []).append(directory.relative_to(root).as_posix())
     written = {}
     for dataset, experiments in of_datasets.items():
-        written[dataset] = root / paths.STATISTICS.format(dataset=dataset)
+        written[dataset] = root / paths.STATISTICS.format(dataset=dataset, suffix=suffix)
         spec = {"dataset": dataset, "experiments": experiments, "margin": margin}
         statistics.write_statistics({"spec": spec}, root, written[dataset])
     return written

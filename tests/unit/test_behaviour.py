@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 from made_up_results import write_predictions
-from report_pages import table_of
+from report_pages import table_of, tables
 from safetensors.numpy import load_file
 
-from deepnets.utils.files import read_json
+from deepnets.utils.errors import UserError
+from deepnets.utils.files import read_json, write_json
 
 
 def section(text):
@@ -88,6 +89,29 @@ def test_an_experiment_has_its_classes_with_intervals_and_its_surest_mistakes(ex
     wrong = np.flatnonzero(tensors["test_logits"].argmax(1) != tensors["test_labels"])
     assert f"numbers from 0):\nimage {wrong[0]}: {tensors['test_labels'][wrong[0]]}, predicted as" in text
     assert "Least sure right answers:" in text
+
+
+def test_a_study_with_robustness_has_a_row_per_network_with_means_over_seeds_and_severities(experiment, write_report):
+    folders = [experiment(model="vgg16", accuracy=0.8), *(experiment(seed=seed) for seed in range(2))]
+    assert "Corrupted" not in write_report(*folders)
+    text = section(write_report(*folders, optional=("robustness",)))
+    [table] = [table for table in tables(text) if "Corrupted" in table[0]]
+    assert table[0] == ["Model", "As they are", "Corrupted", "Noise", "JPEG"]
+    assert table[2] == ["ResNet50", "97.00", "77.60", "77.60", "77.60"]
+    assert table[3] == ["VGG-16", "80.00", "64.00", "64.00", "64.00"]
+    assert "Test accuracy in percent on 360 test images, as they are and corrupted" in text
+    assert "digits/comparison/corruptions.png" in text
+
+
+def test_robustness_of_other_settings_is_refused(experiment, write_report):
+    directory = experiment()
+    file = directory / "robustness.json"
+    write_json(file, read_json(file) | {"spec_sha256": "of another"})
+    with pytest.raises(UserError, match=r"robustness\.json: made with other settings than metrics\.json; start Snake"):
+        write_report(directory, optional=("robustness",))
+    write_json(file, {"accuracy": 1})
+    with pytest.raises(UserError, match=r"robustness\.json: damaged \(spec_sha256: Field required\); delete it"):
+        write_report(directory, optional=("robustness",))
 
 
 @pytest.mark.parametrize("classes", [12, 13])

@@ -70,7 +70,7 @@ def test_small_study_is_run_by_stand_ins_and_then_there_is_nothing_to_do(tmp_pat
         "compare",
         "report",
     ]
-    assert {each["jobs"] for each in measured} == {4 * 10 + 17}
+    assert {each["jobs"] for each in measured} == {4 * 10 + 18}
     assert all(each["cpu_seconds"] > 0 and each["peak_memory_mb"] > 20 for each in measured)
 
 

@@ -111,7 +111,9 @@ def test_sha256sum_reads_a_checksum_file(folder):
     assert subprocess.run(["sha256sum", "--check", "--strict", ".train.sha256"], cwd=folder).returncode == 0
 
 
-@pytest.mark.parametrize("note", [".photos.sha256", ".model.sha256", ".prepare.sha256", ".plot_experiment.sha256"])
+@pytest.mark.parametrize(
+    "note", [".photos.sha256", ".model.sha256", ".prepare.sha256", ".plot_experiment.sha256", ".train-mine.sha256"]
+)
 @pytest.mark.parametrize("name", ["photos.zip", "photos.png", "model.safetensors"])
 def test_checksum_file_of_the_user_is_neither_read_nor_touched(folder, note, name):
     (folder / note).write_text(f"{'0' * 64}  {name}\n")
@@ -125,9 +127,16 @@ def test_checksum_file_of_the_user_is_neither_read_nor_touched(folder, note, nam
 
 
 @pytest.mark.parametrize(
-    "name", ["figures/learning_curves.png", "figures/learning_curves.svg", "comparison/accuracy.png"]
+    "name",
+    [
+        "figures/learning_curves.png",
+        "figures/learning_curves.svg",
+        "comparison/accuracy.png",
+        "comparison-my_study-2/accuracy.png",
+        "results/report-my_study-2.html",
+    ],
 )
-def test_corrupted_figure_is_found(tmp_path, name):
+def test_corrupted_figure_or_report_is_found(tmp_path, name):
     file = tmp_path / name
     file.parent.mkdir()
     with record_checksums(file.stem, file):

@@ -90,7 +90,7 @@ def test_a_limit_of_the_address_space_is_named(caplog, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", ["train", "evaluate", "export", "summarize"])
+@pytest.mark.parametrize("script", ["train", "evaluate", "robustness", "export", "summarize"])
 def test_torch_that_does_not_fit_into_memory_is_a_line(root, script):
     done = subprocess.run(
         [sys.executable, str(root / f"scripts/{script}.py"), "digits/resnet50/quick/seed0"],

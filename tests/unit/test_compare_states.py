@@ -110,6 +110,15 @@ def test_other_versions_machines_and_seeds_are_listed(write_experiment):
     assert "python" not in page
 
 
+def test_table_of_a_study_by_its_name_is_read_with_its_own_environment(write_experiment):
+    for folder, version in (("a", "2.14.0"), ("b", "2.15.0")):
+        write_experiment(Path(folder))
+        table_of(Path(folder)).rename(f"{folder}/metrics-sweep.csv")
+        write_json(f"{folder}/environment.json", {"packages": {"torch": "1.0.0"}})
+        write_json(f"{folder}/environment-sweep.json", {"packages": {"torch": version}})
+    assert cells(compare("a/metrics-sweep.csv", "b/metrics-sweep.csv"), "torch") == ["torch", "2.14.0", "2.15.0"]
+
+
 def test_commits_and_the_code_files_that_differ_between_them_are_named(write_experiment, monkeypatch):
     for folder in ("a", "b"):
         write_experiment(Path(folder))

@@ -17,8 +17,11 @@ from deepnets.figures import (
     accuracy,
     accuracy_at_equal_time,
     accuracy_vs_budget,
+    accuracy_vs_latency,
+    accuracy_vs_mult_adds,
     accuracy_vs_parameters,
     accuracy_vs_time,
+    corruptions,
     examples,
     load,
     missed_by_all,
@@ -95,6 +98,37 @@ def test_equal_time_of_many_networks_promises_no_numbers(compare):
     assert figure.axes[0].get_title("left") == "dashed line: where the shortest run ends, 1 min"
 
 
+def front_of(figure):
+    """The corners of the Pareto front, (x, y)."""
+    [line] = [line for line in figure.axes[0].lines if line.get_drawstyle() == "steps-post"]
+    return list(zip(line.get_xdata(), line.get_ydata(), strict=True))
+
+
+def test_pareto_front_leaves_out_who_is_neither_cheaper_nor_more_accurate(compare):
+    options = [{"accuracy": 0.9, "wall_seconds": 100}, {"model": "vgg16", "accuracy": 0.8, "wall_seconds": 200}]
+    options += [{"model": "mobilenet_v2", "accuracy": 0.75, "wall_seconds": 10}]
+    comparison = compare(*options)
+    assert front_of(accuracy_vs_time.draw(comparison)) == [(10, pytest.approx(75)), (100, pytest.approx(90))]
+    of_size = [(1_814_346, pytest.approx(75)), (23_519_690, pytest.approx(90))]
+    assert front_of(accuracy_vs_parameters.draw(comparison)) == of_size
+
+
+def test_of_a_network_with_several_recipes_the_front_takes_the_one_that_validation_chose(compare):
+    runs = [{"recipe": "a", "accuracy": 0.9, "validation_accuracy": 0.5}, {"accuracy": 0.8, "wall_seconds": 20}]
+    assert front_of(accuracy_vs_time.draw(compare(*runs))) == [(20, pytest.approx(80))]
+
+
+def test_equal_multiply_adds_leave_the_most_accurate_on_the_front(compare):
+    assert front_of(accuracy_vs_mult_adds.draw(compare(*TWO))) == [(10**8, pytest.approx(100 * 349 / 360))]
+
+
+def test_latency_is_in_milliseconds_and_its_axis_names_the_machine(compare):
+    figure = rendered(accuracy_vs_latency.draw(compare(*TWO)))
+    assert figure.axes[0].get_xlabel() == "Time for one image (ms, log scale), Some CPU, 4 threads"
+    assert front_of(figure)[0][0] == pytest.approx(1000 * 1_814_346 / 1e10)
+    assert {"1", "10"} <= {label.get_text() for label in figure.axes[0].get_xticklabels()}
+
+
 def test_reliability_has_a_panel_per_model_with_the_error_before_and_after(compare):
     comparison = compare(*TWO)
     figure = rendered(reliability.draw(comparison))
@@ -111,6 +145,18 @@ def test_risk_coverage_ends_at_the_error_of_all_images(compare):
     ends = [(line.get_xdata()[-1], line.get_ydata()[-1]) for line in by_coverage.lines]
     assert ends == [(100, pytest.approx(20)), (100, pytest.approx(100 * 11 / 360))]
     assert len(sets.lines) == 3
+
+
+def test_corruptions_have_a_panel_per_kind_and_a_line_per_network_from_the_images_as_they_are(compare):
+    seeds = [{"seed": seed, "accuracy": accuracy} for seed, accuracy in enumerate((0.9, 0.7))]
+    figure = rendered(corruptions.draw(compare(TWO[0], *seeds)))
+    noise, jpeg = figure.axes[:2]
+    assert [axes.get_title("left") for axes in (noise, jpeg)] == ["Noise", "JPEG"]
+    vgg, resnet = noise.lines
+    assert list(vgg.get_ydata()) == pytest.approx([80, 72, 64, 56])
+    assert list(resnet.get_ydata()) == pytest.approx([80, 72, 64, 56])
+    assert list(noise.get_xticks()) == [0, 1, 2, 3]
+    assert {text.get_text() for text in figure.legends[0].get_texts()} == {"VGG-16", "ResNet50"}
 
 
 def test_examples_are_the_surest_mistakes_and_the_least_sure_hits_of_each_network(compare):

@@ -79,6 +79,15 @@ REFUSALS = {
         ["models.mobilenet_v2.on.minst: unknown dataset (got 'minst'); did you mean 'mnist'?"],
     ),
     # missing
+    "unknown study with robustness": (
+        {"robustness": ["paper", "papr"]},
+        ["config.yaml: robustness[1]: unknown study (got 'papr'); did you mean 'paper'?"],
+    ),
+    "unknown study with latency": (
+        {"latency": ["papr"]},
+        ["config.yaml: latency[0]: unknown study (got 'papr'); did you mean 'paper'?"],
+    ),
+    "robustness of no study": ({"robustness": True}, ["robustness: must be a list, like [a, b] (got true)"]),
     "missing study": ({"study": DELETE}, ["study: missing; add it: Name of the study"]),
     "missing section": ({"recipes": DELETE}, ["config.yaml: recipes: missing; add it: "]),
     "missing key of a dataset": (
@@ -272,6 +281,10 @@ REFUSALS = {
     "reserved": (
         {"models/Comparison": {"architecture": "resnet50"}},
         ["models.Comparison: a reserved name", "results/<dataset>"],
+    ),
+    "reserved for a study": (
+        {"models/comparison-sweep": {"architecture": "resnet50"}},
+        ["models.comparison-sweep: a reserved name: results/<dataset>/comparison-<study> is where", "choose another"],
     ),
     "another model's name in reports": (
         {"models/MobileNetV2": {"architecture": "resnet50"}},

@@ -204,7 +204,7 @@ def compare(figure, directories, root):
     spec["experiments"] = [str(directory.relative_to(root)) for directory in directories]
     write_json(root / "job.json", {"spec": spec, "code": {}})
     write_statistics(root, *directories)
-    plot_comparison.main([f"cifar10-jpeg/{figure}", "--job", str(root / "job.json"), "--root", str(root)])
+    plot_comparison.main([f"cifar10-jpeg/comparison/{figure}", "--job", str(root / "job.json"), "--root", str(root)])
     return root / f"results/cifar10-jpeg/comparison/{figure}.png"
 
 
@@ -295,9 +295,16 @@ def test_a_comparison_figure_is_drawn_where_its_condition_is_met(monkeypatch):
     monkeypatch.setitem(COMPARISON_FIGURES, "new", row)
     for name in ("accuracy_vs_budget", "accuracy_at_equal_time", "ranking", "missed_by_all"):
         monkeypatch.delitem(COMPARISON_FIGURES, name)
-    always = ["accuracy", "accuracy_vs_parameters", "accuracy_vs_time", "reliability", "risk_coverage", "examples"]
-    assert [figure.name for figure in figures.comparison_figures(["one"])] == always
-    assert [figure.name for figure in figures.comparison_figures(["one", "two"])] == [*always, "new"]
+    always = ["accuracy", "accuracy_vs_parameters", "accuracy_vs_mult_adds", "accuracy_vs_time"]
+    always += ["reliability", "risk_coverage", "examples"]
+    assert [figure.name for figure in figures.comparison_figures(["one"], [])] == always
+    assert [figure.name for figure in figures.comparison_figures(["one", "two"], [])] == [*always, "new"]
+
+
+@pytest.mark.parametrize(("stage", "name"), [("robustness", "corruptions"), ("latency", "accuracy_vs_latency")])
+def test_a_figure_of_an_optional_stage_is_drawn_in_studies_that_have_it(stage, name):
+    without, with_it = ({figure.name for figure in figures.comparison_figures([], have)} for have in ([], [stage]))
+    assert with_it - without == {name}
 
 
 def test_every_figure_has_a_module_and_a_caption_of_whole_sentences():

@@ -79,15 +79,18 @@ JOBS = {  # a job of each script, and what the script calls when it has read its
     "download": ("digits", "script.download"),
     "prepare": ("digits", "script.prepare"),
     "summarize": ("digits/resnet50", "deepnets.evaluation.network_summary.write_summary"),
+    "latency": ("digits/resnet50", "deepnets.evaluation.latency.write_latency"),
     "train": ("digits/resnet50/quick/seed0", "deepnets.training.experiment.train_experiment"),
     "evaluate": ("digits/resnet50/quick/seed0", "deepnets.evaluation.evaluate.evaluate_experiment"),
-    "compare": ("digits", "deepnets.comparison.statistics.write_statistics"),
+    "robustness": ("digits/resnet50/quick/seed0", "deepnets.evaluation.robustness.evaluate_robustness"),
+    "compare": ("digits/comparison", "deepnets.comparison.statistics.write_statistics"),
     "export": ("digits/resnet50/quick/seed0", "deepnets.evaluation.onnx_export.export_experiment"),
     "card": ("digits/resnet50/quick/seed0", "script.write_card"),
+    "bundle": ("digits/resnet50/quick/seed0", "script.write_bundle"),
     "plot_experiment": ("digits/resnet50/quick/seed0/learning_curves", "script.write_experiment_figure"),
-    "plot_comparison": ("digits/accuracy", "script.write_comparison_figure"),
+    "plot_comparison": ("digits/comparison/accuracy", "script.write_comparison_figure"),
     "audit": ("digits", "script.write_image_audit"),
-    "report": ("demo", "script.write_report"),
+    "report": ("report", "script.write_report"),
 }
 OPTIONS = ("--job", "--log", "--root", "--threads", "--gpus", "--processes", "--parent", "--mirror", "--path")
 OPTIONS += ("--max-megapixels", "--max-download", "--unknown", "-h", "--")

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from deepnets.utils.errors import UserError
 from deepnets.utils.files import canonical_json, write_json
 
 EXPERIMENT = {"dataset": "digits", "model": "resnet50", "recipe": "quick", "seed": "0"}
+COMPARISON = {"dataset": "digits", "suffix": ""}
 
 
 def arguments(stage: str, *words: str) -> argparse.Namespace:
@@ -33,10 +35,12 @@ def arguments(stage: str, *words: str) -> argparse.Namespace:
         ("train", "results/digits/resnet50/quick/seed0/", EXPERIMENT),
         ("train", "digits/resnet50/quick,lr=0.03/seed0", EXPERIMENT | {"recipe": "quick,lr=0.03"}),
         ("plot_experiment", "digits/resnet50/quick/seed0/learning_curves", EXPERIMENT | {"figure": "learning_curves"}),
-        ("plot_comparison", "digits/accuracy", {"dataset": "digits", "figure": "accuracy"}),
+        ("plot_comparison", "digits/comparison/accuracy", {**COMPARISON, "figure": "accuracy"}),
         ("audit", "digits", {"dataset": "digits"}),
-        ("compare", "digits", {"dataset": "digits"}),
-        ("report", "demo", {"study": "demo"}),
+        ("compare", "digits/comparison", COMPARISON),
+        ("compare", "results/digits/comparison-a-b", COMPARISON | {"suffix": "-a-b"}),
+        ("report", "report", {"suffix": ""}),
+        ("report", "report-sweep", {"suffix": "-sweep"}),
     ],
 )
 def test_name_of_a_job_is_split_into_wildcards(stage, name, wildcards):
@@ -52,6 +56,23 @@ def test_name_of_another_form_is_refused_with_the_right_form(name):
 def test_seed_without_its_word_is_refused():
     with pytest.raises(UserError, match="'0' must start with 'seed'"):
         parse_name("train", "digits/resnet50/quick/0")
+
+
+@pytest.mark.parametrize(
+    ("stage", "name", "message"),
+    [
+        (
+            "compare",
+            "digits",
+            "not the name of a compare job; write {dataset}/comparison or {dataset}/comparison-{study}",
+        ),
+        ("compare", "digits/comparisonsweep", "'comparisonsweep' must start with 'comparison'; write {dataset}/comp"),
+        ("report", "demo", "'demo' must start with 'report'; write report or report-{study}, without the braces"),
+    ],
+)
+def test_name_of_a_report_or_comparison_has_its_study_after_a_hyphen(stage, name, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        parse_name(stage, name)
 
 
 def test_every_stage_has_a_script_and_a_name(root):
@@ -99,20 +120,20 @@ def test_line_of_another_configuration_says_to_plan_again(root, monkeypatch):
     monkeypatch.chdir(root)
     message = r"gone\.json: the file is missing, and config\.yaml or the code has changed since this job was planned"
     with pytest.raises(UserError, match=message):
-        load_job("report", arguments("report", "demo", "--job", "gone.json"))
+        load_job("report", arguments("report", "report", "--job", "gone.json"))
 
 
 def test_damaged_file_is_named(tmp_path):
     (tmp_path / "job.json").write_text("{")
     with pytest.raises(UserError, match=r"job\.json: damaged, not JSON"):
-        load_job("report", arguments("report", "demo", "--job", str(tmp_path / "job.json")))
+        load_job("report", arguments("report", "report", "--job", str(tmp_path / "job.json")))
 
 
 @pytest.mark.parametrize("content", ["[]", "5", '"spec"'])
 def test_file_that_holds_something_else_is_named(tmp_path, content):
     (tmp_path / "job.json").write_text(content)
     with pytest.raises(UserError, match=r"job\.json: damaged, not what the workflow wrote; start Snakemake again"):
-        load_job("report", arguments("report", "demo", "--job", str(tmp_path / "job.json")))
+        load_job("report", arguments("report", "report", "--job", str(tmp_path / "job.json")))
 
 
 def test_file_of_the_workflow_is_compared_with_its_name(tmp_path, monkeypatch):
@@ -120,10 +141,10 @@ def test_file_of_the_workflow_is_compared_with_its_name(tmp_path, monkeypatch):
     fingerprint = '{"spec":{"seed":0}}'
     file = Path(job_file("report", fingerprint))
     write_job_file(file, fingerprint)
-    assert load_job("report", arguments("report", "demo", "--job", str(file)))[0] == {"spec": {"seed": 0}}
+    assert load_job("report", arguments("report", "report", "--job", str(file)))[0] == {"spec": {"seed": 0}}
     file.write_text(fingerprint.replace("0", "1"))
     with pytest.raises(UserError, match="damaged, not what the workflow wrote"):
-        load_job("report", arguments("report", "demo", "--job", str(file)))
+        load_job("report", arguments("report", "report", "--job", str(file)))
 
 
 def test_other_fingerprints_have_other_files():
@@ -146,10 +167,10 @@ METRICS = "scripts/deepnets/evaluation/metrics.py"
 @pytest.mark.parametrize(("kind", "name"), [("code", METRICS), ("files", "workflow/published.csv")])
 def test_job_stops_where_a_file_was_edited_after_it_was_planned(root, tmp_path, monkeypatch, kind, name):
     monkeypatch.chdir(root)
-    job, _ = load_job("report", arguments("report", "demo"))
+    job, _ = load_job("report", arguments("report", "report"))
     job["code"].setdefault(METRICS, digests([METRICS], root)[METRICS])
     write_json(tmp_path / "job.json", job)
-    with_file = arguments("report", "demo", "--job", str(tmp_path / "job.json"))
+    with_file = arguments("report", "report", "--job", str(tmp_path / "job.json"))
     assert load_job("report", with_file)[0] == job
     job[kind][name] = "0" * 16
     write_json(tmp_path / "job.json", job)
@@ -163,7 +184,7 @@ def test_module_that_is_loaded_late_is_compared_when_it_is_loaded(root, tmp_path
     network = tmp_path / "scripts/deepnets/models/vgg16.py"
     program = (
         "from deepnets.planning.job_files import job_parser, load_job\n"
-        "load_job('report', job_parser(None, 'report').parse_args(['demo', '--job', 'job.json']))\n"
+        "load_job('report', job_parser(None, 'report').parse_args(['report', '--job', 'job.json']))\n"
         f"open({str(network)!r}, 'a').write('NEW = True\\n')\n"
         "import deepnets.models.vgg16"
     )

@@ -38,6 +38,31 @@ def test_results_of_the_study_are_all_outputs_below_results(jobs):
     assert all(path.startswith("results/") for path in files)
 
 
+def test_the_report_of_a_study_by_its_name_has_comparisons_of_its_own(jobs):
+    outputs = {path for job in jobs.of_study("-sweep") for path in job.outputs}
+    assert {"results/report-sweep.md", "results/environment-sweep.json"} < outputs
+    assert {path for path in outputs if "/comparison" in path} == {
+        "results/digits/comparison-sweep/statistics.json",
+        *jobs.comparison_files("-sweep"),
+    }
+    settings = jobs.settings("report", {"suffix": "-sweep"})["spec"]
+    assert (settings["study"], len(settings["experiments"])) == ("sweep", 9)
+    assert outputs.isdisjoint(
+        path for job in jobs.of_study() for path in job.outputs if job.stage in ("compare", "report")
+    )
+
+
+def test_the_optional_stages_are_those_of_the_study_that_a_report_is_about(root):
+    jobs = Jobs(load_config(root / "config.yaml", {"robustness": ["sweep"]}), root)
+    assert jobs.optional_files() == []
+    files = jobs.study_files("results/{dataset}/{model}/{recipe}/seed{seed}/robustness.json", suffix="-sweep")
+    assert jobs.optional_files(suffix="-sweep") == files
+    assert files == [job.outputs[0] for job in jobs.of_study("-sweep") if job.stage == "robustness"]
+    assert "results/digits/comparison-sweep/corruptions.png" in jobs.comparison_files("-sweep")
+    optional = [jobs.settings("report", {"suffix": suffix})["spec"]["optional"] for suffix in ("", "-sweep")]
+    assert optional == [[], ["robustness"]]
+
+
 def test_stages_come_in_the_order_of_the_work(jobs):
     stages = list(dict.fromkeys(job.stage for job in jobs.of_study()))
     first, last = ["download", "prepare", "summarize", "train", "evaluate"], "report"
@@ -106,7 +131,12 @@ def test_fingerprints_are_the_same_wherever_results_are(root, jobs, tmp_path):
         ("plot_experiment", EXPERIMENT | {"figure": "curves"}, "unknown figure 'curves'"),
         ("plot_comparison", {"dataset": "svhn", "figure": "accuracy"}, "no experiment on svhn; add one to config.yaml"),
         ("compare", {"dataset": "svhn"}, "no experiment on svhn; add one to config.yaml"),
-        ("report", {"study": "dem"}, "unknown study"),
+        (
+            "compare",
+            {"dataset": "mnist", "suffix": "-demo"},
+            "comparison-demo: study demo has .*; choose another study, paper",
+        ),
+        ("report", {"suffix": "-dem"}, "unknown study"),
     ],
 )
 def test_unknown_name_is_refused_with_what_to_do(jobs, stage, wildcards, message):

@@ -23,7 +23,7 @@ EXPERIMENT = {"dataset": "digits", "model": "resnet50", "recipe": "quick", "seed
 DOWNLOAD, PREPARE = (Job(stage, {"dataset": "digits"}) for stage in ("download", "prepare"))
 SUMMARIZE = Job("summarize", {"dataset": "digits", "model": "resnet50"})
 FIGURE = Job("plot_experiment", EXPERIMENT | {"figure": "confusion_matrix"})
-COMPARISON = Job("plot_comparison", {"dataset": "digits", "figure": "accuracy"})
+COMPARISON = Job("plot_comparison", {"dataset": "digits", "figure": "accuracy", "suffix": ""})
 ARRAYS = {"train_labels.npy": {"sha256": "1"}}
 
 
@@ -84,14 +84,14 @@ def test_the_texts_of_a_figure_are_read_without_its_pixels(tmp_path):
     assert read_head(file, "settings_sha256") == {}
 
 
-@pytest.mark.parametrize("stage", ["train", "evaluate"])
+@pytest.mark.parametrize("stage", ["train", "evaluate", "robustness"])
 def test_a_result_of_other_arrays_is_rebuilt(jobs, stage):
     job, dataset_info = Job(stage, EXPERIMENT), jobs.root / PREPARE.outputs[0]
     write_json(dataset_info, {"spec": {}, "arrays": ARRAYS, "classes": ["0", "1"]})
 
     def made_from(**images: object) -> list[str]:
         content = {**jobs.settings(stage, EXPERIMENT), **images}
-        write = write_json if stage == "evaluate" else lambda file, keys: save_tensors(file, {"x": torch.ones(1)}, keys)
+        write = write_json if stage != "train" else lambda file, keys: save_tensors(file, {"x": torch.ones(1)}, keys)
         write(jobs.root / job.outputs[0], content)
         return differing(job, jobs)
 

@@ -170,6 +170,14 @@ def test_report_runs_the_study_of_config_yaml_unless_another_is_named(make):
 
 
 @needs_make
+def test_report_now_is_of_the_study_of_config_yaml_unless_another_is_named(make):
+    make("report-now")
+    assert make.calls().splitlines()[-1] == "scripts/report_now.py"
+    make("report-now", "STUDY=paper")
+    assert make.calls().splitlines()[-1] == "scripts/report_now.py --study paper"
+
+
+@needs_make
 def test_status_and_watch_are_of_the_study_of_config_yaml_unless_another_is_named(make):
     make("status")
     make("watch", "STUDY=paper")
@@ -194,6 +202,26 @@ def test_search_is_the_one_that_is_named(make):
     done = make("search")
     assert done.returncode == 2
     assert "name a search of config.yaml: make search STUDY=rates" in done.stderr
+
+
+@needs_make
+def test_bundle_makes_the_zip_of_an_experiment(make):
+    make("bundle", "EXPERIMENT=results/a/b/quick/seed0/")
+    assert make.calls().splitlines()[-1] == "-m snakemake --cores 4 results/a/b/quick/seed0/bundle.zip"
+    done = make("bundle")
+    assert done.returncode == 2
+    assert "name an experiment: make bundle EXPERIMENT=" in done.stderr
+
+
+@needs_make
+def test_serve_takes_an_experiment_and_a_port(make):
+    make("serve", "EXPERIMENT=results/it's", "PORT=8001")
+    assert make.calls().splitlines()[-1] == "scripts/serve.py results/it's --port 8001"
+    make("serve", "EXPERIMENT=a")
+    assert make.calls() == "scripts/serve.py a\n"
+    done = make("serve")
+    assert done.returncode == 2
+    assert "name an experiment: make serve EXPERIMENT=" in done.stderr
 
 
 @needs_make
@@ -241,7 +269,8 @@ def test_report_uses_the_environment_and_ignores_pythonpath(make):
     assert set(make.calls().splitlines()) == {"path="}
 
 
-OF_EXPERIMENT = ("metrics.json", "predictions.csv", "model.onnx", "MODEL_CARD.md", ".resume/a.json", ".train.lock")
+OF_EXPERIMENT = ("metrics.json", "predictions.csv", "robustness.json", "model.onnx", "MODEL_CARD.md", "bundle.zip")
+OF_EXPERIMENT += (".resume/a.json", ".train.lock")
 
 
 @needs_make
@@ -251,11 +280,13 @@ def test_clean_keeps_downloads_and_the_environment(make):
         ".venv/bin/python",
         "results/.gitkeep",
     ]
-    kept += ["results/thesis.tex", "results/predictions.csv"]
+    kept += ["results/thesis.tex", "results/predictions.csv", "results/mnist/vgg16/comparison/seed0/thesis.tex"]
     of_data = ("raw.json", "train_images.npy", "dataset.json", "audit.json", ".audit.sha256")
     gone = [f"data/mnist/{name}" for name in of_data] + [".snakemake/x"]
     gone += [f"results/mnist/vgg16/quick/seed0/{name}" for name in OF_EXPERIMENT]
     gone += [f"results/{name}" for name in ("report.md", "mnist/vgg16/summary.json", "mnist/comparison/accuracy.png")]
+    gone += ["results/mnist/vgg16/latency.json", "results/report.pages/mnist/vgg16/quick/seed0.md"]
+    gone += [f"results/{name}" for name in ("environment-a.json", "metrics-a.csv", "mnist/comparison-a/accuracy.png")]
     for name in kept + gone:
         (make.folder / name).parent.mkdir(parents=True, exist_ok=True)
         (make.folder / name).touch()
@@ -263,8 +294,7 @@ def test_clean_keeps_downloads_and_the_environment(make):
     assert [name for name in kept + gone if (make.folder / name).exists()] == kept
     (make.folder / ".venv/.installed").touch()
     assert make("distclean").returncode == 0
-    assert not (make.folder / "results/mnist").exists()
-    assert [name for name in kept if (make.folder / name).exists()] == kept[-3:]
+    assert [name for name in kept if (make.folder / name).exists()] == kept[3:]
     assert not (make.folder / "data").exists()
 
 

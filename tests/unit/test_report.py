@@ -50,17 +50,19 @@ def links(text):
     return [unquote(unescape(target)) for target in targets]
 
 
-def test_every_link_is_relative_and_resolves(experiment, write_report, tmp_path):
+@pytest.mark.parametrize("suffix", ["", "-sweep"])
+def test_every_link_is_relative_and_resolves_to_files_of_the_study(experiment, write_report, tmp_path, suffix):
     budgets = [experiment(model="vgg16", recipe=f"b{epochs}", epochs=epochs) for epochs in (1, 2)]
     for directory in budgets:
         (directory / "figures").mkdir()
         for figure in ("learning_curves", "confusion_matrix"):
             (directory / f"figures/{figure}.png").touch()
-    (tmp_path / "results/digits/comparison").mkdir()
+    (tmp_path / f"results/digits/comparison{suffix}").mkdir()
     for figure in COMPARISON_FIGURES:
-        (tmp_path / f"results/digits/comparison/{figure}.png").touch()
-    targets = links(write_report(*budgets))
-    assert len(targets) == 8 + 2 * 5 + 2
+        (tmp_path / f"results/digits/comparison{suffix}/{figure}.png").touch()
+    targets = links(write_report(*budgets, suffix=suffix))
+    assert len(targets) == 9 + 2 * 5 + 2
+    assert {f"metrics{suffix}.csv", f"environment{suffix}.json"} < set(targets)
     assert [target for target in targets if not (tmp_path / "results" / target).is_file()] == []
 
 

@@ -1,6 +1,8 @@
 """A report of hundreds of experiments is still a page that code hosts show."""
 
+import re
 import time
+from urllib.parse import unquote
 
 import pytest
 from report_pages import tables
@@ -54,6 +56,25 @@ def test_of_many_experiments_the_most_accurate_are_listed(sweep):
     assert [row[0] for row in rows if row[0] == "VGG-16"] == []
     assert "<summary>300 experiments on mnist: the most accurate 200</summary>" in sweep
     assert "The other 100 are in [metrics.csv](metrics.csv)." in sweep
+
+
+def test_of_many_experiments_each_has_a_page_and_of_few_none(experiment, write_report, tmp_path):
+    directories = [experiment(recipe=f"lr,lr={place}", seed=place % 3) for place in range(41)]
+    for directory in directories:
+        (directory / "figures").mkdir()
+        for figure in ("learning_curves", "confusion_matrix"):
+            (directory / f"figures/{figure}.png").touch()
+    text = write_report(*directories)
+    pages = [tmp_path / "results" / unquote(page) for page in re.findall(r"\[page\]\(([^)]+)\)", text)]
+    assert [page.parts[-4:] for page in pages] == [(*each.parts[-4:-1], f"{each.name}.md") for each in directories]
+    page = pages[7].read_text()
+    assert page.startswith("# ResNet50 on digits, recipe lr, lr 7, seed 1\n")
+    assert "Surest mistakes" in page
+    links = re.findall(r"\]\(([^)]+)\)", page) + re.findall(r'src="([^"]+)"', page)
+    assert len(links) == 1 + 3 + 2
+    assert [link for link in links if not (pages[7].parent / unquote(link)).is_file()] == []
+    write_report(*directories[:40])
+    assert not any(page.exists() for page in pages)
 
 
 def test_many_recipes_and_training_runs_are_summarised(sweep):

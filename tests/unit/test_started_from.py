@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -144,7 +143,7 @@ def test_published_numbers_of_training_from_scratch_are_not_compared_with_pretra
     assert [row[0] for row in tables(mixed)[0][2:]] == [
         *("**ResNet50 (tuned)**", "ResNet50 (quick)", "ResNet50, published", "difference")
     ]
-    write_statistics(tmp_path, tuned)
+    statistics = write_statistics(tmp_path, tuned)
     folder = tuned.relative_to(tmp_path).as_posix()
     job = {"spec": {"dataset": "mnist", "variant_of": None, "experiments": [folder], "models": {"resnet50": 0}}}
     drawn = []
@@ -154,7 +153,9 @@ def test_published_numbers_of_training_from_scratch_are_not_compared_with_pretra
         patch.setattr(comparison_files, "save", lambda *_: None)
         patch.setattr(comparison_files, "record_checksums", lambda *_: contextlib.nullcontext())
         published = paths.REPOSITORY / paths.PUBLISHED
-        comparison_files.write_comparison_figure("accuracy", job, tmp_path, published, Path("a.png"))
+        comparison_files.write_comparison_figure(
+            "accuracy", job, tmp_path, published, statistics["mnist"].with_name("a.png")
+        )
     assert drawn == [{}]
 
 

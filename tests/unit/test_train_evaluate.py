@@ -133,6 +133,11 @@ def test_metrics_keep_their_contract(finished):
     assert metrics["test"].keys() >= detailed
 
 
+def test_metrics_have_the_size_of_the_weights_file(finished):
+    metrics = json.loads((finished / "metrics.json").read_text())
+    assert metrics["weights_bytes"] == (finished / "model.safetensors").stat().st_size > 4 * NETWORK["parameters"]
+
+
 def test_predictions_are_those_of_the_metrics_in_the_order_of_the_data(finished, data):
     tensors = load_file(finished / "predictions.safetensors")
     right = int((tensors["test_logits"].argmax(1) == tensors["test_labels"]).sum())

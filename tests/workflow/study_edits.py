@@ -28,6 +28,7 @@ FIGURES = (
     "accuracy",
     "ranking",
     "accuracy_vs_parameters",
+    "accuracy_vs_mult_adds",
     "accuracy_vs_time",
     "accuracy_at_equal_time",
     "reliability",
@@ -75,6 +76,19 @@ def evaluated(*experiments: Named) -> frozenset[str]:
 
 def trained(*experiments: Named) -> frozenset[str]:
     return evaluated(*experiments) | curves(*experiments) | {f"Train {experiment}" for experiment in experiments}
+
+
+def corrupted(*experiments: Named) -> frozenset[str]:
+    return (
+        REPORT
+        | plotted("shapes", "corruptions")
+        | {f"Corrupt the test images for {experiment}" for experiment in experiments}
+    )
+
+
+def timed(*models: str) -> frozenset[str]:
+    jobs = {f"Measure the latency of {model} for shapes" for model in models}
+    return REPORT | plotted("shapes", "accuracy_vs_latency") | jobs
 
 
 def summarized(model: str, dataset: str = "shapes") -> frozenset[str]:

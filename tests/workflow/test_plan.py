@@ -25,8 +25,8 @@ def of_stage(dry_run, verb: str) -> set[str]:
 def test_demo_plans_every_stage_of_four_experiments(clone, dry_run):
     assert counts(dry_run(clone)) == {
         **{"download": 1, "prepare": 1, "summarize": 4, "train": 4, "evaluate": 4},
-        **{"plot_experiment": 8, "compare": 1, "plot_comparison": 9, "audit": 1, "report": 1},
-        **{"all": 1, "total": 35},
+        **{"plot_experiment": 8, "compare": 1, "plot_comparison": 10, "audit": 1, "report": 1},
+        **{"all": 1, "total": 36},
     }
 
 
@@ -38,6 +38,16 @@ def test_no_training_run_waits_for_the_audit(clone, dry_run):
     planned = dry_run(clone, "results/digits/vgg16/quick/seed0/metrics.json").jobs
     assert "Prepare the arrays of digits" in planned
     assert "Look at the images of digits" not in planned
+
+
+def test_the_report_of_any_study_is_a_target_by_its_name(clone, dry_run):
+    chosen = dry_run(clone, "--config", "study=sweep").jobs
+    own = [job for job in chosen if job.startswith(("Compare ", "Plot ")) and "of the models" in job]
+    own += ["Compare the models on digits", "Write the report of the study"]
+    expected = chosen.difference(own).union(f"{job} (sweep)" for job in own)
+    for target in ("report-sweep.md", "report-sweep.html", "metrics-sweep.csv", "environment-sweep.json"):
+        assert dry_run(clone, f"results/{target}").jobs == expected
+    assert dry_run(clone, "results/report-sweep.md", "--config", "study=sweep").jobs == expected
 
 
 def test_paper_plans_the_six_published_pairs(clone, dry_run):
@@ -60,7 +70,7 @@ def test_every_study_plans_a_training_run_for_each_of_its_experiments(root, clon
 def test_a_dry_run_gives_every_job_a_message_and_a_reason(clone, dry_run):
     output = dry_run(clone).output
     jobs = re.findall(r"^Job \d+: (.+)\nReason: (.+)$", output, re.MULTILINE)
-    assert len(jobs) == 35
+    assert len(jobs) == 36
     assert max(len(reason) for _, reason in jobs) < 250  # the report's would name every file of the study
     assert not re.search(r"^(local)?rule ", output, re.MULTILINE)
 
@@ -182,4 +192,4 @@ def test_every_comparison_can_be_asked_for(clone, dry_run):
 
 def test_the_workflow_runs_from_another_folder(clone, dry_run, tmp_path):
     run = dry_run(tmp_path, "--snakefile", str(clone / "Snakefile"))
-    assert counts(run)["total"] == 35
+    assert counts(run)["total"] == 36

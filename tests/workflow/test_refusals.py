@@ -51,6 +51,7 @@ def test_a_target_with_such_a_name_is_no_target(clone, dry_run, target):
     "target",
     [
         "results/digits/comparison/accurac.png",
+        "results/digits/comparison-swep/accuracy.png",
         "results/digits/resnet50/quick/seed00/metrics.json",
         "results/digits/resnet50/quick,lr=$(touch x)/seed0/metrics.json",
         "results/digits/resnet50/quick,lr/seed0/metrics.json",
@@ -94,6 +95,11 @@ def test_a_study_that_is_not_there_is_named_with_the_nearest(clone, dry_run):
     assert refusal(dry_run(clone, "--config", "study=papr")) == [
         "--config: study: unknown study (got 'papr'); did you mean 'paper'?"
     ]
+
+
+def test_the_report_of_a_study_that_is_not_there_is_refused_with_the_nearest(clone, dry_run):
+    line = "unknown study (got 'swep'); did you mean 'sweep'?"
+    assert refusal(dry_run(clone, "results/report-swep.md"))[-1] == line
 
 
 @pytest.mark.parametrize(("more", "place"), [([], "own.yaml"), (["--config", "study=paper"], "own.yaml or --config")])

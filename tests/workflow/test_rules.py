@@ -8,7 +8,8 @@ import pytest
 
 NEEDED = {"output", "log", "conda", "resources", "params", "message", "shell"}
 LOCAL = {"download", "fetch_weights", "summarize", "compare", "plot_experiment", "plot_comparison", "report", "card"}
-HEAVY = {"prepare", "audit", "train", "evaluate", "export"}
+LOCAL |= {"bundle"}
+HEAVY = {"prepare", "audit", "latency", "train", "evaluate", "robustness", "export"}
 
 
 @pytest.fixture(scope="module")

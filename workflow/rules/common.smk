@@ -15,7 +15,7 @@ from deepnets.config.recipe_label import VALUES_PATTERN
 from deepnets.figures import COMPARISON_FIGURES, EXPERIMENT_FIGURES
 from deepnets.planning.job import NAMES
 from deepnets.planning.job_files import job_file
-from deepnets.planning.requests import Requests, scale_by_attempt
+from deepnets.planning.requests import CLUSTER_THREADS, Requests, scale_by_attempt
 from deepnets.planning.run_hooks import RunHooks, exit_plainly, shorten_reason
 from deepnets.planning.start_files import start_records, start_weights, weights_arguments
 from deepnets.utils import paths
@@ -64,6 +64,7 @@ wildcard_constraints:
     network="[a-zA-Z0-9_]+",
     seed="0|[1-9][0-9]*",  # one way to write each, so that no experiment is trained twice
     figure="|".join(EXPERIMENT_FIGURES | COMPARISON_FIGURES),
+    suffix=f"(?:-(?:{'|'.join(CONFIG.studies)}))?",  # of a study by its name; the chosen study has none
 
 
 # -- the machine -------------------------------------------------------------------------------------------------------
@@ -87,6 +88,8 @@ def limit(resource, of_machine):
 
 limit("mem_mb", usable_memory_mb())
 GPUS = limit("gpu", len(visible_gpus()))  # a training run each; where there is no GPU, `gpu` reads 0 in the jobs
+# Threads of a job that nothing may run next to. A cluster's node may run other jobs.
+ALL_CORES = CLUSTER_THREADS if ON_CLUSTER else ASKED.cores or 1
 GPUS_PER_JOB = 0 if ON_CLUSTER else 1  # on a cluster, the profile asks for GPUs
 
 REQUESTS = Requests(JOBS, min(ASKED.cores or 1, usable_cores()), ON_CLUSTER, on_gpu=not ON_CLUSTER and GPUS > 0)
@@ -128,7 +131,18 @@ def params_of(stage):
         return job_file(stage, fingerprint(wildcards))
 
     def call(wildcards, output):
-        name = NAMES[stage].format(study=CONFIG.study, **dict(wildcards.items()))
+        name = NAMES[stage].format(**{"suffix": "", **dict(wildcards.items())})
         return [*command, name, "--job", file(wildcards, output), *root]
 
     return {"job": fingerprint, "job_file": file, "call": call}
+
+
+def of_study(wildcards, output):
+    """For messages: " (sweep)" where a job is for the report of a study by its name."""
+    suffix = wildcards.get("suffix")
+    return f" ({JOBS.study_name(suffix)})" if suffix else ""
+
+
+def of_named_study(files, *patterns):
+    """An input function: files of the study that the target names, whichever one config.yaml chooses."""
+    return exit_plainly(lambda wildcards: files(*patterns, **wildcards))

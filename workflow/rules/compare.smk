@@ -4,9 +4,9 @@
 rule compare:
     """Compare the study's models on one dataset: intervals, paired tests, a ranking with ties, calibration."""
     input:
-        metrics=lambda wildcards: JOBS.study_files(paths.METRICS, dataset=wildcards.dataset),
-        predictions=lambda wildcards: JOBS.study_files(paths.PREDICTIONS, dataset=wildcards.dataset),
-        timing=lambda wildcards: JOBS.study_files(paths.TIMING, dataset=wildcards.dataset),
+        metrics=lambda wildcards: JOBS.study_files(paths.METRICS, **wildcards),
+        predictions=lambda wildcards: JOBS.study_files(paths.PREDICTIONS, **wildcards),
+        timing=lambda wildcards: JOBS.study_files(paths.TIMING, **wildcards),
     output:
         statistics=paths.STATISTICS,
     log:
@@ -21,7 +21,8 @@ rule compare:
         runtime=30,
     params:
         **params_of("compare"),
+        of_study=of_study,
     message:
-        "Compare the models on {wildcards.dataset}"
+        "Compare the models on {wildcards.dataset}{params.of_study}"
     shell:
         "exec {params.call:q} --log {log:q}"

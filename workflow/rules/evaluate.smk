@@ -1,4 +1,4 @@
-"""From weights to numbers: the one stage that reads the test split."""
+"""From weights to numbers: the stages that read the test split."""
 
 
 rule evaluate:
@@ -30,5 +30,36 @@ rule evaluate:
         **params_of("evaluate"),
     message:
         "Evaluate {wildcards.model} on {wildcards.dataset}, recipe {wildcards.recipe}, seed {wildcards.seed}"
+    shell:
+        "exec {params.call:q} --threads {threads} --gpus {resources.gpu:q} --log {log:q}"
+
+
+rule robustness:
+    """Predict corrupted test images; only the studies that config.yaml names under `robustness` have it."""
+    input:
+        # history.csv stands for the weights, as for the evaluation, which comes first: it tidies the folder.
+        model=ancient(paths.MODEL),
+        history=paths.HISTORY,
+        metrics=ancient(paths.METRICS),
+        data=paths.DATASET_INFO,
+        arrays=ancient(paths.ARRAYS["test"]),
+    output:
+        robustness=paths.ROBUSTNESS,
+    log:
+        paths.log("robustness"),
+    benchmark:
+        paths.benchmark("robustness")
+    conda:
+        CONDA
+    threads: exit_plainly(REQUESTS.train_threads)
+    resources:
+        mem_mb=exit_plainly(REQUESTS.evaluate_memory_mb),
+        runtime=lambda wildcards, attempt: scale_by_attempt(60, attempt),
+        gpu=GPUS_PER_JOB,
+    params:
+        **params_of("robustness"),
+    message:
+        "Corrupt the test images for {wildcards.model} on {wildcards.dataset},"
+        " recipe {wildcards.recipe}, seed {wildcards.seed}"
     shell:
         "exec {params.call:q} --threads {threads} --gpus {resources.gpu:q} --log {log:q}"

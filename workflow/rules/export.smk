@@ -53,3 +53,29 @@ rule card:
         "Write the model card of {wildcards.model} on {wildcards.dataset}, recipe {wildcards.recipe}, seed {wildcards.seed}"
     shell:
         "exec {params.call:q} --log {log:q}"
+
+
+rule bundle:
+    """Pack card, weights, model.onnx and an example into one zip."""
+    input:
+        card=paths.CARD,
+        # model.onnx is made from the weights.
+        model=ancient(paths.MODEL),
+        onnx=paths.ONNX,
+    output:
+        bundle=paths.BUNDLE,
+    log:
+        paths.log("bundle"),
+    benchmark:
+        paths.benchmark("bundle")
+    localrule: True
+    conda:
+        CONDA
+    resources:
+        **SMALL,
+    params:
+        **params_of("bundle"),
+    message:
+        "Pack {wildcards.model} on {wildcards.dataset}, recipe {wildcards.recipe}, seed {wildcards.seed}"
+    shell:
+        "exec {params.call:q} --log {log:q}"

@@ -38,17 +38,18 @@ rule plot_experiment:
 rule plot_comparison:
     """Draw one figure of the study's models on one dataset, next to each other."""
     input:
-        metrics=lambda wildcards: JOBS.study_files(paths.METRICS, dataset=wildcards.dataset),
-        history=lambda wildcards: JOBS.study_files(paths.HISTORY, dataset=wildcards.dataset),
-        timing=lambda wildcards: JOBS.study_files(paths.TIMING, dataset=wildcards.dataset),
-        predictions=lambda wildcards: JOBS.study_files(paths.PREDICTIONS, dataset=wildcards.dataset),
+        metrics=lambda wildcards: JOBS.study_files(paths.METRICS, **wildcards),
+        history=lambda wildcards: JOBS.study_files(paths.HISTORY, **wildcards),
+        timing=lambda wildcards: JOBS.study_files(paths.TIMING, **wildcards),
+        predictions=lambda wildcards: JOBS.study_files(paths.PREDICTIONS, **wildcards),
         statistics=paths.STATISTICS,
+        optional=lambda wildcards: JOBS.optional_files(COMPARISON_FIGURES[wildcards.figure].needs, **wildcards),
     output:
         png=report(
             paths.COMPARISON_FIGURE,
             caption="../report/figure.rst",
             category="Comparison",
-            subcategory="{dataset}",
+            subcategory="{dataset}{suffix}",
             labels={"figure": "{figure}"},
         ),
     log:
@@ -64,7 +65,8 @@ rule plot_comparison:
         **SMALL,
     params:
         **params_of("plot_comparison"),
+        of_study=of_study,
     message:
-        "Plot {wildcards.figure} of the models on {wildcards.dataset}"
+        "Plot {wildcards.figure} of the models on {wildcards.dataset}{params.of_study}"
     shell:
         "exec {params.call:q} --log {log:q}"

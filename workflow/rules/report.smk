@@ -9,17 +9,18 @@ rule report:
         metrics=JOBS.study_files(paths.METRICS),
         history=JOBS.study_files(paths.HISTORY),
         timing=JOBS.study_files(paths.TIMING),
-        statistics=JOBS.statistics_files(),
+        statistics=JOBS.dataset_files(paths.STATISTICS),
         figures=JOBS.experiment_figures("png"),
         comparisons=JOBS.comparison_files(),
         samples=JOBS.dataset_files(paths.SAMPLE_SHEET),
+        optional=JOBS.optional_files(),
     output:
-        report=paths.REPORT,
-        page=paths.REPORT_PAGE,
-        metrics=report(paths.METRICS_CSV, caption="../report/metrics.rst", category="Comparison"),
-        environment=paths.ENVIRONMENT,
+        report=paths.REPORT.format(suffix=""),
+        page=paths.REPORT_PAGE.format(suffix=""),
+        metrics=report(paths.METRICS_CSV.format(suffix=""), caption="../report/metrics.rst", category="Comparison"),
+        environment=paths.ENVIRONMENT.format(suffix=""),
     log:
-        paths.log("report"),
+        paths.log("report").format(suffix=""),
     localrule: True
     conda:
         CONDA
@@ -27,7 +28,29 @@ rule report:
         **SMALL,
     params:
         **params_of("report"),
+        of_study=of_study,
     message:
-        "Write the report of the study"
+        "Write the report of the study{params.of_study}"
     shell:
         "exec {params.call:q} --log {log:q}"
+
+
+use rule report as report_by_name with:
+    input:
+        metrics=of_named_study(JOBS.study_files, paths.METRICS),
+        history=of_named_study(JOBS.study_files, paths.HISTORY),
+        timing=of_named_study(JOBS.study_files, paths.TIMING),
+        statistics=of_named_study(JOBS.dataset_files, paths.STATISTICS),
+        figures=of_named_study(JOBS.experiment_figures, "png"),
+        comparisons=of_named_study(JOBS.comparison_files),
+        samples=of_named_study(JOBS.dataset_files, paths.SAMPLE_SHEET),
+        optional=of_named_study(JOBS.optional_files),
+    output:
+        report=paths.REPORT,
+        page=paths.REPORT_PAGE,
+        metrics=report(paths.METRICS_CSV, caption="../report/metrics.rst", category="Comparison"),
+        environment=paths.ENVIRONMENT,
+    log:
+        paths.log("report"),
+    wildcard_constraints:
+        suffix="-[^/]+",  # also of no study, which is refused in a sentence

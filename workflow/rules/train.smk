@@ -33,6 +33,32 @@ rule summarize:
         "exec {params.call:q} --log {log:q}"
 
 
+rule latency:
+    """Measure how fast a network predicts; only the studies that config.yaml names under `latency` have it."""
+    input:
+        summary=ancient(paths.SUMMARY_JSON),  # a network that fails is reported once
+        data=lambda wildcards: paths.DATASET_INFO if JOBS.needs_images(**wildcards) else [],
+    output:
+        latency=paths.LATENCY,
+    log:
+        paths.log("latency"),
+    benchmark:
+        paths.benchmark("latency")
+    conda:
+        CONDA
+    threads: ALL_CORES
+    resources:
+        mem_mb=lambda wildcards, attempt: scale_by_attempt(4000, attempt),
+        runtime=lambda wildcards, attempt: scale_by_attempt(10, attempt),
+        gpu=GPUS_PER_JOB,
+    params:
+        **params_of("latency"),
+    message:
+        "Measure the latency of {wildcards.model} for {wildcards.dataset}"
+    shell:
+        "exec {params.call:q} --threads {threads} --gpus {resources.gpu:q} --log {log:q}"
+
+
 rule fetch_weights:
     """Fetch the weights that a library publishes of a network, and check their hash."""
     output:

@@ -162,6 +162,18 @@ def best_by_model(groups: Iterable[SeedGroup]) -> dict[str, SeedGroup]:
     return best
 
 
+def pareto_front(groups: Iterable[SeedGroup], cost: Callable[[SeedGroup], float]) -> list[SeedGroup]:
+    """Return the groups that no other one beats in cost or test accuracy without losing in the other; cheapest first.
+
+    Of equal groups, the first. It is for readers; no choice may be made by it.
+    """
+    front: list[SeedGroup] = []
+    for group in sorted(groups, key=lambda group: (cost(group), -group.accuracy.value)):
+        if not front or group.accuracy.value > front[-1].accuracy.value:
+            front.append(group)
+    return front
+
+
 def interval_caption(groups: list[SeedGroup]) -> str:
     """Return what the accuracies of one dataset are means of and what their intervals are; without a full stop."""
     images = f"{groups[0].test_images:,} test images"

@@ -205,22 +205,18 @@ def read_statistics(path: Path, experiments: list[str], specs: list[str] | None 
     if of_others or (specs is not None and found.spec.get("specs") != specs):
         raise UserError(
             f"{path}: about other experiments or settings, as of another study; start Snakemake, which makes it again,"
-            f" or run: python scripts/compare.py {found.dataset}"
+            f" or run: python scripts/compare.py {'/'.join(path.parent.parts[-2:])}"
         )
     return found
 
 
-def statistics_path(root: Path, dataset: str) -> Path:
-    """Return the path of a dataset's statistics.json below the folder that holds results/."""
-    return root / paths.STATISTICS.format(dataset=dataset)
-
-
-def statistics_of_study(spec: dict[str, Any], root: Path) -> dict[str, Statistics]:
+def statistics_of_study(spec: dict[str, Any], root: Path, suffix: str) -> dict[str, Statistics]:
     """Read the statistics of each dataset of a study.
 
     Args:
         spec: of the report: `experiments`, their folders, and, unless a test leaves them out, `specs`, their hashes.
         root: below which these folders are.
+        suffix: of the study's paths.
 
     Raises:
         UserError: as for `read_statistics`.
@@ -229,5 +225,6 @@ def statistics_of_study(spec: dict[str, Any], root: Path) -> dict[str, Statistic
     for name in dict.fromkeys(PurePosixPath(folder).parts[-4] for folder in spec["experiments"]):
         rows = [row for row, folder in enumerate(spec["experiments"]) if PurePosixPath(folder).parts[-4] == name]
         specs = [spec["specs"][row] for row in rows] if "specs" in spec else None
-        found[name] = read_statistics(statistics_path(root, name), [spec["experiments"][row] for row in rows], specs)
+        file = root / paths.STATISTICS.format(dataset=name, suffix=suffix)
+        found[name] = read_statistics(file, [spec["experiments"][row] for row in rows], specs)
     return found

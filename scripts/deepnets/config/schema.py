@@ -30,6 +30,7 @@ from deepnets.data.sources import DatasetOptions
 from deepnets.models import _named
 from deepnets.utils.errors import UserError
 from deepnets.utils.option_types import AcceptExponent, StrictModel
+from deepnets.utils.paths import OPTIONAL
 from deepnets.utils.specs import leaves
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
@@ -180,6 +181,14 @@ class Config(StrictModel):
     searches: dict[Name, Search] = Field(
         default_factory=dict, description="Searches for recipe values: a name that you choose -> what to try."
     )
+    latency: list[str] = Field(
+        [],
+        description="Names of studies that also have the time of a prediction; each network is measured alone.",
+    )
+    robustness: list[str] = Field(
+        [],
+        description="Names of studies that also have the accuracy on corrupted test images: noise, blur and six more.",
+    )
     # Of no spec: it changes no result, so it makes nothing run again.
     tensorboard: Annotated[bool, AfterValidator(_has_tensorboard)] = Field(
         False, description="Whether training runs write event files for TensorBoard, in logs/."
@@ -203,6 +212,10 @@ class Config(StrictModel):
         """Return the experiments of an entry whose names are all known; raises what `experiments_of` raises."""
         found = experiments_of(entry, self.datasets, self.models, self.recipes[entry.recipe])
         return [starts.with_start(self, each) for each in found]
+
+    def optional_stages(self, study: str) -> list[str]:
+        """Return the stages that a study has and others need not have."""
+        return [stage for stage in OPTIONAL if study in getattr(self, stage)]
 
     def experiment(self, dataset: str, model: str, recipe: str, seed: int) -> Experiment:
         """Return an experiment by its names, whether or not a study lists it; arguments and errors as of `find`."""

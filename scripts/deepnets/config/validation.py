@@ -14,6 +14,7 @@ from deepnets.config.experiment import Experiment, recipe_name
 from deepnets.config.messages import NAME_PATTERN, NAME_RULE, KeyPath, Problem, format_path, shown, unknown
 from deepnets.config.named_recipe import keys_on
 from deepnets.data.sources import DatasetOptions
+from deepnets.utils.paths import OPTIONAL
 from deepnets.utils.specs import leaves
 
 # Sections of named entries, and what one of their entries is called.
@@ -21,6 +22,7 @@ SECTIONS = {"datasets": "dataset", "models": "model", "recipes": "recipe", "stud
 OF_VALUES = ("set", "grid")  # keys of an entry that give recipe values
 RESERVED_MODEL_NAMES = {
     "comparison": "results/<dataset>/comparison is where the figures that compare the models are",
+    "comparison-": "results/<dataset>/comparison-<study> is where those of a study are, for its report by its name",
     "images": "results/<dataset>/images is where samples of the images are",
 }
 
@@ -104,8 +106,9 @@ def _check_names(names: Mapping[str, dict], valid: ValidEntries) -> Iterator[Pro
         other = reported.setdefault(models.display_name(name), name)
         if other != name:
             yield Problem(("models", name), f"reports would write it as they write {shown(other)}; rename one")
-        if name.lower() in RESERVED_MODEL_NAMES:
-            yield Problem(("models", name), f"a reserved name: {RESERVED_MODEL_NAMES[name.lower()]}; choose another")
+        reserved = "comparison-" if name.lower().startswith("comparison-") else name.lower()
+        if reserved in RESERVED_MODEL_NAMES:
+            yield Problem(("models", name), f"a reserved name: {RESERVED_MODEL_NAMES[reserved]}; choose another")
     for name in names["searches"]:
         if name in names["studies"]:
             yield Problem(("searches", name), "a study has this name, too, but the trials become one; rename one")
@@ -120,6 +123,9 @@ def _check_names(names: Mapping[str, dict], valid: ValidEntries) -> Iterator[Pro
 def _references(document: dict, entries: Mapping[EntryKey, dict]) -> Iterator[tuple[KeyPath, str, Any]]:
     """Yield every reference to a named entry: the key path of the reference, the section, and the name."""
     yield ("study",), "studies", document.get("study")
+    for stage in OPTIONAL:
+        for index, study in enumerate(_list(document.get(stage))):
+            yield (stage, index), "studies", study
     for model, options in _table(document.get("models")).items():
         for dataset in _table(_table(options).get("on")):
             yield ("models", model, "on", dataset), "datasets", dataset

@@ -1,6 +1,6 @@
 """Evaluate one trained experiment: predictions and metrics of the training, validation and test splits.
 
-Nothing else reads the test split.
+Besides, only robustness reads the test split, and an export some of it, to compare the two networks.
 """
 
 import shutil
@@ -11,17 +11,17 @@ import torch
 from torch import nn
 
 from deepnets import models
-from deepnets.config.experiment import OF_ARRAYS, PLAIN, compared_images
+from deepnets.config.experiment import OF_ARRAYS, PLAIN
 from deepnets.config.recipe import Recipe
 from deepnets.data.arrays import open_dataset
 from deepnets.data.splits import Split, split_train_validation
 from deepnets.evaluation import advice, metrics
 from deepnets.evaluation.examples import keep_examples
 from deepnets.evaluation.history import read_history
-from deepnets.evaluation.network import load_network
+from deepnets.evaluation.network import check_trained_on, load_for_evaluation
 from deepnets.evaluation.prediction_table import write_prediction_table
 from deepnets.training.augmentation import Augmentation
-from deepnets.training.device import Device, configure_device, disable_malloc_trim
+from deepnets.training.device import Device, disable_malloc_trim
 from deepnets.training.experiment_dir import experiment_name, handed_over_logits
 from deepnets.training.gpu_locks import acquire_gpus
 from deepnets.training.inference import predict
@@ -75,14 +75,10 @@ def _evaluate(job: dict, data: str | Path, summary: str | Path, output: Path, th
     spec, name = job["spec"], experiment_name(job["experiment"])
     recipe = Recipe(**spec["recipe"])
     remove_leftovers(output)
-    model, metadata = load_network(output / paths.MODEL_FILE, spec)
-    device = configure_device(model, "auto" if gpus else "cpu", recipe.precision, threads)
-    model = model.to(device.device).to(memory_format=torch.channels_last)
-    augmentation = Augmentation(recipe.augment, False, metadata["mean"], metadata["std"], device.device)
-
+    weights = output / paths.MODEL_FILE
+    model, metadata, augmentation, device = load_for_evaluation(weights, spec, threads, gpus)
     splits, train_size, dataset_metadata = open_splits(data, recipe.validation_fraction, spec["seed"], spec["dataset"])
-    trained_on = {key: metadata[key] for key in compared_images(spec) if key in metadata}
-    check_made_by(output / paths.MODEL_FILE, trained_on, {key: dataset_metadata.get(key) for key in trained_on})
+    check_trained_on(weights, metadata, dataset_metadata)
     network = _read_summary(Path(summary), spec, dataset_metadata)
     logits = _logits(model, splits, augmentation, device, handed_over_logits(output))
     labels = {split: images.all_labels().numpy() for split, images in splits.items()}
@@ -112,6 +108,7 @@ def _evaluate(job: dict, data: str | Path, summary: str | Path, output: Path, th
                 **{key: dataset_metadata.get(key) for key in OF_ARRAYS},
                 "classes": metadata["classes"],
                 "model": network,
+                "weights_bytes": weights.stat().st_size,
                 **basic,
                 "test": test,
                 **averaged,

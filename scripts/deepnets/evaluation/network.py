@@ -9,7 +9,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from deepnets import models
+from deepnets.config.experiment import compared_images
 from deepnets.config.recipe import Recipe
+from deepnets.training.augmentation import Augmentation
+from deepnets.training.device import Device, configure_device
 from deepnets.training.experiment_dir import load_model_file
 from deepnets.utils.checksums import verify
 from deepnets.utils.errors import UserError
@@ -47,6 +50,38 @@ def load_network(path: Path, spec: dict | None = None) -> tuple[nn.Module, dict]
                 f" ({models.reason_of(error)}); undo the change, or delete the file, so that it is made from the start."
             ) from None
     return model, metadata
+
+
+def load_for_evaluation(
+    path: Path, spec: dict, threads: int, gpus: int
+) -> tuple[nn.Module, dict, Augmentation, Device]:
+    """The network of an experiment on the device that evaluates it, the file's metadata, its normalisation, the device.
+
+    Args:
+        path: model.safetensors.
+        spec: the experiment's.
+        threads: CPU threads.
+        gpus: 1: on a GPU, if there is one; 0: on the CPU.
+
+    Raises:
+        UserError: as of `load_network`.
+    """
+    model, metadata = load_network(path, spec)
+    recipe = Recipe(**spec["recipe"])
+    device = configure_device(model, "auto" if gpus else "cpu", recipe.precision, threads)
+    model = model.to(device.device).to(memory_format=torch.channels_last)
+    augmentation = Augmentation(recipe.augment, False, metadata["mean"], metadata["std"], device.device)
+    return model, metadata, augmentation, device
+
+
+def check_trained_on(path: Path, metadata: dict, dataset_metadata: dict) -> None:
+    """Compare the images that a network was trained on, by the metadata of its weights, with a prepared dataset.
+
+    Raises:
+        UserError: they are others.
+    """
+    trained_on = {key: metadata[key] for key in compared_images(metadata["spec"]) if key in metadata}
+    check_made_by(path, trained_on, {key: dataset_metadata.get(key) for key in trained_on})
 
 
 def _check_recipe(path: Path, spec: dict) -> None:

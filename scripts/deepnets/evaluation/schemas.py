@@ -153,6 +153,7 @@ class Metrics(BaseModel):
     mirror_averaged: MirrorAveraged | None = None
     classes: list[str]
     model: Network
+    weights_bytes: PositiveInt | None = None  # of model.safetensors; unknown in files of version 0.1.0
     warnings: list[str]
     started_from: StartedFrom | None = None  # None: random weights
     evaluated_on: Conditions | None = None  # unknown in files of version 0.1.0

@@ -5,7 +5,7 @@ This module does not import matplotlib, so that the Snakefile can import it quic
 """
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -42,6 +42,7 @@ class ComparisonFigure:
         title: as in "Test accuracy by model on digits".
         caption: what is on each axis, over which runs, and how to read it.
         condition: takes the experiments on the dataset; the figure is drawn if the result is true. None: always.
+        needs: optional stages whose files it reads; it is drawn in studies that have them.
         width: in the report.
         of_behaviour: its place in the report is the section on behaviour.
     """
@@ -50,6 +51,7 @@ class ComparisonFigure:
     title: str
     caption: str
     condition: Callable[[Sequence[Any]], object] | None = None
+    needs: tuple[str, ...] = ()
     width: str = "49%"
     of_behaviour: bool = False
 
@@ -87,6 +89,12 @@ _MANY = (
     " If there are more than 40 points, only the best of each network is drawn in full; if there are more than 24"
     " networks, only the best 12 are coloured."
 )
+_AGAINST_COST = (
+    " A network with several recipes is named at the one with the best validation accuracy, with that recipe. The grey"
+    " line is the Pareto front of these: no other one is as accurate at the same cost or less, intervals aside."
+    + _INTERVALS
+    + _MANY
+)
 
 
 def _several_candidates(experiments: Sequence[Any]) -> bool:
@@ -123,15 +131,26 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             "accuracy_vs_parameters",
             "Test accuracy against the number of parameters",
             "Test accuracy (vertical axis) of each network and recipe against the number of trainable parameters"
-            " (horizontal axis, log scale). A network with several recipes is named at the one with the best validation"
-            " accuracy, with that recipe." + _INTERVALS + _MANY,
+            " (horizontal axis, log scale)." + _AGAINST_COST,
+        ),
+        ComparisonFigure(
+            "accuracy_vs_mult_adds",
+            "Test accuracy against multiply-adds",
+            "Test accuracy (vertical axis) of each network and recipe against the multiply-adds of a prediction"
+            " (horizontal axis, log scale), as torchinfo counts them." + _AGAINST_COST,
         ),
         ComparisonFigure(
             "accuracy_vs_time",
             "Test accuracy against training time",
             "Test accuracy (vertical axis) of each network and recipe against the wall time of training"
-            " (horizontal axis, log scale), the mean over the seeds. A network with several recipes is named at the one"
-            " with the best validation accuracy, with that recipe." + _INTERVALS + _MANY,
+            " (horizontal axis, log scale), the mean over the seeds." + _AGAINST_COST,
+        ),
+        ComparisonFigure(
+            "accuracy_vs_latency",
+            "Test accuracy against latency",
+            "Test accuracy (vertical axis) of each network and recipe against the time of predicting one image"
+            " (horizontal axis, log scale), the median of single calls while nothing else ran." + _AGAINST_COST,
+            needs=("latency",),
         ),
         ComparisonFigure(
             "accuracy_at_equal_time",
@@ -163,6 +182,17 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             " axis), against the mean number of classes in a set (horizontal axis). Of each network, the recipe that"
             " validation chose, means over the seeds.",
             width="75%",
+            of_behaviour=True,
+        ),
+        ComparisonFigure(
+            "corruptions",
+            "Test accuracy on corrupted images",
+            "Test accuracy (vertical axis) against the severity of a corruption (horizontal axis; 0: the images as they"
+            " are), a panel per kind. Of each network, the recipe that validation chose, the mean over the seeds. Of"
+            " more than 2,000 test images, a fixed random sample. The kinds are those of Hendrycks and Dietterich 2019,"
+            " milder for small images; shift and rotation are added.",
+            needs=("robustness",),
+            width="100%",
             of_behaviour=True,
         ),
         ComparisonFigure(
@@ -199,13 +229,14 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
 }
 
 
-def comparison_figures(experiments: Sequence[Any]) -> list[ComparisonFigure]:
+def comparison_figures(experiments: Sequence[Any], optional: Collection[str]) -> list[ComparisonFigure]:
     """The comparison figures whose condition is met, in the order of the report.
 
     Args:
         experiments: the experiments on one dataset, or their groups.
+        optional: the optional stages of the study.
     """
-    figures = COMPARISON_FIGURES.values()
+    figures = [figure for figure in COMPARISON_FIGURES.values() if {*optional}.issuperset(figure.needs)]
     return [figure for figure in figures if figure.condition is None or figure.condition(experiments)]
 
 

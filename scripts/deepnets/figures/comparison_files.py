@@ -1,14 +1,15 @@
 """From the files that experiments left to the file of a comparison."""
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from deepnets.comparison.aggregate import group_seeds, with_statistics
 from deepnets.comparison.published import read_published, references
-from deepnets.comparison.statistics_file import read_statistics, statistics_path
+from deepnets.comparison.statistics_file import read_statistics
 from deepnets.evaluation.results import check_specs, read_result
 from deepnets.figures import load
 from deepnets.figures.comparison import Comparison
 from deepnets.figures.style import model_styles, save
+from deepnets.utils import paths
 from deepnets.utils.checksums import record_checksums
 from deepnets.utils.specs import settings_sha256
 
@@ -22,7 +23,7 @@ def write_comparison_figure(name: str, job: dict, root: Path, published: Path, o
             "specs": hashes of their specs, "models": {model: index that chooses its colour}}}.
         root: the folder that holds results/.
         published: workflow/published.csv.
-        output: the PNG to write.
+        output: the PNG to write, next to statistics.json.
 
     Raises:
         UserError: a file is missing, damaged or of another spec.
@@ -30,7 +31,8 @@ def write_comparison_figure(name: str, job: dict, root: Path, published: Path, o
     spec = job["spec"]
     results = [read_result(root / folder) for folder in spec["experiments"]]
     check_specs(results, spec.get("specs"))
-    statistics = read_statistics(statistics_path(root, spec["dataset"]), spec["experiments"], spec.get("specs"))
+    file = output.with_name(PurePosixPath(paths.STATISTICS).name)
+    statistics = read_statistics(file, spec["experiments"], spec.get("specs"))
     architectures = {result.model: result.architecture for result in results if not result.is_pretrained}
     comparison = Comparison(
         dataset=spec["dataset"],

@@ -60,7 +60,7 @@ def draw(images: list[np.ndarray], names: list[str], number: int) -> Figure:
             each.grid(False)
             each.spines[:].set_visible(False)
             if index < len(row):
-                # Enlarged pixels keep their edges: smoothed ones would show what no network sees, in three times the bytes.
+                # Enlarged pixels keep their edges: smoothed ones would show what no network sees, in more bytes.
                 small = max(row[index].shape[:2]) <= _INCHES * figure.dpi
                 way = "nearest" if small else "antialiased"
                 each.imshow(row[index].squeeze(), cmap="gray", vmin=0, vmax=255, interpolation=way)

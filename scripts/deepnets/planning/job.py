@@ -15,15 +15,18 @@ NAMES = {
     "prepare": "{dataset}",
     "fetch_weights": "{library}/{network}",
     "summarize": "{dataset}/{model}",
+    "latency": "{dataset}/{model}",
     "train": paths.EXPERIMENT_NAME,
     "evaluate": paths.EXPERIMENT_NAME,
-    "compare": "{dataset}",
+    "robustness": paths.EXPERIMENT_NAME,
+    "compare": "{dataset}/comparison{suffix}",
     "export": paths.EXPERIMENT_NAME,
     "card": paths.EXPERIMENT_NAME,
+    "bundle": paths.EXPERIMENT_NAME,
     "plot_experiment": f"{paths.EXPERIMENT_NAME}/{{figure}}",
-    "plot_comparison": "{dataset}/{figure}",
+    "plot_comparison": "{dataset}/comparison{suffix}/{figure}",
     "audit": "{dataset}",
-    "report": "{study}",
+    "report": "report{suffix}",
 }
 
 
@@ -31,7 +34,7 @@ NAMES = {
 class Job:
     """One job: its stage, which is its script's name, and the words that fill the paths of its files.
 
-    wildcards: some of "dataset", "library", "network", "model", "recipe", "seed" and "figure", as text.
+    wildcards: some of "dataset", "library", "network", "model", "recipe", "seed", "figure" and "suffix", as text.
     """
 
     stage: str
@@ -67,14 +70,21 @@ def parse_name(stage: str, name: str) -> dict[str, str]:
     pattern = NAMES[stage].split("/")
     words = name.removeprefix("results/").removeprefix("data/").strip("/").split("/")
     if len(words) != len(pattern):
-        raise UserError(f"{name}: not the name of a {stage} job; write {NAMES[stage]}, without the braces")
+        raise UserError(f"{name}: not the name of a {stage} job; write {name_form(stage)}, without the braces")
     found = {}
     for word, part in zip(words, pattern, strict=True):
         prefix, key = part.rstrip("}").split("{")
-        if not word.startswith(prefix):
-            raise UserError(f"{name}: {word!r} must start with {prefix!r}; write {NAMES[stage]}, without the braces")
         found[key] = word.removeprefix(prefix)
+        if not word.startswith(prefix) or (key == "suffix" and found[key][:1] not in ("", "-")):
+            raise UserError(
+                f"{name}: {word!r} must start with {prefix!r}; write {name_form(stage)}, without the braces"
+            )
     return found
+
+
+def name_form(stage: str) -> str:
+    """Return what the names of a stage's jobs are like, for messages: one form, or two, without and with a study."""
+    return " or ".join(dict.fromkeys(NAMES[stage].replace("{suffix}", study) for study in ("", "-{study}")))
 
 
 def entry(kind: str, name: str, known: Mapping[str, Any]) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from deepnets.planning import found_values
 from deepnets.planning.code_digest import SCRIPTS, digests
-from deepnets.planning.job import NAMES, parse_name
+from deepnets.planning.job import name_form, parse_name
 from deepnets.utils import paths
 from deepnets.utils.command_line import argument_parser
 from deepnets.utils.errors import UserError
@@ -42,7 +42,7 @@ def write_job_file(path: str | Path, fingerprint: str) -> None:
 def job_parser(docstring: str | None, stage: str) -> argparse.ArgumentParser:
     """Return the parser of a stage's script: the job's name, its file, and the folder of data/ and results/."""
     parser = argument_parser(docstring)
-    parser.add_argument("name", metavar="NAME", help=f"the job: {NAMES[stage]}")
+    parser.add_argument("name", metavar="NAME", help=f"the job: {name_form(stage)}")
     parser.add_argument(
         "--job",
         type=Path,
@@ -85,7 +85,7 @@ def load_job(stage: str, args: argparse.Namespace) -> tuple[dict[str, Any], dict
 
 def _with_found(stage: str, job: dict[str, Any], wildcards: dict[str, str], root: Path) -> dict[str, Any]:
     """Add what only the prepared images show, and check what depends on it."""
-    if stage == "summarize":
+    if stage in ("summarize", "latency"):
         return {**job, "spec": found_values.complete(job["spec"], root, wildcards["dataset"])}
     if stage == "train":
         found_values.check_recipe(job["spec"], root, wildcards["dataset"])

@@ -14,17 +14,15 @@ from deepnets import models
 from deepnets.config.experiment import PLAIN, Experiment, recipe_name, spec_sha256
 from deepnets.config.schema import Config
 from deepnets.config.starts import network_spec
-from deepnets.figures import COMPARISON_FIGURES, EXPERIMENT_FIGURES, comparison_figures
+from deepnets.figures import EXPERIMENT_FIGURES, comparison_figures
 from deepnets.figures.looks import look_indices
-from deepnets.planning.code_digest import digests, import_closure, own_digests
 from deepnets.planning.job import Job, entry
+from deepnets.planning.job_code import JobCode
 from deepnets.planning.start_files import published_networks, published_spec, with_starts
 from deepnets.utils import paths
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import canonical_json, sha256_file
 from deepnets.utils.specs import read_head
-
-_WITH_NETWORK = ("summarize", "train", "evaluate", "export")  # stages that build it
 
 
 class Jobs:
@@ -34,27 +32,36 @@ class Jobs:
         config: the checked configuration.
         code_root: the repository's folder, where the code is.
         root: the folder that holds data/ and results/, for what is already there.
+        study: the experiments of the study, if not all of those in the configuration.
     """
 
-    def __init__(self, config: Config, code_root: Path, root: Path = Path()):
+    def __init__(self, config: Config, code_root: Path, root: Path = Path(), study: list[Experiment] | None = None):
         self.config, self.code_root, self.root = config, code_root, root
-        self.study = config.experiments()
+        self.study = config.experiments() if study is None else study
         self.trained = with_starts(self.study, self.experiment)
+        self._code = JobCode(config, code_root, self.study_experiments)
         # The values, besides code, that each stage's result depends on: a key of the fingerprint, and its function.
         self._depends_on: dict[str, dict[str, Callable[..., object]]] = {
             "download": {"spec": self._raw_spec, "state": self._raw_state},
             "prepare": {"spec": self._prepared_spec},
             "fetch_weights": {"spec": published_spec},
             "summarize": {"spec": self._network_spec},
+            "latency": {"spec": self._network_spec},
             "train": {"experiment": self._experiment_names, "spec": self._experiment_spec},
             "evaluate": {
                 "experiment": self._experiment_names,
                 "spec": self._experiment_spec,
                 "test_time_augmentation": self._test_time_augmentation,
             },
+            "robustness": {"experiment": self._experiment_names, "spec": self._experiment_spec},
             "compare": {"spec": self._statistics_spec},
             "export": {"experiment": self._experiment_names, "spec": self._experiment_spec},
             "card": {"experiment": self._experiment_names, "spec": self._experiment_spec},
+            "bundle": {
+                "experiment": self._experiment_names,
+                "spec": self._experiment_spec,
+                "files": lambda **_: self._file_digests(paths.BUNDLE_EXAMPLE),
+            },
             "plot_experiment": {"experiment": self._experiment_names, "spec": self._figure_spec},
             "plot_comparison": {"spec": self._comparison_spec, "files": self._published_digest},
             "audit": {"spec": self._prepared_spec},
@@ -67,47 +74,65 @@ class Jobs:
         Raises:
             UserError: the wildcards stand for no experiment, or a code file is broken.
         """
-        code = self._digests(stage, self._plugins(stage, wildcards)) | self._own_code(stage, wildcards)
-        return canonical_json({"code": code, **self.settings(stage, wildcards)})
+        return canonical_json({"code": self._code.digests(stage, wildcards), **self.settings(stage, wildcards)})
 
     def settings(self, stage: str, wildcards: Mapping[str, str]) -> dict[str, Any]:
         """Return the values, besides code, that the result of a job depends on; raises what `fingerprint` raises."""
         return {key: value(**wildcards) for key, value in self._depends_on[stage].items()}
 
-    def of_study(self) -> Iterator[Job]:
-        """Every job of the study, stage by stage in the order of the work."""
-        for stage in (each for each in paths.OUTPUTS if each not in paths.ON_REQUEST):
+    def study_name(self, suffix: str) -> str:
+        """Return the study whose paths have a suffix: "-sweep" stands for `sweep`, "" for the one that is chosen."""
+        return suffix.removeprefix("-") or self.config.study
+
+    @cache  # noqa: B019 - there is one Jobs in a process, and it lives as long
+    def study_experiments(self, suffix: str = "") -> list[Experiment]:
+        """Return the experiments of a study; raises UserError if there is no such study. `suffix`: of its paths."""
+        return self.config.experiments(self.study_name(suffix)) if suffix else self.study
+
+    def optional_stages(self, suffix: str = "") -> list[str]:
+        """Return the stages that a study has and others need not have. `suffix`: of its paths."""
+        return self.config.optional_stages(self.study_name(suffix))
+
+    def of_study(self, suffix: str = "") -> Iterator[Job]:
+        """Every job of a study, stage by stage in the order of the work. `suffix`: of its paths."""
+        left_out = {*paths.ON_REQUEST, *paths.OPTIONAL} - {*self.optional_stages(suffix)}
+        for stage in (each for each in paths.OUTPUTS if each not in left_out):
             jobs = {}
-            for wildcards in self._wildcards(stage):
+            for wildcards in self._wildcards(stage, suffix):
                 pattern = paths.OUTPUTS[stage][0]
                 used = {key: value for key, value in wildcards.items() if f"{{{key}}}" in pattern}
                 jobs[pattern.format(**used)] = Job(stage, used)
             yield from jobs.values()
 
-    def study_files(self, *patterns: str, dataset: str | None = None) -> list[str]:
-        """These files of every experiment of the study, or of those on one dataset."""
-        names = [each.names for each in self.study if dataset in (None, each.dataset)]
+    def study_files(self, *patterns: str, dataset: str | None = None, suffix: str = "", **_names: str) -> list[str]:
+        """These files of every experiment of a study, or of those on one dataset."""
+        names = [each.names for each in self.study_experiments(suffix) if dataset in (None, each.dataset)]
         return [pattern.format(**each) for each in names for pattern in patterns]
 
-    def dataset_files(self, pattern: str) -> list[str]:
-        """This file of each of the study's datasets."""
-        return [pattern.format(dataset=name) for name in dict.fromkeys(each.dataset for each in self.study)]
+    def dataset_files(self, pattern: str, suffix: str = "") -> list[str]:
+        """This file of each of a study's datasets."""
+        return [pattern.format(dataset=name, suffix=suffix) for name in self._datasets(suffix)]
 
-    def experiment_figures(self, kind: str) -> list[str]:
-        """The figures of every experiment of the study, as files of a kind: "png" or "svg"."""
-        return [
-            paths.EXPERIMENT_FIGURE.format(**each.names, figure=figure) + f".{kind}"
-            for each in self.study
-            for figure in EXPERIMENT_FIGURES
-        ]
+    def experiment_figures(self, kind: str, suffix: str = "") -> list[str]:
+        """The figures of every experiment of a study, as files of a kind: "png" or "svg"."""
+        figures = [paths.EXPERIMENT_FIGURE.replace("{figure}", f"{name}.{kind}") for name in EXPERIMENT_FIGURES]
+        return self.study_files(*figures, suffix=suffix)
 
-    def statistics_files(self) -> list[str]:
-        """The statistics of each of the study's datasets."""
-        return [paths.STATISTICS.format(dataset=name) for name in dict.fromkeys(each.dataset for each in self.study)]
+    def optional_files(self, stages: Iterable[str] | None = None, suffix: str = "", **names: str) -> list[str]:
+        """What optional stages write about a study's experiments, or about those on one dataset.
 
-    def comparison_files(self) -> list[str]:
-        """The comparison figures of each of the study's datasets."""
-        return [paths.COMPARISON_FIGURE.format(dataset=name, figure=figure) for name, figure in self.comparisons()]
+        Args:
+            stages: those of the study by default.
+            suffix: of the study's paths.
+            names: `dataset`, and others that have no effect.
+        """
+        stages = self.optional_stages(suffix) if stages is None else stages
+        patterns = [paths.OUTPUTS[stage][0] for stage in stages]
+        return list(dict.fromkeys(self.study_files(*patterns, suffix=suffix, **names)))  # a file for several seeds
+
+    def comparison_files(self, suffix: str = "") -> list[str]:
+        """The comparison figures of each of a study's datasets."""
+        return [paths.COMPARISON_FIGURE.format(**names) for names in self.comparisons(suffix)]
 
     def result_files(self) -> list[str]:
         """Every file of the study below results/, and the audit of each dataset whose arrays are there.
@@ -121,24 +146,24 @@ class Jobs:
             if path.startswith("results/") or job.stage == "audit"
         ]
 
-    def comparisons(self) -> Iterator[tuple[str, str]]:
-        """Dataset and figure of each comparison of the study whose condition is met."""
-        for dataset in dict.fromkeys(each.dataset for each in self.study):
-            compared = [each for each in self.study if each.dataset == dataset]
-            yield from ((dataset, figure.name) for figure in comparison_figures(compared))
+    def comparisons(self, suffix: str = "") -> Iterator[dict[str, str]]:
+        """The wildcards of each comparison figure of a study whose condition is met."""
+        for dataset in self._datasets(suffix):
+            for figure in comparison_figures(self._compared(dataset, suffix), self.optional_stages(suffix)):
+                yield {"dataset": dataset, "figure": figure.name, "suffix": suffix}
 
     def needs_images(self, dataset: str, **_names: str) -> bool:
         """Whether the summary of a network needs the prepared images, as config.yaml leaves out what they are like."""
         options = entry("dataset", dataset, self.config.datasets)
         return options.known_shape is None or options.num_classes is None
 
-    def unforeseen_training(self) -> Iterator[str]:
+    def unforeseen_training(self, suffix: str = "") -> Iterator[str]:
         """Yield lines for the user if this run would train more than the new experiments.
 
         When Snakemake rebuilds a file, everything that was made from the file is stale, even if its bytes are the same.
         """
-        for dataset in dict.fromkeys(each.dataset for each in self.study):
-            names = [each.names for each in self.study if each.dataset == dataset]
+        for dataset in self._datasets(suffix):
+            names = [each.names for each in self._compared(dataset, suffix)]
             trained = [(self.root / paths.MODEL.format(**each)).exists() for each in names]
             info = paths.DATASET_INFO.format(dataset=dataset)
             if any(trained) and not all(trained) and not (self.root / info).exists():
@@ -201,65 +226,22 @@ class Jobs:
             raise UserError(f"seed must be a whole number without zeros before it (got {seed[:60]!r}); write seed0")
         return self.config.experiment(dataset, model, recipe, int(seed))
 
-    def _wildcards(self, stage: str) -> Iterator[dict[str, str]]:
+    def _datasets(self, suffix: str = "") -> list[str]:
+        return list(dict.fromkeys(each.dataset for each in self.study_experiments(suffix)))
+
+    def _wildcards(self, stage: str, suffix: str) -> Iterator[dict[str, str]]:
         if stage == "plot_comparison":
-            yield from ({"dataset": dataset, "figure": figure} for dataset, figure in self.comparisons())
+            yield from self.comparisons(suffix)
             return
+        study = self.study_experiments(suffix)
+        trained = with_starts(study, self.experiment)
         if stage == "fetch_weights":
-            yield from published_networks(self.trained)
+            yield from published_networks(trained)
             return
         figures = EXPERIMENT_FIGURES if stage == "plot_experiment" else [""]
-        for each in self.trained if stage in ("download", "prepare", "train") else self.study:
+        for each in trained if stage in ("download", "prepare", "train") else study:
             names = {key: str(value) for key, value in each.names.items()}
-            yield from ({**names, "figure": figure} for figure in figures)
-
-    # -- code --------------------------------------------------------------------------------------------------------
-
-    def _plugins(self, stage: str, wildcards: Mapping[str, str]) -> tuple[str, ...]:
-        """Modules that a stage imports by a computed name: a network's, a data source's or a figure's."""
-        if stage in ("download", "prepare", "audit"):
-            dataset = entry("dataset", wildcards["dataset"], self.config.datasets)
-            return (f"deepnets.data.sources.{dataset.source}",)
-        if stage in ("fetch_weights", "compare"):
-            return ()
-        if stage in (*_WITH_NETWORK, "card"):
-            network = models.module_of(entry("model", wildcards["model"], self.config.models).architecture)
-            return (network, *(self._shown_networks(wildcards) if stage == "card" else ()))
-        if stage in ("plot_experiment", "plot_comparison"):
-            figures = EXPERIMENT_FIGURES if stage == "plot_experiment" else COMPARISON_FIGURES
-            entry("figure", wildcards["figure"], figures)
-            return (f"deepnets.figures.{wildcards['figure']}", *self._shown_networks(wildcards))
-        return self._shown_networks(wildcards)
-
-    def _shown_networks(self, wildcards: Mapping[str, str]) -> tuple[str, ...]:
-        """Modules of the networks in a figure or in the report, which say how readers see them.
-
-        A model that has a network's name is called and drawn as that network's module says. The report also says how
-        each architecture departs from the original.
-        """
-        dataset = wildcards.get("dataset")
-        of_study = {each.model for each in self.study if dataset in (None, each.dataset)}
-        if not wildcards:
-            of_study |= {each.spec["model"]["architecture"] for each in self.study}
-        shown = {wildcards["model"]} if "model" in wildcards else of_study
-        modules = {f"deepnets.models.{name}" for name in shown & set(models.available())}
-        if any(models.named(name) is not None for name in shown):
-            modules.add("deepnets.models._named")
-        return tuple(sorted(modules))
-
-    @cache  # noqa: B019 - there is one Jobs in a process, and it lives as long
-    def _digests(self, stage: str, plugins: tuple[str, ...]) -> dict[str, str]:
-        return digests(import_closure(f"scripts/{stage}.py", self.code_root, plugins), self.code_root)
-
-    def _own_code(self, stage: str, wildcards: Mapping[str, str]) -> dict[str, str]:
-        """Digests of the file of the user's that a stage's network is in, and of what it imports from its folder."""
-        if stage not in _WITH_NETWORK:
-            return {}
-        network = models.named(self.config.models[wildcards["model"]].architecture)
-        if network is None or (own := network.own_file()) is None:
-            return {}
-        file, folder = own
-        return own_digests(file, folder, self.code_root)
+            yield from ({**names, "figure": figure, "suffix": suffix} for figure in figures)
 
     # -- settings ----------------------------------------------------------------------------------------------------
 
@@ -312,20 +294,16 @@ class Jobs:
         """Return the settings that a figure of one experiment depends on, besides the numbers in it."""
         return {"models": self._model_indices([model]), "style": self._styles([model])}
 
-    def _compared(self, dataset: str) -> list[Experiment]:
-        """Return the study's experiments on a dataset.
-
-        Raises:
-            UserError: it has no experiment on this dataset.
-        """
-        compared = [experiment for experiment in self.study if experiment.dataset == dataset]
+    def _compared(self, dataset: str, suffix: str) -> list[Experiment]:
+        """Return a study's experiments on a dataset; raises UserError if it has none."""
+        compared = [experiment for experiment in self.study_experiments(suffix) if experiment.dataset == dataset]
         if not compared:
-            raise UserError(self._nothing_to_compare(dataset))
+            raise UserError(self._nothing_to_compare(dataset, suffix))
         return compared
 
-    def _statistics_spec(self, dataset: str) -> dict:
+    def _statistics_spec(self, dataset: str, suffix: str = "") -> dict:
         """Return the settings that the statistics of one dataset depend on, besides the experiments' files."""
-        compared = self._compared(dataset)
+        compared = self._compared(dataset, suffix)
         return {
             "dataset": dataset,
             "experiments": [experiment.directory for experiment in compared],
@@ -333,9 +311,9 @@ class Jobs:
             "margin": self.config.equivalence_margin,
         }
 
-    def _comparison_spec(self, dataset: str, **_names: str) -> dict:
+    def _comparison_spec(self, dataset: str, suffix: str = "", **_names: str) -> dict:
         """Return the settings that a comparison figure of one dataset depends on, besides the numbers in it."""
-        compared = self._compared(dataset)
+        compared = self._compared(dataset, suffix)
         names = list(dict.fromkeys(experiment.model for experiment in compared))
         return {
             "dataset": dataset,
@@ -346,23 +324,25 @@ class Jobs:
             "style": self._styles(names),
         }
 
-    def _nothing_to_compare(self, dataset: str) -> str:
-        """Explain why a dataset has no comparison in this study, and which study has one."""
+    def _nothing_to_compare(self, dataset: str, suffix: str) -> str:
+        """Explain why a dataset has no comparison in a study, and which study has one."""
         studies = [
             name for name in self.config.studies if dataset in {e.dataset for e in self.config.experiments(name)}
         ]
-        hint = f"choose another study, --config study={'|'.join(studies)}" if studies else "add one to config.yaml"
-        return f"results/{dataset}/comparison: study {self.config.study} has no experiment on {dataset}; {hint}"
+        choose = "choose another study, " + ("" if suffix else "--config study=")
+        hint = f"{choose}{'|'.join(studies)}" if studies else "add one to config.yaml"
+        folder = paths.COMPARISON.format(dataset=dataset, suffix=suffix)
+        return f"{folder}: study {self.study_name(suffix)} has no experiment on {dataset}; {hint}"
 
-    def _report_spec(self, study: str | None = None) -> dict:
-        """Return the settings that the report depends on, besides the files of its experiments."""
-        experiments = self.study if study is None else self.config.experiments(study)
-        names = dict.fromkeys(each.dataset for each in experiments)
-        datasets = {name: self.config.datasets[name] for name in names}
+    def _report_spec(self, suffix: str = "") -> dict:
+        """Return the settings that a report depends on, besides the files of its experiments."""
+        experiments = self.study_experiments(suffix)
+        datasets = {name: self.config.datasets[name] for name in self._datasets(suffix)}
         return {
-            "study": self.config.study if study is None else study,
+            "study": self.study_name(suffix),
             "experiments": [experiment.directory for experiment in experiments],
             "specs": [spec_sha256(experiment.spec) for experiment in experiments],
+            "optional": self.optional_stages(suffix),
             "datasets": {
                 name: {"variant_of": dataset.variant_of, "note": dataset.note, "own_files": dataset.own_files}
                 for name, dataset in datasets.items()
@@ -374,7 +354,7 @@ class Jobs:
         return self._file_digests(paths.PUBLISHED)
 
     def _report_file_digests(self, **_wildcards: str) -> dict[str, str]:
-        return self._file_digests(paths.TEMPLATE, *paths.PAGE_TEMPLATES, paths.PUBLISHED)
+        return self._file_digests(paths.TEMPLATE, paths.EXPERIMENT_TEMPLATE, *paths.PAGE_TEMPLATES, paths.PUBLISHED)
 
     def _file_digests(self, *names: str) -> dict[str, str]:
         """Return digests of files that a job reads and that are neither settings nor code nor another job's result."""

@@ -3,7 +3,7 @@
 Records are lost where `.snakemake` is deleted, or where only results are copied to another machine.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,12 +28,12 @@ _HAS = {
     "plot_comparison": ("settings_sha256",),
 }
 # And those that say from which images they were made.
-_OF_IMAGES = ("train", "evaluate", "audit")
+_OF_IMAGES = ("train", "evaluate", "robustness", "audit")
 
 
-def made_otherwise(jobs: Jobs) -> Iterator[tuple[Job, list[str]]]:
-    """Yield the study's jobs whose files were made by another spec or from other images, and what differs."""
-    for job in jobs.of_study():
+def made_otherwise(jobs: Jobs, planned: Iterable[Job]) -> Iterator[tuple[Job, list[str]]]:
+    """Yield the planned jobs whose files were made by another spec or from other images, and what differs."""
+    for job in planned:
         if found := differing(job, jobs):
             yield job, found
 
@@ -52,7 +52,7 @@ def differing(job: Job, jobs: Jobs) -> list[str]:
     if keys[0] in found:
         found = {key: value for key, value in PLAIN.items() if key in keys} | found
         settings = jobs.settings(job.stage, job.wildcards)
-        if job.stage == "summarize":
+        if job.stage in ("summarize", "latency"):
             settings["spec"] = as_in(found["spec"], settings["spec"])
         expected = {**settings, "settings_sha256": settings_sha256(settings)}
         phrases += differences(found, {key: expected[key] for key in found})

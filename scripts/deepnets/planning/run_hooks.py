@@ -12,12 +12,13 @@ import functools
 import logging
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 from snakemake.io import IOFile
 
+from deepnets.planning.job import Job
 from deepnets.planning.job_files import write_job_file
 from deepnets.planning.requests import Requests
 from deepnets.planning.snakemake_locks import LOCKS, survive_other_ends
@@ -111,12 +112,24 @@ class RunHooks:
         survive_other_ends(self.workflow.persistence)
         if not self.workflow.is_main_process:
             return
-        for line in self.jobs.unforeseen_training():
-            _print(line)
-        self._force_corrupted()
-        self._force_made_otherwise()
+        suffixes = ["", *self._asked_by_name()]
+        for suffix in suffixes:
+            for line in self.jobs.unforeseen_training(suffix):
+                _print(line)
+        planned = [job for suffix in suffixes for job in self.jobs.of_study(suffix)]
+        self._force_corrupted(planned)
+        self._force_made_otherwise(planned)
 
-    def _force_made_otherwise(self) -> None:
+    def _asked_by_name(self) -> list[str]:
+        """Return the suffixes of the studies whose reports are targets by their names."""
+        targets, reports = set(self.workflow.dag.targetfiles), paths.OUTPUTS["report"]
+        return [
+            suffix
+            for suffix in (f"-{name}" for name in self.jobs.config.studies)
+            if not targets.isdisjoint(str(self.jobs.root / path.format(suffix=suffix)) for path in reports)
+        ]
+
+    def _force_made_otherwise(self, planned: Iterable[Job]) -> None:
         """Have files rebuilt that were made by another spec; a line for each that no other line is about.
 
         Neither Snakemake, which has no record of it, nor `_force_corrupted` has one then.
@@ -124,7 +137,7 @@ class RunHooks:
         from deepnets.planning.made_by import made_otherwise  # it imports the user's networks
 
         lines = []
-        for job, differing in made_otherwise(self.jobs):
+        for job, differing in made_otherwise(self.jobs, planned):
             outputs = [str(self.jobs.root / path) for path in job.outputs]
             is_new = self.workflow.dag.forcefiles.isdisjoint(outputs)
             self.workflow.dag.forcefiles.update(outputs)
@@ -135,14 +148,16 @@ class RunHooks:
         if len(lines) > LINES:
             _print(f"and {len(lines) - LINES} more")
 
-    def _force_corrupted(self) -> None:
+    def _force_corrupted(self, planned: Sequence[Job]) -> None:
         """Have corrupted files rebuilt: Snakemake itself looks at times alone.
 
         In a real run they are moved out of the way, before Snakemake looks which files there are.
         """
-        root, jobs = self.jobs.root, list(self.jobs.of_study())
-        folders = sorted({(root / job.outputs[0]).parent for job in jobs})
-        not_required = {str(root / path) for job in jobs for path in set(job.outputs) - set(job.required_outputs(root))}
+        root = self.jobs.root
+        folders = sorted({(root / job.outputs[0]).parent for job in planned})
+        not_required = {
+            str(root / path) for job in planned for path in set(job.outputs) - set(job.required_outputs(root))
+        }
         try:
             corrupted = [file for folder in folders for file in find_corrupted(folder, remember=self.running)]
             for file in corrupted:

@@ -19,18 +19,22 @@ RECORDS = Path(".snakemake")
 
 MISSING = "missing"
 # Data are built only for the stages that read them: results stay valid without the arrays they were made from.
-READERS = {"download": {"prepare"}, "prepare": {"train", "evaluate", "audit"}}
+READERS = {"download": {"prepare"}, "prepare": {"train", "evaluate", "robustness", "audit"}}
 
 
 def reasons(jobs: Jobs) -> list[tuple[Job, str]]:
     """Return the study's jobs that are stale by themselves, not through their inputs; each with the reason.
+
+    Its report by its name, results/report-sweep.md, and the comparisons for it count where they have been made.
 
     Raises:
         UserError: a code file is broken.
     """
     stores = open_records()
     found: list[tuple[Job, str]] = []
-    for job in reversed(list(jobs.of_study())):
+    by_name = [job for job in jobs.of_study(f"-{jobs.config.study}") if "suffix" in job.wildcards]
+    made = [job for job in by_name if any(Path(path).exists() for path in job.outputs)]
+    for job in reversed([*jobs.of_study(), *made]):
         why = _reason(job, jobs, recorded_fingerprint(job.outputs[0], stores))
         read_by = {other.stage for other, _ in found if other.wildcards.get("dataset") == job.wildcards.get("dataset")}
         needed = job.stage not in READERS or READERS[job.stage] & read_by

@@ -1,12 +1,14 @@
 """How networks behave beyond accuracy: classes, calibration, when to trust an answer, images to look at."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from deepnets.comparison.aggregate import SeedGroup, best_by_model, ranked
 from deepnets.comparison.per_class import Score, class_scores
 from deepnets.comparison.statistics_file import Answer, Images, Network, Statistics
+from deepnets.evaluation.measurements import Robustness, corruption_title
 from deepnets.evaluation.results import Result
 from deepnets.models import display_name
 from deepnets.reporting.markdown import Markdown, escape, table
@@ -17,14 +19,22 @@ _IMAGES = 10  # in a list
 _SHARE = "0.9"  # of the images, the most confident ones
 
 
-def behaviour(groups: list[SeedGroup], statistics: Statistics) -> dict[str, Any]:
-    """Return what the template shows of one dataset; `groups` have their candidates of the statistics."""
+def behaviour(groups: list[SeedGroup], statistics: Statistics, robustness: Mapping[Path, Robustness]) -> dict[str, Any]:
+    """Return what the template shows of one dataset.
+
+    Args:
+        groups: with their candidates of the statistics.
+        statistics: of the dataset.
+        robustness: as in `Study`.
+    """
     classes = groups[0].first.metrics.classes
     chosen = ranked(best_by_model(groups).values())
     rows = [(display_name(group.model), group.candidate.networks) for group in chosen if group.candidate]
     return {
         "baselines": _baselines(statistics, classes),
         "calibration": _calibration_table(rows),
+        "robustness": _robustness_table(chosen, robustness) if robustness else None,
+        "corrupted": _corrupted_images(robustness[groups[0].first.directory]) if robustness else None,
         "several_seeds": any(len(networks) > 1 for _, networks in rows),
         "committee": _committee(statistics),
         "missed": _images("that every network predicts wrongly", statistics.missed_by_all, classes),
@@ -77,6 +87,23 @@ def _calibration_table(rows: Sequence[tuple[str, list[Network]]]) -> Markdown:
             ]
         )
     return table(header, lines, numbers_from=1)
+
+
+def _robustness_table(groups: list[SeedGroup], robustness: Mapping[Path, Robustness]) -> Markdown:
+    """Return a row per network: its accuracy on the images as they are, on corrupted ones, and for each kind."""
+    kinds = list(robustness[groups[0].first.directory].corruptions)
+    lines = []
+    for group in groups[:ROWS]:
+        networks = [robustness[result.directory] for result in group.results]
+        columns = [[network.accuracy, network.corrupted_accuracy, *map(network.mean, kinds)] for network in networks]
+        accuracies = [f"{100 * fmean(column):.2f}" for column in zip(*columns, strict=True)]
+        lines.append([display_name(group.model), *accuracies])
+    return table(["Model", "As they are", "Corrupted", *map(corruption_title, kinds)], lines, numbers_from=1)
+
+
+def _corrupted_images(robustness: Robustness) -> str:
+    of = "" if robustness.n == robustness.of else f", a fixed random sample of {robustness.of:,}"
+    return f"{robustness.n:,} test images{of}"
 
 
 def _mean(networks: list[Network], value: Callable[[Network], float], form: str) -> str:

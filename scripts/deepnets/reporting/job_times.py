@@ -31,19 +31,20 @@ class StageTime:
     seconds: float
 
 
-def job_times(folder: str | Path, experiments: Iterable[tuple[str, ...]]) -> list[JobTime]:
+def job_times(folder: str | Path, experiments: Iterable[tuple[str, ...]], suffix: str = "") -> list[JobTime]:
     """The jobs that a study's experiments needed. When one ended is when its benchmark file was written.
 
     Args:
         folder: holds `{stage}.benchmark.tsv` at `{dataset}/{model}/{recipe}/seed{seed}/` and below it for jobs of one
-            experiment, further up for jobs that experiments share, and at `{dataset}/comparison/{figure}/`; files of
+            experiment, further up for jobs that experiments share, and at `{dataset}/comparison{suffix}/`; files of
             other studies lie there too. A file that is missing or damaged counts as not measured: Snakemake does not
             write it again.
         experiments: (dataset, model, recipe, "seed{seed}") of each experiment.
+        suffix: of the study's paths.
     """
     experiments = set(experiments)
     shared = {each[:length] for each in experiments for length in range(4)}
-    comparisons = {(dataset, "comparison") for dataset, *_ in experiments}
+    comparisons = {(dataset, f"comparison{suffix}") for dataset, *_ in experiments}
     jobs = []
     for path in sorted(Path(folder).rglob(f"*{BENCHMARK_SUFFIX}")):
         names = path.parent.relative_to(folder).parts

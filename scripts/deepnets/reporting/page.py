@@ -19,8 +19,8 @@ from markdown_it.token import Token
 from markdown_it.utils import OptionsDict
 from PIL import Image
 
+from deepnets.reporting.templates import read_template
 from deepnets.utils import paths
-from deepnets.utils.errors import UserError
 
 _IMAGE = re.compile(r'<img src="([^"]*)" alt="([^"]*)" width="([\d.]+%)">')  # as deepnets.reporting.markdown.image
 _CALLOUT = re.compile(r"\[!(NOTE|TIP|IMPORTANT|WARNING|CAUTION)\]\s*")
@@ -47,7 +47,6 @@ def render_page(markdown: str, folder: Path) -> str:
     Raises:
         UserError: a template is missing.
     """
-    source, style, script = (read_template(paths.REPOSITORY / name) for name in paths.PAGE_TEMPLATES)
     parser = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
     for name, rule in _RULES.items():
         parser.add_render_rule(name, rule)
@@ -56,29 +55,25 @@ def render_page(markdown: str, folder: Path) -> str:
     _mark_callouts(tokens)
     _mark_tables(tokens)
     body = parser.renderer.render(tokens, parser.options, {"folder": folder})
+    return fill_page(paths.PAGE_TEMPLATES, title=title, contents=contents, body=body)
+
+
+def fill_page(templates: Sequence[str], **values: Any) -> str:
+    """Return a page with its style and its script inside; its frame tells the browser to run no other script.
+
+    Args:
+        templates: the frame, the style and the script, as paths from the repository.
+        values: what the frame shows besides.
+
+    Raises:
+        UserError: a template is missing.
+    """
+    source, style, script = (read_template(paths.REPOSITORY / name) for name in templates)
     environment = Environment(
         undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
-    return environment.from_string(source).render(
-        title=title,
-        contents=contents,
-        body=body,
-        style=style,
-        script=script,
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-    )
-
-
-def read_template(file: Path) -> str:
-    """Read a template.
-
-    Raises:
-        UserError: it is missing.
-    """
-    try:
-        return file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{file}: the file is missing; restore it with: git checkout {file}") from None
+    script_hash = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.from_string(source).render(style=style, script=script, script_hash=script_hash, **values)
 
 
 # -- what Markdown does not know, marked in its tokens ----------------------------------------------------------------

@@ -1,42 +1,48 @@
 """Write results/report.md and report.html: put the results of a study into words and tables, fill the templates."""
 
 import html
-import os
 import re
-from pathlib import Path, PurePosixPath
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, StrictUndefined
 
 from deepnets.comparison.aggregate import group_seeds, interval_caption, with_statistics
 from deepnets.comparison.published import Published, find, read_published
 from deepnets.comparison.statistics_file import statistics_of_study
-from deepnets.config.experiment import recipe_title
+from deepnets.evaluation.measurements import read_latency, read_robustness
 from deepnets.evaluation.metrics import IMBALANCE
 from deepnets.evaluation.results import Result, check_specs, read_result
 from deepnets.evaluation.schemas import SplitMetrics
-from deepnets.figures import EXPERIMENT_FIGURES, ComparisonFigure, comparison_figures
+from deepnets.figures import ComparisonFigure, comparison_figures
 from deepnets.models import display_name
-from deepnets.reporting import behaviour, duplicates, headline, image_audit, settings, tables, verdicts
+from deepnets.reporting import (
+    behaviour,
+    cost,
+    duplicates,
+    experiments,
+    headline,
+    image_audit,
+    settings,
+    tables,
+    verdicts,
+)
 from deepnets.reporting.audit import read_audit
 from deepnets.reporting.environment import describe
 from deepnets.reporting.headline import Row
-from deepnets.reporting.job_times import by_stage, from_first_to_last, job_times
-from deepnets.reporting.markdown import Markdown, bold, code, enumerate_words, escape, image, link, table
-from deepnets.reporting.page import read_template, render_page
+from deepnets.reporting.job_times import job_times
+from deepnets.reporting.markdown import Markdown, bold, code, enumerate_words, escape, image, link
+from deepnets.reporting.missing import incomplete, make_missing, missing_table
+from deepnets.reporting.page import render_page
 from deepnets.reporting.reproduce import commands, files_needed, is_deterministic, provenance
 from deepnets.reporting.started_from import starts, weights_needed
-from deepnets.reporting.study import Study
+from deepnets.reporting.study import Missing, Study
+from deepnets.reporting.templates import render_markdown
 from deepnets.utils import paths
 from deepnets.utils.checksums import record_checksums
 from deepnets.utils.files import write_json, write_text
 
 _WARNINGS_SHOWN = 20
-# Up to this many experiments are shown with figures. If there are more, each is one line, so that the page stays
-# readable and below the 512 KB that code hosts show.
-_EXPERIMENTS_IN_FULL = 40
 _EXPERIMENT_ROWS = 20  # shown of each dataset at least, for any number of datasets
-_CONFUSIONS_SHOWN = 3
 _NON_SQUARE = {
     "crop": "cropped to their largest centred square",
     "pad": "made square with black at two sides",
@@ -50,10 +56,7 @@ def render(study: Study, template: Path) -> str:
     Raises:
         UserError: the template is missing.
     """
-    environment = Environment(
-        undefined=StrictUndefined, finalize=escape, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
-    )
-    return environment.from_string(read_template(template)).render(_context(study))
+    return render_markdown(template, _context(study))
 
 
 def first_sentence(markdown: str) -> str:
@@ -67,7 +70,9 @@ def first_sentence(markdown: str) -> str:
 def write_report(
     spec: dict[str, Any],
     root: Path,
+    suffix: str = "",
     *,
+    missing: Sequence[Missing] = (),
     published: Path = paths.REPOSITORY / paths.PUBLISHED,
     template: Path = paths.REPOSITORY / paths.TEMPLATE,
 ) -> None:
@@ -75,8 +80,10 @@ def write_report(
 
     Args:
         spec: the study's name, the folders of its experiments from `root` in the order of the report, the hashes of
-            their specs, and its datasets as in `Study`.
+            their specs, its optional stages, and its datasets as in `Study`.
         root: the folder that holds results/, and Snakemake's benchmark files in logs/.
+        suffix: of the study's paths, as in `utils.paths`.
+        missing: experiments of the study that are not in `spec`; the report lists them.
         published: table of published results.
         template: of the report.
 
@@ -85,21 +92,30 @@ def write_report(
     """
     results = [read_result(root / folder) for folder in spec["experiments"]]
     check_specs(results, spec.get("specs"))
+    optional = spec.get("optional", [])
     study = Study(
         name=spec["study"],
         results=results,
         datasets=spec["datasets"],
         published=read_published(published),
-        statistics=statistics_of_study(spec, root),
+        statistics=statistics_of_study(spec, root, suffix),
         audits={name: read_audit(root / paths.AUDIT.format(dataset=name)) for name in spec["datasets"]},
-        jobs=job_times(root / paths.LOGS, [result.directory.parts[-4:] for result in results]),
+        optional=optional,
+        latencies={(each.dataset, each.model): read_latency(each) for each in results if "latency" in optional},
+        robustness={each.directory: read_robustness(each) for each in results if "robustness" in optional},
+        jobs=job_times(root / paths.LOGS, [result.directory.parts[-4:] for result in results], suffix),
         environment=describe(paths.REPOSITORY),
         folder=(root / paths.REPORT).parent,
+        suffix=suffix,
+        missing=missing,
     )
     report = render(study, template)
     page = render_page(report, study.folder)
-    report_file, page_file, metrics_file, environment = (root / path for path in paths.OUTPUTS["report"])
-    with record_checksums("report", environment, metrics_file, report_file, page_file):
+    experiments.write_pages(study)
+    report_file, page_file, metrics_file, environment = (
+        root / path.format(suffix=suffix) for path in paths.OUTPUTS["report"]
+    )
+    with record_checksums(f"report{suffix}", environment, metrics_file, report_file, page_file):
         write_json(environment, {"spec": spec, **study.environment})
         write_text(metrics_file, tables.metrics_csv(results))
         write_text(report_file, report)
@@ -111,9 +127,13 @@ def _context(study: Study) -> dict[str, Any]:
     rows = _rows(study)
     recipe_line, recipe_table, recipes_left_out = settings.recipes(results)
     networks_table, networks_left_out = settings.networks_table(results)
+    lines = max(_EXPERIMENT_ROWS, tables.ROWS // len(rows))
+    network_costs, network_costs_left_out = tables.network_costs(results, study.latencies)
     cost_table, costs_left_out = tables.cost_table(results)
     return {
         "study": study.name,
+        "metrics_csv": _file_link(study, paths.METRICS_CSV),
+        "environment_json": _file_link(study, paths.ENVIRONMENT),
         "title": _title(rows),
         "is_compared": any(row.published for runs in rows.values() for row in runs),
         "sentences": [
@@ -123,9 +143,13 @@ def _context(study: Study) -> dict[str, Any]:
             headline.against_published(rows),
         ],
         "warnings": _warnings(study),
+        "missing": missing_table(study),
+        "missing_left_out": max(0, len(study.missing) - tables.ROWS),
+        "all_missing": make_missing(study),
         "datasets": [_dataset(study, name, rows[name]) for name in rows],
-        "experiments": [_experiments(study, name, max(_EXPERIMENT_ROWS, tables.ROWS // len(rows))) for name in rows],
-        "in_full": len(results) <= _EXPERIMENTS_IN_FULL,
+        "experiments": [experiments.of_dataset(study, name, lines) for name in rows],
+        "in_full": experiments.in_full(study),
+        "pages": _file_link(study, paths.REPORT_PAGES),
         "departures": settings.departures(results),
         "starts": starts(results),
         "networks_table": networks_table,
@@ -133,10 +157,13 @@ def _context(study: Study) -> dict[str, Any]:
         "recipe_line": recipe_line,
         "recipe_table": recipe_table,
         "recipes_left_out": recipes_left_out,
+        "network_costs": network_costs,
+        "network_costs_left_out": network_costs_left_out,
+        "latency_is_measured": bool(study.latencies),
         "cost_table": cost_table,
         "costs_left_out": costs_left_out,
         "cost_of_each": len(results) <= tables.ROWS,
-        "cost": _cost(study) if study.jobs else None,
+        "cost": cost.describe(study) if study.jobs else None,
         "provenance": provenance(study),
         "modified": study.environment["git_modified"],
         "commands": commands(study),
@@ -178,12 +205,14 @@ def _title(rows: dict[str, list[Row]]) -> str:
     return f"{networks} on {enumerate_words(datasets)}"
 
 
-def _named(result: Result) -> str:
-    return f"{display_name(result.model)} on {result.dataset}, recipe {recipe_title(result.recipe)}, seed {result.seed}"
+def _file_link(study: Study, path: str, dataset: str = "") -> Markdown:
+    target = study.link(path, dataset)
+    return link(target.name, target)
 
 
 def _warnings(study: Study) -> list[Markdown]:
-    lines = [
+    lines = [incomplete(study)] if study.missing else []
+    lines += [
         Markdown(f"{bold(name)}: {escape(sentence)}. {code(paths.AUDIT.format(dataset=name))} lists them.")
         for name, audit in study.audits.items()
         for sentence in (duplicates.leakage(audit) if audit else [])
@@ -195,14 +224,14 @@ def _warnings(study: Study) -> list[Markdown]:
             escape(f"The experiments were trained with different versions of torch: {enumerate_words(versions)}.")
         )
     lines += [
-        Markdown(f"{bold(_named(result))}: {escape(warning)}.")
+        Markdown(f"{bold(experiments.named(result))}: {escape(warning)}.")
         for result in study.results
         for warning in result.warnings
     ]
     left = len(lines) - _WARNINGS_SHOWN
     if left > 0:
-        csv = PurePosixPath(paths.METRICS_CSV).name
-        more = f"There are {left} more warnings; {link(csv, csv)} has their number for each experiment, and the"
+        csv = _file_link(study, paths.METRICS_CSV)
+        more = f"There are {left} more warnings; {csv} has their number for each experiment, and the"
         lines[_WARNINGS_SHOWN:] = [Markdown(f"{more} metrics.json and timing.json of an experiment their reasons.")]
     return lines
 
@@ -217,7 +246,7 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
     published_as = metadata["variant_of"] or name
     architectures = dict.fromkeys(group.first.architecture for group in groups if not group.first.is_pretrained)
     best = [find(study.published, "best", published_as, architecture) for architecture in architectures]
-    drawn = comparison_figures(groups)
+    drawn = comparison_figures(groups, study.optional)
     return {
         "name": name,
         "classes": len(metrics.classes),
@@ -234,16 +263,16 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
         "table": tables.comparison_table(rows, verdicts.standing(groups, study.statistics[name])),
         "compared": verdicts.what_was_compared(groups, study.statistics[name]),
         "open": verdicts.open_questions(groups, study.statistics[name]),
-        "statistics": link("statistics.json", PurePosixPath(name, "comparison", "statistics.json")),
+        "statistics": _file_link(study, paths.STATISTICS, name),
         "left_out": max(0, len(rows) - tables.RUNS),
         "intervals": interval_caption(groups),
         "directions": tables.directions(),
         "mirror_averaged": any(run.metrics.mirror_averaged for group in groups for run in group.results),
         "sources": sorted({row.published.source for row in rows if row.published}),
         "best": [_best_published(row) for row in best if row],
-        "figures": [_comparison_figure(name, figure) for figure in drawn if not figure.of_behaviour],
-        "behaviour": behaviour.behaviour(groups, study.statistics[name]),
-        "behaviour_figures": [_comparison_figure(name, figure) for figure in drawn if figure.of_behaviour],
+        "figures": [_comparison_figure(study, name, figure) for figure in drawn if not figure.of_behaviour],
+        "behaviour": behaviour.behaviour(groups, study.statistics[name], study.robustness),
+        "behaviour_figures": [_comparison_figure(study, name, figure) for figure in drawn if figure.of_behaviour],
     }
 
 
@@ -276,112 +305,6 @@ def _best_published(row: Published) -> str:
     return f"{display_name(row.model)} {row.test_accuracy:.2f} % ({epochs}{row.source})"
 
 
-def _comparison_figure(dataset: str, figure: ComparisonFigure) -> Markdown:
-    path = PurePosixPath(dataset, "comparison", f"{figure.name}.png")
+def _comparison_figure(study: Study, dataset: str, figure: ComparisonFigure) -> Markdown:
+    path = study.link(paths.COMPARISON_FIGURE, dataset, figure.name)
     return image(f"{figure.title} on {dataset}", path, figure.width)
-
-
-# -- one experiment ---------------------------------------------------------------------------------------------------
-
-
-def _experiments(study: Study, dataset: str, most: int) -> dict[str, Any]:
-    results = [result for result in study.results if result.dataset == dataset]
-    in_full = len(study.results) <= _EXPERIMENTS_IN_FULL
-    shown = results
-    if len(results) > most:
-        shown = sorted(results, key=lambda result: result.metrics.test.accuracy, reverse=True)[:most]
-    return {
-        "dataset": dataset,
-        "count": len(results),
-        "left_out": len(results) - len(shown),
-        "blocks": [_experiment(study, result) for result in results] if in_full else [],
-        "table": None if in_full else _experiment_table(study, shown),
-    }
-
-
-def _folder(study: Study, result: Result) -> PurePosixPath:
-    return PurePosixPath(Path(os.path.relpath(result.directory, study.folder)).as_posix())
-
-
-def _experiment(study: Study, result: Result) -> dict[str, Any]:
-    folder, test, timing = _folder(study, result), result.metrics.test, result.timing
-    return {
-        "name": _named(result),
-        "accuracy": f"{100 * test.accuracy:.2f}",
-        "interval": "{:.2f} to {:.2f}".format(*(100 * bound for bound in test.accuracy_ci95)),
-        "validation": f"{100 * result.metrics.validation.accuracy:.2f}",
-        "mirror_averaged": result.metrics.mirror_averaged,
-        "f1": f"{test.f1_macro:.3f}",
-        "ece": f"{test.ece:.3f}",
-        "epochs": "1 epoch" if result.epochs == 1 else f"{result.epochs} epochs",
-        "time": tables.format_duration(timing.wall_seconds),
-        "warnings": result.warnings,
-        "confusions": _confusions(result),
-        **behaviour.of_experiment(
-            result, study.statistics[result.dataset].network(result.model, result.recipe, result.seed)
-        ),
-        "figures": [
-            image(f"{figure.title} of {_named(result)}", folder / paths.FIGURE_FILE.format(figure=name), figure.width)
-            for name, figure in EXPERIMENT_FIGURES.items()
-        ],
-        "files": [link(file, folder / file) for file in (paths.METRICS_FILE, paths.HISTORY_FILE, paths.TIMING_FILE)],
-    }
-
-
-def _confusions(result: Result) -> list[str]:
-    """Return the most frequent errors, as "3 predicted as 8: 5 of 35"; 35 images are of class 3."""
-    matrix, classes = result.metrics.test.confusion_matrix, result.metrics.classes
-    found = [
-        (count, true, predicted)
-        for true, row in enumerate(matrix)
-        for predicted, count in enumerate(row)
-        if count and true != predicted
-    ]
-    found.sort(key=lambda confusion: (-confusion[0], *confusion[1:]))
-    return [
-        f"{classes[true]} predicted as {classes[predicted]}: {count} of {result.metrics.test.per_class[true].n}"
-        for count, true, predicted in found[:_CONFUSIONS_SHOWN]
-    ]
-
-
-def _experiment_table(study: Study, results: list[Result]) -> Markdown:
-    shown = EXPERIMENT_FIGURES.values()
-    lines = []
-    for result in results:
-        folder = _folder(study, result)
-        files = [
-            *(link(figure.title.lower(), folder / paths.FIGURE_FILE.format(figure=figure.name)) for figure in shown),
-            link("metrics", folder / paths.METRICS_FILE),
-        ]
-        names = [display_name(result.model), recipe_title(result.recipe), Markdown(", ".join(files))]
-        accuracy = f"{100 * result.metrics.test.accuracy:.2f}"
-        lines.append([*names, "; ".join(result.warnings), result.seed, accuracy])
-    return table(["Model", "Recipe", "Files", "Warnings", "Seed", "Test acc. (%)"], lines, numbers_from=4)
-
-
-# -- cost --------------------------------------------------------------------------------------------------------------
-
-
-def _cost(study: Study) -> dict[str, Any]:
-    passed, idle = from_first_to_last(study.jobs)
-    return {
-        "passed": tables.format_duration(passed),
-        "idle": tables.format_duration(idle) if idle >= 1 else None,
-        "shares": _shares(study),
-        "table": tables.stage_table(by_stage(study.jobs)),
-    }
-
-
-def _shares(study: Study) -> dict[str, str] | None:
-    """Return the shares of the jobs' time in percent: training steps, validation and saves between them, the rest.
-
-    None if a training run was not measured in full: its benchmark file is missing, or holds only the last of its runs.
-    """
-    measured = sum(job.stage == "train" for job in study.jobs)
-    if measured < len(study.results) or any(result.timing.resumed_from_epochs for result in study.results):
-        return None
-    total = sum(job.seconds for job in study.jobs)
-    steps = sum(result.timing.train_seconds for result in study.results)
-    training = sum(result.timing.wall_seconds for result in study.results)
-    seconds = {"steps": steps, "between": training - steps, "around": total - training}
-    return {name: f"{100 * share / total:.1f}" for name, share in seconds.items()}

@@ -73,7 +73,7 @@ def _snakemake_commands(study: Study) -> Iterator[str]:
         numbers: " ".join(paths.METRICS.format(**dict(each.metrics.experiment)) for each in alike[numbers])
         for numbers in others
     }
-    for (threads, processes), files in {**targets, commonest: paths.REPORT}.items():
+    for (threads, processes), files in {**targets, commonest: paths.REPORT.format(suffix="")}.items():
         cores = max(threads * processes, study.environment["cores"])  # for several training runs at once
         several = f" --set-resources train:{'gpu' if on_gpu else 'processes'}={processes}" if processes > 1 else ""
         yield (

@@ -3,11 +3,13 @@
 import contextlib
 import csv
 import io
+import re
 import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -20,7 +22,7 @@ from deepnets.utils.text import first_few
 
 Names = tuple[str, str, str]  # dataset, model, recipe
 _NAMES = ("dataset", "model", "recipe")
-_CSV, _ENVIRONMENT = (PurePosixPath(path).name for path in (paths.METRICS_CSV, paths.ENVIRONMENT))
+_CSV = PurePosixPath(paths.METRICS_CSV.format(suffix="")).name
 # In the folder of an experiment; one without these was not finished.
 _FILES = (paths.METRICS_FILE, paths.TIMING_FILE)
 _EXPERIMENTS = "*/*/*/seed*"
@@ -75,7 +77,7 @@ def open_state(given: str) -> Iterator[State]:
         return
     top, revision, path = _locate(given)
     with tempfile.TemporaryDirectory(prefix="deepnets-") as folder:
-        _extract(top, revision, path.parent if path.name == _CSV else path, Path(folder))
+        _extract(top, revision, path.parent if path.suffix == ".csv" else path, Path(folder))
         yield _read(given, Path(folder) / path)
 
 
@@ -91,7 +93,8 @@ def _read(title: str, path: Path) -> State:
     for run in found or _of_table(table):
         dataset, model, recipe = (run.row[name] for name in _NAMES)
         runs.setdefault((dataset, model, recipe), {})[run.row["seed"]] = run
-    file = folder / _ENVIRONMENT
+    of_a_study = re.fullmatch(r"metrics(-.+)\.csv", table.name)  # its report by its name
+    file = folder / PurePosixPath(paths.ENVIRONMENT.format(suffix=of_a_study[1] if of_a_study else "")).name
     return State(title, runs, _read_object(file) if file.exists() else {})
 
 
@@ -175,10 +178,11 @@ def _locate(given: str) -> tuple[str, str, PurePosixPath]:
             raise UserError(f"{given}: {name} has no {inside}; write {_example(name, _tables(files))}")
         return top, revision, PurePosixPath(inside)
     tables = _tables(files)
-    if paths.METRICS_CSV not in tables and len(tables) != 1:
+    chosen = paths.METRICS_CSV.format(suffix="")
+    if chosen not in tables and len(tables) != 1:
         has = f"several ({first_few(tables)})" if tables else f"no {_CSV}"
         raise UserError(f"{given}: this revision has {has}; write {_example(name, tables)}")
-    table = paths.METRICS_CSV if paths.METRICS_CSV in tables else tables[0]
+    table = chosen if chosen in tables else tables[0]
     return top, revision, PurePosixPath(table).parent
 
 
@@ -196,11 +200,13 @@ def _extract(top: str, revision: str, path: PurePosixPath, folder: Path) -> None
     done = subprocess.run(command, capture_output=True)
     if done.returncode:
         raise UserError(f"{revision}:{path}: git archive failed: {done.stderr.decode(errors='replace').strip()}")
-    wanted = {*_FILES, _CSV, _ENVIRONMENT, paths.PREDICTIONS_FILE}
+    of_reports = (PurePosixPath(path.replace("{suffix}", "*")).name for path in (paths.METRICS_CSV, paths.ENVIRONMENT))
+    wanted = [*_FILES, paths.PREDICTIONS_FILE, *of_reports]
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
         for member in archive:
             content = archive.extractfile(member) if member.isfile() else None
-            if content is not None and PurePosixPath(member.name).name in wanted:
+            name = PurePosixPath(member.name).name
+            if content is not None and any(fnmatch(name, pattern) for pattern in wanted):
                 target = folder / member.name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(content.read())

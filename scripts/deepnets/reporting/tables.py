@@ -1,7 +1,7 @@
 """The report's tables and metrics.csv: the numbers of results, formatted for readers."""
 
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -12,6 +12,7 @@ from deepnets.comparison.aggregate import best_by_model, group_name, ranked, sev
 from deepnets.comparison.published import Published
 from deepnets.config.experiment import recipe_title
 from deepnets.evaluation import metrics
+from deepnets.evaluation.measurements import Latency
 from deepnets.evaluation.metrics import Metric, SplitName
 from deepnets.evaluation.results import Result
 from deepnets.evaluation.schemas import MirrorAveraged, SplitMetrics, Timing
@@ -204,6 +205,46 @@ def _difference_cell(row: Row, published: Published, column: Column) -> str:
 # -- cost -------------------------------------------------------------------------------------------------------------
 
 
+def network_costs(results: list[Result], latencies: Mapping[tuple[str, str], Latency]) -> tuple[Markdown, int]:
+    """Return what each network costs in use, on each dataset.
+
+    Args:
+        results: of the study.
+        latencies: of its networks, by dataset and model; {}: not measured.
+
+    Returns:
+        The table, and how many rows it leaves out.
+    """
+    networks: dict[tuple[str, str], Result] = {}
+    for result in results:
+        networks.setdefault((result.dataset, result.model), result)
+    texts, numbers = ["Dataset", "Model"], ["Parameters", "Multiply-adds", "Weights file (MB)"]
+    if latencies:
+        texts.append("Latency on")
+        numbers += ["Latency (ms)", "95th percentile (ms)", "Images/s"]
+    lines = [_network_cost(result, latencies.get(key)) for key, result in networks.items()]
+    return table([*texts, *numbers], lines[:ROWS], numbers_from=len(texts)), max(0, len(lines) - ROWS)
+
+
+def _network_cost(result: Result, measured: Latency | None) -> list[str]:
+    network, weights_bytes = result.metrics.model, result.metrics.weights_bytes
+    counts = [
+        f"{network.parameters:,}",
+        f"{network.mult_adds:,}",
+        MISSING if weights_bytes is None else f"{weights_bytes / 1e6:,.2f}",
+    ]
+    names = [result.dataset, display_name(result.model)]
+    if measured is None:
+        return [*names, *counts]
+    on, latency = measured.measured_on, measured.latency
+    return [
+        *(*names, f"{on.name}, {on.thread_count}, {on.precision}", *counts),
+        f"{1000 * latency.median_seconds:,.2f}",
+        f"{1000 * latency.p95_seconds:,.2f}",
+        f"{measured.throughput.images_per_second:,.0f}",
+    ]
+
+
 def cost_table(results: list[Result]) -> tuple[Markdown, int]:
     """Return the time, device and memory of each training run, or of each network if there are more than ROWS runs.
 
@@ -293,6 +334,7 @@ def _metrics_row(result: Result) -> dict[str, Any]:
         "trainable_parameters": content.model.trainable_parameters,
         "mult_adds": content.model.mult_adds,
         "size_mb": content.model.size_mb,
+        "weights_bytes": content.weights_bytes,
         "train_images": content.train.of or content.train.n,
         "train_images_evaluated": content.train.n,
         **_split_cells("train", content.train),

@@ -24,7 +24,7 @@ def record_checksums(job: str, *files: Path) -> Iterator[None]:
     While the job writes there is no checksum file, so that a killed job leaves none next to half-written results.
 
     Args:
-        job: names the checksum file, `.<job>.sha256`: a stage, or a figure.
+        job: names the checksum file, `.<job>.sha256`: a stage, with the suffix of a study, or a figure.
         files: the files to be written, all in one folder.
     """
     checksum_file = files[0].with_name(f".{job}.sha256")
@@ -93,9 +93,18 @@ def _read(checksum_file: Path) -> list[tuple[str, Path]]:
 def _written_by(checksum_file: Path) -> set[str]:
     """Names of the files that the job of a checksum file writes into the same folder."""
     job = checksum_file.name.removeprefix(".").removesuffix(checksum_file.suffix)
+    stage, suffix = _split(job)
+    folder, _ = _split(checksum_file.parent.name)
     of_figures = [*paths.OUTPUTS["plot_experiment"], *paths.OUTPUTS["plot_comparison"]]
-    in_this_folder = (path for path in of_figures if PurePosixPath(path).parent.name == checksum_file.parent.name)
-    return {PurePosixPath(path).name.format(figure=job) for path in paths.OUTPUTS.get(job, in_this_folder)}
+    in_this_folder = [path for path in of_figures if PurePosixPath(path).parent.name.removesuffix("{suffix}") == folder]
+    written = [PurePosixPath(path).name for path in paths.OUTPUTS.get(stage, in_this_folder)]
+    return {name for name in (each.format(figure=job, suffix=suffix) for each in written) if suffix in name}
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Split a name at the suffix of a study: "report-sweep" into "report" and "-sweep"."""
+    stem, *suffix = re.split(r"(?=[.-])", name, maxsplit=1)
+    return stem, "".join(suffix)
 
 
 def _is_newer(file: Path, checksum_file: Path) -> bool:

@@ -29,6 +29,8 @@ WEIGHTS_INFO = "data/_weights/{library}/{network}/weights.json"
 
 NETWORK = "results/{dataset}/{model}"
 SUMMARY_JSON, SUMMARY_TEXT = f"{NETWORK}/summary.json", f"{NETWORK}/summary.txt"
+LATENCY_FILE = "latency.json"
+LATENCY = f"{NETWORK}/{LATENCY_FILE}"
 
 # The recipe is its name, with the values that a study sets: quick,lr=0.03 (deepnets.config.recipe_label).
 EXPERIMENT_NAME = "{dataset}/{model}/{recipe}/seed{seed}"
@@ -36,11 +38,12 @@ EXPERIMENT = f"results/{EXPERIMENT_NAME}"
 # Names in the experiment's folder, and the whole paths.
 MODEL_FILE, HISTORY_FILE, TIMING_FILE = "model.safetensors", "history.csv", "timing.json"
 PREDICTIONS_FILE, PREDICTION_TABLE_FILE, METRICS_FILE = "predictions.safetensors", "predictions.csv", "metrics.json"
-ONNX_FILE, CARD_FILE = "model.onnx", "MODEL_CARD.md"
+ONNX_FILE, CARD_FILE, BUNDLE_FILE, ROBUSTNESS_FILE = "model.onnx", "MODEL_CARD.md", "bundle.zip", "robustness.json"
 MODEL, HISTORY, TIMING = (f"{EXPERIMENT}/{name}" for name in (MODEL_FILE, HISTORY_FILE, TIMING_FILE))
 PREDICTIONS, PREDICTION_TABLE = (f"{EXPERIMENT}/{name}" for name in (PREDICTIONS_FILE, PREDICTION_TABLE_FILE))
 METRICS = f"{EXPERIMENT}/{METRICS_FILE}"
-ONNX, CARD = f"{EXPERIMENT}/{ONNX_FILE}", f"{EXPERIMENT}/{CARD_FILE}"
+ONNX, CARD, BUNDLE = (f"{EXPERIMENT}/{name}" for name in (ONNX_FILE, CARD_FILE, BUNDLE_FILE))
+ROBUSTNESS = f"{EXPERIMENT}/{ROBUSTNESS_FILE}"
 FIGURE_FILE = "figures/{figure}.png"
 EXPERIMENT_FIGURE = f"{EXPERIMENT}/figures/{{figure}}"  # .png and .svg
 # While it trains: who does, and how far it is.
@@ -49,12 +52,19 @@ CHECKPOINTS = ".resume"  # in the experiment's folder; no output of any rule, so
 
 SAMPLE_SHEET = "results/{dataset}/images/samples.png"
 
-COMPARISON = "results/{dataset}/comparison"
+# {suffix} is "" for the study that config.yaml chooses, and "-sweep" for the study `sweep` by its name. The reports of
+# several studies can so be next to each other, each with its own comparisons. PARTIAL is that of a report of what is
+# finished; no study's name has a dot.
+PARTIAL = ".partial"
+COMPARISON = "results/{dataset}/comparison{suffix}"
 STATISTICS = f"{COMPARISON}/statistics.json"
 COMPARISON_FIGURE = f"{COMPARISON}/{{figure}}.png"
 
-REPORT, REPORT_PAGE = "results/report.md", "results/report.html"
-METRICS_CSV, ENVIRONMENT = "results/metrics.csv", "results/environment.json"
+REPORT, REPORT_PAGE = "results/report{suffix}.md", "results/report{suffix}.html"
+# A folder with a page for each experiment of a large study, written with the report. It is no output of a rule, because
+# a small study has none.
+REPORT_PAGES = "results/report{suffix}.pages"
+METRICS_CSV, ENVIRONMENT = "results/metrics{suffix}.csv", "results/environment{suffix}.json"
 
 # A search of config.yaml: its trials, and the study of them that is put on top of config.yaml.
 SEARCH, SEARCH_STUDY = "results/search-{search}.json", "results/search-{search}.yaml"
@@ -68,8 +78,11 @@ JOBS = ".snakemake/deepnets"  # what each job of the present run depends on, a f
 STUDY_PLAN = f"{JOBS}/study.json"
 
 # Files of the repository.
-TEMPLATE, PUBLISHED = "workflow/templates/report.md.j2", "workflow/published.csv"
+TEMPLATE, EXPERIMENT_TEMPLATE = "workflow/templates/report.md.j2", "workflow/templates/experiment.md.j2"
+PUBLISHED = "workflow/published.csv"
 PAGE_TEMPLATES = [f"workflow/templates/report.{kind}" for kind in ("html.j2", "css", "js")]
+SERVE_TEMPLATES = [f"workflow/templates/serve.{kind}" for kind in ("html.j2", "css", "js")]
+BUNDLE_EXAMPLE = "workflow/templates/bundle_predict.py"
 
 # What each stage writes; the stages in the order of the work. The first file names the job.
 OUTPUTS = {
@@ -77,17 +90,21 @@ OUTPUTS = {
     "prepare": [DATASET_INFO, *ARRAYS["train"], *ARRAYS["test"]],
     "fetch_weights": [WEIGHTS_INFO, PUBLISHED_WEIGHTS],
     "summarize": [SUMMARY_JSON, SUMMARY_TEXT],
+    "latency": [LATENCY],
     "train": [MODEL, HISTORY, TIMING],
     "evaluate": [METRICS, PREDICTIONS, PREDICTION_TABLE],
+    "robustness": [ROBUSTNESS],
     "compare": [STATISTICS],
     "export": [ONNX],
     "card": [CARD],
+    "bundle": [BUNDLE],
     "plot_experiment": [f"{EXPERIMENT_FIGURE}.png", f"{EXPERIMENT_FIGURE}.svg"],
     "plot_comparison": [COMPARISON_FIGURE],
     "audit": [SAMPLE_SHEET, AUDIT],  # the sheet is there where data/ was deleted
     "report": [REPORT, REPORT_PAGE, METRICS_CSV, ENVIRONMENT],
 }
-ON_REQUEST = ("export", "card")  # stages of files that no study has among its results
+ON_REQUEST = ("export", "card", "bundle")  # stages of files that no study has among its results
+OPTIONAL = ("latency", "robustness")  # stages of the studies that config.yaml names under the same key
 
 
 def log(stage: str) -> str:
@@ -106,10 +123,11 @@ def _log_name(stage: str) -> str:
         "prepare": "{dataset}/prepare",
         "fetch_weights": "_weights/{library}/{network}/fetch_weights",
         "summarize": "{dataset}/{model}/summarize",
-        "compare": "{dataset}/comparison/compare",
+        "latency": "{dataset}/{model}/latency",
+        "compare": "{dataset}/comparison{suffix}/compare",
         "plot_experiment": f"{EXPERIMENT_NAME}/{{figure}}/plot_experiment",
-        "plot_comparison": "{dataset}/comparison/{figure}/plot_comparison",
+        "plot_comparison": "{dataset}/comparison{suffix}/{figure}/plot_comparison",
         "audit": "{dataset}/audit",
-        "report": "report",
+        "report": "report{suffix}",
     }
     return f"{LOGS}/{names.get(stage, f'{EXPERIMENT_NAME}/{stage}')}"

@@ -1,0 +1,87 @@
+"""What optional stages measured of a finished experiment: robustness.json and latency.json, as readers check them."""
+
+from statistics import fmean
+from typing import Any
+
+from pydantic import BaseModel, Field, PositiveFloat, PositiveInt
+
+from deepnets.evaluation.results import Result
+from deepnets.evaluation.schemas import Conditions, Fraction
+from deepnets.utils import paths
+from deepnets.utils.checked_json import read_checked
+from deepnets.utils.errors import UserError
+from deepnets.utils.specs import check_made_by
+
+
+class Robustness(BaseModel):
+    """Accuracies on `n` of `of` test images: as they are, and for each kind of corruption at severity 1, 2 and 3."""
+
+    spec_sha256: str
+    n: PositiveInt
+    of: PositiveInt
+    accuracy: Fraction
+    corrupted_accuracy: Fraction
+    corruptions: dict[str, list[Fraction]] = Field(min_length=1)
+
+    def mean(self, kind: str) -> float:
+        """The accuracy over the severities of a kind."""
+        return fmean(self.corruptions[kind])
+
+
+def read_robustness(result: Result) -> Robustness:
+    """Read robustness.json of an experiment.
+
+    Raises:
+        UserError: missing, damaged or of other settings; the message names the file and the remedy.
+    """
+    file = result.directory / paths.ROBUSTNESS_FILE
+    found = read_checked(file, Robustness)
+    if found.spec_sha256 != result.metrics.spec_sha256:
+        raise UserError(f"{file}: made with other settings than {paths.METRICS_FILE}; start Snakemake, or delete it.")
+    return found
+
+
+class _Latency(BaseModel):
+    """Seconds of single predictions of one image."""
+
+    median_seconds: PositiveFloat
+    p95_seconds: PositiveFloat
+
+
+class _Throughput(BaseModel):
+    """Images per second, `batch` at once."""
+
+    batch: PositiveInt
+    images_per_second: PositiveFloat
+
+
+class Latency(BaseModel):
+    """How fast a network predicts, and where that was measured."""
+
+    spec: dict[str, Any]
+    latency: _Latency
+    throughput: _Throughput
+    measured_on: Conditions
+
+
+def read_latency(result: Result) -> Latency:
+    """Read latency.json of the network of an experiment.
+
+    Raises:
+        UserError: missing, damaged or of another network; the message names the file and the remedy.
+    """
+    metrics = result.metrics
+    file = result.directory.parents[1] / paths.LATENCY_FILE
+    found = read_checked(file, Latency)
+    network = {
+        "model": metrics.spec["model"],
+        "input_shape": metrics.model.input_size[1:],
+        "num_classes": len(metrics.classes),
+    }
+    check_made_by(file, found.spec, network)
+    return found
+
+
+def corruption_title(kind: str) -> str:
+    """The name of a kind of corruption for readers."""
+    return kind.upper() if kind == "jpeg" else kind.capitalize()

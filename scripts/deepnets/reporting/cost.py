@@ -1,0 +1,33 @@
+"""What a study cost: the time of its jobs, by stage and as shares."""
+
+from typing import Any
+
+from deepnets.reporting import tables
+from deepnets.reporting.job_times import by_stage, from_first_to_last
+from deepnets.reporting.study import Study
+
+
+def describe(study: Study) -> dict[str, Any]:
+    """Return what the template shows of the time of a study's jobs; at least one was measured."""
+    passed, idle = from_first_to_last(study.jobs)
+    return {
+        "passed": tables.format_duration(passed),
+        "idle": tables.format_duration(idle) if idle >= 1 else None,
+        "shares": _shares(study),
+        "table": tables.stage_table(by_stage(study.jobs)),
+    }
+
+
+def _shares(study: Study) -> dict[str, str] | None:
+    """Return the shares of the jobs' time in percent: training steps, validation and saves between them, the rest.
+
+    None if a training run was not measured in full: its benchmark file is missing, or holds only the last of its runs.
+    """
+    measured = sum(job.stage == "train" for job in study.jobs)
+    if measured < len(study.results) or any(result.timing.resumed_from_epochs for result in study.results):
+        return None
+    total = sum(job.seconds for job in study.jobs)
+    steps = sum(result.timing.train_seconds for result in study.results)
+    training = sum(result.timing.wall_seconds for result in study.results)
+    seconds = {"steps": steps, "between": training - steps, "around": total - training}
+    return {name: f"{100 * share / total:.1f}" for name, share in seconds.items()}

@@ -1,0 +1,138 @@
+"""All about each experiment: in the report of a small study, on a page for each of a large one."""
+
+import os
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from deepnets.config.experiment import recipe_title
+from deepnets.evaluation.results import Result
+from deepnets.figures import EXPERIMENT_FIGURES
+from deepnets.models import display_name
+from deepnets.reporting import behaviour, tables
+from deepnets.reporting.markdown import Markdown, escape, image, link, table
+from deepnets.reporting.study import Study
+from deepnets.reporting.templates import render_markdown
+from deepnets.utils import paths
+from deepnets.utils.files import write_text
+
+# Up to this many experiments are shown with figures. If there are more, each is one line with a link to its page, so
+# that the report stays readable and below the 512 KB that code hosts show.
+_IN_FULL = 40
+_CONFUSIONS_SHOWN = 3
+
+
+def in_full(study: Study) -> bool:
+    """Return whether the report itself has all about each experiment."""
+    return len(study.results) <= _IN_FULL
+
+
+def named(result: Result) -> str:
+    """Return an experiment's name for readers."""
+    return f"{display_name(result.model)} on {result.dataset}, recipe {recipe_title(result.recipe)}, seed {result.seed}"
+
+
+def of_dataset(study: Study, dataset: str, most: int) -> dict[str, Any]:
+    """Return what the template shows of the experiments on a dataset; `most`: lines of its table."""
+    results = [result for result in study.results if result.dataset == dataset]
+    shown = results
+    if len(results) > most:
+        shown = sorted(results, key=lambda result: result.metrics.test.accuracy, reverse=True)[:most]
+    return {
+        "dataset": dataset,
+        "count": len(results),
+        "left_out": len(results) - len(shown),
+        "blocks": [_block(study, result) for result in results] if in_full(study) else [],
+        "table": None if in_full(study) else _table(study, shown),
+    }
+
+
+def write_pages(study: Study) -> None:
+    """Write a page for each experiment if the report has no room for it, and remove the pages of an earlier report.
+
+    Raises:
+        UserError: the template is missing.
+    """
+    for earlier in (study.folder / study.link(paths.REPORT_PAGES)).rglob("seed*.md"):
+        earlier.unlink()
+    for result in [] if in_full(study) else study.results:
+        page = study.folder / _page(study, result)
+        report = link("The report", _relative(study.folder / study.link(paths.REPORT), page.parent))
+        lines = [f"# {escape(named(result))}", report, _body(study, result, page.parent)]
+        write_text(page, "\n\n".join(lines))
+
+
+def _page(study: Study, result: Result) -> PurePosixPath:
+    """Return the path of an experiment's page, relative to the report."""
+    *names, seed = result.directory.parts[-4:]
+    return study.link(paths.REPORT_PAGES).joinpath(*names, f"{seed}.md")
+
+
+def _relative(path: Path, folder: Path) -> PurePosixPath:
+    return PurePosixPath(Path(os.path.relpath(path, folder)).as_posix())
+
+
+def _block(study: Study, result: Result) -> dict[str, Any]:
+    accuracy = f"{100 * result.metrics.test.accuracy:.2f}"
+    return {"title": f"{named(result)}: {accuracy} %", "body": _body(study, result, study.folder)}
+
+
+def _body(study: Study, result: Result, folder: Path) -> Markdown:
+    """Return all about an experiment, for a document in a folder."""
+    context = _context(study, result, _relative(result.directory, folder))
+    return Markdown(render_markdown(paths.REPOSITORY / paths.EXPERIMENT_TEMPLATE, {"experiment": context}))
+
+
+def _context(study: Study, result: Result, folder: PurePosixPath) -> dict[str, Any]:
+    test, timing = result.metrics.test, result.timing
+    return {
+        "accuracy": f"{100 * test.accuracy:.2f}",
+        "interval": "{:.2f} to {:.2f}".format(*(100 * bound for bound in test.accuracy_ci95)),
+        "validation": f"{100 * result.metrics.validation.accuracy:.2f}",
+        "mirror_averaged": result.metrics.mirror_averaged,
+        "f1": f"{test.f1_macro:.3f}",
+        "ece": f"{test.ece:.3f}",
+        "epochs": "1 epoch" if result.epochs == 1 else f"{result.epochs} epochs",
+        "time": tables.format_duration(timing.wall_seconds),
+        "warnings": result.warnings,
+        "confusions": _confusions(result),
+        **behaviour.of_experiment(
+            result, study.statistics[result.dataset].network(result.model, result.recipe, result.seed)
+        ),
+        "figures": [
+            image(f"{figure.title} of {named(result)}", folder / paths.FIGURE_FILE.format(figure=name), figure.width)
+            for name, figure in EXPERIMENT_FIGURES.items()
+        ],
+        "files": [link(file, folder / file) for file in (paths.METRICS_FILE, paths.HISTORY_FILE, paths.TIMING_FILE)],
+    }
+
+
+def _confusions(result: Result) -> list[str]:
+    """Return the most frequent errors, as "3 predicted as 8: 5 of 35"; 35 images are of class 3."""
+    matrix, classes = result.metrics.test.confusion_matrix, result.metrics.classes
+    found = [
+        (count, true, predicted)
+        for true, row in enumerate(matrix)
+        for predicted, count in enumerate(row)
+        if count and true != predicted
+    ]
+    found.sort(key=lambda confusion: (-confusion[0], *confusion[1:]))
+    return [
+        f"{classes[true]} predicted as {classes[predicted]}: {count} of {result.metrics.test.per_class[true].n}"
+        for count, true, predicted in found[:_CONFUSIONS_SHOWN]
+    ]
+
+
+def _table(study: Study, results: list[Result]) -> Markdown:
+    shown = EXPERIMENT_FIGURES.values()
+    lines = []
+    for result in results:
+        folder = _relative(result.directory, study.folder)
+        files = [
+            link("page", _page(study, result)),
+            *(link(figure.title.lower(), folder / paths.FIGURE_FILE.format(figure=figure.name)) for figure in shown),
+            link("metrics", folder / paths.METRICS_FILE),
+        ]
+        names = [display_name(result.model), recipe_title(result.recipe), Markdown(", ".join(files))]
+        accuracy = f"{100 * result.metrics.test.accuracy:.2f}"
+        lines.append([*names, "; ".join(result.warnings), result.seed, accuracy])
+    return table(["Model", "Recipe", "Files", "Warnings", "Seed", "Test acc. (%)"], lines, numbers_from=4)

@@ -1,0 +1,93 @@
+"""Show where in pictures a trained network found its class: Grad-CAM, an overlay for each picture.
+
+    python scripts/explain.py results/digits/mobilenet_v2/quick/seed0 a.png folder/ --output explained/
+
+The maps are those of the network's last convolution. a.grad-cam.png in the output folder shows a.png as the network
+gets it, and next to it the same with bright colours where it found what speaks for its class.
+
+Exit codes: 0; 1 if a picture is broken, which is reported at the end, after the others are done; 2 for a mistake.
+"""
+
+import itertools
+import sys
+from collections.abc import Callable
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
+
+from deepnets.utils.command_line import argument_parser, number, run
+from deepnets.utils.files import atomic_path
+from deepnets.utils.logging import LOG, log_to
+from deepnets.utils.machine import usable_cores
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from deepnets.data.pictures import Place
+    from deepnets.evaluation.predictor import Model
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argument_parser(__doc__, log=False)
+    parser.add_argument("experiment", metavar="EXPERIMENT", help="folder of a trained experiment, or a weights file")
+    parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="file, folder, archive or pattern in quotes")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", required=True, help="write the overlays there")
+    parser.add_argument("--threads", type=number(int, 1), help="CPU threads (default: one for each core)")
+    parser.add_argument(
+        "--gpus", type=number(int, 0, 1), default=1, help="1: on a GPU; 0: on the CPU (default: 1, if there is one)"
+    )
+    args = parser.parse_args(argv)
+    log_to(None)
+    import torch  # here, so that a mistake in the command is reported at once, and an error of torch in one line
+
+    from deepnets.data.pictures import find
+    from deepnets.evaluation.predictor import load
+    from deepnets.evaluation.saliency import find_last_maps
+
+    torch.set_num_threads(min(args.threads or usable_cores(), usable_cores()))
+    model = load(args.experiment, device="auto" if args.gpus else "cpu")
+    name, layer = find_last_maps(model, args.experiment)
+    LOG.info("%s: Grad-CAM of %s", args.experiment, name)
+    places, problems = find(args.pictures)
+    problems += explain(model, layer, places, args.output)
+    for problem in problems:
+        LOG.error("%s", problem)
+    if problems:
+        sys.exit(1)
+
+
+def explain(model: "Model", layer: "nn.Module", places: "list[Place]", output: Path) -> list[str]:
+    """Write the overlays of pictures; return a line for each that is broken."""
+    from deepnets.data.pictures import Problem, decode_block, read_blocks
+    from deepnets.evaluation.saliency import saliency_maps
+    from deepnets.figures.overlay import overlay
+
+    problems, file_of = [], new_names(output)
+    for block in read_blocks(places):
+        decoded = decode_block(block, [model.form])
+        problems += [found.line for _, found in decoded if isinstance(found, Problem)]
+        pictures = [(name, found[0]) for name, found in decoded if not isinstance(found, Problem)]
+        images = [pixels for _, pixels in pictures]
+        maps, predictions = saliency_maps(model, layer, images), model.of_pixels(images)
+        for (name, pixels), saliency, prediction in zip(pictures, maps, predictions, strict=True):
+            file = file_of(name)
+            with atomic_path(file) as temporary:
+                overlay(pixels, saliency).save(temporary)
+            LOG.info("%s: %s, see %s", name, prediction, file)
+    return problems
+
+
+def new_names(folder: Path) -> Callable[[str], Path]:
+    """Return what names the overlay of a picture; two pictures of one name get two."""
+    used = set[str]()
+
+    def name(picture: str) -> Path:
+        stem = PurePath(picture).stem
+        numbered = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+        used.add(free := next(each for each in numbered if each not in used))
+        return folder / f"{free}.grad-cam.png"
+
+    return name
+
+
+if __name__ == "__main__":
+    run(main)

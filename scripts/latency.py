@@ -1,0 +1,26 @@
+"""Measure how fast a network predicts on this machine: latency.json. Nothing else should run meanwhile.
+
+python scripts/latency.py digits/resnet50
+"""
+
+from deepnets.planning.job_files import job_parser, load_job
+from deepnets.utils import paths
+from deepnets.utils.command_line import number, run
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = job_parser(__doc__, "latency")
+    parser.add_argument("--threads", type=number(int, 1), default=1, help="CPU threads (default: 1)")
+    parser.add_argument(
+        "--gpus", type=number(int, 0), default=1, help="1: on a GPU; 0: on the CPU (default: 1, if there is one)"
+    )
+    args = parser.parse_args(argv)
+    from deepnets.evaluation.latency import write_latency  # loads torch: here, an error is one line
+
+    job, names = load_job("latency", args)
+    name, output = "{dataset}/{model}".format(**names), args.root / paths.LATENCY.format(**names)
+    write_latency(job["spec"], name, output, threads=args.threads, gpus=args.gpus, log=args.log)
+
+
+if __name__ == "__main__":
+    run(main)

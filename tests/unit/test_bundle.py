@@ -1,0 +1,169 @@
+"""bundle.zip: a trained network that is used without this project."""
+
+import csv
+import io
+import os
+import subprocess
+import sys
+import time
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+from zipfile import ZipFile
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file
+from scipy.special import softmax
+from tiny_experiment import CLASSES, JOB, arguments, error_line, experiment_folder
+
+import bundle as bundle_script
+import export as export_script
+from deepnets.data.pictures import Form, to_pixels
+from deepnets.planning.code_digest import digests
+from deepnets.utils import paths
+from deepnets.utils.files import write_json
+
+pytestmark = pytest.mark.usefixtures("process_as_it_was")
+INSIDE = "digits-mobilenet_v2-quick-seed3"
+
+
+@pytest.fixture(scope="module")
+def exported(finished, data, tmp_path_factory, root):
+    """Export the finished experiment and put a card next to it; return the folder of data/ and results/."""
+    home = tmp_path_factory.mktemp("exported")
+    folder = experiment_folder(home)
+    folder.mkdir(parents=True)
+    for file in finished.iterdir():
+        if file.is_file():
+            (folder / file.name).write_bytes(file.read_bytes())
+    job = JOB | {"code": digests(["scripts/export.py"], root)}
+    export_script.main(arguments(data, home, job)[:5])
+    (folder / "MODEL_CARD.md").write_text("What readers must know.")
+    return home
+
+
+@pytest.fixture
+def pack(exported, root):
+    """Call scripts/bundle.py: `pack(spec=...) -> bundle.zip`."""
+
+    def call(**changes):
+        write_json(exported / "bundle.json", JOB | {"code": digests(["scripts/bundle.py"], root)} | changes)
+        bundle_script.main([INSIDE.replace("-", "/"), "--job", str(exported / "bundle.json"), "--root", str(exported)])
+        return experiment_folder(exported) / "bundle.zip"
+
+    return call
+
+
+@pytest.fixture
+def unpacked(pack, tmp_path):
+    """Unpack bundle.zip into an empty folder; return the folder inside."""
+    with ZipFile(pack()) as bundle:
+        bundle.extractall(tmp_path / "empty")
+    return tmp_path / "empty" / INSIDE
+
+
+@pytest.fixture
+def predict(unpacked, tmp_path):
+    """Call the example with three packages alone: `predict(*pictures, code=0) -> rows`; `predict.errors`."""
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    for name in ("numpy", "numpy.libs", "PIL", "pillow.libs", "onnxruntime"):
+        spec = find_spec("PIL" if name == "pillow.libs" else name.partition(".")[0])
+        source = Path(spec.origin).parent.with_name(name)
+        if source.exists():
+            (packages / name).symlink_to(source)
+
+    def call(*pictures, code=0):
+        command = [sys.executable, "-S", unpacked / "predict.py", *pictures]  # -S: without the other packages
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(packages)}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == code, done.stderr
+        call.errors = done.stderr.splitlines()
+        return list(csv.DictReader(io.StringIO(done.stdout)))
+
+    return call
+
+
+def test_onnxruntime_and_pillow_alone_predict_in_an_empty_folder(predict, data, exported, tmp_path):
+    expected = softmax(load_file(experiment_folder(exported) / "predictions.safetensors")["test_logits"], axis=1)
+    files = [tmp_path / f"{index:02}.png" for index in range(len(expected))]
+    for file, image in zip(files, np.load(data.parent / "test_images.npy"), strict=True):
+        Image.fromarray(image[..., 0]).save(file)
+    rows = predict(*files)
+    assert [row["file"] for row in rows] == [str(file) for file in files]
+    for row, probabilities in zip(rows, expected, strict=True):
+        assert float(row["probability"]) == pytest.approx(probabilities.max(), abs=1e-3)
+        assert probabilities[CLASSES.index(row["class"])] == pytest.approx(probabilities.max(), abs=1e-3)
+
+
+def test_broken_picture_is_a_line_and_the_others_are_predicted(predict, tmp_path):
+    Image.new("L", (9, 7)).save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_text("no picture")
+    assert [row["file"] for row in predict("b.png", "a.png", "missing.png", code=1)] == ["a.png"]
+    named = [line.partition(": cannot be read (")[0] for line in predict.errors if ": cannot be read (" in line]
+    assert named == ["b.png", "missing.png"]
+
+
+def test_bundle_has_the_card_the_weights_the_network_an_example_and_its_requirements(pack, exported):
+    with ZipFile(pack()) as bundle:
+        contents = {name: bundle.read(name) for name in bundle.namelist()}
+    for name in ("MODEL_CARD.md", "model.safetensors", "model.onnx"):
+        assert contents.pop(f"{INSIDE}/{name}") == (experiment_folder(exported) / name).read_bytes()
+    assert set(contents) == {f"{INSIDE}/predict.py", f"{INSIDE}/requirements.txt"}
+    lines = contents[f"{INSIDE}/requirements.txt"].decode().splitlines()
+    assert [line.partition("==")[0] for line in lines[1:]] == ["onnxruntime", "numpy", "pillow"]
+
+
+def test_same_files_are_the_same_bytes(pack, exported):
+    before = pack().read_bytes()
+    for file in experiment_folder(exported).glob("[mM]*"):
+        os.utime(file, (time.time() - 10_000,) * 2)
+    (experiment_folder(exported) / "model.onnx").chmod(0o600)
+    assert pack().read_bytes() == before
+
+
+def test_what_is_missing_damaged_or_of_other_settings_is_not_packed(pack, exported, caplog):
+    folder = experiment_folder(exported)
+    bundle, onnx = pack(), folder / "model.onnx"
+    bundle.unlink()
+    whole = onnx.read_bytes()
+    other = JOB["spec"] | {"seed": 4}
+    assert "model.safetensors: made with other settings" in error_line(caplog, lambda: pack(spec=other))
+    onnx.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert "model.onnx: damaged" in error_line(caplog, pack)
+    onnx.unlink()
+    assert f"snakemake --cores 2 results/{INSIDE.replace('-', '/')}/bundle.zip" in error_line(caplog, pack)
+    onnx.write_bytes(whole)
+    assert not bundle.exists()
+
+
+@pytest.fixture(scope="module")
+def example(root):
+    """Import the example of the bundle."""
+    spec = spec_from_file_location("bundle_predict", root / paths.BUNDLE_EXAMPLE)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Write pictures of several kinds: turned, transparent, with a palette, gray of 16 bits."""
+    folder, draws = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    colour = Image.fromarray(draws.integers(256, size=(20, 31, 3), dtype=np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    colour.save(folder / "turned.jpg", exif=exif)
+    Image.fromarray(draws.integers(256, size=(25, 20, 4), dtype=np.uint8)).save(folder / "transparent.png")
+    colour.quantize(16).save(folder / "palette.png", transparency=3)
+    Image.fromarray(draws.integers(2**12, size=(30, 22), dtype=np.uint16)).save(folder / "16_bits.png")
+    return sorted(folder.iterdir())
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("dataset", [{}, {"non_square": "pad", "bit_depth": 12}, {"non_square": "squash"}])
+def test_example_prepares_pictures_as_the_training_images_were(example, pictures, channels, dataset):
+    form = Form(8, channels, **dataset)
+    for picture in pictures:
+        assert np.array_equal(example.read(picture, 8, channels, dataset), to_pixels(picture, form)), picture.name

@@ -1,0 +1,159 @@
+"""Grad-CAM: which maps of a network are used, what they show, and scripts/explain.py."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_experiment import error_line
+from torch import nn
+
+import explain as explain_script
+from deepnets import load, models
+from deepnets.data.pictures import Form
+from deepnets.evaluation.saliency import find_last_maps, saliency_maps
+from deepnets.figures.overlay import overlay
+from deepnets.training.augmentation import Augmentation
+from deepnets.utils.errors import UserError
+
+pytestmark = pytest.mark.usefixtures("process_as_it_was")
+
+
+@pytest.fixture(scope="module")
+def trained(finished):
+    return load(finished, device="cpu")
+
+
+@pytest.fixture
+def with_network(trained):
+    """Put another network into the model: `with_network(network, size=32, channels=3) -> Model`."""
+
+    def change(network, size=32, channels=3):
+        statistics = [0.5] * channels, [0.25] * channels
+        changed = Augmentation(trained.augmentation.augment, False, *statistics, torch.device("cpu"))
+        return replace(trained, network=network.eval(), form=Form(size, channels), augmentation=changed)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("architecture", "name"),
+    [
+        ("torchvision/resnet18", "layer4"),
+        ("torchvision/densenet121", "features"),
+        ("torchvision/mobilenet_v3_small", "features"),
+        ("torchvision/convnext_tiny", "features"),
+    ],
+)
+def test_last_maps_are_those_of_the_last_block(with_network, architecture, name):
+    network = models.build({"architecture": architecture}, 5, 3, (64, 64))
+    found, module = find_last_maps(with_network(network, 64), "a")
+    assert found.split(".")[-1] == name
+    assert module is network.get_submodule(found)
+
+
+def test_maps_of_one_pixel_are_skipped(with_network):
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, stride=8), nn.Conv2d(4, 4, 3, stride=8), nn.Flatten(), nn.Linear(4, 3))
+    assert find_last_maps(with_network(network), "a")[0] == "0"
+
+
+@pytest.mark.parametrize("architecture", ["torchvision/vit_b_32", "torchvision/swin_t"])
+def test_a_network_that_ends_in_attention_is_refused_with_the_reason(with_network, architecture):
+    network = models.build({"architecture": architecture}, 5, 3, (64, 64))
+    with pytest.raises(UserError, match="a/b: attention follows its last convolution"):
+        find_last_maps(with_network(network, 64), "a/b")
+
+
+def test_a_network_without_maps_is_refused_with_the_reason(with_network):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 3))
+    with pytest.raises(UserError, match="a/b: no convolution of it has maps of several pixels, so that Grad-CAM"):
+        find_last_maps(with_network(network), "a/b")
+
+
+class BrightSpots(nn.Module):
+    """The first class is where red is, the second one where green is."""
+
+    def __init__(self):
+        super().__init__()
+        self.maps = nn.Conv2d(3, 2, 1, bias=False)
+        self.maps.weight.data = torch.eye(3)[:2].reshape(2, 3, 1, 1)
+
+    def forward(self, images):
+        return nn.functional.relu_(self.maps(images)).mean((2, 3))
+
+
+def test_map_is_bright_where_the_class_is(with_network):
+    images = np.full((2, 32, 32, 3), 128, np.uint8)
+    images[0, 4:8, 20:24, 0] = images[1, 25:29, 2:6, 1] = 255
+    model = with_network(BrightSpots())
+    maps = saliency_maps(model, model.network.maps, list(images))
+    assert maps.dtype == np.float32
+    assert maps.max((1, 2)).tolist() == [1, 1]
+    assert maps[0, 4:8, 20:24].min() > 0.99
+    assert maps[1, 25:29, 2:6].min() > 0.99
+    assert maps[0, 12:, :].max() < 0.1
+
+
+def test_picture_without_anything_for_its_class_has_an_empty_map(with_network):
+    model = with_network(BrightSpots())
+    assert saliency_maps(model, model.network.maps, [np.zeros((32, 32, 3), np.uint8)]).max() == 0
+    assert saliency_maps(model, model.network.maps, []).shape == (0, 32, 32)
+
+
+def test_explaining_changes_no_prediction(trained, data):
+    images = list(np.load(data.parent / "test_images.npy"))
+    before = [each.probabilities for each in trained.of_pixels(images)]
+    _, layer = find_last_maps(trained, "a")
+    maps = saliency_maps(trained, layer, images)
+    assert maps.shape == (len(images), 8, 8)
+    assert np.isfinite(maps).all()
+    assert np.array_equal(before, [each.probabilities for each in trained.of_pixels(images)])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_overlay_shows_the_picture_and_next_to_it_the_map(channels):
+    pixels = np.full((8, 8, channels), 100, np.uint8)
+    saliency = np.zeros((8, 8))
+    saliency[:, 4:] = 1
+    drawn = np.asarray(overlay(pixels, saliency))
+    assert drawn.shape == (224, 448, 3)
+    assert (drawn[:, :224] == 100).all()
+    assert (drawn[:, 224:310] == 100).all()
+    assert drawn[:, 400:, 0].min() > 150
+
+
+@pytest.fixture
+def explain(finished, tmp_path):
+    """Call scripts/explain.py: `explain(*pictures)`; the overlays are in tmp_path/out."""
+    options = ["--output", str(tmp_path / "out"), "--gpus", "0", "--threads", "1"]
+    return lambda *pictures: explain_script.main([str(finished), *map(str, pictures), *options])
+
+
+def test_script_writes_an_overlay_for_each_picture_and_reports_the_broken_ones(explain, data, tmp_path, capfd):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    images = np.load(data.parent / "test_images.npy")
+    for name, image in zip(("a/1.png", "a/2.png", "b/1.png"), images, strict=False):
+        Image.fromarray(image[..., 0]).save(tmp_path / name)
+    (tmp_path / "b/3.png").write_text("no picture")
+    shutil.make_archive(str(tmp_path / "c"), "zip", tmp_path / "a")
+    with pytest.raises(SystemExit) as end:
+        explain(tmp_path / "a", tmp_path / "b", tmp_path / "c.zip", "missing.png")
+    assert end.value.code == 1
+    names = {file.name for file in (tmp_path / "out").iterdir()}
+    assert names == {f"{stem}.grad-cam.png" for stem in ("1", "1-2", "1-3", "2", "2-2")}
+    with Image.open(tmp_path / "out/1.grad-cam.png") as drawn:
+        assert drawn.size == (448, 224)
+    lines = capfd.readouterr().err.splitlines()
+    assert "Grad-CAM of " in lines[0]
+    assert f"{tmp_path}/a/1.png: " in lines[1]
+    assert lines[1].endswith(f", see {tmp_path}/out/1.grad-cam.png")
+    assert {line.partition(": ")[0] for line in lines[-2:]} == {"missing.png", f"{tmp_path}/b/3.png"}
+
+
+def test_an_output_that_is_a_file_is_a_line(explain, data, tmp_path, caplog):
+    (tmp_path / "out").touch()
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    assert "out" in error_line(caplog, explain, tmp_path / "a.png")

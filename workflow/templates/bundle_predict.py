@@ -1,0 +1,61 @@
+"""Predict pictures with model.onnx: a line for each, with its class and probability.
+
+    python -m pip install --requirement requirements.txt
+    python predict.py photo.png more/*.jpg
+
+Exit codes: 0; 1 if a picture cannot be read, which is reported, after the others are done.
+"""
+
+import argparse
+import csv
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from PIL import Image, ImageOps
+
+FITS = {"crop": ImageOps.fit, "pad": ImageOps.pad, "squash": Image.Image.resize}
+
+
+def read(picture: str, size: int, channels: int, dataset: dict) -> np.ndarray:
+    """Return a picture as the training images were prepared: uint8 (size, size, channels)."""
+    image = ImageOps.exif_transpose(Image.open(picture))
+    if image.mode.startswith("I"):  # gray of 16 bits
+        white = 2 ** (dataset.get("bit_depth") or 16) - 1
+        image = Image.fromarray(np.rint(np.minimum(np.asarray(image), white) / (white / 255)).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    image = image.convert("L" if channels == 1 else "RGB")
+    image = FITS[dataset.get("non_square", "crop")](image, (size, size), Image.Resampling.BILINEAR)
+    return np.asarray(image).reshape(size, size, channels)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="image file")
+    pictures = parser.parse_args().pictures
+    onnxruntime.set_default_logger_severity(3)  # errors alone
+    session = onnxruntime.InferenceSession(str(Path(__file__).with_name("model.onnx")))
+    metadata = session.get_modelmeta().custom_metadata_map
+    classes, spec, (channels, size, _) = (json.loads(metadata[key]) for key in ("classes", "spec", "input_shape"))
+    output = csv.writer(sys.stdout, lineterminator="\n")
+    output.writerow(["file", "class", "probability"])
+    code = 0
+    for picture in pictures:
+        try:
+            images = read(picture, size, channels, spec["dataset"])[np.newaxis]
+        except Exception as error:  # a damaged file can raise anything
+            print(f"{picture}: cannot be read ({error}); replace or remove it", file=sys.stderr)
+            code = 1
+            continue
+        (probabilities,) = session.run(["probabilities"], {"images": images})
+        best = probabilities[0].argmax()
+        output.writerow([picture, classes[best], f"{probabilities[0, best]:.6f}"])
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()
