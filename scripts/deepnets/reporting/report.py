@@ -90,7 +90,7 @@ def write_report(
     Raises:
         UserError: a file is missing, damaged or of another spec; then nothing is written.
     """
-    study = _read_study(spec, root, suffix, missing, audit_code, published)
+    study = _read_study(spec, root, suffix, missing, published)
     report = render(study, template)
     page = render_page(report, study.folder)
     experiments.write_pages(study)
@@ -104,9 +104,7 @@ def write_report(
         write_text(page_file, page)
 
 
-def _read_study(
-    spec: dict[str, Any], root: Path, suffix: str, missing: Sequence[Missing], audit_code: str | None, published: Path
-) -> Study:
+def _read_study(spec: dict[str, Any], root: Path, suffix: str, missing: Sequence[Missing], published: Path) -> Study:
     """Read all that the report is made from; arguments and errors as of `write_report`."""
     results = [read_result(root / folder) for folder in spec["experiments"]]
     check_specs(results, spec.get("specs"))
