@@ -10,15 +10,18 @@ from deepnets.config.optimizers import OPTIMIZERS
 from deepnets.utils.option_types import (
     MAX_IMAGE_SIZE,
     AcceptExponent,
+    Degrees,
     Flag,
-    NonNegativeInt,
+    Fraction,
     NonNegativeNumber,
     Number,
+    Pixels,
     PositiveAmount,
     PositiveInt,
     PositiveNumber,
     Probability,
     StrictModel,
+    measured_in,
 )
 
 if TYPE_CHECKING:
@@ -39,7 +42,7 @@ _Norm = Annotated[float, Field(strict=True, gt=0, le=1_000_000, allow_inf_nan=Fa
 class Augment(StrictModel):
     """Random changes to the training images, drawn for every image in every epoch; 0 or false switches one off."""
 
-    crop_padding: NonNegativeInt = Field(
+    crop_padding: Pixels = Field(
         0,
         le=MAX_IMAGE_SIZE,
         description="Width in pixels of a black frame; the image is cropped at random from the framed image, so it"
@@ -48,16 +51,18 @@ class Augment(StrictModel):
     horizontal_flip: Flag = Field(
         True, description="Mirror half of the images left to right; only where the dataset allows it, so never digits."
     )
-    rotation: Number = Field(0.0, ge=0, le=180, description="Largest rotation in degrees, to either side.")
-    scale: Number = Field(0.0, ge=0, lt=1, description="Largest relative change of size; 0.1 is from 90 % to 110 %.")
-    translate: Number = Field(
+    rotation: Degrees = Field(0.0, ge=0, le=180, description="Largest rotation in degrees, to either side.")
+    scale: Fraction = Field(0.0, ge=0, lt=1, description="Largest relative change of size; 0.1 is from 90 % to 110 %.")
+    translate: Fraction = Field(
         0.0, ge=0, lt=1, description="Largest shift as a fraction of the image size, in each direction."
     )
-    shear: Number = Field(0.0, ge=0, lt=90, description="Largest shear in degrees, to either side.")
-    cutout: NonNegativeInt = Field(
+    shear: Degrees = Field(0.0, ge=0, lt=90, description="Largest shear in degrees, to either side.")
+    cutout: Pixels = Field(
         0, le=MAX_IMAGE_SIZE, description="Side in pixels of a square that is blanked at a random position."
     )
-    random_erasing: Probability = Field(0.0, description="Probability that a box of random size is blanked.")
+    random_erasing: Annotated[Probability, measured_in("probability")] = Field(
+        0.0, description="Probability that a box of random size is blanked."
+    )
     mixup: NonNegativeNumber = Field(
         0.0,
         le=_MAX_ALPHA,
@@ -73,20 +78,20 @@ class Augment(StrictModel):
 class ProgressiveResizing(StrictModel):
     """Train on small images first, which cost less; they grow to full size during training."""
 
-    start: Number = Field(0.5, gt=0, le=1, description="Image size at the start, as a fraction of the full size.")
-    until: Number = Field(0.7, gt=0, lt=1, description="Fraction of the steps after which images have full size.")
+    start: Fraction = Field(0.5, gt=0, le=1, description="Image size at the start, as a fraction of the full size.")
+    until: Fraction = Field(0.7, gt=0, lt=1, description="Fraction of the steps after which images have full size.")
 
 
 class RecipeValues(StrictModel):
     """Recipe values, each checked by itself. `set:` and `on:` hold some of them; the others come from the recipe."""
 
-    epochs: PositiveAmount = Field(
+    epochs: Annotated[PositiveAmount, measured_in("epochs")] = Field(
         8,
         le=_MAX_EPOCHS,
         description="Passes over the training images, rounded to whole steps: 0.5 is half a pass. The schedule ends"
         " with the last one.",
     )
-    batch_size: PositiveInt = Field(
+    batch_size: Annotated[PositiveInt, measured_in("images")] = Field(
         128, le=_MAX_BATCH, description="Images per optimizer step; more is steadier but makes fewer steps."
     )
     accumulation: PositiveInt = Field(
@@ -130,8 +135,8 @@ class RecipeValues(StrictModel):
     schedule: Literal["one_cycle", "cosine", "linear"] = Field(
         "one_cycle", description="Shape of the learning rate over the steps, after the warm-up; all end at zero."
     )
-    warmup: Number = Field(0.2, ge=0, lt=1, description="Fraction of the steps in which the learning rate rises.")
-    label_smoothing: Number = Field(
+    warmup: Fraction = Field(0.2, ge=0, lt=1, description="Fraction of the steps in which the learning rate rises.")
+    label_smoothing: Fraction = Field(
         0.0, ge=0, lt=1, description="Fraction of the target that is spread evenly over all classes."
     )
     class_weights: Literal["none", "balanced"] = Field(
@@ -152,9 +157,9 @@ class RecipeValues(StrictModel):
         description="Evaluate averaged weights: ema is a moving average, swa the mean over the end of training. With"
         " swa, the validation metrics of single epochs are measured before its batch statistics are re-estimated.",
     )
-    ema_decay: Number = Field(0.99, gt=0, lt=1, description="Fraction of the old average that each step keeps (ema).")
-    averaging_start: Number = Field(0.75, ge=0, lt=1, description="Fraction of the steps after which swa starts.")
-    validation_fraction: Number = Field(
+    ema_decay: Fraction = Field(0.99, gt=0, lt=1, description="Fraction of the old average that each step keeps (ema).")
+    averaging_start: Fraction = Field(0.75, ge=0, lt=1, description="Fraction of the steps after which swa starts.")
+    validation_fraction: Fraction = Field(
         0.1,
         gt=0,
         le=0.5,

@@ -29,13 +29,15 @@ from deepnets.data import sources as datasets
 from deepnets.data.sources import DatasetOptions
 from deepnets.models import _named
 from deepnets.utils.errors import UserError
-from deepnets.utils.option_types import AcceptExponent, StrictModel
+from deepnets.utils.option_types import AcceptExponent, StrictModel, measured_in
 from deepnets.utils.paths import OPTIONAL
 from deepnets.utils.specs import leaves
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 MAX_SEED = 2**32 - 1  # the largest seed of NumPy's generators
-EquivalenceMargin = Annotated[float, Field(strict=True, gt=0, lt=1, allow_inf_nan=False), AcceptExponent]
+EquivalenceMargin = Annotated[
+    float, Field(strict=True, gt=0, lt=1, allow_inf_nan=False), measured_in("fraction"), AcceptExponent
+]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED, strict=True)]
 
 
@@ -119,8 +121,10 @@ else:
     _model_classes = {name: _model_class(name) for name in models.available()}
     _model_classes |= {kind: _named_class(kind) for kind in _named.PATTERNS}
     _tagged = (Annotated[each, Tag(tag)] for tag, each in _model_classes.items())
-    AnyDataset = Annotated[reduce(or_, _dataset_classes), Field(discriminator="source")]
-    AnyModel = Annotated[reduce(or_, _tagged), Discriminator(_tag)]
+    AnyDataset = Annotated[
+        reduce(or_, _dataset_classes), Field(discriminator="source", description="Where the images come from.")
+    ]
+    AnyModel = Annotated[reduce(or_, _tagged), Discriminator(_tag), Field(description="Which network.")]
 
 
 class Entry(StrictModel):
@@ -264,9 +268,22 @@ class Config(StrictModel):
 @cache
 def json_schema() -> dict:
     """Return the JSON schema (draft 2020-12) of config.yaml, for editors and programs that write configurations."""
+    return _without_units(schema_with_units())
+
+
+def schema_with_units() -> dict:
+    """Return the JSON schema with a keyword that it does not have, for docs/configuration.md: `unit`, of numbers."""
     schema = Config.model_json_schema(schema_generator=_SchemaGenerator)
     comment = "A validator that reads YAML 1.1 takes 1e-3 for text and refuses it; the workflow reads it as a number."
     return {"$schema": GenerateJsonSchema.schema_dialect, "$comment": comment, "title": "config.yaml", **schema}
+
+
+def _without_units(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_without_units(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    return {key: _without_units(value) for key, value in node.items() if key != "unit" or isinstance(value, dict)}
 
 
 class _SchemaGenerator(GenerateJsonSchema):

@@ -20,7 +20,7 @@ from deepnets.models._about import About
 from deepnets.models._readable import readable
 from deepnets.utils import paths
 from deepnets.utils.errors import UserError
-from deepnets.utils.option_types import MAX_IMAGE_SIZE, PositiveInt, StrictModel
+from deepnets.utils.option_types import MAX_IMAGE_SIZE, PositiveInt, StrictModel, measured_in
 from deepnets.utils.text import nearest
 
 # Each kind as messages and the schema show it, and what names of it look like.
@@ -85,7 +85,7 @@ class OwnOptions(StrictModel, extra="allow"):
     """The options of a network in a file of the user's: resize, and the callable's own arguments."""
 
     __pydantic_extra__: dict[str, _Plain] = Field(init=False)  # pydantic's way to give them a type
-    resize: Annotated[PositiveInt, Field(le=MAX_IMAGE_SIZE)] | None = Field(
+    resize: Annotated[PositiveInt, Field(le=MAX_IMAGE_SIZE), measured_in("px")] | None = Field(
         None,
         description="Smaller images are enlarged to this side in pixels inside the network, for networks that take no"
         " small ones; null leaves them as they are.",

@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import Field
 
 from deepnets.models._about import About, Cost
-from deepnets.utils.option_types import MAX_IMAGE_SIZE, Number, PositiveInt, StrictModel
+from deepnets.utils.option_types import MAX_IMAGE_SIZE, Fraction, PositiveInt, StrictModel, measured_in
 
 MIN_IMAGE_SIZE = 8  # px; the network enlarges images to `min_image_size`; below 8 px there is nothing left to recognise
 SMALLEST_SIDE = 37  # px; (37 - 2 - 3) // 2 + 1 = 17, (17 - 2 - 3) // 2 + 1 = 7, then two reductions: 3, 1
@@ -36,8 +36,8 @@ ABOUT = About(
 class Options(StrictModel):
     """The options of an inception_v3 in config.yaml."""
 
-    dropout: Number = Field(0.5, ge=0, lt=1, description="Share of the last features dropped in training.")
-    min_image_size: Annotated[PositiveInt, Field(ge=SMALLEST_SIDE, le=MAX_IMAGE_SIZE)] = Field(
+    dropout: Fraction = Field(0.5, ge=0, lt=1, description="Share of the last features dropped in training.")
+    min_image_size: Annotated[PositiveInt, Field(ge=SMALLEST_SIDE, le=MAX_IMAGE_SIZE), measured_in("px")] = Field(
         SMALLEST_SIDE,
         description="Smaller images are resized to this side in pixels; more gives larger feature maps and costs more.",
     )

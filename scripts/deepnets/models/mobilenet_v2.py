@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import Field
 
 from deepnets.models._about import About, Cost
-from deepnets.utils.option_types import Number, StrictModel
+from deepnets.utils.option_types import Fraction, StrictModel
 
 MIN_IMAGE_SIZE = 8  # px; padded convolutions take any size, but under 8 px the strides have nothing to halve
 STRIDED_BLOCKS = (2, 4, 7, 14)  # of network.features, whose first convolution is strided too
@@ -43,7 +43,7 @@ class Options(StrictModel):
         description="Strides (1 or 2) of the first convolution and of the blocks features.2, 4, 7 and 14; "
         "[1, 1, 1, 2, 2] keeps the resolution of small images for longer, at more work and the same parameters.",
     )
-    dropout: Number = Field(0.2, ge=0, lt=1, description="Share of the last features dropped in training.")
+    dropout: Fraction = Field(0.2, ge=0, lt=1, description="Share of the last features dropped in training.")
 
 
 def build(num_classes: int, in_channels: int, options: Options):

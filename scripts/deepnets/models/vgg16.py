@@ -9,7 +9,7 @@ poolings leave nothing of a smaller one.
 from pydantic import Field
 
 from deepnets.models._about import About, Cost
-from deepnets.utils.option_types import Number, StrictModel
+from deepnets.utils.option_types import Fraction, StrictModel
 
 MIN_IMAGE_SIZE = 8  # px; the network enlarges smaller images to 32 px; below 8 px there is nothing left to recognise
 ABOUT = About(
@@ -32,7 +32,7 @@ ABOUT = About(
 class Options(StrictModel):
     """The options of a vgg16 in config.yaml."""
 
-    dropout: Number = Field(0.5, ge=0, lt=1, description="Share of the two hidden layers' units dropped in training.")
+    dropout: Fraction = Field(0.5, ge=0, lt=1, description="Share of the two hidden layers' units dropped in training.")
 
 
 def build(num_classes: int, in_channels: int, options: Options):

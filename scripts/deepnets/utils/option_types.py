@@ -48,6 +48,16 @@ MAX_IMAGE_SIZE = 4096
 Flag = Annotated[bool, Field(strict=True)]
 
 
+def measured_in(unit: str) -> Any:
+    """Give a number of an `Annotated` type its unit, for docs/configuration.md; the JSON schema leaves units out."""
+    return Field(json_schema_extra={"unit": unit})
+
+
+Fraction = Annotated[Number, measured_in("fraction")]
+Degrees = Annotated[Number, measured_in("degrees")]
+Pixels = Annotated[NonNegativeInt, measured_in("px")]
+
+
 class StrictModel(BaseModel):
     """A table of options: immutable, and an unknown key is an error."""
 

@@ -11,9 +11,12 @@ from pydantic import Field, field_validator, model_validator
 
 from deepnets.data.sources import FOLDS, DatasetOptions, FoldCount, ImageSide, Megapixels, NonSquare
 from deepnets.utils.errors import UserError
-from deepnets.utils.option_types import AcceptExponent
+from deepnets.utils.option_types import AcceptExponent, measured_in
 
 TABLES = (".csv", ".tsv", ".parquet")  # file endings of tables of images and labels
+TestShare = Annotated[
+    float, Field(strict=True, gt=0, le=0.5, allow_inf_nan=False), measured_in("fraction"), AcceptExponent
+]
 MAX_CLASSES = 10_000  # metrics.json holds the confusion matrix: of as many classes, 100 million counts
 
 
@@ -32,7 +35,7 @@ class OwnImages(DatasetOptions):
         description="1 (grayscale) or 3 (RGB) in the prepared images; null: 3 if `size` is given, else 1 if all images"
         " are gray.",
     )
-    test: Annotated[float, Field(strict=True, gt=0, le=0.5, allow_inf_nan=False), AcceptExponent] | None = Field(
+    test: TestShare | None = Field(
         default=None,
         description="Share of each class that is drawn for the test split where no folder has it; null: 0.2, or a"
         " validation folder is the test split.",
@@ -49,10 +52,10 @@ class OwnImages(DatasetOptions):
         description="What becomes of an image that is not square: crop (its largest centred square), pad (all of it,"
         " black at two sides) or squash (all of it, in other proportions).",
     )
-    bit_depth: Annotated[int, Field(ge=8, le=16, strict=True)] | None = Field(
+    bit_depth: Annotated[int, Field(ge=8, le=16, strict=True), measured_in("bits")] | None = Field(
         default=None, description="Bits of a value in gray images of 16 bits; with 12, 4095 is white. null: 16."
     )
-    max_megapixels: Megapixels | None = Field(
+    max_megapixels: Annotated[Megapixels, measured_in("megapixels")] | None = Field(
         default=None, description="Images with more megapixels are refused; null: 100. No result depends on it."
     )
 
