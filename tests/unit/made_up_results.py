@@ -56,18 +56,15 @@ def write_experiment(
     directory = results / dataset / model / recipe / f"seed{seed}"
     classes = classes or [str(digit) for digit in range(10)]
     architecture = architecture or (model if model in ARCHITECTURES else "resnet50")
-    spec = {
-        "dataset": {"source": dataset, "horizontal_flip": flips},
-        "model": {"architecture": architecture},
-        "recipe": {**RECIPE, "epochs": epochs, "lr": lr},
-        "seed": seed,
-    }
+    names = {"dataset": dataset, "model": model, "recipe": recipe, "seed": seed}
+    recipe_spec, dataset_spec = {**RECIPE, "epochs": epochs, "lr": lr}, {"source": dataset, "horizontal_flip": flips}
+    spec = {"dataset": dataset_spec, "model": {"architecture": architecture}, "recipe": recipe_spec, "seed": seed}
     on_validation = accuracy if validation_accuracy is None else validation_accuracy
     true = np.arange(n_test) % len(classes)
     predicted = _predicted(rng, accuracy, true, len(classes))
     metrics = {
         "schema_version": 1,
-        "experiment": {"dataset": dataset, "model": model, "recipe": recipe, "seed": seed},
+        "experiment": names,
         "spec": spec,
         "spec_sha256": sha256_text(canonical_json(spec)),
         "classes": classes,

@@ -1,4 +1,4 @@
-"""What a study cost: the time of its jobs, by stage and as shares."""
+"""What a study cost, and what its networks cost in use."""
 
 from typing import Any
 
@@ -8,7 +8,22 @@ from deepnets.reporting.study import Study
 
 
 def describe(study: Study) -> dict[str, Any]:
-    """Return what the template shows of the time of a study's jobs; at least one was measured."""
+    """Return what the template shows of costs."""
+    network_costs, network_costs_left_out = tables.network_costs(study.results, study.latencies)
+    cost_table, costs_left_out = tables.cost_table(study.results)
+    return {
+        "network_costs": network_costs,
+        "network_costs_left_out": network_costs_left_out,
+        "latency_is_measured": bool(study.latencies),
+        "cost": _of_jobs(study) if study.jobs else None,
+        "cost_table": cost_table,
+        "costs_left_out": costs_left_out,
+        "cost_of_each": len(study.results) <= tables.ROWS,
+    }
+
+
+def _of_jobs(study: Study) -> dict[str, Any]:
+    """Return the time of a study's jobs, by stage and as shares; at least one was measured."""
     passed, idle = from_first_to_last(study.jobs)
     return {
         "passed": tables.format_duration(passed),

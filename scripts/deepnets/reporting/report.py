@@ -91,10 +91,28 @@ def write_report(
     Raises:
         UserError: a file is missing, damaged or of another spec; then nothing is written.
     """
+    study = _read_study(spec, root, suffix, missing, audit_code, published)
+    report = render(study, template)
+    page = render_page(report, study.folder)
+    experiments.write_pages(study)
+    report_file, page_file, metrics_file, environment = (
+        root / path.format(suffix=suffix) for path in paths.OUTPUTS["report"]
+    )
+    with record_checksums(f"report{suffix}", environment, metrics_file, report_file, page_file):
+        write_json(environment, {"spec": spec, **study.environment})
+        write_text(metrics_file, tables.metrics_csv(study.results))
+        write_text(report_file, report)
+        write_text(page_file, page)
+
+
+def _read_study(
+    spec: dict[str, Any], root: Path, suffix: str, missing: Sequence[Missing], audit_code: str | None, published: Path
+) -> Study:
+    """Read all that the report is made from; arguments and errors as of `write_report`."""
     results = [read_result(root / folder) for folder in spec["experiments"]]
     check_specs(results, spec.get("specs"))
     optional = spec.get("optional", [])
-    study = Study(
+    return Study(
         name=spec["study"],
         results=results,
         datasets=spec["datasets"],
@@ -117,17 +135,6 @@ def write_report(
         suffix=suffix,
         missing=missing,
     )
-    report = render(study, template)
-    page = render_page(report, study.folder)
-    experiments.write_pages(study)
-    report_file, page_file, metrics_file, environment = (
-        root / path.format(suffix=suffix) for path in paths.OUTPUTS["report"]
-    )
-    with record_checksums(f"report{suffix}", environment, metrics_file, report_file, page_file):
-        write_json(environment, {"spec": spec, **study.environment})
-        write_text(metrics_file, tables.metrics_csv(results))
-        write_text(report_file, report)
-        write_text(page_file, page)
 
 
 def _context(study: Study) -> dict[str, Any]:
@@ -136,8 +143,6 @@ def _context(study: Study) -> dict[str, Any]:
     recipe_line, recipe_table, recipes_left_out = settings.recipes(results)
     networks_table, networks_left_out = settings.networks_table(results)
     lines = max(_EXPERIMENT_ROWS, tables.ROWS // len(rows))
-    network_costs, network_costs_left_out = tables.network_costs(results, study.latencies)
-    cost_table, costs_left_out = tables.cost_table(results)
     return {
         "study": study.name,
         "metrics_csv": _file_link(study, paths.METRICS_CSV),
@@ -165,13 +170,7 @@ def _context(study: Study) -> dict[str, Any]:
         "recipe_line": recipe_line,
         "recipe_table": recipe_table,
         "recipes_left_out": recipes_left_out,
-        "network_costs": network_costs,
-        "network_costs_left_out": network_costs_left_out,
-        "latency_is_measured": bool(study.latencies),
-        "cost_table": cost_table,
-        "costs_left_out": costs_left_out,
-        "cost_of_each": len(results) <= tables.ROWS,
-        "cost": cost.describe(study) if study.jobs else None,
+        **cost.describe(study),
         "provenance": provenance(study),
         "modified": study.environment["git_modified"],
         "commands": commands(study),
