@@ -155,17 +155,16 @@ def write_export(
                 "bytes": temporary.stat().st_size,
                 "latency": time_one_image(found, comparison.images),
             }
-        versions = {runtime: metadata.version(runtime)}
-        conditions = {"device": "cpu", "device_name": cpu_name(), "precision": precision, "threads": threads}
-        content = {
-            "schema_version": SCHEMA_VERSION,
-            **source.model_dump(),
-            "file": file.name,
-            **measured,
-            "measured_on": {**conditions, "versions": versions},
-        }
+        start = {"schema_version": SCHEMA_VERSION, **source.model_dump(), "file": file.name}
+        content = {**start, **measured, "measured_on": _conditions(threads, precision, runtime)}
         write_json(record, content)
     return content
+
+
+def _conditions(threads: int, precision: str, runtime: str) -> dict[str, Any]:
+    versions = {runtime: metadata.version(runtime)}
+    on_cpu = {"device": "cpu", "device_name": cpu_name()}
+    return {**on_cpu, "precision": precision, "threads": threads, "versions": versions}
 
 
 # -- running a file ----------------------------------------------------------------------------------------------------

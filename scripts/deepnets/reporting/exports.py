@@ -1,32 +1,28 @@
 """What the report says of the files for other programs that were made of its experiments."""
 
-from collections.abc import Iterable
-from pathlib import Path
+from typing import Any
 
 from deepnets.config.experiment import recipe_title
 from deepnets.evaluation.measurements import Exported
 from deepnets.evaluation.results import Result
 from deepnets.models import display_name
-from deepnets.reporting.markdown import Markdown, code, table
+from deepnets.reporting.markdown import code, table
+from deepnets.reporting.study import Study
 from deepnets.reporting.tables import MISSING, ROWS
 
 
-def exports_table(results: Iterable[Result], exports: dict[Path, list[Exported]]) -> tuple[Markdown | None, int]:
-    """Return size and speed of each exported file, and how far it is from the network.
-
-    Args:
-        results: of the study.
-        exports: those of each experiment, by its folder.
-
-    Returns:
-        The table, or None if no file was made, and how many rows it leaves out.
-    """
+def describe(study: Study) -> dict[str, Any]:
+    """Return what the template shows of exported files: size, speed, and how far each is from the network."""
     texts = ["Dataset", "Model", "Recipe", "Seed", "File", "Latency on"]
     numbers = ["File (MB)", "Latency (ms)", "95th percentile (ms)", "Largest difference", "Accuracy lost (points)"]
-    lines = [_line(result, each) for result in results for each in exports.get(result.directory, [])]
-    if not lines:
-        return None, 0
-    return table([*texts, *numbers], lines[:ROWS], numbers_from=len(texts)), max(0, len(lines) - ROWS)
+    lines = [_line(result, each) for result in study.results for each in study.exports[result.directory]]
+    exported = table([*texts, *numbers], lines[:ROWS], numbers_from=len(texts)) if lines else None
+    return {"exported": exported, "exported_left_out": max(0, len(lines) - ROWS)}
+
+
+def warnings(study: Study, result: Result) -> list[str]:
+    """Return the warnings of an experiment's exported files."""
+    return [warning for each in study.exports[result.directory] for warning in each.warnings]
 
 
 def _line(result: Result, exported: Exported) -> list[object]:
