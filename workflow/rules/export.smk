@@ -1,4 +1,7 @@
-"""A trained network for other programs and people, when they are asked for: no study has them among its results."""
+"""A trained network for other programs and people, when they are asked for: no study has them among its results.
+
+Jobs that export have all cores, because they also time what they wrote.
+"""
 
 
 rule export:
@@ -17,7 +20,7 @@ rule export:
         paths.benchmark("export")
     conda:
         CONDA
-    threads: ALL_CORES  # as it is timed
+    threads: ALL_CORES
     resources:
         mem_mb=exit_plainly(REQUESTS.export_memory_mb),
         runtime=lambda wildcards, attempt: scale_by_attempt(30, attempt),
