@@ -164,7 +164,8 @@ requirements: setup  ## Compile both requirements.txt again from pyproject.toml 
 clean:  ## Remove results, logs and prepared data without asking; downloads and your own files in data/ and results/ stay
 	@$(call refuse_links,results data)
 	if [ -d results ]; then find results/ -type f \( -path 'results/report*' -o -path 'results/metrics*.csv' \
-		-o -path results/workflow.html -o -path 'results/search-*' -o -path 'results/environment*.json' -o -name model.safetensors -o -name model.onnx \
+		-o -path results/workflow.html -o -path 'results/search-*' -o -path 'results/environment*.json' -o -name model.safetensors \
+		-o -name model.onnx -o -name model_onnx.json -o -name 'model_fp16.*' -o -name 'model_int8.*' -o -name model.pt2 -o -name model_pt2.json \
 		-o -name MODEL_CARD.md -o -name bundle.zip -o -name predictions.safetensors -o -path '*/seed*/predictions.csv' -o -name metrics.json \
 		-o -name history.csv -o -name timing.json -o -name robustness.json -o -name latency.json -o -name 'summary.*' \
 		-o -regex 'results/[^/]*/comparison\([-.][^/]*\)*/[^/]*' -o -path '*/figures/*' -o -path '*/images/samples.png' \

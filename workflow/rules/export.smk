@@ -1,4 +1,7 @@
-"""A trained network for other programs and people, when they are asked for: no study has them among its results."""
+"""A trained network for other programs and people, when they are asked for: no study has them among its results.
+
+Jobs that export have all cores, because they also time what they wrote.
+"""
 
 
 rule export:
@@ -10,14 +13,14 @@ rule export:
         data=paths.DATASET_INFO,
         arrays=ancient(paths.ARRAYS["test"]),
     output:
-        onnx=paths.ONNX,
+        paths.OUTPUTS["export"],
     log:
         paths.log("export"),
     benchmark:
         paths.benchmark("export")
     conda:
         CONDA
-    threads: exit_plainly(REQUESTS.train_threads)
+    threads: ALL_CORES
     resources:
         mem_mb=exit_plainly(REQUESTS.export_memory_mb),
         runtime=lambda wildcards, attempt: scale_by_attempt(30, attempt),
@@ -25,6 +28,88 @@ rule export:
         **params_of("export"),
     message:
         "Export {wildcards.model} on {wildcards.dataset}, recipe {wildcards.recipe}, seed {wildcards.seed}"
+    shell:
+        "exec {params.call:q} --threads {threads} --log {log:q}"
+
+
+rule export_fp16:
+    """Convert model.onnx to half precision, and compare both on test images."""
+    input:
+        onnx=paths.OUTPUTS["export"],
+        data=paths.DATASET_INFO,
+        arrays=ancient(paths.ARRAYS["test"]),
+    output:
+        paths.OUTPUTS["export_fp16"],
+    log:
+        paths.log("export_fp16"),
+    benchmark:
+        paths.benchmark("export_fp16")
+    conda:
+        CONDA
+    threads: ALL_CORES
+    resources:
+        mem_mb=exit_plainly(REQUESTS.export_memory_mb),
+        runtime=lambda wildcards, attempt: scale_by_attempt(30, attempt),
+    params:
+        **params_of("export_fp16"),
+    message:
+        "Convert to half precision {wildcards.model} on {wildcards.dataset},"
+        " recipe {wildcards.recipe}, seed {wildcards.seed}"
+    shell:
+        "exec {params.call:q} --threads {threads} --log {log:q}"
+
+
+rule export_int8:
+    """Quantise model.onnx to int8, and measure on validation images what accuracy it costs."""
+    input:
+        onnx=paths.OUTPUTS["export"],
+        data=paths.DATASET_INFO,
+        arrays=ancient([*paths.ARRAYS["train"], *paths.ARRAYS["test"]]),
+    output:
+        paths.OUTPUTS["export_int8"],
+    log:
+        paths.log("export_int8"),
+    benchmark:
+        paths.benchmark("export_int8")
+    conda:
+        CONDA
+    threads: ALL_CORES
+    resources:
+        mem_mb=exit_plainly(REQUESTS.export_memory_mb),
+        runtime=lambda wildcards, attempt: scale_by_attempt(30, attempt),
+    params:
+        **params_of("export_int8"),
+    message:
+        "Quantise {wildcards.model} on {wildcards.dataset},"
+        " recipe {wildcards.recipe}, seed {wildcards.seed}"
+    shell:
+        "exec {params.call:q} --threads {threads} --log {log:q}"
+
+
+rule export_program:
+    """Write model.pt2 with torch.export, and compare it with the network on test images."""
+    input:
+        model=ancient(paths.MODEL),
+        history=paths.HISTORY,
+        data=paths.DATASET_INFO,
+        arrays=ancient(paths.ARRAYS["test"]),
+    output:
+        paths.OUTPUTS["export_program"],
+    log:
+        paths.log("export_program"),
+    benchmark:
+        paths.benchmark("export_program")
+    conda:
+        CONDA
+    threads: ALL_CORES
+    resources:
+        mem_mb=exit_plainly(REQUESTS.export_memory_mb),
+        runtime=lambda wildcards, attempt: scale_by_attempt(30, attempt),
+    params:
+        **params_of("export_program"),
+    message:
+        "Export with torch.export {wildcards.model} on {wildcards.dataset},"
+        " recipe {wildcards.recipe}, seed {wildcards.seed}"
     shell:
         "exec {params.call:q} --threads {threads} --log {log:q}"
 

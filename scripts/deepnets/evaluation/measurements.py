@@ -1,14 +1,15 @@
-"""What optional stages measured of a finished experiment: robustness.json and latency.json, as readers check them."""
+"""What optional stages measured of a finished experiment, as readers check their JSON files."""
 
 from statistics import fmean
 from typing import Any
 
-from pydantic import BaseModel, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from deepnets.evaluation.results import Result
 from deepnets.evaluation.schemas import Conditions, Fraction
 from deepnets.utils import paths
 from deepnets.utils.checked_json import read_checked
+from deepnets.utils.checksums import recorded_checksum
 from deepnets.utils.errors import UserError
 from deepnets.utils.specs import check_made_by
 
@@ -79,6 +80,49 @@ def read_latency(result: Result) -> Latency:
         "num_classes": len(metrics.classes),
     }
     check_made_by(file, found.spec, network)
+    return found
+
+
+class _Validated(BaseModel):
+    """Accuracies on `n` validation images, of a file and of the network in float32."""
+
+    n: PositiveInt
+    float32_accuracy: Fraction
+    accuracy: Fraction
+
+    @property
+    def lost(self) -> float:
+        """The accuracy that the file costs, a fraction; negative if it is the better one."""
+        return self.float32_accuracy - self.accuracy
+
+
+class Exported(BaseModel):
+    """A file for other programs: its bytes, the time for one image, the largest difference of a probability."""
+
+    spec_sha256: str
+    weights_sha256: str
+    file: str
+    bytes: PositiveInt
+    latency: _Latency
+    measured_on: Conditions
+    largest_difference: NonNegativeFloat
+    validation: _Validated | None = None
+    warnings: list[str] = []
+
+
+def read_exports(result: Result) -> list[Exported]:
+    """Read the JSON file of each exported file of an experiment that is there and is of its present weights.
+
+    Raises:
+        UserError: a JSON file is damaged; the message names the file and the remedy.
+    """
+    found, weights = list[Exported](), recorded_checksum(result.directory / paths.MODEL_FILE)
+    for names in paths.EXPORTS.values():
+        file, record = (result.directory / name for name in names)
+        if file.is_file() and record.is_file():
+            content = read_checked(record, Exported)
+            if content.spec_sha256 == result.metrics.spec_sha256 and weights in (None, content.weights_sha256):
+                found.append(content)
     return found
 
 

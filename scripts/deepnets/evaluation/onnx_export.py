@@ -1,35 +1,38 @@
 """A trained network as ONNX: pixels in, logits and probabilities out, compared with the network on real images."""
 
-import contextlib
-import io
 import json
 import logging
-import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from deepnets.config.experiment import compared_images
+from deepnets.config.experiment import OF_ARRAYS
 from deepnets.config.recipe import Recipe
 from deepnets.data.arrays import open_dataset
-from deepnets.evaluation.network import load_network
+from deepnets.evaluation.exported import (
+    INPUT,
+    OUTPUTS,
+    TEST_IMAGES,
+    Comparison,
+    Predictor,
+    Source,
+    exporting,
+    open_onnx,
+    write_export,
+)
+from deepnets.evaluation.network import check_trained_on, load_network
 from deepnets.training.augmentation import Augmentation
-from deepnets.training.experiment_dir import experiment_name, preprocessing
+from deepnets.training.experiment_dir import preprocessing
 from deepnets.utils import paths
-from deepnets.utils.checksums import record_checksums
-from deepnets.utils.errors import UserError
-from deepnets.utils.files import atomic_path, canonical_json, remove_leftovers
-from deepnets.utils.logging import LOG, log_to
-from deepnets.utils.specs import check_made_by
-from deepnets.utils.text import one_line
+from deepnets.utils.checksums import recorded_checksum
+from deepnets.utils.files import canonical_json, remove_leftovers, sha256_file
+from deepnets.utils.logging import log_to
+from deepnets.utils.machine import usable_cores
 
-INPUT, OUTPUTS = "images", ("logits", "probabilities")
 LARGEST_DIFFERENCE = 1e-3  # of a logit or a probability
-TEST_IMAGES = 256  # that are compared
-_BATCH, _FIRST = 32, (1, 8)  # the first batches end there: any number of images must do
 
 
 class FromPixels(nn.Module):
@@ -67,29 +70,59 @@ def export_experiment(
             one computes something else.
     """
     log_to(log)
+    threads = min(threads, usable_cores())
+    trained = load_trained(job, data, Path(output), threads)
+    remove_leftovers(Path(output))
+    write_export(
+        "export",
+        Path(output),
+        trained.source,
+        lambda file: write_onnx(trained.model, trained.metadata, file, trained.source.name),
+        Comparison(torch_predictor(trained.model), trained.images, LARGEST_DIFFERENCE, of_logits=True),
+        open_file=open_onnx,
+        threads=threads,
+        precision="fp32",
+    )
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network with what its files say of it, and the test images that an exported file is tried on."""
+
+    model: FromPixels
+    metadata: dict
+    source: Source
+    images: np.ndarray
+
+
+def load_trained(job: dict, data: str | Path, folder: Path, threads: int) -> Trained:
+    """Load the network of an experiment, on the CPU; arguments and errors as of `export_experiment`."""
     torch.set_num_threads(threads)
-    spec, output, name = job["spec"], Path(output), experiment_name(job["experiment"])
-    remove_leftovers(output)
-    weights, file = output / paths.MODEL_FILE, output / paths.ONNX_FILE
+    spec, weights = job["spec"], folder / paths.MODEL_FILE
     network, metadata = load_network(weights, spec)
-    images, _, dataset_metadata = open_dataset(data, "test", spec["dataset"])
-    trained_on = {key: metadata[key] for key in compared_images(spec) if key in metadata}
-    check_made_by(weights, trained_on, {key: dataset_metadata.get(key) for key in trained_on})
-    augmentation = Augmentation(
-        Recipe(**spec["recipe"]).augment, False, metadata["mean"], metadata["std"], torch.device("cpu")
+    images, _, dataset = open_dataset(data, "test", spec["dataset"])
+    check_trained_on(weights, metadata, dataset)
+    augment = Recipe(**spec["recipe"]).augment
+    augmentation = Augmentation(augment, False, metadata["mean"], metadata["std"], torch.device("cpu"))
+    source = Source(
+        experiment=job["experiment"],
+        spec=spec,
+        spec_sha256=metadata["spec_sha256"],
+        weights_sha256=recorded_checksum(weights) or sha256_file(weights),
+        **{key: dataset.get(key) for key in OF_ARRAYS},
     )
     model = FromPixels(network, augmentation).eval()
-    with record_checksums("export", file), atomic_path(file) as temporary:
-        write_onnx(model, metadata, temporary, name)
-        compared = np.asarray(images[:TEST_IMAGES])
-        found = largest_difference(model, temporary, compared, threads)
-        line = "%s: model.onnx differs from the network by %.1e at most, on %d test images"
-        LOG.info(line, name, found, len(compared))
-        if not found <= LARGEST_DIFFERENCE:  # also NaN
-            raise UserError(
-                f"{file}: would differ from the network by {found:.1e}, more than {LARGEST_DIFFERENCE:g}, and was not"
-                f" written; use {paths.MODEL_FILE}, with scripts/predict.py or deepnets.load."
-            )
+    return Trained(model, metadata, source, np.asarray(images[:TEST_IMAGES]))
+
+
+def torch_predictor(model: nn.Module) -> Predictor:
+    """A network as torch runs it, on the CPU; `model` returns logits and probabilities."""
+
+    def predict(images: np.ndarray) -> list[np.ndarray]:
+        with torch.no_grad():
+            return [found.numpy() for found in model(torch.from_numpy(images.copy()))]
+
+    return predict
 
 
 def write_onnx(model: FromPixels, metadata: dict, path: Path, name: str) -> None:
@@ -104,37 +137,35 @@ def write_onnx(model: FromPixels, metadata: dict, path: Path, name: str) -> None
     Raises:
         UserError: it does something that ONNX cannot say.
     """
-    channels, height, width = metadata["input_shape"]
-    example = torch.zeros(2, height, width, channels, dtype=torch.uint8)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()), torch.no_grad():
-            warnings.simplefilter("ignore")  # of the exporter about itself; and it prints what it could not read
-            program = torch.onnx.export(
-                model,
-                (example,),
-                dynamo=True,
-                verbose=False,
-                input_names=[INPUT],
-                output_names=list(OUTPUTS),
-                dynamic_shapes={INPUT: {0: torch.export.Dim("N")}},
-            )
-            assert program is not None
-            program.model.metadata_props.update(_texts(metadata))
-            program.save(path, external_data=False)
-    except OSError:
-        raise
-    except Exception as error:  # a network can do anything that ONNX cannot say
-        cause = error.__cause__ or error  # the exporter's own error says only at which step
-        reason = one_line(str(cause).strip().partition("\n")[0])[:200]
-        raise UserError(
-            f"{name}: this network cannot be exported to ONNX ({type(cause).__name__}: {reason}); use"
-            f" {paths.MODEL_FILE}, with scripts/predict.py or deepnets.load."
-        ) from None
+    with exporting(name, "ONNX"), torch.no_grad():
+        program = torch.onnx.export(
+            model,
+            (example(metadata),),
+            dynamo=True,
+            verbose=False,
+            input_names=[INPUT],
+            output_names=list(OUTPUTS),
+            dynamic_shapes=any_number(),
+        )
+        assert program is not None
+        program.model.metadata_props.update(texts(metadata))
+        program.save(path, external_data=False)
 
 
-def _texts(metadata: dict) -> dict[str, str]:
-    """What a program needs that has model.onnx alone: JSON, except for the hash."""
+def example(metadata: dict) -> Tensor:
+    """Two black images, as an exporter follows them through the network: uint8 (2, H, W, C)."""
+    channels, height, width = metadata["input_shape"]
+    return torch.zeros(2, height, width, channels, dtype=torch.uint8)
+
+
+def any_number() -> dict:
+    """What an exporter needs to know to allow any number of images."""
+    return {INPUT: {0: torch.export.Dim("N")}}
+
+
+def texts(metadata: dict) -> dict[str, str]:
+    """What a program needs that has an exported file alone: JSON, except for the hash."""
     kept = {key: metadata[key] for key in ("spec", "input_shape", "mean", "std")}
     how = {**preprocessing(metadata["spec"].get("dataset", {})), "pixel_scale": "inside", "normalise": "inside"}
     return {
@@ -143,36 +174,3 @@ def _texts(metadata: dict) -> dict[str, str]:
         "preprocessing": canonical_json(how),
         **{key: canonical_json(value) for key, value in kept.items()},
     }
-
-
-def largest_difference(model: FromPixels, file: Path, images: np.ndarray, threads: int = 1) -> float:
-    """The largest difference between the logits and probabilities of a network and of its file in onnxruntime.
-
-    Args:
-        model: with its normalisation.
-        file: model.onnx.
-        images: uint8 (N, H, W, C); they are given in batches of several sizes.
-        threads: CPU threads.
-
-    Raises:
-        UserError: onnxruntime does not run the file.
-    """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = threads, 3
-    difference = 0.0
-    try:
-        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-        for batch in np.split(images, [*_FIRST, *range(_BATCH, len(images), _BATCH)]):
-            if len(batch):
-                found = session.run(list(OUTPUTS), {INPUT: batch})
-                with torch.inference_mode():
-                    expected = model(torch.from_numpy(batch.copy()))
-                differences = [np.abs(a - b.numpy()).max() for a, b in zip(found, expected, strict=True)]
-                difference = float(np.max([difference, *differences]))  # NaN stays
-    except Exception as error:  # onnxruntime's errors have no common class
-        if not type(error).__module__.startswith("onnxruntime"):
-            raise
-        raise UserError(
-            f"{paths.ONNX_FILE}: onnxruntime does not run it ({one_line(str(error))[:200]}); use {paths.MODEL_FILE}."
-        ) from None
-    return difference

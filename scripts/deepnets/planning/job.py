@@ -20,7 +20,7 @@ NAMES = {
     "evaluate": paths.EXPERIMENT_NAME,
     "robustness": paths.EXPERIMENT_NAME,
     "compare": "{dataset}/comparison{suffix}",
-    "export": paths.EXPERIMENT_NAME,
+    **dict.fromkeys(paths.EXPORTS, paths.EXPERIMENT_NAME),
     "card": paths.EXPERIMENT_NAME,
     "bundle": paths.EXPERIMENT_NAME,
     "plot_experiment": f"{paths.EXPERIMENT_NAME}/{{figure}}",

@@ -12,7 +12,7 @@ from deepnets.planning.code_digest import digests, import_closure, own_digests
 from deepnets.planning.job import entry
 
 # Stages that build the network.
-_WITH_NETWORK = ("summarize", "latency", "train", "evaluate", "robustness", "export")
+_WITH_NETWORK = ("summarize", "latency", "train", "evaluate", "robustness", "export", "export_program")
 
 
 class JobCode:
@@ -40,7 +40,7 @@ class JobCode:
         if stage in ("download", "prepare", "audit"):
             dataset = entry("dataset", wildcards["dataset"], self.config.datasets)
             return (f"deepnets.data.sources.{dataset.source}",)
-        if stage in ("fetch_weights", "compare", "bundle"):
+        if stage in ("fetch_weights", "compare", "export_fp16", "export_int8", "bundle"):
             return ()
         if stage in (*_WITH_NETWORK, "card"):
             network = models.module_of(entry("model", wildcards["model"], self.config.models).architecture)

@@ -18,6 +18,7 @@ from deepnets.figures import EXPERIMENT_FIGURES, comparison_figures
 from deepnets.figures.looks import look_indices
 from deepnets.planning.job import Job, entry
 from deepnets.planning.job_code import JobCode
+from deepnets.planning.made_exports import made_exports
 from deepnets.planning.start_files import published_networks, published_spec, with_starts
 from deepnets.utils import paths
 from deepnets.utils.errors import UserError
@@ -55,7 +56,7 @@ class Jobs:
             },
             "robustness": {"experiment": self._experiment_names, "spec": self._experiment_spec},
             "compare": {"spec": self._statistics_spec},
-            "export": {"experiment": self._experiment_names, "spec": self._experiment_spec},
+            **{stage: {"experiment": self._experiment_names, "spec": self._experiment_spec} for stage in paths.EXPORTS},
             "card": {"experiment": self._experiment_names, "spec": self._experiment_spec},
             "bundle": {
                 "experiment": self._experiment_names,
@@ -343,6 +344,7 @@ class Jobs:
             "experiments": [experiment.directory for experiment in experiments],
             "specs": [spec_sha256(experiment.spec) for experiment in experiments],
             "optional": self.optional_stages(suffix),
+            "exports": made_exports(experiments, self.root),
             "datasets": {
                 name: {"variant_of": dataset.variant_of, "note": dataset.note, "own_files": dataset.own_files}
                 for name, dataset in datasets.items()

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from deepnets.reporting import tables
+from deepnets.reporting import exports, tables
 from deepnets.reporting.job_times import by_stage, from_first_to_last
 from deepnets.reporting.study import Study
 
@@ -15,6 +15,7 @@ def describe(study: Study) -> dict[str, Any]:
         "network_costs": network_costs,
         "network_costs_left_out": network_costs_left_out,
         "latency_is_measured": bool(study.latencies),
+        **exports.describe(study),
         "cost": _of_jobs(study) if study.jobs else None,
         "cost_table": cost_table,
         "costs_left_out": costs_left_out,

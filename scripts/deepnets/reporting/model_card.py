@@ -11,6 +11,7 @@ import yaml
 
 from deepnets.config.experiment import spec_sha256
 from deepnets.evaluation import metrics
+from deepnets.evaluation.measurements import Exported, read_exports
 from deepnets.evaluation.results import Result, check_specs, read_result
 from deepnets.models import display_name
 from deepnets.reporting.audit import Audit, read_audit
@@ -200,4 +201,14 @@ def _use(result: Result) -> list[Markdown]:
             f"The weights file alone, {code(paths.MODEL_FILE)}, is enough for {code('load')}. Its metadata says how a"
             " picture is prepared."
         ),
+        *(Markdown(f"{code(each.file)} {escape(_exported(each))}") for each in read_exports(result)),
     ]
+
+
+def _exported(exported: Exported) -> str:
+    """What a reader must know of a file for other programs."""
+    size = f"{exported.measured_on.precision}, {exported.bytes / 1e6:,.1f} MB"
+    runs = "torch.export.load opens it" if exported.file.endswith(".pt2") else "onnxruntime runs it"
+    validated = exported.validation
+    lost = f" It costs {100 * validated.lost:.2f} points of accuracy on validation images." if validated else ""
+    return f"({size}): {runs}, pixels in, probabilities out.{lost}"

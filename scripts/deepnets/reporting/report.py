@@ -9,7 +9,7 @@ from typing import Any
 from deepnets.comparison.aggregate import group_seeds, interval_caption, with_statistics
 from deepnets.comparison.published import Published, find, read_published
 from deepnets.comparison.statistics_file import statistics_of_study
-from deepnets.evaluation.measurements import read_latency, read_robustness
+from deepnets.evaluation.measurements import read_exports, read_latency, read_robustness
 from deepnets.evaluation.metrics import IMBALANCE
 from deepnets.evaluation.results import Result, check_specs, read_result
 from deepnets.evaluation.schemas import SplitMetrics
@@ -20,6 +20,7 @@ from deepnets.reporting import (
     cost,
     duplicates,
     experiments,
+    exports,
     headline,
     image_audit,
     settings,
@@ -119,6 +120,7 @@ def _read_study(spec: dict[str, Any], root: Path, suffix: str, missing: Sequence
         optional=optional,
         latencies={(each.dataset, each.model): read_latency(each) for each in results if "latency" in optional},
         robustness={each.directory: read_robustness(each) for each in results if "robustness" in optional},
+        exports={each.directory: read_exports(each) for each in results},
         jobs=job_times(root / paths.LOGS, [result.directory.parts[-4:] for result in results], suffix),
         environment=describe(paths.REPOSITORY),
         folder=(root / paths.REPORT).parent,
@@ -223,7 +225,7 @@ def _warnings(study: Study) -> list[Markdown]:
     lines += [
         Markdown(f"{bold(experiments.named(result))}: {escape(warning)}.")
         for result in study.results
-        for warning in result.warnings
+        for warning in [*result.warnings, *exports.warnings(study, result)]
     ]
     left = len(lines) - _WARNINGS_SHOWN
     if left > 0:

@@ -7,7 +7,7 @@ from typing import Any
 
 from deepnets.comparison.published import Published
 from deepnets.comparison.statistics_file import Statistics
-from deepnets.evaluation.measurements import Latency, Robustness
+from deepnets.evaluation.measurements import Exported, Latency, Robustness
 from deepnets.evaluation.results import Result
 from deepnets.reporting.audit import Audit
 from deepnets.reporting.job_times import JobTime
@@ -34,6 +34,7 @@ class Study:
         optional: its optional stages.
         latencies: the latency.json of each network, by dataset and model; {} without this stage.
         robustness: what each experiment's robustness.json has, by its folder; {} without this stage.
+        exports: the exported files of each experiment, by its folder.
         jobs: the times of the study's jobs; empty if nothing was measured.
         audits: the audit.json of each dataset; None if its data was deleted.
         environment: from deepnets.reporting.environment.describe.
@@ -51,6 +52,7 @@ class Study:
     optional: list[str]
     latencies: dict[tuple[str, str], Latency]
     robustness: dict[Path, Robustness]
+    exports: dict[Path, list[Exported]]
     jobs: list[JobTime]
     environment: dict[str, Any]
     folder: Path

@@ -44,6 +44,13 @@ PREDICTIONS, PREDICTION_TABLE = (f"{EXPERIMENT}/{name}" for name in (PREDICTIONS
 METRICS = f"{EXPERIMENT}/{METRICS_FILE}"
 ONNX, CARD, BUNDLE = (f"{EXPERIMENT}/{name}" for name in (ONNX_FILE, CARD_FILE, BUNDLE_FILE))
 ROBUSTNESS = f"{EXPERIMENT}/{ROBUSTNESS_FILE}"
+# Files for other programs, by the stage that writes them, each with the JSON file that describes it.
+EXPORTS = {
+    "export": (ONNX_FILE, "model_onnx.json"),
+    "export_fp16": ("model_fp16.onnx", "model_fp16.json"),
+    "export_int8": ("model_int8.onnx", "model_int8.json"),
+    "export_program": ("model.pt2", "model_pt2.json"),
+}
 FIGURE_FILE = "figures/{figure}.png"
 EXPERIMENT_FIGURE = f"{EXPERIMENT}/figures/{{figure}}"  # .png and .svg
 # While it trains: who does, and how far it is.
@@ -95,7 +102,7 @@ OUTPUTS = {
     "evaluate": [METRICS, PREDICTIONS, PREDICTION_TABLE],
     "robustness": [ROBUSTNESS],
     "compare": [STATISTICS],
-    "export": [ONNX],
+    **{stage: [f"{EXPERIMENT}/{name}" for name in names] for stage, names in EXPORTS.items()},
     "card": [CARD],
     "bundle": [BUNDLE],
     "plot_experiment": [f"{EXPERIMENT_FIGURE}.png", f"{EXPERIMENT_FIGURE}.svg"],
@@ -103,7 +110,7 @@ OUTPUTS = {
     "audit": [SAMPLE_SHEET, AUDIT],  # the sheet is there where data/ was deleted
     "report": [REPORT, REPORT_PAGE, METRICS_CSV, ENVIRONMENT],
 }
-ON_REQUEST = ("export", "card", "bundle")  # stages of files that no study has among its results
+ON_REQUEST = (*EXPORTS, "card", "bundle")  # stages of files that no study has among its results
 OPTIONAL = ("latency", "robustness")  # stages of the studies that config.yaml names under the same key
 
 

@@ -1,0 +1,26 @@
+"""Which exported files of experiments are there."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from deepnets.config.experiment import Experiment
+from deepnets.utils import paths
+from deepnets.utils.files import sha256_file
+
+
+def made_exports(experiments: Iterable[Experiment], root: Path) -> dict[str, str]:
+    """Return the hash of each JSON file about an exported file that is there: the report shows what they say.
+
+    The report does not have them as inputs, because then it would make them.
+
+    Args:
+        experiments: of a study.
+        root: the folder that holds results/.
+    """
+    found = {}
+    for each in experiments:
+        for names in paths.EXPORTS.values():
+            file, record = (root / each.directory / name for name in names)
+            if file.is_file() and record.is_file():
+                found[f"{each.directory}/{record.name}"] = sha256_file(record)
+    return found
