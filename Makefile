@@ -136,7 +136,7 @@ lint: setup  ## Check style, types, words, imports, rules, the schema of config.
 	$(VENV)/python scripts/schema.py --check
 	@$(VENV)/python scripts/audit.py
 
-schema: setup  ## Write the schema of config.yaml again
+schema: setup  ## Write the schema of config.yaml and docs/configuration.md again
 	$(VENV)/python scripts/schema.py
 
 requirements: setup  ## Compile both requirements.txt again from pyproject.toml (then update environment.yml: a test says how)

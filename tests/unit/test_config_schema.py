@@ -64,18 +64,22 @@ def test_the_schema_file_is_up_to_date():
 
 
 def test_the_script_writes_what_it_then_finds_up_to_date(script, tmp_path):
-    script.main(["--output", str(tmp_path / "schema.json")])
-    script.main(["--check", "--output", str(tmp_path / "schema.json")])
-    assert json.loads((tmp_path / "schema.json").read_text()) == json_schema()
+    script.main(["--root", str(tmp_path)])
+    script.main(["--check", "--root", str(tmp_path)])
+    assert json.loads((tmp_path / script.SCHEMA).read_text()) == json_schema()
+    assert (tmp_path / script.PAGE).read_text() == (ROOT / script.PAGE).read_text()
 
 
 @pytest.mark.parametrize("content", [None, "{}\n"])
-def test_check_refuses_an_outdated_file_with_the_command_that_updates_it(script, tmp_path, content):
-    path = tmp_path / "schema.json"
+@pytest.mark.parametrize("name", ["SCHEMA", "PAGE"])
+def test_check_refuses_an_outdated_file_with_the_command_that_updates_it(script, tmp_path, name, content):
+    script.main(["--root", str(tmp_path)])
+    path = tmp_path / getattr(script, name)
+    path.unlink()
     if content is not None:
         path.write_text(content)
-    with pytest.raises(SystemExit, match=COMMAND) as ended:
-        script.main(["--check", "--output", str(path)])
+    with pytest.raises(SystemExit, match=f"{path.name}: .*{COMMAND}") as ended:
+        script.main(["--check", "--root", str(tmp_path)])
     assert isinstance(ended.value.code, str)  # Python prints it and exits with 1
     assert path.exists() == (content is not None)
 
@@ -87,6 +91,7 @@ def test_make_schema_adds_a_custom_architecture(checkout, tmp_path):
     shutil.copy(ROOT / "tests/study/small_cnn.py", folder / "scripts/deepnets/models/my_net.py")
     subprocess.run(["make", "--assume-old", ".venv/.installed", "schema"], cwd=folder, check=True)
     assert "my_net_model" in json.loads((folder / "workflow/schemas/config.schema.json").read_text())["$defs"]
+    assert "Of `architecture: my_net`:" in (folder / "docs/configuration.md").read_text()
 
 
 def test_the_schema_is_a_draft_2020_12_schema_with_no_other_keywords():

@@ -114,7 +114,7 @@ def test_error_message_is_the_one_that_a_typo_gets(root):
 
 
 def test_every_study_of_the_configuration_is_described(root):
-    page = (root / "docs/configuration.md").read_text(encoding="utf-8")
+    page = (root / "docs/how-to/run.md").read_text(encoding="utf-8")
     described = [row.split("`")[1] for row in table(page, "study")]
     assert set(described) == set(load_config(root / "config.yaml", {}).studies)
 
