@@ -23,7 +23,7 @@ PURE_NUMBERS = {
 
 
 def sections() -> dict[str, dict[str, list[Row]]]:
-    """The tables of the page by section and by the line above them, which is empty where there is none."""
+    """The tables of the page by section and by the line above them, or by nothing."""
     found: dict[str, dict[str, list[Row]]] = {}
     for section in re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:]:
         title, _, text = section.partition("\n")

@@ -135,7 +135,7 @@ def _of_a_recipe(node: dict[str, Any]) -> bool:
 
 
 def _unit(node: dict[str, Any]) -> str:
-    """The unit of a number, also of one that may be null, or of those in a list; empty if there is none."""
+    """The unit of a number, also of one that may be null, or of those in a list; or nothing."""
     inner = [*node.get("anyOf", []), *([node["items"]] if "items" in node else [])]
     return node.get("unit") or next(filter(None, map(_unit, inner)), "")
 
