@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -71,6 +72,17 @@ def test_another_workflow_builds_a_small_study_through_a_module(repository, tmp_
     assert not (mine / "results").exists()
     assert not (mine / "data").exists()
     assert "Nothing to be done" in run(mine).stderr
+
+
+def test_module_of_the_page_makes_a_plan(checkout, root, tmp_path):
+    checkout(tmp_path / "deeper-networks")
+    page = (root / "docs/how-to/another-workflow.md").read_text(encoding="utf-8")
+    (tmp_path / "Snakefile").write_text(re.search(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)[1])
+    [option] = re.findall(r"`(--workflow-profile \S+)`", page)
+    done = run(tmp_path, "--dry-run", *option.split(), "conclusions")
+    planned = done.stdout + done.stderr
+    assert done.returncode == 0, planned
+    assert re.search(r"^deepnets_train +4$", planned, re.MULTILINE), planned
 
 
 def configured(folder: Path) -> Path:

@@ -2,11 +2,13 @@
 
 import json
 import logging
+import re
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
+from PIL import Image
 from scipy.special import softmax
 from tiny_experiment import CLASSES, JOB, ROOT, arguments, error_line, experiment_folder
 from torch import nn
@@ -156,3 +158,16 @@ def test_networks_of_several_families_are_exported(architecture, channels, size,
     # Untrained, Inception V3 has logits near 10, and torch's own float32 differs from float64 by 7e-3.
     most = onnx_export.LARGEST_DIFFERENCE * max(1.0, largest)
     assert largest_difference(model, tmp_path / "model.onnx", images, threads=2) <= most
+
+
+def test_python_of_the_page_predicts_with_onnxruntime_alone(call, data, monkeypatch, capsys):
+    folder, options = call
+    export_script.main(options)
+    [image, *_] = np.load(data.parent / "test_images.npy")
+    Image.fromarray(image[..., 0]).save(folder / "photo.png")
+    monkeypatch.chdir(folder)
+    page = (ROOT / "docs/how-to/export.md").read_text(encoding="utf-8")
+    capsys.readouterr()
+    exec(re.search(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)[1], {})
+    _, [probabilities] = run(folder / "model.onnx", image[np.newaxis])
+    assert capsys.readouterr().out == f"{CLASSES[probabilities.argmax()]} {probabilities.max()!s}\n"

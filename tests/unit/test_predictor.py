@@ -180,6 +180,20 @@ def test_networks_of_other_classes_make_no_committee(finished, folder, caplog, t
     assert "cannot be averaged" in error_line(caplog, predict_script.main, arguments)
 
 
+@pytest.mark.parametrize(("page", "printed"), [("README.md", 1), ("docs/how-to/predict.md", 2)])
+def test_python_of_the_pages_runs(root, finished, folder, tmp_path, monkeypatch, capsys, page, printed):
+    block = re.search(r"^```python\n(.*?)^```", (root / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    shutil.copytree(finished, tmp_path / "results/digits/mobilenet_v2/quick/seed0")
+    (tmp_path / "pictures").mkdir()
+    for name in ("photo.png", "a.png", "pictures/1.jpg"):
+        Image.open(folder / "00.png").save(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    exec(block[1], {})
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == printed
+    assert all(any(name in line for name in CLASSES) for line in lines)
+
+
 def test_commands_of_the_page_run(root, finished, folder, tmp_path, monkeypatch, capfd):
     page = (root / "docs/how-to/predict.md").read_text(encoding="utf-8")
     commands = re.findall(r"^python scripts/predict.py (.*)$", page, re.MULTILINE)
