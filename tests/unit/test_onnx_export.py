@@ -188,4 +188,4 @@ def test_python_of_the_page_predicts_with_onnxruntime_alone(call, data, monkeypa
     capsys.readouterr()
     exec(re.search(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)[1], {})
     _, [probabilities] = run(folder / "model.onnx", image[np.newaxis])
-    assert capsys.readouterr().out == f"{CLASSES[probabilities.argmax()]} {probabilities.max()}\n"
+    assert capsys.readouterr().out == f"{CLASSES[probabilities.argmax()]} {probabilities.max()!s}\n"
