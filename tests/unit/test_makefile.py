@@ -261,7 +261,7 @@ def test_report_uses_the_environment_and_ignores_pythonpath(make):
 
 
 OF_EXPERIMENT = ("metrics.json", "robustness.json", "model.onnx", "MODEL_CARD.md", "bundle.zip", ".resume/a.json")
-OF_EXPERIMENT += (".train.lock",)
+OF_EXPERIMENT += (".train.lock", "model_onnx.json", "model_fp16.onnx", "model_int8.json", "model.pt2", "model_pt2.json")
 
 
 @needs_make
