@@ -181,8 +181,8 @@ def test_accuracy_lost_is_that_of_the_validation_images(folder, data):
 
 
 def test_a_large_loss_is_a_warning(own_home, data, monkeypatch, caplog):
-    assert onnx_int8.warnings(n=1000, float32_accuracy=0.95, accuracy=0.94, lost=0.0099) == []
-    (line,) = onnx_int8.warnings(n=1000, float32_accuracy=0.95, accuracy=0.925, lost=0.025)
+    assert onnx_int8.warnings(1000, 0.95, 0.941) == []
+    (line,) = onnx_int8.warnings(1000, 0.95, 0.925)
     assert "loses 2.50 points of accuracy on 1,000 validation images (95.00 % to 92.50 %), more than 1;" in line
     monkeypatch.setattr(onnx_int8, "MOST_LOST", -2)
     with caplog.at_level(logging.INFO):

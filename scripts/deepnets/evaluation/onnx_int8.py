@@ -67,7 +67,8 @@ def export_int8(
     def measure(predictor: Predictor) -> dict:
         before, after = (accuracy(each, images, labels, validation) for each in (in_float32, predictor))
         found = {"n": len(validation), "float32_accuracy": before, "accuracy": after, "lost": before - after}
-        return {"calibration_images": len(calibration), "validation": found, "warnings": warnings(**found)}
+        noticed = warnings(len(validation), before, after)
+        return {"calibration_images": len(calibration), "validation": found, "warnings": noticed}
 
     content = write_export(
         "export_int8",
@@ -87,13 +88,13 @@ def export_int8(
         LOG.warning("%s: %s", source.name, warning)
 
 
-def warnings(n: int, float32_accuracy: float, accuracy: float, lost: float) -> list[str]:
-    """What a user must know of the accuracies, which are fractions of `n` validation images."""
-    if lost <= MOST_LOST:
+def warnings(n: int, before: float, after: float) -> list[str]:
+    """What a user must know of the accuracy in float32 and in int8, both fractions of `n` validation images."""
+    if before - after <= MOST_LOST:
         return []
     return [
-        f"model_int8.onnx loses {100 * lost:.2f} points of accuracy on {n:,} validation images"
-        f" ({100 * float32_accuracy:.2f} % to {100 * accuracy:.2f} %), more than {100 * MOST_LOST:g};"
+        f"model_int8.onnx loses {100 * (before - after):.2f} points of accuracy on {n:,} validation images"
+        f" ({100 * before:.2f} % to {100 * after:.2f} %), more than {100 * MOST_LOST:g};"
         " model_fp16.onnx or model.onnx is the safer choice"
     ]
 
