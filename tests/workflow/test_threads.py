@@ -71,10 +71,8 @@ def test_nothing_runs_next_to_a_measurement_of_latency(clone, dry_run):
 def test_nothing_runs_next_to_an_export_which_is_timed(clone, dry_run):
     target = "results/digits/mobilenet_v2/quick/seed0/model_int8.onnx"
     run = dry_run(clone, "--printshellcmds", target, cores=8, usable_cores=3)
-    assert dict(re.findall(r"scripts/(export\w*)\.py .*--threads (\d+)", run.output)) == {
-        "export": "8",
-        "export_int8": "8",
-    }
+    threads = dict(re.findall(r"scripts/(export\w*)\.py .*--threads (\d+)", run.output))
+    assert threads == {"export": "8", "export_int8": "8"}
 
 
 def threads_by_seed(run) -> dict[str, set[int]]:
