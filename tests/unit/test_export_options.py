@@ -286,7 +286,9 @@ def test_networks_of_several_families_are_converted(architecture, channels, size
     onnx_fp16.write_fp16(in_float32, in_half, architecture)
     onnx_int8.write_int8(in_float32, in_int8, images=images, threads=2, name=architecture)
     expected = open_onnx(in_float32, threads=2)
-    assert largest_differences(expected, open_onnx(in_half, threads=2), images)[1] <= 0.1  # not trained
+    # Not trained, Inception V3 multiplies rounding errors by thousands, and has logits near 10.
+    largest = max(1.0, float(np.abs(expected(images)[0]).max()))
+    assert largest_differences(expected, open_onnx(in_half, threads=2), images)[0] <= 0.2 * largest
     assert np.isfinite(largest_differences(expected, open_onnx(in_int8, threads=2), images)).all()
     assert in_half.stat().st_size < 0.6 * in_float32.stat().st_size
     assert in_int8.stat().st_size < 0.6 * in_float32.stat().st_size

@@ -41,7 +41,7 @@ class Project:
         self.folder, self.file = folder, write(folder, changed({"searches": {"rates": {**SEARCH, **keys}}}))
         self.calls: list[list[str]] = []
         self.diverging: set[float] = set()
-        self.killed_after = math.inf
+        self.killed_after = 1_000_000  # trials
 
     def run(self) -> SearchRun:
         return SearchRun("rates", load_config(self.file), self.folder, self.train)
@@ -97,7 +97,7 @@ def test_a_search_that_was_killed_goes_the_same_way(project, tmp_path):
     made.killed_after = 3
     with pytest.raises(UserError, match=r"quick,lr=1/seed0: not finished"):
         made.run().finish()
-    made.killed_after, before = math.inf, len(made.calls)
+    made.killed_after, before = 1_000_000, len(made.calls)
     trials = made.run().finish()
     assert [trial.values["lr"] for trial in trials] == RATES
     assert made.calls[before] == ["results/digits/resnet50/quick,lr=1/seed0/metrics.json"]  # nothing is trained twice
@@ -229,8 +229,9 @@ def test_a_search_that_leaves_out_a_fold_is_refused(tmp_path):
 
 
 def test_a_search_and_a_study_of_one_name_are_refused(tmp_path):
-    [line] = refused(tmp_path, {"searches": {"demo": SEARCH}})
-    assert line.startswith("config.yaml: searches.demo: a study has this name, too")
+    config = load(tmp_path, {"searches": {"demo": SEARCH}})
+    with pytest.raises(UserError, match=r"^config\.yaml: searches\.demo: a study has this name, too"):
+        SearchRun("demo", config, tmp_path, lambda study, targets: None)
 
 
 def test_what_is_tried_of_a_table_has_the_keys_of_its_options(tmp_path):

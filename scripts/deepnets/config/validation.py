@@ -109,9 +109,6 @@ def _check_names(names: Mapping[str, dict], valid: ValidEntries) -> Iterator[Pro
         reserved = "comparison-" if name.lower().startswith("comparison-") else name.lower()
         if reserved in RESERVED_MODEL_NAMES:
             yield Problem(("models", name), f"a reserved name: {RESERVED_MODEL_NAMES[reserved]}; choose another")
-    for name in names["searches"]:
-        if name in names["studies"]:
-            yield Problem(("searches", name), "a study has this name, too, but the trials become one; rename one")
     for name, dataset in valid.datasets.items():
         # The name need not be in config.yaml: the published dataset need not be listed in it.
         if dataset.variant_of is not None and not re.fullmatch(NAME_PATTERN, dataset.variant_of):

@@ -1,7 +1,9 @@
 """A trained network as ONNX: pixels in, logits and probabilities out, compared with the network on real images."""
 
+import contextlib
 import json
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,6 +117,31 @@ def load_trained(job: dict, data: str | Path, folder: Path, threads: int) -> Tra
     return Trained(model, metadata, source, np.asarray(images[:TEST_IMAGES]))
 
 
+@contextlib.contextmanager
+def weights_of_size(model: nn.Module, images: Tensor) -> Iterator[None]:
+    """Give layers whose weight depends on the size of the images the weight of this one, and take it away at the end.
+
+    An exported file has then that weight alone: VGG-16 for images of 32 px takes 131 MB instead of 537.
+    """
+    layers, found = [layer for layer in model.modules() if hasattr(layer, "weight_of")], {}
+    hooks = [
+        layer.register_forward_pre_hook(lambda layer, inputs: found.update({layer: layer.weight_of(*inputs)}))
+        for layer in layers
+    ]
+    with torch.no_grad():
+        model(images)
+    for hook in hooks:
+        hook.remove()
+    whole = {layer: layer.weight for layer in found}
+    for layer, weight in found.items():
+        layer.weight, layer.in_features = nn.Parameter(weight), weight.shape[1]
+    try:
+        yield
+    finally:
+        for layer, weight in whole.items():
+            layer.weight, layer.in_features = weight, weight.shape[1]
+
+
 def torch_predictor(model: nn.Module) -> Predictor:
     """A network as torch runs it, on the CPU; `model` returns logits and probabilities."""
 
@@ -138,10 +165,11 @@ def write_onnx(model: FromPixels, metadata: dict, path: Path, name: str) -> None
         UserError: it does something that ONNX cannot say.
     """
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with exporting(name, "ONNX"), torch.no_grad():
+    images = example(metadata)
+    with exporting(name, "ONNX"), torch.no_grad(), weights_of_size(model, images):
         program = torch.onnx.export(
             model,
-            (example(metadata),),
+            (images,),
             dynamo=True,
             verbose=False,
             input_names=[INPUT],

@@ -16,6 +16,7 @@ from deepnets.evaluation.onnx_export import (
     load_trained,
     texts,
     torch_predictor,
+    weights_of_size,
 )
 from deepnets.utils.logging import log_to
 from deepnets.utils.machine import usable_cores
@@ -62,8 +63,9 @@ def write_program(model: FromPixels, metadata: dict, path: Path, name: str) -> N
     Raises:
         UserError: torch.export cannot follow it.
     """
-    with exporting(name, "torch.export"), torch.no_grad():
-        program = torch.export.export(model, (example(metadata),), dynamic_shapes=any_number())
+    images = example(metadata)
+    with exporting(name, "torch.export"), torch.no_grad(), weights_of_size(model, images):
+        program = torch.export.export(model, (images,), dynamic_shapes=any_number())
         torch.export.save(program, path, extra_files={METADATA: json.dumps(texts(metadata))})
 
 

@@ -45,8 +45,9 @@ class _RepeatedInputLinear(nn.Linear):
         return layer
 
     def forward(self, inputs: Tensor) -> Tensor:
+        return nn.functional.linear(inputs, self.weight_of(inputs), self.bias)
+
+    def weight_of(self, inputs: Tensor) -> Tensor:
+        """Return the weight for inputs (N, C): (out_features, C)."""
         width = inputs.shape[1]
-        if width == self.in_features:
-            return super().forward(inputs)
-        weight = self.weight.unflatten(1, (width, -1)).sum(2)  # (out_features, C)
-        return nn.functional.linear(inputs, weight, self.bias)
+        return self.weight if width == self.in_features else self.weight.unflatten(1, (width, -1)).sum(2)

@@ -117,10 +117,14 @@ class SearchRun:
         run: runs Snakemake.
 
     Raises:
-        UserError: its file is damaged, or of a search with other settings.
+        UserError: a study has its name; or its file is damaged, or of a search with other settings.
     """
 
     def __init__(self, name: str, config: Config, root: Path, run: RunSnakemake):
+        if name in config.studies:  # which its own file would replace, so config.yaml by itself allows it
+            raise UserError(
+                f"config.yaml: searches.{name}: a study has this name, too, but the trials become one; rename one"
+            )
         self.name, self.config, self.root, self.run = name, config, root, run
         self.search: Search = config.searches[name]
         self.record, self.study = (root / path.format(search=name) for path in (paths.SEARCH, paths.SEARCH_STUDY))
