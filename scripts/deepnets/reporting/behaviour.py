@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from deepnets.comparison.aggregate import SeedGroup, best_by_model, ranked
+from deepnets.comparison.aggregate import SeedGroup, best_by_model, by_validation
 from deepnets.comparison.per_class import Score, class_scores
 from deepnets.comparison.statistics_file import Answer, Images, Network, Statistics
 from deepnets.evaluation.measurements import Robustness, corruption_title
@@ -28,7 +28,7 @@ def behaviour(groups: list[SeedGroup], statistics: Statistics, robustness: Mappi
         robustness: as in `Study`.
     """
     classes = groups[0].first.metrics.classes
-    chosen = ranked(best_by_model(groups).values())
+    chosen = by_validation(best_by_model(groups).values())
     rows = [(display_name(group.model), group.candidate.networks) for group in chosen if group.candidate]
     return {
         "baselines": _baselines(statistics, classes),

@@ -259,7 +259,7 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
         "note": metadata["note"],
         "duplicates": duplicates.counted(name, study.audits[name]),
         "images": image_audit.describe(name, study.audits[name]),
-        "table": tables.comparison_table(rows, verdicts.standing(groups, study.statistics[name])),
+        "table": tables.comparison_table(rows),
         "compared": verdicts.what_was_compared(groups, study.statistics[name]),
         "open": verdicts.open_questions(groups, study.statistics[name]),
         "statistics": _file_link(study, paths.STATISTICS, name),

@@ -95,7 +95,7 @@ def what_was_compared(groups: list[SeedGroup], statistics: Statistics) -> str:
     how = enumerate_words([test for test, used in tests.items() if used])
     chosen = "Of each network, the recipe in bold has the best validation accuracy. " if several_recipes(groups) else ""
     return (
-        f"{chosen}Those that share a letter in the last column cannot be distinguished: paired tests on the same images"
+        f"{chosen}Those that share a letter under Group cannot be distinguished: paired tests on the same images"
         f" ({how}), {number}, 5 % after Holm's correction. Equivalent: within"
         f" {100 * statistics.margin:g} percentage points."
     )
