@@ -356,7 +356,8 @@ class Jobs:
         return self._file_digests(paths.PUBLISHED)
 
     def _report_file_digests(self, **_wildcards: str) -> dict[str, str]:
-        return self._file_digests(paths.TEMPLATE, paths.EXPERIMENT_TEMPLATE, *paths.PAGE_TEMPLATES, paths.PUBLISHED)
+        templates = (paths.TEMPLATE, paths.EXPERIMENT_TEMPLATE, *paths.PAGE_TEMPLATES)
+        return self._file_digests(*templates, paths.PUBLISHED, paths.REFERENCES)
 
     def _file_digests(self, *names: str) -> dict[str, str]:
         """Return digests of files that a job reads and that are neither settings nor code nor another job's result."""
