@@ -1,5 +1,6 @@
 """Helpers for tests of the report: change an experiment's files, read a page."""
 
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -52,8 +53,9 @@ def table_of(text: str, first: str) -> list[list[str]]:
 
 
 def summary(text: str) -> str:
-    """The first paragraph of a page, as plain text."""
-    return unescape(text.split("\n\n")[1])
+    """What stands above the warnings and the conditions of a report, as plain text on one line."""
+    blocks = unescape(text).split("\n\n")[1:]
+    return " ".join(itertools.takewhile(lambda block: not block.startswith(("> ", "All numbers are")), blocks))
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from deepnets.reporting import (
     image_audit,
     methods,
     settings,
+    story,
     tables,
     verdicts,
 )
@@ -142,12 +143,13 @@ def _context(study: Study) -> dict[str, Any]:
         "environment_json": _file_link(study, paths.ENVIRONMENT),
         "title": _title(rows),
         "is_compared": any(row.published for runs in rows.values() for row in runs),
-        "sentences": [
+        "answer": [
             headline.result(rows, study.statistics),
-            headline.question(study.name, rows),
-            settings.conditions(rows),
+            story.cheapest(study, rows),
             headline.against_published(rows),
         ],
+        "next_steps": story.next_steps(study, rows),
+        "question": [headline.question(study.name, rows), settings.conditions(rows)],
         "warnings": _warnings(study),
         "missing": missing_table(study),
         "missing_left_out": max(0, len(study.missing) - tables.ROWS),
