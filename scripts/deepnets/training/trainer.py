@@ -26,9 +26,10 @@ from deepnets.training.distributed import SINGLE_PROCESS, ProcessGroup
 from deepnets.training.features import FeatureAugmentation
 from deepnets.training.inference import channels_last, predict
 from deepnets.training.loss import cross_entropy, micro_batches
-from deepnets.training.optim import build_average, build_optimizer, learning_rate
+from deepnets.training.optim import build_average, build_optimizer
 from deepnets.training.progress import EpochPlan, SilentProgress
 from deepnets.training.resizing import image_size_at, shrink
+from deepnets.training.schedule import learning_rate
 from deepnets.training.seeds import AUGMENTATION, DROPOUT, ORDER, derived_seed
 from deepnets.training.state import Progress, TrainingState
 from deepnets.utils.errors import UserError
