@@ -94,10 +94,9 @@ _CPU_TIME = (
     " Where training runs had different numbers of CPU threads, the time is wall time x threads, as the axis says."
 )
 _AGAINST_COST = (
-    " A network with several recipes is named at the one with the best validation accuracy, with that recipe; where names"
-    " have no room, in a legend. The grey line is the Pareto front of these: no other one is as accurate at the same cost or less, intervals aside."
-    + _INTERVALS
-    + _MANY
+    " A network with several recipes is named at the one with the best validation accuracy, with that recipe; where"
+    " names have no room, in a legend. The grey line is the Pareto front of these: no other one is as accurate at the"
+    " same cost or less, intervals aside." + _INTERVALS + _MANY
 )
 
 
