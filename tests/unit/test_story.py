@@ -45,6 +45,14 @@ def test_one_that_is_cheapest_in_both_is_named_once(experiment, write_report):
     assert "is VGG-16, in use (100,000,000 multiply-adds for an image) and in training (5.0 s)." in text
 
 
+def test_of_many_datasets_three_are_named(experiment, write_report):
+    runs = [experiment(f"set{place}", model) for place in range(5) for model in ("vgg16", "resnet50")]
+    text = write_report(*runs)
+    assert "of the 2 that tie on set2, the cheapest is VGG-16" in summary(text)
+    assert "; the tables below have that of 2 more." in summary(text)
+    assert steps(text)[0].startswith("Three or more seeds of the best networks on 5 datasets (seeds: [0, 1, 2]): ")
+
+
 def test_where_one_is_best_nothing_ties(experiment, write_report):
     text = summary(write_report(experiment(model="vgg16", accuracy=0.5), experiment(model="resnet50", accuracy=0.95)))
     assert "that tie" not in text

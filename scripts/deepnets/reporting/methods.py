@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from deepnets.comparison.aggregate import SeedGroup
 from deepnets.comparison.statistics_file import Pair, Statistics
 from deepnets.evaluation.results import Result
 from deepnets.models import display_name
@@ -76,7 +77,7 @@ def _data_and_networks(study: Study, rows: Mapping[str, list[Row]]) -> Markdown:
     named = _words(networks) if len(networks) <= _NAMED else escape(f"{len(networks)} networks")
     versions = dict.fromkeys(run.versions.get("torch") for each in study.results for run in each.timing.conditions)
     torch = " ".join(["PyTorch", enumerate_words([version for version in versions if version] or [""])]).strip()
-    datasets = [_sizes(name, runs[0].group.first) for name, runs in rows.items()]
+    datasets = [_sizes(name, runs[0].group) for name, runs in rows.items()]
     images = enumerate_words(datasets) if len(datasets) <= _NAMED else f"{len(datasets)} datasets (see Results)"
     verb = "was" if len(architectures) == 1 else "were"
     return _sentences(
@@ -89,11 +90,13 @@ def _data_and_networks(study: Study, rows: Mapping[str, list[Row]]) -> Markdown:
     )
 
 
-def _sizes(dataset: str, result: Result) -> str:
-    metrics = result.metrics
+def _sizes(dataset: str, group: SeedGroup) -> str:
+    metrics = group.first.metrics
     pixels = " x ".join(map(str, metrics.model.input_size[1:]))
     train = metrics.train.of or metrics.train.n
     numbers = f"{train:,} training, {metrics.validation.n:,} validation and {metrics.test.n:,} test images"
+    if group.folds:
+        numbers = f"{group.test_images:,} images"
     return f"{dataset} ({numbers} of {pixels}, {len(metrics.classes)} classes)"
 
 

@@ -1,4 +1,4 @@
-"""What follows from a report for whoever must choose: the cheapest of the best networks, and what to run next."""
+"""What a reader who must choose takes from a report: the cheapest of the best networks, and what to run next."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -13,6 +13,7 @@ from deepnets.reporting.settings import in_effect
 from deepnets.reporting.study import Study
 from deepnets.reporting.tables import format_duration
 
+_DATASETS_NAMED = 3
 _MANY_SEEDS = 30  # more seeds than anyone trains to settle a question
 _FEWEST_VALUES = 3  # of a sweep that shows where its best value lies
 
@@ -24,10 +25,12 @@ def cheapest(study: Study, rows: Mapping[str, list[Row]]) -> str:
     """
     found = [
         _cheapest(name, [row.group for row in runs], study.statistics[name], study.latencies)
-        for name, runs in list(rows.items())[: verdicts.NAMED]
+        for name, runs in rows.items()
     ]
     clauses = [clause for clause in found if clause]
-    return as_sentence(clauses) if clauses else ""
+    left = len(clauses) - _DATASETS_NAMED
+    more = [f"the tables below have that of {left} more"] if left > 0 else []
+    return as_sentence([*clauses[:_DATASETS_NAMED], *more]) if clauses else ""
 
 
 def _cheapest(
@@ -78,7 +81,8 @@ def _seeds(study: Study, groups: Mapping[str, list[SeedGroup]]) -> Iterator[Mark
     }
     clauses = [f"{_models(tied)} on {dataset}" for dataset, tied in wanted.items() if tied]
     if clauses:
-        who = verdicts.counted(clauses, "datasets")
+        many = f"the best networks on {len(clauses)} datasets"
+        who = enumerate_words(clauses) if len(clauses) <= _DATASETS_NAMED else many
         yield Markdown(
             f"{escape(f'Three or more seeds of {who}')} ({code('seeds: [0, 1, 2]')}): another seed gives another"
             " accuracy, and with one it is not known by how much."
