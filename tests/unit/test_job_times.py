@@ -25,6 +25,7 @@ def test_time_by_stage_counts_the_jobs_of_the_study_only(experiment, write_repor
         *((tmp_path / f"logs/digits/comparison/{figure}", "plot_comparison", 1) for figure in ("one", "two")),
     ):
         write_benchmark(folder, stage, seconds)
+    write_benchmark(own, "export_int8", 1000)  # on request
     (own / "plot.benchmark.tsv").write_text("damaged")
     table = next(t for t in tables(write_report(directory)) if t[0][0] == "Stage")
     assert [[unescape(cell) for cell in row[1:]] for row in table[2:]] == [

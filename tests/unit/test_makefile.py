@@ -270,7 +270,8 @@ def test_report_uses_the_environment_and_ignores_pythonpath(make):
 
 
 OF_EXPERIMENT = ("metrics.json", "predictions.csv", "robustness.json", "model.onnx", "MODEL_CARD.md", "bundle.zip")
-OF_EXPERIMENT += (".resume/a.json", ".train.lock")
+OF_EXPERIMENT += (".resume/a.json", ".train.lock", "model_onnx.json", "model_fp16.onnx", "model_int8.json", "model.pt2")
+OF_EXPERIMENT += ("model_pt2.json",)
 
 
 @needs_make

@@ -1,7 +1,20 @@
 """Stages that only some studies have: they train nothing, and run again for their own reasons alone."""
 
 import pytest
-from study_edits import ALL, NOTHING, append, changed_module, corrupted, evaluated, plotted, timed
+from study_edits import (
+    ALL,
+    NOTHING,
+    REPORT,
+    SMALL,
+    append,
+    changed_module,
+    config,
+    corrupted,
+    evaluated,
+    plotted,
+    timed,
+    trained,
+)
 
 pytestmark = pytest.mark.slow  # needs the finished study, which takes half a minute to build
 
@@ -21,3 +34,21 @@ def test_robustness_and_latency_train_nothing_and_are_measured_again_only_for_th
     assert dry_run(study).jobs == evaluated_again
     changed_module("evaluation/corruptions")(study)
     assert dry_run(study).jobs == evaluated_again | corrupted(*ALL)
+
+
+def test_exported_files_follow_the_weights_and_the_report_follows_them(study, dry_run, snakemake):
+    file = "results/shapes/small/brief/seed0/model_int8.onnx"
+    done = snakemake(study, file, cores=2)
+    assert done.returncode == 0, done.stdout
+    assert "accuracy in int8" in done.stdout
+    assert dry_run(study, file).jobs == NOTHING
+    assert dry_run(study).jobs == REPORT
+    done = snakemake(study, cores=2)
+    assert done.returncode == 0, done.stdout
+    assert "model_int8.onnx" in (study / "results/report.md").read_text(encoding="utf-8")
+    assert dry_run(study).jobs == NOTHING
+    config("momentum: 0.5, on: {small: {lr: 0.1}}", "momentum: 0.5, on: {small: {lr: 0.2}}")(study)
+    assert dry_run(study, file).jobs == NOTHING  # another experiment
+    config("{epochs: 3, batch_size: 8", "{epochs: 4, batch_size: 8")(study)
+    assert dry_run(study, file).jobs == {f"{verb} {SMALL}" for verb in ("Train", "Export", "Quantise")}
+    assert dry_run(study).jobs == trained(*ALL)

@@ -68,6 +68,13 @@ def test_nothing_runs_next_to_a_measurement_of_latency(clone, dry_run):
     assert threads == {f"digits/{network}": "8" for network in networks}
 
 
+def test_nothing_runs_next_to_an_export_which_is_timed(clone, dry_run):
+    target = "results/digits/mobilenet_v2/quick/seed0/model_int8.onnx"
+    run = dry_run(clone, "--printshellcmds", target, cores=8, usable_cores=3)
+    threads = dict(re.findall(r"scripts/(export\w*)\.py .*--threads (\d+)", run.output))
+    assert threads == {"export": "8", "export_int8": "8"}
+
+
 def threads_by_seed(run) -> dict[str, set[int]]:
     """Threads of training and evaluation, by the experiment's seed."""
     found: dict[str, set[int]] = {}

@@ -80,8 +80,7 @@ rule export_int8:
     params:
         **params_of("export_int8"),
     message:
-        "Quantise {wildcards.model} on {wildcards.dataset},"
-        " recipe {wildcards.recipe}, seed {wildcards.seed}"
+        "Quantise {wildcards.model} on {wildcards.dataset}," " recipe {wildcards.recipe}, seed {wildcards.seed}"
     shell:
         "exec {params.call:q} --threads {threads} --log {log:q}"
 

@@ -8,10 +8,11 @@ from pydantic import ConfigDict, Discriminator, Field, Tag, ValidationError, cre
 
 from deepnets.config.named_recipe import nested
 from deepnets.config.recipe import RecipeValues
-from deepnets.utils.option_types import AcceptExponent, Amount, Flag, PositiveInt, StrictModel
+from deepnets.utils.option_types import AcceptExponent, Amount, Flag, PositiveInt, StrictModel, measured_in
 from deepnets.utils.specs import leaves
 
 _LOG_FROM = 10  # `high` divided by `low`
+_Share = Annotated[float, Field(strict=True, gt=0, lt=1), measured_in("fraction"), AcceptExponent]
 
 
 class Range(StrictModel):
@@ -101,7 +102,7 @@ class Search(StrictModel):
     )
     trials: PositiveInt = Field(20, le=1_000, description="How many combinations to try.")
     parallel: PositiveInt = Field(4, le=1_000, description="Trials of a round, which are trained side by side.")
-    early_stopping: Annotated[float, Field(strict=True, gt=0, lt=1), AcceptExponent] | None = Field(
+    early_stopping: _Share | None = Field(
         None,
         description="Share of the epochs after which a trial stops that is worse than the median; null: none stops.",
     )

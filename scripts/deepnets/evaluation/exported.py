@@ -53,16 +53,17 @@ class Source(BaseModel):
         return paths.EXPERIMENT_NAME.format(**self.experiment)
 
 
-def open_source(job: dict, data: str | Path, folder: Path) -> tuple[Source, np.ndarray]:
-    """Check the model.onnx that another file is made from.
+def open_source(job: dict, data: str | Path, folder: Path, threads: int) -> tuple[Source, np.ndarray, Predictor]:
+    """Check and open the model.onnx that another file is made from.
 
     Args:
         job: {"experiment": its names, "spec": its spec, "code": digests of the code}.
         data: dataset.json of the prepared dataset.
         folder: the experiment's.
+        threads: CPU threads.
 
     Returns:
-        What model.onnx was made from, and the test images that are compared, uint8 (N, H, W, C).
+        What model.onnx was made from; the test images that are compared, uint8 (N, H, W, C); and model.onnx itself.
 
     Raises:
         UserError: a file is missing, damaged or of another experiment.
@@ -75,7 +76,8 @@ def open_source(job: dict, data: str | Path, folder: Path) -> tuple[Source, np.n
     check_made_by(record, source.spec, job["spec"])
     images, _, dataset = open_dataset(data, "test", job["spec"]["dataset"])
     check_made_by(record, source.model_dump(include={*OF_ARRAYS}), {key: dataset.get(key) for key in OF_ARRAYS})
-    return source, np.asarray(images[:TEST_IMAGES])
+    with runtime_errors(file.name):
+        return source, np.asarray(images[:TEST_IMAGES]), open_onnx(file, threads)
 
 
 @dataclass(frozen=True)

@@ -56,24 +56,24 @@ def export_int8(
     """
     log_to(log)
     threads, folder, spec = min(threads, usable_cores()), Path(output), job["spec"]
-    source, tested = open_source(job, data, folder)
+    source, tested, in_float32 = open_source(job, data, folder, threads)
     images, labels, dataset = open_dataset(data, "train", spec["dataset"])
     recipe = Recipe(**spec["recipe"])
     train, validation = split_train_validation(labels, recipe.validation_fraction, spec["seed"], dataset)
     calibration, validation = sample(train, CALIBRATION_IMAGES), sample(validation, VALIDATION_IMAGES)
-    network = folder / paths.ONNX_FILE
-    in_float32 = open_onnx(network, threads)
+    network, of_calibration = folder / paths.ONNX_FILE, images[calibration]
 
     def measure(predictor: Predictor) -> dict:
         before, after = (accuracy(each, images, labels, validation) for each in (in_float32, predictor))
         found = {"n": len(validation), "float32_accuracy": before, "accuracy": after, "lost": before - after}
-        return {"calibration_images": len(calibration), "validation": found, "warnings": warnings(**found)}
+        noticed = warnings(len(validation), before, after)
+        return {"calibration_images": len(calibration), "validation": found, "warnings": noticed}
 
     content = write_export(
         "export_int8",
         folder,
         source,
-        partial(write_int8, network, images=images[calibration], threads=threads, name=source.name),
+        partial(write_int8, network, images=of_calibration, threads=threads, name=source.name),
         Comparison(in_float32, tested, most=1.0),  # any: what counts is the accuracy
         open_file=open_onnx,
         threads=threads,
@@ -87,13 +87,13 @@ def export_int8(
         LOG.warning("%s: %s", source.name, warning)
 
 
-def warnings(n: int, float32_accuracy: float, accuracy: float, lost: float) -> list[str]:
-    """What a user must know of the accuracies, which are fractions of `n` validation images."""
-    if lost <= MOST_LOST:
+def warnings(n: int, before: float, after: float) -> list[str]:
+    """What a user must know of the accuracy in float32 and in int8, both fractions of `n` validation images."""
+    if round(before - after, 9) <= MOST_LOST:
         return []
     return [
-        f"model_int8.onnx loses {100 * lost:.2f} points of accuracy on {n:,} validation images"
-        f" ({100 * float32_accuracy:.2f} % to {100 * accuracy:.2f} %), more than {100 * MOST_LOST:g};"
+        f"model_int8.onnx loses {100 * (before - after):.2f} points of accuracy on {n:,} validation images"
+        f" ({100 * before:.2f} % to {100 * after:.2f} %), more than {100 * MOST_LOST:g};"
         " model_fp16.onnx or model.onnx is the safer choice"
     ]
 

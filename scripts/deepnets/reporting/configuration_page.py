@@ -90,9 +90,9 @@ class _Page:
         tables = {tuple(kinds): [first]}
         for row, names in kinds_of.items():
             tables.setdefault(tuple(names), []).append(row)
-        for names, rows in sorted(tables.items(), key=lambda each: -len(each[0])):
-            of = ", ".join(_code(f"{choice}: {name}") for name in names)
-            yield f"Of every `{choice}`:" if len(names) == len(kinds) else f"Of {of}:"
+        for some, rows in sorted(tables.items(), key=lambda each: -len(each[0])):
+            of = ", ".join(_code(f"{choice}: {kind}") for kind in some)
+            yield f"Of every `{choice}`:" if len(some) == len(kinds) else f"Of {of}:"
             yield _table(rows)
 
     def rows(self, node: dict[str, Any], path: str, prefix: str = "") -> Iterator[Row]:
@@ -106,7 +106,7 @@ class _Page:
                 if "properties" in self._resolved(inner) and not _of_a_recipe(inner):
                     yield from self.rows(inner, path, f"{prefix}{key}.")
         if "description" in (others := node.get("additionalProperties") or {}):
-            yield Row("any other", self._type(others), "the network's own", "", _effect(others["description"], ""))
+            yield Row("<option>", self._type(others), "the network's own", "", _effect(others["description"], ""))
 
     def _resolved(self, node: dict[str, Any]) -> dict[str, Any]:
         return self.definitions[_name(node)] if "$ref" in node else node

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepnets.utils.paths import BENCHMARK_SUFFIX
+from deepnets.utils.paths import BENCHMARK_SUFFIX, ON_REQUEST
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class StageTime:
 def job_times(folder: str | Path, experiments: Iterable[tuple[str, ...]], suffix: str = "") -> list[JobTime]:
     """The jobs that a study's experiments needed. When one ended is when its benchmark file was written.
 
+    Files that were asked for alone, as exported ones, do not count: they may be made days later.
+
     Args:
         folder: holds `{stage}.benchmark.tsv` at `{dataset}/{model}/{recipe}/seed{seed}/` and below it for jobs of one
             experiment, further up for jobs that experiments share, and at `{dataset}/comparison{suffix}/`; files of
@@ -47,11 +49,13 @@ def job_times(folder: str | Path, experiments: Iterable[tuple[str, ...]], suffix
     comparisons = {(dataset, f"comparison{suffix}") for dataset, *_ in experiments}
     jobs = []
     for path in sorted(Path(folder).rglob(f"*{BENCHMARK_SUFFIX}")):
-        names = path.parent.relative_to(folder).parts
+        stage, names = path.name.removesuffix(BENCHMARK_SUFFIX), path.parent.relative_to(folder).parts
+        if stage in ON_REQUEST:
+            continue
         if names[:4] in experiments or names in shared or names[:2] in comparisons:
             seconds = _seconds(path)
             if seconds is not None:
-                jobs.append(JobTime(path.name.removesuffix(BENCHMARK_SUFFIX), path.stat().st_mtime, seconds))
+                jobs.append(JobTime(stage, path.stat().st_mtime, seconds))
     return jobs
 
 

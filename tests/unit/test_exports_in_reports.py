@@ -1,0 +1,101 @@
+"""Files for other programs in the report, in the model card and in what the report depends on."""
+
+import pytest
+from report_pages import tables
+
+from deepnets.config.loader import load_config
+from deepnets.evaluation.results import read_result
+from deepnets.planning.jobs import Jobs
+from deepnets.reporting.model_card import card
+from deepnets.utils import paths
+from deepnets.utils.errors import UserError
+from deepnets.utils.files import read_json, sha256_file, write_json
+
+MEASURED_ON = {"device": "cpu", "device_name": "Some CPU", "threads": 4, "precision": "int8"}
+LOST = {"validation": {"n": 144, "float32_accuracy": 0.97, "accuracy": 0.95, "lost": 0.02}}
+
+
+def write_exported(directory, stage, **changes):
+    """Write what a stage leaves in the folder of a made-up experiment; return the JSON file."""
+    file, record = (directory / name for name in paths.EXPORTS[stage])
+    file.write_bytes(b"a network")
+    content = {
+        "spec_sha256": read_json(directory / "metrics.json")["spec_sha256"],
+        "weights_sha256": "0" * 64,
+        "file": file.name,
+        "bytes": 2_500_000,
+        "latency": {"median_seconds": 0.0012, "p95_seconds": 0.002},
+        "measured_on": MEASURED_ON,
+        "largest_difference": 0.0015,
+    }
+    write_json(record, content | changes)
+    return record
+
+
+def exported_files(text):
+    return [row[4:] for table in tables(text) if "Largest difference" in table[0] for row in table[2:]]
+
+
+def test_report_has_size_latency_and_loss_of_each_file(experiment, write_report):
+    directory, other = experiment(model="mobilenet_v2"), experiment(seed=1)
+    text = write_report(directory, other)
+    assert exported_files(text) == []
+    assert "Files for other programs" not in text
+    write_exported(directory, "export_int8", **LOST)
+    write_exported(other, "export", measured_on=MEASURED_ON | {"precision": "fp32"})
+    text = write_report(directory, other)
+    on, times = "Some CPU, 4 threads", ["2.50", "1.20", "2.00", "1.5e-03"]
+    assert exported_files(text) == [
+        ["<code>model_int8.onnx</code>", f"{on}, int8", *times, "2.00"],
+        ["<code>model.onnx</code>", f"{on}, fp32", *times, "–"],
+    ]
+    assert "Accuracy lost is that of validation images" in text
+
+
+def test_files_of_other_weights_or_settings_are_left_out(experiment, write_report):
+    directory = experiment()
+    (directory / ".train.sha256").write_text(f"{'0' * 64}  model.safetensors\n")
+    record = write_exported(directory, "export_int8")
+    assert len(exported_files(write_report(directory))) == 1
+    write_exported(directory, "export_int8", spec_sha256="of another")
+    assert exported_files(write_report(directory)) == []
+    write_exported(directory, "export_int8", weights_sha256="1" * 64)
+    assert exported_files(write_report(directory)) == []
+    write_exported(directory, "export_int8")
+    (directory / "model_int8.onnx").unlink()
+    assert exported_files(write_report(directory)) == []
+    (directory / "model_int8.onnx").touch()
+    write_json(record, {"spec_sha256": ""})
+    with pytest.raises(UserError, match=r"model_int8\.json: damaged \(weights_sha256: Field required\); delete it"):
+        write_report(directory)
+
+
+def test_a_warning_about_a_file_is_one_of_the_report(experiment, write_report):
+    directory = experiment()
+    write_exported(directory, "export_int8", **LOST, warnings=["model_int8.onnx loses 2.00 points of accuracy"])
+    (line,) = [line for line in write_report(directory).splitlines() if "loses 2.00 points" in line]
+    assert "**ResNet50 on digits, recipe quick, seed 0**: model_int8.onnx loses 2.00 points of accuracy." in line
+
+
+def test_model_card_names_the_files_that_are_there(experiment):
+    directory = experiment()
+    assert "onnxruntime" not in card(read_result(directory), None)
+    write_exported(directory, "export_int8", **LOST)
+    write_exported(directory, "export_program", measured_on=MEASURED_ON | {"precision": "fp32"})
+    text = card(read_result(directory), None).partition("## How to use it")[2]
+    assert "<code>model_int8.onnx</code> (int8, 2.5 MB): onnxruntime runs it, pixels in, probabilities out." in text
+    assert "It costs 2.00 points of accuracy on validation images." in text
+    assert "<code>model.pt2</code> (fp32, 2.5 MB): torch.export.load opens it" in text
+    assert "model_fp16" not in text
+
+
+def test_the_report_depends_on_the_files_that_are_there(root, tmp_path, experiment):
+    def exports():
+        return Jobs(load_config(root / "config.yaml", {}), root, tmp_path).settings("report", {})["spec"]["exports"]
+
+    directory = experiment(model="mobilenet_v2")
+    assert exports() == {}
+    record = write_exported(directory, "export_int8", **LOST)
+    assert exports() == {"results/digits/mobilenet_v2/quick/seed0/model_int8.json": sha256_file(record)}
+    (directory / "model_int8.onnx").unlink()
+    assert exports() == {}
