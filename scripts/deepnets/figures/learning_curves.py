@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from deepnets.config.recipe import Recipe
+from deepnets.config.schedule import learning_rate
 from deepnets.evaluation.history import History, read_history
 from deepnets.figures.style import MUTED, ModelStyle, applied, end_labels, limit_percent, title
-from deepnets.training.schedule import learning_rate
 
 _MARKED_EPOCHS = 20  # up to this many epochs each one is marked: a single epoch has no line
 _STEPS = 1000  # of the learning rate's line: a warm-up within the first epoch shows
