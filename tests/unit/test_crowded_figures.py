@@ -65,7 +65,7 @@ def test_names_at_the_ends_of_many_lines_stay_beside_the_axes(compare):
 def test_where_runs_had_unlike_threads_their_time_is_cpu_time(compare):
     shared, alone = {**TWO[0], "threads": 1}, {**TWO[1], "threads": 4}
     figure = accuracy_vs_time.draw(compare(shared, alone))
-    label = "CPU time of training (wall time x threads; log scale), Some CPU, different numbers of threads"
+    label = "CPU time of training (wall time x threads; log scale),\nSome CPU, different numbers of threads"
     assert figure.axes[0].get_xlabel() == label
     assert front_of(figure)[0][0] == pytest.approx(4 * 20)
     by_epoch = accuracy_at_equal_time.draw(compare(shared, alone)).axes[0]

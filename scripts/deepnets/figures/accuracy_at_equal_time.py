@@ -37,8 +37,9 @@ def draw(comparison: Comparison) -> Figure:
     caption = "numbers: at the dashed line" if few else "dashed line: where the shortest run ends"
     axes.set_title(f"{caption}, {duration(shortest)}", fontsize=8, fontweight="normal", color=MUTED)
     axes.set_ylabel("Validation accuracy (%)")
-    kind = "CPU time (wall time x threads)" if time.of_cores else "Time"
-    axes.set_xlabel(f"{kind} of the epochs so far (log scale), {time.where}")
+    of_epochs = "of the epochs so far (log scale),"
+    cpu_time = f"CPU time (wall time x threads) {of_epochs}\n{time.where}"
+    axes.set_xlabel(cpu_time if time.of_cores else f"Time {of_epochs} {time.where}")
     for model, group in best.items():
         style = comparison.styles[model]
         for result in group.results:

@@ -43,7 +43,6 @@ SECOND_TICKS: list[float] = [
     *(3600 * n for n in (1, 2, 5, 10)),
     *(86400 * n for n in (1, 2, 5, 10, 20, 50)),
 ]
-_WALL_TIME = "Wall time of training (log scale)"
 _TIME_UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -161,8 +160,9 @@ class TrainingTime:
     @property
     def label(self) -> str:
         """The label of an axis, for the time of whole training runs."""
-        kind = "CPU time of training (wall time x threads; log scale)" if self.of_cores else _WALL_TIME
-        return f"{kind}, {self.where}"
+        if self.of_cores:
+            return f"CPU time of training (wall time x threads; log scale),\n{self.where}"
+        return f"Wall time of training (log scale), {self.where}"
 
     def factor(self, result: Result) -> int:
         """What the wall time of a run is multiplied by."""
