@@ -99,7 +99,7 @@ def test_training_is_described_by_the_recipes_that_were_used(experiment, write_r
     text = words(write_report(muon, plain_run))
     assert "Training took 3 to 12 epochs in batches of 64 images, by" in text
     assert "Muon [@jordan2024; @amsel2025] and stochastic gradient descent with Nesterov momentum" in text
-    assert "rises and falls in one cycle [@smith2018] and falls along a cosine [@loshchilov2017]." in text
+    assert "rises and falls in one cycle [@smith2018] or falls along a cosine [@loshchilov2017]." in text
     assert "label smoothing [@szegedy2016], mixup [@zhang2018] and a moving average of the weights" in text
     assert "cutout" not in text
     assert "Of several recipes of a network, the one with the best validation accuracy stands for it." in text

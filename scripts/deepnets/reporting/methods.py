@@ -134,7 +134,7 @@ def _training(results: Iterable[Result]) -> Markdown:
     epochs, batches = (_range(_values(recipes, name)) for name in ("epochs", "batch_size"))
     sentences = [
         Markdown(f"Training took {escape(epochs)} epochs in batches of {escape(batches)} images, by"),
-        Markdown(f"{_words(optimizers)}{'; the learning rate ' * bool(schedules)}{_words(schedules)}."),
+        Markdown(f"{_words(optimizers)}{'; the learning rate ' * bool(schedules)}{' or '.join(schedules)}."),
         Markdown(f"Normalisation layers and biases had no weight decay {cite('he2019')}."),
         *([Markdown(f"Further: {_words(used)}.")] if used else []),
         escape("The section Recipes has every option."),
