@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
 
     from deepnets.planning.jobs import Jobs  # here, so that `run` reports a mistake in a user's network
-    from deepnets.planning.status import seconds_left, study_status
+    from deepnets.planning.status import failed_measurements, seconds_left, study_status
     from deepnets.planning.status_lines import status_lines, watch
 
     jobs = Jobs(load_config_of(args), paths.REPOSITORY, args.root)
@@ -40,7 +40,8 @@ def main(argv: list[str] | None = None) -> None:
     def read() -> tuple[list[str], bool]:
         statuses = study_status(jobs)
         ended = all(status.state in ("failed", "done") for status in statuses)
-        return status_lines(jobs.config.study, statuses, seconds_left(statuses, jobs)), ended
+        left, measurements = seconds_left(statuses, jobs), failed_measurements(jobs)
+        return status_lines(jobs.config.study, statuses, left, measurements), ended
 
     if args.watch is None:
         print("\n".join(read()[0]))

@@ -1,6 +1,10 @@
 """Helpers for tests of the report: change an experiment's files, read a page."""
 
+import itertools
 import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -49,8 +53,41 @@ def table_of(text: str, first: str) -> list[list[str]]:
 
 
 def summary(text: str) -> str:
-    """The first paragraph of a page, as plain text."""
-    return unescape(text.split("\n\n")[1])
+    """What stands above the warnings and the conditions of a report, as plain text on one line."""
+    blocks = unescape(text).split("\n\n")[1:]
+    return " ".join(itertools.takewhile(lambda block: not block.startswith(("> ", "All numbers are")), blocks))
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a report: the last heading, the last summary above it, and its rows as texts without marks."""
+
+    dataset: str
+    summary: str
+    header: list[str]
+    rows: list[list[str]]
+
+
+def plain(text: str) -> str:
+    """What a reader sees of a line of Markdown that the report wrote."""
+    without_tags = re.sub(r"<[^>]*>", "", text.replace("<br>", " ")).replace("**", "")
+    return " ".join(unescape(without_tags).split())
+
+
+def tables_in_place(report: str) -> Iterator[Table]:
+    """Yield the tables of a report with what stands above them."""
+    dataset, summary, lines = "", "", list[list[str]]()
+    for line in [*report.splitlines(), ""]:
+        if line.startswith("|"):
+            lines.append([plain(cell) for cell in line.strip().strip("|").split("|")])
+            continue
+        if lines:
+            yield Table(dataset, summary, lines[0], lines[2:])
+            lines = []
+        if line.startswith("### "):
+            dataset = plain(line.removeprefix("### ").removeprefix("Each experiment on "))
+        if "<summary>" in line:
+            summary = plain(line.split("<summary>")[1].split("</summary>")[0])
 
 
 class Page(HTMLParser):

@@ -1,5 +1,7 @@
 """What the report shows of behaviour: classes, calibration, when to trust an answer, images to look at."""
 
+from html import unescape
+
 import numpy as np
 import pytest
 from made_up_results import write_predictions
@@ -60,6 +62,13 @@ def test_images_that_all_networks_miss_and_suspicious_labels_are_listed(experime
     assert "- image 7: 7, predicted as 8 (94.3 %)" in suspicious
     assert "image 20" not in suspicious
     assert "2 trained networks have a test accuracy of" in text
+
+
+def test_the_command_for_maps_of_where_a_network_looked_is_given_for_the_best_on_validation(experiment, write_report):
+    worse = experiment(model="vgg16", accuracy=0.99, validation_accuracy=0.8)
+    text = section(write_report(worse, experiment(model="resnet50", recipe="quick,lr=0.03")))
+    command = "python scripts/explain.py results/digits/resnet50/quick,lr=0.03/seed0 PICTURE --output explained"
+    assert command in unescape(text)
 
 
 def test_images_that_were_files_are_named_by_them(experiment, write_report):

@@ -1,17 +1,15 @@
 """The figures that compare models: what they show, for many and few models, seeds and budgets."""
 
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
-from made_up_results import write_statistics
+from drawn import comparison_of, front_of, rendered, texts
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.transforms import Bbox
 
-from deepnets.comparison.aggregate import group_seeds, with_statistics
-from deepnets.comparison.statistics_file import Statistics
-from deepnets.evaluation.results import read_result
 from deepnets.figures import (
     COMPARISON_FIGURES,
     accuracy,
@@ -28,33 +26,13 @@ from deepnets.figures import (
     ranking,
     reliability,
     risk_coverage,
-    style,
 )
-from deepnets.figures.comparison import Comparison
-from deepnets.utils.checked_json import read_checked
-
-
-def texts(artist):
-    return [text.get_text() for text in artist.findobj(lambda each: hasattr(each, "get_text"))]
-
-
-def rendered(figure):
-    figure.draw_without_rendering()
-    return figure
 
 
 @pytest.fixture
-def compare(experiment, tmp_path):
+def compare(tmp_path):
     """A Comparison of experiments given as keyword arguments."""
-
-    def make(*options, published=None):
-        directories = [experiment(**each) for each in options]
-        statistics = read_checked(write_statistics(tmp_path, *directories)["digits"], Statistics)
-        groups = with_statistics(group_seeds(map(read_result, directories)), statistics)
-        styles = style.model_styles({group.model: index for index, group in enumerate(groups)})
-        return Comparison("digits", groups, styles, statistics, published or {})
-
-    return make
+    return partial(comparison_of, tmp_path)
 
 
 PICTURES = ("examples", "missed_by_all")  # of test images
@@ -96,12 +74,6 @@ def test_equal_time_shows_the_recipe_that_validation_chose_with_each_seed(compar
 def test_equal_time_of_many_networks_promises_no_numbers(compare):
     figure = accuracy_at_equal_time.draw(compare(*({"model": f"net{i}"} for i in range(13))))
     assert figure.axes[0].get_title("left") == "dashed line: where the shortest run ends, 1 min"
-
-
-def front_of(figure):
-    """The corners of the Pareto front, (x, y)."""
-    [line] = [line for line in figure.axes[0].lines if line.get_drawstyle() == "steps-post"]
-    return list(zip(line.get_xdata(), line.get_ydata(), strict=True))
 
 
 def test_pareto_front_leaves_out_who_is_neither_cheaper_nor_more_accurate(compare):

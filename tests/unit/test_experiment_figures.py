@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from deepnets.config.recipe import Recipe
 from deepnets.evaluation.history import read_history
 from deepnets.evaluation.results import read_metrics
 from deepnets.figures import confusion_matrix, learning_curves, style
@@ -43,6 +44,19 @@ def test_learning_curves_show_the_history_in_percent_and_its_last_values(experim
     assert f"validation\n{100 * history['val_accuracy'][-1]:.2f} %" in texts(accuracy)
     assert [axes.get_ylabel() for axes in figure.axes][0::2] == ["Accuracy (%)", "Learning\nrate"]
     assert figure.get_suptitle() == "ResNet50 on digits, recipe quick, seed 0"
+
+
+@pytest.mark.parametrize("schedule", ["one_cycle", "cosine", "linear"])
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_the_learning_rate_of_each_step_shows_a_warm_up_within_the_first_epoch(experiment, schedule, epochs):
+    history = read_history(experiment(epochs=epochs) / "history.csv")
+    options = Recipe(epochs=epochs, lr=0.3, warmup=0.25, schedule=schedule).model_dump(mode="json")
+    figure = learning_curves.draw(history, NAMES | {"options": options}, style.model_style("vgg16", 0))
+    x, y = figure.axes[2].lines[0].get_data()
+    assert (x[0], x[-1], y[-1]) == (0, epochs, pytest.approx(0))
+    assert max(y) == pytest.approx(0.3, rel=0.01)
+    assert x[int(np.argmax(y))] == pytest.approx(0.25 * epochs, abs=0.01)
+    assert y[0] < 0.02
 
 
 @pytest.mark.parametrize(("epochs", "marked"), [(1, True), (20, True), (300, False)])

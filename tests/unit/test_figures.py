@@ -15,6 +15,7 @@ from matplotlib.colors import to_rgb
 import plot_comparison
 import plot_experiment
 from deepnets import figures
+from deepnets.config.recipe import Recipe
 from deepnets.figures import (
     COMPARISON_FIGURES,
     EXPERIMENT_FIGURES,
@@ -191,7 +192,8 @@ def plot(figure, directory, root):
     """Draw a figure of the experiment in `directory` through the script; return its path without suffix."""
     dataset, model, recipe, seed = directory.parts[-4:]
     names = {"dataset": dataset, "model": model, "recipe": recipe, "seed": int(seed[4:])}
-    write_json(root / "job.json", {"experiment": names, "spec": {"models": {model: 0}}, "code": {}})
+    spec = {"models": {model: 0}, "recipe": Recipe().model_dump(mode="json")}
+    write_json(root / "job.json", {"experiment": names, "spec": spec, "code": {}})
     name = f"{dataset}/{model}/{recipe}/{seed}/{figure}"
     plot_experiment.main([name, "--job", str(root / "job.json"), "--root", str(root)])
     return directory / "figures" / figure

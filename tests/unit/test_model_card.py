@@ -68,6 +68,21 @@ def test_body_has_intervals_worst_classes_cost_limits_and_how_to_use_it(experime
     assert metrics["spec_sha256"] in body
 
 
+def test_limits_have_the_accuracy_on_corrupted_pictures_the_worst_kind_first_if_it_was_measured(experiment):
+    directory = experiment(accuracy=0.9)
+    robustness = read_json(directory / "robustness.json")
+    robustness["corruptions"] = {"noise": [0.8, 0.7, 0.6], "jpeg": [0.6, 0.5, 0.4]}
+    write_json(directory / "robustness.json", robustness)
+    limits = section(card(read_result(directory), None).split("---\n", 2)[2], "Limits")
+    assert "Accuracy on 360 test images as they are: 90.0 %; by kind of corruption" in limits
+    assert "each the mean of three severities: JPEG 50.0 %, Noise 70.0 %." in limits
+    for missing in ({**robustness, "spec_sha256": "of another"}, None):
+        (directory / "robustness.json").unlink()
+        if missing:
+            write_json(directory / "robustness.json", missing)
+        assert "corrupted" not in card(read_result(directory), None)
+
+
 @pytest.mark.parametrize(
     ("dataset", "licence"), [("sklearn_digits", "CC BY 4.0"), ("FashionMNIST", "MIT"), ("birds", "not known")]
 )

@@ -10,8 +10,9 @@ from torch import nn
 
 from deepnets.config.optimizers import OPTIMIZERS
 from deepnets.config.recipe import Recipe, RecipeValues
+from deepnets.config.schedule import learning_rate
 from deepnets.training import optim
-from deepnets.training.optim import build_average, build_optimizer, learning_rate, parameter_groups
+from deepnets.training.optim import build_average, build_optimizer, parameter_groups
 
 SCHEDULES = pytest.mark.parametrize("schedule", ["one_cycle", "cosine", "linear"])
 

@@ -97,12 +97,13 @@ def test_a_picture_that_is_missing_or_damaged_is_named(tmp_path, content):
 
 def test_contents_lead_to_the_headings_and_the_title_is_the_first(tmp_path):
     page = render_page(
-        "# The &#60;b&#62; study\n\n## Results\n\n### a_b\n\n### a_b\n\n### a_b-1\n\n## Cost\n", tmp_path
+        "# The &#60;b&#62; study\n\n## Results\n\n### a_b\n\n### a_b\n\n### a_b-1\n\n#### Behaviour\n\n## Cost\n",
+        tmp_path,
     )
     assert "<title>The &lt;b&gt; study</title>" in page
     targets = [link["href"] for link in Attributes(page).of["a"]]
-    assert targets == ["#results", "#a_b", "#a_b-1", "#a_b-1-1", "#cost"]
-    assert [f"#{name}" for name in re.findall(r'<h[23] id="(.*?)"', page)] == targets
+    assert targets == ["#results", "#a_b", "#a_b-1", "#a_b-1-1", "#behaviour", "#cost"]
+    assert [f"#{name}" for name in re.findall(r'<h[234] id="(.*?)"', page)] == targets
 
 
 @pytest.mark.parametrize("word", ["Note", "Warning"])

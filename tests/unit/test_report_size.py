@@ -39,7 +39,7 @@ def sweep(experiment, write_report):
 def test_of_many_runs_the_table_has_each_networks_best_and_the_best_of_the_others(sweep):
     names = [row[0].strip("*") for row in tables(sweep)[0][2:]]
     runs = [name for name in names if name.endswith(")") and not name.startswith("difference")]
-    assert [name for name in runs if "my_net" not in name] == ["VGG-16 (lr99)", "ResNet50 (lr99)"]
+    assert [name for name in runs if "my_net" not in name] == ["ResNet50 (lr99)", "VGG-16 (lr99)"]
     assert len(runs) == 40
     assert "ResNet50, published" in names
     assert "[metrics.csv](metrics.csv) has 260 more." in sweep
@@ -47,14 +47,16 @@ def test_of_many_runs_the_table_has_each_networks_best_and_the_best_of_the_other
 
 def test_of_many_runs_of_a_network_the_best_is_compared_with_the_published_row(sweep):
     names = [row[0] for row in tables(sweep)[0][2:]]
-    assert [name for name in names if name.startswith("difference")] == ["difference", "difference, my_net (lr99)"]
+    assert names[:3] == ["**my_net (lr99)**", "ResNet50, published", "difference"]
+    assert names[-3:] == ["**VGG-16 (lr99)**", "VGG-16, published", "difference"]
+    assert names.count("difference") == 2
 
 
-def test_of_many_experiments_the_most_accurate_are_listed(sweep):
+def test_of_many_experiments_the_best_on_validation_are_listed(sweep):
     rows = next(table for table in tables(sweep) if table[0][-1] == "Test acc. (%)" and "Seed" in table[0])[2:]
     assert len(rows) == 200
     assert [row[0] for row in rows if row[0] == "VGG-16"] == []
-    assert "<summary>300 experiments on mnist: the most accurate 200</summary>" in sweep
+    assert "<summary>300 experiments on mnist: the 200 that are best on validation</summary>" in sweep
     assert "The other 100 are in [metrics.csv](metrics.csv)." in sweep
 
 

@@ -12,9 +12,16 @@ import pytest
 from deepnets.config.loader import load_config
 from deepnets.planning import status_lines as lines_module
 from deepnets.planning.jobs import Jobs
-from deepnets.planning.status import Status, last_line_of_failure, seconds_left, study_status
+from deepnets.planning.status import (
+    Status,
+    failed_measurements,
+    last_line_of_failure,
+    seconds_left,
+    study_status,
+)
 from deepnets.planning.status_lines import SHOWN, status_lines, watch
 from deepnets.planning.study_time import write_study_plan
+from deepnets.utils import paths
 from deepnets.utils.command_line import run
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import write_json
@@ -63,7 +70,8 @@ def log_error(stage: str, error: Exception) -> None:
     """Log an error as the script of a stage of the first experiment does."""
 
     def fail() -> None:
-        log_to(Path("logs", {"prepare": "digits", "summarize": "digits/vgg16"}.get(stage, NAME), f"{stage}.log"))
+        folders = {"prepare": "digits", "summarize": "digits/vgg16", "latency": "digits/vgg16"}
+        log_to(Path("logs", folders.get(stage, NAME), f"{stage}.log"))
         LOG.info("%s: 1293 images, fp32, 1 thread", NAME)
         raise error
 
@@ -171,6 +179,28 @@ def test_failed_experiment_has_the_last_line_of_the_log_of_whichever_stage_faile
     )
 
 
+@pytest.mark.parametrize(
+    ("stage", "name", "log"),
+    [
+        ("robustness", f"{NAME} robustness", f"logs/{NAME}/robustness.log"),
+        ("latency", "digits/vgg16 latency", "logs/digits/vgg16/latency.log"),
+    ],
+)
+def test_failed_measurement_is_shown_though_its_experiment_is_done(root, jobs, stage, name, log):
+    jobs = Jobs(load_config(root / "config.yaml", {"latency": ["demo"], "robustness": ["demo"]}), root, jobs.root)
+    finish(jobs)
+    log_error(stage, UserError("out of memory"))
+    [failed] = failed_measurements(jobs)
+    assert (failed.name, failed.stage) == (name, stage)
+    assert failed.words == f"error: out of memory ({jobs.root / log})"
+    assert of_first(jobs)[0] == "done"
+    other = Jobs(load_config(root / "config.yaml", {"latency": [], "robustness": []}), root, jobs.root)
+    assert failed_measurements(other) == []
+    output = jobs.root / paths.OUTPUTS[stage][0].format(**jobs.study[0].names)
+    write_json(output, {})
+    assert failed_measurements(jobs) == []
+
+
 def test_internal_error_has_the_last_line_of_its_traceback(jobs):
     log_error("train", RuntimeError("boom"))
     assert of_first(jobs)[0] == "failed"
@@ -240,6 +270,16 @@ def test_those_that_run_or_have_failed_come_first_below_a_line_about_the_study()
     assert (
         status_lines("demo", statuses[:1], 3 * 3600.0)[0] == "study demo: 1 experiment: 1 done; about 3 h 00 min left"
     )
+
+
+def test_measurements_that_have_failed_are_below_the_experiments_and_counted_apart():
+    statuses = [Status("a/b", "done"), Status("c/d", "failed", "x")]
+    assert status_lines("demo", statuses, None, [Status("a/b robustness", "failed", "y")]) == [
+        "study demo: 2 experiments: 1 failed, 1 done; 1 measurement failed",
+        "  failed   c/d             x",
+        "  failed   a/b robustness  y",
+        "  done     a/b",
+    ]
 
 
 def test_a_thousand_experiments_are_counted_and_each_that_runs_or_has_failed_is_shown():

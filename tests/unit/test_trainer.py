@@ -25,13 +25,14 @@ from small_trainer import (
 from torch import nn
 
 from deepnets.config.recipe import Recipe
+from deepnets.config.schedule import learning_rate
 from deepnets.training.augmentation import Augmentation, Batch
 from deepnets.training.checkpoints import CheckpointDir
 from deepnets.training.device import Device
 from deepnets.training.distributed import ProcessGroup
 from deepnets.training.inference import predict
 from deepnets.training.loss import cross_entropy
-from deepnets.training.optim import learning_rate, parameter_groups
+from deepnets.training.optim import parameter_groups
 from deepnets.training.seeds import ORDER, derived_seed
 from deepnets.training.trainer import Interrupted, Trainer
 from deepnets.utils.errors import UserError

@@ -199,6 +199,7 @@ EDITS = {
     "the report's template": (append("workflow/templates/report.md.j2", "The end.\n"), REPORT),
     "the style of the report's page": (append("workflow/templates/report.css", "p { color: red; }\n"), REPORT),
     "a published figure": (replace("workflow/published.csv", "73.96", "73.97"), compared("shapes")),
+    "what a report cites": (append("workflow/references.bib", "% The end.\n"), REPORT),
     "what a network is called": (
         replace("scripts/deepnets/models/mobilenet_v2.py", '"MobileNetV2"', '"MobileNet V2"'),
         curves(MOBILENET) | matrices(MOBILENET) | compared("shapes"),

@@ -149,6 +149,11 @@ def ranked(groups: Iterable[SeedGroup]) -> list[SeedGroup]:
     return sorted(groups, key=lambda group: group.accuracy.value, reverse=True)
 
 
+def by_validation(groups: Iterable[SeedGroup]) -> list[SeedGroup]:
+    """Sort groups by validation accuracy, the best first; equal groups keep their order."""
+    return sorted(groups, key=lambda group: group.validation_accuracy, reverse=True)
+
+
 def best_by_model(groups: Iterable[SeedGroup]) -> dict[str, SeedGroup]:
     """Return the group that stands for each model: of its recipes, the one with the best validation accuracy.
 

@@ -42,6 +42,17 @@ def read_robustness(result: Result) -> Robustness:
     return found
 
 
+def find_robustness(result: Result) -> Robustness | None:
+    """Return robustness.json of an experiment if it was measured for its present settings, else None.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    file = result.directory / paths.ROBUSTNESS_FILE
+    found = read_checked(file, Robustness) if file.exists() else None
+    return found if found and found.spec_sha256 == result.metrics.spec_sha256 else None
+
+
 class _Latency(BaseModel):
     """Seconds of single predictions of one image."""
 

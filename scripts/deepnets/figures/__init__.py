@@ -62,7 +62,8 @@ EXPERIMENT_FIGURES: dict[str, ExperimentFigure] = {
         ExperimentFigure(
             "learning_curves",
             "Learning curves",
-            "Accuracy, cross-entropy loss and learning rate (vertical axes) against the epoch (horizontal axis)."
+            "Accuracy, cross-entropy loss and the learning rate of each step (vertical axes) against the epoch"
+            " (horizontal axis)."
             " The grey dashed line shows the training images, as augmented and averaged over the epoch while the"
             " weights changed. The coloured line shows the validation images at the end of each epoch. The numbers"
             " on the right are the values of the last epoch.",
@@ -89,11 +90,13 @@ _MANY = (
     " If there are more than 40 points, only the best of each network is drawn in full; if there are more than 24"
     " networks, only the best 12 are coloured."
 )
+_CPU_TIME = (
+    " Where training runs had different numbers of CPU threads, the time is wall time x threads, as the axis says."
+)
 _AGAINST_COST = (
-    " A network with several recipes is named at the one with the best validation accuracy, with that recipe. The grey"
-    " line is the Pareto front of these: no other one is as accurate at the same cost or less, intervals aside."
-    + _INTERVALS
-    + _MANY
+    " A network with several recipes is named at the one with the best validation accuracy, with that recipe; where"
+    " names have no room, in a legend. The grey line is the Pareto front of these: no other one is as accurate at the"
+    " same cost or less, intervals aside." + _INTERVALS + _MANY
 )
 
 
@@ -143,7 +146,7 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             "accuracy_vs_time",
             "Test accuracy against training time",
             "Test accuracy (vertical axis) of each network and recipe against the wall time of training"
-            " (horizontal axis, log scale), the mean over the seeds." + _AGAINST_COST,
+            " (horizontal axis, log scale), the mean over the seeds." + _CPU_TIME + _AGAINST_COST,
         ),
         ComparisonFigure(
             "accuracy_vs_latency",
@@ -159,7 +162,7 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             " (horizontal axis, log scale), a line per training run. Of each network, the recipe with the best"
             " validation accuracy is shown. The dashed line is where the shortest run ends, and the number after a name"
             " is the accuracy there, the mean over the seeds. A longer run is not yet at its best there: its learning"
-            " rate is still high.",
+            " rate is still high." + _CPU_TIME,
             condition=_several_models,
         ),
         ComparisonFigure(
@@ -221,7 +224,7 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             "Test accuracy against the budget in epochs and in time",
             "Test accuracy (vertical axis) of each network and recipe against its budget (horizontal axes, log"
             " scale): in epochs on the left, in wall time on the right. Each point is a training run with its own"
-            " schedule. A line joins runs that differ in their number of epochs only." + _INTERVALS + _MANY,
+            " schedule. A line joins runs that differ in their number of epochs only." + _CPU_TIME + _INTERVALS + _MANY,
             condition=budget_lines,
             width="100%",
         ),

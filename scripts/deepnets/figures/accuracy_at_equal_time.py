@@ -11,11 +11,12 @@ from deepnets.figures.comparison import (
     LABELLED_MODELS,
     SECOND_TICKS,
     Comparison,
+    TrainingTime,
     add_legend,
     duration,
     log_scale,
-    machine,
     titled_figure,
+    training_time,
 )
 from deepnets.figures.names import short_names
 from deepnets.figures.style import MUTED, Color, applied, end_labels, limit_percent
@@ -28,58 +29,64 @@ def draw(comparison: Comparison) -> Figure:
 
     The numbers after the names are the accuracies there, means over the seeds.
     """
-    best = best_by_model(comparison.groups)
-    shortest = min(float(_seconds(result)[-1]) for group in best.values() for result in group.results)
+    best, time = best_by_model(comparison.groups), training_time(comparison.groups)
+    shortest = min(float(_seconds(result, time)[-1]) for group in best.values() for result in group.results)
     figure = titled_figure(comparison, "Validation accuracy at equal training time", (6.6, 3.8))
     axes = figure.subplots()
     few = len(best) <= LABELLED_MODELS
     caption = "numbers: at the dashed line" if few else "dashed line: where the shortest run ends"
     axes.set_title(f"{caption}, {duration(shortest)}", fontsize=8, fontweight="normal", color=MUTED)
     axes.set_ylabel("Validation accuracy (%)")
-    axes.set_xlabel(f"Time of the epochs so far (log scale), {machine(comparison.groups)}")
+    of_epochs = "of the epochs so far (log scale),"
+    cpu_time = f"CPU time (wall time x threads) {of_epochs}\n{time.where}"
+    axes.set_xlabel(cpu_time if time.of_cores else f"Time {of_epochs} {time.where}")
     for model, group in best.items():
         style = comparison.styles[model]
         for result in group.results:
             if model in comparison.coloured:
-                axes.plot(_seconds(result), _percent(result), color=style.color, linestyle=style.linestyle, marker=".")
+                axes.plot(
+                    _seconds(result, time), _percent(result), color=style.color, linestyle=style.linestyle, marker="."
+                )
             else:
-                axes.plot(_seconds(result), _percent(result), **FAINT)
+                axes.plot(_seconds(result, time), _percent(result), **FAINT)
     axes.axvline(shortest, color=MUTED, linestyle="--", linewidth=0.8)
     limit_percent(axes)
     log_scale(figure, axes, SECOND_TICKS, duration)
     if few:
-        end_labels(axes, _labels(best, shortest, comparison))
+        end_labels(axes, _labels(best, shortest, time, comparison))
     else:
         add_legend(figure, comparison)
     return figure
 
 
-def accuracy_at(group: SeedGroup, seconds: float) -> float | None:
+def accuracy_at(group: SeedGroup, seconds: float, time: TrainingTime) -> float | None:
     """Return the validation accuracy in percent after `seconds`, the mean over the seeds.
 
     Between two epochs it is on the line that joins them. None: a run has not ended its first epoch by then.
     """
-    if any(_seconds(result)[0] > seconds for result in group.results):
+    if any(_seconds(result, time)[0] > seconds for result in group.results):
         return None
-    return float(np.mean([np.interp(seconds, _seconds(result), _percent(result)) for result in group.results]))
+    return float(np.mean([np.interp(seconds, _seconds(result, time), _percent(result)) for result in group.results]))
 
 
-def _labels(best: dict[str, SeedGroup], shortest: float, comparison: Comparison) -> list[tuple[float, str, Color]]:
+def _labels(
+    best: dict[str, SeedGroup], shortest: float, time: TrainingTime, comparison: Comparison
+) -> list[tuple[float, str, Color]]:
     """Return height, text and colour for the end of each model's line."""
     labels = []
     names = short_names([display_name(model) for model in best], 24)
     for name, (model, group) in zip(names, best.items(), strict=True):
-        value = accuracy_at(group, shortest)
+        value = accuracy_at(group, shortest, time)
         end = float(np.mean([_percent(result)[-1] for result in group.results]))
         reached = "no epoch yet" if value is None else f"{value:.1f}"
         labels.append((end, f"{name}  {reached}", comparison.styles[model].text_color))
     return labels
 
 
-def _seconds(result: Result) -> NDArray[np.float64]:
+def _seconds(result: Result, time: TrainingTime) -> NDArray[np.float64]:
     """Return the time at the end of each epoch, (epochs,)."""
     assert result.history is not None
-    return np.cumsum(result.history["seconds"])
+    return time.factor(result) * np.cumsum(result.history["seconds"])
 
 
 def _percent(result: Result) -> NDArray[np.float64]:

@@ -1,10 +1,10 @@
-"""Test accuracy against the budget, in epochs and in wall time."""
+"""Test accuracy against the budget, in epochs and in time."""
 
 from collections import Counter
 
 from matplotlib.figure import Figure
 
-from deepnets.comparison.aggregate import SeedGroup, best_by_model, group_name, mean_wall_seconds
+from deepnets.comparison.aggregate import SeedGroup, best_by_model, group_name
 from deepnets.comparison.budgets import budget_lines
 from deepnets.figures.comparison import (
     FAINT,
@@ -15,9 +15,9 @@ from deepnets.figures.comparison import (
     draw_points,
     duration,
     log_scale,
-    machine,
     new_figure,
     percent,
+    training_time,
 )
 from deepnets.figures.names import short_names
 from deepnets.figures.style import Color, applied, end_labels
@@ -31,9 +31,10 @@ def draw(comparison: Comparison) -> Figure:
     """
     figure, (by_epochs, by_time) = new_figure(comparison, "Test accuracy against budget", (8.6, 3.8), columns=2)
     by_epochs.set_xlabel("Epochs (log scale)")
-    by_time.set_xlabel(f"Wall time of training (log scale), {machine(comparison.groups)}")
+    time = training_time(comparison.groups)
+    by_time.set_xlabel(time.label)
     lines = budget_lines(comparison.groups)
-    for axes, cost in ((by_epochs, _epochs), (by_time, mean_wall_seconds)):
+    for axes, cost in ((by_epochs, _epochs), (by_time, time.of)):
         draw_points(axes, comparison, cost)
         for line in lines:
             x, y = [cost(group) for group in line], [percent(group)[0] for group in line]

@@ -2,9 +2,11 @@
 
 import math
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import combinations
+from statistics import fmean
 from typing import Literal, TypedDict
 
 from matplotlib.axes import Axes
@@ -23,6 +25,7 @@ from deepnets.comparison.aggregate import (
     several_recipes,
 )
 from deepnets.comparison.statistics_file import Statistics
+from deepnets.evaluation.results import Result
 from deepnets.figures import names
 from deepnets.figures.style import MUTED, ModelStyle, limit_percent
 
@@ -32,6 +35,7 @@ FULL_POINTS = 40  # of more points, only each model's best is drawn in full, the
 _CAPTION_CHARACTERS = 80  # on a line above the axes of the narrowest figure
 _NAME_CHARACTERS = 34  # of a name next to a point
 TICK_INCHES = 0.6  # room for "20 million"
+_HANDLE_INCHES, _CHARACTER_INCHES = 0.5, 0.062  # of a column of a legend
 
 SECOND_TICKS: list[float] = [
     *(0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30),
@@ -142,6 +146,40 @@ def machine(groups: list[SeedGroup]) -> str:
     return f"{device}, {threads.pop() if len(threads) == 1 else 'different numbers of threads'}"
 
 
+@dataclass(frozen=True)
+class TrainingTime:
+    """The time of training runs on an axis: wall time, or CPU time where runs had different shares of the cores.
+
+    CPU time is wall time multiplied by the threads of all processes: a run that shared the cores with others took
+    longer than one that had them alone.
+    """
+
+    of_cores: bool
+    where: str
+
+    @property
+    def label(self) -> str:
+        """The label of an axis, for the time of whole training runs."""
+        if self.of_cores:
+            return f"CPU time of training (wall time x threads; log scale),\n{self.where}"
+        return f"Wall time of training (log scale), {self.where}"
+
+    def factor(self, result: Result) -> int:
+        """What the wall time of a run is multiplied by."""
+        return result.timing.threads * result.timing.processes if self.of_cores else 1
+
+    def of(self, group: SeedGroup) -> float:
+        """The time of a training run in seconds, the mean over the seeds."""
+        return fmean(self.factor(result) * result.timing.wall_seconds for result in group.results)
+
+
+def training_time(groups: list[SeedGroup]) -> TrainingTime:
+    """Return how the times of training runs are shown: as CPU time where all ran on CPUs, with unlike threads."""
+    timings = [result.timing for group in groups for result in group.results]
+    shares = {timing.threads * timing.processes for timing in timings}
+    return TrainingTime(len(shares) > 1 and {timing.device for timing in timings} == {"cpu"}, machine(groups))
+
+
 def duration(seconds: float, _position: object = None) -> str:
     """The label of a tick of a time axis: "20 min"."""
     for size, unit in _TIME_UNITS:
@@ -191,12 +229,27 @@ def _with_room(ticks: list[float], apart: float) -> list[float]:
 def name_points(figure: Figure, axes: Axes, comparison: Comparison, cost: Callable[[SeedGroup], float]) -> None:
     """Write each model's name next to its best point, on the first side where it covers neither point nor name.
 
-    Of a model with several recipes, the name has that of the point.
+    Of a model with several recipes, the name has that of the point. Where names would cover each other, or leave the
+    figure, they are in a legend.
     """
     best = best_by_model(comparison.groups)
     if len(best) > LABELLED_MODELS:
         add_legend(figure, comparison)
         return
+    placed = _place_names(figure, axes, comparison, cost)
+    boxes = [name.get_window_extent() for name in placed.values()]
+    crowded = any(_area(Bbox.intersection(*pair)) for pair in combinations(boxes, 2))
+    if crowded or any(_area(Bbox.intersection(box, figure.bbox)) < 0.99 * _area(box) for box in boxes):
+        for name in placed.values():
+            name.remove()
+        add_legend(figure, comparison, {model: name.get_text() for model, name in placed.items()})
+
+
+def _place_names(
+    figure: Figure, axes: Axes, comparison: Comparison, cost: Callable[[SeedGroup], float]
+) -> dict[str, Annotation]:
+    """Write the names, each at the side where it covers least; arguments as of `name_points`."""
+    best = best_by_model(comparison.groups)
     low, high = axes.get_ylim()
     axes.set_ylim(low - 0.12 * (high - low), high)  # room for names below the intervals; above, 100 % may be near
     figure.draw_without_rendering()  # positions are known only after the layout
@@ -207,6 +260,7 @@ def name_points(figure: Figure, axes: Axes, comparison: Comparison, cost: Callab
         taken.append(Bbox(corners).padded(8))
     recipes = {model: several_recipes(group for group in comparison.groups if group.model == model) for model in best}
     labels = names.short_names([group_name(group, recipes[model]) for model, group in best.items()], _NAME_CHARACTERS)
+    placed = {}
     for (model, group), label in zip(best.items(), labels, strict=True):
         name = axes.annotate(
             label,
@@ -228,6 +282,8 @@ def name_points(figure: Figure, axes: Axes, comparison: Comparison, cost: Callab
             covered.append(outside + sum(_area(Bbox.intersection(box, other)) for other in taken) / _area(box))
         _move(name, *sides[covered.index(min(covered))])
         taken.append(name.get_window_extent())
+        placed[model] = name
+    return placed
 
 
 _Horizontal = Literal["left", "center", "right"]
@@ -255,14 +311,17 @@ def _area(box: Bbox | None) -> float:
     return 0.0 if box is None else box.width * box.height
 
 
-def add_legend(figure: Figure, comparison: Comparison) -> None:
-    """Name the coloured models below the axes, and the number of the others."""
+def add_legend(figure: Figure, comparison: Comparison, labels: Mapping[str, str] | None = None) -> None:
+    """Name the coloured models below the axes, and the number of the others; `labels`: other names, by model."""
     handles = [
-        Line2D([], [], color=style.color, marker=style.marker, linestyle=style.linestyle, label=style.label)
-        for style in (comparison.styles[model] for model in comparison.coloured)
+        Line2D([], [], color=style.color, marker=style.marker, linestyle=style.linestyle, label=label)
+        for model, style in ((model, comparison.styles[model]) for model in comparison.coloured)
+        for label in [(labels or {}).get(model, style.label)]
     ]
     others = len({group.model for group in comparison.groups}) - len(handles)
     if others:
         handles.append(Line2D([], [], marker=".", label=f"{others} others", **FAINT))
-    figure.set_figheight(figure.get_figheight() + 0.17 * math.ceil(len(handles) / 4))
-    figure.legend(handles=handles, loc="outside lower left", ncols=4, fontsize=7)
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    columns = max(1, min(4, int(figure.get_figwidth() / (_HANDLE_INCHES + _CHARACTER_INCHES * longest))))
+    figure.set_figheight(figure.get_figheight() + 0.17 * math.ceil(len(handles) / columns))
+    figure.legend(handles=handles, loc="outside lower left", ncols=columns, fontsize=7)

@@ -37,8 +37,10 @@ def draw(comparison: Comparison) -> Figure:
         axes.set_xticks(range(1 + len(first.corruptions[kind])))
     for axes in panels[len(kinds) :]:
         axes.set_axis_off()
+    for axes in panels[max(0, len(kinds) - _COLUMNS) : len(kinds)]:  # the lowest of each column
+        axes.set_xlabel("Severity")
+        axes.tick_params(labelbottom=True)
     panels[0].set_ylim(-3, 103)
-    figure.supxlabel("Severity (0: as they are)", fontsize=9)
     figure.supylabel("Test accuracy (%)", fontsize=9)
     add_legend(figure, comparison)
     return figure

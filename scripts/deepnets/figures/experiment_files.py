@@ -13,7 +13,8 @@ def write_experiment_figure(name: str, job: dict, experiment: Path, output: Path
 
     Args:
         name: of the figure, in EXPERIMENT_FIGURES.
-        job: {"experiment": its names, "spec": {"models": {model: index that chooses its colour}}}.
+        job: {"experiment": its names, "spec": {"models": {model: index that chooses its colour}, "recipe": the options
+            of its recipe}}.
         experiment: its folder.
         output: path of the files without suffix.
 
@@ -23,7 +24,8 @@ def write_experiment_figure(name: str, job: dict, experiment: Path, output: Path
     names = job["experiment"]
     style = model_style(names["model"], job["spec"]["models"][names["model"]])
     module = load(name)
-    figure = module.draw(module.read(experiment / EXPERIMENT_FIGURES[name].reads), names, style)
+    described = {**names, "options": job["spec"]["recipe"]}
+    figure = module.draw(module.read(experiment / EXPERIMENT_FIGURES[name].reads), described, style)
     files = [output.with_name(f"{output.name}.{kind}") for kind in ("png", "svg")]
     with record_checksums(name, *files):
         for path in files:

@@ -1,15 +1,19 @@
 """Learning curves of one experiment: accuracy, loss and learning rate by epoch."""
 
 import math
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
+from deepnets.config.recipe import Recipe
+from deepnets.config.schedule import learning_rate
 from deepnets.evaluation.history import History, read_history
 from deepnets.figures.style import MUTED, ModelStyle, applied, end_labels, limit_percent, title
 
 _MARKED_EPOCHS = 20  # up to this many epochs each one is marked: a single epoch has no line
+_STEPS = 1000  # of the learning rate's line: a warm-up within the first epoch shows
 _LOG_RATIO = 30  # a loss that falls by a larger factor is drawn on a log scale, or its tail is a flat line
 
 read = read_history
@@ -21,7 +25,8 @@ def draw(history: History, experiment: dict, style: ModelStyle) -> Figure:
 
     Args:
         history: the columns of history.csv; accuracies as fractions.
-        experiment: its names, for the title.
+        experiment: its names, for the title, and `options`: those of its recipe, which give the learning rate of each
+            step; without them there is a point per epoch.
     """
     figure = Figure(figsize=(5.4, 5), layout="constrained")
     figure.suptitle(title(experiment), x=0.01, ha="left", fontsize=10, fontweight="bold")
@@ -39,12 +44,21 @@ def draw(history: History, experiment: dict, style: ModelStyle) -> Figure:
     _write_last(loss, history["train_loss"][-1], history["val_loss"][-1], style, "{:.4g}")
 
     lr.set_ylabel("Learning\nrate")
-    lr.plot(history["epoch"], history["lr"], color=MUTED, linewidth=1.2, marker="." if _few(history["lr"]) else None)
+    lr.plot(*_learning_rates(history, experiment.get("options")), color=MUTED, linewidth=1.2)
     lr.set_ylim(bottom=0)
     lr.set_xlabel("Epoch")
     lr.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     figure.align_ylabels()
     return figure
+
+
+def _learning_rates(history: History, options: dict[str, Any] | None) -> tuple[list[float], list[float]]:
+    """Return epochs, and the learning rate at each."""
+    if options is None:
+        return history["epoch"], history["lr"]
+    recipe, last = Recipe(**options), history["epoch"][-1]
+    steps = range(_STEPS + 1)
+    return [last * step / _STEPS for step in steps], [learning_rate(step, _STEPS, recipe) for step in steps]
 
 
 def _few(values: list[float]) -> bool:

@@ -150,7 +150,9 @@ def end_labels(axes: Axes, labels: list[tuple[float, str, Color]], gap: float = 
     to_axes = axes.transData + axes.transAxes.inverted()
     heights = [float(to_axes.transform((1, value))[1]) if math.isfinite(value) else 1.0 for value, _, _ in labels]
     ascending = sorted(range(len(labels)), key=heights.__getitem__)
-    for index, height in zip(ascending, spread([heights[index] for index in ascending], gap), strict=True):
+    places = spread([heights[index] for index in ascending], gap)
+    below_top = [min(height, 1 - gap * (len(places) - 1 - rank)) for rank, height in enumerate(places)]
+    for index, height in zip(ascending, below_top, strict=True):
         _, text, color = labels[index]
         axes.annotate(
             text,

@@ -291,9 +291,10 @@ class Jobs:
         """Return an experiment's names, as its metrics and figures show them."""
         return self.experiment(**wildcards).names
 
-    def _figure_spec(self, model: str, **_names: str) -> dict:
+    def _figure_spec(self, model: str, **names: str) -> dict:
         """Return the settings that a figure of one experiment depends on, besides the numbers in it."""
-        return {"models": self._model_indices([model]), "style": self._styles([model])}
+        recipe = self.experiment(model=model, **names).spec["recipe"]
+        return {"models": self._model_indices([model]), "style": self._styles([model]), "recipe": recipe}
 
     def _compared(self, dataset: str, suffix: str) -> list[Experiment]:
         """Return a study's experiments on a dataset; raises UserError if it has none."""
@@ -356,7 +357,8 @@ class Jobs:
         return self._file_digests(paths.PUBLISHED)
 
     def _report_file_digests(self, **_wildcards: str) -> dict[str, str]:
-        return self._file_digests(paths.TEMPLATE, paths.EXPERIMENT_TEMPLATE, *paths.PAGE_TEMPLATES, paths.PUBLISHED)
+        templates = (paths.TEMPLATE, paths.EXPERIMENT_TEMPLATE, *paths.PAGE_TEMPLATES)
+        return self._file_digests(*templates, paths.PUBLISHED, paths.REFERENCES)
 
     def _file_digests(self, *names: str) -> dict[str, str]:
         """Return digests of files that a job reads and that are neither settings nor code nor another job's result."""

@@ -89,6 +89,21 @@ def experiment_status(experiment: Experiment, root: Path, now: float) -> Status:
     return Status(name, "waiting", "" if done is None else f"interrupted; continues after epoch {done:g}")
 
 
+def failed_measurements(jobs: Jobs) -> list[Status]:
+    """Return the jobs of the study's optional stages that have failed; their experiments may be done.
+
+    Each has the name of its job and its stage: digits/resnet50 latency.
+    """
+    failed = dict[str, Status]()
+    for stage in jobs.optional_stages():
+        for experiment in jobs.study:
+            output = Path(paths.OUTPUTS[stage][0].format(**experiment.names))
+            if (line := _failure(stage, experiment, jobs.root)) is not None:
+                name = f"{output.parent.relative_to('results').as_posix()} {stage}"
+                failed.setdefault(name, Status(name, "failed", line, stage=stage))
+    return list(failed.values())
+
+
 def seconds_left(statuses: Sequence[Status], jobs: Jobs) -> float | None:
     """Return the seconds until the study's last training run ends; None if nothing has shown yet how long one takes.
 

@@ -10,20 +10,25 @@ SHOWN = 30  # experiments of one state; the others are counted. Those that run o
 _CLEAR = "\033[H\033[2J\033[3J"  # a terminal's screen
 
 
-def status_lines(study: str, statuses: Sequence[Status], seconds_left: float | None) -> list[str]:
+def status_lines(
+    study: str, statuses: Sequence[Status], seconds_left: float | None, measurements: Sequence[Status] = ()
+) -> list[str]:
     """Return a line about the study, then a line for each experiment: those that run first, those that are done last.
 
     Args:
         study: its name.
         statuses: of its experiments.
         seconds_left: of the study; None if that is not known.
+        measurements: jobs of optional stages that have failed; they stand below the experiments that have.
     """
     by_state = {state: [status for status in statuses if status.state == state] for state in STATES}
     counts = ", ".join(f"{len(found)} {state}" for state, found in by_state.items() if found)
     experiments = "1 experiment" if len(statuses) == 1 else f"{len(statuses)} experiments"
     left = "" if seconds_left is None else f"; about {_duration(seconds_left)} left"
-    width = max((len(status.name) for status in statuses), default=0)
-    lines = [f"study {study}: {experiments}: {counts}{left}"]
+    width = max((len(status.name) for status in [*statuses, *measurements]), default=0)
+    number = "1 measurement" if len(measurements) == 1 else f"{len(measurements)} measurements"
+    lines = [f"study {study}: {experiments}: {counts}{f'; {number} failed' if measurements else ''}{left}"]
+    by_state["failed"] += measurements
     for state, found in by_state.items():
         shown = found if state in ("running", "failed") else found[:SHOWN]
         lines += [f"  {state:7}  {status.name:{width}}  {status.words}".rstrip() for status in shown]

@@ -2,16 +2,17 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from statistics import fmean
 from typing import Any
 
-from deepnets.comparison.aggregate import SeedGroup, best_by_model, ranked
+from deepnets.comparison.aggregate import SeedGroup, best_by_model, by_validation
 from deepnets.comparison.per_class import Score, class_scores
 from deepnets.comparison.statistics_file import Answer, Images, Network, Statistics
 from deepnets.evaluation.measurements import Robustness, corruption_title
 from deepnets.evaluation.results import Result
 from deepnets.models import display_name
-from deepnets.reporting.markdown import Markdown, escape, table
+from deepnets.reporting.markdown import Markdown, code, escape, table
 from deepnets.reporting.tables import MISSING, ROWS
 
 _CLASSES = 12  # rows of an experiment's table of classes, those with the lowest F1
@@ -28,7 +29,7 @@ def behaviour(groups: list[SeedGroup], statistics: Statistics, robustness: Mappi
         robustness: as in `Study`.
     """
     classes = groups[0].first.metrics.classes
-    chosen = ranked(best_by_model(groups).values())
+    chosen = by_validation(best_by_model(groups).values())
     rows = [(display_name(group.model), group.candidate.networks) for group in chosen if group.candidate]
     return {
         "baselines": _baselines(statistics, classes),
@@ -37,6 +38,7 @@ def behaviour(groups: list[SeedGroup], statistics: Statistics, robustness: Mappi
         "corrupted": _corrupted_images(robustness[groups[0].first.directory]) if robustness else None,
         "several_seeds": any(len(networks) > 1 for _, networks in rows),
         "committee": _committee(statistics),
+        "explain": _explain(chosen[0].first),
         "missed": _images("that every network predicts wrongly", statistics.missed_by_all, classes),
         "suspicious": _images(
             "with a suspicious label: every network gives the same other class, with the given probability or more",
@@ -63,6 +65,14 @@ def _committee(statistics: Statistics) -> str:
         f"Together, by the mean of their probabilities, {found.networks} trained networks have a test accuracy of"
         f" {100 * found.accuracy:.2f} % (95 % interval {low:.2f} to {high:.2f} %)."
     )
+
+
+def _explain(result: Result) -> Markdown:
+    """Return the command that shows where in a picture a network found its class.
+
+    Reports have no such maps: for them, each network would be loaded and run again, and no other figure needs torch.
+    """
+    return code(f"python scripts/explain.py {quote('/'.join(result.directory.parts[-5:]))} PICTURE --output explained")
 
 
 def _calibration_table(rows: Sequence[tuple[str, list[Network]]]) -> Markdown:

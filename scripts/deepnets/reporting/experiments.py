@@ -36,7 +36,7 @@ def of_dataset(study: Study, dataset: str, most: int) -> dict[str, Any]:
     results = [result for result in study.results if result.dataset == dataset]
     shown = results
     if len(results) > most:
-        shown = sorted(results, key=lambda result: result.metrics.test.accuracy, reverse=True)[:most]
+        shown = sorted(results, key=lambda result: result.metrics.validation.accuracy, reverse=True)[:most]
     return {
         "dataset": dataset,
         "count": len(results),

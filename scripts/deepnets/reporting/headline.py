@@ -10,8 +10,6 @@ from deepnets.reporting import verdicts
 from deepnets.reporting.markdown import enumerate_words
 from deepnets.reporting.started_from import how_trained
 
-_NAMED = 6  # longer lists are counted, not read
-
 
 @dataclass(frozen=True)
 class Row:
@@ -26,13 +24,13 @@ def question(study: str, rows: dict[str, list[Row]]) -> str:
     groups = [row.group for dataset in rows.values() for row in dataset]
     models = list(dict.fromkeys(display_name(group.model) for group in groups))
     recipes = {group.first.recipe for group in groups}
-    datasets = _named(list(rows), "datasets")
+    datasets = verdicts.counted(list(rows), "datasets")
     if len(models) == 1:
         asked = f"how well {models[0]} classifies {datasets}"
-    elif 2 < len(models) <= _NAMED:
+    elif 2 < len(models) <= verdicts.NAMED:
         asked = f"which of {len(models)} networks ({enumerate_words(models)}) classifies {datasets} best"
     else:
-        asked = f"which of {_named(models, 'networks')} classifies {datasets} best"
+        asked = f"which of {verdicts.counted(models, 'networks')} classifies {datasets} best"
     how = [f"{len(recipes)} recipes"] if len(recipes) > 1 else []
     conditions = enumerate_words([*how, _seeds(groups)])
     trained = how_trained(result for group in groups for result in group.results)
@@ -43,7 +41,7 @@ def result(rows: dict[str, list[Row]], statistics: dict[str, Statistics]) -> str
     """Return the sentence about the best network of each dataset; it reports an order that is open."""
     clauses = [
         verdicts.best(dataset, [row.group for row in runs], statistics[dataset])
-        for dataset, runs in list(rows.items())[:_NAMED]
+        for dataset, runs in list(rows.items())[: verdicts.NAMED]
     ]
     left = len(rows) - len(clauses)
     if left:
@@ -85,7 +83,7 @@ def against_published(rows: dict[str, list[Row]]) -> str:
         count, exceptions = "both" if len(pairs) == 2 else f"all {len(pairs)}", ""
     else:
         count = f"{len(above) or 'none'} of {len(pairs)}"
-        exceptions = f"; not above: {_named(below, 'pairs')}" if above else ""
+        exceptions = f"; not above: {verdicts.counted(below, 'pairs')}" if above else ""
     return (
         f"Test accuracy{of} is above the published one in {count} pairs that have one"
         f"{_clearly(clear, len(above))}{exceptions}."
@@ -123,10 +121,6 @@ def _clearly(clear: int, above: int) -> str:
     if clear < above:
         return f", in {clear} of them by more than the 95 % interval"
     return ", by more than the 95 % interval" if above == 1 else ", each by more than the 95 % interval"
-
-
-def _named(names: list[str], kind: str) -> str:
-    return enumerate_words(names) if len(names) <= _NAMED else f"{len(names)} {kind}"
 
 
 def _seeds(groups: list[SeedGroup]) -> str:

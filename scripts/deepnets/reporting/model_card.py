@@ -11,7 +11,7 @@ import yaml
 
 from deepnets.config.experiment import spec_sha256
 from deepnets.evaluation import metrics
-from deepnets.evaluation.measurements import Exported, read_exports
+from deepnets.evaluation.measurements import Exported, corruption_title, find_robustness, read_exports
 from deepnets.evaluation.results import Result, check_specs, read_result
 from deepnets.models import display_name
 from deepnets.reporting.audit import Audit, read_audit
@@ -175,7 +175,21 @@ def _limits(result: Result, audit: Audit | None) -> list[str]:
         "The numbers are for pictures like the test images. Expect more errors with another camera, light or framing.",
         f"Stated probability and frequency of being right differ by {ece:.3f} on average (calibration error).",
         "It is one training run; another seed gives other numbers.",
+        *_corrupted(result),
         *(f"{sentence[0].upper()}{sentence[1:]}." for sentence in found),
+    ]
+
+
+def _corrupted(result: Result) -> list[str]:
+    """Return the sentence on corrupted pictures, the worst kind first; [] if that was not measured."""
+    robustness = find_robustness(result)
+    if robustness is None:
+        return []
+    kinds = sorted(robustness.corruptions, key=robustness.mean)
+    accuracies = ", ".join(f"{corruption_title(kind)} {100 * robustness.mean(kind):.1f} %" for kind in kinds)
+    return [
+        f"On corrupted pictures it is right less often. Accuracy on {robustness.n:,} test images as they are:"
+        f" {100 * robustness.accuracy:.1f} %; by kind of corruption, each the mean of three severities: {accuracies}."
     ]
 
 

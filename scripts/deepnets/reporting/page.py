@@ -84,7 +84,7 @@ def _mark_headings(tokens: Sequence[Token]) -> tuple[str, list[Heading]]:
 
     Returns:
         The text of the first heading, and the table of contents: the headings of the second level, each with those of
-        the third below it.
+        the third and fourth below it.
     """
     title, contents, used = "", list[Heading](), set[str]()
     for opening, inline in pairwise(tokens):
@@ -99,7 +99,7 @@ def _mark_headings(tokens: Sequence[Token]) -> tuple[str, list[Heading]]:
         title = title or text
         if opening.tag == "h2":
             contents.append(heading)
-        elif opening.tag == "h3" and contents:
+        elif opening.tag in ("h3", "h4") and contents:
             contents[-1].below.append(heading)
     return title, contents
 

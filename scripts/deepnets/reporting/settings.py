@@ -39,7 +39,7 @@ def _differing(dataset: str, groups: list[SeedGroup]) -> str:
         return ""
     seconds = [mean_wall_seconds(group) for group in compared]
     time = f"{format_duration(min(seconds))} to {format_duration(max(seconds))}"
-    recipes = [_in_effect(group.first) for group in compared]
+    recipes = [in_effect(group.first) for group in compared]
     names = [
         name for name in dict.fromkeys(key for recipe in recipes for key in recipe) if len(_values(recipes, name)) > 1
     ]
@@ -77,15 +77,15 @@ def recipes(results: list[Result]) -> tuple[str, Markdown | None, int]:
     """
     variants: dict[tuple[str, str], list[Result]] = {}
     for result in results:
-        variants.setdefault((result.recipe, canonical_json(_in_effect(result))), []).append(result)
-    flat = [_in_effect(users[0]) for users in variants.values()]
+        variants.setdefault((result.recipe, canonical_json(in_effect(result))), []).append(result)
+    flat = [in_effect(users[0]) for users in variants.values()]
     names = list(dict.fromkeys(name for recipe in flat for name in recipe))
     # An option that is off in one recipe and has options of its own in another is described by these options.
     settings = [name for name in names if not any(other.startswith(f"{name}.") for other in names)]
     differing = [name for name in settings if len({str(recipe.get(name)) for recipe in flat}) > 1]
     common = {name: flat[0][name] for name in settings if name not in differing}
-    on = [f"{name} {value}" for name, value in common.items() if value not in _OFF]
-    off = [name for name, value in common.items() if value in _OFF]
+    on = [f"{name} {value}" for name, value in common.items() if value not in OFF]
+    off = [name for name, value in common.items() if value in OFF]
     line = ", ".join(on) + (f"; off: {', '.join(off)}" if off else "")
     if not differing:
         return line, None, 0
@@ -97,10 +97,10 @@ def recipes(results: list[Result]) -> tuple[str, Markdown | None, int]:
     return line, table(["Recipe", "Used for", *differing], shown, numbers_from=2), len(rows) - len(shown)
 
 
-_OFF = ("none", "no", "0", "0.0")
+OFF = ("none", "no", "0", "0.0")  # values of an option that does nothing
 
 
-def _in_effect(result: Result) -> dict[str, str]:
+def in_effect(result: Result) -> dict[str, str]:
     """Return the options that had an effect: some depend on what the dataset allows and brings."""
     spec = result.metrics.spec
     flat = _flatten(spec["recipe"])

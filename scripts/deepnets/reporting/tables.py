@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from deepnets.comparison.aggregate import best_by_model, group_name, ranked, several_recipes
+from deepnets.comparison.aggregate import best_by_model, by_validation, group_name, several_recipes
 from deepnets.comparison.published import Published
 from deepnets.config.experiment import recipe_title
 from deepnets.evaluation import metrics
@@ -20,12 +20,12 @@ from deepnets.models import display_name
 from deepnets.reporting.headline import Row
 from deepnets.reporting.job_times import StageTime
 from deepnets.reporting.markdown import Markdown, bold, code, enumerate_words, table
-from deepnets.reporting.verdicts import Standing
 
 MISSING = "–"
 _NO_BREAK = "\N{NO-BREAK SPACE}"
+_TIME = "time"  # instead of a format: that of `format_duration`
+_FIRST = ("validation_accuracy", "test_accuracy")  # columns that are read first: by one is chosen, the other is reached
 RUNS = 40  # runs of a dataset in the comparison table, which people read from top to bottom; metrics.csv has the rest
-_DIFFERENCES = 5  # runs of one architecture that get a row of differences each; if there are more, only the best does
 ROWS = 200  # rows of the reference tables; with a thousand rows, code hosts would not show the page
 
 
@@ -62,18 +62,20 @@ class Column:
 
 
 def columns(results: Iterable[Result]) -> list[Column]:
-    """The size of the network, then each metric that the registry gives a column, then what only some results have.
+    """Return by what a run is chosen and what it reached, its costs, other metrics, and what only some results have.
 
     Metrics for imbalanced classes have a column only where the classes of the first result are.
     """
     results = list(results)
     are_imbalanced = imbalanced(results[0])
-    sizes = [("Size (MB)", "size_mb", ".2f"), ("Trainable parameters", "trainable_parameters", ",.0f")]
-    return [
-        *(
-            Column(title, name, attrgetter(f"metrics.model.{name}"), written, written, written)
-            for title, name, written in sizes
-        ),
+    costs = [
+        ("Epochs", "epochs", "epochs", "g"),
+        ("Training time", "wall_seconds", "timing.wall_seconds", _TIME),  # which no published row has
+        ("Size (MB)", "size_mb", "metrics.model.size_mb", ".2f"),
+        ("Trainable parameters", "trainable_parameters", "metrics.model.trainable_parameters", ",.0f"),
+    ]
+    found = [
+        *(Column(title, name, attrgetter(value), form, form, form) for title, name, value, form in costs),
         *(
             _metric_column(metric, split)
             for metric in metrics.METRICS
@@ -82,6 +84,7 @@ def columns(results: Iterable[Result]) -> list[Column]:
         ),
         *(column for column in [_MIRROR_AVERAGED] if any(column.value(result) is not None for result in results)),
     ]
+    return sorted(found, key=lambda column: column.name not in _FIRST)
 
 
 _MIRROR_AVERAGED = Column(
@@ -121,53 +124,46 @@ def _metric_column(metric: Metric, split: SplitName) -> Column:
     )
 
 
-def comparison_table(rows: list[Row], standing: Standing) -> Markdown:
-    """Return the table of one dataset: the runs of each network, its published row, and their differences from it.
+def comparison_table(rows: list[Row]) -> Markdown:
+    """Return the table of one dataset: its runs, the best on validation first.
 
-    The test accuracy of a network is bold if it is better than all others by the paired tests. If there are more than
-    RUNS runs, the table has the one of each network that is best on validation, and the best of the others.
+    Below the first run of each architecture that somebody published are the published row, and the difference from it.
+    Where recipes differ, the name of a run is bold if validation chose its recipe for the network. If there are more
+    than RUNS runs, the table has the one of each network that is best on validation, and the best of the others.
     """
-    groups = [row.group for row in rows]
-    best = standing.leader if standing.has_winner else None
-    with_recipe, shown = several_recipes(groups), _shown(rows)
+
+    def line(name: str, cells: list[str], letters: str) -> list[str]:
+        return [name, *cells[: len(_FIRST)], letters, *cells[len(_FIRST) :]]
+
+    with_recipe, shown = several_recipes(row.group for row in rows), _shown(rows)
     shown_columns = columns(result for row in rows for result in row.group.results)
     lines: list[list[str]] = []
-    for architecture in dict.fromkeys(row.group.first.architecture for row in shown):
-        same = [row for row in shown if row.group.first.architecture == architecture]
-        for row in same:
-            name = ", ".join(filter(None, [group_name(row.group, with_recipe), row.group.runs]))
-            candidate = row.group.candidate
-            cells = [_our_cell(row, column, row.group is best) for column in shown_columns]
-            lines.append(
-                [
-                    bold(name) if candidate and candidate.selected else name,
-                    *cells,
-                    (candidate and candidate.group) or MISSING,
-                ]
-            )
-        published = next((row.published for row in same if row.published), None)
-        if published is None:
+    compared = set[str]()
+    for row in shown:
+        name = ", ".join(filter(None, [group_name(row.group, with_recipe), row.group.runs]))
+        candidate, architecture = row.group.candidate, row.group.first.architecture
+        is_chosen, letters = (candidate.selected, candidate.group) if candidate else (False, None)
+        cells = [_our_cell(row, column) for column in shown_columns]
+        lines.append(line(bold(name) if with_recipe and is_chosen else name, cells, letters or MISSING))
+        published = row.published  # None for pretrained networks, too, which are not compared
+        if published is None or architecture in compared:
             continue
-        same = [row for row in same if row.published]  # pretrained networks are not compared
-        lines.append(
-            [
-                f"{display_name(architecture)}, published",
-                *(_published_cell(published, column) for column in shown_columns),
-                MISSING,
-            ]
-        )
-        for row in same if len(same) <= _DIFFERENCES else [max(same, key=lambda row: row.group.validation_accuracy)]:
-            of = "difference" if len(same) == 1 else f"difference, {group_name(row.group, with_recipe)}"
-            lines.append([of, *(_difference_cell(row, published, column) for column in shown_columns), MISSING])
-    return table(["Model", *(column.title for column in shown_columns), "Group"], lines, numbers_from=1)
+        compared.add(architecture)
+        theirs = [_published_cell(published, column) for column in shown_columns]
+        differences = [_difference_cell(row, published, column) for column in shown_columns]
+        named = f"{display_name(architecture)}, published"
+        lines += [line(named, theirs, MISSING), line("difference", differences, MISSING)]
+    return table(line("Model", [column.title for column in shown_columns], "Group"), lines, numbers_from=1)
 
 
 def _shown(rows: list[Row]) -> list[Row]:
-    """Return the runs that the table shows, in their order."""
+    """Return the runs that the table shows, the best on validation first."""
     groups = [row.group for row in rows]
-    order = dict.fromkeys(id(group) for group in [*ranked(best_by_model(groups).values()), *ranked(groups)])
-    shown = set(list(order)[:RUNS])
-    return [row for row in rows if id(row.group) in shown]
+    urgent = dict.fromkeys(
+        id(group) for group in [*by_validation(best_by_model(groups).values()), *by_validation(groups)]
+    )
+    shown, of_group = set(list(urgent)[:RUNS]), {id(row.group): row for row in rows}
+    return [of_group[id(group)] for group in by_validation(groups) if id(group) in shown]
 
 
 def _ours(row: Row, column: Column) -> float | None:
@@ -177,14 +173,18 @@ def _ours(row: Row, column: Column) -> float | None:
     return None if value is None else column.scale * value
 
 
-def _our_cell(row: Row, column: Column, is_best: bool) -> str:
+def _our_cell(row: Row, column: Column) -> str:
     value = _ours(row, column)
-    text = MISSING if value is None else format(value, column.format)
+    text = MISSING if value is None else _written(value, column.format)
     if column.name != "test_accuracy":
         return text
     accuracy = row.group.accuracy
     interval = f"({100 * accuracy.low:.2f} to {100 * accuracy.high:.2f})".replace(" ", _NO_BREAK)
-    return Markdown(f"{bold(text) if is_best else text}<br>{interval}")
+    return Markdown(f"{text}<br>{interval}")
+
+
+def _written(value: float, form: str) -> str:
+    return format_duration(value) if form == _TIME else format(value, form)
 
 
 def _published_cell(published: Published, column: Column) -> str:

@@ -1,32 +1,41 @@
 """Put the statistics of one dataset into words: what is best, what cannot be distinguished, what would settle it.
 
-Of each model, the recipe with the best validation accuracy stands for it. Whether two differ is decided by their paired
-test with Holm's correction, never by their intervals.
+Of each model, the recipe with the best validation accuracy stands for it, and the best model is the one that is best on
+validation. Whether two differ is decided by their paired test with Holm's correction, never by their intervals.
 """
 
 from dataclasses import dataclass
 from math import floor, log10
 
-from deepnets.comparison.aggregate import SeedGroup, best_by_model, group_name, ranked, several_recipes
+from deepnets.comparison.aggregate import SeedGroup, best_by_model, by_validation, group_name, several_recipes
 from deepnets.comparison.statistics_file import Pair, Settle, Statistics
 from deepnets.reporting.markdown import enumerate_words
 
-_NAMED = 6  # longer lists are counted, not read
+NAMED = 6  # longer lists are counted, not read
 _OPEN_SHOWN = 3  # open pairs that get a sentence; figure and statistics.json have all
 
 
 @dataclass(frozen=True)
+class Rival:
+    """A model that the best one is not better than: `verdict` is "b" where it is better, "equivalent" or "open"."""
+
+    group: SeedGroup
+    pair: Pair
+    verdict: str
+
+
+@dataclass(frozen=True)
 class Standing:
-    """The models of a dataset, compared with the one that has the highest test accuracy.
+    """The models of a dataset, compared with the one that is best on validation.
 
     Attributes:
-        leader: of the groups that stand for a model, the one with the highest test accuracy.
-        rivals: the others that it is not better than, by the paired tests, with the pair's outcome.
+        leader: of the groups that stand for a model, the one with the highest validation accuracy.
+        rivals: the others that it is not better than, by the paired tests on the test images.
         others: the number of models that are compared with the leader.
     """
 
     leader: SeedGroup
-    rivals: list[tuple[SeedGroup, Pair]]
+    rivals: list[Rival]
     others: int
 
     @property
@@ -34,15 +43,27 @@ class Standing:
         """Whether the leader is better than each other model, by the paired tests."""
         return self.others > 0 and not self.rivals
 
+    @property
+    def tied(self) -> list[SeedGroup]:
+        """The leader, and those that cannot be distinguished from it, or are equivalent."""
+        return [self.leader, *(rival.group for rival in self.rivals if rival.verdict != "b")]
+
 
 def standing(groups: list[SeedGroup], statistics: Statistics) -> Standing:
     """Compare the models of a dataset; `groups` have their candidates of the statistics."""
     places = {id(candidate): place for place, candidate in enumerate(statistics.compared)}
     of_models = [group for group in best_by_model(groups).values() if id(group.candidate) in places]
-    leader, *others = sorted(ranked(of_models), key=lambda group: places[id(group.candidate)])
-    outcomes = statistics.outcomes()
-    pairs = [(group, outcomes[places[id(leader.candidate)], places[id(group.candidate)]]) for group in others]
-    return Standing(leader, [(group, pair) for group, pair in pairs if pair.verdict != "a"], len(others))
+    leader, *others = by_validation(of_models)
+    outcomes, mine, rivals = statistics.outcomes(), places[id(leader.candidate)], list[Rival]()
+    for group in others:
+        place = places[id(group.candidate)]
+        pair = outcomes[min(mine, place), max(mine, place)]
+        won, lost = ("a", "b") if mine < place else ("b", "a")
+        if pair.verdict == lost:
+            rivals.append(Rival(group, pair, "b"))
+        elif pair.verdict != won:
+            rivals.append(Rival(group, pair, pair.verdict))
+    return Standing(leader, rivals, len(others))
 
 
 def best(dataset: str, groups: list[SeedGroup], statistics: Statistics) -> str:
@@ -54,28 +75,40 @@ def best(dataset: str, groups: list[SeedGroup], statistics: Statistics) -> str:
     if not found.rivals:
         was = "was best with" if found.has_winner else "reached"
         return f"on {dataset}, {name} {was} {value} test accuracy {interval}"
+    # A mean over seeds may be higher than that of a network with one seed, which alone is compared.
+    lost = [rival for rival in found.rivals if rival.verdict == "b"]
+    ahead = [rival for rival in lost if estimate.value >= rival.group.accuracy.value]
     ties = {
-        "equivalent": "is equivalent to",
-        "open": "cannot be distinguished from",
-        "b": "was worse, with the one seed that is compared, than",  # of the two, only one has several seeds
+        "is equivalent to": [rival for rival in found.rivals if rival.verdict == "equivalent"],
+        "cannot be distinguished from": [rival for rival in found.rivals if rival.verdict == "open"],
+        "was worse, with the one seed that is compared, than": ahead,
+        "was worse there than": [rival for rival in lost if estimate.value < rival.group.accuracy.value],
     }
-    clauses = []
-    for verdict, words in ties.items():
-        names = [group_name(group, with_recipe) for group, pair in found.rivals if pair.verdict == verdict]
-        if names:
-            clauses.append(f"{words} {enumerate_words(names) if len(names) <= _NAMED else f'{len(names)} others'}")
-    return f"on {dataset}, {name} had the highest test accuracy, {value} {interval}, but {' and '.join(clauses)}"
+    clauses = [
+        f"{words} {counted([group_name(rival.group, with_recipe) for rival in rivals], 'others')}"
+        for words, rivals in ties.items()
+        if rivals
+    ]
+    return (
+        f"on {dataset}, {name} was best on validation and has {value} test accuracy {interval}, but"
+        f" {enumerate_words(clauses)}"
+    )
+
+
+def counted(names: list[str], kind: str) -> str:
+    """List names in words; if there are many, their number."""
+    return enumerate_words(names) if len(names) <= NAMED else f"{len(names)} {kind}"
 
 
 def open_questions(groups: list[SeedGroup], statistics: Statistics) -> list[str]:
     """Return sentences about what would settle which model is best; [] if that is settled."""
     found, with_recipe = standing(groups, statistics), several_recipes(groups)
     name = group_name(found.leader, with_recipe)
-    open_pairs = [(group, pair) for group, pair in found.rivals if pair.settle]
+    open_pairs = [rival for rival in found.rivals if rival.pair.settle]
     sentences = [
-        _open(name, group_name(group, with_recipe), pair, pair.settle, statistics.n)
-        for group, pair in open_pairs[:_OPEN_SHOWN]
-        if pair.settle
+        _open(name, group_name(rival.group, with_recipe), rival.pair, rival.pair.settle, statistics.n)
+        for rival in open_pairs[:_OPEN_SHOWN]
+        if rival.pair.settle
     ]
     left = len(open_pairs) - len(sentences)
     return [*sentences, *([f"{left} more are open against {name}."] if left > 0 else [])]
@@ -95,7 +128,7 @@ def what_was_compared(groups: list[SeedGroup], statistics: Statistics) -> str:
     how = enumerate_words([test for test, used in tests.items() if used])
     chosen = "Of each network, the recipe in bold has the best validation accuracy. " if several_recipes(groups) else ""
     return (
-        f"{chosen}Those that share a letter in the last column cannot be distinguished: paired tests on the same images"
+        f"{chosen}Those that share a letter under Group cannot be distinguished: paired tests on the same images"
         f" ({how}), {number}, 5 % after Holm's correction. Equivalent: within"
         f" {100 * statistics.margin:g} percentage points."
     )
@@ -108,13 +141,13 @@ def _open(leader: str, rival: str, pair: Pair, settle: Settle, images: int) -> s
         f"{leader} and {rival} differ by {seen:.2f} points; {images:,} test images{runs} show differences of"
         f" {smallest:.2f} points or more (in 80 % of studies)."
     )
-    ways = [f"about {_rounded(settle.images):,} test images"] if settle.images else []
-    ways += [f"about {_rounded(settle.seeds):,} seeds each"] if settle.seeds else []
+    ways = [f"about {rounded(settle.images):,} test images"] if settle.images else []
+    ways += [f"about {rounded(settle.seeds):,} seeds each"] if settle.seeds else []
     if not ways:
         return f"{start} No number of test images would show that they differ."
     return f"{start} To show the difference seen takes {' or '.join(ways)}."
 
 
-def _rounded(number: int) -> int:
+def rounded(number: int) -> int:
     """Return a number with two digits that count: it is an estimate."""
     return round(number, 1 - floor(log10(number)))

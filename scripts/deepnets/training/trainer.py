@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
 from deepnets.config.recipe import Recipe
+from deepnets.config.schedule import learning_rate
 from deepnets.data.splits import Split
 from deepnets.models._pretrained import is_frozen, set_training_mode
 from deepnets.training.augmentation import Augmentation, Batch
@@ -26,7 +27,7 @@ from deepnets.training.distributed import SINGLE_PROCESS, ProcessGroup
 from deepnets.training.features import FeatureAugmentation
 from deepnets.training.inference import channels_last, predict
 from deepnets.training.loss import cross_entropy, micro_batches
-from deepnets.training.optim import build_average, build_optimizer, learning_rate
+from deepnets.training.optim import build_average, build_optimizer
 from deepnets.training.progress import EpochPlan, SilentProgress
 from deepnets.training.resizing import image_size_at, shrink
 from deepnets.training.seeds import AUGMENTATION, DROPOUT, ORDER, derived_seed

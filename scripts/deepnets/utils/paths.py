@@ -86,7 +86,7 @@ STUDY_PLAN = f"{JOBS}/study.json"
 
 # Files of the repository.
 TEMPLATE, EXPERIMENT_TEMPLATE = "workflow/templates/report.md.j2", "workflow/templates/experiment.md.j2"
-PUBLISHED = "workflow/published.csv"
+PUBLISHED, REFERENCES = "workflow/published.csv", "workflow/references.bib"
 PAGE_TEMPLATES = [f"workflow/templates/report.{kind}" for kind in ("html.j2", "css", "js")]
 SERVE_TEMPLATES = [f"workflow/templates/serve.{kind}" for kind in ("html.j2", "css", "js")]
 BUNDLE_EXAMPLE = "workflow/templates/bundle_predict.py"

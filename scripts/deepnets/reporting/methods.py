@@ -1,0 +1,256 @@
+"""The report's section on methods, as a paper could have it: what was trained how, and how it was compared."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from deepnets.comparison.aggregate import SeedGroup
+from deepnets.comparison.statistics_file import Pair, Statistics
+from deepnets.evaluation.results import Result
+from deepnets.models import display_name
+from deepnets.reporting.headline import Row
+from deepnets.reporting.markdown import Markdown, enumerate_words, escape
+from deepnets.reporting.references import cite, cited, list_references
+from deepnets.reporting.settings import OFF, in_effect
+from deepnets.reporting.study import Study
+
+_NAMED = 6  # longer lists are counted
+_ARCHITECTURES = {
+    "vgg16": "simonyan2015",
+    "inception_v3": "szegedy2016",
+    "resnet50": "he2016",
+    "mobilenet_v2": "sandler2018",
+}
+_OPTIMIZERS = {
+    "sgd": ("stochastic gradient descent with Nesterov momentum", "sutskever2013"),
+    "adamw": ("AdamW", "loshchilov2019"),
+    "muon": ("Muon", "jordan2024", "amsel2025"),
+}
+_SCHEDULES = {
+    "one_cycle": ("rises and falls in one cycle", "smith2018"),
+    "cosine": ("falls along a cosine", "loshchilov2017"),
+    "linear": ("falls along a line",),
+}
+# What else a recipe may have: option -> value (None: any that is on) -> its name and sources.
+_INGREDIENTS: dict[str, dict[str | None, tuple[str, ...]]] = {
+    "label_smoothing": {None: ("label smoothing", "szegedy2016")},
+    "augment.mixup": {None: ("mixup", "zhang2018")},
+    "augment.cutmix": {None: ("CutMix", "yun2019")},
+    "augment.cutout": {None: ("cutout", "devries2017")},
+    "augment.random_erasing": {None: ("random erasing", "zhong2020")},
+    "class_weights": {"balanced": ("losses weighted by the inverse frequency of the class", "king2001")},
+    "weight_averaging": {
+        "ema": ("a moving average of the weights", "polyak1992"),
+        "swa": ("stochastic weight averaging", "izmailov2018"),
+    },
+    "progressive_resizing.start": {None: ("images that grow during training", "tan2021")},
+    "layer_decay": {None: ("learning rates that decrease from layer to layer", "clark2020")},
+}
+_NEUTRAL = (*OFF, "1.0", "1")  # 1.0 is a layer_decay that changes nothing
+
+
+def describe(study: Study, rows: Mapping[str, list[Row]]) -> dict[str, Any]:
+    """Return the paragraphs on methods, and a line for each reference that they cite.
+
+    Args:
+        study: what the report is about.
+        rows: by dataset, as in the report's tables.
+
+    Raises:
+        UserError: the file of references is missing.
+    """
+    paragraphs = [
+        _data_and_networks(study, rows),
+        _training(study.results),
+        _evaluation(study, rows),
+        _comparison(rows, study.statistics),
+        _behaviour(study),
+    ]
+    return {"methods": paragraphs, "references": list_references(cited(" ".join(paragraphs)))}
+
+
+# -- training ---------------------------------------------------------------------------------------------------------
+
+
+def _data_and_networks(study: Study, rows: Mapping[str, list[Row]]) -> Markdown:
+    architectures = dict.fromkeys(result.architecture for result in study.results)
+    networks = [_sourced(display_name(name), *_sources(_ARCHITECTURES, name)) for name in architectures]
+    named = _words(networks) if len(networks) <= _NAMED else escape(f"{len(networks)} networks")
+    versions = dict.fromkeys(run.versions.get("torch") for each in study.results for run in each.timing.conditions)
+    torch = " ".join(["PyTorch", enumerate_words([version for version in versions if version] or [""])]).strip()
+    datasets = [_sizes(name, runs[0].group) for name, runs in rows.items()]
+    images = enumerate_words(datasets) if len(datasets) <= _NAMED else f"{len(datasets)} datasets (see Results)"
+    verb = "was" if len(architectures) == 1 else "were"
+    return _sentences(
+        [
+            Markdown(f"{named} {verb} trained on {escape(images)}, with {_sourced(torch, 'paszke2019')} in jobs of"),
+            Markdown(f"{_sourced('Snakemake', 'moelder2021')}."),
+            escape(_starts(study.results)),
+            escape(_repeats(rows)),
+        ]
+    )
+
+
+def _sizes(dataset: str, group: SeedGroup) -> str:
+    metrics = group.first.metrics
+    pixels = " x ".join(map(str, metrics.model.input_size[1:]))
+    train = metrics.train.of or metrics.train.n
+    numbers = f"{train:,} training, {metrics.validation.n:,} validation and {metrics.test.n:,} test images"
+    if group.folds:
+        numbers = f"{group.test_images:,} images"
+    return f"{dataset} ({numbers} of {pixels}, {len(metrics.classes)} classes)"
+
+
+def _starts(results: Iterable[Result]) -> str:
+    pretrained = {result.is_pretrained for result in results}
+    if pretrained == {False}:
+        return "All weights started at random."
+    who = "All" if pretrained == {True} else "Some"
+    return f"{who} networks started from the weights of earlier training runs (see Networks)."
+
+
+def _repeats(rows: Mapping[str, list[Row]]) -> str:
+    groups = [row.group for runs in rows.values() for row in runs]
+    who = "It" if len(groups) == 1 else "Each"
+    fewest, most = (extreme(len(group.results) for group in groups) for extreme in (min, max))
+    if folds := next((group.folds for group in groups if group.folds), 0):
+        return f"{who} was trained {most} times, over {folds} folds of which each is the test split once."
+    seeds = f"{fewest} to {most} seeds" if fewest < most else "one seed" if most == 1 else f"{most} seeds"
+    decides = ["the first weights", "the order of the images", "their random changes"]
+    if any(not group.first.metrics.validation.from_dataset for group in groups):
+        decides.append("which training images were held out for validation")
+    return f"{who} was trained with {seeds}; a seed decides {enumerate_words(decides)}."
+
+
+def _training(results: Iterable[Result]) -> Markdown:
+    recipes = [in_effect(result) for result in results]
+    optimizers = [_sourced(*_OPTIMIZERS.get(name, (name,))) for name in _values(recipes, "optimizer")]
+    schedules = [_sourced(*_SCHEDULES.get(name, (name,))) for name in _values(recipes, "schedule")]
+    used = [
+        _sourced(*named)
+        for option, values in _INGREDIENTS.items()
+        for value in _values(recipes, option)
+        if value not in _NEUTRAL and (named := values.get(value, values.get(None)))
+    ]
+    epochs, batches = (_range(_values(recipes, name)) for name in ("epochs", "batch_size"))
+    sentences = [
+        Markdown(f"Training took {escape(epochs)} epochs in batches of {escape(batches)} images, by"),
+        Markdown(f"{_words(optimizers)}{'; the learning rate ' * bool(schedules)}{' or '.join(schedules)}."),
+        Markdown(f"Normalisation layers and biases had no weight decay {cite('he2019')}."),
+        *([Markdown(f"Further: {_words(used)}.")] if used else []),
+        escape("The section Recipes has every option."),
+    ]
+    return _sentences(sentences)
+
+
+def _values(recipes: Iterable[Mapping[str, str]], name: str) -> list[str]:
+    return list(dict.fromkeys(recipe[name] for recipe in recipes if name in recipe))
+
+
+def _range(values: list[str]) -> str:
+    low, *_, high = sorted([*values, *values], key=float)
+    return low if low == high else f"{low} to {high}"
+
+
+# -- comparison -------------------------------------------------------------------------------------------------------
+
+
+def _evaluation(study: Study, rows: Mapping[str, list[Row]]) -> Markdown:
+    chosen = "Of several recipes of a network, the one with the best validation accuracy stands for it. "
+    several = any(len({row.group.recipe for row in runs}) > 1 for runs in rows.values())
+    machines = dict.fromkeys(
+        f"{run.name} ({run.thread_count}, {run.precision})" for each in study.results for run in each.timing.conditions
+    )
+    where = enumerate_words(list(machines)) if len(machines) <= _NAMED else f"{len(machines)} machines (see Provenance)"
+    published = any(row.published for runs in rows.values() for row in runs)
+    theirs = f" Published accuracies are those of Gosaye {cite('gosaye')}; nothing is known of their spread."
+    return Markdown(
+        f"{chosen * several}The weights after the last epoch were evaluated, once, on the test images. Training ran on"
+        f" {escape(where)}.{theirs * published}"
+    )
+
+
+def _comparison(rows: Mapping[str, list[Row]], statistics: Mapping[str, Statistics]) -> Markdown:
+    groups = [row.group for runs in rows.values() for row in runs]
+    folds, seeds = any(group.folds for group in groups), {len(group.results) for group in groups}
+    intervals = {
+        f"of one training run Wilson's over images {cite('wilson1927')}": not folds and 1 in seeds,
+        _OF_SEEDS: not folds and seeds != {1},
+        f"of folds from the spread of the folds {cite('bengio2004')}": folds,
+    }
+    pairs = [pair for each in statistics.values() for pair in each.pairs]
+    margins = sorted({f"{100 * each.margin:g}" for each in statistics.values()})
+    return _sentences(
+        [
+            Markdown(f"Intervals are 95 % intervals of the test accuracy, {_words(_true(intervals))}."),
+            *(_of_pairs(pairs, folds, " or ".join(margins)) if pairs else []),
+        ]
+    )
+
+
+def _of_pairs(pairs: list[Pair], folds: bool, margins: str) -> list[Markdown]:
+    """Return the sentences on pairs; `margins`: of all datasets, in percentage points."""
+    with_one = not folds and any(pair.seeds == 1 for pair in pairs)
+    tests = {
+        _MCNEMAR: with_one,
+        f"t tests over seeds and images {cite('satterthwaite1946')}": not folds and any(p.seeds > 1 for p in pairs),
+        "t tests over the folds": folds,
+    }
+    number = "The one pair of networks was" if len(pairs) == 1 else f"The {len(pairs):,} pairs of networks were"
+    sentences = [
+        f"{number} compared on the same test images by {_words(_true(tests))}, at 5 % after Holm's correction for all"
+        f" pairs of a dataset {cite('holm1979')}.",
+        f"Letters join those that no test tells apart {cite('piepho2004')}.",
+        f"Two are called equivalent where the 90 % interval of the difference lies within {margins} percentage points"
+        f" {cite('schuirmann1987')}.",
+        f"How many images would settle an open pair is the sample size of paired designs {cite('connor1987')}."
+        if with_one
+        else "",
+    ]
+    return list(map(Markdown, sentences))
+
+
+def _true(words: Mapping[str, bool]) -> list[str]:
+    return [word for word, holds in words.items() if holds]
+
+
+_OF_SEEDS = (
+    "of several seeds with seeds and images as two crossed random effects"
+    f" {cite('searle1992', 'satterthwaite1946')}, because both vary from study to study"
+    f" {cite('bouthillier2021', 'jordan2023')}"
+)
+_MCNEMAR = (
+    f"exact McNemar tests of the trained networks {cite('mcnemar1947', 'dietterich1998')}, with an interval of the"
+    f" difference by a paired bootstrap over images {cite('efron1979', 'agresti2005')}"
+)
+
+
+def _behaviour(study: Study) -> Markdown:
+    corrupted = f" Robustness is accuracy under the corruptions of Hendrycks and Dietterich {cite('hendrycks2019')}."
+    return Markdown(
+        f"Probabilities are judged by the Brier score {cite('brier1950')} and by the expected calibration error over 15"
+        f" bins of equal mass, without the bias of small bins {cite('kumar2019', 'roelofs2022')}, before and after a"
+        f" temperature that is fitted on the validation images {cite('guo2017')}. Selective accuracy and AURC are those"
+        f" of risk-coverage curves {cite('geifman2017')}; prediction sets are split conformal, at 95 %"
+        f" {cite('angelopoulos2021')}.{corrupted * bool(study.robustness)}"
+    )
+
+
+# -- words ------------------------------------------------------------------------------------------------------------
+
+
+def _sources(known: Mapping[str, str], name: str) -> list[str]:
+    return [known[name]] if name in known else []
+
+
+def _sourced(name: str, *keys: str) -> Markdown:
+    """Return a name with its citation, if it has one."""
+    return Markdown(f"{escape(name)} {cite(*keys)}") if keys else escape(name)
+
+
+def _words(parts: list[Any]) -> Markdown:
+    """Return texts of Markdown as a list in words; "" for none."""
+    return Markdown(enumerate_words(parts)) if parts else Markdown("")
+
+
+def _sentences(parts: Iterable[Markdown]) -> Markdown:
+    return Markdown(" ".join(part for part in parts if part))

@@ -1,0 +1,138 @@
+"""What a reader who must choose takes from a report: the cheapest of the best networks, and what to run next."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from deepnets.comparison.aggregate import SeedGroup, best_by_model, group_name, mean_wall_seconds, several_recipes
+from deepnets.comparison.statistics_file import Statistics
+from deepnets.evaluation.measurements import Latency
+from deepnets.models import display_name
+from deepnets.reporting import verdicts
+from deepnets.reporting.headline import Row, as_sentence
+from deepnets.reporting.markdown import Markdown, code, enumerate_words, escape
+from deepnets.reporting.settings import in_effect
+from deepnets.reporting.study import Study
+from deepnets.reporting.tables import format_duration
+
+_DATASETS_NAMED = 3
+_MANY_SEEDS = 30  # more seeds than anyone trains to settle a question
+_FEWEST_VALUES = 3  # of a sweep that shows where its best value lies
+
+
+def cheapest(study: Study, rows: Mapping[str, list[Row]]) -> str:
+    """Return the sentence on the cheapest of the networks that tie for the best of each dataset; "" without a tie.
+
+    Cost in use is the latency where it was measured, else multiply-adds; in training it is wall time.
+    """
+    found = [
+        _cheapest(name, [row.group for row in runs], study.statistics[name], study.latencies)
+        for name, runs in rows.items()
+    ]
+    clauses = [clause for clause in found if clause]
+    left = len(clauses) - _DATASETS_NAMED
+    more = [f"the tables below have that of {left} more"] if left > 0 else []
+    return as_sentence([*clauses[:_DATASETS_NAMED], *more]) if clauses else ""
+
+
+def _cheapest(
+    dataset: str, groups: list[SeedGroup], statistics: Statistics, latencies: Mapping[tuple[str, str], Latency]
+) -> str:
+    tied, with_recipe = verdicts.standing(groups, statistics).tied, several_recipes(groups)
+    if len(tied) < 2:
+        return ""
+    measured = [latencies.get((dataset, group.model)) for group in tied]
+    seconds = [each.latency.median_seconds for each in measured if each]
+    are_measured = len(seconds) == len(tied)
+    costs = seconds if are_measured else [float(group.first.metrics.model.mult_adds) for group in tied]
+    least = min(costs)
+    use, training = tied[costs.index(least)], min(tied, key=mean_wall_seconds)
+    in_use = f"{1000 * least:,.2f} ms for an image" if are_measured else f"{least:,.0f} multiply-adds for an image"
+    in_training, named = format_duration(mean_wall_seconds(training)), group_name(use, with_recipe)
+    start = f"of the {len(tied)} that tie on {dataset}, the cheapest"
+    if training is use:
+        return f"{start} is {named}, in use ({in_use}) and in training ({in_training})"
+    return f"{start} in use is {named} ({in_use}), in training {group_name(training, with_recipe)} ({in_training})"
+
+
+# -- what to run next -------------------------------------------------------------------------------------------------
+
+
+def next_steps(study: Study, rows: Mapping[str, list[Row]]) -> list[Markdown]:
+    """Return sentences on what to run next, the most urgent first; [] if nothing is open."""
+    groups = {name: [row.group for row in runs] for name, runs in rows.items()}
+    steps = [*_complete(study), *_seeds(study, groups), *_settle(study, groups), *_sweeps(groups)]
+    return steps[: verdicts.NAMED]
+
+
+def _complete(study: Study) -> Iterator[Markdown]:
+    if study.missing:
+        number = "one experiment is" if len(study.missing) == 1 else f"{len(study.missing)} experiments are"
+        yield Markdown(f"The rest of the study: [{number} missing](#missing-experiments).")
+    warned = sum(bool(result.warnings) for result in study.results)
+    if warned:
+        runs = "one training run" if warned == 1 else f"{warned} training runs"
+        yield escape(f"What the warnings below advise for {runs}.")
+
+
+def _seeds(study: Study, groups: Mapping[str, list[SeedGroup]]) -> Iterator[Markdown]:
+    """Yield a sentence on more seeds, where networks have one: nothing is known of the others."""
+    wanted = {
+        dataset: [group for group in verdicts.standing(of_dataset, study.statistics[dataset]).tied if _has_one(group)]
+        for dataset, of_dataset in groups.items()
+    }
+    clauses = [f"{_models(tied)} on {dataset}" for dataset, tied in wanted.items() if tied]
+    if clauses:
+        many = f"the best networks on {len(clauses)} datasets"
+        who = enumerate_words(clauses) if len(clauses) <= _DATASETS_NAMED else many
+        yield Markdown(
+            f"{escape(f'Three or more seeds of {who}')} ({code('seeds: [0, 1, 2]')}): another seed gives another"
+            " accuracy, and with one it is not known by how much."
+        )
+
+
+def _has_one(group: SeedGroup) -> bool:
+    return len(group.results) == 1 and not group.folds
+
+
+def _models(groups: Sequence[SeedGroup]) -> str:
+    return verdicts.counted([display_name(group.model) for group in groups], "networks")
+
+
+def _settle(study: Study, groups: Mapping[str, list[SeedGroup]]) -> Iterator[Markdown]:
+    """Yield for each dataset what would settle the first open pair of the best network, over several seeds or folds."""
+    for dataset, of_dataset in groups.items():
+        found = verdicts.standing(of_dataset, study.statistics[dataset])
+        rival = next((each for each in found.rivals if each.pair.settle), None)
+        if rival is None or rival.pair.settle is None or _has_one(found.leader) or _has_one(rival.group):
+            continue
+        settle, both = rival.pair.settle, enumerate_words([display_name(g.model) for g in (found.leader, rival.group)])
+        if settle.seeds and settle.seeds <= _MANY_SEEDS:
+            yield escape(f"About {settle.seeds} seeds each of {both} on {dataset}, which would show which is better.")
+        elif settle.images:
+            images = f"{verdicts.rounded(settle.images):,}"
+            yield escape(f"About {images} test images of {dataset}, which would show which of {both} is better.")
+
+
+def _sweeps(groups: Mapping[str, list[SeedGroup]]) -> Iterator[Markdown]:
+    """Yield a sentence for each sweep of one option whose best value on validation is the first or the last tried."""
+    for dataset, of_dataset in groups.items():
+        for model, chosen in best_by_model(of_dataset).items():
+            options = _swept([group for group in of_dataset if group.model == model])
+            if len(options) != 1:
+                continue
+            [(option, values)] = options.items()
+            best, tried = float(in_effect(chosen.first)[option]), sorted(values)
+            if len(tried) >= _FEWEST_VALUES and best in (tried[0], tried[-1]):
+                kind, more = ("largest", "larger") if best == tried[-1] else ("smallest", "smaller")
+                who = escape(f"{display_name(model)} on {dataset}")
+                end = f"the {kind} of {len(tried)}, {best:g}, is best on validation"
+                yield Markdown(f"{who} with {more} values of {code(option)}: {end}.")
+
+
+def _swept(groups: Sequence[SeedGroup]) -> dict[str, set[float]]:
+    """Return the options in which recipes differ, with their values; {} if one is no number in some recipe."""
+    recipes = [in_effect(group.first) for group in groups]
+    values = {name: {recipe.get(name) for recipe in recipes} for name in dict.fromkeys(n for r in recipes for n in r)}
+    try:
+        return {name: {float(each or "") for each in found} for name, found in values.items() if len(found) > 1}
+    except ValueError:
+        return {}

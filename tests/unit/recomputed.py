@@ -1,0 +1,249 @@
+"""The numbers of a study, computed again from the files of its experiments by code that the report does not use.
+
+Of the library nothing is imported. What no file of predictions or times can give is read where training or another
+stage wrote it: the metrics of training images, the size of the network, latency, accuracy on corrupted images.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain, combinations
+from pathlib import Path
+from statistics import NormalDist, fmean
+
+import numpy as np
+import pandas as pd
+from safetensors.numpy import load_file
+from scipy.stats import norm, t
+from sklearn import metrics
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
+
+NAMES = {"vgg16": "VGG-16", "inception_v3": "Inception V3", "resnet50": "ResNet50", "mobilenet_v2": "MobileNetV2"}
+_DRAWS = 20_000
+
+
+def name_of(model: str) -> str:
+    return NAMES.get(model, model)
+
+
+def title_of(recipe: str) -> str:
+    return recipe.replace(",", ", ").replace("=", " ")
+
+
+class Run:
+    """One experiment, by the folder of its results."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        self.timing = json.loads((folder / "timing.json").read_text(encoding="utf-8"))
+        self.dataset, self.model, self.recipe, seed = folder.parts[-4:]
+        self.seed = int(seed.removeprefix("seed"))
+        self.history = pd.read_csv(folder / "history.csv")
+        self.epochs = self.history["epoch"].iloc[-1]
+        self.architecture = self.metrics["spec"]["model"]["architecture"]
+
+    @cached_property
+    def arrays(self) -> dict[str, np.ndarray]:
+        return load_file(self.folder / "predictions.safetensors")
+
+    def labels(self, split: str) -> np.ndarray:
+        return self.arrays[f"{split}_labels"]
+
+    def predicted(self, split: str) -> np.ndarray:
+        return self.arrays[f"{split}_logits"].argmax(1)
+
+    def right(self, split: str) -> np.ndarray:
+        return self.predicted(split) == self.labels(split)
+
+    def probabilities(self, split: str, temperature: float = 1.0) -> np.ndarray:
+        logits = self.arrays[f"{split}_logits"].astype(np.float64) / temperature
+        powers = np.exp(logits - logits.max(1, keepdims=True))
+        return powers / powers.sum(1, keepdims=True)
+
+    def loss(self, split: str, temperature: float = 1.0) -> float:
+        probabilities = self.probabilities(split, temperature)
+        return metrics.log_loss(self.labels(split), probabilities, labels=np.arange(probabilities.shape[1]))
+
+    def scores(self) -> tuple[np.ndarray, ...]:
+        """Precision, recall, F1 and number of images of each class."""
+        classes = np.arange(len(self.metrics["classes"]))
+        arguments = {"labels": classes, "average": None, "zero_division": 0.0}
+        return metrics.precision_recall_fscore_support(self.labels("test"), self.predicted("test"), **arguments)
+
+    def balanced_accuracy(self) -> float:
+        return metrics.balanced_accuracy_score(self.labels("test"), self.predicted("test"))
+
+
+@dataclass(frozen=True)
+class Group:
+    """The runs that differ in their seed only."""
+
+    runs: tuple[Run, ...]
+
+    @property
+    def first(self) -> Run:
+        return self.runs[0]
+
+    @cached_property
+    def right(self) -> np.ndarray:
+        """(S, n): which test images each run has right."""
+        return np.stack([run.right("test") for run in self.runs])
+
+    @cached_property
+    def validation(self) -> float:
+        return fmean(run.right("validation").mean() for run in self.runs)
+
+    def mean(self, value) -> float:
+        return fmean(float(value(run)) for run in self.runs)
+
+
+def grouped(runs: Sequence[Run]) -> list[Group]:
+    found: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        found.setdefault((run.model, run.recipe), []).append(run)
+    return [Group(tuple(each)) for each in found.values()]
+
+
+def chosen(groups: Sequence[Group]) -> list[Group]:
+    """Of each model the group with the best validation accuracy, the first of equal ones."""
+    models = dict.fromkeys(group.first.model for group in groups)
+    of_models = ([group for group in groups if group.first.model == model] for model in models)
+    return [max(each, key=lambda group: group.validation) for each in of_models]
+
+
+# -- accuracies: intervals and pairs ----------------------------------------------------------------------------------
+
+
+def variance_of(tables: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Variance and degrees of freedom of the mean of one table (seeds, images), or of the difference of two means.
+
+    By the mean squares of an analysis of variance with two crossed factors.
+    """
+    images = tables[0].shape[1]
+    by_seeds = noise = squares = 0.0
+    for table in tables:
+        seeds, free = len(table), (len(table) - 1) * (images - 1)
+        residuals = table - table.mean(1, keepdims=True) - table.mean(0) + table.mean()
+        residual, between = (residuals**2).sum() / free / (seeds * images), table.mean(1).var(ddof=1) / seeds
+        by_seeds, noise = by_seeds + between, noise + residual
+        squares += between**2 / (seeds - 1) + residual**2 / free
+    means = tables[0].mean(0) - (tables[1].mean(0) if len(tables) > 1 else 0.0)
+    by_images = means.var(ddof=1) / images
+    squares += by_images**2 / (images - 1)
+    variance = max(by_seeds + by_images - noise, by_images, 2 / images**2 if len(tables) > 1 else 0.0)
+    return variance, float(np.clip(variance**2 / squares, 1, images - 1)) if squares else images - 1
+
+
+def accuracy_with_interval(group: Group) -> list[float]:
+    """Test accuracy and its 95 % interval, in percent."""
+    right, images = group.right.astype(float), group.right.shape[1]
+    accuracy = right.mean()
+    if len(right) == 1:
+        bounds = proportion_confint(int(right.sum()), images, method="wilson")
+    else:
+        variance, freedom = variance_of([right])
+        effective = (accuracy * (1 - accuracy) / variance if variance else 0.0) or images
+        tail = 2 * norm.sf(t.ppf(0.975, freedom))
+        bounds = proportion_confint(accuracy * effective, effective, alpha=tail, method="wilson")
+    return [100 * accuracy, *(100 * bound for bound in bounds)]
+
+
+def probability_of_equals(a: Group, b: Group) -> float:
+    """The p of the paired test: exact McNemar's of two runs, or a t test over seeds and images."""
+    if min(len(a.runs), len(b.runs)) > 1:
+        variance, freedom = variance_of([a.right.astype(float), b.right.astype(float)])
+        return float(2 * t.sf(abs(a.right.mean() - b.right.mean()) / math.sqrt(variance), freedom))
+    first, second = a.right[0], b.right[0]
+    seeds = {run.seed: row for row, run in enumerate(b.runs)}
+    for row, run in enumerate(a.runs):
+        if run.seed in seeds:
+            first, second = a.right[row], b.right[seeds[run.seed]]
+            break
+    counts = [[(first & second).sum(), (first & ~second).sum()], [(~first & second).sum(), (~first & ~second).sum()]]
+    return float(mcnemar(np.array(counts), exact=True).pvalue)
+
+
+def letters(groups: Sequence[Group]) -> list[str]:
+    """The letters of the groups of a dataset: two share one unless they differ after Holm's correction."""
+    ranked = sorted(groups, key=lambda group: -group.right.mean())
+    places = list(combinations(range(len(ranked)), 2))
+    tested = [probability_of_equals(ranked[a], ranked[b]) for a, b in places]
+    differ = dict(zip(places, multipletests(tested, method="holm")[1] < 0.05 if tested else [], strict=True))
+    subsets = chain.from_iterable(combinations(range(len(ranked)), size) for size in range(len(ranked), 0, -1))
+    largest: list[set[int]] = []
+    for subset in subsets:
+        if not any(differ[pair] for pair in combinations(subset, 2)) and not any({*subset} <= one for one in largest):
+            largest.append({*subset})
+    named = list(zip("abcdefgh", sorted(map(sorted, largest)), strict=False))
+    of_rank = {id(group): "".join(name for name, one in named if rank in one) for rank, group in enumerate(ranked)}
+    return [of_rank[id(group)] for group in groups]
+
+
+def with_interval(count: int, of: int) -> list[float] | None:
+    """A share with Wilson's interval, fractions; None of nothing."""
+    return [count / of, *proportion_confint(count, of, method="wilson")] if of else None
+
+
+# -- calibration, and when to trust an answer --------------------------------------------------------------------------
+
+
+def calibration_error(confidence: np.ndarray, right: np.ndarray) -> list[float]:
+    """The debiased calibration error over 15 bins of equal mass, its interval by other draws, and the width of that
+    before it is cut at 0 and 100; in percent.
+    """
+    edges = np.unique(np.quantile(confidence, np.linspace(0, 1, 16)[1:-1]))
+    place = pd.cut(confidence, [-np.inf, *edges, np.inf], labels=False)
+    bins = pd.DataFrame({"gap": right - confidence}).groupby(place)["gap"].agg(["size", "mean", "std"])
+    share, gap = (bins["size"] / len(right)).to_numpy(), bins["mean"].abs().to_numpy()
+    error = (bins["std"].fillna(0.0) / np.sqrt(bins["size"])).to_numpy()
+    absolute = [_mean_of_absolute(*each) for each in zip(gap, error, strict=True)]
+    value = float(share @ (2 * gap - absolute))
+    draws = np.abs(np.random.default_rng(1).normal(gap, error, (_DRAWS, len(gap)))) @ share
+    low, high = np.quantile(draws - draws.mean(), [0.025, 0.975])
+    bounds = np.clip([value - high, value - low], 0, 1).tolist()
+    return [100 * max(0.0, value), *(100 * bound for bound in bounds), 100 * float(high - low)]
+
+
+def _mean_of_absolute(mean: float, deviation: float) -> float:
+    """The mean of |x| for x normal, cut at 0 and added up on both sides."""
+    if deviation == 0:
+        return abs(mean)
+    normal = NormalDist(mean, deviation)
+    density = normal.pdf(0.0) * deviation**2
+    return mean * (1 - 2 * normal.cdf(0.0)) + 2 * density
+
+
+def temperature(run: Run) -> float:
+    """The temperature with the least loss on the validation images, by ever finer steps."""
+    low, high = -3.0, 3.0
+    for _ in range(7):
+        steps = np.linspace(low, high, 13)
+        best = int(np.argmin([run.loss("validation", math.exp(step)) for step in steps]))
+        low, high = steps[max(0, best - 1)], steps[min(12, best + 1)]
+    return math.exp((low + high) / 2)
+
+
+def brier(run: Run) -> float:
+    probabilities = run.probabilities("test")
+    return float(((probabilities - np.eye(probabilities.shape[1])[run.labels("test")]) ** 2).sum(1).mean())
+
+
+def risks(run: Run) -> np.ndarray:
+    """The share of errors among the k surest test images, for each k."""
+    frame = pd.DataFrame({"sure": run.probabilities("test").max(1), "wrong": ~run.right("test")}).astype(float)
+    frame["wrong"] = frame.groupby("sure")["wrong"].transform("mean")
+    return frame.sort_values("sure", ascending=False)["wrong"].expanding().mean().to_numpy()
+
+
+def conformal(run: Run) -> tuple[float, float]:
+    """Mean size and coverage of the sets that should hold the true class in 95 % of images."""
+    of_true = run.probabilities("validation")[np.arange(len(run.labels("validation"))), run.labels("validation")]
+    rank = math.ceil((len(of_true) + 1) * 0.95)
+    least = np.sort(of_true)[::-1][rank - 1] if rank <= len(of_true) else 0.0
+    sets = run.probabilities("test") >= least
+    return float(sets.sum(1).mean()), float(sets[np.arange(len(sets)), run.labels("test")].mean())

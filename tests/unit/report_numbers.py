@@ -1,0 +1,373 @@
+"""Compare every number of a report's tables with the one of `recomputed`; a number without one is an error."""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+import pandas as pd
+import recomputed
+from recomputed import Group, Run, name_of, title_of
+from report_pages import Table, tables_in_place
+
+_NUMBER = re.compile(r"[-+−]?\d[\d,]*(?:\.\d+)?(?:e[-+]\d+)?")
+_TIME = re.compile(r"([\d.]+) (h|min|s)\b")
+_SECONDS = {"h": 3600, "min": 60, "s": 1}
+
+
+@dataclass(frozen=True)
+class Near:
+    """A number that was found by other draws or another search; `tolerance` comes on top of rounding."""
+
+    value: float
+    tolerance: float
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """A time, in the report with its units."""
+
+    value: float
+
+
+# What a cell holds: a text as it is (""), its numbers in their order, or a time.
+Cell = str | Seconds | Sequence[float | Near]
+Rows = dict[tuple[str, ...], dict[str, Cell]]
+
+
+class Checker:
+    """The numbers of a study.
+
+    Args:
+        root: the folder that holds results/, data/ and logs/.
+        folders: of the experiments, in the order of the study.
+        published: workflow/published.csv.
+    """
+
+    def __init__(self, root: Path, folders: Sequence[Path], published: Path) -> None:
+        self.root, self.runs = root, [Run(folder) for folder in folders]
+        self.published = pd.read_csv(published)
+        self.known: dict[tuple[str, ...], Rows] = {}  # so that many reports of one study are checked quickly
+        self.datasets = list(dict.fromkeys(run.dataset for run in self.runs))
+        self.groups = {
+            name: recomputed.grouped([run for run in self.runs if run.dataset == name]) for name in self.datasets
+        }
+        # A header that one table alone has, the columns that name its rows, and its rows.
+        self.kinds: dict[str, tuple[tuple[str, ...], Callable[[Table], Rows]]] = {
+            "Group": (("Model",), self._results),
+            "Brier score": (("Model",), self._calibration),
+            "Corrupted": (("Model",), self._corrupted),
+            "F1 (%)": (("Class",), self._classes),
+            "Train": (("Class",), self._images),
+            "Multiply-adds": (("Dataset", "Model"), self._costs),
+            "Resumed after epoch": (("Dataset", "Model", "Recipe", "Seed"), self._times),
+            "Stage": (("Stage",), self._stages),
+            "Used for": (("Recipe", "Used for"), self._recipes),
+            "Architecture": (("Model",), self._networks),
+        }
+
+    def check(self, report: str) -> dict[str, int]:
+        """Return how many numbers of each kind of table were compared.
+
+        Raises:
+            AssertionError: a number differs, a row is missing, or nothing here computes a number that the report shows.
+        """
+        counts: dict[str, int] = {}
+        for table in tables_in_place(report):
+            if not any(table.header):
+                continue  # provenance: versions and machines
+            [kind] = [header for header in self.kinds if header in table.header] or [""]
+            assert kind, f"nobody recomputes the table with the columns {table.header}"
+            keys, recompute = self.kinds[kind]
+            place = kind, table.dataset, table.summary, *table.header
+            if place not in self.known:
+                self.known[place] = recompute(table)
+            counts[kind] = counts.get(kind, 0) + _compare(table, keys, self.known[place])
+        return counts
+
+    # -- results -------------------------------------------------------------------------------------------------------
+
+    def _results(self, table: Table) -> Rows:
+        groups = self.groups[table.dataset]
+        several = len({group.first.recipe for group in groups}) > 1
+        letters = recomputed.letters(groups)
+        rows = {
+            (_label(group, several),): self._of_group(group) | {"Group": letter}
+            for group, letter in zip(groups, letters, strict=True)
+        }
+        for architecture in dict.fromkeys(group.first.architecture for group in groups):
+            same = [group for group in groups if group.first.architecture == architecture]
+            best, theirs = max(same, key=lambda group: group.validation), self._published(table.dataset, architecture)
+            if theirs is not None:
+                label, ours = f"{name_of(architecture)}, published", self._of_group(best)
+                numbers = {column: value for column, value in theirs.items() if not np.isnan(value)}
+                rows[label,] = {column: [value] for column, value in numbers.items()}
+                rows[f"difference: {label}",] = {
+                    column: [ours[column][0] - value] for column, value in numbers.items() if column in ours
+                }
+        return rows
+
+    def _published(self, dataset: str, architecture: str) -> dict[str, float] | None:
+        columns = {
+            "Size (MB)": "size_mb",
+            "Trainable parameters": "trainable_parameters",
+            "Epochs": "epochs",
+            "Train loss": "train_loss",
+            "Test loss": "test_loss",
+            "Train acc. (%)": "train_accuracy",
+            "Test acc. (%)": "test_accuracy",
+            "Precision": "precision",
+            "Recall": "recall",
+        }
+        found = self.published.query("kind == 'study' and dataset == @dataset and model == @architecture")
+        if found.empty:
+            return None
+        return {column: float(found.iloc[0][name]) for column, name in columns.items()}
+
+    def _of_group(self, group: Group) -> dict[str, Cell]:
+        mean, network = group.mean, group.first.metrics["model"]
+        precision, recall = (mean(lambda run, place=place: run.scores()[place].mean()) for place in (0, 1))
+        return {
+            "Validation acc. (%)": [100 * group.validation],
+            "Test acc. (%)": recomputed.accuracy_with_interval(group),
+            "Balanced acc. (%)": [100 * mean(lambda run: run.balanced_accuracy())],
+            "Test loss": [mean(lambda run: run.loss("test"))],
+            "Precision": [precision],
+            "Recall": [recall],
+            "Train loss": [mean(lambda run: run.metrics["train"]["loss"])],
+            "Train acc. (%)": [100 * mean(lambda run: run.metrics["train"]["accuracy"])],
+            "Epochs": [mean(lambda run: run.epochs)],
+            "Training time": Seconds(mean(lambda run: run.timing["wall_seconds"])),
+            "Size (MB)": [network["size_mb"]],
+            "Trainable parameters": [network["trainable_parameters"]],
+        }
+
+    # -- behaviour -----------------------------------------------------------------------------------------------------
+
+    def _calibration(self, table: Table) -> Rows:
+        return {(name_of(g.first.model),): _calibrated(g) for g in recomputed.chosen(self.groups[table.dataset])}
+
+    def _corrupted(self, table: Table) -> Rows:
+        rows: Rows = {}
+        for group in recomputed.chosen(self.groups[table.dataset]):
+            files = [json.loads((run.folder / "robustness.json").read_text()) for run in group.runs]
+            kinds = pd.concat([pd.DataFrame(file["corruptions"]) for file in files])  # a column for each
+            named = {kind.upper() if kind == "jpeg" else kind.capitalize(): kind for kind in kinds}
+            whole = all(file["n"] == file["of"] for file in files)
+            of_images = [run.right("test").mean() for run in group.runs] if whole else [f["accuracy"] for f in files]
+            rows[name_of(group.first.model),] = {
+                "As they are": [100 * fmean(of_images)],
+                "Corrupted": [100 * kinds.to_numpy().mean()],
+                **{name: [100 * kinds[kind].mean()] for name, kind in named.items()},
+            }
+        return rows
+
+    def _classes(self, table: Table) -> Rows:
+        run = next(run for run in self.runs if table.summary.startswith(f"{_title(run)}: "))
+        predicted, labels = run.predicted("test"), run.labels("test")
+        rows: Rows = {}
+        for place, name in enumerate(run.metrics["classes"]):
+            named, there = int((predicted == place).sum()), int((labels == place).sum())
+            right = int(((predicted == place) & (labels == place)).sum())
+            either = recomputed.with_interval(right, named + there - right)
+            rows[" ".join(name.split()),] = {
+                "Test images": [there],
+                "Precision (%)": _percent(recomputed.with_interval(right, named)),
+                "Recall (%)": _percent(recomputed.with_interval(right, there)),
+                "F1 (%)": _percent(either and [2 * share / (1 + share) for share in either]),
+            }
+        return rows
+
+    def _images(self, table: Table) -> Rows:
+        folder, classes = self.root / "data" / table.dataset, self._first(table.dataset).metrics["classes"]
+        counts = {
+            split.capitalize(): np.bincount(np.load(folder / f"{split}_labels.npy"), minlength=len(classes))
+            for split in ("train", "test")
+        }
+        return {(name,): {split: [counts[split][place]] for split in counts} for place, name in enumerate(classes)}
+
+    def _first(self, dataset: str) -> Run:
+        return next(run for run in self.runs if run.dataset == dataset)
+
+    # -- costs ---------------------------------------------------------------------------------------------------------
+
+    def _costs(self, _: Table) -> Rows:
+        rows: Rows = {}
+        for run in self.runs:
+            network, weights = run.metrics["model"], run.folder / "model.safetensors"
+            size = weights.stat().st_size if weights.exists() else run.metrics["weights_bytes"]
+            row: dict[str, Cell] = {
+                "Parameters": [network["parameters"]],
+                "Multiply-adds": [network["mult_adds"]],
+                "Weights file (MB)": [size / 1e6],
+            }
+            if (file := run.folder.parents[1] / "latency.json").exists():
+                measured = json.loads(file.read_text())
+                row |= {
+                    "Latency on": _conditions([measured["measured_on"]]),
+                    "Latency (ms)": [1000 * measured["latency"]["median_seconds"]],
+                    "95th percentile (ms)": [1000 * measured["latency"]["p95_seconds"]],
+                    "Images/s": [measured["throughput"]["images_per_second"]],
+                }
+            rows.setdefault((run.dataset, name_of(run.model)), row)
+        return rows
+
+    def _times(self, _: Table) -> Rows:
+        return {
+            (run.dataset, name_of(run.model), title_of(run.recipe), str(run.seed)): {
+                "On": _conditions(run.timing.get("runs") or [run.timing], key="device"),
+                "Resumed after epoch": run.timing["resumed_from_epochs"],
+                "Wall time": Seconds(run.timing["wall_seconds"]),
+                "Images/s": [run.timing["images_per_second"]],
+                "Peak memory (MB)": [] if (peak := run.timing["peak_memory_mb"]) is None else [peak],
+            }
+            for run in self.runs
+        }
+
+    def _stages(self, _: Table) -> Rows:
+        files = [file for file in (self.root / "logs").rglob("*.benchmark.tsv") if not file.name.startswith("report")]
+        stages = [file.name.removesuffix(".benchmark.tsv") for file in files]
+        seconds = pd.Series([pd.read_csv(file, sep="\t")["s"].sum() for file in files]).groupby(np.array(stages))
+        shares = 100 * seconds.sum() / seconds.sum().sum()
+        return {
+            (stage,): {
+                "Jobs": [seconds.size()[stage]],
+                "Wall time": Seconds(seconds.sum()[stage]),
+                "Share": [shares[stage]],
+            }
+            for stage in set(stages)
+        }
+
+    # -- settings ------------------------------------------------------------------------------------------------------
+
+    def _recipes(self, table: Table) -> Rows:
+        rows: Rows = {}
+        for run in self.runs:
+            options = pd.json_normalize(run.metrics["spec"]["recipe"]).iloc[0]
+            rows[title_of(run.recipe), self._users(run.recipe)] = {
+                name: "–" if name not in options else _written(options[name]) for name in table.header[2:]
+            }
+        return rows
+
+    def _networks(self, _: Table) -> Rows:
+        rows: Rows = {}
+        for run in self.runs:
+            datasets = dict.fromkeys(other.dataset for other in self.runs if other.model == run.model)
+            texts = {"Architecture": run.architecture, "Options": _options(run), "On": ", ".join(datasets)}
+            rows[name_of(run.model),] = {**texts}
+        return rows
+
+    def _users(self, recipe: str) -> str:
+        """Who has a recipe: "VGG-16 and ResNet50 on digits"."""
+        users = pd.DataFrame([(run.dataset, name_of(run.model)) for run in self.runs if run.recipe == recipe])
+        models = users.drop_duplicates().groupby(0, sort=False)[1].agg(list)
+        return "; ".join(f"{_listed(names)} on {dataset}" for dataset, names in models.items())
+
+
+def _label(group: Group, with_recipe: bool) -> str:
+    recipe = f" ({title_of(group.first.recipe)})" if with_recipe else ""
+    seeds = f", {len(group.runs)} seeds" if len(group.runs) > 1 else ""
+    return f"{name_of(group.first.model)}{recipe}{seeds}"
+
+
+def _title(run: Run) -> str:
+    return f"{name_of(run.model)} on {run.dataset}, recipe {title_of(run.recipe)}, seed {run.seed}"
+
+
+def _calibrated(group: Group) -> dict[str, Cell]:
+    """A row of the table of calibration; of several seeds the means, without intervals."""
+    runs = group.runs
+    found = [recomputed.calibration_error(run.probabilities("test").max(1), run.right("test")) for run in runs]
+    value, low, high, width = np.mean(found, axis=0)
+    temperatures = [recomputed.temperature(run) for run in runs]
+    after = [
+        recomputed.calibration_error(run.probabilities("test", each).max(1), run.right("test"))[0]
+        for run, each in zip(runs, temperatures, strict=True)
+    ]
+    risks = [recomputed.risks(run) for run in runs]
+    sets = [recomputed.conformal(run) for run in runs]
+    bounds = [Near(bound, 0.1 * width) for bound in (low, high)] if len(runs) == 1 else []
+    return {
+        "Brier score": [fmean(map(recomputed.brier, runs))],
+        "Calibration error (%)": [value, *bounds],
+        "Temperature": [Near(fmean(temperatures), 0.003 * fmean(temperatures))],
+        "Error after (%)": [Near(fmean(after), 0.06)],
+        "Surest 90 % (%)": [100 * fmean(1 - float(each[round(0.9 * len(each)) - 1]) for each in risks)],
+        "AURC (%)": [100 * fmean(float(each.mean()) for each in risks)],
+        "Set size": [fmean(size for size, _ in sets)],
+        "Coverage (%)": [100 * fmean(coverage for _, coverage in sets)],
+    }
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
+
+
+def _percent(shares: Sequence[float] | None) -> Cell:
+    return "–" if shares is None else [100 * share for share in shares]
+
+
+def _conditions(runs: Sequence[dict], key: str = "device_name") -> str:
+    """Device, threads and precision of each run, in words."""
+    words = [f"{run[key]}, {run['threads']} thread{'s' * (run['threads'] > 1)}, {run['precision']}" for run in runs]
+    return ", then ".join(dict.fromkeys(words))
+
+
+def _options(run: Run) -> str:
+    options = {name: value for name, value in run.metrics["spec"]["model"].items() if name != "architecture"}
+    return ", ".join(f"{name} {_written(value)}" for name, value in options.items()) or "–"
+
+
+def _written(value: object) -> str:
+    if value is None or isinstance(value, bool | np.bool_):
+        return {None: "none", True: "yes", False: "no"}[None if value is None else bool(value)]
+    return str(value)
+
+
+# -- from texts to numbers -------------------------------------------------------------------------------------------
+
+
+def _compare(table: Table, keys: Sequence[str], expected: Rows) -> int:
+    """Compare the rows of a table; return how many numbers it has."""
+    compared, shown, above = 0, set[tuple[str, ...]](), ""
+    for row in table.rows:
+        cells = dict(zip(table.header, row, strict=True))
+        if keys == ("Model",) and cells["Model"].startswith("difference"):
+            cells["Model"] = f"difference: {above}"
+        above = cells.get("Model", "")
+        key = tuple(cells[name] for name in keys)
+        assert key in expected, f"nobody recomputes the row {key} of the table with {table.header}"
+        shown.add(key)
+        for column, text in cells.items():
+            if column not in keys:
+                compared += _compare_cell(text, expected[key].get(column), f"{key}, {column}")
+    assert shown == set(expected), f"the table with {table.header} has no row for {set(expected) - shown}"
+    return compared
+
+
+def _compare_cell(text: str, expected: Cell | None, place: str) -> int:
+    """Compare a cell; return how many numbers it has."""
+    if isinstance(expected, str):
+        assert text == expected, place
+        return len(_NUMBER.findall(text))
+    if isinstance(expected, Seconds):
+        found = [(float(value), unit) for value, unit in _TIME.findall(text)]
+        assert found, f"{place}: no time in {text!r}"
+        last = found[-1][1]
+        rounding = 0.05 if "." in text else _SECONDS[last] / 2
+        seconds = sum(value * _SECONDS[unit] for value, unit in found)
+        assert abs(seconds - expected.value) <= rounding * 1.001, f"{place}: {text}, not {expected.value} s"
+        return 1
+    numbers = _NUMBER.findall(text)
+    assert expected is not None or not numbers, f"nobody recomputes {text!r} ({place})"
+    assert len(numbers) == len(expected or []), f"{place}: {text}, not {expected}"
+    for number, value in zip(numbers, expected or [], strict=True):
+        near = value if isinstance(value, Near) else Near(float(value), 0.0)
+        decimal = Decimal(number.replace("−", "-").replace(",", ""))
+        rounding = 0.5 * 10.0 ** int(decimal.as_tuple().exponent)
+        assert abs(float(decimal) - near.value) <= rounding * 1.001 + near.tolerance, f"{place}: {text}, not {expected}"
+    return len(numbers)

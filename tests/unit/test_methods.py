@@ -1,0 +1,128 @@
+"""The report's section on methods, and the references that it cites."""
+
+import ast
+import json
+import re
+from typing import get_args
+
+import pytest
+from report_pages import MNIST, plain, set_recipe
+
+from deepnets.reporting import methods
+from deepnets.reporting.references import cite, cited, list_references, read_references
+from deepnets.utils import paths
+from deepnets.utils.errors import UserError
+
+REFERENCES = paths.REPOSITORY / paths.REFERENCES
+
+
+def section(text):
+    return text.split("\n## Methods\n")[1].split("\n## Provenance\n")[0]
+
+
+def words(text):
+    return plain(section(text))
+
+
+def test_every_key_that_a_report_may_cite_is_in_the_file_and_every_entry_is_cited():
+    """Keys are texts of methods.py, and nothing else there looks like one."""
+    tree = ast.parse((paths.REPOSITORY / "scripts/deepnets/reporting/methods.py").read_text(encoding="utf-8"))
+    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    keys = {text for text in texts if re.fullmatch(r"[a-z]+(19|20)\d\d|gosaye", text)}
+    assert keys == set(read_references(REFERENCES))
+
+
+def test_every_entry_has_an_author_a_title_and_a_doi_or_an_address():
+    text = REFERENCES.read_text(encoding="utf-8")
+    entries = read_references(REFERENCES)
+    assert len(entries) == len(re.findall(r"(?m)^@", text)) > 40
+    for key, entry in entries.items():
+        assert entry.authors, key
+        assert entry.title, key
+        assert re.fullmatch(r"https://\S+", entry.address), key
+
+
+def test_what_is_cited_is_listed_once_in_its_order_and_nothing_else(experiment, write_report):
+    text = section(write_report(experiment(**MNIST), experiment(**MNIST, model="vgg16")))
+    paragraphs, listed = text.split("### References")
+    keys = re.findall(r"(?m)^- <code>(\w+)</code> ", listed)
+    assert keys == cited(paragraphs) == list(dict.fromkeys(re.findall(r"@(\w+)", paragraphs)))
+    assert {"gosaye", "simonyan2015", "he2016", "mcnemar1947", "holm1979", "guo2017", "sutskever2013"} < set(keys)
+    assert {"sandler2018", "satterthwaite1946", "hendrycks2019", "jordan2024"}.isdisjoint(keys)
+
+
+def test_a_line_has_authors_title_place_and_a_link():
+    [wilson] = list_references(["wilson1927"])
+    assert wilson == (
+        "<code>wilson1927</code> Wilson: Probable Inference, the Law of Succession, and Statistical Inference."
+        " Journal of the American Statistical Association 1927."
+        " [10.1080/01621459.1927.10502953](https://doi.org/10.1080/01621459.1927.10502953)"
+    )
+    [guo] = list_references(["guo2017"])
+    assert "Guo et al.: On Calibration" in guo
+    [brier] = list_references(["brier1950"])
+    assert brier.endswith("(https://doi.org/10.1175/1520-0493%281950%29078%3C0001:VOFEIT%3E2.0.CO%3B2)")
+
+
+def test_a_name_of_a_user_is_no_citation(experiment, write_report):
+    assert cited(f"[@no1] <code>@no2</code> {cite('a1', 'b2')}, {cite('a1')}") == ["a1", "b2"]
+    text = section(write_report(experiment(dataset="[@x2020]")))
+    assert "x2020" not in cited(text)
+
+
+def test_one_seed_has_mcnemar_and_wilson_several_have_variance_components(experiment, write_report):
+    one = words(write_report(experiment(), experiment(model="vgg16")))
+    assert "of one training run Wilson's over images [@wilson1927]." in one
+    assert "The one pair of networks was compared on the same test images by exact McNemar tests" in one
+    assert "crossed random effects" not in one
+    several = words(write_report(*(experiment(model=m, seed=s) for m in ("vgg16", "resnet50") for s in range(3))))
+    assert "Each was trained with 3 seeds; a seed decides the first weights, the order of the images" in several
+    assert "with seeds and images as two crossed random effects [@searle1992; @satterthwaite1946]" in several
+    assert "by t tests over seeds and images [@satterthwaite1946], at 5 % after Holm's correction" in several
+    assert "McNemar" not in several
+
+
+def test_one_network_alone_is_compared_with_nothing(experiment, write_report):
+    text = words(write_report(experiment()))
+    assert "Holm" not in text
+    assert "digits (1,293 training, 144 validation and 360 test images of 1 x 28 x 28, 10 classes)" in text
+    assert "ResNet50 [@he2016] was trained on digits" in text
+    assert "It was trained with one seed; a seed decides" in text
+    assert "All weights started at random." in text
+
+
+def test_training_is_described_by_the_recipes_that_were_used(experiment, write_report):
+    muon, plain_run = experiment(recipe="muon", epochs=3), experiment(epochs=12)
+    augment = {"rotation": 10.0, "horizontal_flip": True, "mixup": 0.2}
+    set_recipe(muon, optimizer="muon", schedule="one_cycle", label_smoothing=0.1, augment=augment)
+    set_recipe(plain_run, schedule="cosine", weight_averaging="ema")
+    text = words(write_report(muon, plain_run))
+    assert "Training took 3 to 12 epochs in batches of 64 images, by" in text
+    assert "Muon [@jordan2024; @amsel2025] and stochastic gradient descent with Nesterov momentum" in text
+    assert "rises and falls in one cycle [@smith2018] or falls along a cosine [@loshchilov2017]." in text
+    assert "label smoothing [@szegedy2016], mixup [@zhang2018] and a moving average of the weights" in text
+    assert "cutout" not in text
+    assert "Of several recipes of a network, the one with the best validation accuracy stands for it." in text
+
+
+def test_corruptions_are_cited_where_they_were_measured(experiment, write_report):
+    directory = experiment()
+    assert "hendrycks2019" not in section(write_report(directory))
+    assert "[@hendrycks2019]" in words(write_report(directory, optional=("robustness",)))
+
+
+def test_every_option_that_is_described_is_one_of_a_recipe():
+    from deepnets.config.optimizers import OPTIMIZERS
+    from deepnets.config.recipe import ProgressiveResizing, Recipe
+
+    known = json.dumps(Recipe(progressive_resizing=ProgressiveResizing()).model_dump())
+    for option in methods._INGREDIENTS:
+        assert all(f'"{part}"' in known for part in option.split(".")), option
+    assert set(methods._OPTIMIZERS) == set(OPTIMIZERS)
+    assert set(methods._SCHEDULES) == set(get_args(Recipe.model_fields["schedule"].annotation))
+
+
+def test_a_missing_file_of_references_is_named_with_the_remedy(experiment, write_report, tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "REFERENCES", str(tmp_path / "none.bib"))
+    with pytest.raises(UserError, match=r"none\.bib: the file is missing; restore it with: git checkout"):
+        write_report(experiment())

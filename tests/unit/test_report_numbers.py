@@ -1,0 +1,102 @@
+"""Every number of a report's tables, recomputed from the files of made-up experiments by other code."""
+
+import ast
+import re
+
+import numpy as np
+import pytest
+from made_up_results import write_experiment, write_latency
+from report_numbers import Checker
+from safetensors.numpy import load_file, save_file
+
+from deepnets.evaluation.metrics import basic_metrics, detailed_metrics
+from deepnets.utils import paths
+from deepnets.utils.files import read_json, write_json
+
+IMAGES, HELD_OUT, CLASSES = 400, 144, 10
+RUNS = [
+    *(("mobilenet_v2", "quick", seed, 2.6) for seed in range(3)),
+    *(("resnet50", "quick", seed, 2.55) for seed in range(3)),
+    *(("resnet50", "long,lr=0.03", seed, 3.2) for seed in range(2)),
+    ("vgg16", "quick", 0, 1.5),
+]
+
+_FIRST_DIGIT = re.compile(r"(?<![\d.,])\d")  # of a number
+
+
+def predict(directory, skill):
+    """Let an experiment have made-up logits, more often right for a larger `skill`, and the metrics of these."""
+    labels = {"test": np.arange(IMAGES) % CLASSES, "validation": np.arange(HELD_OUT) % CLASSES}
+    rng = np.random.default_rng([int(100 * skill), int(directory.name[-1]), len(directory.parent.name)])
+    shared = np.random.default_rng(0)  # images that are hard for one network are hard for the others, too
+    logits = {}
+    for split, of_images in labels.items():
+        noise = 0.7 * shared.normal(size=(len(of_images), CLASSES)) + rng.normal(size=(len(of_images), CLASSES))
+        logits[split] = (skill * np.eye(CLASSES)[of_images] + noise).astype(np.float32)
+    file = directory / paths.PREDICTIONS_FILE
+    sha256 = read_json(directory / paths.METRICS_FILE)["spec_sha256"]
+    arrays = {f"{split}_logits": logits[split] for split in labels} | {f"{s}_labels": labels[s] for s in labels}
+    save_file(load_file(file) | arrays, file, {"spec_sha256": sha256})
+    metrics = read_json(directory / paths.METRICS_FILE)
+    metrics["test"] = detailed_metrics(logits["test"], labels["test"], metrics["classes"])
+    metrics["validation"] = basic_metrics(logits["validation"], labels["validation"], "validation")
+    write_json(directory / paths.METRICS_FILE, metrics)
+    accuracy = metrics["test"]["accuracy"]
+    kinds = {"noise": [0.9 * accuracy, 0.7 * accuracy, 0.31], "jpeg": [0.95 * accuracy, 0.8 * accuracy, 0.52]}
+    robustness = read_json(directory / paths.ROBUSTNESS_FILE) | {"accuracy": accuracy, "corruptions": kinds}
+    robustness["corrupted_accuracy"] = float(np.mean([*kinds.values()]))
+    write_json(directory / paths.ROBUSTNESS_FILE, robustness)
+
+
+@pytest.fixture
+def study(tmp_path, write_report):
+    """The report and the checker of a study of three networks, two recipes and up to three seeds."""
+    folders = []
+    for place, (model, recipe, seed, skill) in enumerate(RUNS):
+        seconds, epochs = 37.4 * (place + 1), 8 if recipe == "quick" else 20
+        options = {"n_test": IMAGES, "epochs": epochs, "wall_seconds": seconds}
+        folders.append(write_experiment(tmp_path / "results", "mnist", model, recipe, seed, **options))
+        predict(folders[-1], skill)
+        write_latency(folders[-1], 0.0021 * (place + 1))
+        logs = tmp_path / paths.LOGS / "mnist" / model / recipe / f"seed{seed}"
+        logs.mkdir(parents=True)
+        for stage, share in (("train", 1.1), ("evaluate", 0.1)):
+            (logs / f"{stage}.benchmark.tsv").write_text(f"s\th:m:s\n{share * seconds:.4f}\t0:00:00\n")
+    report = write_report(*folders, optional=("latency", "robustness"))
+    return report, Checker(tmp_path, folders, paths.REPOSITORY / paths.PUBLISHED)
+
+
+def test_every_number_of_every_table_is_that_of_the_predictions_and_times(study):
+    report, checker = study
+    compared = checker.check(report)
+    assert set(compared) == {*checker.kinds} - {"Train"}  # the images, which made-up results have not
+    least = {"Group": 90, "Brier score": 26, "Corrupted": 12, "F1 (%)": 900, "Multiply-adds": 18, "Stage": 6}
+    assert all(compared[kind] >= number for kind, number in least.items()), compared
+
+
+def test_a_wrong_number_and_one_that_nobody_recomputes_are_found(study):
+    report, checker = study
+    changes = {
+        "\n| New | Value |\n| --- | ---: |\n| x | 1 |\n": "nobody recomputes the table with",
+        report.replace("| AURC (%) |", "| New (%) |"): "nobody recomputes '",
+        report.replace("| VGG-16 | <code>vgg16", "| VGG-19 | <code>vgg16"): "nobody recomputes the row",
+        re.sub(r"(?m)^\| 3 \| 40 \|.*\n", "", report): "has no row for",
+    }
+    for changed, message in changes.items():
+        with pytest.raises(AssertionError, match=message):
+            checker.check(changed)
+    lines = re.finditer(r"(?m)^\|.*$", report.partition("## Provenance")[0])
+    first_digits = [place.start() for line in lines for place in _FIRST_DIGIT.finditer(report, *line.span())]
+    for place in first_digits[:: len(first_digits) // 60]:
+        digit = (int(report[place]) + 5) % 10
+        with pytest.raises(AssertionError):
+            checker.check(f"{report[:place]}{digit}{report[place + 1 :]}")
+
+
+@pytest.mark.parametrize("name", ["recomputed", "report_numbers"])
+def test_what_recomputes_uses_nothing_of_the_library(name):
+    tree = ast.parse((paths.REPOSITORY / f"tests/unit/{name}.py").read_text(encoding="utf-8"))
+    imported = [each.module for each in ast.walk(tree) if isinstance(each, ast.ImportFrom)]
+    imported += [alias.name for each in ast.walk(tree) if isinstance(each, ast.Import) for alias in each.names]
+    assert "recomputed" in imported or "pandas" in imported
+    assert not [module for module in imported if module.startswith("deepnets")]

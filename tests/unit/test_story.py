@@ -1,0 +1,116 @@
+"""What follows from a report: the cheapest of those that tie, and what to run next."""
+
+import re
+from html import unescape
+
+from made_up_results import write_latency
+from report_pages import set_recipe, summary
+
+from deepnets.reporting import story
+from deepnets.reporting.study import Missing
+
+
+def steps(text):
+    """The lines on what to run next."""
+    if "What to run next:" not in text:
+        return []
+    lines = text.split("What to run next:\n\n")[1].split("\n\n")[0].splitlines()
+    return [re.sub("</?code>|</?span>", "", unescape(line)).removeprefix("- ") for line in lines]
+
+
+def tie(experiment, **options):
+    """Two networks that cannot be distinguished; the second is larger, and trained in less time."""
+    small = experiment(model="mobilenet_v2", accuracy=0.95, wall_seconds=90, **options)
+    return small, experiment(model="vgg16", accuracy=0.94, wall_seconds=30, **options)
+
+
+def test_the_cheapest_in_use_and_in_training_of_those_that_tie_are_named(experiment, write_report):
+    small, large = tie(experiment)
+    for folder, seconds in ((small, 0.002), (large, 0.0123)):
+        write_latency(folder, seconds)
+    worse = experiment(model="resnet50", accuracy=0.5, wall_seconds=1)
+    text = summary(write_report(small, large, worse, optional=("latency",))).replace("\N{NO-BREAK SPACE}", " ")
+    words = "in use is MobileNetV2 (2.00 ms for an image), in training VGG-16 (30.0 s)."
+    assert f"Of the 2 that tie on digits, the cheapest {words}" in text
+
+
+def test_without_latency_the_cost_in_use_is_multiply_adds(experiment, write_report):
+    text = summary(write_report(*tie(experiment))).replace("\N{NO-BREAK SPACE}", " ")
+    assert "the cheapest in use is MobileNetV2 (100,000,000 multiply-adds for an image), in training VGG-16" in text
+
+
+def test_one_that_is_cheapest_in_both_is_named_once(experiment, write_report):
+    runs = [experiment(model=model, wall_seconds=seconds) for model, seconds in (("vgg16", 5), ("resnet50", 9))]
+    text = summary(write_report(*runs)).replace("\N{NO-BREAK SPACE}", " ")
+    assert "is VGG-16, in use (100,000,000 multiply-adds for an image) and in training (5.0 s)." in text
+
+
+def test_of_many_datasets_three_are_named(experiment, write_report):
+    runs = [experiment(f"set{place}", model) for place in range(5) for model in ("vgg16", "resnet50")]
+    text = write_report(*runs)
+    assert "of the 2 that tie on set2, the cheapest is VGG-16" in summary(text)
+    assert "; the tables below have that of 2 more." in summary(text)
+    assert steps(text)[0].startswith("Three or more seeds of the best networks on 5 datasets (seeds: [0, 1, 2]): ")
+
+
+def test_where_one_is_best_nothing_ties(experiment, write_report):
+    text = summary(write_report(experiment(model="vgg16", accuracy=0.5), experiment(model="resnet50", accuracy=0.95)))
+    assert "that tie" not in text
+
+
+def test_networks_with_one_seed_that_tie_need_more_seeds(experiment, write_report):
+    [step] = steps(write_report(*tie(experiment)))
+    assert step.startswith("Three or more seeds of MobileNetV2 and VGG-16 on digits (seeds: [0, 1, 2]): another seed")
+
+
+def test_an_open_pair_of_several_seeds_needs_as_many_as_would_settle_it(experiment, write_report, monkeypatch):
+    monkeypatch.setattr(story, "_MANY_SEEDS", 1000)
+    runs = [
+        experiment(model=model, seed=seed, accuracy=accuracy + 0.01 * seed, n_test=5000)
+        for model, accuracy in (("vgg16", 0.90), ("resnet50", 0.909))
+        for seed in range(3)
+    ]
+    [step] = steps(write_report(*runs))
+    assert re.fullmatch(
+        r"About \d+ seeds each of ResNet50 and VGG-16 on digits, which would show which is better\.", step
+    )
+
+
+def test_what_is_settled_over_several_seeds_needs_nothing(experiment, write_report):
+    runs = [
+        experiment(model=model, seed=seed, accuracy=accuracy, n_test=2000)
+        for model, accuracy in (("vgg16", 0.5), ("resnet50", 0.9))
+        for seed in range(3)
+    ]
+    assert steps(write_report(*runs)) == []
+
+
+def test_missing_experiments_and_warnings_come_first(experiment, write_report):
+    warned = experiment(warnings=["under-trained: 31% after 8 epochs; try 16"])
+    found = steps(write_report(warned, missing=[Missing("digits/vgg16/quick/seed0", "waiting")]))
+    assert found[0] == "The rest of the study: [one experiment is missing](#missing-experiments)."
+    assert found[1] == "What the warnings below advise for one training run."
+    assert found[2].startswith("Three or more seeds of ResNet50")
+
+
+def test_a_sweep_whose_best_value_is_the_last_tried_goes_on_beyond_it(experiment, write_report):
+    def sweep(best):
+        rates = (0.01, 0.03, 0.1)
+        return [
+            experiment(recipe=f"quick,lr={rate}", lr=rate, seed=seed, validation_accuracy=0.9 + 0.05 * (rate == best))
+            for rate in rates
+            for seed in range(2)
+        ]
+
+    largest = "ResNet50 on digits with larger values of lr: the largest of 3, 0.1, is best on validation."
+    smallest = "ResNet50 on digits with smaller values of lr: the smallest of 3, 0.01, is best on validation."
+    assert steps(write_report(*sweep(0.1))) == [largest]
+    assert steps(write_report(*sweep(0.03))) == []
+    assert steps(write_report(*sweep(0.01))) == [smallest]
+
+
+def test_recipes_that_differ_in_words_or_in_several_options_are_no_sweep(experiment, write_report):
+    runs = [experiment(recipe=f"r{rate}", lr=rate, seed=seed) for rate in (0.01, 0.03, 0.1) for seed in range(2)]
+    for place, folder in enumerate(runs):
+        set_recipe(folder, schedule=("linear", "cosine", "one_cycle")[place // 2])
+    assert steps(write_report(*runs)) == []
