@@ -42,7 +42,8 @@ def test_what_the_paired_tests_cannot_tell_apart_is_reported(experiment, write_r
 
 def test_a_difference_is_reported_although_the_intervals_overlap(experiment, write_report):
     """The better network has all images right that the other has."""
-    better, worse = experiment(model="vgg16", accuracy=0.9, n_test=1000), experiment(model="resnet50", n_test=1000)
+    better = experiment(model="vgg16", accuracy=0.9, validation_accuracy=0.95, n_test=1000)
+    worse = experiment(model="resnet50", validation_accuracy=0.9, n_test=1000)
     true = np.arange(1000) % 10
     for directory, wrong in ((better, 80), (worse, 100)):
         write_predictions(directory, true, np.where(np.arange(1000) < wrong, (true + 1) % 10, true), 10)

@@ -49,7 +49,7 @@ def test_the_accuracy_of_each_kind_and_severity_is_that_of_the_network_on_such_i
     assert (found["n"], found["of"]) == (21, 21)
 
 
-def test_the_file_says_what_it_was_made_by_and_is_the_same_byte_for_byte_when_made_again(data, copy):
+def test_the_file_says_what_it_was_made_by_and_is_the_same_byte_for_byte_when_repeated(data, copy):
     found = measure(data, copy)
     assert found["spec"] == JOB["spec"]
     assert found["arrays"] == read_json(data)["arrays"]

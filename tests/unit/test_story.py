@@ -93,7 +93,7 @@ def test_missing_experiments_and_warnings_come_first(experiment, write_report):
     assert found[2].startswith("Three or more seeds of ResNet50")
 
 
-def test_a_sweep_whose_best_value_is_the_last_tried_goes_on_beyond_it(experiment, write_report):
+def test_a_sweep_whose_best_value_is_the_last_tried_continues_beyond_it(experiment, write_report):
     def sweep(best):
         rates = (0.01, 0.03, 0.1)
         return [
