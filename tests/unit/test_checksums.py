@@ -145,3 +145,14 @@ def test_corrupted_figure_or_report_is_found(tmp_path, name):
     file.write_bytes(b"")
     os.utime(file, ns=(later, later))
     assert find_corrupted(file.parent) == [file]
+
+
+def test_what_a_killed_run_of_the_job_left_is_removed_and_what_other_jobs_write_stays(tmp_path):
+    left = [tmp_path / name for name in (".metrics.deepnets-a1b2c3d4.json", "..evaluate.deepnets-a1b2c3d4.sha256")]
+    others = [tmp_path / name for name in (".robustness.deepnets-a1b2c3d4.json", ".metrics.deepnets-a1b2c3d4.csv")]
+    for file in left + others:
+        file.touch()
+    with record_checksums("evaluate", tmp_path / "metrics.json"):
+        assert [file for file in left + others if file.exists()] == others
+        (tmp_path / "metrics.json").touch()
+    assert all(file.exists() for file in others)

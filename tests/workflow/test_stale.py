@@ -220,7 +220,7 @@ EDITS = {
     "how config.yaml is read": (changed_module("config/yaml_reader"), NOTHING),
     "how errors are worded": (changed_module("config/messages"), NOTHING),
     "a rule's shell line": (
-        replace("workflow/rules/train.smk", "--threads {threads} --gpus", "--threads  {threads} --gpus"),
+        replace("workflow/rules/train.smk", "{resources.gpu:q} --processes", "{resources.gpu:q}  --processes"),
         NOTHING,
     ),
     "the environment's file": (append("environment.yml", "# newer\n"), NOTHING),

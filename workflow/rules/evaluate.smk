@@ -37,10 +37,9 @@ rule evaluate:
 rule robustness:
     """Predict corrupted test images; only the studies that config.yaml names under `robustness` have it."""
     input:
-        # history.csv stands for the weights, as for the evaluation, which comes first: it tidies the folder.
+        # history.csv stands for the weights, as for the evaluation.
         model=ancient(paths.MODEL),
         history=paths.HISTORY,
-        metrics=ancient(paths.METRICS),
         data=paths.DATASET_INFO,
         arrays=ancient(paths.ARRAYS["test"]),
     output:

@@ -36,7 +36,6 @@ rule summarize:
 rule latency:
     """Measure how fast a network predicts; only the studies that config.yaml names under `latency` have it."""
     input:
-        summary=ancient(paths.SUMMARY_JSON),  # a network that fails is reported once
         data=lambda wildcards: paths.DATASET_INFO if JOBS.needs_images(**wildcards) else [],
     output:
         latency=paths.LATENCY,

@@ -28,7 +28,7 @@ from deepnets.training.inference import predict
 from deepnets.utils import paths
 from deepnets.utils.checksums import record_checksums
 from deepnets.utils.errors import UserError
-from deepnets.utils.files import read_json, remove_leftovers, write_json
+from deepnets.utils.files import read_json, write_json
 from deepnets.utils.logging import LOG, log_to
 from deepnets.utils.specs import check_made_by
 from deepnets.utils.tensors import save_tensors
@@ -74,7 +74,6 @@ def evaluate_experiment(
 def _evaluate(job: dict, data: str | Path, summary: str | Path, output: Path, threads: int, gpus: int) -> None:
     spec, name = job["spec"], experiment_name(job["experiment"])
     recipe = Recipe(**spec["recipe"])
-    remove_leftovers(output)
     weights = output / paths.MODEL_FILE
     model, metadata, augmentation, device = load_for_evaluation(weights, spec, threads, gpus)
     splits, train_size, dataset_metadata = open_splits(data, recipe.validation_fraction, spec["seed"], spec["dataset"])

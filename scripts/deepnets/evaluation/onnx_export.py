@@ -30,7 +30,7 @@ from deepnets.training.augmentation import Augmentation
 from deepnets.training.experiment_dir import preprocessing
 from deepnets.utils import paths
 from deepnets.utils.checksums import recorded_checksum
-from deepnets.utils.files import canonical_json, remove_leftovers, sha256_file
+from deepnets.utils.files import canonical_json, sha256_file
 from deepnets.utils.logging import log_to
 from deepnets.utils.machine import usable_cores
 
@@ -74,7 +74,6 @@ def export_experiment(
     log_to(log)
     threads = min(threads, usable_cores())
     trained = load_trained(job, data, Path(output), threads)
-    remove_leftovers(Path(output))
     write_export(
         "export",
         Path(output),

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from deepnets.utils import paths
 from deepnets.utils.errors import UserError
-from deepnets.utils.files import sha256_file, write_text
+from deepnets.utils.files import remove_leftovers, sha256_file, write_text
 
 _LINE = re.compile(r"([0-9a-f]{64})  ([^/]+)")
 
@@ -21,7 +21,8 @@ _LINE = re.compile(r"([0-9a-f]{64})  ([^/]+)")
 def record_checksums(job: str, *files: Path) -> Iterator[None]:
     """Record the checksums of the files that a job writes inside the `with` block.
 
-    While the job writes there is no checksum file, so that a killed job leaves none next to half-written results.
+    While the job writes there is no checksum file, so that a killed job leaves none next to half-written results. What
+    a killed run of the same job left of its files is removed; other jobs may be writing into the folder.
 
     Args:
         job: names the checksum file, `.<job>.sha256`: a stage, with the suffix of a study, or a figure.
@@ -29,6 +30,7 @@ def record_checksums(job: str, *files: Path) -> Iterator[None]:
     """
     checksum_file = files[0].with_name(f".{job}.sha256")
     checksum_file.unlink(missing_ok=True)
+    remove_leftovers(checksum_file.parent, checksum_file.name, *(file.name for file in files))
     yield
     write_text(checksum_file, "".join(f"{sha256_file(file)}  {file.name}\n" for file in files))
 

@@ -85,14 +85,17 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def remove_leftovers(folder: Path) -> None:
+def remove_leftovers(folder: Path, *names: str) -> None:
     """Remove the temporary files of `atomic_path` that killed processes left in a folder.
 
-    Call it only where no other process writes.
+    Args:
+        names: of the files whose temporary ones are removed; all if there are none. Call it only where no other
+            process writes these.
     """
-    for file in folder.glob(f".*{_TEMPORARY}????????*"):
-        with contextlib.suppress(OSError):
-            file.unlink()
+    for name in map(Path, names or ["*"]):
+        for file in folder.glob(f".{name.stem}{_TEMPORARY}????????{name.suffix or '*'}"):
+            with contextlib.suppress(OSError):
+                file.unlink()
 
 
 def flush(path: Path) -> None:
