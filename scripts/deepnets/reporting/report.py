@@ -235,7 +235,8 @@ def _warnings(study: Study) -> list[Markdown]:
     left = len(lines) - _WARNINGS_SHOWN
     if left > 0:
         csv = _file_link(study, paths.METRICS_CSV)
-        more = f"There are {left} more warnings; {csv} has their number for each experiment, and the"
+        are = "is 1 more warning" if left == 1 else f"are {left} more warnings"
+        more = f"There {are}; {csv} has their number for each experiment, and the"
         lines[_WARNINGS_SHOWN:] = [Markdown(f"{more} metrics.json and timing.json of an experiment their reasons.")]
     return lines
 
