@@ -90,7 +90,7 @@ report: setup  ## Run the study and write results/report.md and report.html (COR
 report-now: setup  ## Write the report of the experiments that are finished, results/report.partial.md (STUDY=demo)
 	@$(VENV)/python scripts/report_now.py $(if $(STUDY),--study $(call quoted,$(STUDY)))
 
-search: setup  ## Search for recipe values, as a search of config.yaml says: STUDY=its name (needs optuna)
+search: setup  ## Search for recipe values, as a search of config.yaml says: STUDY=its name
 	$(if $(STUDY),,$(error name a search of config.yaml: make search STUDY=rates))
 	@$(VENV)/python scripts/search.py $(call quoted,$(STUDY)) --cores $(CORES)
 

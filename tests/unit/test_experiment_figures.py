@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from drawn import rendered, texts
 
 from deepnets.config.recipe import Recipe
 from deepnets.evaluation.history import read_history
@@ -14,15 +15,6 @@ from deepnets.utils.files import read_json, write_json
 
 NAMES = {"dataset": "digits", "model": "resnet50", "recipe": "quick", "seed": 0}
 HOSTILE = ["猫", "$5 $x^2$", "a" * 200, "<script>|x", "line\nbreak", "🐶", "Ελλάδα", "", "_x_", "\\"]
-
-
-def texts(artist):
-    return [text.get_text() for text in artist.findobj(lambda each: hasattr(each, "get_text"))]
-
-
-def rendered(figure):
-    figure.draw_without_rendering()
-    return figure
 
 
 def draw_curves(history, model):

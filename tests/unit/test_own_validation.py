@@ -63,7 +63,10 @@ def test_report_says_where_the_validation_images_are_from(experiment, write_repo
     assert own in text
 
 
-@pytest.mark.parametrize(("keys", "word"), [({}, "cropped"), ({"non_square": "pad"}, "black"), (None, None)])
+@pytest.mark.parametrize(
+    ("keys", "word"),
+    [({}, "cropped"), ({"non_square": "pad"}, "black"), ({"source": "csv"}, "cropped"), (None, None)],
+)
 def test_report_says_what_became_of_images_that_are_not_square(experiment, write_report, keys, word):
     directory = experiment()
     metrics = read_json(directory / "metrics.json")

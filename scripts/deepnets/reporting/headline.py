@@ -108,11 +108,6 @@ class _Compared:
         return 100 * self.ours.low > self.published
 
 
-def interval_text(estimate: Estimate) -> str:
-    """Return an interval in percent: "96.79 to 99.41 %"."""
-    return f"{100 * estimate.low:.2f} to {100 * estimate.high:.2f} %"
-
-
 def _clearly(clear: int, above: int) -> str:
     if not above:
         return ""

@@ -46,6 +46,7 @@ from deepnets.utils.files import write_json, write_text
 
 _WARNINGS_SHOWN = 20
 _EXPERIMENT_ROWS = 20  # shown of each dataset at least, for any number of datasets
+_OF_IMAGE_FILES = ("folder", "csv")  # sources whose images may not be square
 _NON_SQUARE = {
     "crop": "cropped to their largest centred square",
     "pad": "made square with black at two sides",
@@ -234,7 +235,8 @@ def _warnings(study: Study) -> list[Markdown]:
     left = len(lines) - _WARNINGS_SHOWN
     if left > 0:
         csv = _file_link(study, paths.METRICS_CSV)
-        more = f"There are {left} more warnings; {csv} has their number for each experiment, and the"
+        are = "is 1 more warning" if left == 1 else f"are {left} more warnings"
+        more = f"There {are}; {csv} has their number for each experiment, and the"
         lines[_WARNINGS_SHOWN:] = [Markdown(f"{more} metrics.json and timing.json of an experiment their reasons.")]
     return lines
 
@@ -293,7 +295,7 @@ def _imbalance(result: Result) -> str:
 
 def _non_square(dataset_spec: dict[str, Any]) -> str:
     """What became of images that are not square; "" where a source has none."""
-    if dataset_spec["source"] != "folder":
+    if dataset_spec["source"] not in _OF_IMAGE_FILES:
         return ""
     return f"Images that are not square were {_NON_SQUARE[dataset_spec.get('non_square', 'crop')]}."
 
