@@ -20,6 +20,7 @@ import pytest
 pytestmark = [pytest.mark.slow, pytest.mark.full]
 
 KILLS = int(os.environ.get("KILLS", "20"))
+PARTS = 2  # of the random kills, so that two workers share them
 EXPERIMENT = "results/shapes/mobilenet_v2/long/seed0"
 # Uses everything that a saved state holds: averaged weights, dropout, batch norm, several sources of randomness.
 LONG = (
@@ -100,12 +101,13 @@ def test_killed_training_run_resumes_and_ends_with_the_same_bytes(calm, differin
     assert differing(folder / EXPERIMENT, undisturbed / EXPERIMENT) == []
 
 
-def test_kills_at_random_moments_change_no_byte_and_lose_no_saved_state(calm, differing):
+@pytest.mark.parametrize("part", range(PARTS))
+def test_kills_at_random_moments_change_no_byte_and_lose_no_saved_state(calm, differing, part):
     folder, undisturbed = calm
-    draw = random.Random(KILLS)
+    draw, wanted = random.Random(f"{KILLS} {part}"), KILLS // PARTS
     span = json.loads((undisturbed / EXPERIMENT / "timing.json").read_text())["wall_seconds"]
     kills, resumed, reached = [], 0, 0
-    while len(kills) < KILLS:
+    while len(kills) < wanted:
         process = start(folder)
         if draw.random() < 0.8:
             wait_for_training(process, folder)
@@ -123,7 +125,7 @@ def test_kills_at_random_moments_change_no_byte_and_lose_no_saved_state(calm, di
     finish(folder)
     assert differing(folder / EXPERIMENT, undisturbed / EXPERIMENT) == [], kills
     resumed += times_resumed(folder)
-    assert resumed >= KILLS // 5  # else the kills have missed the training runs
+    assert resumed >= wanted // 5  # else the kills have missed the training runs
 
 
 def times_resumed(folder: Path) -> int:
