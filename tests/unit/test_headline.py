@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 from made_up_results import write_predictions
-from report_pages import MNIST, summary
+from report_pages import MNIST, set_recipe, summary
 
 
 def test_one_model_on_one_dataset_is_described_in_the_singular(experiment, write_report):
@@ -56,7 +56,19 @@ def test_the_recipe_that_validation_chose_is_reported_although_another_is_better
     lucky = experiment(recipe="lucky", accuracy=0.99, validation_accuracy=0.9)
     chosen = experiment(recipe="chosen", accuracy=0.95, validation_accuracy=0.96)
     text = summary(write_report(lucky, chosen, experiment(model="vgg16", accuracy=0.5)))
-    assert "On digits, ResNet50 (chosen) was best with 95.00 %" in text
+    assert (
+        "On digits, ResNet50 (chosen) was best with 95.00 % test accuracy (95 % interval 92.24 to 96.81 %), its recipe"
+        " chosen on validation."
+    ) in text
+    text = summary(write_report(lucky, chosen))
+    assert re.search(r"ResNet50 \(chosen\) reached 95\.00 % .*? %\), its recipe chosen on validation\.", text)
+
+
+def test_it_is_reported_if_validation_chose_the_recipes_of_the_other_networks_only(experiment, write_report):
+    others = [experiment(recipe=recipe, accuracy=0.5) for recipe in ("long", "quick")]
+    text = summary(write_report(*others, experiment(model="vgg16", accuracy=0.95)))
+    assert "%), the recipes of others chosen on validation." in text
+    assert "chosen on validation" not in summary(write_report(others[0], experiment(model="vgg16", accuracy=0.95)))
 
 
 def test_networks_that_are_surely_close_are_equivalent(experiment, write_report):
@@ -96,7 +108,22 @@ def test_the_conditions_that_differ_between_the_compared_networks_are_reported(e
     assert (
         "On digits, the networks differ in epochs (3 to 10), learning rate (0.01 to 0.02) and training time (20.0 s to"
         " 3 min 20 s)."
-    ) in text
+    ) in text.split("What to run next")[0]
+    assert "which of VGG-16 and ResNet50, each with the recipe that validation chose, classifies digits best" in text
+    assert "which of VGG-16 and ResNet50, each with its own recipe, classifies" in summary(write_report(short, chosen))
+
+
+def test_epochs_and_learning_rate_are_named_before_the_many_other_options(experiment, write_report):
+    short, long = experiment(model="vgg16", epochs=3), experiment(lr=0.1)
+    set_recipe(short, batch_size=32, augment={"rotation": 5.0, "cutout": 4, "shear": 2.0})
+    text = summary(write_report(short, long))
+    assert "differ in epochs (3 to 8), learning rate (0.05 to 0.1), batch_size (32 to 64), 5 more options and" in text
+
+
+def test_of_one_network_the_recipes_are_compared(experiment, write_report):
+    runs = [experiment(recipe=f"quick,lr={lr}", lr=lr, wall_seconds=30) for lr in (0.02, 0.05)]
+    text = summary(write_report(*runs)).replace("\N{NO-BREAK SPACE}", " ")
+    assert "On digits, the recipes differ in learning rate (0.02 to 0.05) and training time (30.0 s)." in text
 
 
 def test_equal_conditions_are_reported_with_the_time(experiment, write_report):

@@ -19,8 +19,14 @@ class Row:
     published: Published | None
 
 
-def question(study: str, rows: dict[str, list[Row]]) -> str:
-    """Return the sentence about what the study asks. `rows`: by dataset, in the order of the study."""
+def question(study: str, rows: dict[str, list[Row]], whose_recipe: str) -> str:
+    """Return the sentence about what the study asks.
+
+    Args:
+        study: its name.
+        rows: by dataset, in the order of the study.
+        whose_recipe: what follows the networks, as from `settings.whose_recipe`: they may not have equal conditions.
+    """
     groups = [row.group for dataset in rows.values() for row in dataset]
     models = list(dict.fromkeys(display_name(group.model) for group in groups))
     recipes = {group.first.recipe for group in groups}
@@ -28,9 +34,9 @@ def question(study: str, rows: dict[str, list[Row]]) -> str:
     if len(models) == 1:
         asked = f"how well {models[0]} classifies {datasets}"
     elif 2 < len(models) <= verdicts.NAMED:
-        asked = f"which of {len(models)} networks ({enumerate_words(models)}) classifies {datasets} best"
+        asked = f"which of {len(models)} networks ({enumerate_words(models)}){whose_recipe} classifies {datasets} best"
     else:
-        asked = f"which of {verdicts.counted(models, 'networks')} classifies {datasets} best"
+        asked = f"which of {verdicts.counted(models, 'networks')}{whose_recipe} classifies {datasets} best"
     how = [f"{len(recipes)} recipes"] if len(recipes) > 1 else []
     conditions = enumerate_words([*how, _seeds(groups)])
     trained = how_trained(result for group in groups for result in group.results)

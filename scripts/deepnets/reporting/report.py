@@ -147,11 +147,12 @@ def _context(study: Study) -> dict[str, Any]:
         "is_compared": any(row.published for runs in rows.values() for row in runs),
         "answer": [
             headline.result(rows, study.statistics),
+            settings.conditions(rows),
             story.cheapest(study, rows),
             headline.against_published(rows),
         ],
         "next_steps": story.next_steps(study, rows),
-        "question": [headline.question(study.name, rows), settings.conditions(rows)],
+        "question": headline.question(study.name, rows, settings.whose_recipe(rows)),
         "warnings": _warnings(study),
         "missing": missing_table(study),
         "missing_left_out": max(0, len(study.missing) - tables.ROWS),

@@ -14,12 +14,13 @@ from deepnets.utils.files import canonical_json
 
 _USERS_NAMED = 4  # models that use a recipe; if there are more, only their number is shown
 _DATASETS_NAMED = 3
-_DIFFERENCES_NAMED = 5  # options that differ; if there are more, only the number of the others is given
+_DIFFERENCES_NAMED = 3  # options that differ; if there are more, only the number of the others is given
+_NAMED_FIRST = ("epochs", "lr")
 _IN_WORDS = {"lr": "learning rate"}
 
 
 def conditions(rows: dict[str, list[Row]]) -> str:
-    """Return the sentence about what differs between the compared networks, besides themselves; "" if nothing can."""
+    """Return the sentence about what differs between what is compared, besides the networks; "" if nothing can."""
     found = [_differing(dataset, [row.group for row in runs]) for dataset, runs in rows.items()]
     clauses = [clause for clause in found if clause]
     if not clauses:
@@ -29,26 +30,43 @@ def conditions(rows: dict[str, list[Row]]) -> str:
     return as_sentence([*clauses[:_DATASETS_NAMED], *more])
 
 
-def _differing(dataset: str, groups: list[SeedGroup]) -> str:
-    """Return the clause about what differs between the compared networks of a dataset; "" if there is only one.
+def whose_recipe(rows: dict[str, list[Row]]) -> str:
+    """Return what the question adds to the networks where their recipes differ: it is not about networks alone."""
+    compared = {name: list(best_by_model(row.group for row in runs).values()) for name, runs in rows.items()}
+    if not any(_options(groups) for groups in compared.values()):
+        return ""
+    is_chosen = any(len(groups) < len(rows[name]) for name, groups in compared.items())
+    return ", each with the recipe that validation chose," if is_chosen else ", each with its own recipe,"
 
-    The recipe that stands for each network is compared; time is the mean wall time of its training runs.
+
+def _differing(dataset: str, groups: list[SeedGroup]) -> str:
+    """Return the clause about what differs between the compared networks of a dataset; "" if there is only one run.
+
+    The recipe that stands for each network is compared, or the recipes of the only network; time is the mean wall time
+    of its training runs.
     """
-    compared = list(best_by_model(groups).values())
+    chosen = list(best_by_model(groups).values())
+    compared, what = (chosen, "networks") if len(chosen) > 1 else (groups, "recipes")
     if len(compared) < 2:
         return ""
     seconds = [mean_wall_seconds(group) for group in compared]
-    time = f"{format_duration(min(seconds))} to {format_duration(max(seconds))}"
-    recipes = [in_effect(group.first) for group in compared]
-    names = [
-        name for name in dict.fromkeys(key for recipe in recipes for key in recipe) if len(_values(recipes, name)) > 1
-    ]
-    if not names:
-        return f"on {dataset}, all networks have the same recipe, and training took {time}"
-    shown = [_difference(name, _values(recipes, name)) for name in names[:_DIFFERENCES_NAMED]]
-    left = len(names) - len(shown)
+    time = " to ".join(dict.fromkeys(map(format_duration, (min(seconds), max(seconds)))))
+    options = _options(compared)
+    if not options:
+        same = "networks have the same recipe" if what == "networks" else "recipes do the same"
+        return f"on {dataset}, all {same}, and training took {time}"
+    first = sorted(options, key=lambda name: name not in _NAMED_FIRST)[:_DIFFERENCES_NAMED]
+    shown, left = [_difference(name, options[name]) for name in first], len(options) - len(first)
     more = [f"{left} more options"] if left > 1 else ["one more option"] if left else []
-    return f"on {dataset}, the networks differ in {enumerate_words([*shown, *more, f'training time ({time})'])}"
+    return f"on {dataset}, the {what} differ in {enumerate_words([*shown, *more, f'training time ({time})'])}"
+
+
+def _options(groups: list[SeedGroup]) -> dict[str, list[str]]:
+    """Return the recipe options in which groups differ, with their values."""
+    recipes = [in_effect(group.first) for group in groups]
+    names = dict.fromkeys(key for recipe in recipes for key in recipe)
+    values = {name: _values(recipes, name) for name in names}
+    return {name: found for name, found in values.items() if len(found) > 1}
 
 
 def _values(recipes: list[dict[str, str]], name: str) -> list[str]:

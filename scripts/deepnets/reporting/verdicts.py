@@ -74,7 +74,7 @@ def best(dataset: str, groups: list[SeedGroup], statistics: Statistics) -> str:
     interval = f"(95 % interval {100 * estimate.low:.2f} to {100 * estimate.high:.2f} %)"
     if not found.rivals:
         was = "was best with" if found.has_winner else "reached"
-        return f"on {dataset}, {name} {was} {value} test accuracy {interval}"
+        return f"on {dataset}, {name} {was} {value} test accuracy {interval}{_who_chose(found.leader, groups)}"
     # A mean over seeds may be higher than that of a network with one seed, which alone is compared.
     lost = [rival for rival in found.rivals if rival.verdict == "b"]
     ahead = [rival for rival in lost if estimate.value >= rival.group.accuracy.value]
@@ -93,6 +93,14 @@ def best(dataset: str, groups: list[SeedGroup], statistics: Statistics) -> str:
         f"on {dataset}, {name} was best on validation and has {value} test accuracy {interval}, but"
         f" {enumerate_words(clauses)}"
     )
+
+
+def _who_chose(leader: SeedGroup, groups: list[SeedGroup]) -> str:
+    """Return the words on how recipes were chosen; "" where each network has one."""
+    if len(groups) == len(best_by_model(groups)):
+        return ""
+    whose = "its recipe" if sum(group.model == leader.model for group in groups) > 1 else "the recipes of others"
+    return f", {whose} chosen on validation"
 
 
 def counted(names: list[str], kind: str) -> str:
