@@ -16,7 +16,7 @@ from statistics import NormalDist, fmean
 import numpy as np
 import pandas as pd
 from safetensors.numpy import load_file
-from scipy.stats import norm, t
+from scipy.stats import binom, norm, t
 from sklearn import metrics
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
@@ -119,8 +119,9 @@ def chosen(groups: Sequence[Group]) -> list[Group]:
 # -- accuracies: intervals and pairs ----------------------------------------------------------------------------------
 
 
-def variance_of(tables: Sequence[np.ndarray]) -> tuple[float, float]:
-    """Variance and degrees of freedom of the mean of one table (seeds, images), or of the difference of two means.
+def variance_of(tables: Sequence[np.ndarray]) -> tuple[float, float, float]:
+    """Variance of the mean of one table (seeds, images), or of the difference of two means, and degrees of freedom: of
+    tests, and of an interval of a difference.
 
     By the mean squares of an analysis of variance with two crossed factors.
     """
@@ -136,44 +137,85 @@ def variance_of(tables: Sequence[np.ndarray]) -> tuple[float, float]:
     by_images = means.var(ddof=1) / images
     squares += by_images**2 / (images - 1)
     variance = max(by_seeds + by_images - noise, by_images, 2 / images**2 if len(tables) > 1 else 0.0)
-    return variance, float(np.clip(variance**2 / squares, 1, images - 1)) if squares else images - 1
+    freedom = float(np.clip(variance**2 / squares, 1, images - 1)) if squares else images - 1
+    return variance, freedom, freedom if by_seeds > noise else images - 1
 
 
 def accuracy_with_interval(group: Group) -> list[float]:
-    """Test accuracy and its 95 % interval, in percent."""
+    """Test accuracy, its standard deviation over several seeds, and its 95 % interval, in percent."""
     right, images = group.right.astype(float), group.right.shape[1]
     accuracy = right.mean()
     if len(right) == 1:
         bounds = proportion_confint(int(right.sum()), images, method="wilson")
     else:
-        variance, freedom = variance_of([right])
+        variance, freedom, _ = variance_of([right])
         effective = (accuracy * (1 - accuracy) / variance if variance else 0.0) or images
         tail = 2 * norm.sf(t.ppf(0.975, freedom))
         bounds = proportion_confint(accuracy * effective, effective, alpha=tail, method="wilson")
-    return [100 * accuracy, *(100 * bound for bound in bounds)]
+    spread = [100 * right.mean(1).std(ddof=1)] if len(right) > 1 else []
+    return [100 * accuracy, *spread, *(100 * bound for bound in bounds)]
 
 
 def probability_of_equals(a: Group, b: Group) -> float:
     """The p of the paired test: exact McNemar's of two runs, or a t test over seeds and images."""
     if min(len(a.runs), len(b.runs)) > 1:
-        variance, freedom = variance_of([a.right.astype(float), b.right.astype(float)])
+        variance, freedom, _ = variance_of([a.right.astype(float), b.right.astype(float)])
         return float(2 * t.sf(abs(a.right.mean() - b.right.mean()) / math.sqrt(variance), freedom))
-    first, second = a.right[0], b.right[0]
+    first, second = _same_seed(a, b)
+    counts = [[(first & second).sum(), (first & ~second).sum()], [(~first & second).sum(), (~first & ~second).sum()]]
+    return float(mcnemar(np.array(counts), exact=True).pvalue)
+
+
+def _same_seed(a: Group, b: Group) -> tuple[np.ndarray, np.ndarray]:
+    """Which images two runs have right: those of the first seed that both groups have, else their first ones."""
     seeds = {run.seed: row for row, run in enumerate(b.runs)}
     for row, run in enumerate(a.runs):
         if run.seed in seeds:
-            first, second = a.right[row], b.right[seeds[run.seed]]
-            break
-    counts = [[(first & second).sum(), (first & ~second).sum()], [(~first & second).sum(), (~first & ~second).sum()]]
-    return float(mcnemar(np.array(counts), exact=True).pvalue)
+            return a.right[row], b.right[seeds[run.seed]]
+    return a.right[0], b.right[0]
+
+
+def difference(a: Group, b: Group) -> list[float]:
+    """The accuracy of A minus that of B with its 95 % interval, in percentage points."""
+    if min(len(a.runs), len(b.runs)) > 1:
+        value = a.right.mean() - b.right.mean()
+        variance, _, freedom = variance_of([a.right.astype(float), b.right.astype(float)])
+        half = t.ppf(0.975, freedom) * math.sqrt(variance)
+        return [100 * value, 100 * max(-1.0, value - half), 100 * min(1.0, value + half)]
+    first, second = _same_seed(a, b)
+    counts, images = ((first & ~second).sum(), (~first & second).sum()), len(first)
+    return [100 * (counts[0] - counts[1]) / images, *(100 * bound for bound in _bootstrapped(*counts, images))]
+
+
+def _bootstrapped(a_only: int, b_only: int, images: int) -> list[float]:
+    """The quantiles of the difference in samples with replacement: of D discordant images, A has a binomial number."""
+    p, q = (a_only + 0.5) / (images + 2), (b_only + 0.5) / (images + 2)
+    discordant, differences = np.arange(images + 1), np.arange(-images, images + 1)
+    of_a = (discordant + differences[:, None]) // 2
+    below = binom.cdf(of_a, discordant, p / (p + q)) @ binom.pmf(discordant, images, p + q)
+    return [float(differences[np.argmax(below >= level)] / images) for level in (0.025, 0.975)]
+
+
+def ahead(a: Group, b: Group) -> float | None:
+    """The share of pairs of runs in which A's has more images right, half of the ties included; None of single runs."""
+    if min(len(a.runs), len(b.runs)) == 1:
+        return None
+    wins = [(x > y) + (x == y) / 2 for x in a.right.sum(1).tolist() for y in b.right.sum(1).tolist()]
+    return fmean(wins)
+
+
+def pairs(groups: Sequence[Group]) -> dict[tuple[int, int], float]:
+    """The p of each pair of groups after Holm's correction, by their indices; the more accurate one first."""
+    ranked = sorted(range(len(groups)), key=lambda index: -groups[index].right.mean())
+    places = list(combinations(ranked, 2))
+    tested = [probability_of_equals(groups[a], groups[b]) for a, b in places]
+    return dict(zip(places, multipletests(tested, method="holm")[1] if tested else [], strict=True))
 
 
 def letters(groups: Sequence[Group]) -> list[str]:
     """The letters of the groups of a dataset: two share one unless they differ after Holm's correction."""
     ranked = sorted(groups, key=lambda group: -group.right.mean())
-    places = list(combinations(range(len(ranked)), 2))
-    tested = [probability_of_equals(ranked[a], ranked[b]) for a, b in places]
-    differ = dict(zip(places, multipletests(tested, method="holm")[1] < 0.05 if tested else [], strict=True))
+    differ = {pair: p < 0.05 for pair, p in pairs(ranked).items()}
     subsets = chain.from_iterable(combinations(range(len(ranked)), size) for size in range(len(ranked), 0, -1))
     largest: list[set[int]] = []
     for subset in subsets:
@@ -182,6 +224,16 @@ def letters(groups: Sequence[Group]) -> list[str]:
     named = list(zip("abcdefgh", sorted(map(sorted, largest)), strict=False))
     of_rank = {id(group): "".join(name for name, one in named if rank in one) for rank, group in enumerate(ranked)}
     return [of_rank[id(group)] for group in groups]
+
+
+def committee(groups: Sequence[Group]) -> tuple[int, list[float]] | None:
+    """How many runs the chosen groups have, and the accuracy of their mean probabilities, in percent; None of one."""
+    runs = [run for group in chosen(groups) for run in group.runs]
+    if len(runs) == 1:
+        return None
+    mean = np.mean([run.probabilities("test") for run in runs], axis=0)
+    right = int((mean.argmax(1) == runs[0].labels("test")).sum())
+    return len(runs), [100 * share for share in with_interval(right, len(mean)) or []]
 
 
 def with_interval(count: int, of: int) -> list[float] | None:

@@ -59,6 +59,7 @@ class Checker:
         # A header that one table alone has, the columns that name its rows, and its rows.
         self.kinds: dict[str, tuple[tuple[str, ...], Callable[[Table], Rows]]] = {
             "Group": (("Model",), self._results),
+            "A beats B": (("A", "B"), self._pairs),
             "Brier score": (("Model",), self._calibration),
             "Corrupted": (("Model",), self._corrupted),
             "F1 (%)": (("Class",), self._classes),
@@ -95,10 +96,13 @@ class Checker:
         groups = self.groups[table.dataset]
         several = len({group.first.recipe for group in groups}) > 1
         letters = recomputed.letters(groups)
-        rows = {
-            (_label(group, several),): self._of_group(group) | {"Group": letter}
-            for group, letter in zip(groups, letters, strict=True)
-        }
+        chosen = recomputed.chosen(groups)
+        rows = {}
+        for group, letter in zip(groups, letters, strict=True):
+            mark = " not chosen" if several and group not in chosen else ""
+            rows[f"{_label(group, several)}{mark}",] = self._of_group(group) | {"Group": letter}
+        if (together := recomputed.committee(groups)) is not None:
+            rows[f"Committee of {together[0]} networks not ranked",] = {"Test acc. (%)": together[1]}
         for architecture in dict.fromkeys(group.first.architecture for group in groups):
             same = [group for group in groups if group.first.architecture == architecture]
             best, theirs = max(same, key=lambda group: group.validation), self._published(table.dataset, architecture)
@@ -109,6 +113,22 @@ class Checker:
                 rows[f"difference: {label}",] = {
                     column: [ours[column][0] - value] for column, value in numbers.items() if column in ours
                 }
+        return rows
+
+    def _pairs(self, table: Table) -> Rows:
+        groups = self.groups[table.dataset]
+        several = len({group.first.recipe for group in groups}) > 1
+        names = [_name(group, several) for group in groups]
+        rows: Rows = {}
+        for (a, b), p in recomputed.pairs(groups).items():
+            difference, share = recomputed.difference(groups[a], groups[b]), recomputed.ahead(groups[a], groups[b])
+            better = "A is better" if difference[0] > 0 else "B is better"
+            rows[names[a], names[b]] = {
+                "Difference (points)": difference,
+                "p (Holm)": [p if p >= 0.001 else 0.0005],  # below, it is written as < 0.001
+                "A beats B": "–" if share is None else [share],
+                **({"Verdict": better} if p < 0.05 else {}),
+            }
         return rows
 
     def _published(self, dataset: str, architecture: str) -> dict[str, float] | None:
@@ -268,10 +288,13 @@ class Checker:
         return "; ".join(f"{_listed(names)} on {dataset}" for dataset, names in models.items())
 
 
-def _label(group: Group, with_recipe: bool) -> str:
+def _name(group: Group, with_recipe: bool) -> str:
     recipe = f" ({title_of(group.first.recipe)})" if with_recipe else ""
-    seeds = f", {len(group.runs)} seeds" if len(group.runs) > 1 else ""
-    return f"{name_of(group.first.model)}{recipe}{seeds}"
+    return f"{name_of(group.first.model)}{recipe}"
+
+
+def _label(group: Group, with_recipe: bool) -> str:
+    return _name(group, with_recipe) + (f", {len(group.runs)} seeds" if len(group.runs) > 1 else "")
 
 
 def _title(run: Run) -> str:
@@ -292,9 +315,13 @@ def _calibrated(group: Group) -> dict[str, Cell]:
     sets = [recomputed.conformal(run) for run in runs]
     bounds = [Near(bound, 0.1 * width) for bound in (low, high)] if len(runs) == 1 else []
     return {
+        "Log loss": [fmean(run.loss("test") for run in runs)],
         "Brier score": [fmean(map(recomputed.brier, runs))],
         "Calibration error (%)": [value, *bounds],
         "Temperature": [Near(fmean(temperatures), 0.003 * fmean(temperatures))],
+        "Log loss after": [
+            Near(fmean(run.loss("test", each) for run, each in zip(runs, temperatures, strict=True)), 0.0002)
+        ],
         "Error after (%)": [Near(fmean(after), 0.06)],
         "Surest 90 % (%)": [100 * fmean(1 - float(each[round(0.9 * len(each)) - 1]) for each in risks)],
         "AURC (%)": [100 * fmean(float(each.mean()) for each in risks)],

@@ -30,7 +30,7 @@ def test_a_run_is_followed_by_its_published_row_and_the_difference(experiment, w
 def test_the_best_on_validation_comes_first_whatever_its_test_accuracy(experiment, write_report):
     of_runs = (("vgg16", 0.9, 0.99), ("resnet50", 0.98, 0.9), ("mobilenet_v2", 0.95, 0.95))
     runs = [experiment(model=model, validation_accuracy=chosen, accuracy=test) for model, chosen, test in of_runs]
-    rows = tables(write_report(*runs))[0][2:]
+    rows = tables(write_report(*runs))[0][2:5]
     assert [row[0] for row in rows] == ["ResNet50", "MobileNetV2", "VGG-16"]
     assert [row[1] for row in rows] == ["98.00", "95.00", "90.00"]
 
@@ -74,17 +74,37 @@ def test_the_published_row_stands_once_below_the_run_of_its_network_that_is_best
     assert [row[0] for row in tables(write_report(*runs))[0][2:]] == [
         *("**ResNet50 (b)**", "ResNet50, published", "difference"),
         *("**VGG-16 (a)**", "VGG-16, published", "difference"),
-        *("VGG-16 (b)", "ResNet50 (a)"),
+        *(f"{name}<br><small>not chosen</small>" for name in ("VGG-16 (b)", "ResNet50 (a)")),
+        "<em>Committee of 2 networks</em><br><small>not ranked</small>",
     ]
 
 
 def test_seeds_are_one_row_with_the_mean_of_every_number(experiment, write_report):
     text = write_report(*(experiment(seed=seed, accuracy=0.9 + seed / 10, n_test=1000) for seed in (0, 1)))
-    header, _, row = tables(text)[0]
+    header, _, row, committee = tables(text)[0]
     assert row[0] == "ResNet50, 2 seeds"
     assert row[header.index("Test loss")] == f"{(0.24 + 0.01) / 2:.4g}"
-    assert row[header.index("Test acc. (%)")].startswith("95.00<br>(")
-    assert "mean of 2 seeds; 95 % interval over seeds and images; the spread over 2 seeds is hardly known." in text
+    accuracy = row[header.index("Test acc. (%)")].replace("\N{NO-BREAK SPACE}", " ")
+    assert accuracy.startswith("95.00 ± 7.07<br>(")  # 90 and 100
+    assert committee[0].startswith("<em>Committee of 2 networks</em>")
+    caption = "95 % interval over seeds and images; the spread over 2 seeds is hardly known"
+    assert f"mean of 2 seeds; {caption}; ±: the standard deviation over the seeds." in text
+    assert "±" not in write_report(experiment())
+
+
+def test_the_committee_has_a_row_of_its_own_that_is_not_ranked(experiment, write_report, tmp_path):
+    text = write_report(experiment(model="vgg16", accuracy=0.9), experiment(accuracy=0.8))
+    header, _, *rows, committee = tables(text)[0]
+    assert len(rows) == 2
+    assert committee[0] == "<em>Committee of 2 networks</em><br><small>not ranked</small>"
+    found = json.loads((tmp_path / "results/digits/comparison/statistics.json").read_text())["committee"]
+    numbers = [f"{100 * value:.2f}" for value in (found["accuracy"], *found["ci95"])]
+    cells = dict(zip(header, committee, strict=True))
+    shown = cells.pop("Test acc. (%)").replace("\N{NO-BREAK SPACE}", " ")
+    assert shown == "{}<br>({} to {})".format(*numbers)
+    assert {*list(cells.values())[1:]} == {"–"}
+    assert "The committee answers by the mean of the probabilities of all these trained networks. It costs" in text
+    assert "ommittee" not in write_report(experiment())
 
 
 def test_nothing_is_bold_because_of_its_test_accuracy(experiment, write_report):
@@ -96,7 +116,7 @@ def test_two_that_share_a_letter_cannot_be_distinguished(experiment, write_repor
     models = {"vgg16": 0.94, "resnet50": 0.95, "mobilenet_v2": 0.5}
     text = write_report(*(experiment(model=model, accuracy=value) for model, value in models.items()))
     header, _, *rows = tables(text)[0]
-    letters = {row[0]: row[header.index("Group")] for row in rows}
+    letters = {row[0]: row[header.index("Group")] for row in rows[:3]}
     assert letters == {"VGG-16": "a", "ResNet50": "a", "MobileNetV2": "b"}
     assert "exact McNemar tests of the trained networks, which say nothing about other seeds), 3 pairs" in text
 
@@ -105,8 +125,11 @@ def test_of_several_recipes_the_one_that_validation_chose_is_in_bold(experiment,
     lucky = experiment(recipe="lucky", accuracy=0.99, validation_accuracy=0.9)
     chosen = experiment(recipe="chosen", accuracy=0.97, validation_accuracy=0.95)
     text = write_report(lucky, chosen)
-    assert [row[0] for row in tables(text)[0][2:]] == ["**ResNet50 (chosen)**", "ResNet50 (lucky)"]
-    assert "Of each network, the recipe in bold has the best validation accuracy." in text
+    assert [row[0] for row in tables(text)[0][2:4]] == [
+        "**ResNet50 (chosen)**",
+        "ResNet50 (lucky)<br><small>not chosen</small>",
+    ]
+    assert "Of each network, the recipe in bold has the best validation accuracy and stands for it. Test acc" in text
 
 
 def test_a_loss_that_was_not_finite_is_a_dash(experiment, write_report):
@@ -129,7 +152,7 @@ def test_mirror_averages_have_a_column_of_their_own_and_leave_the_headline(exper
     header, _, *rows = tables(text)[0]
     assert header[-1] == "Mirror-averaged test acc. (%)"
     test = header.index("Test acc. (%)")
-    assert [(row[test][:5], row[-1]) for row in rows] == [("90.00", "95.00"), ("90.00", "–")]
+    assert [(row[test][:5], row[-1]) for row in rows[:2]] == [("90.00", "95.00"), ("90.00", "–")]
     assert "Mirror-averaged: the mean of the probabilities of each test image and of its mirror image decides" in text
     assert "Averaged over each image and its mirror image: test accuracy 95.00 %, validation accuracy 93.00 %." in text
     assert "95.00" not in text.split("## Results")[0]
@@ -161,7 +184,7 @@ def test_each_recipe_has_its_values_in_its_name(experiment, write_report):
     of_runs = tables(text)[0]
     names = ["quick", "quick, lr 0.03", "quick, augment.crop_padding 2, lr 0.03"]
     # Validation accuracies are equal: the first is chosen.
-    of_models = ["**ResNet50 (quick)**", *(f"ResNet50 ({name})" for name in names[1:])]
+    of_models = ["**ResNet50 (quick)**", *(f"ResNet50 ({name})<br><small>not chosen</small>" for name in names[1:])]
     assert [row[0].replace("\\", "") for row in of_runs[2:5]] == of_models
     assert names == [row[0].replace("\\", "") for row in table_of(text, "Recipe")[2:]]
     assert "quick, lr 0.03, seed 0" in text

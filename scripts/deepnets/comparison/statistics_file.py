@@ -100,7 +100,10 @@ class Settle(BaseModel):
 
 
 class Pair(BaseModel):
-    """Two candidates on the same images; `a` is the more accurate one on the test images."""
+    """Two candidates on the same images; `a` is the more accurate one on the test images.
+
+    `probability_a_beats_b`: None if one of them has a single run.
+    """
 
     a: tuple[str, str]
     b: tuple[str, str]
@@ -108,6 +111,7 @@ class Pair(BaseModel):
     difference: float
     ci95: tuple[float, float]
     p_holm: float
+    probability_a_beats_b: float | None
     verdict: Literal["a", "b", "equivalent", "open"]
     settle: Settle | None
 

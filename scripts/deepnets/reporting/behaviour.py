@@ -8,12 +8,12 @@ from typing import Any
 
 from deepnets.comparison.aggregate import SeedGroup, best_by_model, by_validation
 from deepnets.comparison.per_class import Score, class_scores
-from deepnets.comparison.statistics_file import Answer, Images, Network, Statistics
+from deepnets.comparison.statistics_file import Answer, Calibration, Images, Network, Statistics
 from deepnets.evaluation.measurements import Robustness, corruption_title
 from deepnets.evaluation.results import Result
 from deepnets.models import display_name
 from deepnets.reporting.markdown import Markdown, code, escape, table
-from deepnets.reporting.tables import MISSING, ROWS
+from deepnets.reporting.tables import MISSING, ROWS, with_interval
 
 _CLASSES = 12  # rows of an experiment's table of classes, those with the lowest F1
 _IMAGES = 10  # in a list
@@ -37,7 +37,6 @@ def behaviour(groups: list[SeedGroup], statistics: Statistics, robustness: Mappi
         "robustness": _robustness_table(chosen, robustness) if robustness else None,
         "corrupted": _corrupted_images(robustness[groups[0].first.directory]) if robustness else None,
         "several_seeds": any(len(networks) > 1 for _, networks in rows),
-        "committee": _committee(statistics),
         "explain": _explain(chosen[0].first),
         "missed": _images("that every network predicts wrongly", statistics.missed_by_all, classes),
         "suspicious": _images(
@@ -56,17 +55,6 @@ def _baselines(statistics: Statistics, classes: list[str]) -> str:
     )
 
 
-def _committee(statistics: Statistics) -> str:
-    found = statistics.committee
-    if found is None:
-        return ""
-    low, high = (100 * bound for bound in found.ci95)
-    return (
-        f"Together, by the mean of their probabilities, {found.networks} trained networks have a test accuracy of"
-        f" {100 * found.accuracy:.2f} % (95 % interval {low:.2f} to {high:.2f} %)."
-    )
-
-
 def _explain(result: Result) -> Markdown:
     """Return the command that shows where in a picture a network found its class.
 
@@ -78,7 +66,8 @@ def _explain(result: Result) -> Markdown:
 def _calibration_table(rows: Sequence[tuple[str, list[Network]]]) -> Markdown:
     """Return a row per network: calibration before and after temperature, and when to trust an answer."""
     header = [
-        *("Model", "Brier score", "Calibration error (%)", "Temperature", "Error after (%)"),
+        *("Model", "Log loss", "Brier score", "Calibration error (%)"),
+        *("Temperature", "Log loss after", "Error after (%)"),
         *("Surest 90 % (%)", "AURC (%)", "Set size", "Coverage (%)"),
     ]
     lines = []
@@ -86,9 +75,11 @@ def _calibration_table(rows: Sequence[tuple[str, list[Network]]]) -> Markdown:
         lines.append(
             [
                 name,
+                _log_loss(networks),
                 _mean(networks, lambda each: each.brier, ".4f"),
                 _error(networks),
                 _mean(networks, lambda each: each.temperature, ".2f"),
+                _log_loss([each.with_temperature for each in networks]),
                 _mean(networks, lambda each: 100 * each.with_temperature.ece, ".2f"),
                 _mean(networks, lambda each: 100 * each.selective_accuracy[_SHARE], ".2f"),
                 _mean(networks, lambda each: 100 * each.aurc, ".2f"),
@@ -120,12 +111,17 @@ def _mean(networks: list[Network], value: Callable[[Network], float], form: str)
     return format(fmean(map(value, networks)), form)
 
 
+def _log_loss(networks: Sequence[Calibration]) -> str:
+    values = [each.log_loss for each in networks]
+    finite = [value for value in values if value is not None]
+    return f"{fmean(finite):.4f}" if len(finite) == len(values) else MISSING
+
+
 def _error(networks: list[Network]) -> str:
     text = _mean(networks, lambda each: 100 * each.ece, ".2f")
     if len(networks) > 1:
         return text
-    low, high = (100 * bound for bound in networks[0].ece_ci95)
-    return Markdown(f"{text}<br>({low:.2f} to {high:.2f})")
+    return with_interval(text, *(f"{100 * bound:.2f}" for bound in networks[0].ece_ci95))
 
 
 def _images(kind: str, images: Images, classes: list[str]) -> list[str]:

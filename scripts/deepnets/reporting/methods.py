@@ -206,10 +206,12 @@ def _of_pairs(statistics: Mapping[str, Statistics], in_folds: set[str], margins:
         f"t tests over seeds and images {cite('satterthwaite1946')}": any(p.seeds > 1 and not f for p, f in pairs),
         "t tests over the folds": any(folds for _, folds in pairs),
     }
+    by_t = any(pair.seeds > 1 or folds for pair, folds in pairs)
     number = "The one pair of networks was" if len(pairs) == 1 else f"The {len(pairs):,} pairs of networks were"
     sentences = [
         f"{number} compared on the same test images by {_words(_true(tests))}, at 5 % after Holm's correction for all"
         f" pairs of a dataset {cite('holm1979')}.",
+        _FREEDOM if by_t else "",
         f"Letters join those that no test tells apart {cite('piepho2004')}.",
         f"Two are called equivalent where the 90 % interval of the difference lies within {margins} percentage points"
         f" {cite('schuirmann1987')}.",
@@ -228,6 +230,10 @@ _OF_SEEDS = (
     "of several seeds with seeds and images as two crossed random effects"
     f" {cite('searle1992', 'satterthwaite1946')}, because both vary from study to study"
     f" {cite('bouthillier2021', 'jordan2023')}"
+)
+_FREEDOM = (
+    "Where runs differ by no more than chance, the interval of a difference has the degrees of freedom of the images,"
+    " more than its test has: it may leave out 0 where p is a little above 0.05; the test decides."
 )
 _MCNEMAR = (
     f"exact McNemar tests of the trained networks {cite('mcnemar1947', 'dietterich1998')}, with an interval of the"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from deepnets.comparison.aggregate import group_seeds, interval_caption, with_statistics
+from deepnets.comparison.aggregate import group_seeds, interval_caption, several_recipes, with_statistics
 from deepnets.comparison.published import Published, find, read_published
 from deepnets.comparison.statistics_file import statistics_of_study
 from deepnets.evaluation.measurements import read_exports, read_latency, read_robustness
@@ -24,6 +24,7 @@ from deepnets.reporting import (
     headline,
     image_audit,
     methods,
+    pairs,
     settings,
     story,
     tables,
@@ -267,7 +268,11 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
         "note": metadata["note"],
         "duplicates": duplicates.counted(name, study.audits[name]),
         "images": image_audit.describe(name, study.audits[name]),
-        "table": tables.comparison_table(rows),
+        "table": tables.comparison_table(rows, study.statistics[name].committee),
+        "several_recipes": several_recipes(groups),
+        "committee": study.statistics[name].committee is not None,
+        "spread": any(group.candidate and group.candidate.std is not None for group in groups),
+        "pairs": pairs.describe(groups, study.statistics[name]),
         "compared": verdicts.what_was_compared(groups, study.statistics[name]),
         "open": verdicts.open_questions(groups, study.statistics[name]),
         "statistics": _file_link(study, paths.STATISTICS, name),

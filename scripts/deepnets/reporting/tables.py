@@ -8,8 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from deepnets.comparison.aggregate import best_by_model, by_validation, group_name, several_recipes
+from deepnets.comparison.aggregate import SeedGroup, best_by_model, by_validation, group_name, several_recipes
 from deepnets.comparison.published import Published
+from deepnets.comparison.statistics_file import Committee
 from deepnets.config.experiment import recipe_title
 from deepnets.evaluation import metrics
 from deepnets.evaluation.measurements import Latency
@@ -19,7 +20,7 @@ from deepnets.evaluation.schemas import MirrorAveraged, SplitMetrics, Timing
 from deepnets.models import display_name
 from deepnets.reporting.headline import Row
 from deepnets.reporting.job_times import StageTime
-from deepnets.reporting.markdown import Markdown, bold, code, enumerate_words, table
+from deepnets.reporting.markdown import Markdown, bold, code, enumerate_words, escape, table
 
 MISSING = "–"
 _NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -124,12 +125,13 @@ def _metric_column(metric: Metric, split: SplitName) -> Column:
     )
 
 
-def comparison_table(rows: list[Row]) -> Markdown:
+def comparison_table(rows: list[Row], committee: Committee | None) -> Markdown:
     """Return the table of one dataset: its runs, the best on validation first.
 
     Below the first run of each architecture that somebody published are the published row, and the difference from it.
-    Where recipes differ, the name of a run is bold if validation chose its recipe for the network. If there are more
-    than RUNS runs, the table has the one of each network that is best on validation, and the best of the others.
+    Where recipes differ, the name of a run is bold if validation chose its recipe for the network, and the others are
+    marked. If there are more than RUNS runs, the table has the one of each network that is best on validation, and the
+    best of the others. The last row is the committee's, if there is one.
     """
 
     def line(name: str, cells: list[str], letters: str) -> list[str]:
@@ -140,11 +142,10 @@ def comparison_table(rows: list[Row]) -> Markdown:
     lines: list[list[str]] = []
     compared = set[str]()
     for row in shown:
-        name = ", ".join(filter(None, [group_name(row.group, with_recipe), row.group.runs]))
         candidate, architecture = row.group.candidate, row.group.first.architecture
-        is_chosen, letters = (candidate.selected, candidate.group) if candidate else (False, None)
         cells = [_our_cell(row, column) for column in shown_columns]
-        lines.append(line(bold(name) if with_recipe and is_chosen else name, cells, letters or MISSING))
+        letters = candidate.group if candidate else None
+        lines.append(line(_named(row.group, with_recipe), cells, letters or MISSING))
         published = row.published  # None for pretrained networks, too, which are not compared
         if published is None or architecture in compared:
             continue
@@ -153,7 +154,18 @@ def comparison_table(rows: list[Row]) -> Markdown:
         differences = [_difference_cell(row, published, column) for column in shown_columns]
         named = f"{display_name(architecture)}, published"
         lines += [line(named, theirs, MISSING), line("difference", differences, MISSING)]
+    if committee:
+        name = Markdown(f"<em>Committee of {committee.networks} networks</em><br><small>not ranked</small>")
+        lines.append(line(name, [_committee_cell(committee, column) for column in shown_columns], MISSING))
     return table(line("Model", [column.title for column in shown_columns], "Group"), lines, numbers_from=1)
+
+
+def _named(group: SeedGroup, with_recipe: bool) -> str:
+    """Return the name of a run; with recipes, it shows whether validation chose this one."""
+    name = ", ".join(filter(None, [group_name(group, with_recipe), group.runs]))
+    if not with_recipe or group.candidate is None:
+        return name
+    return bold(name) if group.candidate.selected else Markdown(f"{escape(name)}<br><small>not chosen</small>")
 
 
 def _shown(rows: list[Row]) -> list[Row]:
@@ -178,9 +190,21 @@ def _our_cell(row: Row, column: Column) -> str:
     text = MISSING if value is None else _written(value, column.format)
     if column.name != "test_accuracy":
         return text
-    accuracy = row.group.accuracy
-    interval = f"({100 * accuracy.low:.2f} to {100 * accuracy.high:.2f})".replace(" ", _NO_BREAK)
-    return Markdown(f"{text}<br>{interval}")
+    accuracy, candidate = row.group.accuracy, row.group.candidate
+    spread = f" ± {100 * candidate.std:.2f}" if candidate and candidate.std is not None else ""
+    return with_interval(f"{text}{spread}", f"{100 * accuracy.low:.2f}", f"{100 * accuracy.high:.2f}")
+
+
+def _committee_cell(committee: Committee, column: Column) -> str:
+    if column.name != "test_accuracy":
+        return MISSING
+    value, *bounds = (f"{100 * each:.2f}" for each in (committee.accuracy, *committee.ci95))
+    return with_interval(value, *bounds)
+
+
+def with_interval(value: str, low: str, high: str) -> Markdown:
+    """Return a cell with a number, and its interval below it."""
+    return Markdown(f"{value}<br>({low} to {high})".replace(" ", _NO_BREAK))
 
 
 def _written(value: float, form: str) -> str:

@@ -134,9 +134,12 @@ def what_was_compared(groups: list[SeedGroup], statistics: Statistics) -> str:
     }
     number = "1 pair" if len(statistics.pairs) == 1 else f"{len(statistics.pairs):,} pairs"
     how = enumerate_words([test for test, used in tests.items() if used])
-    chosen = "Of each network, the recipe in bold has the best validation accuracy. " if several_recipes(groups) else ""
+    chosen = "Of each network, the recipe in bold has the best validation accuracy and stands for it. "
+    others = "Test accuracies of recipes that are not chosen decide nothing. "
+    several = len(groups) > len(best_by_model(groups))
+    recipes = f"{chosen}{others * several}" if several_recipes(groups) else ""
     return (
-        f"{chosen}Those that share a letter under Group cannot be distinguished: paired tests on the same images"
+        f"{recipes}Those that share a letter under Group cannot be distinguished: paired tests on the same images"
         f" ({how}), {number}, 5 % after Holm's correction. Equivalent: within"
         f" {100 * statistics.margin:g} percentage points."
     )

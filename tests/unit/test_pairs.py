@@ -1,0 +1,49 @@
+"""The table of pairs of a dataset: differences with intervals, corrected p, how often a run of one beats the other."""
+
+from html import unescape
+
+from report_pages import table_of
+
+from deepnets.utils.files import read_json
+
+NO_BREAK = "\N{NO-BREAK SPACE}"
+
+
+def pairs(text):
+    return table_of(unescape(text).replace(NO_BREAK, " "), "A")[2:]
+
+
+def test_a_pair_has_its_difference_with_interval_p_and_probability(experiment, write_report, tmp_path):
+    runs = [
+        experiment(model=model, seed=seed, accuracy=accuracy + 0.02 * seed)
+        for model, accuracy in (("vgg16", 0.90), ("resnet50", 0.91))
+        for seed in range(3)
+    ]
+    text = write_report(*runs)
+    [pair] = read_json(tmp_path / "results/digits/comparison/statistics.json")["pairs"]
+    [row] = pairs(text)
+    difference = "+{:.2f}<br>({:+.2f} to {:+.2f})".format(*(100 * v for v in (pair["difference"], *pair["ci95"])))
+    assert row[:2] == ["ResNet50", "VGG-16"]
+    assert row[2] == pair["verdict"] == "open"
+    assert row[3] == difference.replace("-", "−")
+    assert row[4:] == [f"{pair['p_holm']:.3f}", f"{pair['probability_a_beats_b']:.2f}"]
+    assert row[5] == "0.67"  # of nine pairs of runs, A is ahead in six
+    assert "<summary>1 pair on digits: differences, intervals and tests</summary>" in text
+
+
+def test_of_single_runs_none_has_a_probability_to_beat_the_other(experiment, write_report):
+    text = write_report(experiment(model="vgg16", accuracy=0.5), experiment(accuracy=0.95))
+    [row] = pairs(text)
+    assert (row[0], row[2], row[4], row[5]) == ("ResNet50", "A is better", "< 0.001", "–")
+    assert "A beats B: the share" not in text
+
+
+def test_a_single_network_has_no_pairs(experiment, write_report):
+    assert "differences, intervals and tests" not in write_report(experiment())
+
+
+def test_the_report_says_why_the_interval_of_an_open_pair_may_leave_out_0(experiment, write_report):
+    several = [experiment(model=model, seed=seed) for model in ("vgg16", "resnet50") for seed in range(2)]
+    words = "it may leave out 0 where p is a little above 0.05; the test decides."
+    assert words in write_report(*several)
+    assert words not in write_report(several[0], several[2])
