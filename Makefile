@@ -83,8 +83,11 @@ $(BENCH_INSTALLED): benchmarks/requirements.txt $(INSTALLED)
 		--requirements pyproject.toml --extra bench --constraints benchmarks/requirements.txt
 	@touch $@
 
+RUN_STUDY = $(VENV)/python -m snakemake results/report.md all --cores $(CORES) $(if $(STUDY),--config $(call quoted,study=$(STUDY)))
 report: setup  ## Run the study and write results/report.md and report.html (CORES=4, STUDY=demo)
-	$(VENV)/python -m snakemake results/report.md all --cores $(CORES) $(if $(STUDY),--config $(call quoted,study=$(STUDY)))
+	@echo $(call quoted,$(RUN_STUDY)); $(RUN_STUDY) || { \
+		status=$$?; echo 'The report of the experiments that are finished: make report-now' $(if $(STUDY),$(call quoted,STUDY=$(STUDY))) >&2; \
+		exit $$status; }
 	@$(VENV)/python scripts/show_report.py
 
 report-now: setup  ## Write the report of the experiments that are finished, results/report.partial.md (STUDY=demo)

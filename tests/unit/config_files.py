@@ -54,6 +54,13 @@ def changed(changes: Mapping[str, Any]) -> dict:
     return document
 
 
+def with_stages(root: Path, study: str, *stages: str, entry: int = 0) -> dict[str, Any]:
+    """Overrides of the project's config.yaml with which an entry of a study asks for optional stages."""
+    entries = yaml.safe_load((root / "config.yaml").read_text(encoding="utf-8"))["studies"][study]
+    entries[entry] = {**entries[entry], **dict.fromkeys(stages, True)}  # entries of several studies may be one object
+    return {"studies": {study: entries}}
+
+
 def write(tmp_path: Path, document: str | dict) -> Path:
     """Write config.yaml into a folder."""
     path = tmp_path / "config.yaml"

@@ -79,15 +79,15 @@ REFUSALS = {
         ["models.mobilenet_v2.on.minst: unknown dataset (got 'minst'); did you mean 'mnist'?"],
     ),
     # missing
-    "unknown study with robustness": (
-        {"robustness": ["paper", "papr"]},
-        ["config.yaml: robustness[1]: unknown study (got 'papr'); did you mean 'paper'?"],
+    "robustness at the top level": (
+        {"robustness": ["paper"]},
+        ["config.yaml: robustness: is now a key of a study's entry (got ['paper'])", "recipe: ..., robustness: true}"],
     ),
-    "unknown study with latency": (
-        {"latency": ["papr"]},
-        ["config.yaml: latency[0]: unknown study (got 'papr'); did you mean 'paper'?"],
+    "latency at the top level": ({"latency": []}, ["recipe: ..., latency: true}"]),
+    "robustness of a name": (
+        {"studies/paper/0/robustness": "paper"},
+        ["studies.paper[0].robustness: must be true or false (got 'paper')"],
     ),
-    "robustness of no study": ({"robustness": True}, ["robustness: must be a list, like [a, b] (got true)"]),
     "missing study": ({"study": DELETE}, ["study: missing; add it: Name of the study"]),
     "missing section": ({"recipes": DELETE}, ["config.yaml: recipes: missing; add it: "]),
     "missing key of a dataset": (

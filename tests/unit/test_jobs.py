@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from config_files import with_stages
 
 from deepnets.config.loader import load_config
 from deepnets.planning.jobs import Jobs
@@ -53,7 +54,7 @@ def test_the_report_of_a_study_by_its_name_has_comparisons_of_its_own(jobs):
 
 
 def test_the_optional_stages_are_those_of_the_study_that_a_report_is_about(root):
-    jobs = Jobs(load_config(root / "config.yaml", {"robustness": ["sweep"]}), root)
+    jobs = Jobs(load_config(root / "config.yaml", with_stages(root, "sweep", "robustness")), root)
     assert jobs.optional_files() == []
     files = jobs.study_files("results/{dataset}/{model}/{recipe}/seed{seed}/robustness.json", suffix="-sweep")
     assert jobs.optional_files(suffix="-sweep") == files

@@ -4,6 +4,7 @@ import time
 
 import pytest
 import torch
+from config_files import with_stages
 from report_pages import tables
 from torch import nn
 
@@ -77,13 +78,13 @@ def test_an_error_in_a_network_of_the_user_is_a_line(own_module, tmp_path, proce
 # -- as a stage --------------------------------------------------------------------------------------------------------
 
 
-def test_a_network_is_measured_once_for_all_recipes_and_seeds_of_the_studies_that_config_names(root):
-    def measured(**overrides) -> list[str]:
+def test_a_network_is_measured_once_for_all_recipes_and_seeds_of_the_studies_that_ask_for_it(root):
+    def measured(overrides: dict) -> list[str]:
         jobs = Jobs(load_config(root / "config.yaml", {"study": "sweep", **overrides}), root)
         return [job.outputs[0] for job in jobs.of_study() if job.stage == "latency"]
 
-    assert measured() == measured(latency=["demo"]) == []
-    assert measured(latency=["sweep"]) == ["results/digits/mobilenet_v2/latency.json"]
+    assert measured({}) == measured(with_stages(root, "demo", "latency")) == []
+    assert measured(with_stages(root, "sweep", "latency")) == ["results/digits/mobilenet_v2/latency.json"]
 
 
 # -- in the report -----------------------------------------------------------------------------------------------------

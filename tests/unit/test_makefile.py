@@ -20,6 +20,7 @@ case "$*" in
     find "$6/" -mindepth 1 -delete 2>/dev/null
     mkdir -p "$6/bin" && cp "$0" "$6/bin/python" && echo "prompt = 'deeper-networks'" > "$6/pyvenv.cfg";;
   "-m uv pip install"*) exit ${BROKEN_NETWORK:-0};;
+  "-m snakemake"*) exit ${FAILED_STUDY:-0};;
 esac
 """
 
@@ -67,6 +68,18 @@ def test_setup_installs_once_and_again_when_the_requirements_change(make):
     os.utime(changed, (changed.stat().st_atime, changed.stat().st_mtime + 60))
     make("setup")
     assert "-m uv pip install" in make.calls()
+
+
+@needs_make
+def test_a_report_that_fails_ends_with_the_command_for_what_is_finished(make):
+    failed = make("report", "STUDY=my study", FAILED_STUDY="1")
+    assert failed.returncode == 2
+    assert "are finished: make report-now STUDY=my study\n" in failed.stderr
+    assert "show_report" not in make.calls()
+    assert "report-now\n" in make("report", FAILED_STUDY="1").stderr
+    done = make("report")
+    assert "report-now" not in done.stdout + done.stderr
+    assert ".venv/bin/python -m snakemake results/report.md all --cores 4\n" in done.stdout.replace(" \n", "\n")
 
 
 @needs_make

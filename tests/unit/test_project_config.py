@@ -13,7 +13,7 @@ from deepnets.planning.jobs import Jobs
 
 def test_the_projects_configuration_is_valid_and_has_its_studies():
     config = load_config(ROOT / "config.yaml")
-    assert {"demo", "paper", "record", "budget"} <= set(config.studies)
+    assert {"demo", "demo_seeds", "paper", "record", "budget"} <= set(config.studies)
     for study in config.studies:
         assert config.experiments(study)
 

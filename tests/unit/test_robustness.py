@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from config_files import with_stages
 from tiny_experiment import JOB, call, error_line, job_with
 
 from deepnets.config.loader import load_config
@@ -105,13 +106,20 @@ def test_of_many_test_images_a_fixed_random_sample_is_taken(data, copy, monkeypa
 # -- as a stage --------------------------------------------------------------------------------------------------------
 
 
-def test_only_the_studies_that_config_names_have_the_stage(root):
-    def stages(**overrides) -> set[str]:
+def test_only_studies_with_an_entry_that_asks_for_it_have_the_stage(root):
+    def stages(study: str | None = None) -> set[str]:
+        overrides = with_stages(root, study, "robustness") if study else {}
         return {job.stage for job in Jobs(load_config(root / "config.yaml", overrides), root).of_study()}
 
     assert "robustness" not in stages()
-    assert "robustness" not in stages(robustness=["sweep"])
-    assert stages(robustness=["demo"]) == stages() | {"robustness"}
+    assert "robustness" not in stages("sweep")
+    assert stages("demo") == stages() | {"robustness"}
+
+
+def test_one_entry_is_enough_for_the_whole_study(root):
+    overrides = {"study": "paper", **with_stages(root, "paper", "robustness", entry=1)}
+    jobs = Jobs(load_config(root / "config.yaml", overrides), root)
+    assert len([job for job in jobs.of_study() if job.stage == "robustness"]) == len(jobs.study) == 6
 
 
 def test_metrics_and_mirror_averages_are_no_part_of_its_fingerprint_but_corruptions_are(root):

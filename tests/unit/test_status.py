@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from config_files import with_stages
 
 from deepnets.config.loader import load_config
 from deepnets.planning import status_lines as lines_module
@@ -187,14 +188,14 @@ def test_failed_experiment_has_the_last_line_of_the_log_of_whichever_stage_faile
     ],
 )
 def test_failed_measurement_is_shown_though_its_experiment_is_done(root, jobs, stage, name, log):
-    jobs = Jobs(load_config(root / "config.yaml", {"latency": ["demo"], "robustness": ["demo"]}), root, jobs.root)
+    jobs = Jobs(load_config(root / "config.yaml", with_stages(root, "demo", "latency", "robustness")), root, jobs.root)
     finish(jobs)
     log_error(stage, UserError("out of memory"))
     [failed] = failed_measurements(jobs)
     assert (failed.name, failed.stage) == (name, stage)
     assert failed.words == f"error: out of memory ({jobs.root / log})"
     assert of_first(jobs)[0] == "done"
-    other = Jobs(load_config(root / "config.yaml", {"latency": [], "robustness": []}), root, jobs.root)
+    other = Jobs(load_config(root / "config.yaml"), root, jobs.root)
     assert failed_measurements(other) == []
     output = jobs.root / paths.OUTPUTS[stage][0].format(**jobs.study[0].names)
     write_json(output, {})

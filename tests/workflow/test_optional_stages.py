@@ -6,7 +6,6 @@ from study_edits import (
     NOTHING,
     REPORT,
     SMALL,
-    append,
     changed_module,
     config,
     corrupted,
@@ -22,7 +21,7 @@ pytestmark = pytest.mark.slow  # needs the finished study, which takes half a mi
 def test_robustness_and_latency_train_nothing_and_are_measured_again_only_for_their_own_reasons(
     study, dry_run, snakemake
 ):
-    append("config.yaml", "robustness: [first]\nlatency: [first]\n")(study)
+    config("recipe: gentle, seeds: [0]", "recipe: gentle, seeds: [0], robustness: true, latency: true")(study)
     assert dry_run(study).jobs == corrupted(*ALL) | timed("small", "mobilenet_v2")
     done = snakemake(study, cores=2)
     assert done.returncode == 0, done.stdout

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from study_edits import GENTLE, NOTHING, append, config, evaluated, truncate
+from study_edits import GENTLE, NOTHING, config, evaluated, truncate
 
 from deepnets.utils.files import read_json, write_json
 
@@ -67,7 +67,7 @@ def test_where_nothing_is_finished_no_partial_report_is_written(study, fork_serv
 
 
 def test_a_partial_report_has_robustness_once_all_that_is_finished_has_it(study, fork_server):
-    append("config.yaml", "robustness: [first]\n")(study)
+    config("recipe: gentle, seeds: [0]", "recipe: gentle, seeds: [0], robustness: true")(study)
     report = study / "results/report.partial.md"
     run = fork_server(study, script="scripts/report_now.py")
     assert run.returncode == 0, run.output

@@ -35,7 +35,7 @@ rule evaluate:
 
 
 rule robustness:
-    """Predict corrupted test images; only the studies that config.yaml names under `robustness` have it."""
+    """Predict corrupted test images; only studies with `robustness: true` in an entry have it."""
     input:
         # history.csv stands for the weights, as for the evaluation.
         model=ancient(paths.MODEL),

@@ -34,7 +34,7 @@ rule summarize:
 
 
 rule latency:
-    """Measure how fast a network predicts; only the studies that config.yaml names under `latency` have it."""
+    """Measure how fast a network predicts; only studies with `latency: true` in an entry have it."""
     input:
         data=lambda wildcards: paths.DATASET_INFO if JOBS.needs_images(**wildcards) else [],
     output:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from deepnets.utils.paths import OPTIONAL
 from deepnets.utils.text import nearest, one_line
 
 # The keys and indices that lead to a value: ("studies", "paper", 1, "seeds").
@@ -92,6 +93,11 @@ def _problem(detail: Mapping[str, Any], schema: dict) -> Problem:
     if detail["loc"][-1:] == ("[key]",):
         return Problem(path, f"not a valid name {got}; {NAME_RULE}")
     if kind == "extra_forbidden":
+        if len(path) == 1 and path[0] in OPTIONAL:
+            line = f"- {{datasets: [...], models: [...], recipe: ..., {path[0]}: true}}"
+            return Problem(
+                path, f"is now a key of a study's entry {got}; remove it here, and write in the study: {line}"
+            )
         if (now := _RENAMED_KEYS.get(str(path[-1]))) in siblings:
             return Problem(path, f"is now called {now!r} {got}; rename the key")
         return Problem(path, f"unknown key {got}; {nearest(path[-1], siblings)}")

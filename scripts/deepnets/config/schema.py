@@ -29,7 +29,7 @@ from deepnets.data import sources as datasets
 from deepnets.data.sources import DatasetOptions
 from deepnets.models import _named
 from deepnets.utils.errors import UserError
-from deepnets.utils.option_types import AcceptExponent, StrictModel, measured_in
+from deepnets.utils.option_types import AcceptExponent, Flag, StrictModel, measured_in
 from deepnets.utils.paths import OPTIONAL
 from deepnets.utils.specs import leaves
 
@@ -142,6 +142,17 @@ class Entry(StrictModel):
         description="Lists of recipe values, like {lr: [0.01, 0.03]}: one experiment for each combination.",
     )
 
+    latency: Flag = Field(
+        False,
+        description="true in one entry: the whole study also has the time of a prediction; each network is measured"
+        " alone.",
+    )
+    robustness: Flag = Field(
+        False,
+        description="true in one entry: the whole study also has the accuracy on corrupted test images, with noise,"
+        " blur and six more.",
+    )
+
     @property
     def size(self) -> int:
         """The number of experiments."""
@@ -185,14 +196,6 @@ class Config(StrictModel):
     searches: dict[Name, Search] = Field(
         default_factory=dict, description="Searches for recipe values: a name that you choose -> what to try."
     )
-    latency: list[str] = Field(
-        [],
-        description="Names of studies that also have the time of a prediction; each network is measured alone.",
-    )
-    robustness: list[str] = Field(
-        [],
-        description="Names of studies that also have the accuracy on corrupted test images: noise, blur and six more.",
-    )
     # Of no spec: it changes no result, so it makes nothing run again.
     tensorboard: Annotated[bool, AfterValidator(_has_tensorboard)] = Field(
         False, description="Whether training runs write event files for TensorBoard, in logs/."
@@ -218,8 +221,8 @@ class Config(StrictModel):
         return [starts.with_start(self, each) for each in found]
 
     def optional_stages(self, study: str) -> list[str]:
-        """Return the stages that a study has and others need not have."""
-        return [stage for stage in OPTIONAL if study in getattr(self, stage)]
+        """Return the stages that a study has and others need not have: those that one of its entries asks for."""
+        return [stage for stage in OPTIONAL if any(getattr(entry, stage) for entry in self.studies[study])]
 
     def experiment(self, dataset: str, model: str, recipe: str, seed: int) -> Experiment:
         """Return an experiment by its names, whether or not a study lists it; arguments and errors as of `find`."""

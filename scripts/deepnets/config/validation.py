@@ -14,7 +14,6 @@ from deepnets.config.experiment import Experiment, recipe_name
 from deepnets.config.messages import NAME_PATTERN, NAME_RULE, KeyPath, Problem, format_path, shown, unknown
 from deepnets.config.named_recipe import keys_on
 from deepnets.data.sources import DatasetOptions
-from deepnets.utils.paths import OPTIONAL
 from deepnets.utils.specs import leaves
 
 # Sections of named entries, and what one of their entries is called.
@@ -120,9 +119,6 @@ def _check_names(names: Mapping[str, dict], valid: ValidEntries) -> Iterator[Pro
 def _references(document: dict, entries: Mapping[EntryKey, dict]) -> Iterator[tuple[KeyPath, str, Any]]:
     """Yield every reference to a named entry: the key path of the reference, the section, and the name."""
     yield ("study",), "studies", document.get("study")
-    for stage in OPTIONAL:
-        for index, study in enumerate(_list(document.get(stage))):
-            yield (stage, index), "studies", study
     for model, options in _table(document.get("models")).items():
         for dataset in _table(_table(options).get("on")):
             yield ("models", model, "on", dataset), "datasets", dataset

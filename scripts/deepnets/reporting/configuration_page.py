@@ -23,8 +23,8 @@ MORE = {
     "studies": "how-to/run.md#the-studies-of-configyaml",
     "studies.grid": "how-to/sweeps.md",
     "searches": "how-to/search.md",
-    "latency": "results.md#latency",
-    "robustness": "results.md#robustness",
+    "studies.latency": "results.md#latency",
+    "studies.robustness": "results.md#robustness",
     "tensorboard": "how-to/watch-and-compare.md#tensorboard",
 }
 _OF_A_RECIPE = "RecipeValues"  # how the names of tables start that have a recipe's keys, as those of `set` and `grid`

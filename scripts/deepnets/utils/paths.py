@@ -111,7 +111,7 @@ OUTPUTS = {
     "report": [REPORT, REPORT_PAGE, METRICS_CSV, ENVIRONMENT],
 }
 ON_REQUEST = (*EXPORTS, "card", "bundle")  # stages of files that no study has among its results
-OPTIONAL = ("latency", "robustness")  # stages of the studies that config.yaml names under the same key
+OPTIONAL = ("latency", "robustness")  # stages of the studies of which an entry has the same key
 
 
 def log(stage: str) -> str:
