@@ -89,8 +89,9 @@ def best(dataset: str, groups: list[SeedGroup], statistics: Statistics) -> str:
         for words, rivals in ties.items()
         if rivals
     ]
+    chosen = ", which also chose the recipes," if len(groups) > len(best_by_model(groups)) else ""
     return (
-        f"on {dataset}, {name} was best on validation and has {value} test accuracy {interval}, but"
+        f"on {dataset}, {name} was best on validation{chosen} and has {value} test accuracy {interval}, but"
         f" {enumerate_words(clauses)}"
     )
 
