@@ -38,7 +38,7 @@ enlarged.addEventListener("click", () => dialog.close());
 
 const UNITS = { h: 3600, min: 60, s: 1 };
 
-// The number that a cell starts with: "1,234", "98.61 (96.79 to 99.41)", "−0.5", "< 0.001", "77.3 %"; seconds for "1 min 05 s".
+// The number that a cell starts with: "1,234", "98.61 (96.79 to 99.41)", "−0.5", "< 0.001"; seconds for "1 min 05 s".
 function parseNumber(text) {
   const times = [...text.matchAll(/([\d.]+)\s(h|min|s)\b/g)];
   if (times.length) return times.reduce((sum, [, value, unit]) => sum + value * UNITS[unit], 0);

@@ -245,9 +245,9 @@ def _behaviour(study: Study) -> Markdown:
     corrupted = f" Robustness is accuracy under the corruptions of Hendrycks and Dietterich {cite('hendrycks2019')}."
     return Markdown(
         f"Probabilities are judged by log loss, by the Brier score {cite('brier1950')} and by the expected calibration"
-        f" error over 15 bins of equal mass, without the bias of small bins {cite('kumar2019', 'roelofs2022')}, before and after a"
-        f" temperature that is fitted on the validation images {cite('guo2017')}. Selective accuracy and AURC are those"
-        f" of risk-coverage curves {cite('geifman2017')}; prediction sets are split conformal, at 95 %"
+        f" error over 15 bins of equal mass, without the bias of small bins {cite('kumar2019', 'roelofs2022')}, before"
+        f" and after a temperature that is fitted on the validation images {cite('guo2017')}. Selective accuracy and"
+        f" AURC are those of risk-coverage curves {cite('geifman2017')}; prediction sets are split conformal, at 95 %"
         f" {cite('angelopoulos2021')}.{corrupted * bool(study.robustness)}"
     )
 
