@@ -141,7 +141,7 @@ def test_published_numbers_of_training_from_scratch_are_not_compared_with_pretra
     assert "Best published" not in alone
     mixed = write_report(tuned, experiment("mnist", "resnet50", "quick"))
     assert [row[0] for row in tables(mixed)[0][2:]] == [
-        *("**ResNet50 (tuned)**", "ResNet50 (quick)", "ResNet50, published", "difference")
+        *("**ResNet50 (tuned)**", "ResNet50 (quick)<br><small>not chosen</small>", "ResNet50, published", "difference")
     ]
     statistics = write_statistics(tmp_path, tuned)
     folder = tuned.relative_to(tmp_path).as_posix()

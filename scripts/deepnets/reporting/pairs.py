@@ -5,7 +5,7 @@ from typing import Any
 from deepnets.comparison.aggregate import SeedGroup, group_name, several_recipes
 from deepnets.comparison.statistics_file import Pair, Statistics
 from deepnets.reporting import verdicts
-from deepnets.reporting.markdown import escape, table
+from deepnets.reporting.markdown import Markdown, table
 from deepnets.reporting.tables import MISSING, with_interval
 
 _ROWS = 50  # statistics.json has all
@@ -39,12 +39,12 @@ def describe(groups: list[SeedGroup], statistics: Statistics) -> dict[str, Any]:
 
 def _cells(pair: Pair) -> list[str]:
     difference, *bounds = (_signed(100 * value) for value in (pair.difference, *pair.ci95))
-    p = "< 0.001" if pair.p_holm < 0.001 else f"{pair.p_holm:.3f}"
+    p = Markdown("&lt; 0.001") if pair.p_holm < 0.001 else f"{pair.p_holm:.3f}"
     probability = pair.probability_a_beats_b
     return [
         _VERDICTS[pair.verdict],
         with_interval(difference, *bounds),
-        escape(p),
+        p,
         MISSING if probability is None else f"{probability:.2f}",
     ]
 
