@@ -76,10 +76,7 @@ def test_a_report_that_fails_ends_with_the_command_for_what_is_finished(make):
     assert failed.returncode == 2
     assert "are finished: make report-now STUDY=my study\n" in failed.stderr
     assert "show_report" not in make.calls()
-    assert "report-now\n" in make("report", FAILED_STUDY="1").stderr
-    done = make("report")
-    assert "report-now" not in done.stdout + done.stderr
-    assert ".venv/bin/python -m snakemake results/report.md all --cores 4\n" in done.stdout.replace(" \n", "\n")
+    assert "report-now" not in make("report").stderr
 
 
 @needs_make
