@@ -1,8 +1,10 @@
 """Folds in the statistics and the report: each image counts once, and intervals are honest."""
 
+from itertools import chain
+
 import numpy as np
 import pytest
-from made_up_results import write_predictions, write_statistics
+from made_up_results import write_predictions, write_robustness, write_statistics
 
 from deepnets.comparison.aggregate import group_seeds
 from deepnets.comparison.folds import compare_folds, folds_interval
@@ -36,6 +38,7 @@ def of_fold(experiment, model: str, seed: int, fold: int, wrong: list[int]):
     true = np.arange(size) % 10
     predicted = np.where(np.isin(np.arange(size), wrong), (true + 1) % 10, true)
     write_predictions(directory, true, predicted, 10, [f"{fold}_{row}.png" for row in range(size)])
+    write_robustness(directory, 1 - len(wrong) / size, size)
     return directory
 
 
@@ -74,8 +77,7 @@ def test_several_passes_over_the_folds_are_one_candidate(folds, tmp_path):
 
 def test_report_says_how_many_folds_and_images(folds, write_report):
     text = write_report(*folds("vgg16", [[0, 1], [2], [3, 4, 5]]), *folds("resnet50", [[0], [1], [2]]))
-    assert "38 test images" not in text.partition("in the first of 3 folds")[0]
-    assert "40 test images in the first of 3 folds; each image is a test image in one of them." in text
+    assert "40 test images with seed 0, in one of 3 folds; each image is a test image in one of them." in text
     assert "118 test images, each predicted by a network that was not trained on it, 3 folds" in text
     assert "paired tests on the same images (t tests over the folds)" in text
     assert "with 3 folds, of which each is the test split once" in text
@@ -93,6 +95,92 @@ def test_folds_are_those_of_the_datasets_that_have_them(folds, experiment, write
     for kind in ("of one training run Wilson's", "of folds from the spread", "exact McNemar", "t tests over the folds"):
         assert kind in methods
     assert "t tests over seeds" not in text
+
+
+# -- networks that are missing for some folds --------------------------------------------------------------------------
+
+NETWORKS = ("vgg16", "resnet50", "mobilenet_v2")
+FINISHED = {  # the seeds of each network that are finished; seed 3 is of the first fold, as seed 0 is
+    "two of three folds": ([0, 1], [0, 1], [0, 1]),
+    "a fold of one network": ([0, 1, 2], [0, 1], [0, 1, 2]),
+    "one fold": ([0, 1, 2], [0, 1, 2], [1]),
+    "one fold twice": ([0, 1, 2, 3], [0, 3], [0, 1, 2, 3]),
+    "a repetition": ([0, 1, 2, 3], [0, 1, 2], [0, 1, 2, 3, 4, 5]),
+    "none of all": ([0, 1], [1, 2], [0, 2]),
+    "none of two": ([0, 1], [2], [2]),
+}
+unfinished = pytest.mark.parametrize("seeds", FINISHED.values(), ids=FINISHED)
+
+
+@pytest.fixture
+def finished(folds):
+    """Write the networks of some seeds: `finished(seeds of each of NETWORKS) -> their directories`."""
+
+    def make(seeds) -> list:
+        wrong = [[0, 1, 2, 3], [2], [3]]
+        written = [folds(model, wrong, repetitions=2) for model in NETWORKS]
+        return [directories[seed] for directories, of_one in zip(written, seeds, strict=True) for seed in of_one]
+
+    return make
+
+
+def test_accuracies_are_of_the_folds_that_all_have_and_pairs_of_those_that_both_have(finished, tmp_path):
+    found = read_json(write_statistics(tmp_path, *finished(FINISHED["a fold of one network"]))["digits"])
+    assert (found["n"], found["folds"]) == (80, {"number": 3, "shared": [0, 1]})
+    for candidate in found["candidates"]:
+        assert (candidate["seeds"], candidate["accuracy"]) == ([0, 1], pytest.approx(1 - 5 / 80))
+        trained = 2 if candidate["model"] == "resnet50" else 3
+        assert [each["seed"] for each in candidate["networks"]] == list(range(trained))
+    images = {(pair["a"][0], pair["b"][0]): (pair["n"], pair["folds"], pair["seeds"]) for pair in found["pairs"]}
+    assert images == {
+        ("vgg16", "resnet50"): (80, 2, 2),
+        ("vgg16", "mobilenet_v2"): (118, 3, 3),
+        ("resnet50", "mobilenet_v2"): (80, 2, 2),
+    }
+    assert found["committee"]["networks"] == 3
+    missed = [each["file"] for each in found["missed_by_all"]["images"]]
+    assert missed == [*(f"0_{row}.png" for row in range(4)), "1_2.png"]
+
+
+def test_one_shared_fold_is_a_test_split_and_a_repetition_that_is_not_whole_does_not_count(finished, tmp_path):
+    one, twice, whole = (
+        read_json(write_statistics(tmp_path, *finished(FINISHED[name]))["digits"])
+        for name in ("one fold", "one fold twice", "a repetition")
+    )
+    assert [each["seeds"] for each in one["candidates"]] == [[1]] * 3
+    assert {pair["seeds"]: pair["a_only"] for pair in one["pairs"]} == {1: 0, 3: None}
+    assert [each["seeds"] for each in twice["candidates"]] == [[0, 3]] * 3
+    assert [each["seeds"] for each in whole["candidates"]] == [[0, 1, 2], [0, 1, 2], list(range(6))]
+
+
+def test_without_a_shared_fold_nothing_is_said_of_all_together(finished, tmp_path):
+    found = read_json(write_statistics(tmp_path, *finished(FINISHED["none of two"]))["digits"])
+    assert (found["folds"]["shared"], found["committee"], found["missed_by_all"]["count"]) == ([], None, 0)
+    pairs = {frozenset((pair["a"][0], pair["b"][0])): pair for pair in found["pairs"]}
+    assert pairs[frozenset(("resnet50", "mobilenet_v2"))]["n"] == 38
+    nothing = pairs[frozenset(("vgg16", "resnet50"))]
+    assert (nothing["n"], nothing["seeds"], nothing["verdict"], nothing["settle"]) == (0, 0, "open", None)
+
+
+@unfinished
+def test_report_is_of_whichever_folds_are_finished(finished, write_report, seeds):
+    text = " ".join(write_report(*finished(seeds), optional=("latency", "robustness")).split())
+    assert "Networks are missing for some folds." in text
+    assert text.count("<details><summary>") >= len([*chain(*seeds)])
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("two of three folds", "Accuracies are of 2 of 3 folds, which every network has. Two networks are compared on"),
+        ("one fold", "of 1 of 3 folds, which every network has; 4 trained networks do not count in them."),
+        ("a repetition", "of 3 of 3 folds, which every network has; 1 trained network does not count in them."),
+        ("none of all", "each accuracy is of the network's own folds, which are other images than those of the next"),
+        ("none of two", "cannot be distinguished from MobileNetV2 and has no fold in common with VGG-16."),
+    ],
+)
+def test_report_says_which_folds_count_where_some_are_missing(finished, write_report, kind, words):
+    assert words in " ".join(write_report(*finished(FINISHED[kind])).split())
 
 
 def draws(rng: np.random.Generator, networks: float, studies: int = 1500):

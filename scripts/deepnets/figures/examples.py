@@ -35,7 +35,7 @@ def draw(comparison: Comparison) -> Figure:
 
 def _draw_row(group: SeedGroup, name: str, parts: Sequence[SubFigure]) -> None:
     assert group.candidate is not None
-    network, classes = group.candidate.networks[0], group.first.metrics.classes
+    network, classes = group.candidate.counted[0], group.first.metrics.classes
     pictures = read_examples(group.first.directory / paths.PREDICTIONS_FILE)
     kinds = (
         (f"{name}: surest mistakes", network.confident_mistakes, _MISTAKES),

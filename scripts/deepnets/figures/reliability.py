@@ -29,7 +29,7 @@ def draw(comparison: Comparison) -> Figure:
     names = short_names([display_name(group.model) for group in shown], 26)
     for axes, group, name in zip(panels, shown, names, strict=False):
         assert group.candidate is not None
-        _draw_panel(axes, name, group.candidate.networks[0], comparison.styles[group.model])
+        _draw_panel(axes, name, group.candidate.counted[0], comparison.styles[group.model])
     for axes in panels[len(shown) :]:
         axes.set_axis_off()
     figure.supxlabel("Mean confidence of a bin (%); dashed: after temperature", fontsize=9)

@@ -30,7 +30,7 @@ def behaviour(groups: list[SeedGroup], statistics: Statistics, robustness: Mappi
     """
     classes = groups[0].first.metrics.classes
     chosen = by_validation(best_by_model(groups).values())
-    rows = [(display_name(group.model), group.candidate.networks) for group in chosen if group.candidate]
+    rows = [(display_name(group.model), group.candidate.counted) for group in chosen if group.candidate]
     return {
         "baselines": _baselines(statistics, classes),
         "calibration": _calibration_table(rows),

@@ -246,7 +246,7 @@ def _warnings(study: Study) -> list[Markdown]:
 
 
 def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
-    groups = [row.group for row in rows]
+    groups, statistics = [row.group for row in rows], study.statistics[name]
     metrics = groups[0].first.metrics
     metadata = study.datasets[name]
     published_as = metadata["variant_of"] or name
@@ -258,7 +258,8 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
         "classes": len(metrics.classes),
         "pixels": " x ".join(map(str, metrics.model.input_size[1:])),
         "sizes": [_split_size(split) for split in (metrics.train, metrics.validation, metrics.test)],
-        "folds": groups[0].folds,
+        "folds": statistics.folds and {"number": statistics.folds.number, "seed": groups[0].first.seed},
+        "unlike_folds": verdicts.unlike_folds(statistics),
         "own_validation": metrics.validation.from_dataset,
         "imbalance": _imbalance(groups[0].first),
         "non_square": _non_square(metrics.spec["dataset"]),
@@ -267,8 +268,8 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
         "duplicates": duplicates.counted(name, study.audits[name]),
         "images": image_audit.describe(name, study.audits[name]),
         "table": tables.comparison_table(rows),
-        "compared": verdicts.what_was_compared(groups, study.statistics[name]),
-        "open": verdicts.open_questions(groups, study.statistics[name]),
+        "compared": verdicts.what_was_compared(groups, statistics),
+        "open": verdicts.open_questions(groups, statistics),
         "statistics": _file_link(study, paths.STATISTICS, name),
         "left_out": max(0, len(rows) - tables.RUNS),
         "intervals": interval_caption(groups),
@@ -277,7 +278,7 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
         "sources": sorted({row.published.source for row in rows if row.published}),
         "best": [_best_published(row) for row in best if row],
         "figures": [_comparison_figure(study, name, figure) for figure in drawn if not figure.of_behaviour],
-        "behaviour": behaviour.behaviour(groups, study.statistics[name], study.robustness),
+        "behaviour": behaviour.behaviour(groups, statistics, study.robustness),
         "behaviour_figures": [_comparison_figure(study, name, figure) for figure in drawn if figure.of_behaviour],
     }
 
