@@ -4,12 +4,18 @@ from itertools import chain
 
 import numpy as np
 import pytest
+from drawn import comparison_of_finished, rendered
 from made_up_results import write_predictions, write_robustness, write_statistics
+from report_pages import table_of, tables
+from sklearn.metrics import log_loss, precision_score, recall_score
 
 from deepnets.comparison.aggregate import group_seeds
 from deepnets.comparison.folds import compare_folds, folds_interval
 from deepnets.config.experiment import compared_images
-from deepnets.evaluation.results import read_result
+from deepnets.evaluation.metrics import detailed_metrics
+from deepnets.evaluation.results import read_metrics, read_result
+from deepnets.figures import COMPARISON_FIGURES, confusion_matrix, load, style
+from deepnets.reporting.model_card import card
 from deepnets.utils.files import canonical_json, read_json, sha256_text, write_json
 
 SIZES = [40, 40, 38]  # test images of each fold
@@ -31,15 +37,21 @@ def folds(experiment):
 def of_fold(experiment, model: str, seed: int, fold: int, wrong: list[int]):
     size = SIZES[fold]
     directory = experiment(model=model, seed=seed, n_test=size, accuracy=1 - len(wrong) / size)
+    true, predicted = of_images(fold, wrong)
     metrics = read_json(directory / "metrics.json")
     metrics["spec"]["dataset"] |= {"folds": len(SIZES), "fold": fold}
     metrics["spec_sha256"] = sha256_text(canonical_json(metrics["spec"]))
+    metrics["test"] = detailed_metrics((5 * np.eye(10)[predicted]).astype(np.float32), true, metrics["classes"])
     write_json(directory / "metrics.json", metrics)
-    true = np.arange(size) % 10
-    predicted = np.where(np.isin(np.arange(size), wrong), (true + 1) % 10, true)
     write_predictions(directory, true, predicted, 10, [f"{fold}_{row}.png" for row in range(size)])
     write_robustness(directory, 1 - len(wrong) / size, size)
     return directory
+
+
+def of_images(fold: int, wrong: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """The classes of the images of a fold, and those that its network predicts."""
+    index = np.arange(SIZES[fold])
+    return index % 10, np.where(np.isin(index, wrong), (index + 1) % 10, index % 10)
 
 
 def test_each_image_counts_once(folds, tmp_path):
@@ -95,6 +107,76 @@ def test_folds_are_those_of_the_datasets_that_have_them(folds, experiment, write
     for kind in ("of one training run Wilson's", "of folds from the spread", "exact McNemar", "t tests over the folds"):
         assert kind in methods
     assert "t tests over seeds" not in text
+
+
+# -- the images of all folds together ----------------------------------------------------------------------------------
+
+WRONG = [[0, 1], [2], [3, 13, 23]]
+
+
+def together(wrong: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
+    """The classes of all images and the predicted ones, fold after fold."""
+    pairs = [of_images(fold, of_fold) for fold, of_fold in enumerate(wrong)]
+    return np.concatenate([true for true, _ in pairs]), np.concatenate([predicted for _, predicted in pairs])
+
+
+def test_metrics_calibration_and_surprises_are_of_all_images_together(folds, tmp_path):
+    found = read_json(write_statistics(tmp_path, *folds("vgg16", WRONG, repetitions=2))["digits"])
+    true, predicted = together(WRONG)
+    powers = np.exp(5 * np.eye(10)[predicted])
+    for of_pass in found["candidates"][0]["pooled"]:
+        test = of_pass["test"]
+        assert test["n"] == sum(each["n"] for each in of_pass["reliability"]) == 118
+        assert test["loss"] == pytest.approx(log_loss(true, powers / powers.sum(1, keepdims=True)), rel=1e-5)
+        assert test["precision_macro"] == pytest.approx(precision_score(true, predicted, average="macro"))
+        assert of_pass["risk_coverage"][-1] == [1, pytest.approx(6 / 118)]
+        assert [(each["index"], each["file"]) for each in of_pass["confident_mistakes"]] == [
+            *((0, "0_0.png"), (1, "0_1.png"), (42, "1_2.png"), (83, "2_3.png"), (93, "2_13.png"))
+        ]
+    assert len(found["candidates"][0]["pooled"]) == 2
+
+
+def test_report_has_the_classes_the_errors_and_the_metrics_of_all_images_together(folds, write_report):
+    text = write_report(*folds("vgg16", WRONG), *folds("resnet50", [[0], [], []]), optional=("robustness",))
+    true, predicted = together(WRONG)
+    behaviour = text.partition("#### Behaviour on digits")[2].partition("## Experiments")[0]
+    section = behaviour.partition("<summary>VGG-16: classes and most frequent errors")[2]
+    rows = table_of(section, "Class")[2:]
+    assert [row[:2] for row in rows] == [[str(each), str((true == each).sum())] for each in range(10)]
+    recall = recall_score(true, predicted, average=None)
+    assert [float(row[3].split()[0]) for row in rows] == [round(100 * each, 1) for each in recall]
+    assert "Of the networks with seeds 0, 1 and 2, on the images of their folds." in section
+    assert "Most frequent errors:\n3 predicted as 4: 3 of 12," in section
+    assert "Numbers are of the folds' images together; the temperature is" in behaviour
+    header, _, *networks = table_of(text, "Model")
+    [vgg] = [row for row in networks if row[0].startswith("VGG-16, 3 folds")]
+    expected = recall_score(true, predicted, average="macro")
+    assert vgg[header.index("Recall")] == f"{expected:.3f}"
+    assert "118 test images, as they are and corrupted" in text
+    [corrupted] = [each for each in tables(behaviour) if "Corrupted" in each[0]]
+    assert corrupted[-1][1] == f"{100 * (1 - 6 / 118):.2f}"
+
+
+def test_pictures_and_reliability_are_of_all_folds_and_the_title_counts_their_images(folds, tmp_path):
+    comparison = comparison_of_finished(tmp_path, *folds("vgg16", WRONG))
+    [pooled] = comparison.groups[0].candidate.pooled
+    examples = rendered(load("examples").draw(comparison))
+    names = [axes.get_xlabel() for axes in examples.axes if axes.images]
+    assert names[:5] == ["0_0.png", "0_1.png", "1_2.png", "2_3.png", "2_13.png"]
+    panel = load("reliability").draw(comparison).axes[0]
+    assert panel.get_title("left").startswith(f"VGG-16\n{100 * pooled.ece:.1f} to ")
+    assert "(118 images)" in load("corruptions").draw(comparison).get_suptitle()
+
+
+def test_what_is_of_one_network_names_its_fold(folds, write_report):
+    directories = folds("vgg16", WRONG)
+    metrics = read_metrics(directories[1] / "metrics.json")
+    names = metrics.experiment.model_dump()
+    title = confusion_matrix.draw(metrics, names, style.model_style("vgg16", 0)).get_suptitle()
+    assert title.endswith("40 images of fold 2 of 3)")
+    assert "after the last epoch, on the images of fold 3 of 3." in card(read_result(directories[2]), None)
+    text = write_report(*directories)
+    assert [f"% on the images of fold {number} of 3 (95 % interval" in text for number in (1, 2, 3)] == [True] * 3
 
 
 # -- networks that are missing for some folds --------------------------------------------------------------------------
@@ -167,6 +249,13 @@ def test_report_is_of_whichever_folds_are_finished(finished, write_report, seeds
     text = " ".join(write_report(*finished(seeds), optional=("latency", "robustness")).split())
     assert "Networks are missing for some folds." in text
     assert text.count("<details><summary>") >= len([*chain(*seeds)])
+
+
+@pytest.mark.parametrize("kind", ["a fold of one network", "none of two"])
+def test_figures_are_of_whichever_folds_are_finished(finished, tmp_path, kind):
+    comparison = comparison_of_finished(tmp_path, *finished(FINISHED[kind]))
+    for name in COMPARISON_FIGURES:
+        rendered(load(name).draw(comparison))
 
 
 @pytest.mark.parametrize(

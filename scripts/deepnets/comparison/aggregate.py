@@ -1,7 +1,7 @@
 """Aggregate experiments that differ only in their seed: means, intervals, ranking."""
 
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -122,6 +122,28 @@ def group_seeds(results: Iterable[Result]) -> list[SeedGroup]:
         values = canonical_json({**spec, "dataset": dataset, "seed": None})
         groups.setdefault((result.dataset, result.model, result.recipe, values), []).append(result)
     return [SeedGroup(tuple(group)) for group in groups.values()]
+
+
+def shared_folds(candidates: Iterable[Sequence[Result]]) -> list[int]:
+    """Return the folds that each candidate has a network of, ascending; [0] without folds."""
+    first, *others = [{result.fold or 0 for result in results} for results in candidates]
+    return sorted(first.intersection(*others))
+
+
+def passes(results: Sequence[Result], folds: Collection[int] | None = None) -> list[list[Result]]:
+    """Return the networks in sets that together predict each test image once: one of each fold, or one alone.
+
+    A network that belongs to no set is left out: other folds have fewer networks, as in an unfinished study.
+
+    Args:
+        results: of one candidate.
+        folds: those whose images are predicted; None: all that it has a network of.
+    """
+    of_fold: dict[int, list[Result]] = {}
+    for result in results:
+        if folds is None or (result.fold or 0) in folds:
+            of_fold.setdefault(result.fold or 0, []).append(result)
+    return [list(each) for each in zip(*(of_fold[fold] for fold in sorted(of_fold)), strict=False)]
 
 
 def with_statistics(groups: Iterable[SeedGroup], statistics: Statistics) -> list[SeedGroup]:

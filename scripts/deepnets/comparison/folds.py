@@ -7,8 +7,6 @@ most of their training images: like everything here, it is about these training 
 JMLR 5: no estimate without bias has that part).
 """
 
-from collections.abc import Collection, Iterable, Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t
@@ -16,31 +14,8 @@ from scipy.stats import t
 from deepnets.comparison.crossed import Floats, Variance
 from deepnets.comparison.intervals import LEVEL, wilson
 from deepnets.comparison.paired import Difference, Right, t_interval, t_probability
-from deepnets.evaluation.results import Result
 
 Rows = NDArray[np.int64]  # the fold of each test image
-
-
-def shared_folds(candidates: Iterable[Sequence[Result]]) -> list[int]:
-    """Return the folds that each candidate has a network of, ascending; [0] without folds."""
-    first, *others = [{result.fold or 0 for result in results} for results in candidates]
-    return sorted(first.intersection(*others))
-
-
-def passes(results: Sequence[Result], folds: Collection[int] | None = None) -> list[list[Result]]:
-    """Return the networks in sets that together predict each test image once: one of each fold, or one alone.
-
-    A network that belongs to no set is left out: other folds have fewer networks, as in an unfinished study.
-
-    Args:
-        results: of one candidate.
-        folds: those whose images are predicted; None: all that it has a network of.
-    """
-    of_fold: dict[int, list[Result]] = {}
-    for result in results:
-        if folds is None or (result.fold or 0) in folds:
-            of_fold.setdefault(result.fold or 0, []).append(result)
-    return [list(each) for each in zip(*(of_fold[fold] for fold in sorted(of_fold)), strict=False)]
 
 
 def fold_variance(values: Floats, folds: Rows, least: float = 0.0) -> Variance:

@@ -101,6 +101,7 @@ def _candidate(tested: Tested, letters_of: str | None) -> dict[str, Any]:
         "selected": tested.selected,
         "group": letters_of,
         "networks": tested.networks,
+        "pooled": tested.pooled,
     }
 
 

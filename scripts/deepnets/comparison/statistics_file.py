@@ -1,5 +1,6 @@
 """The content of statistics.json, for those who read it; without scipy, which figures and the report do not need."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path, PurePosixPath
@@ -56,10 +57,9 @@ class Conformal(BaseModel):
     mean_size: float
 
 
-class Network(Calibration):
-    """One trained network on the test images: see `comparison.networks.describe`."""
+class Behaviour(Calibration):
+    """What networks say about test images: see `comparison.networks.describe`."""
 
-    seed: int
     temperature: float
     with_temperature: Calibration
     aurc: float
@@ -68,6 +68,21 @@ class Network(Calibration):
     conformal: Conformal
     confident_mistakes: list[Answer]
     doubtful_hits: list[Answer]
+
+
+class Network(Behaviour):
+    """One trained network on its test images."""
+
+    seed: int
+
+
+class Pooled(Behaviour):
+    """Networks of each fold on the images of all folds together, with each metric of `evaluation.metrics` by its name.
+
+    Images are counted from the first one of the first fold.
+    """
+
+    test: dict[str, float | None]
 
 
 class Candidate(BaseModel):
@@ -79,6 +94,7 @@ class Candidate(BaseModel):
         selected: of this model's recipes, it has the best validation accuracy.
         group: letters; two candidates that share one cannot be distinguished. None: not compared, too many.
         networks: all, also those of folds that another candidate does not have, so that they do not count.
+        pooled: with folds, for each pass over them; None without folds.
     """
 
     model: str
@@ -91,11 +107,12 @@ class Candidate(BaseModel):
     selected: bool
     group: str | None
     networks: list[Network]
+    pooled: list[Pooled] | None
 
     @property
-    def counted(self) -> list[Network]:
-        """The networks that its accuracy is of."""
-        return [network for network in self.networks if network.seed in self.seeds]
+    def passes(self) -> Sequence[Behaviour]:
+        """What its networks say about all test images: each seed, or with folds each pass over them."""
+        return self.pooled or self.networks
 
 
 class Settle(BaseModel):

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from deepnets.comparison.aggregate import SeedGroup, best_by_model, group_seeds
+from deepnets.comparison.aggregate import SeedGroup, best_by_model, group_seeds, passes, shared_folds
 from deepnets.comparison.agreement import Agreement
-from deepnets.comparison.folds import Rows, passes, shared_folds
-from deepnets.comparison.networks import describe
+from deepnets.comparison.folds import Rows
+from deepnets.comparison.networks import describe, describe_folds
 from deepnets.comparison.paired import Right
 from deepnets.evaluation.metrics import Labels
 from deepnets.evaluation.predictions import Predictions, read_predictions
@@ -31,12 +31,14 @@ class Tested:
         selected: of this model's recipes, it has the best validation accuracy.
         right: by fold and seed, (n,); also those of networks that do not count. Without folds, the fold is 0.
         networks: the numbers of each of its networks, also of those that do not count.
+        pooled: with folds, the numbers of each pass over them, of all their images together; None without folds.
     """
 
     group: SeedGroup
     selected: bool
     right: dict[int, dict[int, Right]]
     networks: list[dict[str, Any]]
+    pooled: list[dict[str, Any]] | None
 
     @property
     def folds(self) -> list[int]:
@@ -120,10 +122,12 @@ def _tested(
     """
     right: dict[int, dict[int, Right]] = {}
     described: dict[int, dict[str, Any]] = {}
+    pooled: list[dict[str, Any]] = []
     seeds = {result.seed for result in counted.results}
     others = [[result] for result in trained.results if result.seed not in seeds]
     for results in [*passes(counted.results), *others]:
-        networks = [describe(_checked(result, *expected[result.fold or 0])) for result in results]
+        predictions = [_checked(result, *expected[result.fold or 0]) for result in results]
+        networks = [describe([each]) for each in predictions]
         for result, network in zip(results, networks, strict=True):
             right.setdefault(result.fold or 0, {})[result.seed] = network.right
             described[result.seed] = {
@@ -132,9 +136,13 @@ def _tested(
                 "accuracy": float(network.right.mean()),
                 **network.described,
             }
-        if agreement is not None and selected and results[0].seed in seeds:
+        if results[0].seed not in seeds:
+            continue
+        if results[0].fold is not None:
+            pooled.append(describe_folds(predictions))
+        if agreement is not None and selected:
             agreement.add(np.concatenate([network.probabilities for network in networks]))
-    return Tested(counted, selected, right, [described[result.seed] for result in trained.results])
+    return Tested(counted, selected, right, [described[result.seed] for result in trained.results], pooled or None)
 
 
 def _predictions(result: Result) -> Predictions:

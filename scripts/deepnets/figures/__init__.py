@@ -169,10 +169,10 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             "reliability",
             "Reliability diagrams",
             "Test images in bins of about equally many by confidence (horizontal axis), and the share of each bin that"
-            " is right (vertical axis), a panel per network: its recipe that validation chose, the first seed. On the"
-            " diagonal, confidence is what it promises; below it, the network is too sure. Coloured: as trained;"
-            " dashed: after the temperature T, which is fitted on the validation images. The numbers are the"
-            " calibration error before and after.",
+            " is right (vertical axis), a panel per network: its recipe that validation chose, the first seed, or with"
+            " folds a network of each on the images of all, where T is their mean. On the diagonal, confidence is what"
+            " it promises; below it, the network is too sure. Coloured: as trained; dashed: after the temperature T,"
+            " which is fitted on the validation images. The numbers are the calibration error before and after.",
             width="75%",
             of_behaviour=True,
         ),
@@ -201,7 +201,8 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
         ComparisonFigure(
             "examples",
             "Surest mistakes and least sure right answers",
-            "Test images of each network (rows, the best first; its recipe that validation chose, the first seed)."
+            "Test images of each network (rows, the best first; its recipe that validation chose, the first seed, or"
+            " with folds a network of each on the images of all)."
             " Left: wrong answers with the highest confidence. Right: right answers with the lowest. Above an image:"
             " its class, the network's answer if it is another one, and the probability of the answer. Below: the"
             " file's name, or the image's number, from 0.",

@@ -6,11 +6,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from deepnets.comparison.aggregate import best_by_model
-from deepnets.evaluation.predictions import read_examples
 from deepnets.figures.comparison import Comparison, titled_figure
-from deepnets.figures.pictures import TILE, draw_tile
+from deepnets.figures.pictures import TILE, draw_tile, kept_pictures
 from deepnets.figures.style import MUTED, applied
-from deepnets.utils import paths
 
 _COLUMNS = 8
 _TILES = 24
@@ -46,9 +44,5 @@ def _pictures(comparison: Comparison) -> dict[int, NDArray]:
     needed = {answer.index for answer in comparison.statistics.missed_by_all.images}
     found: dict[int, NDArray] = {}
     for group in best_by_model(comparison.groups).values():
-        for result, first in zip(group.results, group.first_rows, strict=True):
-            if needed > found.keys():
-                examples = read_examples(result.directory / paths.PREDICTIONS_FILE)
-                kept = {first + index: picture for index, picture in examples.items()}
-                found |= {index: kept[index].copy() for index in kept.keys() & (needed - found.keys())}
+        found |= kept_pictures(group, needed - found.keys())
     return found

@@ -3,10 +3,12 @@
 import html
 import re
 from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from deepnets.comparison.aggregate import group_seeds, interval_caption, with_statistics
+from deepnets.comparison.aggregate import SeedGroup, group_seeds, interval_caption, with_statistics
+from deepnets.comparison.per_class import class_counts
 from deepnets.comparison.published import Published, find, read_published
 from deepnets.comparison.statistics_file import statistics_of_study
 from deepnets.evaluation.measurements import read_exports, read_latency, read_robustness
@@ -261,7 +263,7 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
         "folds": statistics.folds and {"number": statistics.folds.number, "seed": groups[0].first.seed},
         "unlike_folds": verdicts.unlike_folds(statistics),
         "own_validation": metrics.validation.from_dataset,
-        "imbalance": _imbalance(groups[0].first),
+        "imbalance": _imbalance(groups[0]),
         "non_square": _non_square(metrics.spec["dataset"]),
         "variant_of": metadata["variant_of"],
         "note": metadata["note"],
@@ -283,15 +285,17 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
     }
 
 
-def _imbalance(result: Result) -> str:
+def _imbalance(group: SeedGroup) -> str:
     """How many images the smallest and the largest class have; "" where classes are not imbalanced."""
-    if not tables.imbalanced(result):
+    if not tables.imbalanced(group.results):
         return ""
-    fewest, most = (choose(result.metrics.test.per_class, key=lambda each: each.n) for choose in (min, max))
+    counts = class_counts(group.results)
+    fewest, most = (choose(zip(counts.images, counts.names, strict=True), key=itemgetter(0)) for choose in (min, max))
+    where = "the test split has" if group.first.fold is None else "the folds together have"
     return (
-        f"The classes are imbalanced: the test split has {fewest.n:,} images of {fewest.name} and {most.n:,} of"
-        f" {most.name}. Balanced accuracy is the mean of the classes' accuracies; it is shown where the largest class"
-        f" has at least {IMBALANCE} times as many test images as the smallest."
+        f"The classes are imbalanced: {where} {fewest[0]:,} images of {fewest[1]} and {most[0]:,} of {most[1]}."
+        " Balanced accuracy is the mean of the classes' accuracies; it is shown where the largest class has at least"
+        f" {IMBALANCE} times as many test images as the smallest."
     )
 
 
