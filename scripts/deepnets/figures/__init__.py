@@ -43,6 +43,8 @@ class ComparisonFigure:
         caption: what is on each axis, over which runs, and how to read it.
         condition: takes the experiments on the dataset; the figure is drawn if the result is true. None: always.
         needs: optional stages whose files it reads; it is drawn in studies that have them.
+        shown: takes what statistics.json says; the report leaves the figure out if the result is false, because only
+            results tell that there is nothing to see. The file is drawn even then. None: always shown.
         width: in the report.
         of_behaviour: its place in the report is the section on behaviour.
     """
@@ -52,6 +54,7 @@ class ComparisonFigure:
     caption: str
     condition: Callable[[Sequence[Any]], object] | None = None
     needs: tuple[str, ...] = ()
+    shown: Callable[[Any], object] | None = None
     width: str = "49%"
     of_behaviour: bool = False
 
@@ -217,6 +220,7 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             " probability. A red frame, these come first: every network gives the same other class with a probability"
             " of 80 % or more, so the label may be wrong.",
             condition=_several_models,
+            shown=lambda statistics: statistics.missed_by_all.count,
             width="100%",
             of_behaviour=True,
         ),

@@ -42,7 +42,8 @@ def behaviour(groups: list[SeedGroup], statistics: Statistics, robustness: Mappi
         "classes": [_classes_of_folds(group) for group in chosen[:_NETWORKS] if statistics.folds],
         "committee": _committee(statistics),
         "explain": _explain(chosen[0].first),
-        "missed": _images("that every network predicts wrongly", statistics.missed_by_all, classes),
+        "missed": _images("that every network predicts wrongly", statistics.missed_by_all, classes)
+        or ["No test image is predicted wrongly by every network."] * (statistics.committee is not None),
         "suspicious": _images(
             "with a suspicious label: every network gives the same other class, with the given probability or more",
             statistics.suspicious_labels,

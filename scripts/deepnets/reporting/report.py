@@ -254,7 +254,11 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
     published_as = metadata["variant_of"] or name
     architectures = dict.fromkeys(group.first.architecture for group in groups if not group.first.is_pretrained)
     best = [find(study.published, "best", published_as, architecture) for architecture in architectures]
-    drawn = comparison_figures(groups, study.optional)
+    drawn = [
+        figure
+        for figure in comparison_figures(groups, study.optional)
+        if figure.shown is None or figure.shown(statistics)
+    ]
     return {
         "name": name,
         "classes": len(metrics.classes),
