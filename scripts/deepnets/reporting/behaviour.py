@@ -65,8 +65,9 @@ def _committee(statistics: Statistics) -> str:
     if found is None:
         return ""
     low, high = (100 * bound for bound in found.ci95)
+    networks = "networks, each trained for every fold," if statistics.folds else "trained networks"
     return (
-        f"Together, by the mean of their probabilities, {found.networks} trained networks have a test accuracy of"
+        f"Together, by the mean of their probabilities, {found.networks} {networks} have a test accuracy of"
         f" {100 * found.accuracy:.2f} % (95 % interval {low:.2f} to {high:.2f} %)."
     )
 
