@@ -142,7 +142,10 @@ def _results(result: Result) -> list[Markdown]:
             interval = " to ".join(format(metric.scale * bound, metric.format) for bound in bounds)
         shown = MISSING if value is None else format(metric.scale * value, metric.format)
         rows.append([metric.title[0].upper() + metric.title[1:], shown, interval])
-    note = "With the weights after the last epoch. Intervals cover the choice of the test images, not of the seed."
+    fold = f", on the images of {result.metrics.fold}" if result.metrics.fold else ""
+    note = (
+        f"With the weights after the last epoch{fold}. Intervals cover the choice of the test images, not of the seed."
+    )
     return [table(["Metric", "Value", "95 % interval"], rows, numbers_from=1), escape(note)]
 
 
