@@ -16,6 +16,8 @@ from study_edits import (
     trained,
 )
 
+from deepnets.utils.files import write_json
+
 pytestmark = pytest.mark.slow  # needs the finished study, which takes half a minute to build
 
 
@@ -52,3 +54,27 @@ def test_exported_files_follow_the_weights_and_the_report_follows_them(study, dr
     config("{epochs: 3, batch_size: 8", "{epochs: 4, batch_size: 8")(study)
     assert dry_run(study, file).jobs == {f"{verb} {SMALL}" for verb in ("Train", "Export", "Quantise")}
     assert dry_run(study).jobs == trained(*ALL)
+
+
+def test_a_model_card_follows_what_is_made_later_and_makes_nothing_of_it(study, dry_run, snakemake):
+    folder = "results/shapes/small/brief/seed0"
+    card, packed = f"{folder}/MODEL_CARD.md", f"{folder}/bundle.zip"
+    done = snakemake(study, card)
+    assert done.returncode == 0, done.stdout
+    assert "model.onnx" not in (study / card).read_text(encoding="utf-8")
+    assert dry_run(study, card).jobs == NOTHING
+    written = {f"Write the model card of {SMALL}"}
+    assert dry_run(study, packed).jobs == written | {f"Export {SMALL}", f"Pack {SMALL}"}
+    done = snakemake(study, packed, cores=2)
+    assert done.returncode == 0, done.stdout
+    assert "<code>model.onnx</code>" in (study / card).read_text(encoding="utf-8")
+    assert dry_run(study, card, packed).jobs == NOTHING
+    assert dry_run(study, card).jobs == NOTHING
+    for stage in ("robustness", "model_int8"):
+        (study / folder / "model_int8.onnx").touch()
+        write_json(study / folder / f"{stage}.json", {})
+        assert dry_run(study, card).jobs == written
+        (study / folder / f"{stage}.json").unlink()
+    audit = study / "data/shapes/audit.json"
+    audit.rename(audit.with_name("elsewhere"))
+    assert dry_run(study, card).jobs == written

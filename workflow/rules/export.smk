@@ -116,10 +116,10 @@ rule export_program:
 rule card:
     """Write MODEL_CARD.md from an experiment's results."""
     input:
-        # It also reads the dataset's audit.json, if it is there: see the report.
         metrics=paths.METRICS,
         history=paths.HISTORY,
         timing=paths.TIMING,
+        onnx=ancient(onnx_of_card),
     output:
         card=paths.CARD,
     log:
@@ -133,6 +133,8 @@ rule card:
         **SMALL,
     params:
         **params_of("card"),
+        # It also reads these. As inputs, they would be made. Recorded, so that the card follows them.
+        made=exit_plainly(lambda wildcards: canonical_json(made_for_card(JOBS.experiment(**wildcards), JOBS.root))),
     message:
         "Write the model card of {wildcards.model} on {wildcards.dataset}, recipe {wildcards.recipe}, seed {wildcards.seed}"
     shell:
