@@ -79,3 +79,15 @@ def test_a_partial_report_has_robustness_once_all_that_is_finished_has_it(study,
     run = fork_server(study, script="scripts/report_now.py")
     assert run.returncode == 0, run.output
     assert "shapes/comparison.partial/corruptions.png" in existing_links(report)
+
+
+def test_a_partial_report_leaves_pictures_to_the_jobs_that_draw_them(study, fork_server):
+    figures = study / "results/shapes/small/brief/seed0/figures"
+    drawing = figures / ".learning_curves.deepnets-abcdefgh.png"
+    (figures / "learning_curves.png").rename(drawing)
+    before = {path: path.stat().st_mtime_ns for path in figures.iterdir()}
+    run = fork_server(study, script="scripts/report_now.py")
+    assert run.returncode == 0, run.output
+    assert {path: path.stat().st_mtime_ns for path in figures.iterdir()} == before
+    page = (study / "results/report.partial.html").read_text(encoding="utf-8")
+    assert "seed0/figures/learning_curves.png is missing or damaged" in page

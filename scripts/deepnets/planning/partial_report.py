@@ -1,12 +1,12 @@
 """The report of those experiments of a study that are finished, while others are still to be made or have failed.
 
 It is written from their results alone, so it can be written while Snakemake runs or after a run that failed. It has
-paths of its own, results/report.partial.md, and comparisons of its own; no job of Snakemake reads or writes them.
+paths of its own, results/report.partial.md, and comparisons of its own; no job of Snakemake reads or writes them. It
+leaves the figures of an experiment to their jobs, which may be drawing them; the page names a missing picture.
 """
 
 from deepnets.comparison.statistics import write_statistics
 from deepnets.figures.comparison_files import write_comparison_figure
-from deepnets.figures.experiment_files import write_experiment_figure
 from deepnets.planning.job import Job
 from deepnets.planning.jobs import Jobs
 from deepnets.planning.status import study_status
@@ -64,9 +64,5 @@ def _write(job: Job, jobs: Jobs, missing: list[Missing]) -> None:
         case "plot_comparison":
             settings, published = jobs.settings(job.stage, job.wildcards), jobs.code_root / paths.PUBLISHED
             write_comparison_figure(job.wildcards["figure"], settings, jobs.root, published, output)
-        case "plot_experiment" if not output.exists():
-            experiment = jobs.root / paths.EXPERIMENT.format(**job.wildcards)
-            settings = jobs.settings(job.stage, job.wildcards)
-            write_experiment_figure(job.wildcards["figure"], settings, experiment, output.with_suffix(""))
         case "report":
             write_report(jobs.settings(job.stage, job.wildcards)["spec"], jobs.root, paths.PARTIAL, missing=missing)
