@@ -179,6 +179,8 @@ clean:  ## Remove results, logs and prepared data without asking; downloads and 
 
 distclean: clean  ## Remove downloads, .venv and .venv-bench as well
 	@$(call refuse_foreign_venv,.venv,setup); $(call refuse_foreign_venv,.venv-bench,bench)
-	if [ -d data ]; then find data/ -mindepth 3 -maxdepth 3 -path '*/raw/.downloaded' -exec sh -c 'rm -r "$${1%/*}"' sh {} \;; \
+	@$(call refuse_links,data/_weights)
+	if [ -d data ]; then rm -rf data/_weights/torchvision data/_weights/timm; \
+		find data/ -mindepth 3 -maxdepth 3 -path '*/raw/.downloaded' -exec sh -c 'rm -r "$${1%/*}"' sh {} \;; \
 		find data/ -type d -empty -delete; fi
 	rm -rf .venv .venv-bench

@@ -300,6 +300,34 @@ def test_clean_keeps_downloads_and_the_environment(make):
 
 
 @needs_make
+def test_published_weights_are_downloads_that_clean_keeps_and_distclean_removes(make):
+    fetched = ["weights.safetensors", "weights.json", "resnet18-f37072fd.pth", ".fetch_weights.lock"]
+    ours = [make.folder / f"data/_weights/{name}" for name in (f"torchvision/resnet18/{each}" for each in fetched)]
+    ours.append(make.folder / "data/_weights/timm/convnext_atto/.fetch_weights.sha256")
+    mine = make.folder / "data/_weights/mine.pth"
+    for file in [*ours, mine]:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    assert make("clean").returncode == 0
+    assert all(file.exists() for file in ours)
+    assert make("distclean").returncode == 0
+    assert [path for path in (make.folder / "data").rglob("*") if path.is_file()] == [mine]
+
+
+@needs_make
+def test_distclean_deletes_no_weights_behind_a_link(make, tmp_path):
+    weights = tmp_path / "disk/timm/resnet18/weights.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.touch()
+    (make.folder / "data").mkdir()
+    (make.folder / "data/_weights").symlink_to(tmp_path / "disk")
+    done = make("distclean")
+    assert done.returncode != 0
+    assert "make: data/_weights is a link" in done.stderr
+    assert weights.exists()
+
+
+@needs_make
 @pytest.mark.parametrize("target", ["setup", "distclean"])
 @pytest.mark.parametrize("kind", ["link", "link to nothing", "images", "environment", "file"])
 def test_what_make_setup_has_not_made_is_refused_in_one_line_and_stays(make, tmp_path, target, kind):
