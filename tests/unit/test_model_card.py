@@ -102,13 +102,17 @@ def test_class_names_do_no_harm(written):
         assert len({len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}) == 1, table
 
 
-def test_script_writes_the_card_next_to_the_results_and_refuses_other_settings(experiment, tmp_path):
+def test_script_writes_the_card_without_what_a_killed_one_left_and_refuses_other_settings(experiment, tmp_path):
     folder = experiment()
     metrics = read_json(folder / "metrics.json")
     job = {"experiment": metrics["experiment"], "spec": metrics["spec"], "code": {}}
     write_json(tmp_path / "job.json", job)
     call = ["digits/resnet50/quick/seed0", "--job", str(tmp_path / "job.json"), "--root", str(tmp_path)]
+    left, of_another = folder / ".MODEL_CARD.deepnets-abcdefgh.md", folder / ".metrics.deepnets-abcdefgh.json"
+    left.touch()
+    of_another.touch()
     card_script.main(call)
+    assert (left.exists(), of_another.exists()) == (False, True)
     assert (folder / "MODEL_CARD.md").read_text(encoding="utf-8").startswith("---\nlicense: unknown\n")
     (tmp_path / "job.json").write_text(json.dumps(job | {"spec": metrics["spec"] | {"seed": 5}}))
     with pytest.raises(UserError, match="made with other settings"):

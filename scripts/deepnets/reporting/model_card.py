@@ -20,7 +20,7 @@ from deepnets.reporting.markdown import Markdown, code, escape, table
 from deepnets.reporting.settings import departures, networks_table, recipes
 from deepnets.reporting.tables import MISSING, cost_table
 from deepnets.utils import paths
-from deepnets.utils.files import write_text
+from deepnets.utils.files import remove_leftovers, write_text
 
 LIBRARY = "deeper-networks"
 _CLASSES_NAMED, _WORST_CLASSES = 20, 5
@@ -50,6 +50,7 @@ def write_card(job: dict[str, Any], root: Path) -> None:
     result = read_result(root / paths.EXPERIMENT.format(**names))
     check_specs([result], [spec_sha256(job["spec"])])
     audit = read_audit(root / paths.AUDIT.format(**names))
+    remove_leftovers(result.directory, paths.CARD_FILE)
     write_text(result.directory / paths.CARD_FILE, card(result, audit))
 
 
