@@ -6,6 +6,8 @@ import tomllib
 import pytest
 import yaml
 
+from deepnets.utils import paths
+
 
 @pytest.fixture(scope="module")
 def pages(root):
@@ -40,6 +42,12 @@ def test_every_page_is_on_the_map(root, pages):
     on_map |= {folder / "README.md" for folder in on_map if folder.is_dir()}
     inside = {page.resolve() for page in pages if (root / "docs") in page.parents and page.name != "bench.md"}
     assert inside - {(root / "docs/README.md").resolve()} <= on_map
+
+
+def test_the_page_on_runs_has_the_command_of_each_stage(root, pages):
+    by_hand = pages[root / "docs/how-to/run.md"].partition("## By hand\n")[2].partition("\n## ")[0]
+    named = re.findall(r"python scripts/(\w+)\.py [\w/]+", by_hand)
+    assert sorted(named) == sorted(paths.OUTPUTS)
 
 
 def test_every_test_that_a_guarantee_names_exists(root, pages):
