@@ -13,6 +13,7 @@ import torch
 
 from deepnets.training import experiment_dir
 from deepnets.training.experiment_dir import exclusive, load_model_file
+from deepnets.training.owner_file import owner
 from deepnets.utils.errors import UserError
 from deepnets.utils.tensors import save_tensors
 
@@ -115,3 +116,10 @@ def test_model_file_of_another_program_is_one_clear_line(tmp_path):
     save_tensors(tmp_path / "model.safetensors", {"w": torch.ones(2)}, {"format": "pt"})
     with pytest.raises(UserError, match=r"model\.safetensors: .*; delete it"):
         load_model_file(tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize(("content", "said"), [(b"process 1 on a", "process 1 on a"), (b"", "?"), (b"\xff", "?")])
+def test_owner_of_a_folder_is_what_its_file_says_if_it_can_be_read(tmp_path, content, said):
+    assert owner(tmp_path, "?") == "?"
+    (tmp_path / ".train.owner").write_bytes(content)
+    assert owner(tmp_path, "?") == said

@@ -21,9 +21,10 @@ import export_program
 from deepnets import models
 from deepnets.config.recipe import Recipe
 from deepnets.data.splits import split_train_validation
-from deepnets.evaluation import exported, onnx_fp16, onnx_int8
+from deepnets.evaluation import onnx_fp16, onnx_int8, timing
 from deepnets.evaluation.exported import Comparison, largest_differences, open_onnx
 from deepnets.evaluation.onnx_export import write_onnx
+from deepnets.evaluation.samples import sample
 from deepnets.evaluation.torch_program import write_program
 from deepnets.planning.code_digest import digests
 from deepnets.utils import paths
@@ -38,7 +39,7 @@ ONNX = ("model_fp16.onnx", "model_int8.onnx")
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
-    monkeypatch.setattr(exported, "LEAST_SECONDS", 0)
+    monkeypatch.setattr(timing, "LEAST_SECONDS", 0)
 
 
 def command(home, data, stage, **changes):
@@ -55,7 +56,7 @@ def home(finished, data, tmp_path_factory):
     folder.parent.mkdir(parents=True)
     shutil.copytree(finished, folder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exported, "LEAST_SECONDS", 0)
+        patch.setattr(timing, "LEAST_SECONDS", 0)
         for stage, script in SCRIPTS.items():
             script.main(command(home, data, stage))
     return home
@@ -194,11 +195,11 @@ def test_a_large_loss_is_a_warning(own_home, data, monkeypatch, caplog):
 
 def test_a_sample_is_fixed_and_of_different_rows():
     rows = np.arange(100, 1100)
-    drawn = onnx_int8.sample(rows, 256)
+    drawn = sample(rows, 256, seed=0)
     assert len({*drawn}) == 256
     assert {*drawn} <= {*rows}
-    assert np.array_equal(drawn, onnx_int8.sample(rows, 256))
-    assert onnx_int8.sample(rows, 1000) is rows
+    assert np.array_equal(drawn, sample(rows, 256, seed=0))
+    assert sample(rows, 1000, seed=0) is rows
 
 
 # -- what is refused ---------------------------------------------------------------------------------------------------

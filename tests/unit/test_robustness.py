@@ -9,14 +9,16 @@ from tiny_experiment import JOB, call, error_line, job_with
 
 from deepnets.config.loader import load_config
 from deepnets.data.arrays import open_dataset
-from deepnets.data.splits import Split
+from deepnets.evaluation import robustness
 from deepnets.evaluation.corruptions import CORRUPTIONS, corrupt
 from deepnets.evaluation.network import load_for_evaluation
-from deepnets.evaluation.robustness import TEST_IMAGES, CorruptedSplit, evaluate_robustness, sample
+from deepnets.evaluation.robustness import CorruptedSplit, evaluate_robustness
+from deepnets.evaluation.samples import sample
 from deepnets.planning.jobs import Jobs
 from deepnets.training.inference import channels_last
 from deepnets.training.seeds import derived_seed
 from deepnets.utils.files import read_json, sha256_file, write_json
+from deepnets.utils.tensors import load_tensors
 
 pytestmark = pytest.mark.usefixtures("process_as_it_was")
 
@@ -90,13 +92,14 @@ def test_the_images_do_not_depend_on_the_network_and_each_batch_draws_its_own():
     assert not torch.equal(constant.get_batch(torch.arange(3), cpu)[0], constant.get_batch(torch.arange(3, 6), cpu)[0])
 
 
-@pytest.mark.parametrize(("number", "kept"), [(TEST_IMAGES, TEST_IMAGES), (TEST_IMAGES + 500, TEST_IMAGES)])
-def test_of_many_test_images_a_fixed_random_sample_is_taken(number, kept):
-    split = Split(torch.zeros(number, 1, 1, 1, dtype=torch.uint8), torch.arange(number))
-    labels = sample(split).all_labels()
-    assert len(labels.unique()) == kept
-    assert torch.equal(sample(split).all_labels(), labels)
-    assert labels.max() > number - 100
+def test_of_many_test_images_a_fixed_random_sample_is_taken(data, copy, monkeypatch):
+    monkeypatch.setattr(robustness, "TEST_IMAGES", 10)
+    found = measure(data, copy)
+    assert (found["n"], found["of"]) == (10, 21)
+    rows = sample(np.arange(21), 10, seed=0)
+    predicted = load_tensors(copy / "predictions.safetensors")[0]["test_logits"].argmax(1).numpy()
+    assert found["accuracy"] == (predicted == open_dataset(data, "test")[1])[rows].mean()
+    assert measure(data, copy) == found
 
 
 # -- as a stage --------------------------------------------------------------------------------------------------------

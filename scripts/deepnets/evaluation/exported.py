@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,7 @@ from pydantic import BaseModel
 
 from deepnets.config.experiment import OF_ARRAYS
 from deepnets.data.arrays import open_dataset
+from deepnets.evaluation.timing import time_calls
 from deepnets.utils import paths
 from deepnets.utils.checked_json import read_checked
 from deepnets.utils.checksums import record_checksums, verify
@@ -31,7 +31,6 @@ SCHEMA_VERSION = 1
 INPUT, OUTPUTS = "images", ("logits", "probabilities")
 TEST_IMAGES = 256  # that are compared
 BATCH, _FIRST = 32, (1, 8)  # the first batches end there: any number of images must do
-LEAST_SECONDS, LEAST_CALLS = 0.5, 30  # calls are timed until both are reached
 
 # From images, uint8 (N, H, W, C), to logits and probabilities, both float32 (N, classes).
 Predictor = Callable[[np.ndarray], Sequence[np.ndarray]]
@@ -264,14 +263,12 @@ def accuracy(predictor: Predictor, images: np.ndarray, labels: np.ndarray, rows:
 
 def time_one_image(predictor: Predictor, images: np.ndarray) -> dict[str, float]:
     """Time calls with a single image: median and 95th percentile in seconds, and the number of calls."""
-    calls, image = list[float](), images[:1]
+    image = images[:1]
     predictor(image)  # the first call prepares memory
-    while len(calls) < LEAST_CALLS or math.fsum(calls) < LEAST_SECONDS:
+
+    def timed_call() -> float:
         start = time.perf_counter()
         predictor(image)
-        calls.append(time.perf_counter() - start)
-    return {
-        "median_seconds": float(np.median(calls)),
-        "p95_seconds": float(np.quantile(calls, 0.95)),
-        "calls": len(calls),
-    }
+        return time.perf_counter() - start
+
+    return time_calls(timed_call)

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 from torch.utils.benchmark import Timer
 
 from deepnets import models
+from deepnets.evaluation import timing
 from deepnets.training.device import Device, configure_device, disable_malloc_trim
 from deepnets.training.gpu_locks import acquire_gpus
 from deepnets.training.inference import channels_last
@@ -17,8 +17,6 @@ from deepnets.utils.logging import LOG, log_to
 
 SCHEMA_VERSION = 1
 BATCH = 128  # images at once, for the throughput
-# A few seconds for each network: calls are timed until both are reached.
-LEAST_SECONDS, LEAST_CALLS = 0.5, 30
 
 
 def write_latency(
@@ -78,15 +76,11 @@ def measure(network: nn.Module, input_shape: tuple[int, int, int], device: Devic
         return Timer("network(images)", globals={"network": network, "images": images}, num_threads=device.threads)
 
     with torch.inference_mode(), device.autocast():
-        single, calls = timer(1), list[float]()
-        while len(calls) < LEAST_CALLS or sum(calls) < LEAST_SECONDS:
-            calls.append(single.timeit(1).median)  # warms up before each call; a mean of several would hide slow calls
-        together = timer(BATCH).blocked_autorange(min_run_time=LEAST_SECONDS)
+        single = timer(1)
+        # It warms up before each call; a mean of several would hide slow calls.
+        latency = timing.time_calls(lambda: single.timeit(1).median)
+        together = timer(BATCH).blocked_autorange(min_run_time=timing.LEAST_SECONDS)
     return {
-        "latency": {
-            "median_seconds": float(np.median(calls)),
-            "p95_seconds": float(np.quantile(calls, 0.95)),
-            "calls": len(calls),
-        },
+        "latency": latency,
         "throughput": {"batch": BATCH, "images_per_second": BATCH / together.median, "calls": len(together.times)},
     }

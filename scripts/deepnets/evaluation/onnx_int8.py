@@ -30,6 +30,7 @@ from deepnets.evaluation.exported import (
     session_options,
     write_export,
 )
+from deepnets.evaluation.samples import sample
 from deepnets.utils import paths
 from deepnets.utils.logging import LOG, log_to
 from deepnets.utils.machine import usable_cores
@@ -60,7 +61,7 @@ def export_int8(
     images, labels, dataset = open_dataset(data, "train", spec["dataset"])
     recipe = Recipe(**spec["recipe"])
     train, validation = split_train_validation(labels, recipe.validation_fraction, spec["seed"], dataset)
-    calibration, validation = sample(train, CALIBRATION_IMAGES), sample(validation, VALIDATION_IMAGES)
+    calibration, validation = sample(train, CALIBRATION_IMAGES, SEED), sample(validation, VALIDATION_IMAGES, SEED)
     network, of_calibration = folder / paths.ONNX_FILE, images[calibration]
 
     def measure(predictor: Predictor) -> dict:
@@ -96,16 +97,6 @@ def warnings(n: int, before: float, after: float) -> list[str]:
         f" ({100 * before:.2f} % to {100 * after:.2f} %), more than {100 * MOST_LOST:g};"
         " model_fp16.onnx or model.onnx is the safer choice"
     ]
-
-
-def sample(rows: np.ndarray, most: int) -> np.ndarray:
-    """Return a fixed random sample of rows, int64 (N,), in ascending order; all of them if there are no more than most.
-
-    It is the same for each network of a dataset.
-    """
-    if len(rows) <= most:
-        return rows
-    return np.sort(np.random.default_rng(SEED).choice(rows, most, replace=False))
 
 
 def write_int8(network: Path, path: Path, *, images: np.ndarray, threads: int, name: str) -> None:

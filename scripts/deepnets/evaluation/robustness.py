@@ -13,6 +13,7 @@ from deepnets.data.arrays import open_dataset
 from deepnets.data.splits import Split
 from deepnets.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from deepnets.evaluation.network import check_trained_on, load_for_evaluation
+from deepnets.evaluation.samples import sample
 from deepnets.training.augmentation import Augmentation
 from deepnets.training.device import Device, disable_malloc_trim
 from deepnets.training.experiment_dir import experiment_name
@@ -70,7 +71,8 @@ def evaluate_robustness(
         model, metadata, augmentation, device = load_for_evaluation(weights, spec, threads, gpus)
         images, labels, dataset_metadata = open_dataset(data, "test", spec["dataset"])
         check_trained_on(weights, metadata, dataset_metadata)
-        split = sample(Split.of_arrays(images, labels))
+        rows = sample(np.arange(len(labels)), TEST_IMAGES, SEED)
+        split = Split.of_arrays(images, labels).subset(torch.from_numpy(rows))
         found = accuracies(model, split, augmentation, device)
         content = {
             "schema_version": SCHEMA_VERSION,
@@ -88,14 +90,6 @@ def evaluate_robustness(
             write_json(file, content)
     line = "%s: accuracy %.2f%% on %d test images, %.2f%% where they are corrupted"
     LOG.info(line, name, 100 * found["accuracy"], len(split), 100 * found["corrupted_accuracy"])
-
-
-def sample(split: Split) -> Split:
-    """Return a fixed random sample of a split, or the whole split if it has no more than TEST_IMAGES images."""
-    if len(split) <= TEST_IMAGES:
-        return split
-    rows = np.random.default_rng(SEED).choice(len(split), TEST_IMAGES, replace=False)
-    return split.subset(torch.from_numpy(np.sort(rows)))
 
 
 def accuracies(model: nn.Module, split: Split, augmentation: Augmentation, device: Device) -> dict:

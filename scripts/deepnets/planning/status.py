@@ -17,6 +17,7 @@ from deepnets.config.experiment import Experiment
 from deepnets.planning.jobs import Jobs
 from deepnets.planning.requests import Requests
 from deepnets.planning.study_time import StudyTime
+from deepnets.training.owner_file import owner
 from deepnets.training.progress import clock
 from deepnets.utils import paths
 from deepnets.utils.command_line import INTERNAL_ERROR_LINE, TRY_AGAIN_LINE
@@ -74,7 +75,7 @@ def experiment_status(experiment: Experiment, root: Path, now: float) -> Status:
         return _done(name, folder, found)
     is_trained = read_head(folder / paths.MODEL_FILE, "spec").get("spec") == experiment.spec
     if last_sign is not None and not is_trained:
-        who = _text(folder / paths.OWNER_FILE) or "the training run"
+        who = owner(folder, "the training run")
         return Status(
             name, "failed", f"no sign of life for {_minutes(now - last_sign)} of {who}; it was killed or lost"
         )
@@ -215,13 +216,6 @@ def _read_json(file: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _text(file: Path) -> str:
-    try:
-        return one_line(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError):
-        return ""
 
 
 def _minutes(seconds: float) -> str:

@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 from deepnets.config.experiment import OF_IMAGES, spec_sha256
+from deepnets.training.owner_file import owner
 from deepnets.training.trainer import Trainer
 from deepnets.utils import paths
 from deepnets.utils.checksums import record_checksums, recorded_checksum
@@ -22,6 +23,7 @@ from deepnets.utils.machine import in_batch_job
 from deepnets.utils.tensors import load_tensors, save_tensors
 from deepnets.utils.waiting import WAIT_SECONDS
 
+_OTHER = "another process"  # that trains here and does not say which it is
 _VALIDATION_FILE = "validation.safetensors"  # among the checkpoints, which the evaluation removes
 # How a picture becomes the input of a network, for those who use a weights file without this program: as data/decode.py
 # and Augmentation.normalise do it. `input_shape` is (C, H, W), `mean` and `std` have a value for each channel.
@@ -61,43 +63,36 @@ def exclusive(folder: Path) -> Iterator[None]:
     Raises:
         UserError: another trainer still runs, the message has its process and host; or the folder cannot be written.
     """
-    lock, owner = FileLock(folder / ".train.lock"), folder / paths.OWNER_FILE
+    lock, owner_file = FileLock(folder / ".train.lock"), folder / paths.OWNER_FILE
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _acquire(lock, folder, owner)
+        _acquire(lock, folder)
     except OSError as error:
         raise UserError(f"{folder}: cannot write here ({error.strerror}); make the folder writable.") from None
     try:
         remove_leftovers(folder)
-        with error_names(owner):
-            owner.write_text(f"process {os.getpid()} on {platform.node()}")
+        with error_names(owner_file):
+            owner_file.write_text(f"process {os.getpid()} on {platform.node()}")
         yield
     finally:
         (folder / paths.PROGRESS_FILE).unlink(missing_ok=True)
-        owner.unlink(missing_ok=True)
+        owner_file.unlink(missing_ok=True)
         lock.release()
 
 
-def _acquire(lock: FileLock, folder: Path, owner: Path) -> None:
+def _acquire(lock: FileLock, folder: Path) -> None:
     with contextlib.suppress(Timeout):
         lock.acquire(blocking=False)
         return
-    LOG.warning("%s: waiting for %s, which trains here", folder, _read(owner))
+    LOG.warning("%s: waiting for %s, which trains here", folder, owner(folder, _OTHER))
     seconds, between = (-1, 1.0) if in_batch_job() else (WAIT_SECONDS, 0.05)
     try:
         lock.acquire(timeout=seconds, poll_interval=between)
     except Timeout:
         raise UserError(
-            f"{folder}: {_read(owner)} is still training here; wait until it has finished, or end it: "
+            f"{folder}: {owner(folder, _OTHER)} is still training here; wait until it has finished, or end it: "
             "the next run continues from the last saved state."
         ) from None
-
-
-def _read(owner: Path) -> str:
-    try:
-        return owner.read_text() or "another process"
-    except OSError:
-        return "another process"
 
 
 def write_results(
