@@ -40,7 +40,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "--committee", nargs="+", action="extend", default=[], metavar="EXPERIMENT", help="average with these networks"
     )
     parser.add_argument(
-        "--temperature", type=number(float, 0.01, 100), default=1.0, help="divide the logits by this (default: 1)"
+        "--temperature",
+        type=number(float, 0.01, 100),
+        help="divide the logits by this (default: the experiment's own, fitted on its validation images)",
     )
     parser.add_argument(
         "--max-megapixels", type=number(float, 0, 1000), default=100, help="refuse larger pictures (default: 100)"

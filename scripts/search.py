@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
     best = max(done, key=lambda trial: trial.accuracy)
     LOG.info("%s: the best is %s", args.name, best)
     LOG.info("Write these values into recipes.%s of config.yaml. The report of all trials:", search.search.recipe)
-    LOG.info("snakemake --cores %d --configfile %s results/report.md", usable_cores(), search.study)
+    LOG.info("snakemake --cores %d results/report.md --configfile %s", usable_cores(), search.study)
 
 
 def _snakemake(study: Path, targets: Sequence[str], options: Sequence[str]) -> None:

@@ -21,7 +21,7 @@ def address(finished_study):
     """Serve an experiment of the tests' own study, whose classes have hostile names; return the page's address."""
     command = [sys.executable, "scripts/serve.py", EXPERIMENT, "--port", "0", "--gpus", "0"]
     with subprocess.Popen(command, cwd=finished_study, stderr=subprocess.PIPE, text=True) as process:
-        yield re.search(r"http://\S+:\d+", process.stderr.readline())[0]
+        yield next(found[0] for line in process.stderr if (found := re.search(r"http://\S+:\d+", line)))
         process.terminate()
 
 

@@ -13,7 +13,6 @@ from deepnets.comparison.agreement import CONFIDENT, Agreement
 from deepnets.comparison.calibration import (
     brier,
     calibration_error,
-    fit_temperature,
     reliability,
 )
 from deepnets.comparison.selective import (
@@ -22,7 +21,7 @@ from deepnets.comparison.selective import (
     risk_coverage,
     selective_accuracy,
 )
-from deepnets.evaluation.confidence import probabilities_of
+from deepnets.evaluation.confidence import fit_temperature, probabilities_of
 from deepnets.evaluation.metrics import expected_calibration_error
 
 

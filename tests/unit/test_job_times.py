@@ -1,11 +1,15 @@
 """The time that the jobs of a study took, by stage and as shares."""
 
+import json
 import os
+import re
 from html import unescape
 
 from report_pages import set_timing, tables
+from safetensors.numpy import save_file
 
-from deepnets.reporting.job_times import JobTime, from_first_to_last, job_times
+from deepnets.reporting.job_times import JobTime, from_first_to_last, job_times, starts_of
+from deepnets.utils.files import read_json, write_json
 
 
 def write_benchmark(folder, stage, seconds, ended=1_000_000):
@@ -34,6 +38,38 @@ def test_time_by_stage_counts_the_jobs_of_the_study_only(experiment, write_repor
         ["2", "2.0\xa0s", "2.0 %"],
         ["1", "2.0\xa0s", "2.0 %"],
     ]
+
+
+def test_the_jobs_that_made_the_weights_to_start_from_count(experiment, write_report, tmp_path):
+    """The study's experiment starts from another one, and that from weights that a library publishes."""
+    directory, first = experiment(), "large/resnet50/long/seed0"
+    metrics = read_json(directory / "metrics.json")
+    metrics["spec"]["weights"] = {"experiment": first, "spec_sha256": "0"}
+    write_json(directory / "metrics.json", metrics)
+    (tmp_path / "results" / first).mkdir(parents=True)
+    spec = {"weights": {"published": "torchvision/resnet50", "sha256": "0"}}
+    save_file({}, tmp_path / "results" / first / "model.safetensors", {"spec": json.dumps(spec)})
+    for folder, stage, seconds in (
+        *(("digits/resnet50/quick/seed0", "train", 90), (first, "train", 200), (first, "evaluate", 1000)),
+        *(("large", "download", 30), ("large", "prepare", 20), ("large", "audit", 1000)),
+        *(("_weights/torchvision/resnet50", "fetch_weights", 10), ("_weights/timm/resnet50", "fetch_weights", 1000)),
+    ):
+        write_benchmark(tmp_path / "logs" / folder, stage, seconds)
+    text = write_report(directory)
+    table = next(t for t in tables(text) if t[0][0] == "Stage")
+    assert [[re.sub("<.*?>", "", row[0]), row[1], unescape(row[2]).replace("\xa0", " ")] for row in table[2:]] == [
+        ["train", "2", "4 min 50 s"],
+        ["download", "1", "30.0 s"],
+        ["prepare", "1", "20.0 s"],
+        ["fetch_weights", "1", "10.0 s"],
+    ]
+    assert "those that made the weights from which networks started are among them." in text
+    assert "Training steps took" not in text  # those of the first experiment are not known
+
+
+def test_a_deleted_experiment_to_start_from_is_the_last_that_is_known(tmp_path):
+    spec = {"weights": {"experiment": "large/resnet50/long/seed0", "spec_sha256": "0"}}
+    assert starts_of([spec, {}], tmp_path) == {("large", "resnet50", "long", "seed0")}
 
 
 def test_the_time_of_all_jobs_is_divided_into_steps_between_and_around(experiment, write_report, tmp_path):

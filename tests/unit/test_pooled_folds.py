@@ -81,6 +81,20 @@ def test_report_says_how_many_folds_and_images(folds, write_report):
     assert "with 3 folds, of which each is the test split once" in text
 
 
+def test_folds_are_those_of_the_datasets_that_have_them(folds, experiment, write_report):
+    """Each of the two datasets alone has its own words, and a study of both has them of the right one."""
+    in_folds = [*folds("vgg16", [[0, 1], [2], [3]]), *folds("resnet50", [[0], [1], [2]])]
+    plain = [experiment("mnist", model) for model in ("vgg16", "resnet50")]
+    text = " ".join(write_report(*in_folds, *plain).split())
+    assert "with 3 folds on digits, of which each is the test split once, and one seed each on mnist." in text
+    assert "On digits, each was trained 3 times, over 3 folds of which each is the test split once." in text
+    assert "On mnist, each was trained with one seed; a seed decides" in text
+    methods = text.partition("## Methods")[2]
+    for kind in ("of one training run Wilson's", "of folds from the spread", "exact McNemar", "t tests over the folds"):
+        assert kind in methods
+    assert "t tests over seeds" not in text
+
+
 def draws(rng: np.random.Generator, networks: float, studies: int = 1500):
     """Which images are right, in many studies of 5 folds with 60 images each, whose networks differ by chance."""
     p = np.clip(0.85 + rng.normal(0, networks, (studies, 5, 1)), 0, 1)

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import re
 import shlex
 import shutil
@@ -11,6 +12,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors.torch import load_file, safe_open
 from scipy.special import softmax
@@ -69,8 +71,23 @@ def probabilities(predictions):
     return np.stack([each.probabilities for each in predictions])
 
 
+def set_temperature(folder, temperature, mistakes=True):
+    """Write validation logits of an experiment that have this temperature; return its test logits, float32 (21, 3).
+
+    They are right in 4 of 5 images, and by them, divided by the temperature, the predicted class has 80 %: 8 / (8 + 2).
+    """
+    file = folder / "predictions.safetensors"
+    stored, spec_sha256 = load_file(file), load_model_file(folder / "model.safetensors")[1]["spec_sha256"]
+    labels = torch.arange(15) % 3
+    predicted = torch.where((torch.arange(15) % 5 == 0) & mistakes, (labels + 1) % 3, labels)
+    logits = temperature * math.log(8) * torch.eye(3)[predicted]
+    tensors = stored | {"validation_logits": logits, "validation_labels": labels}
+    save_tensors(file, tensors, {"spec_sha256": spec_sha256})
+    return stored["test_logits"].numpy()
+
+
 def test_predictions_of_the_test_images_are_those_of_the_evaluation(finished, folder, images, expected):
-    model = load(finished, device="cpu")
+    model = load(finished, device="cpu", temperature=1)
     files = sorted(folder.iterdir())
     assert np.abs(probabilities(model.predict(files)) - expected).max() < 1e-5
     assert np.abs(probabilities(model.predict(list(images))) - expected).max() < 1e-5
@@ -93,9 +110,41 @@ def test_temperature_divides_the_logits(finished, images):
     assert np.abs(found - softmax(logits / 2, axis=1)).max() < 1e-5
 
 
-def test_torch_keeps_its_settings(finished):
-    import torch
+def test_an_experiment_brings_the_temperature_of_its_validation_images(copy, images, caplog):
+    logits = set_temperature(copy, 2.5)
+    with caplog.at_level("INFO", "deepnets"):
+        model = load(copy, device="cpu")
+    assert model.temperature == pytest.approx(2.5, rel=2e-3)
+    assert np.abs(probabilities(model.predict(list(images))) - softmax(logits / model.temperature, axis=1)).max() < 1e-5
+    assert caplog.messages == [f"{copy}: temperature 2.5, fitted on its validation images"]
 
+
+def test_an_experiment_without_predictions_leaves_the_logits_as_they_are(copy, images, expected, caplog):
+    (copy / "predictions.safetensors").unlink()
+    with caplog.at_level("INFO", "deepnets"):
+        found = probabilities(load(copy, device="cpu").predict(list(images)))
+    assert np.abs(found - expected).max() < 1e-5
+    assert caplog.messages == [f"{copy}: temperature 1, as there is no predictions.safetensors to fit one"]
+
+
+def test_an_experiment_that_gets_all_validation_images_right_has_no_temperature(copy, caplog):
+    set_temperature(copy, 1, mistakes=False)
+    with caplog.at_level("INFO", "deepnets"):
+        assert load(copy, device="cpu").temperature == 1
+    assert caplog.messages == [
+        f"{copy}: temperature 1, as all validation images are right, which leaves nothing to fit"
+    ]
+
+
+def test_a_temperature_is_not_fitted_on_predictions_of_other_settings(copy):
+    tensors = load_file(copy / "predictions.safetensors")
+    save_tensors(copy / "predictions.safetensors", tensors, {"spec_sha256": "0"})
+    with pytest.raises(UserError, match=r"predictions\.safetensors: of other settings than .*model\.safetensors"):
+        load(copy, device="cpu")
+    assert load(copy, device="cpu", temperature=1).temperature == 1
+
+
+def test_torch_keeps_its_settings(finished):
     before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
     torch.use_deterministic_algorithms(not before[0])
     load(finished, device="cpu")
@@ -131,7 +180,8 @@ def test_weights_of_another_version_are_refused(finished, tmp_path, recipe):
 
 def test_script_predicts_files_folders_archives_and_patterns(finished, folder, expected, rows, tmp_path):
     packed = shutil.make_archive(str(tmp_path / "packed"), "zip", folder)
-    found = rows(finished, folder, packed, f"{folder}/0*.png", "--top", 3)
+    found = rows(finished, folder, packed, f"{folder}/0*.png", "--top", 3, "--temperature", 1)
+    assert rows.errors == []
     found[21:] = sorted(found[21:], key=lambda row: row["file"])  # an archive has its own order
     assert [row["file"] for row in found] == [
         f"{where}/{index:02}.png" for where in (folder, packed) for index in range(21)
@@ -147,14 +197,16 @@ def test_script_does_the_others_and_reports_broken_pictures_at_the_end(finished,
     (tmp_path / "a.png").write_bytes(b"")
     found = rows(finished, tmp_path / "a.png", "missing.png", folder / "03.png", code=1)
     assert [row["file"] for row in found] == [str(folder / "03.png")]
-    assert rows.errors[0].startswith("missing.png: does not exist")
-    assert rows.errors[1].startswith(f"{tmp_path}/a.png: is empty")
+    assert rows.errors[0].startswith(f"{finished}: temperature ")
+    assert rows.errors[1].startswith("missing.png: does not exist")
+    assert rows.errors[2].startswith(f"{tmp_path}/a.png: is empty")
 
 
 def test_script_reads_a_list_and_writes_json_lines_to_a_file(root, finished, folder, expected, tmp_path):
     command = [sys.executable, root / "scripts/predict.py", finished, "-", "--json", "--output", tmp_path / "lines"]
     names = [str(folder / f"{index:02}.png") for index in range(3)]
-    done = subprocess.run([*command, "--gpus", "0"], input="\n".join(names), capture_output=True, text=True)
+    command += ["--gpus", "0", "--temperature", "1"]
+    done = subprocess.run(command, input="\n".join(names), capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     lines = [json.loads(line) for line in (tmp_path / "lines").read_text().splitlines()]
     assert [line["file"] for line in lines] == names
@@ -167,10 +219,23 @@ def test_a_committee_averages_probabilities(finished, folder, expected, rows, tm
     last = [name for name, tensor in tensors.items() if tensor.shape[:1] == (len(CLASSES),)]
     turned = {name: tensor.flip(0) if name in last else tensor for name, tensor in tensors.items()}
     save_tensors(tmp_path / "turned.safetensors", turned, metadata)
-    both = rows(finished, folder, "--committee", tmp_path / "turned.safetensors", "--top", 3)
+    both = rows(finished, folder, "--committee", tmp_path / "turned.safetensors", "--top", 3, "--temperature", 1)
     mean = (expected + expected[:, ::-1]) / 2
     for row, probabilities in zip(both, mean, strict=True):
         assert float(row["probability"]) == pytest.approx(probabilities.max(), abs=1e-5)
+
+
+def test_a_committee_divides_the_logits_of_each_member_by_its_own_temperature(finished, copy, folder, rows, tmp_path):
+    other = shutil.copytree(finished, tmp_path / "other")
+    logits = set_temperature(copy, 0.25)
+    set_temperature(other, 4)
+    both = rows(copy, folder, "--committee", other)
+    assert [line.partition(", fitted")[0] for line in rows.errors] == [
+        f"{copy}: temperature 0.25",
+        f"{other}: temperature 4",
+    ]
+    mean = (softmax(logits / 0.25, axis=1) + softmax(logits / 4, axis=1)) / 2
+    assert [float(row["probability"]) for row in both] == pytest.approx(mean.max(1), abs=1e-3)
 
 
 def test_networks_of_other_classes_make_no_committee(finished, folder, caplog, tmp_path):

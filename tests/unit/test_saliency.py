@@ -147,9 +147,10 @@ def test_script_writes_an_overlay_for_each_picture_and_reports_the_broken_ones(e
     with Image.open(tmp_path / "out/1.grad-cam.png") as drawn:
         assert drawn.size == (448, 224)
     lines = capfd.readouterr().err.splitlines()
-    assert "Grad-CAM of " in lines[0]
-    assert f"{tmp_path}/a/1.png: " in lines[1]
-    assert lines[1].endswith(f", see {tmp_path}/out/1.grad-cam.png")
+    assert ": temperature " in lines[0]
+    assert "Grad-CAM of " in lines[1]
+    assert f"{tmp_path}/a/1.png: " in lines[2]
+    assert lines[2].endswith(f", see {tmp_path}/out/1.grad-cam.png")
     assert {line.partition(": ")[0] for line in lines[-2:]} == {"missing.png", f"{tmp_path}/b/3.png"}
 
 

@@ -1,5 +1,6 @@
 """`make search`: rounds of trials that are ordinary experiments, continued from files; nothing is trained here."""
 
+import json
 import math
 from pathlib import Path
 
@@ -140,6 +141,32 @@ def test_the_mean_over_seeds_counts(project):
     trials = made.run().finish()
     assert [len(trial.runs.experiments) for trial in trials] == [2, 2]
     assert len(made.calls[0]) == 4
+
+
+def test_metrics_of_many_classes_are_read_to_the_end(project, tmp_path):
+    made = project(trials=1)
+    (trial,) = made.run().finish()
+    (file,) = made.trained()
+    metrics = read_json(file)
+    write_json(file, {"spec": metrics["spec"], "classes": ["c" * 100] * 20_000, "validation": metrics["validation"]})
+    assert trial.runs.accuracy(tmp_path) == trial.accuracy
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda text: text.partition(', "validation"')[0] + ', "vali', "not JSON"),
+        (lambda text: text.replace("accuracy", "accurate"), "validation.accuracy: Field required"),
+        (lambda text: text.replace('"accuracy": 0', '"accuracy": 7'), "validation.accuracy: Input should be less than"),
+    ],
+)
+def test_damaged_metrics_are_one_line(project, damage, words):
+    made = project(trials=1)
+    made.run().finish()
+    (file,) = made.trained()
+    file.write_text(damage(json.dumps(read_json(file))))
+    with pytest.raises(UserError, match=rf"metrics\.json: .*{words}"):
+        made.run().finish()
 
 
 # -- trials that stop early, and that fail -----------------------------------------------------------------------------

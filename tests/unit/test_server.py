@@ -33,7 +33,7 @@ PNG = {"Content-Type": "image/png"}
 
 @pytest.fixture(scope="module")
 def model(finished):
-    return load(finished, device="cpu")
+    return load(finished, device="cpu", temperature=1)
 
 
 @pytest.fixture(scope="module")
@@ -299,16 +299,19 @@ def test_a_port_in_use_is_a_line_with_what_to_do(port):
         server.listen(port)
 
 
-def test_script_serves_until_ctrl_c(root, finished, pictures, expected):
+def test_script_serves_with_the_experiments_own_temperature_until_ctrl_c(root, finished, pictures):
+    own = load(finished, device="cpu").temperature
+    logits = load_file(finished / "predictions.safetensors")["test_logits"]
     command = [sys.executable, root / "scripts/serve.py", finished, "--port", "0", "--gpus", "0", "--threads", "1"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
+            assert process.stderr.readline() == f"{finished}: temperature {own:.3g}, fitted on its validation images\n"
             line = process.stderr.readline()
             address = re.fullmatch(
                 rf"{re.escape(str(finished))} is served at (http://127\.0\.0\.1:\d+); Ctrl-C ends it\n", line
             )
             assert address, line
-            assert probabilities(post(address[1], pictures[0])) == pytest.approx(expected[0], abs=1e-5)
+            assert probabilities(post(address[1], pictures[0])) == pytest.approx(softmax(logits[0] / own), abs=1e-5)
             process.send_signal(signal.SIGINT)
             assert (process.wait(60), process.stderr.read()) == (0, "")
         finally:

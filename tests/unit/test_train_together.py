@@ -128,8 +128,8 @@ def test_lost_process_ends_the_training_in_seconds_and_is_named(start, tmp_path,
     both = workers(process)
     both[rank].kill()
     killed = time.monotonic()
-    last = process.communicate(timeout=60)[1].splitlines()[-2]
-    assert time.monotonic() - killed < 30  # seconds; a busy machine takes its share of them
+    last = process.communicate(timeout=120)[1].splitlines()[-2]
+    assert time.monotonic() - killed < 90  # seconds; torch itself waits half an hour, and machines can be busy
     assert last.startswith(f"error: {NAME}: process {rank + 1} of 2 was ended by SIGKILL")
     assert process.returncode == 2
     assert not any(worker.is_running() for worker in both)

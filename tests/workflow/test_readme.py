@@ -163,9 +163,13 @@ def test_results_of_the_published_study_are_those_of_the_committed_run(readme, r
     assert table(readme, "dataset") == [
         f"| {row['dataset']} | {display_name(row['model'])} | {float(row['published']):.2f} %"
         f" | {percent(row, '')} % ({percent(row, '_ci95_low')} to {percent(row, '_ci95_high')}) | {row['epochs']}"
-        f" | {float(row['wall_seconds']) / 60:.0f} min |"
+        f" | {duration(float(row['wall_seconds']))} |"
         for row in rows
     ]
+
+
+def duration(seconds):
+    return f"{seconds:.0f} s" if seconds < 60 else f"{seconds / 60:.0f} min"
 
 
 def test_parameters_of_the_networks_are_those_of_the_committed_run(readme, root):

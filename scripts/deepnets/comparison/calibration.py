@@ -1,19 +1,17 @@
-"""How far a network's probabilities can be believed: Brier score, calibration error, reliability, temperature."""
+"""How far a network's probabilities can be believed: Brier score, calibration error, reliability."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 from scipy.special import ndtr
 
 from deepnets.comparison.crossed import Floats
-from deepnets.evaluation.metrics import Labels, losses
+from deepnets.evaluation.metrics import Labels
 
 BINS = 15
 _DRAWS = 1000
-_LOG_TEMPERATURES = (-3.0, 3.0)  # 0.05 to 20; networks are at 0.5 to 5
 
 
 def brier(probabilities: Floats, labels: Labels) -> float:
@@ -81,25 +79,6 @@ def _mean_absolute(mean: Floats, deviation: Floats) -> Floats:
         z = np.where(deviation > 0, mean / deviation, 0)
     density = np.sqrt(2 / np.pi) * np.exp(-z * z / 2)
     return np.where(deviation > 0, deviation * density + mean * (1 - 2 * ndtr(-z)), np.abs(mean))
-
-
-def fit_temperature(logits: NDArray[np.float32], labels: Labels) -> float:
-    """Return the temperature T at which softmax(logits / T) has the least log loss: Guo et al. 2017, arXiv 1706.04599.
-
-    Args:
-        logits: of validation images, (N, C). Images with a logit that is not finite are left out.
-        labels: (N,).
-    """
-    finite = np.isfinite(logits).all(1)
-    if not finite.any():
-        return 1.0
-    logits, labels = logits[finite].astype(np.float64), labels[finite]
-
-    def loss(log_temperature: float) -> float:
-        return float(losses(logits / np.exp(log_temperature), labels).mean())
-
-    best = minimize_scalar(loss, bounds=_LOG_TEMPERATURES, method="bounded", options={"xatol": 1e-3})
-    return float(np.exp(best.x))
 
 
 def table(bins: Reliability) -> list[dict[str, Any]]:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from deepnets.comparison import calibration, selective
 from deepnets.comparison.agreement import answer
 from deepnets.comparison.crossed import Floats
-from deepnets.comparison.predictions import Predictions
-from deepnets.evaluation.confidence import probabilities_of, surprises
+from deepnets.evaluation.confidence import fit_temperature, probabilities_of, surprises
 from deepnets.evaluation.metrics import Labels, Logits, expected_calibration_error, loss, predict
+from deepnets.evaluation.predictions import Predictions
 
 _SURPRISES = 5  # images of each kind in statistics.json
 
@@ -45,7 +45,7 @@ def describe(predictions: Predictions) -> Network:
         probabilities_of(predictions.validation_logits), predictions.validation_labels
     )
     sets = selective.conformal_sets(probabilities, threshold)
-    temperature = calibration.fit_temperature(predictions.validation_logits, predictions.validation_labels)
+    temperature = fit_temperature(predictions.validation_logits, predictions.validation_labels)
     scaled = (logits.astype(np.float64) / temperature).astype(np.float32)
     described = {
         **_calibration(logits, labels, right, probabilities),

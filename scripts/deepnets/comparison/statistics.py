@@ -12,10 +12,10 @@ from deepnets.comparison.agreement import Agreement
 from deepnets.comparison.folds import Rows, compare_folds, folds_interval, passes
 from deepnets.comparison.networks import Network, describe
 from deepnets.comparison.paired import ALPHA, Difference, Right
-from deepnets.comparison.predictions import Predictions, read_predictions
 from deepnets.comparison.ranking import letters
 from deepnets.comparison.sweeps import expected_best
 from deepnets.evaluation.metrics import Labels
+from deepnets.evaluation.predictions import Predictions, read_predictions
 from deepnets.evaluation.results import Result, check_specs, read_metrics, read_timing
 from deepnets.utils import paths
 from deepnets.utils.checksums import record_checksums

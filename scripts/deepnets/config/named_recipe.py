@@ -1,11 +1,11 @@
 """A recipe with its values for one dataset, one model or one pair (`on:`), and grids of recipe values."""
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from functools import reduce
 from itertools import product
 from math import prod
 from types import GenericAlias
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import ConfigDict, Discriminator, Field, Tag, create_model
 
@@ -13,6 +13,8 @@ from deepnets.config.recipe import Recipe, RecipeValues
 from deepnets.config.yaml_reader import merge
 from deepnets.utils.option_types import StrictModel
 from deepnets.utils.specs import leaves
+
+Table = TypeVar("Table", bound=StrictModel)
 
 
 class NamedRecipe(Recipe):
@@ -83,19 +85,46 @@ def nested(key: Sequence[str], value: Any) -> dict[str, Any]:
     return value
 
 
-def _grid_of(values: type[StrictModel]) -> type[Grid]:
-    """The class of a grid over the options of a table: a list for each, and for a table also a table of lists."""
+def tables_of_lists(
+    values: type[StrictModel], base: type[Table], other_than_list: Callable[[list[Any]], type | None]
+) -> type[Table]:
+    """Make the class of a table that has a list of values for each option of another table.
+
+    Args:
+        values: the table of options.
+        base: of the class.
+        other_than_list: returns what an option of these types may have where it has no list; None: nothing.
+    """
     keys: dict[str, Any] = {}
     annotated: Any = Annotated  # type checkers cannot read types that are computed
     for name, field in values.model_fields.items():
         one = annotated[(field.annotation, *field.metadata, Field())]
         many = annotated[GenericAlias(list, one), Field(min_length=1)]
-        kinds = (field.annotation, *get_args(field.annotation))
-        for table in (kind for kind in kinds if isinstance(kind, type) and issubclass(kind, StrictModel)):
-            tagged = annotated[many, Tag("list")] | annotated[_grid_of(table), Tag("table")]
+        other = other_than_list([_without_marks(kind) for kind in (field.annotation, *get_args(field.annotation))])
+        if other is not None:
+            tagged = annotated[many, Tag("list")] | annotated[other, Tag("table")]
             many = annotated[tagged, Discriminator(lambda value: "list" if isinstance(value, list) else "table")]
         keys[name] = (many, Field(default_factory=list, description=field.description))
-    return create_model(f"{values.__name__}Grid", __base__=Grid, __doc__=Grid.__doc__, **keys)
+    return create_model(f"{values.__name__}{base.__name__}", __base__=base, __doc__=base.__doc__, **keys)
+
+
+def _without_marks(kind: Any) -> Any:
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
+
+
+def table_among(kinds: Iterable[Any]) -> type[StrictModel] | None:
+    """The first of some types that is a table of options."""
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, StrictModel)), None)
+
+
+def _grid_of(values: type[StrictModel]) -> type[Grid]:
+    """The class of a grid over the options of a table: a list for each, and for a table also a table of lists."""
+
+    def of_table(kinds: list[Any]) -> type | None:
+        table = table_among(kinds)
+        return None if table is None else _grid_of(table)
+
+    return tables_of_lists(values, Grid, of_table)
 
 
 if TYPE_CHECKING:  # type checkers cannot read a class that is computed

@@ -1,12 +1,11 @@
 """A search of config.yaml: for which values of a recipe the validation accuracy is best, within a number of trials."""
 
 from collections.abc import Mapping
-from types import GenericAlias
-from typing import TYPE_CHECKING, Annotated, Any, Self, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import ConfigDict, Discriminator, Field, Tag, ValidationError, create_model, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
-from deepnets.config.named_recipe import nested
+from deepnets.config.named_recipe import nested, table_among, tables_of_lists
 from deepnets.config.recipe import RecipeValues
 from deepnets.utils.option_types import AcceptExponent, Amount, Flag, PositiveInt, StrictModel, measured_in
 from deepnets.utils.specs import leaves
@@ -37,7 +36,9 @@ class Range(StrictModel):
     @property
     def is_log(self) -> bool:
         """Whether the logarithms of the values are spread evenly."""
-        return self.low > 0 and self.high / self.low >= _LOG_FROM if self.log is None else self.log
+        if self.log is not None:
+            return self.log
+        return self.low > 0 and self.high / self.low >= _LOG_FROM
 
 
 class Space(StrictModel):
@@ -66,23 +67,14 @@ def _plain(value: Any) -> Any:
 
 def _space_of(values: type[StrictModel]) -> type[Space]:
     """The class of what may be tried of the options of a table: lists, ranges of numbers, and tables of these."""
-    keys: dict[str, Any] = {}
-    annotated: Any = Annotated  # type checkers cannot read types that are computed
-    for name, field in values.model_fields.items():
-        one = annotated[(field.annotation, *field.metadata, Field())]
-        tried = annotated[GenericAlias(list, one), Field(min_length=1)]
-        kinds = [_without_marks(kind) for kind in (field.annotation, *get_args(field.annotation))]
-        table = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, StrictModel)), None)
-        other = Range if int in kinds or float in kinds else None if table is None else _space_of(table)
-        if other is not None:
-            tagged = annotated[tried, Tag("list")] | annotated[other, Tag("table")]
-            tried = annotated[tagged, Discriminator(lambda value: "list" if isinstance(value, list) else "table")]
-        keys[name] = (tried, Field(default_factory=list, description=field.description))
-    return create_model(f"{values.__name__}Space", __base__=Space, __doc__=Space.__doc__, **keys)
 
+    def range_or_table(kinds: list[Any]) -> type | None:
+        if int in kinds or float in kinds:
+            return Range
+        table = table_among(kinds)
+        return None if table is None else _space_of(table)
 
-def _without_marks(kind: Any) -> Any:
-    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    return tables_of_lists(values, Space, range_or_table)
 
 
 if TYPE_CHECKING:  # type checkers cannot read a class that is computed

@@ -1,9 +1,11 @@
-"""How sure a network is of each image, and the images that surprise; without torch."""
+"""How sure a network is of each image, its temperature, and the images that surprise; without torch."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deepnets.evaluation.metrics import NO_PREDICTION, Logits, predict
+from deepnets.evaluation.metrics import NO_PREDICTION, Labels, Logits, losses, predict
+
+_LOG_TEMPERATURES = (-3.0, 3.0)  # 0.05 to 20; networks are at 0.5 to 5
 
 
 def probabilities_of(logits: Logits) -> NDArray[np.float64]:
@@ -14,6 +16,27 @@ def probabilities_of(logits: Logits) -> NDArray[np.float64]:
     found = np.full(logits.shape, 1 / logits.shape[1])
     found[defined] = softmax(logits[defined].astype(np.float64), axis=1)
     return found
+
+
+def fit_temperature(logits: Logits, labels: Labels) -> float:
+    """Return the temperature T at which softmax(logits / T) has the least log loss: Guo et al. 2017, arXiv 1706.04599.
+
+    Args:
+        logits: of validation images, (N, C). Images with a logit that is not finite are left out; if all are, T is 1.
+        labels: (N,).
+    """
+    finite = np.isfinite(logits).all(1)
+    if not finite.any():
+        return 1.0
+    from scipy.optimize import minimize_scalar
+
+    logits, labels = logits[finite].astype(np.float64), labels[finite]
+
+    def loss(log_temperature: float) -> float:
+        return float(losses(logits / np.exp(log_temperature), labels).mean())
+
+    best = minimize_scalar(loss, bounds=_LOG_TEMPERATURES, method="bounded", options={"xatol": 1e-3})
+    return float(np.exp(best.x))
 
 
 def surprises(

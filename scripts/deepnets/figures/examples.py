@@ -6,7 +6,7 @@ from itertools import zip_longest
 from matplotlib.figure import Figure, SubFigure
 
 from deepnets.comparison.aggregate import SeedGroup, best_by_model, ranked
-from deepnets.comparison.predictions import read_examples
+from deepnets.evaluation.predictions import read_examples
 from deepnets.figures.comparison import Comparison, titled_figure
 from deepnets.figures.names import short_names
 from deepnets.figures.pictures import TILE, draw_tile

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from deepnets.comparison.aggregate import best_by_model
-from deepnets.comparison.predictions import read_examples
+from deepnets.evaluation.predictions import read_examples
 from deepnets.figures.comparison import Comparison, titled_figure
 from deepnets.figures.pictures import TILE, draw_tile
 from deepnets.figures.style import MUTED, applied

@@ -22,6 +22,7 @@ from deepnets.config.named_recipe import nested
 from deepnets.config.schema import Config, Entry
 from deepnets.config.search import Search, written
 from deepnets.config.yaml_reader import merge
+from deepnets.evaluation.schemas import Fraction
 from deepnets.planning.status import Status, experiment_status
 from deepnets.planning.suggestions import Outcome, suggest
 from deepnets.utils import paths
@@ -52,6 +53,16 @@ class _Record(BaseModel):
     failed: list[str]
 
 
+class _Validation(BaseModel):
+    accuracy: Fraction
+
+
+class _Evaluated(BaseModel):
+    """What is read of metrics.json."""
+
+    validation: _Validation
+
+
 @dataclass(frozen=True)
 class Runs:
     """Training runs that differ in their seed; `entry` lists them in a study."""
@@ -64,13 +75,17 @@ class Runs:
         return self.experiments[0].spec["recipe"]["epochs"]
 
     def accuracy(self, root: Path) -> float | None:
-        """Return their mean validation accuracy; None if one of them is missing. `root` holds results/."""
+        """Return their mean validation accuracy; None if one of them is missing. `root` holds results/.
+
+        Raises:
+            UserError: a metrics.json is damaged.
+        """
         found = []
         for each in self.experiments:
-            head = read_head(root / each.directory / paths.METRICS_FILE, "spec", "validation")
-            if head.get("spec") != each.spec:
+            file = root / each.directory / paths.METRICS_FILE
+            if read_head(file, "spec").get("spec") != each.spec:
                 return None
-            found.append(head["validation"]["accuracy"])
+            found.append(read_checked(file, _Evaluated).validation.accuracy)
         return statistics.fmean(found)
 
 

@@ -29,6 +29,7 @@ def _of_jobs(study: Study) -> dict[str, Any]:
     return {
         "passed": tables.format_duration(passed),
         "idle": tables.format_duration(idle) if idle >= 1 else None,
+        "has_starts": any(job.of_start for job in study.jobs),
         "shares": _shares(study),
         "table": tables.stage_table(by_stage(study.jobs)),
     }
@@ -37,10 +38,13 @@ def _of_jobs(study: Study) -> dict[str, Any]:
 def _shares(study: Study) -> dict[str, str] | None:
     """Return the shares of the jobs' time in percent: training steps, validation and saves between them, the rest.
 
-    None if a training run was not measured in full: its benchmark file is missing, or holds only the last of its runs.
+    None if a training run was not measured in full: its benchmark file is missing, or holds only the last of its runs;
+    or if it is one that the study's networks started from, of which the steps alone are not known.
     """
-    measured = sum(job.stage == "train" for job in study.jobs)
-    if measured < len(study.results) or any(result.timing.resumed_from_epochs for result in study.results):
+    trained = [job for job in study.jobs if job.stage == "train"]
+    if len(trained) < len(study.results) or any(job.of_start for job in trained):
+        return None
+    if any(result.timing.resumed_from_epochs for result in study.results):
         return None
     total = sum(job.seconds for job in study.jobs)
     steps = sum(result.timing.train_seconds for result in study.results)

@@ -119,10 +119,30 @@ def _clearly(clear: int, above: int) -> str:
 
 
 def _seeds(groups: list[SeedGroup]) -> str:
-    if folds := next((group.folds for group in groups if group.folds), 0):
-        return f"{folds} folds, of which each is the test split once"
+    found = by_folds(groups)
+    if len(found) == 1:
+        return _of_equal_folds(groups, groups[0].folds)
+    return ", and ".join(_of_equal_folds(each, folds, f" on {datasets_of(each)}") for folds, each in found.items())
+
+
+def _of_equal_folds(groups: list[SeedGroup], folds: int, where: str = "") -> str:
+    if folds:
+        return f"{folds} folds{where}, of which each is the test split once"
     fewest, most = (extreme(len(group.results) for group in groups) for extreme in (min, max))
     if fewest < most:
-        return f"{fewest} to {most} seeds each"
+        return f"{fewest} to {most} seeds each{where}"
     count = "one seed" if most == 1 else f"{most} seeds"
-    return count if len(groups) == 1 else f"{count} each"
+    return f"{count}{where}" if len(groups) == 1 else f"{count} each{where}"
+
+
+def by_folds(groups: list[SeedGroup]) -> dict[int, list[SeedGroup]]:
+    """Return the runs by the number of folds of their dataset, 0 without folds."""
+    found: dict[int, list[SeedGroup]] = {}
+    for group in groups:
+        found.setdefault(group.folds, []).append(group)
+    return found
+
+
+def datasets_of(groups: list[SeedGroup]) -> str:
+    """Return the names of the datasets of runs, in words, or if there are many, their number."""
+    return verdicts.counted(list(dict.fromkeys(group.first.dataset for group in groups)), "datasets")

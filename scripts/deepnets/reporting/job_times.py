@@ -1,20 +1,32 @@
 """The time that the workflow's jobs took, read from Snakemake's benchmark files."""
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from deepnets.config.weights import start_file
 from deepnets.utils.paths import BENCHMARK_SUFFIX, ON_REQUEST
+from deepnets.utils.specs import read_head
+
+_OF_WEIGHTS = ("download", "prepare", "fetch_weights", "train")  # the stages that make weights to start from
+_WEIGHTS = "_weights"  # the folder of weights that libraries publish, in logs/
+
+Names = tuple[str, ...]  # of a folder in logs/
 
 
 @dataclass(frozen=True)
 class JobTime:
-    """The last run of a job: its stage, when it ended (seconds since 1970), its wall time in seconds."""
+    """The last run of a job: its stage, when it ended (seconds since 1970), its wall time in seconds.
+
+    `of_start`: it belongs to what a study's experiments start from, not to one of them.
+    """
 
     stage: str
     ended: float
     seconds: float
+    of_start: bool = False
 
     @property
     def started(self) -> float:
@@ -31,7 +43,9 @@ class StageTime:
     seconds: float
 
 
-def job_times(folder: str | Path, experiments: Iterable[tuple[str, ...]], suffix: str = "") -> list[JobTime]:
+def job_times(
+    folder: str | Path, experiments: Iterable[Names], suffix: str = "", starts: Collection[Names] = ()
+) -> list[JobTime]:
     """The jobs that a study's experiments needed. When one ended is when its benchmark file was written.
 
     Files that were asked for alone, as exported ones, do not count: they may be made days later.
@@ -43,20 +57,41 @@ def job_times(folder: str | Path, experiments: Iterable[tuple[str, ...]], suffix
             write it again.
         experiments: (dataset, model, recipe, "seed{seed}") of each experiment.
         suffix: of the study's paths.
+        starts: what the experiments start from, as `starts_of` returns it; of it, the jobs that make weights count.
     """
     experiments = set(experiments)
     shared = {each[:length] for each in experiments for length in range(4)}
     comparisons = {(dataset, f"comparison{suffix}") for dataset, *_ in experiments}
+    before = {*starts, *(start[:1] for start in starts)}  # with the datasets that were trained on
     jobs = []
     for path in sorted(Path(folder).rglob(f"*{BENCHMARK_SUFFIX}")):
         stage, names = path.name.removesuffix(BENCHMARK_SUFFIX), path.parent.relative_to(folder).parts
         if stage in ON_REQUEST:
             continue
-        if names[:4] in experiments or names in shared or names[:2] in comparisons:
+        own = names[:4] in experiments or names in shared or names[:2] in comparisons
+        if own or (stage in _OF_WEIGHTS and names in before):
             seconds = _seconds(path)
             if seconds is not None:
-                jobs.append(JobTime(stage, path.stat().st_mtime, seconds))
+                jobs.append(JobTime(stage, path.stat().st_mtime, seconds, of_start=not own))
     return jobs
+
+
+def starts_of(specs: Iterable[dict[str, Any]], root: Path) -> set[Names]:
+    """Return what experiments start from, and what that started from: folders in logs/ of experiments and downloads.
+
+    Args:
+        specs: of the experiments.
+        root: holds results/. Of an experiment that was deleted, it is not known what it started from.
+    """
+    found, waiting = set[Names](), list(specs)
+    while waiting:
+        weights = waiting.pop().get("weights", {})
+        if "published" in weights:
+            found.add((_WEIGHTS, *weights["published"].split("/")))
+        if "experiment" in weights and (names := tuple(weights["experiment"].split("/"))) not in found:
+            found.add(names)
+            waiting.append(read_head(root / str(start_file(weights)), "spec").get("spec", {}))
+    return found
 
 
 def _seconds(path: Path) -> float | None:

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from deepnets.comparison.aggregate import SeedGroup
-from deepnets.comparison.statistics_file import Pair, Statistics
+from deepnets.comparison.statistics_file import Statistics
 from deepnets.evaluation.results import Result
 from deepnets.models import display_name
-from deepnets.reporting.headline import Row
+from deepnets.reporting.headline import Row, by_folds, datasets_of
 from deepnets.reporting.markdown import Markdown, enumerate_words, escape
 from deepnets.reporting.references import cite, cited, list_references
 from deepnets.reporting.settings import OFF, in_effect
@@ -109,10 +109,18 @@ def _starts(results: Iterable[Result]) -> str:
 
 
 def _repeats(rows: Mapping[str, list[Row]]) -> str:
-    groups = [row.group for runs in rows.values() for row in runs]
-    who = "It" if len(groups) == 1 else "Each"
+    found = by_folds([row.group for runs in rows.values() for row in runs])
+    sentences = []
+    for folds, groups in found.items():
+        who = "it" if len(groups) == 1 else "each"
+        who = who.capitalize() if len(found) == 1 else f"On {datasets_of(groups)}, {who}"
+        sentences.append(_of_equal_folds(who, folds, groups))
+    return " ".join(sentences)
+
+
+def _of_equal_folds(who: str, folds: int, groups: list[SeedGroup]) -> str:
     fewest, most = (extreme(len(group.results) for group in groups) for extreme in (min, max))
-    if folds := next((group.folds for group in groups if group.folds), 0):
+    if folds:
         return f"{who} was trained {most} times, over {folds} folds of which each is the test split once."
     seeds = f"{fewest} to {most} seeds" if fewest < most else "one seed" if most == 1 else f"{most} seeds"
     decides = ["the first weights", "the order of the images", "their random changes"]
@@ -171,29 +179,32 @@ def _evaluation(study: Study, rows: Mapping[str, list[Row]]) -> Markdown:
 
 def _comparison(rows: Mapping[str, list[Row]], statistics: Mapping[str, Statistics]) -> Markdown:
     groups = [row.group for runs in rows.values() for row in runs]
-    folds, seeds = any(group.folds for group in groups), {len(group.results) for group in groups}
+    seeds = {len(group.results) for group in groups if not group.folds}
+    in_folds = {group.first.dataset for group in groups if group.folds}
     intervals = {
-        f"of one training run Wilson's over images {cite('wilson1927')}": not folds and 1 in seeds,
-        _OF_SEEDS: not folds and seeds != {1},
-        f"of folds from the spread of the folds {cite('bengio2004')}": folds,
+        f"of one training run Wilson's over images {cite('wilson1927')}": 1 in seeds,
+        _OF_SEEDS: bool(seeds - {1}),
+        f"of folds from the spread of the folds {cite('bengio2004')}": bool(in_folds),
     }
-    pairs = [pair for each in statistics.values() for pair in each.pairs]
     margins = sorted({f"{100 * each.margin:g}" for each in statistics.values()})
     return _sentences(
         [
             Markdown(f"Intervals are 95 % intervals of the test accuracy, {_words(_true(intervals))}."),
-            *(_of_pairs(pairs, folds, " or ".join(margins)) if pairs else []),
+            *_of_pairs(statistics, in_folds, " or ".join(margins)),
         ]
     )
 
 
-def _of_pairs(pairs: list[Pair], folds: bool, margins: str) -> list[Markdown]:
-    """Return the sentences on pairs; `margins`: of all datasets, in percentage points."""
-    with_one = not folds and any(pair.seeds == 1 for pair in pairs)
+def _of_pairs(statistics: Mapping[str, Statistics], in_folds: set[str], margins: str) -> list[Markdown]:
+    """Return the sentences on pairs; `in_folds`: the datasets with folds; `margins`: of all, in percentage points."""
+    pairs = [(pair, dataset in in_folds) for dataset, each in statistics.items() for pair in each.pairs]
+    if not pairs:
+        return []
+    with_one = any(pair.seeds == 1 and not folds for pair, folds in pairs)
     tests = {
         _MCNEMAR: with_one,
-        f"t tests over seeds and images {cite('satterthwaite1946')}": not folds and any(p.seeds > 1 for p in pairs),
-        "t tests over the folds": folds,
+        f"t tests over seeds and images {cite('satterthwaite1946')}": any(p.seeds > 1 and not f for p, f in pairs),
+        "t tests over the folds": any(folds for _, folds in pairs),
     }
     number = "The one pair of networks was" if len(pairs) == 1 else f"The {len(pairs):,} pairs of networks were"
     sentences = [

@@ -32,7 +32,7 @@ from deepnets.reporting import (
 from deepnets.reporting.audit import read_audit
 from deepnets.reporting.environment import describe
 from deepnets.reporting.headline import Row
-from deepnets.reporting.job_times import job_times
+from deepnets.reporting.job_times import job_times, starts_of
 from deepnets.reporting.markdown import Markdown, bold, code, enumerate_words, escape, image, link
 from deepnets.reporting.missing import incomplete, make_missing, missing_table
 from deepnets.reporting.page import render_page
@@ -113,6 +113,7 @@ def _read_study(spec: dict[str, Any], root: Path, suffix: str, missing: Sequence
     results = [read_result(root / folder) for folder in spec["experiments"]]
     check_specs(results, spec.get("specs"))
     optional = spec.get("optional", [])
+    starts = starts_of((result.metrics.spec for result in results), root)
     return Study(
         name=spec["study"],
         results=results,
@@ -124,7 +125,7 @@ def _read_study(spec: dict[str, Any], root: Path, suffix: str, missing: Sequence
         latencies={(each.dataset, each.model): read_latency(each) for each in results if "latency" in optional},
         robustness={each.directory: read_robustness(each) for each in results if "robustness" in optional},
         exports={each.directory: read_exports(each) for each in results},
-        jobs=job_times(root / paths.LOGS, [result.directory.parts[-4:] for result in results], suffix),
+        jobs=job_times(root / paths.LOGS, [result.directory.parts[-4:] for result in results], suffix, starts),
         environment=describe(paths.REPOSITORY),
         folder=(root / paths.REPORT).parent,
         suffix=suffix,

@@ -47,7 +47,8 @@ def _cheapest(
     use, training = tied[costs.index(least)], min(tied, key=mean_wall_seconds)
     in_use = f"{1000 * least:,.2f} ms for an image" if are_measured else f"{least:,.0f} multiply-adds for an image"
     in_training, named = format_duration(mean_wall_seconds(training)), group_name(use, with_recipe)
-    start = f"of the {len(tied)} that tie on {dataset}, the cheapest"
+    others = "the one that ties" if len(tied) == 2 else f"the {len(tied) - 1} that tie"  # each with the best alone
+    start = f"on {dataset}, of the best and {others} with it, the cheapest"
     if training is use:
         return f"{start} is {named}, in use ({in_use}) and in training ({in_training})"
     return f"{start} in use is {named} ({in_use}), in training {group_name(training, with_recipe)} ({in_training})"

@@ -89,7 +89,7 @@ def remove_leftovers(folder: Path, *names: str) -> None:
     """Remove the temporary files of `atomic_path` that killed processes left in a folder.
 
     Args:
-        names: of the files whose temporary ones are removed; all if there are none. Call it only where no other
+        names: of the files whose temporary ones are removed; without names, all are. Call it only where no other
             process writes these.
     """
     for name in map(Path, names or ["*"]):

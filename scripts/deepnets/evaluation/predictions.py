@@ -10,9 +10,9 @@ import safetensors
 from numpy.typing import NDArray
 
 from deepnets.evaluation.metrics import Labels, Logits
+from deepnets.utils import paths
 from deepnets.utils.errors import UserError
 
-_OF_SPLITS = [f"{split}_{kind}" for split in ("test", "validation") for kind in ("logits", "labels")]
 _OF_EXAMPLES = ["example_index", "example_images"]
 
 
@@ -40,12 +40,26 @@ def read_predictions(path: Path, spec_sha256: str) -> Predictions:
     Raises:
         UserError: it is missing or damaged, or of another spec.
     """
-    found, metadata = _read(path, _OF_SPLITS)
-    if metadata.get("spec_sha256") != spec_sha256:
-        raise UserError(f"{path}: of other settings than metrics.json next to it; delete both.")
-    for split in ("test", "validation"):
-        _check(path, split, found[f"{split}_logits"], found[f"{split}_labels"])
+    found, metadata = _read_splits(path, spec_sha256, "test", "validation")
     return Predictions(**found, test_files=_test_files(path, metadata, len(found["test_labels"])))
+
+
+def read_validation(path: Path, spec_sha256: str) -> tuple[Logits, Labels]:
+    """Read the logits (N, C) and labels (N,) of the validation split alone; arguments and errors as above."""
+    found, _ = _read_splits(path, spec_sha256, "validation")
+    return found["validation_logits"], found["validation_labels"]
+
+
+def _read_splits(path: Path, spec_sha256: str, *splits: str) -> tuple[dict[str, NDArray], dict[str, str]]:
+    found, metadata = _read(path, [f"{split}_{kind}" for split in splits for kind in ("logits", "labels")])
+    if metadata.get("spec_sha256") != spec_sha256:
+        raise UserError(
+            f"{path}: of other settings than metrics.json or {paths.MODEL_FILE} next to it; start Snakemake, which"
+            " makes it again, or delete it."
+        )
+    for split in splits:
+        _check(path, split, found[f"{split}_logits"], found[f"{split}_labels"])
+    return found, metadata
 
 
 def _test_files(path: Path, metadata: dict[str, str], images: int) -> list[str] | None:
