@@ -148,10 +148,3 @@ def of_study(wildcards, output):
 def of_named_study(files, *patterns):
     """An input function: files of the study that the target names, whichever one config.yaml chooses."""
     return exit_plainly(lambda wildcards: files(*patterns, **wildcards))
-
-
-def onnx_of_card(wildcards):
-    """model.onnx, if it is there or the bundle needs it: the card names it, and must not be older."""
-    onnx, bundle = (path.format(**wildcards) for path in (paths.ONNX, paths.BUNDLE))
-    is_packed = str(JOBS.root / bundle) in workflow.dag.targetfiles
-    return [onnx] if is_packed or (JOBS.root / onnx).exists() else []

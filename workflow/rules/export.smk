@@ -119,9 +119,9 @@ rule card:
         metrics=paths.METRICS,
         history=paths.HISTORY,
         timing=paths.TIMING,
-        onnx=ancient(onnx_of_card),
     output:
-        card=paths.CARD,
+        # Not deleted before the job, which keeps what users added to it.
+        card=update(paths.CARD),
     log:
         paths.log("card"),
     benchmark:

@@ -29,7 +29,7 @@ def made_exports(experiments: Iterable[Experiment], root: Path) -> dict[str, str
 def made_for_card(experiment: Experiment, root: Path) -> dict[str, str]:
     """Return the hash of each file that is there and that the model card shows: of exports, robustness and audit.
 
-    It leaves out model.onnx: the card comes after it, and a new measurement of its speed changes no card.
+    It leaves out model.onnx, of which the card says the same with and without it.
 
     Args:
         experiment: of the card.
