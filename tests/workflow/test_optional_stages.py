@@ -52,7 +52,7 @@ def test_exported_files_follow_the_weights_and_the_report_follows_them(study, dr
     config("momentum: 0.5, on: {small: {lr: 0.1}}", "momentum: 0.5, on: {small: {lr: 0.2}}")(study)
     assert dry_run(study, file).jobs == NOTHING  # another experiment
     config("{epochs: 3, batch_size: 8", "{epochs: 4, batch_size: 8")(study)
-    assert dry_run(study, file).jobs == {f"{verb} {SMALL}" for verb in ("Train", "Export", "Quantise")}
+    assert dry_run(study, file).jobs == {f"{verb} {SMALL}" for verb in ("Train", "Evaluate", "Export", "Quantise")}
     assert dry_run(study).jobs == trained(*ALL)
 
 

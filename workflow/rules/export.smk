@@ -7,9 +7,10 @@ Jobs that export have all cores, because they also time what they wrote.
 rule export:
     """Write model.onnx, and compare it with the network on test images."""
     input:
-        # history.csv stands for the weights, as for the evaluation.
+        # history.csv stands for the weights, as for the evaluation. The predictions are for the temperature.
         model=ancient(paths.MODEL),
         history=paths.HISTORY,
+        predictions=paths.PREDICTIONS,
         data=paths.DATASET_INFO,
         arrays=ancient(paths.ARRAYS["test"]),
     output:
@@ -90,6 +91,7 @@ rule export_program:
     input:
         model=ancient(paths.MODEL),
         history=paths.HISTORY,
+        predictions=paths.PREDICTIONS,
         data=paths.DATASET_INFO,
         arrays=ancient(paths.ARRAYS["test"]),
     output:

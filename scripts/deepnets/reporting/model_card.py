@@ -153,7 +153,10 @@ def _results(result: Result) -> list[Markdown]:
             interval = " to ".join(format(metric.scale * bound, metric.format) for bound in bounds)
         shown = MISSING if value is None else format(metric.scale * value, metric.format)
         rows.append([metric.title[0].upper() + metric.title[1:], shown, interval])
-    note = "With the weights after the last epoch. Intervals cover the choice of the test images, not of the seed."
+    note = (
+        "With the weights after the last epoch, and without a temperature. Intervals cover the choice of the test"
+        " images, not of the seed."
+    )
     return [table(["Metric", "Value", "95 % interval"], rows, numbers_from=1), escape(note)]
 
 
@@ -185,7 +188,8 @@ def _limits(result: Result, audit: Audit | None) -> list[str]:
     return [
         "It names one of its classes for every picture, also for a picture of something else.",
         "The numbers are for pictures like the test images. Expect more errors with another camera, light or framing.",
-        f"Stated probability and frequency of being right differ by {ece:.3f} on average (calibration error).",
+        f"Without the temperature (see How to use it), stated probability and frequency of being right differ by"
+        f" {ece:.3f} on average (calibration error).",
         "It is one training run; another seed gives other numbers.",
         *_corrupted(result),
         *(f"{sentence[0].upper()}{sentence[1:]}." for sentence in found),
@@ -223,7 +227,9 @@ def _use(result: Result) -> list[Markdown]:
         Markdown("\n".join(["```python", *lines, "```"])),
         Markdown(
             f"The weights file alone, {code(paths.MODEL_FILE)}, is enough for {code('load')}. Its metadata says how a"
-            " picture is prepared."
+            " picture is prepared. Probabilities are those of the logits divided by the experiment's temperature, which"
+            " is fitted on the validation images (1 if all of these are right); of the weights file alone, those of the"
+            " logits as they are."
         ),
         # In the same words before and after it is exported, so that the card of a bundle need not wait for that.
         Markdown(f"{code(paths.ONNX_FILE)}, if it is next to this card: onnxruntime runs it, {_IN_AND_OUT}."),
