@@ -79,7 +79,6 @@ def test_a_warning_about_a_file_is_one_of_the_report(experiment, write_report):
 
 def test_model_card_names_the_files_that_are_there(experiment):
     directory = experiment()
-    assert "onnxruntime" not in card(read_result(directory), None)
     write_exported(directory, "export_int8", **LOST)
     write_exported(directory, "export_program", measured_on=MEASURED_ON | {"precision": "fp32"})
     text = card(read_result(directory), None).partition("## How to use it")[2]
@@ -87,6 +86,15 @@ def test_model_card_names_the_files_that_are_there(experiment):
     assert "It costs 2.00 points of accuracy on validation images." in text
     assert "<code>model.pt2</code> (fp32, 2.5 MB): torch.export.load opens it" in text
     assert "model_fp16" not in text
+
+
+def test_model_card_names_model_onnx_in_the_same_words_before_and_after_its_export(experiment):
+    directory = experiment()
+    before = card(read_result(directory), None)
+    named = "<code>model.onnx</code>, if it is next to this card: onnxruntime runs it, pixels in, probabilities out."
+    assert named in before.partition("## How to use it")[2]
+    write_exported(directory, "export")
+    assert card(read_result(directory), None) == before
 
 
 def test_the_report_depends_on_the_files_that_are_there(root, tmp_path, experiment):

@@ -3,6 +3,8 @@
     python -m pip install --requirement requirements.txt
     python predict.py photo.png more/*.jpg
 
+Logits are divided by the temperature of the network before they become probabilities, inside model.onnx.
+
 Exit codes: 0; 1 if a picture cannot be read, which is reported, after the others are done.
 """
 
