@@ -313,7 +313,11 @@ def rows_of(names: list[str], dataset: str, seeds: int, folder: Path) -> list[li
     if len(members) == len(COMMITTEE):
         together = [[softmax(each["logits"]) for each in seed] for seed in zip(*predicted.values(), strict=True)]
         texts = "; ".join(VARIANTS[name].text for name in COMMITTEE[1:])
-        rows.append(averaged(f"a committee of the first row and of: {texts}", together, predicted["base"]))
+        rows.append(
+            averaged(
+                f"a committee of the first row and of: {texts} (three times the seconds)", together, predicted["base"]
+            )
+        )
     return rows
 
 

@@ -109,8 +109,9 @@ def test_choices_of_muon_change_only_its_orthogonal_steps(prepare, moves):
         for each in (plain, changed):
             matrix, vector = each.model.features[1].conv[1].weight, each.model.features[0][1].bias
             before = matrix.clone(), vector.clone()
+            random = torch.Generator().manual_seed(0)
             for parameter in each.model.parameters():
-                parameter.grad = torch.ones_like(parameter)
+                parameter.grad = torch.randn(parameter.shape, generator=random)
             each.state.optimizer.step()
             assert not torch.equal(vector, before[1])
             weights.append((matrix, not torch.equal(matrix, before[0])))
