@@ -353,9 +353,8 @@ def main(argv: list[str] | None = None) -> None:
         list(pool.map(train, todo, [experiment] * len(todo), [args.output] * len(todo)))  # raises a run's error
     titles = ["what", "steps", "CPU seconds", "validation accuracy (%)", "difference (points)"]
     table = markdown.table(titles, rows_of(names, args.dataset, args.seeds, args.output), 1)
-    text = (
-        f"One pair, MobileNetV2 on {args.dataset} at 16 px (32 px where it says so), {args.seeds} seeds:\n\n{table}\n"
-    )
+    what = f"One pair, MobileNetV2 on {args.dataset} at 16 px (32 px where a row has that), {args.seeds} seeds"
+    text = f"{what}:\n\n{table}\n"
     write_text(args.output / "ingredients.md", text)
     print(text)
 
