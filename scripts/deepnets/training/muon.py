@@ -4,12 +4,15 @@ Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks" (k
 orthogonal step changes all directions of a layer alike, also those that few images ask for. Here,
 
 - a convolution of shape (out, in, h, w) is a matrix (out, h * w * in), as channels_last lies in memory; each group of
-  a grouped convolution is a matrix of its own, so each filter of a depthwise one is a vector, of which only the
-  length changes;
+  a grouped convolution is a matrix of its own, so each filter of a depthwise one is a vector, whose orthogonal step is
+  its momentum scaled to length one;
 - a matrix whose shorter side is long is divided along it into blocks, each made orthogonal by itself, as the cost grows
   with the square of the shorter side;
 - the step's length is `lr` times the matrix's initial norm, and the matrix keeps that norm, so no weight decay is
-  needed: after a normalisation layer only its direction counts.
+  needed: before a normalisation layer only its direction counts.
+
+First and depthwise convolutions are among the matrices, unlike in the original: a step of a share of the norm suits
+each filter as it suits a whole layer. benchmarks/ingredients.py has a row with SGD steps for them.
 
 torch.optim.Muon takes matrices only, one at a time, and decays weights, so the step is written here. Norms, biases, the
 classifier and the largest hidden layers take Nesterov SGD steps with learning rates of their own.
