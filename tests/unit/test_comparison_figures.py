@@ -19,6 +19,7 @@ from deepnets.figures import (
     accuracy_vs_mult_adds,
     accuracy_vs_parameters,
     accuracy_vs_time,
+    accuracy_vs_value,
     corruptions,
     examples,
     load,
@@ -36,7 +37,8 @@ def compare(tmp_path):
 
 
 PICTURES = ("examples", "missed_by_all")  # of test images
-ALL_IN_ROWS = ("accuracy", "ranking", "reliability", *PICTURES)  # figures without a legend of the models
+OF_SOME = ("accuracy_vs_value", *PICTURES)  # figures that need not have all networks
+ALL_IN_ROWS = ("accuracy", "ranking", "reliability", *OF_SOME)  # figures without a legend of the models
 TWO = ({"model": "vgg16", "accuracy": 0.8, "wall_seconds": 100}, {"model": "mobilenet_v2", "wall_seconds": 20})
 
 
@@ -264,7 +266,7 @@ def test_names_next_to_points_do_not_cross_the_intervals_of_others(compare):
 
 
 @pytest.mark.parametrize("count", [3, 13])
-@pytest.mark.parametrize("name", [name for name in COMPARISON_FIGURES if name not in PICTURES])
+@pytest.mark.parametrize("name", [name for name in COMPARISON_FIGURES if name not in OF_SOME])
 def test_models_and_recipes_whose_names_start_alike_have_different_names(compare, name, count):
     start = "the_same_letters_and_more_of_them_"
     runs = [
@@ -338,6 +340,58 @@ def test_runs_that_differ_in_more_than_their_epochs_are_named_and_not_joined(com
     by_epochs, by_time = accuracy_vs_budget.draw(compare(*sweep)).axes
     assert max(len(line.get_xdata()) for line in by_epochs.lines) == 1
     assert texts(by_time).count("ResNet50") == 1
+
+
+def markers(axes):
+    """The position of each large marker, and whether it is hollow; not rings."""
+    drawn = [line for line in axes.lines if len(line.get_xdata()) == 1 and line.get_markersize() == 5]
+    return [(line.get_xdata()[0], line.get_ydata()[0], line.get_markerfacecolor() == "none") for line in drawn]
+
+
+def rings(axes):
+    return [(line.get_xdata()[0], line.get_ydata()[0]) for line in axes.lines if line.get_markersize() == 11]
+
+
+def test_a_sweep_has_validation_accuracy_by_value_with_its_seeds_and_the_chosen_recipe_in_a_ring(compare):
+    runs = [
+        {"recipe": f"quick,lr={lr}", "lr": lr, "seed": seed, "accuracy": 0.5, "validation_accuracy": lr + seed / 10}
+        for lr in (0.3, 0.01, 0.1)
+        for seed in (0, 1)
+    ]
+    axes = rendered(accuracy_vs_value.draw(compare(*runs))).axes[0]
+    means = [(0.01, pytest.approx(6), False), (0.1, pytest.approx(15), False), (0.3, pytest.approx(35), False)]
+    assert markers(axes) == means
+    assert rings(axes) == [(0.3, pytest.approx(35))]
+    [line] = [line for line in axes.lines if len(line.get_xdata()) == 3]
+    assert list(line.get_xdata()) == [0.01, 0.1, 0.3]
+    seeds = [list(line.get_ydata()) for line in axes.lines if len(line.get_xdata()) == 2]
+    assert seeds[0] == pytest.approx([1, 11])
+    assert (axes.get_xlabel(), axes.get_xscale()) == ("lr (log scale)", "log")
+    assert axes.get_ylabel() == "Validation accuracy (%)"
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0.01", "0.1", "0.3"]
+
+
+def test_lines_of_a_network_in_a_grid_are_named_by_what_differs_between_them(compare):
+    runs = [
+        {"recipe": f"quick,epochs={epochs},lr={lr}", "lr": lr, "epochs": epochs, "accuracy": 0.5 + lr + epochs / 100}
+        for lr in (0.01, 0.02)
+        for epochs in (4, 8)
+    ]
+    figure = rendered(accuracy_vs_value.draw(compare(*runs, {"model": "vgg16"})))
+    [axes] = figure.axes
+    assert [text.get_text() for text in axes.texts] == ["epochs 4", "epochs 8"]
+    assert axes.get_xscale() == "linear"
+    assert [hollow for *_, hollow in markers(axes)] == [True, False, True, False]
+    assert "hollow: fewer epochs" in texts(figure.legends[0])
+    assert "VGG-16" not in texts(figure.legends[0])
+
+
+def test_trials_of_a_search_are_points_in_a_panel_per_option_without_lines(compare):
+    trials = [{"recipe": f"quick,lr={n / 100},epochs={n}", "lr": n / 100, "epochs": n} for n in range(1, 9)]
+    figure = rendered(accuracy_vs_value.draw(compare(*trials)))
+    [axes] = figure.axes  # epochs have a figure of their own
+    assert max(len(line.get_xdata()) for line in axes.lines) == 1
+    assert "pale: other options differ, too" in texts(figure.legends[0])
 
 
 def test_only_the_best_of_very_many_runs_are_shown_as_the_title_states(compare):

@@ -295,7 +295,7 @@ def test_a_row_and_a_module_are_a_comparison_figure(experiment, tmp_path, monkey
 def test_a_comparison_figure_is_drawn_where_its_condition_is_met(monkeypatch):
     row = ComparisonFigure("new", "New figure", "It is new.", condition=lambda experiments: len(experiments) > 1)
     monkeypatch.setitem(COMPARISON_FIGURES, "new", row)
-    for name in ("accuracy_vs_budget", "accuracy_at_equal_time", "ranking", "missed_by_all"):
+    for name in ("accuracy_vs_budget", "accuracy_vs_value", "accuracy_at_equal_time", "ranking", "missed_by_all"):
         monkeypatch.delitem(COMPARISON_FIGURES, name)
     always = ["accuracy", "accuracy_vs_parameters", "accuracy_vs_mult_adds", "accuracy_vs_time"]
     always += ["reliability", "risk_coverage", "examples"]

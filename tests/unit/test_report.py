@@ -78,6 +78,7 @@ def test_a_study_without_budgets_shows_no_budget_figure(experiment, write_report
     targets = links(write_report(experiment(), experiment(**other)))
     assert "digits/comparison/accuracy_vs_time.png" in targets
     assert "digits/comparison/accuracy_vs_budget.png" not in targets
+    assert ("digits/comparison/accuracy_vs_value.png" in targets) is (other == {"recipe": "lr", "lr": 0.1})
 
 
 def test_names_cannot_break_the_page(experiment, write_report):

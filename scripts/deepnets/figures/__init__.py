@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from deepnets.comparison.budgets import budget_lines
+from deepnets.comparison.swept import budget_lines, swept
 from deepnets.utils import paths
 
 
@@ -107,8 +107,14 @@ def _several_candidates(experiments: Sequence[Any]) -> bool:
     return len({(each.model, each.recipe) for each in experiments}) > 1
 
 
-def _several_models(experiments: Sequence[Any]) -> bool:
-    return len({each.model for each in experiments}) > 1
+def _several_networks(experiments: Sequence[Any]) -> bool:
+    """Whether two trained networks predict the same images, if of each model one recipe counts."""
+    folds = {each.spec["dataset"].get("fold") for each in experiments}
+    return len({(each.model, each.seed) for each in experiments}) > len(folds)
+
+
+def _swept_values(experiments: Sequence[Any]) -> bool:
+    return bool(swept(experiments).keys() - {"epochs"})  # which have a figure of their own
 
 
 COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
@@ -166,7 +172,7 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             " validation accuracy is shown. The dashed line is where the shortest run ends, and the number after a name"
             " is the accuracy there, the mean over the seeds. A longer run is not yet at its best there: its learning"
             " rate is still high." + _CPU_TIME,
-            condition=_several_models,
+            condition=_several_candidates,
         ),
         ComparisonFigure(
             "reliability",
@@ -219,7 +225,7 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             " an image: its class, the answer of all networks together, by the mean of their probabilities, and its"
             " probability. A red frame, these come first: every network gives the same other class with a probability"
             " of 80 % or more, so the label may be wrong.",
-            condition=_several_models,
+            condition=_several_networks,
             shown=lambda statistics: statistics.missed_by_all.count,
             width="100%",
             of_behaviour=True,
@@ -233,6 +239,18 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             condition=budget_lines,
             width="100%",
         ),
+        ComparisonFigure(
+            "accuracy_vs_value",
+            "Validation accuracy against the values of recipe options",
+            "Validation accuracy (vertical axis) of each recipe against the value of an option (horizontal axis), a"
+            " panel per option in which recipes differ. A line joins recipes of a network that differ in this option"
+            " alone; where a network has several lines, each is named by what differs between them. Large markers are"
+            " means over the seeds, small ones single seeds. A ring marks the recipe that validation chose for its"
+            " network. Hollow markers: fewer epochs than other recipes of the network, as of trials that a search"
+            " stopped early. Pale markers are on no line: they differ from others in more than this option.",
+            condition=_swept_values,
+            width="75%",
+        ),
     )
 }
 
@@ -241,7 +259,7 @@ def comparison_figures(experiments: Sequence[Any], optional: Collection[str]) ->
     """The comparison figures whose condition is met, in the order of the report.
 
     Args:
-        experiments: the experiments on one dataset, or their groups.
+        experiments: the experiments on one dataset, or their results.
         optional: the optional stages of the study.
     """
     figures = [figure for figure in COMPARISON_FIGURES.values() if {*optional}.issuperset(figure.needs)]

@@ -194,10 +194,12 @@ def log_scale(
     ticks: list[float],
     label: Callable[[float], str],
     coarse_ticks: list[float] | None = None,
+    inches: float = TICK_INCHES,
 ) -> None:
     """Make the x-axis logarithmic, widen it to at least two of `ticks` and show the ticks within.
 
-    Where they have no room, `coarse_ticks` in their place; of these, as many from the left as have room.
+    Where they have no room, `coarse_ticks` in their place; of these, as many from the left as have room. `inches`: of
+    a tick.
     """
     low, high = axes.dataLim.intervalx
     low, high = low / 1.35, high * 1.35
@@ -205,7 +207,7 @@ def log_scale(
     above = [tick for tick in ticks if tick >= high]
     if sum(low < tick < high for tick in ticks) < 2 and below and above:
         low, high = below[-1] / 1.05, above[0] * 1.05
-    apart = math.exp(TICK_INCHES * math.log(high / low) / (figure.get_figwidth() * axes.get_position().width))
+    apart = math.exp(inches * math.log(high / low) / (figure.get_figwidth() * axes.get_position().width))
     within = [tick for tick in ticks if low <= tick <= high]
     shown = _with_room(within, apart)
     if coarse_ticks and shown != within:
@@ -321,6 +323,11 @@ def add_legend(figure: Figure, comparison: Comparison, labels: Mapping[str, str]
     others = len({group.model for group in comparison.groups}) - len(handles)
     if others:
         handles.append(Line2D([], [], marker=".", label=f"{others} others", **FAINT))
+    place_legend(figure, handles)
+
+
+def place_legend(figure: Figure, handles: list[Line2D]) -> None:
+    """Write a legend below the axes, in as many columns as have room, and make room for its lines."""
     longest = max(len(str(handle.get_label())) for handle in handles)
     columns = max(1, min(4, int(figure.get_figwidth() / (_HANDLE_INCHES + _CHARACTER_INCHES * longest))))
     figure.set_figheight(figure.get_figheight() + 0.17 * math.ceil(len(handles) / columns))

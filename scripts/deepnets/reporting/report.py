@@ -256,7 +256,7 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
     best = [find(study.published, "best", published_as, architecture) for architecture in architectures]
     drawn = [
         figure
-        for figure in comparison_figures(groups, study.optional)
+        for figure in comparison_figures([run for group in groups for run in group.results], study.optional)
         if figure.shown is None or figure.shown(statistics)
     ]
     return {

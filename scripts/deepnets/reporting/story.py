@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from deepnets.comparison.aggregate import SeedGroup, best_by_model, group_name, mean_wall_seconds, several_recipes
 from deepnets.comparison.statistics_file import Statistics
+from deepnets.comparison.swept import options_of, swept
 from deepnets.evaluation.measurements import Latency
 from deepnets.models import display_name
 from deepnets.reporting import verdicts
 from deepnets.reporting.headline import Row, as_sentence
 from deepnets.reporting.markdown import Markdown, code, enumerate_words, escape
-from deepnets.reporting.settings import in_effect
 from deepnets.reporting.study import Study
 from deepnets.reporting.tables import format_duration
 
@@ -117,23 +117,14 @@ def _sweeps(groups: Mapping[str, list[SeedGroup]]) -> Iterator[Markdown]:
     """Yield a sentence for each sweep of one option whose best value on validation is the first or the last tried."""
     for dataset, of_dataset in groups.items():
         for model, chosen in best_by_model(of_dataset).items():
-            options = _swept([group for group in of_dataset if group.model == model])
+            options = swept([group for group in of_dataset if group.model == model])
             if len(options) != 1:
                 continue
-            [(option, values)] = options.items()
-            best, tried = float(in_effect(chosen.first)[option]), sorted(values)
+            [(option, runs)] = options.items()
+            tried = [*dict.fromkeys(options_of(run)[option] for run in runs)]
+            best = options_of(chosen)[option] if chosen in runs else None
             if len(tried) >= _FEWEST_VALUES and best in (tried[0], tried[-1]):
                 kind, more = ("largest", "larger") if best == tried[-1] else ("smallest", "smaller")
                 who = escape(f"{display_name(model)} on {dataset}")
                 end = f"the {kind} of {len(tried)}, {best:g}, is best on validation"
                 yield Markdown(f"{who} with {more} values of {code(option)}: {end}.")
-
-
-def _swept(groups: Sequence[SeedGroup]) -> dict[str, set[float]]:
-    """Return the options in which recipes differ, with their values; {} if one is no number in some recipe."""
-    recipes = [in_effect(group.first) for group in groups]
-    values = {name: {recipe.get(name) for recipe in recipes} for name in dict.fromkeys(n for r in recipes for n in r)}
-    try:
-        return {name: {float(each or "") for each in found} for name, found in values.items() if len(found) > 1}
-    except ValueError:
-        return {}
