@@ -89,17 +89,16 @@ _INTERVALS = (
     " seeds and test images for several; the line below the title names the kind. Whether two networks differ is not"
     " seen from their bars: the figure of pairs shows it."
 )
-_MANY = (
-    " If there are more than 40 points, only the best of each network is drawn in full; if there are more than 24"
-    " networks, only the best 12 are coloured."
-)
+_MANY = " If there are more than 24 networks, only the best 12 are coloured."
 _CPU_TIME = (
     " Where training runs had different numbers of CPU threads, the time is wall time x threads, as the axis says."
 )
 _AGAINST_COST = (
-    " A network with several recipes is named at the one with the best validation accuracy, with that recipe; where"
-    " names have no room, in a legend. The grey line is the Pareto front of these: no other one is as accurate at the"
-    " same cost or less, intervals aside." + _INTERVALS + _MANY
+    " Of a network with several recipes, validation chose one; the others are pale. If there are more than 8"
+    " points, or names have no room, the others are small, without names and intervals. The grey line is the Pareto"
+    " front of the chosen ones: no other one is as accurate at the same cost or less, intervals aside."
+    + _INTERVALS
+    + _MANY
 )
 
 
@@ -123,7 +122,8 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
         ComparisonFigure(
             "accuracy",
             "Test accuracy by model",
-            "Test accuracy (horizontal axis) of each network and recipe (rows), the best first."
+            "Test accuracy (horizontal axis) of each network and recipe (rows), the best first. Where a network has"
+            " several recipes, the best on validation is first, and rows that validation did not choose are pale."
             + _INTERVALS
             + " Ticks below a bar are single seeds. Hollow markers are published accuracies.",
             width="75%",
@@ -169,9 +169,9 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             "Validation accuracy at equal training time",
             "Validation accuracy at the end of each epoch (vertical axis) against the time of the epochs so far"
             " (horizontal axis, log scale), a line per training run. Of each network, the recipe with the best"
-            " validation accuracy is shown. The dashed line is where the shortest run ends, and the number after a name"
-            " is the accuracy there, the mean over the seeds. A longer run is not yet at its best there: its learning"
-            " rate is still high." + _CPU_TIME,
+            " validation accuracy is shown; of a single network, its recipes, up to the best 12. The dashed line is"
+            " where the shortest run ends, and the number after a name is the accuracy there, the mean over the seeds."
+            " A longer run is not yet at its best there: its learning rate is still high." + _CPU_TIME,
             condition=_several_candidates,
         ),
         ComparisonFigure(
@@ -235,7 +235,9 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             "Test accuracy against the budget in epochs and in time",
             "Test accuracy (vertical axis) of each network and recipe against its budget (horizontal axes, log"
             " scale): in epochs on the left, in wall time on the right. Each point is a training run with its own"
-            " schedule. A line joins runs that differ in their number of epochs only." + _CPU_TIME + _INTERVALS + _MANY,
+            " schedule. A line joins runs that differ in their number of epochs only."
+            " Points that no line joins are small and pale, but for the recipe that validation chose; if there are more"
+            " than 40 points, all but that of each network." + _CPU_TIME + _INTERVALS + _MANY,
             condition=budget_lines,
             width="100%",
         ),

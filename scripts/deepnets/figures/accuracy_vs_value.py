@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from deepnets.comparison.aggregate import SeedGroup, best_by_model
 from deepnets.comparison.swept import lines_over, options_of, swept
-from deepnets.figures.comparison import Comparison, log_scale, place_legend, titled_figure
+from deepnets.figures.comparison import PALE, Comparison, log_scale, place_legend, titled_figure
 from deepnets.figures.names import short_names
 from deepnets.figures.style import MUTED, TEXT_COLOR, Color, applied, end_labels, limit_percent
 
@@ -19,7 +19,6 @@ _LABELLED_LINES = 8  # more names have no room next to a panel: then only the li
 _LOG_FROM = 5  # the largest value divided by the smallest
 _VALUES = 6  # up to this many have a tick each
 _LABEL_CHARACTERS = 26
-_PALE = 0.35
 _TICK_INCHES = 0.35  # room for "0.05"
 _DECADES: list[float] = [10.0**power for power in range(-9, 6)]
 _ONE_TWO_FIVE = [digit * decade for decade in _DECADES for digit in (1, 2, 5)]
@@ -67,13 +66,13 @@ def _draw_panel(axes: Axes, comparison: Comparison, option: str, runs: Sequence[
         is_full = len(lines) <= _LABELLED_LINES or best[model] in line
         in_full |= {id(group) for group in line if is_full}
         x, y, style = [options_of(group)[option] for group in line], list(map(_percent, line)), comparison.styles[model]
-        color, alpha = _color(comparison, model), 1 if is_full else _PALE
+        color, alpha = _color(comparison, model), 1 if is_full else PALE
         axes.plot(x, y, color=color, alpha=alpha, linestyle=style.linestyle)
     for group in runs:
         x, seeds = options_of(group)[option], [100 * each.metrics.validation.accuracy for each in group.results]
         if group is best[group.model]:
             in_full.add(id(group))
-        alpha = 1 if id(group) in in_full else _PALE
+        alpha = 1 if id(group) in in_full else PALE
         look: dict[str, Any] = {"color": _color(comparison, group.model), "alpha": alpha, "linestyle": ""}
         if len(seeds) > 1:
             axes.plot([x] * len(seeds), seeds, marker=".", markersize=3, **look)
@@ -153,5 +152,5 @@ def _add_legend(figure: Figure, comparison: Comparison, groups: Sequence[SeedGro
     if any(group.first.epochs < longest[group.model] for group in groups):
         handles.append(Line2D([], [], label="hollow: fewer epochs", **_HOLLOW, **_GREY))
     if has_pale:
-        handles.append(Line2D([], [], label="pale: other options differ, too", alpha=_PALE, **_GREY))
+        handles.append(Line2D([], [], label="pale: other options differ, too", alpha=PALE, **_GREY))
     place_legend(figure, handles)
