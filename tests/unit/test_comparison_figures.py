@@ -82,10 +82,8 @@ def test_equal_time_of_one_network_shows_its_recipes_each_with_its_own_look_and_
 
 
 def test_equal_time_of_one_network_with_many_recipes_shows_the_best_on_validation(compare):
-    axes = accuracy_at_equal_time.draw(
-        compare(*({"recipe": f"r{n}", "validation_accuracy": n / 50} for n in range(14)))
-    )
-    [axes] = axes.axes
+    runs = ({"recipe": f"r{n}", "validation_accuracy": n / 50} for n in range(14))
+    axes = accuracy_at_equal_time.draw(compare(*runs)).axes[0]
     assert {text.get_text().split("  ")[0] for text in axes.texts} == {f"ResNet50 (r{n})" for n in range(2, 14)}
     assert axes.get_title("left").endswith("; the best 12 of 14 recipes on validation")
 

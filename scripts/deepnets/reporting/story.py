@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from deepnets.comparison.aggregate import SeedGroup, best_by_model, group_name, mean_wall_seconds, several_recipes
-from deepnets.comparison.statistics_file import Statistics
+from deepnets.comparison.statistics_file import Statistics, Sweep
 from deepnets.comparison.swept import options_of, swept
 from deepnets.evaluation.measurements import Latency
 from deepnets.models import display_name
@@ -128,3 +128,28 @@ def _sweeps(groups: Mapping[str, list[SeedGroup]]) -> Iterator[Markdown]:
                 who = escape(f"{display_name(model)} on {dataset}")
                 end = f"the {kind} of {len(tried)}, {best:g}, is best on validation"
                 yield Markdown(f"{who} with {more} values of {code(option)}: {end}.")
+
+
+# -- what a sweep gained ----------------------------------------------------------------------------------------------
+
+
+def gain_of_trials(statistics: Statistics) -> str:
+    """Return the sentences on what trying more recipes of each network gains on validation; "" if few were tried."""
+    tried = [sweep for sweep in statistics.sweeps if len(sweep.expected_best_validation) >= _FEWEST_VALUES]
+    if not tried:
+        return ""
+    clauses = [_gain(sweep) for sweep in tried[: verdicts.NAMED]]
+    left = len(tried) - len(clauses)
+    more = f"; statistics.json has {left} more networks" if left else ""
+    return (
+        f"What it gains to try more recipes, by the expected best validation accuracy: {'; '.join(clauses)}{more}."
+        " Recipes with fewer epochs than others of their network are not counted."
+    )
+
+
+def _gain(sweep: Sweep) -> str:
+    """Return a clause with the expected best of 1, 4, 16, ... and all recipes."""
+    values = sweep.expected_best_validation
+    numbers = [*(number for number in (1, 4, 16, 64, 256) if number < len(values)), len(values)]
+    reached = enumerate_words([f"{100 * values[number - 1]:.2f} %" for number in numbers])
+    return f"{display_name(sweep.model)} {reached} after {enumerate_words(list(map(str, numbers)))} recipes"
