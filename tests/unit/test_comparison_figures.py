@@ -17,6 +17,7 @@ from deepnets.figures import (
     accuracy_vs_latency,
     accuracy_vs_mult_adds,
     accuracy_vs_parameters,
+    accuracy_vs_throughput,
     accuracy_vs_time,
     corruptions,
     examples,
@@ -99,6 +100,12 @@ def test_latency_is_in_milliseconds_and_its_axis_names_the_machine(compare):
     assert figure.axes[0].get_xlabel() == "Time for one image (ms, log scale), Some CPU, 4 threads"
     assert front_of(figure)[0][0] == pytest.approx(1000 * 1_814_346 / 1e10)
     assert {"1", "10"} <= {label.get_text() for label in figure.axes[0].get_xticklabels()}
+
+
+def test_throughput_is_shown_as_the_time_per_image_so_that_less_is_better(compare):
+    figure = accuracy_vs_throughput.draw(compare(*TWO))
+    assert figure.axes[0].get_xlabel() == "Time per image in a batch (ms, log scale), Some CPU, 4 threads"
+    assert front_of(figure)[0][0] == pytest.approx(1000 * 1_814_346 / 1e10 / 5)
 
 
 def test_reliability_has_a_panel_per_model_with_the_error_before_and_after(compare):

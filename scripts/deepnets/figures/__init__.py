@@ -113,7 +113,8 @@ def _several_networks(experiments: Sequence[Any]) -> bool:
 
 
 def _swept_values(experiments: Sequence[Any]) -> bool:
-    return bool(swept(experiments).keys() - {"epochs"})  # which have a figure of their own
+    of_recipe = {(each.model, each.recipe): each for each in experiments}  # seeds have the same values
+    return bool(swept(of_recipe.values()).keys() - {"epochs"})  # which have a figure of their own
 
 
 COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
@@ -162,6 +163,14 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             "Test accuracy against latency",
             "Test accuracy (vertical axis) of each network and recipe against the time of predicting one image"
             " (horizontal axis, log scale), the median of single calls while nothing else ran." + _AGAINST_COST,
+            needs=("latency",),
+        ),
+        ComparisonFigure(
+            "accuracy_vs_throughput",
+            "Test accuracy against the time of an image in a batch",
+            "Test accuracy (vertical axis) of each network and recipe against the time per image when 128 are predicted"
+            " at once (horizontal axis, log scale): the inverse of images per second, while nothing else ran."
+            + _AGAINST_COST,
             needs=("latency",),
         ),
         ComparisonFigure(
