@@ -37,7 +37,7 @@ def test_of_few_recipes_each_point_has_its_name(compare):
     figure = rendered(accuracy_vs_time.draw(compare(*runs, {"model": "vgg16", "wall_seconds": 30, "n_test": 10_000})))
     names = [f"ResNet50 (quick, lr {rate})" for rate in (0.5, 0.7, 0.9)]
     assert [text.get_text() for text in figure.axes[0].texts] == [*names, "VGG-16"]
-    strength = [line.get_alpha() for line in figure.axes[0].lines if line.get_marker() in "os"]
+    strength = [line.get_alpha() for line in figure.axes[0].lines if line.get_marker() in ("o", "s")]
     assert strength == [PALE, PALE, 1, 1]
     assert figure.axes[0].get_title("left").endswith("\npale: 2 recipes that validation did not choose")
 
@@ -46,7 +46,7 @@ def test_of_few_recipes_each_point_has_its_name(compare):
 def test_recipes_that_validation_did_not_choose_are_pale_where_they_have_no_names(compare, apart):
     runs = [
         {"recipe": f"r{n}", "accuracy": 0.9, "validation_accuracy": n / 100, "wall_seconds": 10 + n * apart}
-        for n in range(3 + 2 * apart)
+        for n in range(11 if apart else 8)
     ]
     figure = rendered(accuracy_vs_time.draw(compare(*runs)))
     [axes] = figure.axes

@@ -23,7 +23,7 @@ _TICK_INCHES = 0.35  # room for "0.05"
 _DECADES: list[float] = [10.0**power for power in range(-9, 6)]
 _ONE_TWO_FIVE = [digit * decade for decade in _DECADES for digit in (1, 2, 5)]
 _GREY: dict[str, Any] = {"color": MUTED, "marker": "o", "linestyle": ""}
-_HOLLOW = {"markerfacecolor": "none"}
+_HOLLOW: dict[str, Any] = {"markerfacecolor": "none"}
 _RING = {**_GREY, **_HOLLOW, "color": TEXT_COLOR, "markersize": 11}
 
 
