@@ -42,18 +42,20 @@ def test_of_few_recipes_each_point_has_its_name(compare):
     assert figure.axes[0].get_title("left").endswith("\npale: 2 recipes that validation did not choose")
 
 
-@pytest.mark.parametrize("apart", [pytest.param(0, id="no room"), pytest.param(4, id="more than 8 points")])
-def test_recipes_that_validation_did_not_choose_are_pale_where_they_have_no_names(compare, apart):
+@pytest.mark.parametrize("recipes", [pytest.param(4, id="no room"), pytest.param(5, id="more than 8 points")])
+def test_recipes_that_validation_did_not_choose_are_pale_where_they_have_no_names(compare, recipes):
     runs = [
-        {"recipe": f"r{n}", "accuracy": 0.9, "validation_accuracy": n / 100, "wall_seconds": 10 + n * apart}
-        for n in range(11 if apart else 8)
+        {"model": model, "recipe": f"r{n}", "accuracy": 0.9, "validation_accuracy": n / 100}
+        for model in ("resnet50", "vgg16")
+        for n in range(recipes)
     ]
     figure = rendered(accuracy_vs_time.draw(compare(*runs)))
     [axes] = figure.axes
-    assert f"pale: {len(runs) - 1} recipes that validation did not choose" in axes.get_title("left")
-    assert [text.get_text() for text in axes.texts] == [f"ResNet50 (r{len(runs) - 1})"]
-    full = [line for line in axes.lines if line.get_marker() == "o" and line.get_alpha() == 1]
-    assert [list(line.get_xdata()) for line in full] == [[10 + (len(runs) - 1) * apart]]
+    assert f"pale: {len(runs) - 2} recipes that validation did not choose" in axes.get_title("left")
+    named = {text for text in texts(figure) if "(r" in text}
+    assert named == {f"ResNet50 (r{recipes - 1})", f"VGG-16 (r{recipes - 1})"}
+    points = [line for line in axes.lines if line.get_marker() in ("o", "s")]
+    assert sorted(line.get_markersize() for line in points) == [3] * (len(runs) - 2) + [5, 5]
 
 
 def test_where_validation_chose_the_best_on_validation_is_first_and_rows_that_it_did_not_choose_are_pale(compare):

@@ -33,6 +33,7 @@ LABELLED_MODELS = 12  # more names crowd the points and move to a legend
 COLOURED_MODELS = 24  # more styles look alike: the best few keep theirs, the others are grey
 PALE = 0.35  # opacity of recipes that validation did not choose
 _CAPTION_CHARACTERS = 80  # on a line above the axes of the narrowest figure
+_MARKER_INCHES = 0.07
 _NAME_CHARACTERS = 34  # of a name next to a point
 TICK_INCHES = 0.6  # room for "20 million"
 _HANDLE_INCHES, _CHARACTER_INCHES = 0.5, 0.062  # of a column of a legend
@@ -259,9 +260,14 @@ def name_points(
     """Write names next to their points, each on the first side where it covers neither point nor name.
 
     Returns:
-        False, and nothing is written, where there are too many, or names would cover each other or leave the figure.
+        False, and nothing is written, where there are too many, names would cover each other or leave the figure, or
+        points of one model cover each other.
     """
     if len(named) > LABELLED_MODELS:
+        return False
+    spots = {id(group): axes.transData.transform((cost(group), percent(group)[0])) for group in named}
+    alike = (pair for pair in combinations(named, 2) if pair[0].model == pair[1].model)
+    if any(math.dist(spots[id(a)], spots[id(b)]) < _MARKER_INCHES * figure.dpi for a, b in alike):
         return False
     placed = _place_names(figure, axes, comparison, cost, named)
     boxes = [name.get_window_extent() for name in placed]
