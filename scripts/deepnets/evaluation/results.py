@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from deepnets.evaluation.history import History, read_history
 from deepnets.evaluation.schemas import Conditions, Metrics, Timing
@@ -55,13 +56,17 @@ class Result:
         return self.metrics.experiment.seed
 
     @property
+    def spec(self) -> dict[str, Any]:
+        return self.metrics.spec
+
+    @property
     def fold(self) -> int | None:
         """The fold that it is tested on; None without folds."""
-        return self.metrics.spec["dataset"].get("fold")
+        return self.spec["dataset"].get("fold")
 
     @property
     def architecture(self) -> str:
-        return self.metrics.spec["model"]["architecture"]
+        return self.spec["model"]["architecture"]
 
     @property
     def is_pretrained(self) -> bool:

@@ -127,6 +127,7 @@ def _read_study(spec: dict[str, Any], root: Path, suffix: str, missing: Sequence
         latencies={(each.dataset, each.model): read_latency(each) for each in results if "latency" in optional},
         robustness={each.directory: read_robustness(each) for each in results if "robustness" in optional},
         exports={each.directory: read_exports(each) for each in results},
+        stopped={root / folder for folder in spec.get("stopped", [])},
         jobs=job_times(root / paths.LOGS, [result.directory.parts[-4:] for result in results], suffix, starts),
         environment=describe(paths.REPOSITORY),
         folder=(root / paths.REPORT).parent,
@@ -256,7 +257,7 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
     best = [find(study.published, "best", published_as, architecture) for architecture in architectures]
     drawn = [
         figure
-        for figure in comparison_figures(groups, study.optional)
+        for figure in comparison_figures([run for group in groups for run in group.results], study.optional)
         if figure.shown is None or figure.shown(statistics)
     ]
     return {
@@ -273,8 +274,9 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
         "note": metadata["note"],
         "duplicates": duplicates.counted(name, study.audits[name]),
         "images": image_audit.describe(name, study.audits[name]),
-        "table": tables.comparison_table(rows),
+        "table": tables.comparison_table(rows, study.stopped),
         "compared": verdicts.what_was_compared(groups, statistics),
+        "tried": story.gain_of_trials(statistics),
         "open": verdicts.open_questions(groups, statistics),
         "statistics": _file_link(study, paths.STATISTICS, name),
         "left_out": max(0, len(rows) - tables.RUNS),
