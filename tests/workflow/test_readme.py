@@ -83,7 +83,7 @@ def test_every_script_by_hand_is_there_and_its_job_is_in_the_configuration(root)
 
 
 @pytest.mark.parametrize(
-    "page, experiments", [("README.md", 18), ("config/README.md", 6), ("docs/how-to/own-images.md", 6)]
+    ("page", "experiments"), [("README.md", 18), ("config/README.md", 6), ("docs/how-to/own-images.md", 6)]
 )
 def test_example_of_own_images_is_a_valid_configuration(root, checkout, tmp_path, monkeypatch, page, experiments):
     text = (root / page).read_text(encoding="utf-8")

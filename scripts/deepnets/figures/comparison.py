@@ -12,6 +12,7 @@ from typing import Literal, TypedDict
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.transforms import Bbox
@@ -303,6 +304,7 @@ def _place_names(
             textcoords="offset points",
             xytext=(0, 0),
             color=comparison.styles[group.model].text_color,
+            path_effects=[withStroke(linewidth=3, foreground="white")],  # the Pareto front may be behind it
         )
         name.set_in_layout(False)  # or it would move the points that it was placed by
         value, low, high = percent(group)
