@@ -191,6 +191,20 @@ def test_variant_of_may_name_a_dataset_that_is_only_published(tmp_path):
     assert load(tmp_path, {"datasets/photos/variant_of": "imagenet", "models/mobilenet_v2/on": {}})
 
 
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [("my_pictures", "folder"), ("birds.zip", "folder"), ("labels.CSV", "csv"), ("a.tsv", "csv"), ("a.parquet", "csv")],
+)
+def test_a_path_alone_says_its_source(tmp_path, path, source):
+    entry = {"datasets": ["birds"], "models": ["resnet50"], "recipe": "quick"}
+    config = load(tmp_path, {"datasets/birds": {"path": path}, "studies/birds": [entry], "study": "birds"})
+    assert config == load(
+        tmp_path, {"datasets/birds": {"source": source, "path": path}, "studies/birds": [entry], "study": "birds"}
+    )
+    assert config.datasets["birds"].source == source
+    assert [each.spec["dataset"]["source"] for each in config.experiments()] == [source]
+
+
 def test_two_studies_may_share_an_experiment(tmp_path):
     config = load(tmp_path, {"studies/again": VALID["studies"]["paper"]})
     assert config.experiments("again") == config.experiments("paper")

@@ -5,15 +5,15 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from deepnets.data.folder_tree import TABLES
 from deepnets.data.sources import FOLDS, DatasetOptions, FoldCount, ImageSide, Megapixels, NonSquare
 from deepnets.utils.errors import UserError
 from deepnets.utils.option_types import AcceptExponent, measured_in
 
-TABLES = (".csv", ".tsv", ".parquet")  # file endings of tables of images and labels
 TestShare = Annotated[
     float, Field(strict=True, gt=0, le=0.5, allow_inf_nan=False), measured_in("fraction"), AcceptExponent
 ]
@@ -114,6 +114,13 @@ class OwnImages(DatasetOptions):
         )
         channels = self.channels if self.size is None else self.input_shape[0]
         return {**self.raw_spec(), "size": self.size, "channels": channels, "classes": self.classes, **given}
+
+
+def with_source(dataset: Any) -> Any:
+    """Add its source to a dataset of config.yaml that has only the path of the user's own images."""
+    if not isinstance(dataset, dict) or "source" in dataset or "path" not in dataset:
+        return dataset
+    return {"source": "csv" if str(dataset["path"]).lower().endswith(TABLES) else "folder", **dataset}
 
 
 def _without_none(keys: dict) -> dict:
