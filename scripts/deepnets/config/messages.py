@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from deepnets.models._named import in_libraries
 from deepnets.utils.text import nearest, one_line
 
 # The keys and indices that lead to a value: ("studies", "paper", 1, "seeds").
@@ -116,6 +117,8 @@ def _tag_problem(path: KeyPath, expected: dict, value: Any) -> Problem:
     key, kinds = expected["discriminator"]["propertyName"], expected["discriminator"]["mapping"]
     if key not in value:
         return Problem((*path, key), f"missing; one of {', '.join(kinds)}")
+    if key == "architecture" and (there := in_libraries(str(value[key]))):
+        return Problem((*path, key), f"unknown {key} (got {shown(value[key])}); did you mean {' or '.join(there)}?")
     return Problem((*path, key), unknown(key, value[key], kinds))
 
 

@@ -85,7 +85,8 @@ class Model(StrictModel):
         Options of `on:` hold for the dataset that it names, and for a variant of it that `on:` does not name itself.
         """
         options = self.model_dump(mode="json", exclude={"architecture", "on", "weights", "freeze"})
-        spec = {"architecture": self.architecture, **options} | ({"freeze": self.freeze} if self.freeze else {})
+        architecture = _named.untagged(self.architecture)  # the tag only chooses weights
+        spec = {"architecture": architecture, **options} | ({"freeze": self.freeze} if self.freeze else {})
         key = key_on(self.on, dataset_name, dataset.variant_of)
         return spec if key is None else merge(spec, self.on[key].model_dump(mode="json", exclude_unset=True))
 

@@ -14,6 +14,7 @@ from deepnets.config.experiment import Experiment, recipe_name
 from deepnets.config.messages import NAME_PATTERN, NAME_RULE, KeyPath, Problem, format_path, shown, unknown
 from deepnets.config.named_recipe import keys_on
 from deepnets.data.sources import DatasetOptions
+from deepnets.models._named import in_libraries, kind
 from deepnets.utils.paths import OPTIONAL
 from deepnets.utils.specs import leaves
 
@@ -65,7 +66,7 @@ def check_across(document: dict, valid: ValidEntries) -> Iterator[Problem]:
     for path, section, name in _references(document, entries):
         published = _published(document) if path[0] == "models" else []
         if isinstance(name, str) and names[section] and name not in names[section] and name not in published:
-            yield Problem(path, unknown(SECTIONS[section], name, [*names[section], *published]))
+            yield Problem(path, _unknown(section, name, [*names[section], *published]))
     yield from _check_keys_on(document, names)
     yield from _check_repeats(entries)
     yield from _check_folds(document, valid)
@@ -82,6 +83,16 @@ def check_sizes(document: dict, valid: ValidEntries) -> Iterator[Problem]:
     yield from _check_networks(valid)
     yield from _check_resizing(document, valid)
     yield from _check_augment(document, valid)
+
+
+def _unknown(section: str, name: str, known: list[str]) -> str:
+    """Say that there is no such entry, and how one is added for a network that exists elsewhere."""
+    there = [name] if kind(name) else in_libraries(name)
+    if section != "models" or not there:
+        return unknown(SECTIONS[section], name, known)
+    new = re.sub(r"\W", "_", re.split("[/:]", there[0])[-1])
+    line = f"{new}: {{architecture: {' or '.join(there)}}}"
+    return f"unknown model (got {shown(name)}); add a line below `models:`, {line}, and write {new} here"
 
 
 def _table(value: Any) -> dict:
