@@ -31,6 +31,15 @@ def test_experiments_of_an_unknown_study_are_refused(tmp_path):
         load(tmp_path).experiments("dmo")
 
 
+def test_a_search_that_is_taken_for_a_study_is_named_with_its_command(tmp_path):
+    search = {"dataset": "digits", "model": "resnet50", "recipe": "quick", "values": {"lr": [0.1, 0.2]}}
+    said = r"unknown study \(got 'rates'\); it is a search: make search STUDY=rates$"
+    with pytest.raises(UserError, match=said):
+        load(tmp_path, {"searches": {"rates": search}}).experiments("rates")
+    with pytest.raises(UserError, match=rf"^--config: study: {said}"):
+        load(tmp_path, {"searches": {"rates": search}}, {"study": "rates"})
+
+
 def test_an_experiment_that_no_study_lists_has_its_recipe_as_it_stands(tmp_path):
     config = load(tmp_path)
     experiment = config.experiment("mnist", "mobilenet_v2", "long", 7)

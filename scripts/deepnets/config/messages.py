@@ -95,6 +95,10 @@ def _problem(detail: Mapping[str, Any], schema: dict) -> Problem:
     if kind == "extra_forbidden":
         if (now := _RENAMED_KEYS.get(str(path[-1]))) in siblings:
             return Problem(path, f"is now called {now!r} {got}; rename the key")
+        if path[-1] == "test_time_augmentation":
+            return Problem(
+                path, f"changes no training, so only a recipe itself has it {got}; write it next to `epochs`"
+            )
         return Problem(path, f"unknown key {got}; {nearest(path[-1], siblings)}")
     if kind == "missing":
         return Problem(path, f"missing; add it: {expected.get('description', 'it has no default')}")

@@ -31,7 +31,7 @@ from deepnets.config.named_recipe import NamedRecipe, RecipeGrid, key_on, keys_o
 from deepnets.config.recipe import Recipe, RecipeValues
 from deepnets.config.recipe_label import changed_values, recipe_label, values_in
 from deepnets.config.search import Search
-from deepnets.config.validation import SECTIONS, ValidEntries, check_sizes
+from deepnets.config.validation import SECTIONS, ValidEntries, check_sizes, unknown_study
 from deepnets.config.weights import PUBLISHED, check_weights
 from deepnets.config.yaml_reader import merge
 from deepnets.data import sources as datasets
@@ -223,7 +223,7 @@ class Config(StrictModel):
         """
         study = self.study if study is None else study
         if study not in self.studies:
-            raise UserError(unknown("study", study, self.studies))
+            raise UserError(unknown_study(study, self.studies, self.searches))
         found: list[Experiment] = []
         for entry in self.studies[study]:
             found += self.of_entry(entry)
