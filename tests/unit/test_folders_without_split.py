@@ -230,6 +230,19 @@ def test_path_alone_is_enough(tmp_path, packed, caplog):
         assert f"tiny: {key}: {choice}" in caplog.messages
 
 
+@pytest.mark.parametrize(("flips", "printed"), [(None, True), (True, False), (False, False)])
+def test_that_images_are_not_mirrored_is_printed_where_nothing_says_it(tmp_path, flips, printed, caplog):
+    folder = write(tmp_path / "birds", NAMES)
+    options = datasets.source("folder").Options(path=str(folder), horizontal_flip=flips)
+    assert ("--horizontal-flip" in options.prepare_arguments()) != printed
+    keys = {} if flips is None else {"horizontal_flip": flips}
+    with caplog.at_level("INFO", LOG.name):
+        info = json.loads(build(tmp_path, "folder", path=str(folder), **keys).read_text())
+    line = "tiny: horizontal_flip: false, as only you know whether a mirrored image keeps its class; if it does, write"
+    assert any(message.startswith(line) for message in caplog.messages) == printed
+    assert "horizontal_flip" not in info["found"]
+
+
 def test_size_is_the_median_of_the_shorter_sides_and_64_at_most(tmp_path):
     folder = write(tmp_path / "birds", NAMES, image_file((300, 200)))
     write(folder, [name for name in NAMES if name.startswith("wren")], image_file((90, 90)))

@@ -96,12 +96,20 @@ class OwnImages(DatasetOptions):
         return False  # only the user knows whether a mirrored image keeps its class
 
     @property
+    def unsaid(self) -> dict[str, str]:
+        if self.horizontal_flip is not None:
+            return {}
+        why = "false, as only you know whether a mirrored image keeps its class"
+        return {"horizontal_flip": f"{why}; if it does, write `horizontal_flip: true`"}
+
+    @property
     def decodes_files(self) -> bool:
         return True
 
     def prepare_arguments(self) -> list[str]:
         given = {"--max-megapixels": self.max_megapixels, "--bit-depth": self.bit_depth}
-        return [word for option, value in _without_none(given).items() for word in (option, str(value))]
+        words = [word for option, value in _without_none(given).items() for word in (option, str(value))]
+        return words if self.horizontal_flip is None else [*words, "--horizontal-flip", str(int(self.horizontal_flip))]
 
     def prepared_spec(self) -> dict:
         bit_depth = None if self.bit_depth == 16 else self.bit_depth  # 16 only silences the warning of dim images
