@@ -228,7 +228,19 @@ def test_report_says_what_the_audit_found(tmp_path, experiment, write_report):
     assert "from 4 (wren) to 10 (owl) training images" in page
     assert "digits/images/samples.png" in page
     assert "| owl | 10 | 3 |" in page
-    assert "#### Images of digits\n\nNo image was mirrored in training." in page
+
+
+@pytest.mark.parametrize(
+    ("flips", "said"),
+    [
+        ([False], "No image was mirrored in training."),
+        ([True], "Half of the images were mirrored left to right in training."),
+        ([True, False], "Half of the images were mirrored left to right in some training runs."),
+    ],
+)
+def test_report_says_whether_images_were_mirrored(experiment, write_report, flips, said):
+    runs = [experiment(model=model, flips=each) for model, each in zip(("resnet50", "vgg16"), flips, strict=False)]
+    assert f"#### Images of digits\n\n{said}\n" in write_report(*runs)
 
 
 def test_report_says_what_was_found_where_config_yaml_left_it_out(tmp_path, experiment, write_report):
