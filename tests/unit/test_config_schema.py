@@ -163,7 +163,7 @@ REFUSED = {
     "models/newest": {"architecture": "my_models.py"},
     "datasets/mnist/name": "EMNIST",
     "datasets/new": {"source": "torchvision"},
-    "datasets/newer": {"path": "pictures", "lable": "diagnosis"},
+    "datasets/newer": {"path": "pictures", "labels": "diagnosis"},
     "studies/demo": [],
     "recipes/quick/on/vgg16/epohs": 3,
     "recipes/quick/on/vgg16/augment": {"mixup": -1},

@@ -127,7 +127,7 @@ def test_a_class_may_have_the_name_of_a_split(tmp_path, name, top):
         (["1.png", "labels.csv"], {}, "or give a table of the images and their labels (`source: csv`, as labels.csv)."),
         (["a/x.csv", "d/2.txt"], {}, "it has a, d; expected <class>/<image>"),
         ([f"train/{i}.jpg" for i in range(25)], {}, "train has 25 images, but no class folders; move the images of"),
-        (["bus/1.png", "train/1.png", "test/1.png"], {}, "test is taken for a split: rename it if it is a class"),
+        (["bus/1.png", "train/1.png", "test/1.png"], {}, "test is read as a split: rename it if it is a class"),
         (["animals/cat/1.png", "plants/rose/1.png"], {}, "2 images in animals/cat, plants/rose, but none in a folder"),
         (["a/train/x/1.png", "b/test/x/1.png"], {}, "2 folders have splits (a, b)"),
         (["owl/1.png", "owl/2.png", "wren/1.png"], {}, "wren has 1 image to draw from; a class needs two or more"),

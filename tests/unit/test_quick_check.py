@@ -135,7 +135,7 @@ def test_images_without_classes_next_to_a_split_with_classes_are_counted(tmp_pat
 def test_splits_without_images_are_named(tmp_path, check):
     write_folder(tmp_path / "birds", ["train/", "test/", "owl/1.png"])
     assert "no images found in test and train; expected train/<class>/<image>" in (message := check())
-    assert "test is taken for a split: rename it if it is a class" in message
+    assert "test is read as a split: rename it if it is a class" in message
 
 
 def test_images_two_folders_below_the_top_are_counted(tmp_path, check):

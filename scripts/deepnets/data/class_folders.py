@@ -157,7 +157,7 @@ def _without_classes(root: Root, paths: Sequence[tuple[PurePosixPath, bool]]) ->
         hint = f"no images found in {' and '.join(map(printable, splits))}; expected train/<class>/<image> and"
         hint += " test/<class>/<image>"
     if {parts[0] for parts, is_folder in inside if is_folder or len(parts) > 1} - set(splits):
-        hint += f"; {printable((flat or splits)[0])} is taken for a split: rename it if it is a class"
+        hint += f"; {printable((flat or splits)[0])} is read as a split: rename it if it is a class"
     return f"{hint}."
 
 
