@@ -10,6 +10,7 @@ from deepnets.evaluation.schemas import Conditions, Metrics, Timing
 from deepnets.utils import paths
 from deepnets.utils.checked_json import read_checked
 from deepnets.utils.errors import UserError
+from deepnets.utils.text import first_few
 
 
 def read_metrics(path: str | Path) -> Metrics:
@@ -115,8 +116,13 @@ class Result:
 
     @property
     def warnings(self) -> list[str]:
-        """The warnings of metrics.json, and those that timing.json gives reason for."""
-        found = list(self.metrics.warnings)
+        """The warnings of metrics.json, and those for which its start or timing.json gives reason."""
+        found, start = list(self.metrics.warnings), self.metrics.started_from
+        if start is not None and start.initialised:
+            found.append(
+                f"the weights that it starts from lack {first_few(start.initialised)}, which started at random; give"
+                " weights of this network, or the architecture of these weights"
+            )
         if self.was_split:
             found.append(
                 f"memory ran out, so each batch was computed in {self.micro_batches} micro-batches instead of"

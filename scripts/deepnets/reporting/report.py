@@ -272,6 +272,7 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
         "non_square": _non_square(metrics.spec["dataset"]),
         "variant_of": metadata["variant_of"],
         "note": metadata["note"],
+        "mirrored": _mirrored(groups),
         "duplicates": duplicates.counted(name, study.audits[name]),
         "images": image_audit.describe(name, study.audits[name]),
         "table": tables.comparison_table(rows, study.stopped),
@@ -310,6 +311,15 @@ def _non_square(dataset_spec: dict[str, Any]) -> str:
     if dataset_spec["source"] not in _OF_IMAGE_FILES:
         return ""
     return f"Images that are not square were {_NON_SQUARE[dataset_spec.get('non_square', 'crop')]}."
+
+
+def _mirrored(groups: Sequence[SeedGroup]) -> str:
+    """Whether training mirrored images: the dataset must allow it, and the recipe do it."""
+    answers = {group.first.metrics.spec["dataset"]["horizontal_flip"] for group in groups}
+    if answers == {False}:
+        return "No image was mirrored in training."
+    some = " in some training runs" if len(answers) > 1 else " in training"
+    return f"Half of the images were mirrored left to right{some}."
 
 
 def _split_size(split: SplitMetrics) -> str:
