@@ -90,9 +90,7 @@ _MANY = (
     " If there are more than 40 points, only the best of each network is drawn in full; if there are more than 24"
     " networks, only the best 12 are coloured."
 )
-_CPU_TIME = (
-    " Where training runs had different numbers of CPU threads, the time is wall time x threads, as the axis says."
-)
+_CPU_TIME = " Where training runs had different numbers of CPU threads, the time is CPU time, as the axis says."
 _AGAINST_COST = (
     " A network with several recipes is named at the one with the best validation accuracy, with that recipe; where"
     " names have no room, in a legend. The grey line is the Pareto front of these: no other one is as accurate at the"

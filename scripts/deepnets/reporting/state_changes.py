@@ -24,7 +24,10 @@ _FIXED = (
     *("train_images", "validation_images", "test_images"),
 )
 _CONDITIONS = ("device", "device_name", "precision", "threads", "accumulation", "torch")
-_COSTS = {"wall_seconds": "Training (s)", "images_per_second": "Images/s", "peak_memory_mb": "Memory (MB)"}
+_COSTS = {
+    **{"wall_seconds": "Training (s)", "cpu_seconds": "Training (CPU s)"},
+    **{"images_per_second": "Images/s", "peak_memory_mb": "Memory (MB)"},
+}
 _FILES_SHOWN = 20
 
 Pair = tuple[dict[str, Run], dict[str, Run]]  # the runs of one experiment in both states, by their seeds
