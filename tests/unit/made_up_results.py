@@ -45,17 +45,13 @@ def write_experiment(
     epochs: int = 8,
     lr: float = 0.05,
     wall_seconds: float = 60.0,
-    cpu_seconds: float | None = None,
     warnings: list[str] | None = None,
     architecture: str | None = None,
     device_name: str = "Some CPU",
     threads: int = 2,
     flips: bool = True,
 ) -> Path:
-    """Write what train and evaluate leave; return the directory.
-
-    Unless given, validation accuracy is as on test, and a training run keeps 90 % of its threads busy.
-    """
+    """Write what train and evaluate leave; return the directory. Unless given, validation accuracy is as on test."""
     rng = np.random.default_rng([seed, len(model), n_test])
     directory = results / dataset / model / recipe / f"seed{seed}"
     classes = classes or [str(digit) for digit in range(10)]
@@ -84,7 +80,7 @@ def write_experiment(
     write_robustness(directory, accuracy, n_test)
     write_latency(directory, seconds=ARCHITECTURES[architecture][0] / 1e10)
     _write_history(directory / "history.csv", rng, accuracy, epochs, wall_seconds)
-    write_json(directory / "timing.json", _timing(device_name, threads, epochs, wall_seconds, cpu_seconds))
+    write_json(directory / "timing.json", _timing(device_name, threads, epochs, wall_seconds))
     return directory
 
 
@@ -100,7 +96,7 @@ def _network_facts(architecture: str) -> dict:
     }
 
 
-def _timing(device_name: str, threads: int, epochs: int, wall_seconds: float, cpu_seconds: float | None) -> dict:
+def _timing(device_name: str, threads: int, epochs: int, wall_seconds: float) -> dict:
     return {
         "device": "cpu",
         "device_name": device_name,
@@ -110,7 +106,7 @@ def _timing(device_name: str, threads: int, epochs: int, wall_seconds: float, cp
         "accumulation": 1,
         "train_seconds": 0.9 * wall_seconds,
         "wall_seconds": wall_seconds,
-        "cpu_seconds": 0.9 * threads * wall_seconds if cpu_seconds is None else cpu_seconds,
+        "cpu_seconds": 0.9 * threads * wall_seconds,
         "images_per_second": 1293 * epochs / wall_seconds,
         "peak_memory_mb": 900.5,
         "resumed_from_epochs": [],
