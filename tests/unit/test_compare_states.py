@@ -10,6 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import compare_states
+from deepnets.comparison.changes import IMAGES
 from deepnets.reporting.state_changes import compare_states as page_of
 from deepnets.reporting.states import open_state
 from deepnets.utils.errors import UserError
@@ -203,11 +204,20 @@ def test_several_seeds_with_predictions_are_paired_by_seed(write_experiment):
             accuracy = 1 - (wrong - fewer) / 360
             written = write_experiment(Path(folder), seed=seed, accuracy=accuracy)
             predictions(written, {index: 9 - index % 10 for index in range(fewer, wrong)})
-    assert (
-        cells(compare(), "ResNet50")[-1] == "**better**, beyond the noise of the spread over seeds, the same for both"
-    )
+    assert cells(compare(), "ResNet50")[-1] == "**better**, beyond the noise of the images and seeds, the same for both"
     (Path("a/digits/resnet50/quick/seed1/predictions.safetensors")).unlink()
     assert cells(compare(), "ResNet50")[-1] == "within the noise of the spread over seeds"
+
+
+def test_folds_which_share_no_image_are_not_paired(write_experiment):
+    for folder in ("a", "b"):
+        for seed in range(2):
+            written = write_experiment(Path(folder), seed=seed, accuracy=0.9 if folder == "a" else 0.95)
+            predictions(written, {}, n=360 - seed)
+            metrics = read_json(written / "metrics.json")
+            metrics["spec"]["dataset"]["fold"] = seed
+            write_json(written / "metrics.json", metrics)
+    assert cells(compare(), "ResNet50")[-1].endswith(f"the noise of {IMAGES}")
 
 
 def test_predictions_of_other_images_are_not_compared(write_experiment):

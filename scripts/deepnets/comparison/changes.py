@@ -14,7 +14,7 @@ from deepnets.comparison.paired import compare_networks, t_interval
 from deepnets.evaluation.metrics import Labels, Logits, losses, predict, scores_of_counts
 
 IMAGES, SEEDS = "the images", "the spread over seeds"
-SAME_IMAGES, SAME_SEEDS = "the images, the same for both", "the spread over seeds, the same for both"
+SAME_IMAGES, SAME_SEEDS = "the images, the same for both", "the images and seeds, the same for both"
 DRAWS = 1000  # of the bootstrap
 _TAIL = (1 - LEVEL) / 2
 _RESAMPLED = ("loss", "balanced_accuracy", "precision_macro", "recall_macro", "f1_macro")
@@ -117,6 +117,9 @@ def paired_intervals(seeds: Sequence[Predicted]) -> dict[str, tuple[Interval, st
     that is wider, as seeds can agree by chance. Accuracy has its own methods: of one seed that of `compare_networks`,
     of several the variance over seeds and images of the differences. The calibration error is left out: it is biased
     upwards in a bootstrap.
+
+    Args:
+        seeds: each of the same test images.
     """
     networks = [(_Network(each.before, each.labels), _Network(each.after, each.labels)) for each in seeds]
     found = _accuracy(networks)

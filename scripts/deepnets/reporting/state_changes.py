@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from deepnets.comparison.changes import Change, Interval, Measured, change, paired_intervals
+from deepnets.comparison.changes import Change, Interval, Measured, Predicted, change, paired_intervals
 from deepnets.config.experiment import recipe_title
 from deepnets.evaluation.metrics import SPLITS, Metric, of_split
 from deepnets.models import display_name
@@ -45,8 +45,7 @@ def compare_states(before: State, after: State) -> str:
     for names, (old, new) in shared.items():
         predicted = predicted_by_both(old, new)
         flips[names] = {seed: flips_of(each, new[seed].classes) for seed, each in predicted.items()}
-        is_paired = bool(predicted) and predicted.keys() == old.keys() == new.keys()
-        changes[names] = list(_changes((old, new), paired_intervals([*predicted.values()]) if is_paired else {}))
+        changes[names] = list(_changes((old, new), _paired((old, new), predicted)))
     differing = [*_settings(shared), *_code(before, after), *_versions(before, after, shared)]
     lines = [
         f"# From {code(before.title)} to {code(after.title)}",
@@ -208,6 +207,15 @@ def _changes(pair: Pair, paired: dict[str, tuple[Interval, str]]) -> Iterator[Mo
                 interval, noise = paired[metric.name]
                 found = replace(found, interval=interval, noise=noise)
             yield title.replace("_", " "), metric, found
+
+
+def _paired(pair: Pair, predicted: dict[str, Predicted]) -> dict[str, tuple[Interval, str]]:
+    """Intervals of test metrics, if all runs of both states have predictions; none with folds, which share no image."""
+    old, new = pair
+    has_folds = any("fold" in run.spec["dataset"] for run in new.values() if run.spec)
+    if not predicted or has_folds or not predicted.keys() == old.keys() == new.keys():
+        return {}
+    return paired_intervals([*predicted.values()])
 
 
 def _images_column(split: str, metric: Metric) -> str | None:
