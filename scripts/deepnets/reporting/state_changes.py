@@ -212,7 +212,7 @@ def _changes(pair: Pair, paired: dict[str, tuple[Interval, str]]) -> Iterator[Mo
 def _paired(pair: Pair, predicted: dict[str, Predicted]) -> dict[str, tuple[Interval, str]]:
     """Intervals of test metrics, if all runs of both states have predictions; none with folds, which share no image."""
     old, new = pair
-    has_folds = any("fold" in run.spec["dataset"] for run in new.values() if run.spec)
+    has_folds = any("fold" in (run.spec or {}).get("dataset", {}) for run in new.values())
     if not predicted or has_folds or not predicted.keys() == old.keys() == new.keys():
         return {}
     return paired_intervals([*predicted.values()])
