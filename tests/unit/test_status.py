@@ -151,7 +151,7 @@ def test_trained_experiment_waits_for_its_evaluation(jobs):
 
     Path(FOLDER).mkdir(parents=True)
     save_tensors(Path(FOLDER, "model.safetensors"), {"weight": torch.zeros(1)}, {"spec": jobs.study[0].spec})
-    assert of_first(jobs) == ("waiting", "trained; its evaluation comes next")
+    assert of_first(jobs) == ("waiting", "trained; its evaluation runs or comes next")
 
 
 def test_interrupted_experiment_says_where_it_continues(jobs):

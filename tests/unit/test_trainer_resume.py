@@ -81,6 +81,7 @@ def test_every_run_that_took_part_is_recorded_with_its_conditions_and_time(check
         >= {"device", "device_name", "precision", "versions", "processes", "peak_memory_mb"}
     )
     assert last.progress.wall_seconds == pytest.approx(first["seconds"] + second["seconds"])
+    assert min(first["cpu_seconds"], second["cpu_seconds"]) > 0
 
 
 def test_resumed_training_reports_that_it_resumed(tmp_path):

@@ -90,7 +90,7 @@ def limit(resource, of_machine):
 
 limit("mem_mb", usable_memory_mb())
 GPUS = limit("gpu", len(visible_gpus()))  # a training run each; where there is no GPU, `gpu` reads 0 in the jobs
-# Threads of a job that nothing may run next to. A cluster's node may run other jobs.
+# Threads of a job that nothing may run next to. On a cluster, the profile asks for a node without other jobs.
 ALL_CORES = CLUSTER_THREADS if ON_CLUSTER else ASKED.cores or 1
 GPUS_PER_JOB = 0 if ON_CLUSTER else 1  # on a cluster, the profile asks for GPUs
 

@@ -204,6 +204,7 @@ class Timing(Conditions):
 
     train_seconds: NonNegativeFloat  # of the steps alone
     wall_seconds: NonNegativeFloat
+    cpu_seconds: NonNegativeFloat | None = None  # of all processes; unknown in older files
     images_per_second: NonNegativeFloat
     peak_memory_mb: NonNegativeFloat | None = None
     resumed_from_epochs: list[Annotated[float, Field(ge=0)]] = []

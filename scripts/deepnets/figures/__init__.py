@@ -90,9 +90,7 @@ _INTERVALS = (
     " seen from their bars: the figure of pairs shows it."
 )
 _MANY = " If there are more than 24 networks, only the best 12 are coloured."
-_CPU_TIME = (
-    " Where training runs had different numbers of CPU threads, the time is wall time x threads, as the axis says."
-)
+_CPU_TIME = " Where training runs had different numbers of CPU threads, the time is CPU time, as the axis says."
 _AGAINST_COST = (
     " Of a network with several recipes, validation chose one; the others are pale. If there are more than 8"
     " points, or names have no room, the others are small, without names and intervals. The grey line is the Pareto"

@@ -40,8 +40,7 @@ def draw(comparison: Comparison) -> Figure:
     axes.set_title(f"{caption}, {duration(shortest)}{more}", fontsize=8, fontweight="normal", color=MUTED)
     axes.set_ylabel("Validation accuracy (%)")
     of_epochs = "of the epochs so far (log scale),"
-    cpu_time = f"CPU time (wall time x threads) {of_epochs}\n{time.where}"
-    axes.set_xlabel(cpu_time if time.of_cores else f"Time {of_epochs} {time.where}")
+    axes.set_xlabel(f"CPU time {of_epochs}\n{time.where}" if time.of_cores else f"Time {of_epochs} {time.where}")
     for group, style in shown:
         for result in group.results:
             if group.model in comparison.coloured:
@@ -94,9 +93,9 @@ def _labels(
 
 
 def _seconds(result: Result, time: TrainingTime) -> NDArray[np.float64]:
-    """Return the time at the end of each epoch, (epochs,)."""
+    """Return the time at the end of each epoch, (epochs,): wall time, or its share of the run's CPU time."""
     assert result.history is not None
-    return time.factor(result) * np.cumsum(result.history["seconds"])
+    return time.of_run(result) / result.timing.wall_seconds * np.cumsum(result.history["seconds"])
 
 
 def _percent(result: Result) -> NDArray[np.float64]:

@@ -164,8 +164,7 @@ def machine(groups: list[SeedGroup]) -> str:
 class TrainingTime:
     """The time of training runs on an axis: wall time, or CPU time where runs had different shares of the cores.
 
-    CPU time is wall time multiplied by the threads of all processes: a run that shared the cores with others took
-    longer than one that had them alone.
+    A run that shared the cores with others took longer than one that had them alone, but no more CPU time.
     """
 
     of_cores: bool
@@ -175,23 +174,28 @@ class TrainingTime:
     def label(self) -> str:
         """The label of an axis, for the time of whole training runs."""
         if self.of_cores:
-            return f"CPU time of training (wall time x threads; log scale),\n{self.where}"
+            return f"CPU time of training (log scale),\n{self.where}"
         return f"Wall time of training (log scale), {self.where}"
 
-    def factor(self, result: Result) -> int:
-        """What the wall time of a run is multiplied by."""
-        return result.timing.threads * result.timing.processes if self.of_cores else 1
+    def of_run(self, result: Result) -> float:
+        """The time of a training run in seconds."""
+        seconds = result.timing.cpu_seconds if self.of_cores else None
+        return result.timing.wall_seconds if seconds is None else seconds
 
     def of(self, group: SeedGroup) -> float:
         """The time of a training run in seconds, the mean over the seeds."""
-        return fmean(self.factor(result) * result.timing.wall_seconds for result in group.results)
+        return fmean(self.of_run(result) for result in group.results)
 
 
 def training_time(groups: list[SeedGroup]) -> TrainingTime:
-    """Return how the times of training runs are shown: as CPU time where all ran on CPUs, with unlike threads."""
+    """Return how the times of training runs are shown: as CPU time where all ran on CPUs, with unlike threads.
+
+    Older results have no CPU time; where one is among them, all have wall time.
+    """
     timings = [result.timing for group in groups for result in group.results]
+    is_known = all(timing.device == "cpu" and timing.cpu_seconds is not None for timing in timings)
     shares = {timing.threads * timing.processes for timing in timings}
-    return TrainingTime(len(shares) > 1 and {timing.device for timing in timings} == {"cpu"}, machine(groups))
+    return TrainingTime(is_known and len(shares) > 1, machine(groups))
 
 
 def duration(seconds: float, _position: object = None) -> str:

@@ -259,15 +259,15 @@ def _network_cost(result: Result, measured: Latency | None) -> list[str]:
 
 
 def cost_table(results: list[Result]) -> tuple[Markdown, int]:
-    """Return the time, device and memory of each training run, or of each network if there are more than ROWS runs.
+    """Return what each training run took and where it ran, or each network's runs if there are more than ROWS.
 
     Returns:
         The table, and how many rows it leaves out.
     """
     if len(results) > ROWS:
         return _cost_by_network(results)
-    header = ["Dataset", "Model", "Recipe", "Seed", "On", "Resumed after epoch"]
-    numbers = ["Wall time", "Images/s", "Peak memory (MB)"]
+    header = ["Dataset", "Model", "Recipe", "Seed", "On"]
+    numbers = ["Epochs", "Wall time", "CPU time", "Images/s", "Peak memory (MB)"]
     return table([*header, *numbers], [_cost_line(result) for result in results], numbers_from=len(header)), 0
 
 
@@ -279,21 +279,23 @@ def _cost_by_network(results: list[Result]) -> tuple[Markdown, int]:
     for (dataset, model), runs in networks.items():
         timings = [run.timing for run in runs]
         on = {_machine(timing) for timing in timings}
-        seconds, memory = [t.wall_seconds for t in timings], [t.peak_memory_mb or 0 for t in timings]
+        memory = [t.peak_memory_mb or 0 for t in timings]
         lines.append(
             [
                 *(dataset, display_name(model), on.pop() if len(on) == 1 else "several", len(runs)),
-                *(format_duration(sum(seconds)), format_duration(max(seconds))),
+                f"{sum(run.epochs for run in runs):g}",
+                format_duration(sum(t.wall_seconds for t in timings)),
+                _cpu_time(timings),
                 f"{statistics.median(t.images_per_second for t in timings):,.0f}",
                 f"{max(memory):,.0f}" if max(memory) else MISSING,
             ]
         )
-    numbers = ["Training runs", "Wall time", "Longest run", "Images/s (median)", "Peak memory (MB, highest)"]
+    numbers = ["Training runs", "Epochs", "Wall time", "CPU time", "Images/s (median)", "Peak memory (MB, highest)"]
     return table(["Dataset", "Model", "On", *numbers], lines[:ROWS], numbers_from=3), max(0, len(lines) - ROWS)
 
 
 def _cost_line(result: Result) -> list[object]:
-    timing = result.timing
+    timing, resumed = result.timing, ", ".join(map(str, result.timing.resumed_from_epochs))
     split = f", {result.micro_batches} micro-batches per batch" if result.micro_batches > 1 else ""
     return [
         result.dataset,
@@ -301,11 +303,18 @@ def _cost_line(result: Result) -> list[object]:
         recipe_title(result.recipe),
         result.seed,
         f"{_machine(timing)}{split}",
-        ", ".join(map(str, timing.resumed_from_epochs)) or MISSING,
+        f"{result.epochs:g}{f' (resumed after {resumed})' if resumed else ''}",
         format_duration(timing.wall_seconds),
+        _cpu_time([timing]),
         f"{timing.images_per_second:,.0f}",
         MISSING if timing.peak_memory_mb is None else f"{timing.peak_memory_mb:,.0f}",
     ]
+
+
+def _cpu_time(timings: list[Timing]) -> str:
+    """Return the processor time of training runs together; a dash if that of one is unknown."""
+    seconds = [timing.cpu_seconds for timing in timings if timing.cpu_seconds is not None]
+    return format_duration(sum(seconds)) if len(seconds) == len(timings) else MISSING
 
 
 def _machine(timing: Timing) -> str:
@@ -357,6 +366,7 @@ def _metrics_row(result: Result) -> dict[str, Any]:
         **_split_cells("test", content.test),
         **(_mirror_averaged_cells(content.mirror_averaged) if content.mirror_averaged else {}),
         "wall_seconds": timing.wall_seconds,
+        "cpu_seconds": timing.cpu_seconds,
         "images_per_second": timing.images_per_second,
         "peak_memory_mb": timing.peak_memory_mb,
         "device": timing.device,
