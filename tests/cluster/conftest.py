@@ -240,6 +240,13 @@ class Run:
         """Return what Snakemake has printed."""
         return self.terminal.read_text()
 
+    def status(self) -> str:
+        """Return what `make status` prints of the experiment."""
+        study = "studies={first: [{datasets: [shapes], models: [slow], recipe: long}]}"
+        command = [sys.executable, "scripts/status.py", "--study", "first", "--config", study]
+        done = subprocess.run(command, cwd=self.folder, env=self.environ, capture_output=True, text=True, check=True)
+        return done.stdout
+
     def trainer_said(self) -> str:
         """Return the log of the last trainer; Snakemake empties it for each."""
         return self.log.read_text() if self.log.exists() else ""
