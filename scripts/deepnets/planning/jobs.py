@@ -57,6 +57,7 @@ class Jobs:
             "robustness": {"experiment": self._experiment_names, "spec": self._experiment_spec},
             "compare": {"spec": self._statistics_spec},
             **{stage: {"experiment": self._experiment_names, "spec": self._experiment_spec} for stage in paths.EXPORTS},
+            "saliency": {"experiment": self._experiment_names, "spec": self._experiment_spec},
             "card": {"experiment": self._experiment_names, "spec": self._experiment_spec},
             "bundle": {
                 "experiment": self._experiment_names,

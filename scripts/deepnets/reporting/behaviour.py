@@ -1,7 +1,7 @@
 """How networks behave beyond accuracy: classes, calibration, when to trust an answer, images to look at."""
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from shlex import quote
 from statistics import fmean
 from typing import Any
@@ -12,22 +12,25 @@ from deepnets.comparison.statistics_file import Answer, Images, Network, Statist
 from deepnets.evaluation.measurements import Robustness, corruption_title
 from deepnets.evaluation.results import Result
 from deepnets.models import display_name
-from deepnets.reporting.markdown import Markdown, code, escape, table
+from deepnets.reporting.markdown import Markdown, code, escape, image, table
+from deepnets.reporting.study import Study
 from deepnets.reporting.tables import MISSING, ROWS
+from deepnets.utils import paths
 
 _CLASSES = 12  # rows of an experiment's table of classes, those with the lowest F1
 _IMAGES = 10  # in a list
 _SHARE = "0.9"  # of the images, the most confident ones
 
 
-def behaviour(groups: list[SeedGroup], statistics: Statistics, robustness: Mapping[Path, Robustness]) -> dict[str, Any]:
+def behaviour(groups: list[SeedGroup], statistics: Statistics, study: Study) -> dict[str, Any]:
     """Return what the template shows of one dataset.
 
     Args:
         groups: with their candidates of the statistics.
         statistics: of the dataset.
-        robustness: as in `Study`.
+        study: the whole study.
     """
+    robustness = study.robustness
     classes = groups[0].first.metrics.classes
     chosen = by_validation(best_by_model(groups).values())
     rows = [(display_name(group.model), group.candidate.networks) for group in chosen if group.candidate]
@@ -38,7 +41,12 @@ def behaviour(groups: list[SeedGroup], statistics: Statistics, robustness: Mappi
         "corrupted": _corrupted_images(robustness[groups[0].first.directory]) if robustness else None,
         "several_seeds": any(len(networks) > 1 for _, networks in rows),
         "committee": _committee(statistics),
-        "explain": _explain(chosen[0].first),
+        "maps": [
+            saliency(group.first, PurePosixPath(*group.first.directory.parts[-4:]))
+            for group in chosen
+            if group.first.directory in study.saliency
+        ],
+        "draw_maps": _draw_maps(chosen[0].first),
         "missed": _images("that every network predicts wrongly", statistics.missed_by_all, classes),
         "suspicious": _images(
             "with a suspicious label: every network gives the same other class, with the given probability or more",
@@ -67,12 +75,19 @@ def _committee(statistics: Statistics) -> str:
     )
 
 
-def _explain(result: Result) -> Markdown:
-    """Return the command that shows where in a picture a network found its class.
+def saliency(result: Result, folder: PurePosixPath) -> Markdown:
+    """Return figures/saliency.png of an experiment; `folder`: of the experiment, from the document."""
+    title = f"Where {display_name(result.model)} found its surest mistakes on {result.dataset}"
+    return image(title, folder / paths.SALIENCY_FILE, "100%")
 
-    Reports have no such maps: for them, each network would be loaded and run again, and no other figure needs torch.
+
+def _draw_maps(result: Result) -> Markdown:
+    """Return the command that shows where a network found its surest mistakes.
+
+    No study has these maps among its results: for them, each network is loaded and run again.
     """
-    return code(f"python scripts/explain.py {quote('/'.join(result.directory.parts[-5:]))} PICTURE --output explained")
+    figure = "/".join([*result.directory.parts[-5:], paths.SALIENCY_FILE])
+    return code(f"snakemake --cores 2 {quote(figure)}")
 
 
 def _calibration_table(rows: Sequence[tuple[str, list[Network]]]) -> Markdown:

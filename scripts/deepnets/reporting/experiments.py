@@ -106,7 +106,8 @@ def _context(study: Study, result: Result, folder: PurePosixPath) -> dict[str, A
         "figures": [
             image(f"{figure.title} of {named(result)}", folder / paths.FIGURE_FILE.format(figure=name), figure.width)
             for name, figure in EXPERIMENT_FIGURES.items()
-        ],
+        ]
+        + [behaviour.saliency(result, folder)] * (result.directory in study.saliency),
         "files": [link(file, folder / file) for file in (paths.METRICS_FILE, paths.HISTORY_FILE, paths.TIMING_FILE)],
     }
 

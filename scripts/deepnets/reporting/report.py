@@ -9,7 +9,7 @@ from typing import Any
 from deepnets.comparison.aggregate import group_seeds, interval_caption, with_statistics
 from deepnets.comparison.published import Published, find, read_published
 from deepnets.comparison.statistics_file import statistics_of_study
-from deepnets.evaluation.measurements import read_exports, read_latency, read_robustness
+from deepnets.evaluation.measurements import has_saliency, read_exports, read_latency, read_robustness
 from deepnets.evaluation.metrics import IMBALANCE
 from deepnets.evaluation.results import Result, check_specs, read_result
 from deepnets.evaluation.schemas import SplitMetrics
@@ -125,6 +125,7 @@ def _read_study(spec: dict[str, Any], root: Path, suffix: str, missing: Sequence
         latencies={(each.dataset, each.model): read_latency(each) for each in results if "latency" in optional},
         robustness={each.directory: read_robustness(each) for each in results if "robustness" in optional},
         exports={each.directory: read_exports(each) for each in results},
+        saliency={each.directory for each in results if has_saliency(each)},
         jobs=job_times(root / paths.LOGS, [result.directory.parts[-4:] for result in results], suffix, starts),
         environment=describe(paths.REPOSITORY),
         folder=(root / paths.REPORT).parent,
@@ -277,7 +278,7 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
         "sources": sorted({row.published.source for row in rows if row.published}),
         "best": [_best_published(row) for row in best if row],
         "figures": [_comparison_figure(study, name, figure) for figure in drawn if not figure.of_behaviour],
-        "behaviour": behaviour.behaviour(groups, study.statistics[name], study.robustness),
+        "behaviour": behaviour.behaviour(groups, study.statistics[name], study),
         "behaviour_figures": [_comparison_figure(study, name, figure) for figure in drawn if figure.of_behaviour],
     }
 

@@ -35,6 +35,7 @@ class Study:
         latencies: the latency.json of each network, by dataset and model; {} without this stage.
         robustness: what each experiment's robustness.json has, by its folder; {} without this stage.
         exports: the exported files of each experiment, by its folder.
+        saliency: the folders of the experiments that have figures/saliency.png.
         jobs: the times of the study's jobs; empty if nothing was measured.
         audits: the audit.json of each dataset; None if its data was deleted.
         environment: from deepnets.reporting.environment.describe.
@@ -53,6 +54,7 @@ class Study:
     latencies: dict[tuple[str, str], Latency]
     robustness: dict[Path, Robustness]
     exports: dict[Path, list[Exported]]
+    saliency: set[Path]
     jobs: list[JobTime]
     environment: dict[str, Any]
     folder: Path
