@@ -15,8 +15,8 @@ import saliency as saliency_script
 from deepnets import load, models
 from deepnets.comparison.statistics_file import Answer
 from deepnets.data.pictures import Form
-from deepnets.evaluation.saliency import find_last_maps, saliency_maps
 from deepnets.evaluation.predictions import read_examples
+from deepnets.evaluation.saliency import find_last_maps, saliency_maps
 from deepnets.figures.overlay import overlay
 from deepnets.figures.saliency import draw
 from deepnets.planning.code_digest import digests
@@ -170,7 +170,7 @@ def test_an_output_that_is_a_file_is_a_line(explain, data, tmp_path, caplog):
     assert "out" in error_line(caplog, explain, tmp_path / "a.png")
 
 
-# -- the surest mistakes of an experiment --------------------------------------------------------------------------------
+# -- the surest mistakes of an experiment ------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -191,7 +191,7 @@ def test_figure_has_the_surest_mistakes_and_is_known_by_its_settings(draw_mistak
     monkeypatch.setattr("deepnets.figures.saliency.draw", lambda *given: drawn.append(given) or draw(*given))
     file = draw_mistakes()
     assert read_head(file, "settings_sha256") == {"settings_sha256": settings_sha256(JOB)}
-    [(pictures, answers, classes, _)] = drawn
+    [(pictures, answers, *_)] = drawn
     kept = read_examples(finished / "predictions.safetensors")
     assert len(pictures) == len(answers) > 0
     assert all(each.label != each.predicted for each in answers)
