@@ -86,6 +86,13 @@ def test_one_network_alone_shows_no_image_that_all_miss(experiment, write_report
     assert "every network" not in section(write_report(experiment(accuracy=0.5)))
 
 
+@pytest.mark.parametrize("accuracy", [1.0, 0.5])
+def test_where_no_image_is_missed_by_all_a_sentence_says_it_and_no_figure_is_shown(experiment, write_report, accuracy):
+    text = section(write_report(experiment(model="vgg16"), experiment(model="resnet50", accuracy=accuracy)))
+    assert ("\nNo test image is predicted wrongly by every network.\n" in text) == (accuracy == 1)
+    assert ("digits/comparison/missed_by_all.png" in text) == (accuracy < 1)
+
+
 def test_an_experiment_has_its_classes_with_intervals_and_its_surest_mistakes(experiment, write_report):
     directory = experiment(accuracy=0.9)
     text = write_report(directory).split("<details><summary>")[1]

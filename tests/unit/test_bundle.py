@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 from scipy.special import softmax
-from tiny_experiment import CLASSES, JOB, arguments, error_line, experiment_folder
+from tiny_experiment import CLASSES, JOB, arguments, error_line, experiment_folder, set_temperature
 
 import bundle as bundle_script
 import export as export_script
@@ -30,13 +30,17 @@ INSIDE = "digits-mobilenet_v2-quick-seed3"
 
 @pytest.fixture(scope="module")
 def exported(finished, data, tmp_path_factory, root):
-    """Export the finished experiment and put a card next to it; return the folder of data/ and results/."""
+    """Export the finished experiment and put a card next to it; return the folder of data/ and results/.
+
+    Its temperature is 2.5.
+    """
     home = tmp_path_factory.mktemp("exported")
     folder = experiment_folder(home)
     folder.mkdir(parents=True)
     for file in finished.iterdir():
         if file.is_file():
             (folder / file.name).write_bytes(file.read_bytes())
+    set_temperature(folder, 2.5)
     job = JOB | {"code": digests(["scripts/export.py"], root)}
     export_script.main(arguments(data, home, job)[:5])
     (folder / "MODEL_CARD.md").write_text("What readers must know.")
@@ -86,7 +90,8 @@ def predict(unpacked, tmp_path):
 
 
 def test_onnxruntime_and_pillow_alone_predict_in_an_empty_folder(predict, data, exported, tmp_path):
-    expected = softmax(load_file(experiment_folder(exported) / "predictions.safetensors")["test_logits"], axis=1)
+    logits = load_file(experiment_folder(exported) / "predictions.safetensors")["test_logits"]
+    expected = softmax(logits / 2.5, axis=1)
     files = [tmp_path / f"{index:02}.png" for index in range(len(expected))]
     for file, image in zip(files, np.load(data.parent / "test_images.npy"), strict=True):
         Image.fromarray(image[..., 0]).save(file)

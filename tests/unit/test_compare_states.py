@@ -71,6 +71,19 @@ def test_equal_states_differ_in_nothing(write_experiment):
     assert "## Test images" not in page
 
 
+def test_a_seed_that_one_state_lacks_makes_no_other_fold_a_difference(write_experiment):
+    for folder, seeds in {"a": (0, 1), "b": (1,)}.items():
+        for seed in seeds:
+            file = write_experiment(Path(folder), seed=seed, n_test=40 - seed) / "metrics.json"
+            metrics = read_json(file)
+            metrics["spec"]["dataset"] |= {"fold": seed, "folds": 2}
+            write_json(file, metrics)
+    page = compare()
+    assert cells(page, "seeds")[:3] == ["seeds", "0, 1", "1"]
+    assert "dataset.fold" not in page
+    assert "test_images" not in page
+
+
 def test_only_settings_that_differ_are_listed_with_both_values(write_experiment):
     write_experiment(Path("a"), lr=0.1)
     write_experiment(Path("b"), lr=0.2)

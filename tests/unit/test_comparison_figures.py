@@ -161,6 +161,12 @@ def test_images_that_all_networks_miss_are_shown_those_with_suspicious_labels_fr
     assert f"({len(missed)})" in figure.get_suptitle()
 
 
+def test_where_no_image_is_missed_by_all_the_figure_is_a_line(compare):
+    figure = rendered(missed_by_all.draw(compare({"model": "vgg16", "accuracy": 1.0}, TWO[1])))
+    assert figure.get_suptitle() == "No test image is predicted wrongly by every network: digits"
+    assert ([axes.axison for axes in figure.axes], figure.get_figheight() < 1) == ([False], True)
+
+
 def test_ranking_shows_each_pair_from_both_sides_and_the_letters_of_ties(compare):
     figure = ranking.draw(compare(*TWO, {"model": "resnet50", "accuracy": 0.96}))
     axes = figure.axes[0]

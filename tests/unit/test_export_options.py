@@ -11,7 +11,8 @@ import onnxruntime
 import pytest
 import torch
 from exported_networks import from_pixels, give_statistics, metadata
-from tiny_experiment import JOB, ROOT, arguments, error_line, experiment_folder
+from scipy.special import softmax
+from tiny_experiment import JOB, ROOT, arguments, error_line, experiment_folder, set_temperature
 from torch import nn
 
 import export
@@ -50,11 +51,15 @@ def command(home, data, stage, **changes):
 
 @pytest.fixture(scope="module")
 def home(finished, data, tmp_path_factory):
-    """Export the finished experiment in all ways; return the folder of data/ and results/, which tests only read."""
+    """Export the finished experiment in all ways; return the folder of data/ and results/, which tests only read.
+
+    Its temperature is 2.5.
+    """
     home = tmp_path_factory.mktemp("exported")
     folder = experiment_folder(home)
     folder.parent.mkdir(parents=True)
     shutil.copytree(finished, folder)
+    set_temperature(folder, 2.5)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(timing, "LEAST_SECONDS", 0)
         for stage, script in SCRIPTS.items():
@@ -97,7 +102,7 @@ def test_each_onnx_file_has_the_input_outputs_and_metadata_of_model_onnx(folder,
         logits, probabilities = session.run(["logits", "probabilities"], {"images": images[:count]})
         assert logits.dtype == probabilities.dtype == np.float32
         assert logits.shape == probabilities.shape == (count, 3)
-        assert np.allclose(probabilities.sum(1), 1, atol=5e-3)
+        assert np.allclose(probabilities, softmax(logits / 2.5, axis=1), atol=5e-3)
     precision = read_json((folder / name).with_suffix(".json"))["measured_on"]["precision"]
     assert texts_of(folder / name) == texts_of(folder / "model.onnx") | {"precision": precision}
 

@@ -82,7 +82,6 @@ def test_a_warning_about_a_file_is_one_of_the_report(experiment, write_report):
 
 def test_model_card_names_the_files_that_are_there(experiment):
     directory = experiment()
-    assert "onnxruntime" not in card(read_result(directory), None)
     write_exported(directory, "export_int8", **LOST)
     write_exported(directory, "export_program", measured_on=MEASURED_ON | {"precision": "fp32"})
     text = card(read_result(directory), None).partition("## How to use it")[2]
@@ -92,9 +91,18 @@ def test_model_card_names_the_files_that_are_there(experiment):
     assert "model_fp16" not in text
 
 
+def test_model_card_names_model_onnx_in_the_same_words_before_and_after_its_export(experiment):
+    directory = experiment()
+    before = card(read_result(directory), None)
+    named = "<code>model.onnx</code>, if it is next to this card: onnxruntime runs it, pixels in, probabilities out."
+    assert named in before.partition("## How to use it")[2]
+    write_exported(directory, "export")
+    assert card(read_result(directory), None) == before
+
+
 def test_the_report_depends_on_the_files_that_are_there(root, tmp_path, experiment):
-    def exports():
-        return Jobs(load_config(root / "config.yaml", {}), root, tmp_path).settings("report", {})["spec"]["exports"]
+    def exports(key="exports"):
+        return Jobs(load_config(root / "config.yaml", {}), root, tmp_path).settings("report", {})["spec"][key]
 
     directory = experiment(model="mobilenet_v2")
     assert exports() == {}
@@ -105,7 +113,8 @@ def test_the_report_depends_on_the_files_that_are_there(root, tmp_path, experime
     (directory / "figures").mkdir()
     (directory / "figures/saliency.png").write_bytes(b"a figure")
     figure = "results/digits/mobilenet_v2/quick/seed0/figures/saliency.png"
-    assert exports() == {figure: sha256_file(tmp_path / figure)}
+    assert exports() == {}
+    assert exports("saliency") == {figure: sha256_file(tmp_path / figure)}
 
 
 def test_report_shows_where_a_network_looked_if_that_was_asked_for(experiment, write_report):

@@ -1,11 +1,13 @@
 """Precision, recall and F1 of each class with their intervals."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from sklearn.metrics import precision_recall_fscore_support
 from statsmodels.stats.proportion import proportion_confint
 
-from deepnets.comparison.per_class import class_scores
+from deepnets.comparison.per_class import class_counts, class_scores
 from deepnets.evaluation import schemas
 from deepnets.evaluation.metrics import detailed_metrics
 
@@ -14,7 +16,8 @@ def scores(labels, predicted, classes):
     """The scores of predictions, through what metrics.json has of the test split."""
     found = detailed_metrics((5 * np.eye(classes)[predicted]).astype(np.float32), labels, [*map(str, range(classes))])
     rows = [schemas.ClassMetrics.model_validate(row) for row in found["per_class"]]
-    return class_scores(schemas.TestMetrics.model_construct(per_class=rows, confusion_matrix=found["confusion_matrix"]))
+    test = schemas.TestMetrics.model_construct(per_class=rows, confusion_matrix=found["confusion_matrix"])
+    return class_scores(class_counts([SimpleNamespace(fold=None, metrics=SimpleNamespace(test=test))]))
 
 
 def test_values_are_those_of_scikit_learn_and_intervals_those_of_statsmodels():

@@ -15,10 +15,12 @@ from deepnets.config.recipe_label import VALUES_PATTERN
 from deepnets.figures import COMPARISON_FIGURES, EXPERIMENT_FIGURES
 from deepnets.planning.job import NAMES
 from deepnets.planning.job_files import job_file
+from deepnets.planning.made_exports import made_for_card
 from deepnets.planning.requests import CLUSTER_THREADS, Requests, scale_by_attempt
 from deepnets.planning.run_hooks import RunHooks, exit_plainly, shorten_reason
 from deepnets.planning.start_files import start_records, start_weights, weights_arguments
 from deepnets.utils import paths
+from deepnets.utils.files import canonical_json
 from deepnets.utils.machine import name_user, usable_cores, usable_memory_mb, visible_gpus
 
 name_user()  # Snakemake records it when the jobs start

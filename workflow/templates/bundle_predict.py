@@ -4,6 +4,8 @@
     python predict.py photo.png more/*.jpg
     python predict.py --invert ink_on_paper.jpg
 
+Logits are divided by the temperature of the network before they become probabilities, inside model.onnx.
+
 Exit codes: 0; 1 if a picture cannot be read, which is reported, after the others are done.
 """
 

@@ -16,15 +16,13 @@ from deepnets.config.recipe import Recipe
 from deepnets.data.decode import MAX_MEGAPIXELS
 from deepnets.data.pictures import BLOCK_PICTURES, Form, Pixels, Place, Problem, decode_block, read_blocks, to_pixels
 from deepnets.data.splits import Split
-from deepnets.evaluation.confidence import fit_temperature
 from deepnets.evaluation.network import load_network
-from deepnets.evaluation.predictions import read_validation
+from deepnets.evaluation.temperature import own_temperature
 from deepnets.training.augmentation import Augmentation
 from deepnets.training.device import Device, choose_device
 from deepnets.training.inference import EVALUATION_BATCH, predict
 from deepnets.utils import paths
 from deepnets.utils.errors import UserError
-from deepnets.utils.logging import LOG
 from deepnets.utils.text import shortened
 
 Picture = str | os.PathLike | Image.Image | np.ndarray
@@ -149,7 +147,7 @@ def load(
     """
     network, metadata = load_network(_weights(Path(path)))
     if temperature is None:
-        temperature = _own_temperature(Path(path), metadata["spec_sha256"])
+        temperature = own_temperature(Path(path), metadata["spec_sha256"])
     recipe, dataset = Recipe(**metadata["spec"]["recipe"]), metadata["spec"]["dataset"]
     chosen, precision = choose_device(network, device, recipe.precision)
     channels, size, _ = metadata["input_shape"]
@@ -171,21 +169,6 @@ def _weights(path: Path) -> Path:
     if not path.is_file():
         raise UserError(f"{path}: does not exist; give the folder of a trained experiment, or its {paths.MODEL_FILE}.")
     return path
-
-
-def _own_temperature(path: Path, spec_sha256: str) -> float:
-    """Return the temperature fitted on the validation images of an experiment; 1 where that cannot be done."""
-    file = path / paths.PREDICTIONS_FILE
-    if not file.exists():  # nor is it below a weights file
-        LOG.info("%s: temperature 1, as there is no %s to fit one", path, paths.PREDICTIONS_FILE)
-        return 1.0
-    logits, labels = read_validation(file, spec_sha256)
-    if (logits.argmax(1) == labels).all():  # the loss falls for ever as the temperature goes to 0
-        LOG.info("%s: temperature 1, as all validation images are right, which leaves nothing to fit", path)
-        return 1.0
-    temperature = fit_temperature(logits, labels)
-    LOG.info("%s: temperature %.3g, fitted on its validation images", path, temperature)
-    return temperature
 
 
 # -- many files --------------------------------------------------------------------------------------------------------

@@ -43,6 +43,8 @@ class ComparisonFigure:
         caption: what is on each axis, over which runs, and how to read it.
         condition: takes the experiments on the dataset; the figure is drawn if the result is true. None: always.
         needs: optional stages whose files it reads; it is drawn in studies that have them.
+        shown: takes what statistics.json says; the report leaves the figure out if the result is false, because only
+            results tell that there is nothing to see. The file is drawn even then. None: always shown.
         width: in the report.
         of_behaviour: its place in the report is the section on behaviour.
     """
@@ -52,6 +54,7 @@ class ComparisonFigure:
     caption: str
     condition: Callable[[Sequence[Any]], object] | None = None
     needs: tuple[str, ...] = ()
+    shown: Callable[[Any], object] | None = None
     width: str = "49%"
     of_behaviour: bool = False
 
@@ -169,10 +172,10 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             "reliability",
             "Reliability diagrams",
             "Test images in bins of about equally many by confidence (horizontal axis), and the share of each bin that"
-            " is right (vertical axis), a panel per network: its recipe that validation chose, the first seed. On the"
-            " diagonal, confidence is what it promises; below it, the network is too sure. Coloured: as trained;"
-            " dashed: after the temperature T, which is fitted on the validation images. The numbers are the"
-            " calibration error before and after.",
+            " is right (vertical axis), a panel per network: its recipe that validation chose, the first seed, or with"
+            " folds a network of each on the images of all, where T is their mean. On the diagonal, confidence is what"
+            " it promises; below it, the network is too sure. Coloured: as trained; dashed: after the temperature T,"
+            " which is fitted on the validation images. The numbers are the calibration error before and after.",
             width="75%",
             of_behaviour=True,
         ),
@@ -201,7 +204,8 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
         ComparisonFigure(
             "examples",
             "Surest mistakes and least sure right answers",
-            "Test images of each network (rows, the best first; its recipe that validation chose, the first seed)."
+            "Test images of each network (rows, the best first; its recipe that validation chose, the first seed, or"
+            " with folds a network of each on the images of all)."
             " Left: wrong answers with the highest confidence. Right: right answers with the lowest. Above an image:"
             " its class, the network's answer if it is another one, and the probability of the answer. Below: the"
             " file's name, or the image's number, from 0.",
@@ -216,6 +220,7 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             " probability. A red frame, these come first: every network gives the same other class with a probability"
             " of 80 % or more, so the label may be wrong.",
             condition=_several_models,
+            shown=lambda statistics: statistics.missed_by_all.count,
             width="100%",
             of_behaviour=True,
         ),

@@ -18,7 +18,7 @@ from deepnets.figures import EXPERIMENT_FIGURES, comparison_figures
 from deepnets.figures.looks import look_indices
 from deepnets.planning.job import Job, entry
 from deepnets.planning.job_code import JobCode
-from deepnets.planning.made_exports import made_exports
+from deepnets.planning.made_exports import made_exports, made_saliency
 from deepnets.planning.start_files import published_networks, published_spec, with_starts
 from deepnets.utils import paths
 from deepnets.utils.errors import UserError
@@ -347,6 +347,7 @@ class Jobs:
             "specs": [spec_sha256(experiment.spec) for experiment in experiments],
             "optional": self.optional_stages(suffix),
             "exports": made_exports(experiments, self.root),
+            "saliency": made_saliency(experiments, self.root),
             "datasets": {
                 name: {"variant_of": dataset.variant_of, "note": dataset.note, "own_files": dataset.own_files}
                 for name, dataset in datasets.items()

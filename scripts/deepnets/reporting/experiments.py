@@ -19,7 +19,6 @@ from deepnets.utils.files import write_text
 # Up to this many experiments are shown with figures. If there are more, each is one line with a link to its page, so
 # that the report stays readable and below the 512 KB that code hosts show.
 _IN_FULL = 40
-_CONFUSIONS_SHOWN = 3
 
 
 def in_full(study: Study) -> bool:
@@ -91,6 +90,7 @@ def _context(study: Study, result: Result, folder: PurePosixPath) -> dict[str, A
     test, timing = result.metrics.test, result.timing
     return {
         "accuracy": f"{100 * test.accuracy:.2f}",
+        "fold": result.metrics.fold,
         "interval": "{:.2f} to {:.2f}".format(*(100 * bound for bound in test.accuracy_ci95)),
         "validation": f"{100 * result.metrics.validation.accuracy:.2f}",
         "mirror_averaged": result.metrics.mirror_averaged,
@@ -99,7 +99,6 @@ def _context(study: Study, result: Result, folder: PurePosixPath) -> dict[str, A
         "epochs": "1 epoch" if result.epochs == 1 else f"{result.epochs} epochs",
         "time": tables.format_duration(timing.wall_seconds),
         "warnings": result.warnings,
-        "confusions": _confusions(result),
         **behaviour.of_experiment(
             result, study.statistics[result.dataset].network(result.model, result.recipe, result.seed)
         ),
@@ -110,22 +109,6 @@ def _context(study: Study, result: Result, folder: PurePosixPath) -> dict[str, A
         + [behaviour.saliency(result, folder)] * (result.directory in study.saliency),
         "files": [link(file, folder / file) for file in (paths.METRICS_FILE, paths.HISTORY_FILE, paths.TIMING_FILE)],
     }
-
-
-def _confusions(result: Result) -> list[str]:
-    """Return the most frequent errors, as "3 predicted as 8: 5 of 35"; 35 images are of class 3."""
-    matrix, classes = result.metrics.test.confusion_matrix, result.metrics.classes
-    found = [
-        (count, true, predicted)
-        for true, row in enumerate(matrix)
-        for predicted, count in enumerate(row)
-        if count and true != predicted
-    ]
-    found.sort(key=lambda confusion: (-confusion[0], *confusion[1:]))
-    return [
-        f"{classes[true]} predicted as {classes[predicted]}: {count} of {result.metrics.test.per_class[true].n}"
-        for count, true, predicted in found[:_CONFUSIONS_SHOWN]
-    ]
 
 
 def _table(study: Study, results: list[Result]) -> Markdown:

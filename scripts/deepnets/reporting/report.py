@@ -3,10 +3,12 @@
 import html
 import re
 from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from deepnets.comparison.aggregate import group_seeds, interval_caption, with_statistics
+from deepnets.comparison.aggregate import SeedGroup, group_seeds, interval_caption, with_statistics
+from deepnets.comparison.per_class import class_counts
 from deepnets.comparison.published import Published, find, read_published
 from deepnets.comparison.statistics_file import statistics_of_study
 from deepnets.evaluation.measurements import has_saliency, read_exports, read_latency, read_robustness
@@ -247,29 +249,34 @@ def _warnings(study: Study) -> list[Markdown]:
 
 
 def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
-    groups = [row.group for row in rows]
+    groups, statistics = [row.group for row in rows], study.statistics[name]
     metrics = groups[0].first.metrics
     metadata = study.datasets[name]
     published_as = metadata["variant_of"] or name
     architectures = dict.fromkeys(group.first.architecture for group in groups if not group.first.is_pretrained)
     best = [find(study.published, "best", published_as, architecture) for architecture in architectures]
-    drawn = comparison_figures(groups, study.optional)
+    drawn = [
+        figure
+        for figure in comparison_figures(groups, study.optional)
+        if figure.shown is None or figure.shown(statistics)
+    ]
     return {
         "name": name,
         "classes": len(metrics.classes),
         "pixels": " x ".join(map(str, metrics.model.input_size[1:])),
         "sizes": [_split_size(split) for split in (metrics.train, metrics.validation, metrics.test)],
-        "folds": groups[0].folds,
+        "folds": statistics.folds and {"number": statistics.folds.number, "seed": groups[0].first.seed},
+        "unlike_folds": verdicts.unlike_folds(statistics),
         "own_validation": metrics.validation.from_dataset,
-        "imbalance": _imbalance(groups[0].first),
+        "imbalance": _imbalance(groups[0]),
         "non_square": _non_square(metrics.spec["dataset"]),
         "variant_of": metadata["variant_of"],
         "note": metadata["note"],
         "duplicates": duplicates.counted(name, study.audits[name]),
         "images": image_audit.describe(name, study.audits[name]),
         "table": tables.comparison_table(rows),
-        "compared": verdicts.what_was_compared(groups, study.statistics[name]),
-        "open": verdicts.open_questions(groups, study.statistics[name]),
+        "compared": verdicts.what_was_compared(groups, statistics),
+        "open": verdicts.open_questions(groups, statistics),
         "statistics": _file_link(study, paths.STATISTICS, name),
         "left_out": max(0, len(rows) - tables.RUNS),
         "intervals": interval_caption(groups),
@@ -278,20 +285,22 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
         "sources": sorted({row.published.source for row in rows if row.published}),
         "best": [_best_published(row) for row in best if row],
         "figures": [_comparison_figure(study, name, figure) for figure in drawn if not figure.of_behaviour],
-        "behaviour": behaviour.behaviour(groups, study.statistics[name], study),
+        "behaviour": behaviour.behaviour(groups, statistics, study),
         "behaviour_figures": [_comparison_figure(study, name, figure) for figure in drawn if figure.of_behaviour],
     }
 
 
-def _imbalance(result: Result) -> str:
+def _imbalance(group: SeedGroup) -> str:
     """How many images the smallest and the largest class have; "" where classes are not imbalanced."""
-    if not tables.imbalanced(result):
+    if not tables.imbalanced(group.results):
         return ""
-    fewest, most = (choose(result.metrics.test.per_class, key=lambda each: each.n) for choose in (min, max))
+    counts = class_counts(group.results)
+    fewest, most = (choose(zip(counts.images, counts.names, strict=True), key=itemgetter(0)) for choose in (min, max))
+    where = "the test split has" if group.first.fold is None else "the folds together have"
     return (
-        f"The classes are imbalanced: the test split has {fewest.n:,} images of {fewest.name} and {most.n:,} of"
-        f" {most.name}. Balanced accuracy is the mean of the classes' accuracies; it is shown where the largest class"
-        f" has at least {IMBALANCE} times as many test images as the smallest."
+        f"The classes are imbalanced: {where} {fewest[0]:,} images of {fewest[1]} and {most[0]:,} of {most[1]}."
+        " Balanced accuracy is the mean of the classes' accuracies; it is shown where the largest class has at least"
+        f" {IMBALANCE} times as many test images as the smallest."
     )
 
 

@@ -18,6 +18,7 @@ from deepnets.utils.text import first_few
 MISSING = "–"
 # Columns of metrics.csv that the settings, the data and the network decide, and those that the machine decides.
 _OF_SPEC = ("architecture", "epochs")
+_OF_SEED = (("seed",), ("dataset", "fold"))  # keys of a spec
 _FIXED = (
     *_OF_SPEC,
     *("parameters", "trainable_parameters", "mult_adds"),
@@ -80,7 +81,7 @@ def _settings(shared: dict[Names, Pair]) -> Iterator[str]:
     for names, (old, new) in shared.items():
         if old.keys() != new.keys():
             where.setdefault(("seeds", ", ".join(old), ", ".join(new)), []).append(_name(names))
-        for setting, was, now in _changed_settings(next(iter(old.values())), next(iter(new.values()))):
+        for setting, was, now in _changed_settings(*_alike(old, new)):
             where.setdefault((setting, _shown(was), _shown(now)), []).append(_name(names))
     rows = [
         [*difference, "all experiments" if len(found) == len(shared) > 1 else first_few(found)]
@@ -89,9 +90,16 @@ def _settings(shared: dict[Names, Pair]) -> Iterator[str]:
     yield from _section("Settings", "Setting", "Before", "After", rows)
 
 
+def _alike(old: dict[str, Run], new: dict[str, Run]) -> tuple[Run, Run]:
+    """Return a run of each state, of the same seed if both have it: with folds, the seed chooses the images."""
+    shared = [seed for seed in old if seed in new]
+    first, second = (shared[0], shared[0]) if shared else (next(iter(old)), next(iter(new)))
+    return old[first], new[second]
+
+
 def _changed_settings(old: Run, new: Run) -> Iterator[tuple[str, object, object]]:
     if old.spec is not None and new.spec is not None:
-        was, now = ({key: value for key, value in leaves(run.spec) if key != ("seed",)} for run in (old, new))
+        was, now = ({key: value for key, value in leaves(run.spec) if key not in _OF_SEED} for run in (old, new))
         yield from ((".".join(key), was.get(key), now.get(key)) for key in changed_keys(was, now))
     known = [column for column in _FIXED if old.row.get(column) and new.row.get(column)]
     if old.spec is not None and new.spec is not None:

@@ -91,7 +91,7 @@ def _seeds(study: Study, groups: Mapping[str, list[SeedGroup]]) -> Iterator[Mark
 
 
 def _has_one(group: SeedGroup) -> bool:
-    return len(group.results) == 1 and not group.folds
+    return len(group.results) == 1 and group.first.fold is None
 
 
 def _models(groups: Sequence[SeedGroup]) -> str:

@@ -1,7 +1,7 @@
 """The report's tables and metrics.csv: the numbers of results, formatted for readers."""
 
 import statistics
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from deepnets.comparison.aggregate import best_by_model, by_validation, group_name, several_recipes
+from deepnets.comparison.per_class import class_counts
 from deepnets.comparison.published import Published
 from deepnets.config.experiment import recipe_title
 from deepnets.evaluation import metrics
@@ -64,10 +65,10 @@ class Column:
 def columns(results: Iterable[Result]) -> list[Column]:
     """Return by what a run is chosen and what it reached, its costs, other metrics, and what only some results have.
 
-    Metrics for imbalanced classes have a column only where the classes of the first result are.
+    Metrics for imbalanced classes have a column only where the classes are.
     """
     results = list(results)
-    are_imbalanced = imbalanced(results[0])
+    are_imbalanced = imbalanced(results)
     costs = [
         ("Epochs", "epochs", "epochs", "g"),
         ("Training time", "wall_seconds", "timing.wall_seconds", _TIME),  # which no published row has
@@ -107,9 +108,9 @@ def directions() -> str:
     return f"Lower is better for {enumerate_words(lower)}, higher for the other metrics."
 
 
-def imbalanced(result: Result) -> bool:
-    """Whether the classes of an experiment's test split are imbalanced."""
-    return metrics.is_imbalanced([each.n for each in result.metrics.test.per_class])
+def imbalanced(results: Sequence[Result]) -> bool:
+    """Whether the classes of a dataset's test split are imbalanced; with folds, those of all folds together."""
+    return metrics.is_imbalanced(class_counts(results).images)
 
 
 def _metric_column(metric: Metric, split: SplitName) -> Column:
@@ -167,10 +168,18 @@ def _shown(rows: list[Row]) -> list[Row]:
 
 
 def _ours(row: Row, column: Column) -> float | None:
-    # With folds, the accuracy over all images is not quite the mean over folds that differ in size.
-    pooled = row.group.folds and column.name == "test_accuracy"
-    value = row.group.accuracy.value if pooled else row.group.mean(column.value)
+    value = _pooled(row, column) if row.group.first.fold is not None else row.group.mean(column.value)
     return None if value is None else column.scale * value
+
+
+def _pooled(row: Row, column: Column) -> float | None:
+    """Return the value of a network in folds: a metric of the test images is that of all folds' images together."""
+    candidate, (split, _, metric) = row.group.candidate, column.name.partition("_")
+    if candidate is None or candidate.pooled is None or split != "test":
+        return row.group.mean(column.value)
+    values = [each.test[metric] for each in candidate.pooled]
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if len(known) == len(values) else None
 
 
 def _our_cell(row: Row, column: Column) -> str:
