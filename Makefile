@@ -122,7 +122,7 @@ test-all: setup  ## Run all tests but those of browser and cluster: also random 
 	$(VENV)/python -m pytest -n auto --dist worksteal --full
 
 test-browser: setup  ## Open the pages of reports in a Chromium, 3 minutes; as root on Debian it installs Chromium
-	command -v google-chrome > /dev/null || tests/install.sh chromium
+	command -v chromium > /dev/null || command -v google-chrome > /dev/null || tests/install.sh chromium
 	MUST_RUN=1 $(VENV)/python -m pytest tests/browser
 
 test-cluster: setup  ## Run studies through SLURM on this machine, 15 minutes; as root on Debian it installs SLURM

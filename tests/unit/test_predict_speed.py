@@ -4,7 +4,10 @@ import re
 import subprocess
 import sys
 
+import pytest
 
+
+@pytest.mark.slow  # five starts of torch
 def test_few_pictures_are_measured(root):
     command = [sys.executable, root / "benchmarks/predict_speed.py", "--images", "40", "--size", "16"]
     done = subprocess.run(command, capture_output=True, text=True)
