@@ -150,8 +150,12 @@ def workflow_page(finished_study, snakemake, tmp_path_factory) -> Path:
     return folder / "workflow.html"
 
 
-# What Snakemake's own page has, by axe's names.
-SNAKEMAKES_OWN: dict[str, str] = {}
+# What keeps readers out of Snakemake's own page, by axe's names: its templates decide it, not this project.
+SNAKEMAKES_OWN = {
+    "image-alt",  # its logo and the pictures of all projects have no alternative text
+    "label-title-only",  # its search field has a title, but no label
+    "link-name",  # its icons are links without text
+}
 
 
 @pytest.mark.parametrize("width", [360, 1280])
