@@ -1,4 +1,4 @@
-"""The surest mistakes of one network, each beside the map of where it found its answer: Grad-CAM."""
+"""The surest mistakes of one network, each next to the map of where it found its answer: Grad-CAM."""
 
 import math
 from collections.abc import Sequence
@@ -81,7 +81,7 @@ def draw(pictures: Sequence[NDArray], answers: Sequence[Answer], classes: Sequen
     """Draw the mistakes, the surest first.
 
     Args:
-        pictures: each with its map beside it, uint8 (h, 2 h, 3).
+        pictures: each with its map next to it, uint8 (h, 2 h, 3).
         answers: what the network says of them.
         classes: names, by label.
         experiment: its names, for the title.
