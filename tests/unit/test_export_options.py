@@ -10,7 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from exported_networks import from_pixels, give_statistics, metadata
+from exported_networks import WITH_OPTIONS, from_pixels, give_statistics, metadata
 from scipy.special import softmax
 from tiny_experiment import JOB, ROOT, arguments, error_line, experiment_folder, set_temperature
 from torch import nn
@@ -267,22 +267,23 @@ def test_a_network_that_torch_export_cannot_follow_is_refused_in_a_line(tmp_path
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("architecture", "channels", "size"),
+    ("architecture", "channels", "size", "options"),
     [
-        *((name, 1, 28) for name in models.available()),
-        ("torchvision/efficientnet_b0", 3, 32),
-        ("torchvision/resnet18", 3, 32),
-        ("torchvision/squeezenet1_1", 3, 32),
-        ("torchvision/convnext_tiny", 3, 32),
-        ("timm/convnext_atto", 3, 32),
-        ("timm/vit_tiny_patch16_224", 3, 32),
+        *((name, 1, 28, {}) for name in models.available()),
+        ("torchvision/efficientnet_b0", 3, 32, {}),
+        ("torchvision/resnet18", 3, 32, {}),
+        ("torchvision/squeezenet1_1", 3, 32, {}),
+        ("torchvision/convnext_tiny", 3, 32, {}),
+        ("timm/convnext_atto", 3, 32, {}),
+        ("timm/vit_tiny_patch16_224", 3, 32, {}),
+        *WITH_OPTIONS,
     ],
 )
-def test_networks_of_several_families_are_converted(architecture, channels, size, tmp_path):
+def test_networks_of_several_families_are_converted(architecture, channels, size, options, tmp_path):
     torch.manual_seed(0)
     facts = metadata(channels, size)
     model = from_pixels(
-        models.build({"architecture": architecture}, 5, channels, (size, size)), facts["mean"], facts["std"]
+        models.build({"architecture": architecture, **options}, 5, channels, (size, size)), facts["mean"], facts["std"]
     )
     images = np.random.default_rng(0).integers(256, size=(40, size, size, channels), dtype=np.uint8)
     if architecture in models.available():

@@ -42,12 +42,15 @@ def test_a_score_without_images_has_no_value():
     assert (absent.n, absent.precision, absent.recall, absent.f1) == (0, None, None, None)
 
 
-def test_interval_of_f1_covers_it():
+def test_intervals_of_the_scores_cover_them():
     """The shares of images that are right, missed, wrongly predicted as the class, and neither, are known."""
     rng, shares, covered = np.random.default_rng(1), [0.08, 0.02, 0.03, 0.87], []
-    truth = 2 * shares[0] / (2 * shares[0] + shares[1] + shares[2])
-    for right, missed, extra, rest in rng.multinomial(360, shares, 300):
+    share, of_class, predicted = shares[0], shares[0] + shares[1], shares[0] + shares[2]
+    truths = share / predicted, share / of_class, 2 * share / (of_class + predicted)
+    for right, missed, extra, rest in rng.multinomial(360, shares, 2000):
         labels = np.repeat([1, 1, 0, 0], [right, missed, extra, rest])
-        f1 = scores(labels, np.repeat([1, 0, 1, 0], [right, missed, extra, rest]), 2)[1].f1
-        covered.append(f1.low <= truth <= f1.high)
-    assert 0.92 <= np.mean(covered) <= 0.98
+        found = scores(labels, np.repeat([1, 0, 1, 0], [right, missed, extra, rest]), 2)[1]
+        intervals = found.precision, found.recall, found.f1
+        covered.append([each.low <= truth <= each.high for each, truth in zip(intervals, truths, strict=True)])
+    for share in np.mean(covered, axis=0):
+        assert 0.92 <= share <= 0.98

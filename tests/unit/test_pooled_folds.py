@@ -174,7 +174,7 @@ def test_what_is_of_one_network_names_its_fold(folds, write_report):
     names = metrics.experiment.model_dump()
     title = confusion_matrix.draw(metrics, names, style.model_style("vgg16", 0)).get_suptitle()
     assert title.endswith("40 images of fold 2 of 3)")
-    assert "after the last epoch, on the images of fold 3 of 3." in card(read_result(directories[2]), None)
+    assert "after the last epoch, on the images of fold 3 of 3, and" in card(read_result(directories[2]), None)
     text = write_report(*directories)
     assert [f"% on the images of fold {number} of 3 (95 % interval" in text for number in (1, 2, 3)] == [True] * 3
 
@@ -272,7 +272,7 @@ def test_report_says_which_folds_count_where_some_are_missing(finished, write_re
     assert words in " ".join(write_report(*finished(FINISHED[kind])).split())
 
 
-def draws(rng: np.random.Generator, networks: float, studies: int = 1500):
+def draws(rng: np.random.Generator, networks: float, studies: int = 2000):
     """Which images are right, in many studies of 5 folds with 60 images each, whose networks differ by chance."""
     p = np.clip(0.85 + rng.normal(0, networks, (studies, 5, 1)), 0, 1)
     return (rng.random((studies, 5, 60)) < p).reshape(studies, 1, 300)
@@ -286,14 +286,16 @@ def test_interval_covers_the_truth(networks):
     rng = np.random.default_rng(0)
     intervals = np.array([folds_interval(right, ROWS) for right in draws(rng, networks)])
     covered = ((intervals[:, 0] <= 0.85) & (intervals[:, 1] >= 0.85)).mean()
-    assert 0.93 < covered < 0.995
+    assert 0.92 <= covered <= 0.98
 
 
-@pytest.mark.parametrize("networks", [0, 0.06])
-def test_equal_candidates_are_rarely_called_different(networks):
+@pytest.mark.parametrize("networks", [0, 0.03, 0.06])
+def test_equal_candidates_are_rarely_called_different_and_the_interval_covers_their_difference(networks):
     rng = np.random.default_rng(0)
     pairs = zip(draws(rng, networks), draws(rng, networks), strict=True)
-    assert np.mean([compare_folds(a, b, ROWS).p < 0.05 for a, b in pairs]) < 0.06
+    found = [compare_folds(a, b, ROWS) for a, b in pairs]
+    assert np.mean([each.p < 0.05 for each in found]) <= 0.05
+    assert 0.92 <= np.mean([each.ci95[0] <= 0 <= each.ci95[1] for each in found]) <= 0.98
 
 
 def test_all_right_and_all_equal_leave_an_interval():

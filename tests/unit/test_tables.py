@@ -35,6 +35,12 @@ def test_the_best_on_validation_comes_first_whatever_its_test_accuracy(experimen
     assert [row[1] for row in rows] == ["98.00", "95.00", "90.00"]
 
 
+def test_a_trial_that_its_search_stopped_early_is_named_so(experiment, write_report):
+    stopped, done = experiment(recipe="quick,epochs=2,lr=0.1", epochs=2), experiment(recipe="quick,lr=0.05")
+    names = [row[0] for row in tables(write_report(stopped, done, stopped=(stopped,)))[0][2:]]
+    assert names == ["**ResNet50 (quick, epochs 2, lr 0.1), stopped early**", "ResNet50 (quick, lr 0.05)"]
+
+
 def test_epochs_and_training_time_are_means_over_the_seeds(experiment, write_report):
     runs = [experiment(seed=seed, epochs=5, wall_seconds=seconds) for seed, seconds in enumerate((50, 80))]
     assert [cell.replace("\N{NO-BREAK SPACE}", " ") for cell in tables(write_report(*runs))[0][2][4:6]] == [

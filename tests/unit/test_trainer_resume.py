@@ -42,10 +42,11 @@ def test_training_stopped_at_every_step_ends_with_the_same_bits(fit):
     assert same(fit(make, [1] * 9), fit(make))
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 @pytest.mark.parametrize("step", [1, 4, 8])
-def test_training_run_that_is_killed_ends_with_the_same_bits(fit, step):
+def test_training_run_that_is_killed_ends_with_the_same_bits(fit, step, optimizer):
     def make():
-        return trainer(network(dropout=0.3), optimizer="adamw", lr=0.01)
+        return trainer(network(dropout=0.3, hidden=True), **VARIANTS[optimizer])
 
     assert same(fit(make, [step], error=KeyboardInterrupt), fit(make))
 

@@ -32,7 +32,8 @@ def test_robustness_and_latency_train_nothing_and_are_measured_again_only_for_th
     assert all(f"shapes/comparison/{name}.png" in report for name in ("corruptions", "accuracy_vs_latency"))
     assert dry_run(study).jobs == NOTHING
     changed_module("evaluation/metrics")(study)
-    evaluated_again = evaluated(*ALL) | plotted("shapes", "corruptions", "accuracy_vs_latency")
+    optional = ("corruptions", "accuracy_vs_latency", "accuracy_vs_throughput")
+    evaluated_again = evaluated(*ALL) | plotted("shapes", *optional)
     assert dry_run(study).jobs == evaluated_again
     changed_module("evaluation/corruptions")(study)
     assert dry_run(study).jobs == evaluated_again | corrupted(*ALL)

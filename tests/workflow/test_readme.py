@@ -59,6 +59,12 @@ def test_every_snakemake_command_makes_a_plan(root, checkout, dry_run, tmp_path)
     trials = [{"datasets": ["digits"], "models": ["mobilenet_v2"], "recipe": "quick", "set": {"lr": 0.03}}]
     (folder / "results").mkdir()
     (folder / "results/search-rates.yaml").write_text(yaml.safe_dump({"study": "rates", "studies": {"rates": trials}}))
+    page = (root / "docs/how-to/own-images.md").read_text(encoding="utf-8")
+    [birds] = re.findall(r"^```yaml\n(study: birds\n.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (folder / "birds.yaml").write_text(birds)
+    for name in ("owl/1.png", "owl/2.png", "wren/1.png", "wren/2.png"):
+        (folder / "birds" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "birds" / name).touch()
     found = commands(root, "snakemake")
     assert len(found) >= 8
     for command in found:
@@ -83,7 +89,7 @@ def test_every_script_by_hand_is_there_and_its_job_is_in_the_configuration(root)
 
 
 @pytest.mark.parametrize(
-    "page, experiments", [("README.md", 18), ("config/README.md", 6), ("docs/how-to/own-images.md", 6)]
+    ("page", "experiments"), [("README.md", 18), ("config/README.md", 6), ("docs/how-to/own-images.md", 6)]
 )
 def test_example_of_own_images_is_a_valid_configuration(root, checkout, tmp_path, monkeypatch, page, experiments):
     text = (root / page).read_text(encoding="utf-8")

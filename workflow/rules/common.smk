@@ -63,7 +63,7 @@ wildcard_constraints:
     model="|".join(CONFIG.models),
     recipe=f"(?:{'|'.join(CONFIG.recipes)}){VALUES_PATTERN}",  # with values: quick,lr=0.03
     library="torchvision|timm",
-    network="[a-zA-Z0-9_]+",
+    network="[a-zA-Z0-9_.]+",
     seed="0|[1-9][0-9]*",  # one way to write each, so that no experiment is trained twice
     figure="|".join(EXPERIMENT_FIGURES | COMPARISON_FIGURES),
     suffix=f"(?:-(?:{'|'.join(CONFIG.studies)}))?",  # of a study by its name; the chosen study has none

@@ -179,10 +179,18 @@ def _settled(difference: Difference, seeds: int, images: int, alpha: float, verd
 
 
 def _sweeps(study: list[SeedGroup]) -> list[dict[str, Any]]:
-    """Return for each model with several recipes what the best of k of them is expected to reach on validation."""
-    accuracies: dict[str, list[float]] = {}
+    """Return for each model with several recipes what the best of k of them is expected to reach on validation.
+
+    Only recipes with the most epochs are trials of equal cost. Those with fewer, as of a trial that a search stopped
+    early, would make the first trials look worse, and more trials look as if they gained more, than is true.
+    """
+    longest: dict[str, float] = {}
     for group in study:
-        accuracies.setdefault(group.model, []).append(group.validation_accuracy)
+        longest[group.model] = max(longest.get(group.model, 0), group.first.epochs)
+    accuracies: dict[str, list[float]] = {model: [] for model in longest}
+    for group in study:
+        if group.first.epochs == longest[group.model]:
+            accuracies[group.model].append(group.validation_accuracy)
     return [
         {"model": model, "expected_best_validation": expected_best(values).tolist()}
         for model, values in accuracies.items()

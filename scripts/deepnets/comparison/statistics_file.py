@@ -175,6 +175,13 @@ class Committee(BaseModel):
     ci95: tuple[float, float]
 
 
+class Sweep(BaseModel):
+    """A model with several recipes: the expected best validation accuracy of 1, 2, ... of them."""
+
+    model: str
+    expected_best_validation: list[float]
+
+
 class Images(BaseModel):
     """Test images of a kind: how many there are, and the first of them."""
 
@@ -204,6 +211,7 @@ class Statistics(BaseModel):
     committee: Committee | None
     missed_by_all: Images
     suspicious_labels: Images
+    sweeps: list[Sweep]
 
     @model_validator(mode="after")
     def _one_pair_for_any_two(self) -> Self:

@@ -20,6 +20,7 @@ from deepnets.planning.job import Job, entry
 from deepnets.planning.job_code import JobCode
 from deepnets.planning.made_exports import made_exports, made_saliency
 from deepnets.planning.start_files import published_networks, published_spec, with_starts
+from deepnets.planning.stopped_trials import stopped_trials
 from deepnets.utils import paths
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import canonical_json, sha256_file
@@ -348,6 +349,7 @@ class Jobs:
             "optional": self.optional_stages(suffix),
             "exports": made_exports(experiments, self.root),
             "saliency": made_saliency(experiments, self.root),
+            "stopped": stopped_trials(self.study_name(suffix), self.root),
             "datasets": {
                 name: {"variant_of": dataset.variant_of, "note": dataset.note, "own_files": dataset.own_files}
                 for name, dataset in datasets.items()

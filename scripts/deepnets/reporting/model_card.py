@@ -155,8 +155,8 @@ def _results(result: Result) -> list[Markdown]:
         rows.append([metric.title[0].upper() + metric.title[1:], shown, interval])
     fold = f", on the images of {result.metrics.fold}" if result.metrics.fold else ""
     note = (
-        f"With the weights after the last epoch{fold}, and without a temperature. Intervals cover the choice of the test"
-        " images, not of the seed."
+        f"With the weights after the last epoch{fold}, and without a temperature. Intervals cover the choice of the"
+        " test images, not of the seed."
     )
     return [table(["Metric", "Value", "95 % interval"], rows, numbers_from=1), escape(note)]
 

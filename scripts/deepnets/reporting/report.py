@@ -128,6 +128,7 @@ def _read_study(spec: dict[str, Any], root: Path, suffix: str, missing: Sequence
         robustness={each.directory: read_robustness(each) for each in results if "robustness" in optional},
         exports={each.directory: read_exports(each) for each in results},
         saliency={each.directory for each in results if has_saliency(each)},
+        stopped={root / folder for folder in spec.get("stopped", [])},
         jobs=job_times(root / paths.LOGS, [result.directory.parts[-4:] for result in results], suffix, starts),
         environment=describe(paths.REPOSITORY),
         folder=(root / paths.REPORT).parent,
@@ -257,7 +258,7 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
     best = [find(study.published, "best", published_as, architecture) for architecture in architectures]
     drawn = [
         figure
-        for figure in comparison_figures(groups, study.optional)
+        for figure in comparison_figures([run for group in groups for run in group.results], study.optional)
         if figure.shown is None or figure.shown(statistics)
     ]
     return {
@@ -272,10 +273,12 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
         "non_square": _non_square(metrics.spec["dataset"]),
         "variant_of": metadata["variant_of"],
         "note": metadata["note"],
+        "mirrored": _mirrored(groups),
         "duplicates": duplicates.counted(name, study.audits[name]),
         "images": image_audit.describe(name, study.audits[name]),
-        "table": tables.comparison_table(rows),
+        "table": tables.comparison_table(rows, study.stopped),
         "compared": verdicts.what_was_compared(groups, statistics),
+        "tried": story.gain_of_trials(statistics),
         "open": verdicts.open_questions(groups, statistics),
         "statistics": _file_link(study, paths.STATISTICS, name),
         "left_out": max(0, len(rows) - tables.RUNS),
@@ -309,6 +312,15 @@ def _non_square(dataset_spec: dict[str, Any]) -> str:
     if dataset_spec["source"] not in _OF_IMAGE_FILES:
         return ""
     return f"Images that are not square were {_NON_SQUARE[dataset_spec.get('non_square', 'crop')]}."
+
+
+def _mirrored(groups: Sequence[SeedGroup]) -> str:
+    """Whether training mirrored images: the dataset must allow it, and the recipe do it."""
+    answers = {group.first.metrics.spec["dataset"]["horizontal_flip"] for group in groups}
+    if answers == {False}:
+        return "No image was mirrored in training."
+    some = " in some training runs" if len(answers) > 1 else " in training"
+    return f"Half of the images were mirrored left to right{some}."
 
 
 def _split_size(split: SplitMetrics) -> str:

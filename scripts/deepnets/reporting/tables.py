@@ -1,9 +1,10 @@
 """The report's tables and metrics.csv: the numbers of results, formatted for readers."""
 
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -125,12 +126,14 @@ def _metric_column(metric: Metric, split: SplitName) -> Column:
     )
 
 
-def comparison_table(rows: list[Row]) -> Markdown:
+def comparison_table(rows: list[Row], stopped: Collection[Path] = ()) -> Markdown:
     """Return the table of one dataset: its runs, the best on validation first.
 
     Below the first run of each architecture that somebody published are the published row, and the difference from it.
     Where recipes differ, the name of a run is bold if validation chose its recipe for the network. If there are more
     than RUNS runs, the table has the one of each network that is best on validation, and the best of the others.
+
+    `stopped`: the folders of experiments in which a search stopped a trial early; its name says it.
     """
 
     def line(name: str, cells: list[str], letters: str) -> list[str]:
@@ -141,7 +144,8 @@ def comparison_table(rows: list[Row]) -> Markdown:
     lines: list[list[str]] = []
     compared = set[str]()
     for row in shown:
-        name = ", ".join(filter(None, [group_name(row.group, with_recipe), row.group.runs]))
+        early = "stopped early" if all(result.directory in stopped for result in row.group.results) else ""
+        name = ", ".join(filter(None, [group_name(row.group, with_recipe), row.group.runs, early]))
         candidate, architecture = row.group.candidate, row.group.first.architecture
         is_chosen, letters = (candidate.selected, candidate.group) if candidate else (False, None)
         cells = [_our_cell(row, column) for column in shown_columns]
