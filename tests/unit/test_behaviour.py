@@ -67,7 +67,7 @@ def test_images_that_all_networks_miss_and_suspicious_labels_are_listed(experime
 def test_the_command_for_maps_of_where_a_network_looked_is_given_for_the_best_on_validation(experiment, write_report):
     worse = experiment(model="vgg16", accuracy=0.99, validation_accuracy=0.8)
     text = section(write_report(worse, experiment(model="resnet50", recipe="quick,lr=0.03")))
-    command = "python scripts/explain.py results/digits/resnet50/quick,lr=0.03/seed0 PICTURE --output explained"
+    command = "snakemake --cores 2 results/digits/resnet50/quick,lr=0.03/seed0/figures/saliency.png"
     assert command in unescape(text)
 
 

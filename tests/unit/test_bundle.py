@@ -174,4 +174,6 @@ def pictures(tmp_path_factory):
 def test_example_prepares_pictures_as_the_training_images_were(example, pictures, channels, dataset):
     form = Form(8, channels, **dataset)
     for picture in pictures:
-        assert np.array_equal(example.read(picture, 8, channels, dataset), to_pixels(picture, form)), picture.name
+        for invert in (False, True):
+            read = example.read(picture, 8, channels, dataset, invert)
+            assert np.array_equal(read, to_pixels(picture, form, invert)), picture.name

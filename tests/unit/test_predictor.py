@@ -197,6 +197,16 @@ def test_script_reads_a_list_and_writes_json_lines_to_a_file(root, finished, fol
     assert [line["probability"] for line in lines] == pytest.approx(expected[:3].max(1), abs=1e-5)
 
 
+def test_pictures_of_ink_on_paper_are_inverted(finished, images, expected, rows, tmp_path):
+    paper = [tmp_path / f"{index}.png" for index in range(3)]
+    for file, image in zip(paper, images, strict=False):
+        Image.fromarray(255 - image[..., 0]).save(file)
+    found = load(finished, device="cpu", temperature=1).predict(paper, invert=True)
+    assert np.abs(probabilities(found) - expected[:3]).max() < 1e-5
+    inverted = rows(finished, *paper, "--invert", "--temperature", 1)
+    assert [float(row["probability"]) for row in inverted] == pytest.approx(expected[:3].max(1), abs=1e-5)
+
+
 def test_a_committee_averages_probabilities(finished, folder, expected, rows, tmp_path):
     """The second member has its classes the other way round in its last layer."""
     tensors, metadata = load_model_file(finished / "model.safetensors")

@@ -40,20 +40,24 @@ def test_robustness_and_latency_train_nothing_and_are_measured_again_only_for_th
 
 
 def test_exported_files_follow_the_weights_and_the_report_follows_them(study, dry_run, snakemake):
-    file = "results/shapes/small/brief/seed0/model_int8.onnx"
-    done = snakemake(study, file, cores=2)
+    file, figure = (f"results/shapes/small/brief/seed0/{name}" for name in ("model_int8.onnx", "figures/saliency.png"))
+    done = snakemake(study, file, figure, cores=2)
     assert done.returncode == 0, done.stdout
     assert "accuracy in int8" in done.stdout
-    assert dry_run(study, file).jobs == NOTHING
+    assert dry_run(study, file, figure).jobs == NOTHING
     assert dry_run(study).jobs == REPORT
     done = snakemake(study, cores=2)
     assert done.returncode == 0, done.stdout
-    assert "model_int8.onnx" in (study / "results/report.md").read_text(encoding="utf-8")
+    report = (study / "results/report.md").read_text(encoding="utf-8")
+    assert "model_int8.onnx" in report
+    assert '<img src="shapes/small/brief/seed0/figures/saliency.png"' in report
     assert dry_run(study).jobs == NOTHING
     config("momentum: 0.5, on: {small: {lr: 0.1}}", "momentum: 0.5, on: {small: {lr: 0.2}}")(study)
     assert dry_run(study, file).jobs == NOTHING  # another experiment
     config("{epochs: 3, batch_size: 8", "{epochs: 4, batch_size: 8")(study)
     assert dry_run(study, file).jobs == {f"{verb} {SMALL}" for verb in ("Train", "Evaluate", "Export", "Quantise")}
+    looks = "Draw where small looks on shapes, recipe brief, seed 0"
+    assert dry_run(study, figure).jobs == {f"Train {SMALL}", f"Evaluate {SMALL}", looks}
     assert dry_run(study).jobs == trained(*ALL)
 
 

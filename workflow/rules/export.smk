@@ -115,6 +115,33 @@ rule export_program:
         "exec {params.call:q} --threads {threads} --log {log:q}"
 
 
+rule saliency:
+    """Draw where a network found its surest mistakes."""
+    input:
+        # history.csv stands for the weights, as for the evaluation.
+        model=ancient(paths.MODEL),
+        history=paths.HISTORY,
+        predictions=paths.PREDICTIONS,
+    output:
+        figure=paths.SALIENCY,
+    log:
+        paths.log("saliency"),
+    benchmark:
+        paths.benchmark("saliency")
+    conda:
+        CONDA
+    threads: exit_plainly(REQUESTS.train_threads)
+    resources:
+        mem_mb=exit_plainly(REQUESTS.evaluate_memory_mb),
+        runtime=lambda wildcards, attempt: scale_by_attempt(10, attempt),
+    params:
+        **params_of("saliency"),
+    message:
+        "Draw where {wildcards.model} looks on {wildcards.dataset}, recipe {wildcards.recipe}, seed {wildcards.seed}"
+    shell:
+        "exec {params.call:q} --threads {threads} --log {log:q}"
+
+
 rule card:
     """Write MODEL_CARD.md from an experiment's results."""
     input:

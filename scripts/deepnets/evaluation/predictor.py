@@ -80,12 +80,14 @@ class Model:
     device: Device
     temperature: float = 1.0
 
-    def predict(self, pictures: Iterable[Picture]) -> list[Prediction]:
+    def predict(self, pictures: Iterable[Picture], *, invert: bool = False) -> list[Prediction]:
         """Predict pictures of any size, each prepared as the training images were.
 
         Args:
             pictures: paths of image files, pictures of Pillow, or arrays, uint8 (H, W), (H, W, 1), (H, W, 3) or
                 (H, W, 4).
+            invert: make bright what is dark, and dark what is bright, as for ink on paper where the training images
+                are bright on dark.
 
         Returns:
             A prediction for each, in the same order.
@@ -98,7 +100,7 @@ class Model:
         images, problems = list[Pixels](), list[str]()
         for index, picture in enumerate(pictures):
             try:
-                images.append(to_pixels(picture, self.form))
+                images.append(to_pixels(picture, self.form, invert))
             except ValueError as error:
                 name = picture if isinstance(picture, str | os.PathLike) else f"picture {index}"
                 problems.append(f"{name}: {error}.")
@@ -187,7 +189,7 @@ def check_committee(members: Sequence[Model]) -> None:
 
 
 def predict_places(
-    members: Sequence[Model], places: Sequence[Place], processes: int = 1
+    members: Sequence[Model], places: Sequence[Place], processes: int = 1, *, invert: bool = False
 ) -> Iterator[tuple[str, Prediction | Problem]]:
     """Yield the prediction of each picture, or its problem, in their order; of several networks, the mean.
 
@@ -195,12 +197,13 @@ def predict_places(
         members: the networks, of the same classes.
         places: the pictures.
         processes: that decode, while this one predicts.
+        invert: as of `Model.predict`.
     """
     forms = list(dict.fromkeys(member.form for member in members))
     workers = 1 if len(places) < _ALONE else processes
     parallel = joblib.Parallel(workers, return_as="generator", batch_size=1, pre_dispatch="2*n_jobs", max_nbytes=None)
     waiting = list[tuple[str, list[Pixels] | Problem]]()
-    for block in parallel(joblib.delayed(decode_block)(block, forms) for block in read_blocks(places)):
+    for block in parallel(joblib.delayed(decode_block)(block, forms, invert) for block in read_blocks(places)):
         waiting += block
         while len(waiting) >= EVALUATION_BATCH:
             yield from _predict_batch(members, forms, waiting[:EVALUATION_BATCH])

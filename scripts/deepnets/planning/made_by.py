@@ -25,6 +25,7 @@ _HAS = {
     "download": ("spec", "state"),
     "evaluate": ("spec", *PLAIN),
     "plot_experiment": ("settings_sha256",),
+    "saliency": ("settings_sha256",),
     "plot_comparison": ("settings_sha256",),
 }
 # And those that say from which images they were made.

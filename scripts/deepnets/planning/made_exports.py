@@ -26,6 +26,12 @@ def made_exports(experiments: Iterable[Experiment], root: Path) -> dict[str, str
     return found
 
 
+def made_saliency(experiments: Iterable[Experiment], root: Path) -> dict[str, str]:
+    """Return the hash of each figures/saliency.png that is there; arguments as of `made_exports`."""
+    files = (f"{each.directory}/{paths.SALIENCY_FILE}" for each in experiments)
+    return {file: sha256_file(root / file) for file in files if (root / file).is_file()}
+
+
 def made_for_card(experiment: Experiment, root: Path) -> dict[str, str]:
     """Return the hash of each file that is there and that the model card shows: of exports, robustness and audit.
 

@@ -1,7 +1,7 @@
 """How networks behave beyond accuracy: classes, calibration, when to trust an answer, images to look at."""
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from shlex import quote
 from statistics import fmean
 from typing import Any
@@ -12,8 +12,10 @@ from deepnets.comparison.statistics_file import Answer, Behaviour, Images, Netwo
 from deepnets.evaluation.measurements import Robustness, corruption_title
 from deepnets.evaluation.results import Result
 from deepnets.models import display_name
-from deepnets.reporting.markdown import Markdown, code, enumerate_words, escape, table
+from deepnets.reporting.markdown import Markdown, code, enumerate_words, escape, image, table
+from deepnets.reporting.study import Study
 from deepnets.reporting.tables import MISSING, ROWS
+from deepnets.utils import paths
 
 _CLASSES = 12  # rows of a table of classes, those with the lowest F1
 _CONFUSIONS = 3  # the most frequent errors
@@ -22,14 +24,15 @@ _IMAGES = 10  # in a list
 _SHARE = "0.9"  # of the images, the most confident ones
 
 
-def behaviour(groups: list[SeedGroup], statistics: Statistics, robustness: Mapping[Path, Robustness]) -> dict[str, Any]:
+def behaviour(groups: list[SeedGroup], statistics: Statistics, study: Study) -> dict[str, Any]:
     """Return what the template shows of one dataset.
 
     Args:
         groups: with their candidates of the statistics.
         statistics: of the dataset.
-        robustness: as in `Study`.
+        study: the whole study.
     """
+    robustness = study.robustness
     classes = groups[0].first.metrics.classes
     chosen = by_validation(best_by_model(groups).values())
     rows = [(display_name(group.model), group.candidate.passes) for group in chosen if group.candidate]
@@ -41,7 +44,12 @@ def behaviour(groups: list[SeedGroup], statistics: Statistics, robustness: Mappi
         "averaged": _averaged(statistics, any(len(each) > 1 for _, each in rows)),
         "classes": [_classes_of_folds(group) for group in chosen[:_NETWORKS] if statistics.folds],
         "committee": _committee(statistics),
-        "explain": _explain(chosen[0].first),
+        "maps": [
+            saliency(group.first, PurePosixPath(*group.first.directory.parts[-4:]))
+            for group in chosen
+            if group.first.directory in study.saliency
+        ],
+        "draw_maps": _draw_maps(chosen[0].first),
         "missed": _images("that every network predicts wrongly", statistics.missed_by_all, classes)
         or ["No test image is predicted wrongly by every network."] * (statistics.committee is not None),
         "suspicious": _images(
@@ -72,12 +80,19 @@ def _committee(statistics: Statistics) -> str:
     )
 
 
-def _explain(result: Result) -> Markdown:
-    """Return the command that shows where in a picture a network found its class.
+def saliency(result: Result, folder: PurePosixPath) -> Markdown:
+    """Return figures/saliency.png of an experiment; `folder`: of the experiment, from the document."""
+    title = f"Where {display_name(result.model)} found its surest mistakes on {result.dataset}"
+    return image(title, folder / paths.SALIENCY_FILE, "100%")
 
-    Reports have no such maps: for them, each network would be loaded and run again, and no other figure needs torch.
+
+def _draw_maps(result: Result) -> Markdown:
+    """Return the command that shows where a network found its surest mistakes.
+
+    No study has these maps among its results: for them, each network is loaded and run again.
     """
-    return code(f"python scripts/explain.py {quote('/'.join(result.directory.parts[-5:]))} PICTURE --output explained")
+    figure = "/".join([*result.directory.parts[-5:], paths.SALIENCY_FILE])
+    return code(f"snakemake --cores 2 {quote(figure)}")
 
 
 def _averaged(statistics: Statistics, several: bool) -> str:

@@ -10,6 +10,7 @@ from deepnets.figures import EXPERIMENT_FIGURES
 from deepnets.models import display_name
 from deepnets.reporting import behaviour, tables
 from deepnets.reporting.markdown import Markdown, escape, image, link, table
+from deepnets.reporting.page import render_page
 from deepnets.reporting.study import Study
 from deepnets.reporting.templates import render_markdown
 from deepnets.utils import paths
@@ -48,20 +49,24 @@ def of_dataset(study: Study, dataset: str, most: int) -> dict[str, Any]:
 def write_pages(study: Study) -> None:
     """Write a page for each experiment if the report has no room for it, and remove the pages of an earlier report.
 
+    As the report, each is Markdown and HTML, and leads back to the report of its kind.
+
     Raises:
-        UserError: the template is missing.
+        UserError: a template is missing.
     """
-    for earlier in (study.folder / study.link(paths.REPORT_PAGES)).rglob("seed*.md"):
+    folder = study.folder / study.link(paths.REPORT_PAGES)
+    for earlier in [page for kind in ("md", "html") for page in folder.rglob(f"seed*.{kind}")]:
         earlier.unlink()
     for result in [] if in_full(study) else study.results:
         page = study.folder / _page(study, result)
         report = link("The report", _relative(study.folder / study.link(paths.REPORT), page.parent))
-        lines = [f"# {escape(named(result))}", report, _body(study, result, page.parent)]
-        write_text(page, "\n\n".join(lines))
+        text = "\n\n".join([f"# {escape(named(result))}", report, _body(study, result, page.parent)])
+        write_text(page, text)
+        write_text(page.with_suffix(".html"), render_page(text, page.parent))
 
 
 def _page(study: Study, result: Result) -> PurePosixPath:
-    """Return the path of an experiment's page, relative to the report."""
+    """Return the path of an experiment's page as Markdown, relative to the report."""
     *names, seed = result.directory.parts[-4:]
     return study.link(paths.REPORT_PAGES).joinpath(*names, f"{seed}.md")
 
@@ -100,7 +105,8 @@ def _context(study: Study, result: Result, folder: PurePosixPath) -> dict[str, A
         "figures": [
             image(f"{figure.title} of {named(result)}", folder / paths.FIGURE_FILE.format(figure=name), figure.width)
             for name, figure in EXPERIMENT_FIGURES.items()
-        ],
+        ]
+        + [behaviour.saliency(result, folder)] * (result.directory in study.saliency),
         "files": [link(file, folder / file) for file in (paths.METRICS_FILE, paths.HISTORY_FILE, paths.TIMING_FILE)],
     }
 

@@ -11,7 +11,7 @@ from deepnets.comparison.aggregate import SeedGroup, group_seeds, interval_capti
 from deepnets.comparison.per_class import class_counts
 from deepnets.comparison.published import Published, find, read_published
 from deepnets.comparison.statistics_file import statistics_of_study
-from deepnets.evaluation.measurements import read_exports, read_latency, read_robustness
+from deepnets.evaluation.measurements import has_saliency, read_exports, read_latency, read_robustness
 from deepnets.evaluation.metrics import IMBALANCE
 from deepnets.evaluation.results import Result, check_specs, read_result
 from deepnets.evaluation.schemas import SplitMetrics
@@ -127,6 +127,7 @@ def _read_study(spec: dict[str, Any], root: Path, suffix: str, missing: Sequence
         latencies={(each.dataset, each.model): read_latency(each) for each in results if "latency" in optional},
         robustness={each.directory: read_robustness(each) for each in results if "robustness" in optional},
         exports={each.directory: read_exports(each) for each in results},
+        saliency={each.directory for each in results if has_saliency(each)},
         stopped={root / folder for folder in spec.get("stopped", [])},
         jobs=job_times(root / paths.LOGS, [result.directory.parts[-4:] for result in results], suffix, starts),
         environment=describe(paths.REPOSITORY),
@@ -287,7 +288,7 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
         "sources": sorted({row.published.source for row in rows if row.published}),
         "best": [_best_published(row) for row in best if row],
         "figures": [_comparison_figure(study, name, figure) for figure in drawn if not figure.of_behaviour],
-        "behaviour": behaviour.behaviour(groups, statistics, study.robustness),
+        "behaviour": behaviour.behaviour(groups, statistics, study),
         "behaviour_figures": [_comparison_figure(study, name, figure) for figure in drawn if figure.of_behaviour],
     }
 
