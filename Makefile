@@ -125,18 +125,19 @@ test-all: setup  ## Run all tests but those of browser and cluster: also random 
 	$(VENV)/python -m pytest -n auto --dist worksteal --full
 
 test-browser: setup  ## Open the pages of reports in a Chromium, 3 minutes; as root on Debian it installs Chromium
-	command -v google-chrome > /dev/null || tests/install.sh chromium
-	$(VENV)/python -m pytest tests/browser
+	command -v chromium > /dev/null || command -v google-chrome > /dev/null || tests/install.sh chromium
+	MUST_RUN=1 $(VENV)/python -m pytest tests/browser
 
 test-cluster: setup  ## Run studies through SLURM on this machine, 15 minutes; as root on Debian it installs SLURM
 	tests/install.sh munge slurmctld slurmd slurm-client slurmdbd mariadb-server
-	$(VENV)/python -m pytest tests/cluster
+	MUST_RUN=1 $(VENV)/python -m pytest tests/cluster
 
 chaos: setup  ## Kill a training run at 100 random moments and compare the bytes, 20 minutes; before a release
 	KILLS=100 $(VENV)/python -m pytest --full tests/e2e/test_kills.py
 
-bench: $(BENCH_INSTALLED)  ## Measure the training speed next to timm, Lightning, fastai and a plain loop; takes hours
+bench: $(BENCH_INSTALLED)  ## Measure speed and minutes to an accuracy next to timm, Lightning, fastai and a plain loop; takes hours
 	PYTHONPATH=scripts .venv-bench/bin/python benchmarks/speed.py
+	PYTHONPATH=scripts .venv-bench/bin/python benchmarks/time_to_accuracy.py --study paper_jpeg --max-minutes 15
 
 bench-scale: setup  ## Measure what the workflow costs by itself, 10 to 1,500 experiments, and large data, 10 minutes
 	PYTHONPATH=scripts $(VENV)/python benchmarks/scale.py

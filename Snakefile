@@ -2,7 +2,7 @@
 
 from snakemake.utils import min_version
 
-min_version("9.8")
+min_version("9.14")  # before, files that a failed job was to update were deleted
 
 
 report: "workflow/report/workflow.rst"

@@ -13,6 +13,7 @@ that other load on the machine affects all; the times are CPU time, medians over
 - folded: ours with each batch normalisation folded into the convolution before it.
 
 The last columns count the images whose predicted class differs from that in float32: with bfloat16, and folded too.
+For the whole test split, ask for more images than it has: --images 10000.
 """
 
 import argparse
@@ -40,7 +41,8 @@ from deepnets.utils import paths
 from deepnets.utils.command_line import number, run
 from peers.common import layout, use_bfloat16
 
-TITLES = ["network", "plain", "plain, best", "ours", "forward", "folded", "changed by bfloat16", "by folding too"]
+TITLES = ["network", "plain", "plain, best", "ours", "forward", "folded"]
+TITLES += ["classes changed by bfloat16", "classes changed by bfloat16 and folding"]
 
 
 def plain_loop(network: nn.Module, images: Tensor, mean: list[float], std: list[float], best: bool) -> Tensor:

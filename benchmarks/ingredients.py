@@ -4,10 +4,10 @@
     PYTHONPATH=scripts python benchmarks/ingredients.py base whitening --seeds 5
 
 A small network for small images, MobileNetV2 on CIFAR-10, at half the size (16 px) for a third of an epoch, so that a
-run takes two minutes of one core. Each variant takes as many steps as the run that it is compared with. Where a step
-costs more, it takes fewer, by an estimate; the table has the seconds that they took. A variant and its base share the
-seeds, and with them split, weights at the start and order, so differences are those of pairs. One thread for each run,
-as many runs at once as there are cores.
+run takes two minutes of one core. Each variant takes as many steps as the run that it is compared with, or, where a
+step costs more or less, as many as take the same CPU time, by an estimate; the table has the seconds that they took. A
+variant and its base share the seeds, and with them split, weights at the start and order, so differences are those of
+pairs. One thread for each run, as many runs at once as there are cores.
 
 The arrays must be prepared: snakemake --cores 2 data/cifar10/dataset.json. Each run is kept in results/ingredients, and
 the same command continues with the first run that is not there.
@@ -41,10 +41,12 @@ from deepnets.training.trainer import Trainer
 from deepnets.utils.command_line import run
 from deepnets.utils.files import read_json, write_json, write_text
 from measure import NoStates
+from muon_choices import choose
 from speed import ROOT, positive
 from time_to_accuracy import Task
 
 MODEL = "mobilenet_v2"
+FILTERS_LR = 0.08  # SGD's own, of the variant `sgd`
 BASE = {
     "optimizer": "muon",
     "epochs": 0.365,
@@ -93,6 +95,29 @@ def faster_biases(trainer: Trainer) -> None:
             faster = {"params": [norm.bias for norm in norms], "peak_lr": 8 * group["peak_lr"]}
             groups.append({**group, **faster})
             break
+
+
+def filters_by_sgd(trainer: Trainer) -> None:
+    """The first and the depthwise convolutions take SGD steps, with a learning rate and weight decay of their own."""
+    groups = trainer.state.optimizer.param_groups
+    [matrices] = (group for group in groups if group["name"] == "matrices")
+    [like] = (group for group in groups if group["name"] == "classifier")
+    filters = {id(layer.weight) for layer in convolutions(trainer.model) if layer.groups > 1 or layer.in_channels <= 3}
+    counts = dict(zip(matrices["params"], matrices["matrix_counts"], strict=True))
+    kept = [weight for weight in counts if id(weight) not in filters]
+    moved = [weight for weight in counts if id(weight) in filters]
+    matrices.update(params=kept, matrix_counts=[counts[weight] for weight in kept])
+    groups.append({**like, "name": "filters", "params": moved, "peak_lr": FILTERS_LR})
+
+
+def five_iterations(trainer: Trainer) -> None:
+    """Muon's matrices are made orthogonal by five iterations, not three."""
+    choose(trainer.state.optimizer, steps=5)
+
+
+def every_second(trainer: Trainer) -> None:
+    """Muon moves matrices at every second step; at the others their gradients only join the momentum."""
+    choose(trainer.state.optimizer, every=2)
 
 
 def dirac_weights(trainer: Trainer) -> None:
@@ -145,16 +170,28 @@ class Variant:
     pixels: int = 16
 
 
+# What is trained anyway, one of each with the same seed: the networks of other seeds have seen its validation images.
+COMMITTEE = ("base", "lr", "momentum")
 FEW = {"images": 5632, "recipe": {"epochs": 3}, "against": "few"}
 VARIANTS = {
     "base": Variant("Muon, linear decay to zero after a warm-up of a tenth"),
     "sgd": Variant(
-        "SGD 0.08, one-cycle, instead of Muon",
-        {"optimizer": "sgd", "lr": 0.08, "schedule": "one_cycle", "warmup": 0.2, "weight_decay": 3e-4},
+        "SGD 0.08, one-cycle, instead of Muon, 1.06 times the steps",
+        {"optimizer": "sgd", "epochs": 0.386, "lr": 0.08, "schedule": "one_cycle", "warmup": 0.2, "weight_decay": 3e-4},
     ),
-    "one_cycle": Variant("one-cycle, warm-up of a fifth", {"schedule": "one_cycle", "warmup": 0.2}),
+    "warmup": Variant("warm-up of a fifth", {"warmup": 0.2}),
+    "one_cycle": Variant("the same, one-cycle", {"schedule": "one_cycle", "warmup": 0.2}, against="warmup"),
     "lr": Variant("lr 0.08 instead of 0.05", {"lr": 0.08}),
     "momentum": Variant("muon_momentum 0.8 instead of 0.6", {"muon_momentum": 0.8}),
+    "iterations": Variant("five iterations, 0.99 times the steps", {"epochs": 0.362}, prepare=five_iterations),
+    "every_second": Variant(
+        "orthogonal steps every second time, lr 0.08, 1.02 times the steps",
+        {"epochs": 0.370, "lr": 0.08},
+        prepare=every_second,
+    ),
+    "filters_by_sgd": Variant(
+        f"first and depthwise convolutions by SGD {FILTERS_LR:g}, not by Muon", prepare=filters_by_sgd
+    ),
     "bias_lr": Variant("learning rate of the norms' biases times eight", prepare=faster_biases),
     "no_dropout": Variant("dropout off", model={"dropout": 0.0}),
     "whitening": Variant("first convolution starts as a whitening of patches", prepare=whitening_weights),
@@ -268,19 +305,27 @@ def rows_of(names: list[str], dataset: str, seeds: int, folder: Path) -> list[li
         steps, seconds = results[name][0]["steps"], np.median([each["cpu_seconds"] for each in results[name]])
         cells = [f"{steps}", f"{seconds:.0f}", f"{100 * accuracies[name].mean():.2f}", difference]
         rows.append([VARIANTS[name].text, *cells])
+    members = [name for name in COMMITTEE if name in names]
+    predicted = {name: [np.load(each.file(folder).with_suffix(".npz")) for each in runs[name]] for name in members}
     if "base" in names:
-        rows.append(averaged([np.load(each.file(folder).with_suffix(".npz")) for each in runs["base"]]))
+        both = [[softmax(each[kind]) for kind in ("logits", "mirrored")] for each in predicted["base"]]
+        rows.append(averaged("the first row, averaged with the mirror image", both, predicted["base"]))
+    if len(members) == len(COMMITTEE):
+        together = [[softmax(each["logits"]) for each in seed] for seed in zip(*predicted.values(), strict=True)]
+        texts = "; ".join(VARIANTS[name].text for name in COMMITTEE[1:])
+        rows.append(
+            averaged(
+                f"a committee of the first row and of: {texts} (three times the seconds)", together, predicted["base"]
+            )
+        )
     return rows
 
 
-def averaged(results: list) -> list[str]:
-    """The row of the base's networks when each averages its predictions of an image and of its mirror image."""
-    labels = [each["labels"] for each in results]
-    plain = [accuracy(each["logits"], truth) for each, truth in zip(results, labels, strict=True)]
-    both = [softmax(each["logits"]) + softmax(each["mirrored"]) for each in results]
-    mirrored = np.array([accuracy(each, truth) for each, truth in zip(both, labels, strict=True)])
-    gain = paired(mirrored - np.array(plain))
-    return ["the first row, averaged with the mirror image", "", "", f"{100 * mirrored.mean():.2f}", gain]
+def averaged(text: str, probabilities: list[list[np.ndarray]], bases: list) -> list[str]:
+    """The row of averages of probabilities, (N, classes), some for each seed; `bases`: what the base has by each."""
+    found = np.array([accuracy(sum(some), base["labels"]) for some, base in zip(probabilities, bases, strict=True)])
+    gain = paired(found - np.array([accuracy(base["logits"], base["labels"]) for base in bases]))
+    return [text, "", "", f"{100 * found.mean():.2f}", gain]
 
 
 def paired(differences: np.ndarray) -> str:
@@ -308,8 +353,10 @@ def main(argv: list[str] | None = None) -> None:
         list(pool.map(train, todo, [experiment] * len(todo), [args.output] * len(todo)))  # raises a run's error
     titles = ["what", "steps", "CPU seconds", "validation accuracy (%)", "difference (points)"]
     table = markdown.table(titles, rows_of(names, args.dataset, args.seeds, args.output), 1)
-    write_text(args.output / "ingredients.md", table)
-    print(table)
+    what = f"One pair, MobileNetV2 on {args.dataset} at 16 px (32 px where a row has that), {args.seeds} seeds"
+    text = f"{what}:\n\n{table}\n"
+    write_text(args.output / "ingredients.md", text)
+    print(text)
 
 
 if __name__ == "__main__":

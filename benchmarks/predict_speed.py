@@ -22,7 +22,7 @@ sys.path.insert(0, str(SCRIPTS))
 from deepnets import models  # noqa: E402
 from deepnets.config.experiment import spec_sha256  # noqa: E402
 from deepnets.config.recipe import Recipe  # noqa: E402
-from deepnets.training.experiment_dir import PREPROCESSING  # noqa: E402
+from deepnets.training.experiment_dir import preprocessing  # noqa: E402
 from deepnets.utils.tensors import save_tensors  # noqa: E402
 
 
@@ -56,7 +56,8 @@ def save_network(path: Path, architecture: str, size: int) -> None:
     }
     network = models.build(spec["model"], 10, 1, (size, size))
     metadata = {"classes": list("0123456789"), "input_shape": [1, size, size], "mean": [0.5], "std": [0.25]}
-    texts = {"spec": spec, "spec_sha256": spec_sha256(spec), **metadata, "preprocessing": PREPROCESSING}
+    how = preprocessing(spec["dataset"])
+    texts = {"spec": spec, "spec_sha256": spec_sha256(spec), **metadata, "preprocessing": how}
     save_tensors(path, dict(network.state_dict()), texts)
 
 

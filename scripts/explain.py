@@ -31,6 +31,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("experiment", metavar="EXPERIMENT", help="folder of a trained experiment, or a weights file")
     parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="file, folder, archive or pattern in quotes")
     parser.add_argument("--output", type=Path, metavar="FOLDER", required=True, help="write the overlays there")
+    parser.add_argument(
+        "--invert", action="store_true", help="the pictures are dark on bright, the training images bright on dark"
+    )
     parser.add_argument("--threads", type=number(int, 1), help="CPU threads (default: one for each core)")
     parser.add_argument(
         "--gpus", type=number(int, 0, 1), default=1, help="1: on a GPU; 0: on the CPU (default: 1, if there is one)"
@@ -48,14 +51,14 @@ def main(argv: list[str] | None = None) -> None:
     name, layer = find_last_maps(model, args.experiment)
     LOG.info("%s: Grad-CAM of %s", args.experiment, name)
     places, problems = find(args.pictures)
-    problems += explain(model, layer, places, args.output)
+    problems += explain(model, layer, places, args.output, args.invert)
     for problem in problems:
         LOG.error("%s", problem)
     if problems:
         sys.exit(1)
 
 
-def explain(model: "Model", layer: "nn.Module", places: "list[Place]", output: Path) -> list[str]:
+def explain(model: "Model", layer: "nn.Module", places: "list[Place]", output: Path, invert: bool = False) -> list[str]:
     """Write the overlays of pictures; return a line for each that is broken."""
     from deepnets.data.pictures import Problem, decode_block, read_blocks
     from deepnets.evaluation.saliency import saliency_maps
@@ -63,7 +66,7 @@ def explain(model: "Model", layer: "nn.Module", places: "list[Place]", output: P
 
     problems, file_of = [], new_names(output)
     for block in read_blocks(places):
-        decoded = decode_block(block, [model.form])
+        decoded = decode_block(block, [model.form], invert)
         problems += [found.line for _, found in decoded if isinstance(found, Problem)]
         pictures = [(name, found[0]) for name, found in decoded if not isinstance(found, Problem)]
         images = [pixels for _, pixels in pictures]

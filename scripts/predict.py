@@ -45,6 +45,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         help="divide the logits by this (default: the experiment's own, fitted on its validation images)",
     )
     parser.add_argument(
+        "--invert", action="store_true", help="the pictures are dark on bright, the training images bright on dark"
+    )
+    parser.add_argument(
         "--max-megapixels", type=number(float, 0, 1000), default=100, help="refuse larger pictures (default: 100)"
     )
     parser.add_argument("--threads", type=number(int, 1), help="CPU threads and processes (default: one for each core)")
@@ -72,7 +75,7 @@ def main(argv: list[str] | None = None) -> None:
     top = min(args.top, len(members[0].classes))
     with output_file(args.output) as file, progress_bar("predict", len(places), "pictures") as bar:
         write = json_writer(file, top) if args.json else csv_writer(file, top)
-        for name, found in predict_places(members, places, threads):
+        for name, found in predict_places(members, places, threads, invert=args.invert):
             bar.update()
             if isinstance(found, Problem):
                 problems.append(found.line)

@@ -21,11 +21,14 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--max-megapixels", type=megapixels, help="of an image of the user's (default: 100)")
     bits = number(int, 8, 16)
     parser.add_argument("--bit-depth", type=bits, help="of a value in the user's gray images of 16 bits (default: 16)")
+    flip = number(int, 0, 1)
+    parser.add_argument("--horizontal-flip", type=flip, help="1 or 0 where config.yaml has it; for the log")
     args = parser.parse_args(argv)
     log_to(args.log)
     job, names = load_job("prepare", args)
     raw, output = (args.root / path.format(**names) for path in (paths.RAW_MANIFEST, paths.DATASET_INFO))
-    unspecified = {"max_megapixels": args.max_megapixels, "bit_depth": args.bit_depth}
+    flips = None if args.horizontal_flip is None else bool(args.horizontal_flip)
+    unspecified = {"max_megapixels": args.max_megapixels, "bit_depth": args.bit_depth, "horizontal_flip": flips}
     if args.job is None:  # by hand
         options = load_working_config().datasets[names["dataset"]]
         unspecified = {key: value or getattr(options, key, None) for key, value in unspecified.items()}

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from csv import DictReader
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from filelock import FileLock
@@ -50,6 +51,15 @@ def pytest_xdist_auto_num_workers() -> int:
 def root() -> Path:
     """Return the repository's root. Tests read it and never write to it."""
     return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def skip() -> Callable[[str], NoReturn]:
+    """Skip tests because of what this machine lacks: `skip("needs Chromium")`.
+
+    `make test-browser` and `make test-cluster` set MUST_RUN: they are for these tests alone, which then fail.
+    """
+    return pytest.fail if os.environ.get("MUST_RUN") else pytest.skip
 
 
 def clean(environ: Mapping[str, str]) -> dict[str, str]:

@@ -4,7 +4,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -20,11 +20,11 @@ class Opened(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def browser(skip: Callable[[str], NoReturn]) -> Iterator[Browser]:
     """Start Chromium; skip the test if it is not installed."""
     program = shutil.which("chromium") or shutil.which("google-chrome")
     if program is None:
-        pytest.skip("needs Chromium: install Debian's package chromium, as `make test-browser` does as root")
+        skip("needs Chromium: install Debian's package chromium, as `make test-browser` does as root")
     # Chromium's own sandbox does not start for root; the pages are our own.
     options = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from PIL import Image, ImageOps
 
 EXPERIMENT = "results/shapes/small/brief/seed0"
 DROPPED = """bytes => {
@@ -64,6 +65,22 @@ def test_a_dropped_picture_shows_its_classes(open_page, address, picture, best):
     page.dispatch_event("h1", "drop", {"dataTransfer": transfer})
     page.locator("tbody tr").first.wait_for()
     assert page.locator("tbody th").first.inner_text() == best
+
+
+def test_a_picture_of_ink_on_paper_is_inverted_by_a_box_to_tick(open_page, address, picture, best, tmp_path):
+    page, problems = open_page(address, 360)
+    ImageOps.invert(Image.open(picture)).save(tmp_path / "paper.png")
+    page.get_by_label("Dark on bright paper: invert").check()
+    page.get_by_label("Drop a picture here").set_input_files(tmp_path / "paper.png")
+    page.locator("tbody tr").first.wait_for()
+    inverted = page.get_by_role("status").inner_text()
+    assert inverted.startswith(f"{best} (")
+    page.get_by_label("Dark on bright paper: invert").uncheck()
+    page.wait_for_function(
+        "before => !['Predicting …', before].includes(document.querySelector('#state').textContent)", arg=inverted
+    )
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    assert problems == []
 
 
 def test_what_is_no_picture_is_named_and_the_next_picture_is_predicted(open_page, address, picture, best, tmp_path):

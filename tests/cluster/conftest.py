@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from string import Template
+from typing import NoReturn
 
 import pytest
 from filelock import FileLock, Timeout
@@ -152,12 +153,8 @@ def free_ports(count: int) -> list[int]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def needs_slurm() -> Iterator[None]:
-    """Skip these tests where SLURM cannot be started, before anything is built; one test run at a time uses SLURM.
-
-    Continuous integration must not skip them without a word: there they fail.
-    """
-    skip = pytest.fail if os.environ.get("CI") else pytest.skip
+def needs_slurm(skip: Callable[[str], NoReturn]) -> Iterator[None]:
+    """Skip these tests where SLURM cannot be started, before anything is built; one test run at a time uses SLURM."""
     missing = [program for program in NEEDED if shutil.which(program) is None]
     if missing:
         skip(f"needs {', '.join(missing)}: as root on Debian, `make test-cluster` installs them")
@@ -172,7 +169,7 @@ def needs_slurm() -> Iterator[None]:
         with FileLock(Path(tempfile.gettempdir(), "deepnets-test-slurm.lock"), blocking=False):
             yield
     except Timeout:
-        pytest.skip(f"another test run on this machine has its SLURM in {SITE}")
+        skip(f"another test run on this machine has its SLURM in {SITE}")
 
 
 @pytest.fixture(scope="module")
@@ -183,11 +180,11 @@ def slurm() -> Iterator[Slurm]:
 
 
 @pytest.fixture(scope="module")
-def slurm_with_accounting() -> Iterator[Slurm]:
+def slurm_with_accounting(skip: Callable[[str], NoReturn]) -> Iterator[Slurm]:
     """Start a SLURM that keeps its jobs in a database."""
     missing = [program for program in NEEDED_FOR_ACCOUNTING if shutil.which(program) is None]
     if missing:
-        pytest.skip(f"needs {', '.join(missing)}: as root on Debian, `make test-cluster` installs them")
+        skip(f"needs {', '.join(missing)}: as root on Debian, `make test-cluster` installs them")
     with Slurm(accounting=True) as running:
         yield running
 
@@ -239,6 +236,13 @@ class Run:
     def said(self) -> str:
         """Return what Snakemake has printed."""
         return self.terminal.read_text()
+
+    def status(self) -> str:
+        """Return what `make status` prints of the experiment."""
+        study = "studies={first: [{datasets: [shapes], models: [slow], recipe: long}]}"
+        command = [sys.executable, "scripts/status.py", "--study", "first", "--config", study]
+        done = subprocess.run(command, cwd=self.folder, env=self.environ, capture_output=True, text=True, check=True)
+        return done.stdout
 
     def trainer_said(self) -> str:
         """Return the log of the last trainer; Snakemake empties it for each."""

@@ -29,6 +29,9 @@ def cancelled(run):
 
 
 def requeued(run):
+    """`make status` has shown it before."""
+    shown = re.compile(r"^ +running +shapes/slow/long/seed0 +[\d.]+ of 50 epochs", re.MULTILINE).search
+    run.wait_until(lambda: shown(run.status()), "a line of make status with its epochs")
     run.slurm("scontrol", "requeue", run.job("train", "running"))
 
 

@@ -139,6 +139,7 @@ def test_a_bundle_is_packed_with_all_that_it_holds_and_again_when_the_card_is_co
     assert done.returncode == 0, done.stdout
     with ZipFile(folder / "bundle.zip") as bundle:
         assert bundle.read("shapes-small-brief-seed0/model.onnx") == (folder / "model.onnx").read_bytes()
+        assert b"<code>model.onnx</code>" in bundle.read("shapes-small-brief-seed0/MODEL_CARD.md")
     assert "Nothing to be done" in snakemake(study, name).stdout
     with open(folder / "MODEL_CARD.md", "a") as card:
         card.write("completed by hand")

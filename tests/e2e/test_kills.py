@@ -22,9 +22,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.full]
 KILLS = int(os.environ.get("KILLS", "20"))
 PARTS = 2  # of the random kills, so that two workers share them
 EXPERIMENT = "results/shapes/mobilenet_v2/long/seed0"
-# Uses everything that a saved state holds: averaged weights, dropout, batch norm, several sources of randomness.
+# Uses everything that a saved state holds: averaged weights, dropout, batch norm, several sources of randomness, and
+# of each matrix its momentum and its first norm.
 LONG = (
-    "recipes:\n  long: {epochs: 30, batch_size: 8, lr: 0.02, weight_averaging: ema,"
+    "recipes:\n  long: {optimizer: muon, epochs: 20, batch_size: 8, lr: 0.02, weight_averaging: ema,"
     " augment: {rotation: 5, crop_padding: 1, random_erasing: 0.3, mixup: 0.2}}\n"
 )
 COMMAND = [sys.executable, "-m", "snakemake", "--cores", "1", f"{EXPERIMENT}/metrics.json"]

@@ -33,14 +33,22 @@ def experiment(tmp_path: Path) -> Callable[..., Path]:
 
 
 def report_spec(
-    root: Path, *directories: Path, study: str = "demo", datasets: dict | None = None, optional: tuple[str, ...] = ()
+    root: Path,
+    *directories: Path,
+    study: str = "demo",
+    datasets: dict | None = None,
+    optional: tuple[str, ...] = (),
+    stopped: tuple[Path, ...] = (),
 ) -> dict:
     """Return what the report of experiments depends on; each is given by its directory below `root`."""
     nothing = {"variant_of": None, "note": None, "own_files": None}
     described = {directory.parts[-4]: nothing for directory in directories}
     described |= {name: nothing | values for name, values in (datasets or {}).items()}
-    experiments = [directory.relative_to(root).as_posix() for directory in directories]
-    return {"study": study, "datasets": described, "experiments": experiments, "optional": [*optional]}
+    experiments, early = (
+        [directory.relative_to(root).as_posix() for directory in some] for some in (directories, stopped)
+    )
+    names = {"study": study, "datasets": described, "experiments": experiments}
+    return {**names, "optional": [*optional], "stopped": early}
 
 
 @pytest.fixture

@@ -15,6 +15,11 @@ from deepnets.utils.checked_json import read_checked
 def comparison_of(root: Path, *options: dict, published: dict | None = None) -> Comparison:
     """Compare experiments on digits, each given by the keyword arguments of `write_experiment`."""
     directories = [write_experiment(root / "results", **each) for each in options]
+    return comparison_of_finished(root, *directories, published=published)
+
+
+def comparison_of_finished(root: Path, *directories: Path, published: dict | None = None) -> Comparison:
+    """Compare experiments on digits, each given by its directory."""
     statistics = read_checked(write_statistics(root, *directories)["digits"], Statistics)
     groups = with_statistics(group_seeds(map(read_result, directories)), statistics)
     styles = style.model_styles({group.model: index for index, group in enumerate(groups)})

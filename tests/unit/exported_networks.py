@@ -8,6 +8,12 @@ from deepnets.config.recipe import Recipe
 from deepnets.evaluation.onnx_export import FromPixels
 from deepnets.training.augmentation import Augmentation
 
+# (architecture, channels, size, options): a network in a file, as users write them, and one with the small stem.
+WITH_OPTIONS = [
+    ("workflow/networks/resnet9.py:ResNet9", 3, 32, {"width": 8}),
+    ("timm/convnext_atto", 3, 32, {"stem": "small"}),
+]
+
 
 def from_pixels(network: nn.Module, mean: list[float], std: list[float]) -> FromPixels:
     """Put the normalisation into a network."""

@@ -106,6 +106,7 @@ def _timing(device_name: str, threads: int, epochs: int, wall_seconds: float) ->
         "accumulation": 1,
         "train_seconds": 0.9 * wall_seconds,
         "wall_seconds": wall_seconds,
+        "cpu_seconds": 0.9 * threads * wall_seconds,
         "images_per_second": 1293 * epochs / wall_seconds,
         "peak_memory_mb": 900.5,
         "resumed_from_epochs": [],

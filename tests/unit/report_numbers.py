@@ -65,7 +65,7 @@ class Checker:
             "F1 (%)": (("Class",), self._classes),
             "Train": (("Class",), self._images),
             "Multiply-adds": (("Dataset", "Model"), self._costs),
-            "Resumed after epoch": (("Dataset", "Model", "Recipe", "Seed"), self._times),
+            "CPU time": (("Dataset", "Model", "Recipe", "Seed"), self._times),
             "Stage": (("Stage",), self._stages),
             "Used for": (("Recipe", "Used for"), self._recipes),
             "Architecture": (("Model",), self._networks),
@@ -240,8 +240,9 @@ class Checker:
         return {
             (run.dataset, name_of(run.model), title_of(run.recipe), str(run.seed)): {
                 "On": _conditions(run.timing.get("runs") or [run.timing], key="device"),
-                "Resumed after epoch": run.timing["resumed_from_epochs"],
+                "Epochs": [run.epochs, *run.timing["resumed_from_epochs"]],
                 "Wall time": Seconds(run.timing["wall_seconds"]),
+                "CPU time": "–" if (cpu := run.timing.get("cpu_seconds")) is None else Seconds(cpu),
                 "Images/s": [run.timing["images_per_second"]],
                 "Peak memory (MB)": [] if (peak := run.timing["peak_memory_mb"]) is None else [peak],
             }

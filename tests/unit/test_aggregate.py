@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 from made_up_results import write_statistics
+from report_pages import set_recipe
 
 from deepnets.comparison.aggregate import (
     SeedGroup,
@@ -14,8 +15,8 @@ from deepnets.comparison.aggregate import (
     several_recipes,
     with_statistics,
 )
-from deepnets.comparison.budgets import budget_lines
 from deepnets.comparison.statistics_file import Statistics
+from deepnets.comparison.swept import budget_lines, swept
 from deepnets.evaluation.results import read_result
 from deepnets.utils.checked_json import read_checked
 
@@ -98,3 +99,32 @@ def test_budgets_are_runs_of_one_model_that_differ_only_in_their_epochs(experime
 def test_seeds_and_names_of_one_recipe_are_no_budgets(experiment):
     options = [{"seed": 1}, {"seed": 2}, {"recipe": "same"}]
     assert budget_lines(group_seeds(read_result(experiment(**each)) for each in options)) == []
+
+
+def sweeps(experiment, *options):
+    """The recipes of each swept option, of experiments that are given by arguments and, under "set", recipe values."""
+    folders = []
+    for each in options:
+        folders.append(experiment(**{name: value for name, value in each.items() if name != "set"}))
+        set_recipe(folders[-1], **each.get("set", {}))
+    found = swept(group_seeds(map(read_result, folders)))
+    return {option: [group.recipe for group in groups] for option, groups in found.items()}
+
+
+def test_recipes_that_differ_in_a_number_alone_are_a_sweep_of_it_by_ascending_values(experiment):
+    rates = [{"recipe": f"r{rate}", "lr": rate} for rate in (0.1, 0.01, 0.05)]
+    assert sweeps(experiment, *rates, {"model": "vgg16"}) == {"lr": ["r0.01", "r0.05", "r0.1"]}
+
+
+def test_a_recipe_with_several_values_is_a_sweep_of_each_number_in_it(experiment):
+    trials = [
+        {"recipe": f"quick,optimizer={optimizer},lr={lr}", "lr": lr, "set": {"optimizer": optimizer, "momentum": 0.9}}
+        for lr, optimizer in ((0.3, "sgd"), (0.01, "adamw"))
+    ]
+    assert sweeps(experiment, *trials) == {"lr": ["quick,optimizer=adamw,lr=0.01", "quick,optimizer=sgd,lr=0.3"]}
+
+
+def test_recipes_that_differ_in_all_sorts_of_things_are_no_sweep(experiment):
+    assert sweeps(experiment, {}, {"recipe": "record", "lr": 0.1, "epochs": 200}) == {}
+    words = [{"recipe": f"quick,compile={value}", "set": {"compile": value}} for value in (True, False)]
+    assert sweeps(experiment, *words) == {}

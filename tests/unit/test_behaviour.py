@@ -69,7 +69,7 @@ def test_images_that_all_networks_miss_and_suspicious_labels_are_listed(experime
 def test_the_command_for_maps_of_where_a_network_looked_is_given_for_the_best_on_validation(experiment, write_report):
     worse = experiment(model="vgg16", accuracy=0.99, validation_accuracy=0.8)
     text = section(write_report(worse, experiment(model="resnet50", recipe="quick,lr=0.03")))
-    command = "python scripts/explain.py results/digits/resnet50/quick,lr=0.03/seed0 PICTURE --output explained"
+    command = "snakemake --cores 2 results/digits/resnet50/quick,lr=0.03/seed0/figures/saliency.png"
     assert command in unescape(text)
 
 
@@ -86,6 +86,13 @@ def test_images_that_were_files_are_named_by_them(experiment, write_report):
 
 def test_one_network_alone_shows_no_image_that_all_miss(experiment, write_report):
     assert "every network" not in section(write_report(experiment(accuracy=0.5)))
+
+
+@pytest.mark.parametrize("accuracy", [1.0, 0.5])
+def test_where_no_image_is_missed_by_all_a_sentence_says_it_and_no_figure_is_shown(experiment, write_report, accuracy):
+    text = section(write_report(experiment(model="vgg16"), experiment(model="resnet50", accuracy=accuracy)))
+    assert ("\nNo test image is predicted wrongly by every network.\n" in text) == (accuracy == 1)
+    assert ("digits/comparison/missed_by_all.png" in text) == (accuracy < 1)
 
 
 def test_an_experiment_has_its_classes_with_intervals_and_its_surest_mistakes(experiment, write_report):

@@ -12,6 +12,7 @@ import read_speed
 import scale
 import scale_study
 from deepnets.config.loader import load_config
+from deepnets.planning.jobs import Jobs
 from deepnets.utils.errors import UserError
 
 
@@ -20,6 +21,18 @@ def test_study_of_any_size_is_a_valid_configuration(root, tmp_path, experiments)
     shutil.copy(root / "config.yaml", tmp_path)
     scale_study.configure(tmp_path / "config.yaml", experiments)
     assert len(load_config(tmp_path / "config.yaml").experiments()) == experiments
+
+
+@pytest.mark.parametrize(("experiments", "others"), [(10, 18), (100, 19)])
+def test_study_has_as_many_jobs_as_the_documentation_says(root, tmp_path, experiments, others):
+    shutil.copy(root / "config.yaml", tmp_path)
+    scale_study.configure(tmp_path / "config.yaml", experiments)
+    jobs = [*Jobs(load_config(tmp_path / "config.yaml"), root, tmp_path).of_study()]
+    assert len(jobs) + 1 == 4 * experiments + others  # and `all`
+    text = " ".join((root / "docs/scaling.md").read_text(encoding="utf-8").split())
+    assert "four jobs for each experiment, and 18 others" in text
+    assert "and the figure of learning rates where there are several" in text
+    assert f"so {4 * 10 + 18} to {4 * 1500 + 19:,} jobs" in text
 
 
 @pytest.mark.parametrize("size", ["15", "0", "-10", "many"])

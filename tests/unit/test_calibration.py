@@ -1,12 +1,16 @@
 """How far probabilities can be believed, when to trust one answer, and what networks say together."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from mapie.classification import SplitConformalClassifier
+from scipy.optimize import minimize
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.metrics import brier_score_loss
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import brier_score_loss, log_loss
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from deepnets.comparison.agreement import CONFIDENT, Agreement
@@ -69,6 +73,17 @@ def test_calibration_error_over_bins_of_equal_width_is_that_of_torchmetrics():
     assert expected_calibration_error(2 * logits, labels) == pytest.approx(float(expected), abs=1e-6)
 
 
+def test_bins_of_equal_mass_are_those_of_scikit_learn():
+    confidence, right = confidence_and_right(*drawn(1004, sharpness=2))  # no image is on an edge
+    accuracies, confidences = calibration_curve(right, confidence, n_bins=15, strategy="quantile")
+    bins = reliability(confidence, right)
+    assert bins.accuracy == pytest.approx(accuracies)
+    assert bins.confidence == pytest.approx(confidences)
+    plain = calibration_error(replace(bins, error=np.zeros(15)))[0]  # nothing is subtracted without noise
+    place = np.digitize(confidence, np.quantile(confidence, np.linspace(0, 1, 16))[1:-1], right=True)
+    assert plain == pytest.approx(np.abs(accuracies - confidences) @ np.bincount(place) / len(right))
+
+
 def test_excess_of_the_calibration_error_is_that_of_resampling():
     """Kumar et al. compute it by drawing; here it is the mean of a folded normal distribution."""
     bins = reliability(*confidence_and_right(*drawn(2000, sharpness=2)))
@@ -79,24 +94,37 @@ def test_excess_of_the_calibration_error_is_that_of_resampling():
     assert calibration_error(bins)[0] == pytest.approx(max(0, expected), abs=2e-4)
 
 
-@pytest.mark.parametrize("images", [360, 10_000])
-def test_interval_of_the_calibration_error_covers_it(images):
-    """Logits twice too sharp: the error is large, and known from a large sample."""
+@pytest.mark.parametrize("too_sharp", [1, 1.2, 2])
+@pytest.mark.parametrize("images", [360, pytest.param(10_000, marks=pytest.mark.full)])
+def test_interval_of_the_calibration_error_covers_it(images, too_sharp):
+    """Logits too sharp by a factor: the error is known from a large sample, and 0 where the factor is 1."""
 
     def bins(number, seed):
         logits, labels = drawn(number, sharpness=1.5, seed=seed)
-        return reliability(*confidence_and_right(2 * logits, labels))
+        return reliability(*confidence_and_right(too_sharp * logits, labels))
 
-    truth, _ = calibration_error(bins(400_000, seed=10**6))
-    intervals = [calibration_error(bins(images, seed))[1] for seed in range(200)]
+    truth = calibration_error(bins(400_000, seed=10**6))[0] if too_sharp > 1 else 0
+    intervals = [calibration_error(bins(images, seed))[1] for seed in range(2000)]
     covered = np.mean([low <= truth <= high for low, high in intervals])
-    assert covered >= 0.9
+    assert 0.92 <= covered <= 0.98
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
 def test_temperature_is_found_again(temperature):
     logits, labels = drawn(5000)
     assert fit_temperature(temperature * logits, labels) == pytest.approx(temperature, rel=0.06)
+
+
+@pytest.mark.parametrize("sharpened", [0.4, 2.5])
+def test_temperature_is_that_of_another_optimiser_with_the_log_loss_of_scikit_learn(sharpened):
+    logits, labels = drawn(2000)
+    logits = (sharpened * logits).astype(np.float64)
+
+    def loss(log_temperature):
+        return log_loss(labels, softmax(logits / np.exp(log_temperature[0]), axis=1), labels=np.arange(10))
+
+    expected = np.exp(minimize(loss, x0=[0.0], method="Nelder-Mead", options={"xatol": 1e-5, "fatol": 1e-9}).x[0])
+    assert fit_temperature(logits.astype(np.float32), labels) == pytest.approx(expected, rel=2e-3)
 
 
 def test_logits_that_are_not_finite_do_not_disturb_the_temperature():
@@ -116,6 +144,12 @@ def test_risk_at_each_coverage_is_the_share_of_errors_among_the_most_confident()
     accuracies = selective_accuracy(risk_coverage(confidence, right))
     assert accuracies["0.5"] == pytest.approx(right[order[:100]].mean())
     assert accuracies["1.0"] == pytest.approx(right.mean())
+
+
+def test_area_under_the_risks_is_the_mean_over_images_of_the_errors_among_those_at_least_as_sure():
+    confidence, right = confidence_and_right(*drawn(300))
+    risks = [(~right)[[other >= own for other in confidence]].mean() for own in confidence]
+    assert risk_coverage(confidence, right).mean() == pytest.approx(np.mean(risks))
 
 
 def test_images_of_one_confidence_have_no_order():

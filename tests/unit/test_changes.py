@@ -4,7 +4,23 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_ind
 
-from deepnets.comparison.changes import IMAGES, SEEDS, Measured, change, mcnemar
+from deepnets.comparison import changes
+from deepnets.comparison.changes import (
+    IMAGES,
+    SAME_IMAGES,
+    SAME_SEEDS,
+    SEEDS,
+    Measured,
+    Predicted,
+    change,
+    paired_intervals,
+)
+from deepnets.comparison.paired import compare_networks
+from deepnets.evaluation.metrics import METRICS, predict
+
+CLASSES = 4
+LABELS = np.arange(240) % CLASSES
+RESAMPLED = ("loss", "balanced_accuracy", "precision_macro", "recall_macro", "f1_macro")
 
 
 def test_interval_of_two_fractions_of_images_is_newcombes():
@@ -45,6 +61,69 @@ def test_one_loss_on_each_side_is_not_judged():
     assert (found.interval, found.moved, found.noise) == (None, False, "")
 
 
-def test_mcnemar_is_the_exact_test_of_the_images_that_only_one_has_right():
-    assert mcnemar(38, 15) == pytest.approx(0.0022, abs=1e-4)
-    assert mcnemar(0, 0) == 1.0
+# -- of the same test images -------------------------------------------------------------------------------------------
+
+
+def logits(skill: float, seed: int, shared: float = 1.0) -> np.ndarray:
+    """Made-up logits; images that are hard for one network are hard for the others, too."""
+    noise = shared * np.random.default_rng(99).normal(size=(len(LABELS), CLASSES))
+    own = np.random.default_rng(seed).normal(size=noise.shape)
+    return skill * np.eye(CLASSES)[LABELS] + noise + own
+
+
+def test_intervals_of_one_seed_are_what_drawing_images_for_both_networks_gives():
+    before, after = logits(1.0, 1), logits(1.8, 2)
+    before[5] = np.nan  # no prediction
+    found = paired_intervals([Predicted(before, after, LABELS)])
+    assert set(found) == {"accuracy", *RESAMPLED} - {"loss"}, "a loss that is not finite has no interval"
+    before[5] = 0
+    found = paired_intervals([Predicted(before, after, LABELS)])
+    rng = np.random.default_rng(1)
+    draws = rng.integers(len(LABELS), size=(1000, len(LABELS)))
+    for metric in (metric for metric in METRICS if metric.name in RESAMPLED):
+        values = [
+            metric.compute(after[each], LABELS[each]) - metric.compute(before[each], LABELS[each]) for each in draws
+        ]
+        (low, high), noise = found[metric.name]
+        assert (low, high) == pytest.approx(np.quantile(values, [0.025, 0.975]), abs=0.15 * (high - low)), metric.name
+        assert noise == SAME_IMAGES
+    right = [predict(each) == LABELS for each in (after, before)]
+    assert found["accuracy"] == (compare_networks(*right).ci95, SAME_IMAGES)
+
+
+def test_of_equal_networks_few_metrics_move(monkeypatch):
+    monkeypatch.setattr(changes, "DRAWS", 300)
+    moved = np.zeros(len(RESAMPLED))
+    for study in range(100):
+        found = paired_intervals([Predicted(logits(1.5, 2 * study), logits(1.5, 2 * study + 1), LABELS)])
+        moved += [not found[name][0][0] <= 0 <= found[name][0][1] for name in RESAMPLED]
+    assert (moved <= 11).all(), moved  # of 100; 95 % intervals leave out 0 in 5
+
+
+def test_several_seeds_are_paired_so_that_their_own_spread_does_not_count():
+    seeds = [
+        Predicted(logits(skill, seed, 0), logits(skill + 0.7, seed, 0), LABELS)
+        for seed, skill in enumerate((0.4, 1.0, 1.6))
+    ]
+    for name, (interval, _) in paired_intervals(seeds).items():
+        assert interval[1] < 0 if name == "loss" else interval[0] > 0, name
+    spread = [
+        Measured([float((predict(each) == LABELS).mean()) for each in side])
+        for side in zip(*((each.before, each.after) for each in seeds), strict=True)
+    ]
+    assert not change(*spread).moved
+
+
+def test_seeds_that_move_apart_show_no_change_of_the_mean():
+    skills = ((1.0, 2.5), (2.5, 1.0), (1.5, 1.6))
+    seeds = [Predicted(logits(was, seed), logits(now, seed), LABELS) for seed, (was, now) in enumerate(skills)]
+    for name, ((low, high), noise) in paired_intervals(seeds).items():
+        assert low < 0 < high, name
+        assert noise == SAME_SEEDS
+
+
+def test_networks_with_the_same_predictions_have_not_moved():
+    same = [Predicted(logits(1, seed), logits(1, seed), LABELS) for seed in range(3)]
+    assert {name: interval for name, (interval, _) in paired_intervals(same).items()} == dict.fromkeys(
+        RESAMPLED, (0, 0)
+    )

@@ -10,6 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import compare_states
+from deepnets.comparison.changes import IMAGES
 from deepnets.reporting.state_changes import compare_states as page_of
 from deepnets.reporting.states import open_state
 from deepnets.utils.errors import UserError
@@ -69,6 +70,19 @@ def test_equal_states_differ_in_nothing(write_experiment):
     assert cells(page, "ResNet50")[-1] == "the same"
     assert "## Settings" not in page
     assert "## Test images" not in page
+
+
+def test_a_seed_that_one_state_lacks_makes_no_other_fold_a_difference(write_experiment):
+    for folder, seeds in {"a": (0, 1), "b": (1,)}.items():
+        for seed in seeds:
+            file = write_experiment(Path(folder), seed=seed, n_test=40 - seed) / "metrics.json"
+            metrics = read_json(file)
+            metrics["spec"]["dataset"] |= {"fold": seed, "folds": 2}
+            write_json(file, metrics)
+    page = compare()
+    assert cells(page, "seeds")[:3] == ["seeds", "0, 1", "1"]
+    assert "dataset.fold" not in page
+    assert "test_images" not in page
 
 
 def test_only_settings_that_differ_are_listed_with_both_values(write_experiment):
@@ -186,6 +200,39 @@ def test_one_seed_with_predictions_is_judged_by_mcnemar(write_experiment):
     assert cells(compare(), "ResNet50")[-1] == BETTER_BY_MCNEMAR
 
 
+def test_one_seed_with_predictions_has_its_other_metrics_judged(write_experiment):
+    folders = [write_experiment(Path(folder), accuracy=accuracy) for folder, accuracy in (("a", 0.85), ("b", 1.0))]
+    predictions(folders[0], {index: 9 - index % 10 for index in range(54)})
+    predictions(folders[1], {})
+    section = compare().partition("## Other metrics that moved beyond their noise")[2]
+    for title in ("Test precision macro, better", "Test recall macro, better", "Test loss, better"):
+        assert f"| {title} |" in section
+    assert cells(section, "ResNet50")[-1] == "the images, the same for both"
+    assert "Changed, but nothing shows by how much they vary (that takes several seeds): Train loss" not in section
+
+
+def test_several_seeds_with_predictions_are_paired_by_seed(write_experiment):
+    for seed, wrong in enumerate((72, 36, 108)):
+        for folder, fewer in (("a", 0), ("b", 18)):
+            accuracy = 1 - (wrong - fewer) / 360
+            written = write_experiment(Path(folder), seed=seed, accuracy=accuracy)
+            predictions(written, {index: 9 - index % 10 for index in range(fewer, wrong)})
+    assert cells(compare(), "ResNet50")[-1] == "**better**, beyond the noise of the images and seeds, the same for both"
+    (Path("a/digits/resnet50/quick/seed1/predictions.safetensors")).unlink()
+    assert cells(compare(), "ResNet50")[-1] == "within the noise of the spread over seeds"
+
+
+def test_folds_which_share_no_image_are_not_paired(write_experiment):
+    for folder in ("a", "b"):
+        for seed in range(2):
+            written = write_experiment(Path(folder), seed=seed, accuracy=0.9 if folder == "a" else 0.95)
+            predictions(written, {}, n=360 - seed)
+            metrics = read_json(written / "metrics.json")
+            metrics["spec"]["dataset"]["fold"] = seed
+            write_json(written / "metrics.json", metrics)
+    assert cells(compare(), "ResNet50")[-1].endswith(f"the noise of {IMAGES}")
+
+
 def test_predictions_of_other_images_are_not_compared(write_experiment):
     folders = [write_experiment(Path(folder)) for folder in ("a", "b")]
     predictions(folders[0], {})
@@ -199,6 +246,14 @@ def test_damaged_predictions_are_named(write_experiment):
     (folders[1] / "predictions.safetensors").write_bytes(b"x")
     with pytest.raises(UserError, match=r"predictions\.safetensors: damaged \(.*delete it"):
         compare()
+    for logits, labels in (
+        (np.zeros((5, 3)), np.arange(4)),
+        (np.zeros((5, 3)), np.arange(5)),
+        (np.zeros(5), np.zeros(5)),
+    ):
+        save_file({"test_logits": logits, "test_labels": labels}, folders[1] / "predictions.safetensors")
+        with pytest.raises(UserError, match=r"predictions\.safetensors: damaged \((logits|labels)"):
+            compare()
 
 
 # -- states ----------------------------------------------------------------------------------------------------------

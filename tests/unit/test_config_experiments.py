@@ -31,6 +31,15 @@ def test_experiments_of_an_unknown_study_are_refused(tmp_path):
         load(tmp_path).experiments("dmo")
 
 
+def test_a_search_that_is_taken_for_a_study_is_named_with_its_command(tmp_path):
+    search = {"dataset": "digits", "model": "resnet50", "recipe": "quick", "values": {"lr": [0.1, 0.2]}}
+    said = r"unknown study \(got 'rates'\); it is a search: make search STUDY=rates$"
+    with pytest.raises(UserError, match=said):
+        load(tmp_path, {"searches": {"rates": search}}).experiments("rates")
+    with pytest.raises(UserError, match=rf"^--config: study: {said}"):
+        load(tmp_path, {"searches": {"rates": search}}, {"study": "rates"})
+
+
 def test_an_experiment_that_no_study_lists_has_its_recipe_as_it_stands(tmp_path):
     config = load(tmp_path)
     experiment = config.experiment("mnist", "mobilenet_v2", "long", 7)
@@ -189,6 +198,20 @@ def test_on_keeps_the_options_that_it_does_not_name(tmp_path):
 
 def test_variant_of_may_name_a_dataset_that_is_only_published(tmp_path):
     assert load(tmp_path, {"datasets/photos/variant_of": "imagenet", "models/mobilenet_v2/on": {}})
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [("my_pictures", "folder"), ("birds.zip", "folder"), ("labels.CSV", "csv"), ("a.tsv", "csv"), ("a.parquet", "csv")],
+)
+def test_a_path_alone_says_its_source(tmp_path, path, source):
+    entry = {"datasets": ["birds"], "models": ["resnet50"], "recipe": "quick"}
+    config = load(tmp_path, {"datasets/birds": {"path": path}, "studies/birds": [entry], "study": "birds"})
+    assert config == load(
+        tmp_path, {"datasets/birds": {"source": source, "path": path}, "studies/birds": [entry], "study": "birds"}
+    )
+    assert config.datasets["birds"].source == source
+    assert [each.spec["dataset"]["source"] for each in config.experiments()] == [source]
 
 
 def test_two_studies_may_share_an_experiment(tmp_path):

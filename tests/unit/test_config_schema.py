@@ -139,6 +139,11 @@ def test_networks_by_name_agree_with_the_schema():
     assert errors(merge(read(ROOT / "config.yaml").content, {"models": new})) == []
 
 
+def test_datasets_without_a_source_agree_with_the_schema():
+    new = {"a": {"path": "my_pictures"}, "b": {"path": "labels.csv", "label": "diagnosis"}}
+    assert errors(merge(read(ROOT / "config.yaml").content, {"datasets": new})) == []
+
+
 REFUSED = {
     "modles": {},
     "recipes": None,
@@ -158,6 +163,7 @@ REFUSED = {
     "models/newest": {"architecture": "my_models.py"},
     "datasets/mnist/name": "EMNIST",
     "datasets/new": {"source": "torchvision"},
+    "datasets/newer": {"path": "pictures", "labels": "diagnosis"},
     "studies/demo": [],
     "recipes/quick/on/vgg16/epohs": 3,
     "recipes/quick/on/vgg16/augment": {"mixup": -1},

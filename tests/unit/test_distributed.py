@@ -34,6 +34,7 @@ def test_shares_are_equal_to_one_and_together_the_whole(n, count):
 def test_process_that_is_alone_talks_to_nobody():
     alone, model = ProcessGroup(), nn.BatchNorm2d(2)
     assert (alone.any(False), alone.any(True), alone.all_equal(3), alone.is_main) == (False, True, True, True)
+    assert alone.sum(2.5) == 2.5
     assert alone.sync_batch_norm(model, CPU) is model
     assert alone.wrap_ddp(model, CPU) is model
     assert not dist.is_initialized()
@@ -299,6 +300,18 @@ def test_two_processes_train_as_one(runs, name):
 def test_processes_end_with_the_same_bits(runs, name):
     first, second = (runs.weights(f"two/{name}", rank) for rank in range(2))
     assert all(torch.equal(tensor, second[key]) for key, tensor in first.items())
+
+
+@pytest.mark.slow
+@pytest.mark.full
+def test_processor_time_is_that_of_both_processes(runs):
+    """Each knows the sum: were it one's own, the two would differ."""
+    first, second = (
+        [run["cpu_seconds"] for run in runs.outcome("resumed", rank)["progress"]["runs"]] for rank in (0, 1)
+    )
+    assert len(first) == 2
+    assert first[-1] == second[-1]
+    assert min(first) > 0
 
 
 @pytest.mark.slow

@@ -44,6 +44,11 @@ def test_every_page_is_on_the_map(root, pages):
     assert inside - {(root / "docs/README.md").resolve()} <= on_map
 
 
+def test_every_run_has_a_row_on_the_map(root, pages):
+    rows = re.findall(r"^\| \[runs/(\w+)\]\(runs/\1/README\.md\) \| ", pages[root / "docs/README.md"], re.MULTILINE)
+    assert sorted(rows) == sorted(folder.name for folder in (root / "docs/runs").iterdir() if folder.is_dir())
+
+
 def test_the_page_on_runs_has_the_command_of_each_stage(root, pages):
     by_hand = pages[root / "docs/how-to/run.md"].partition("## By hand\n")[2].partition("\n## ")[0]
     named = re.findall(r"python scripts/(\w+)\.py [\w/]+", by_hand)

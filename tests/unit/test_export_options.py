@@ -10,8 +10,9 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from exported_networks import from_pixels, give_statistics, metadata
-from tiny_experiment import JOB, ROOT, arguments, error_line, experiment_folder
+from exported_networks import WITH_OPTIONS, from_pixels, give_statistics, metadata
+from scipy.special import softmax
+from tiny_experiment import JOB, ROOT, arguments, error_line, experiment_folder, set_temperature
 from torch import nn
 
 import export
@@ -50,11 +51,15 @@ def command(home, data, stage, **changes):
 
 @pytest.fixture(scope="module")
 def home(finished, data, tmp_path_factory):
-    """Export the finished experiment in all ways; return the folder of data/ and results/, which tests only read."""
+    """Export the finished experiment in all ways; return the folder of data/ and results/, which tests only read.
+
+    Its temperature is 2.5.
+    """
     home = tmp_path_factory.mktemp("exported")
     folder = experiment_folder(home)
     folder.parent.mkdir(parents=True)
     shutil.copytree(finished, folder)
+    set_temperature(folder, 2.5)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(timing, "LEAST_SECONDS", 0)
         for stage, script in SCRIPTS.items():
@@ -97,7 +102,7 @@ def test_each_onnx_file_has_the_input_outputs_and_metadata_of_model_onnx(folder,
         logits, probabilities = session.run(["logits", "probabilities"], {"images": images[:count]})
         assert logits.dtype == probabilities.dtype == np.float32
         assert logits.shape == probabilities.shape == (count, 3)
-        assert np.allclose(probabilities.sum(1), 1, atol=5e-3)
+        assert np.allclose(probabilities, softmax(logits / 2.5, axis=1), atol=5e-3)
     precision = read_json((folder / name).with_suffix(".json"))["measured_on"]["precision"]
     assert texts_of(folder / name) == texts_of(folder / "model.onnx") | {"precision": precision}
 
@@ -262,22 +267,23 @@ def test_a_network_that_torch_export_cannot_follow_is_refused_in_a_line(tmp_path
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("architecture", "channels", "size"),
+    ("architecture", "channels", "size", "options"),
     [
-        *((name, 1, 28) for name in models.available()),
-        ("torchvision/efficientnet_b0", 3, 32),
-        ("torchvision/resnet18", 3, 32),
-        ("torchvision/squeezenet1_1", 3, 32),
-        ("torchvision/convnext_tiny", 3, 32),
-        ("timm/convnext_atto", 3, 32),
-        ("timm/vit_tiny_patch16_224", 3, 32),
+        *((name, 1, 28, {}) for name in models.available()),
+        ("torchvision/efficientnet_b0", 3, 32, {}),
+        ("torchvision/resnet18", 3, 32, {}),
+        ("torchvision/squeezenet1_1", 3, 32, {}),
+        ("torchvision/convnext_tiny", 3, 32, {}),
+        ("timm/convnext_atto", 3, 32, {}),
+        ("timm/vit_tiny_patch16_224", 3, 32, {}),
+        *WITH_OPTIONS,
     ],
 )
-def test_networks_of_several_families_are_converted(architecture, channels, size, tmp_path):
+def test_networks_of_several_families_are_converted(architecture, channels, size, options, tmp_path):
     torch.manual_seed(0)
     facts = metadata(channels, size)
     model = from_pixels(
-        models.build({"architecture": architecture}, 5, channels, (size, size)), facts["mean"], facts["std"]
+        models.build({"architecture": architecture, **options}, 5, channels, (size, size)), facts["mean"], facts["std"]
     )
     images = np.random.default_rng(0).integers(256, size=(40, size, size, channels), dtype=np.uint8)
     if architecture in models.available():

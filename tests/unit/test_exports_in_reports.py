@@ -1,15 +1,18 @@
 """Files for other programs in the report, in the model card and in what the report depends on."""
 
 import pytest
+from matplotlib.figure import Figure
 from report_pages import tables
 
 from deepnets.config.loader import load_config
 from deepnets.evaluation.results import read_result
+from deepnets.figures.style import save
 from deepnets.planning.jobs import Jobs
 from deepnets.reporting.model_card import card
 from deepnets.utils import paths
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import read_json, sha256_file, write_json
+from deepnets.utils.specs import settings_sha256
 
 MEASURED_ON = {"device": "cpu", "device_name": "Some CPU", "threads": 4, "precision": "int8"}
 LOST = {"validation": {"n": 144, "float32_accuracy": 0.97, "accuracy": 0.95, "lost": 0.02}}
@@ -79,7 +82,6 @@ def test_a_warning_about_a_file_is_one_of_the_report(experiment, write_report):
 
 def test_model_card_names_the_files_that_are_there(experiment):
     directory = experiment()
-    assert "onnxruntime" not in card(read_result(directory), None)
     write_exported(directory, "export_int8", **LOST)
     write_exported(directory, "export_program", measured_on=MEASURED_ON | {"precision": "fp32"})
     text = card(read_result(directory), None).partition("## How to use it")[2]
@@ -89,9 +91,18 @@ def test_model_card_names_the_files_that_are_there(experiment):
     assert "model_fp16" not in text
 
 
+def test_model_card_names_model_onnx_in_the_same_words_before_and_after_its_export(experiment):
+    directory = experiment()
+    before = card(read_result(directory), None)
+    named = "<code>model.onnx</code>, if it is next to this card: onnxruntime runs it, pixels in, probabilities out."
+    assert named in before.partition("## How to use it")[2]
+    write_exported(directory, "export")
+    assert card(read_result(directory), None) == before
+
+
 def test_the_report_depends_on_the_files_that_are_there(root, tmp_path, experiment):
-    def exports():
-        return Jobs(load_config(root / "config.yaml", {}), root, tmp_path).settings("report", {})["spec"]["exports"]
+    def exports(key="exports"):
+        return Jobs(load_config(root / "config.yaml", {}), root, tmp_path).settings("report", {})["spec"][key]
 
     directory = experiment(model="mobilenet_v2")
     assert exports() == {}
@@ -99,3 +110,22 @@ def test_the_report_depends_on_the_files_that_are_there(root, tmp_path, experime
     assert exports() == {"results/digits/mobilenet_v2/quick/seed0/model_int8.json": sha256_file(record)}
     (directory / "model_int8.onnx").unlink()
     assert exports() == {}
+    (directory / "figures").mkdir()
+    (directory / "figures/saliency.png").write_bytes(b"a figure")
+    figure = "results/digits/mobilenet_v2/quick/seed0/figures/saliency.png"
+    assert exports() == {}
+    assert exports("saliency") == {figure: sha256_file(tmp_path / figure)}
+
+
+def test_report_shows_where_a_network_looked_if_that_was_asked_for(experiment, write_report):
+    directory = experiment(model="mobilenet_v2")
+    names = "digits/mobilenet_v2/quick/seed0/figures/saliency.png"
+    command, shown = f"<code>snakemake --cores 2 results/{names}</code>", f'<img src="{names}"'
+    metrics, figure = read_json(directory / "metrics.json"), directory / "figures/saliency.png"
+    figure.parent.mkdir()
+    save(Figure(), figure, "that of other settings")
+    text = write_report(directory)
+    assert (text.count(command), text.count(shown)) == (1, 0)
+    save(Figure(), figure, settings_sha256({key: metrics[key] for key in ("experiment", "spec")}))
+    text = write_report(directory)
+    assert (text.count(command), text.count(shown)) == (0, 2), "in the section on behaviour, and of the experiment"

@@ -106,6 +106,15 @@ def test_what_timm_publishes_has_a_hash_in_its_name_or_is_asked_of_the_hub(monke
     assert sha256 == File.lfs.sha256
 
 
+def test_a_tag_chooses_weights_of_timm():
+    assert published("timm/resnet18.a1_in1k").name == published("timm/resnet18").name == "resnet18.a1_in1k"
+    other = published("timm/resnet18.tv_in1k")
+    assert (other.name, other.spec["published"]) == ("resnet18.tv_in1k", "timm/resnet18.tv_in1k")
+    assert other.file != published("timm/resnet18").file
+    with pytest.raises(UserError, match=r"timm/resnet18.new: Invalid pretrained tag .*; give the tag of other weights"):
+        published("timm/resnet18.new")
+
+
 def test_names_of_an_older_densenet_become_those_of_the_installed_one(tmp_path):
     torch.save({"features.denseblock1.denselayer1.norm.1.weight": torch.ones(1)}, tmp_path / "a.pth")
     weights = Published("torchvision/densenet121", "V1", "a.pth", "", "", "", *IMAGENET, 224)

@@ -171,7 +171,9 @@ def test_validation_folder_without_images_is_refused(tmp_path, kind, names):
 
 
 def test_validation_image_outside_a_class_is_refused(tmp_path):
-    assert "val/1.png: expected val/<class>/<image>" in refusal(tmp_path, {**BIRDS, "val/1.png": RED})
+    files = {**BIRDS, "val/1.png": RED}
+    assert "val has 1 image, but no class folders; move the images" in refusal(tmp_path, files)
+    assert "val/1.png: expected val/<class>/<image>" in refusal(tmp_path, {**files, "val/owl/2.png": RED})
 
 
 def test_state_of_a_folder_changes_with_its_validation_split(tmp_path):

@@ -11,7 +11,7 @@ from tiny_dataset import build
 
 from deepnets.data import sources as datasets
 from deepnets.data.arrays import open_dataset
-from deepnets.data.class_folders import read_layout
+from deepnets.data.class_folders import list_classes, read_layout
 from deepnets.data.draws import Image as Drawn
 from deepnets.data.draws import draw
 from deepnets.data.folder_tree import list_folder
@@ -91,7 +91,12 @@ def test_validation_folder_is_the_test_split_where_there_is_no_other():
 
 
 @pytest.mark.parametrize(
-    ("train", "validation", "test"), [("Training", "valid", "Testing"), ("train_set", "validation set", "TEST-SET")]
+    ("train", "validation", "test"),
+    [
+        ("Training", "valid", "Testing"),
+        ("train_set", "validation set", "TEST-SET"),
+        ("train_images", "val-data", "testdata"),
+    ],
 )
 def test_folders_of_splits_have_any_usual_name(train, validation, test):
     found = layout([f"{split}/{label}/1.png" for split in (train, validation, test) for label in CLASSES])
@@ -99,11 +104,31 @@ def test_folders_of_splits_have_any_usual_name(train, validation, test):
     assert not found.found
 
 
+@pytest.mark.parametrize("name", ["train", "test", "dev"])
+@pytest.mark.parametrize("top", ["", "photos/"])
+def test_a_class_may_have_the_name_of_a_split(tmp_path, name, top):
+    names = [f"{top}{label}/{index}.png" for label in ("bus", "car", name) for index in range(5)]
+    folder = write(tmp_path / "vehicles", names)
+    assert sorted(list_classes("vehicles", list_folder(folder, 0))) == sorted(["bus", "car", name])
+    found = layout(list_folder(folder))
+    assert found.classes == sorted(["bus", "car", name])
+    assert sorted(found.names()) == sorted(names)
+    assert f"15 images, among them {name}, which has images and no class folders" in found.found["test"]
+    options = datasets.source("folder").Options(path=str(folder))
+    before = options.local_state("vehicles")
+    (folder / f"{top}bus/0.png").unlink()
+    assert options.local_state("vehicles") != before
+
+
 @pytest.mark.parametrize(
     ("names", "keys", "message"),
     [
         (["1.png", "2.png"], {}, "2 images, but no folders of classes; expected <class>/<image>"),
+        (["1.png", "labels.csv"], {}, "or give a table of the images and their labels (`source: csv`, as labels.csv)."),
         (["a/x.csv", "d/2.txt"], {}, "it has a, d; expected <class>/<image>"),
+        ([f"train/{i}.jpg" for i in range(25)], {}, "train has 25 images, but no class folders; move the images of"),
+        (["bus/1.png", "train/1.png", "test/1.png"], {}, "test is read as a split: rename it if it is a class"),
+        (["animals/cat/1.png", "plants/rose/1.png"], {}, "2 images in animals/cat, plants/rose, but none in a folder"),
         (["a/train/x/1.png", "b/test/x/1.png"], {}, "2 folders have splits (a, b)"),
         (["owl/1.png", "owl/2.png", "wren/1.png"], {}, "wren has 1 image to draw from; a class needs two or more"),
         (["test/owl/1.png", "test/wren/1.png"], {}, "no train folder, but 2 images in test"),
@@ -203,6 +228,19 @@ def test_path_alone_is_enough(tmp_path, packed, caplog):
     assert set(info["found"]) == {"test", "classes", "size", "channels"}
     for key, choice in info["found"].items():
         assert f"tiny: {key}: {choice}" in caplog.messages
+
+
+@pytest.mark.parametrize(("flips", "printed"), [(None, True), (True, False), (False, False)])
+def test_that_images_are_not_mirrored_is_printed_where_nothing_says_it(tmp_path, flips, printed, caplog):
+    folder = write(tmp_path / "birds", NAMES)
+    options = datasets.source("folder").Options(path=str(folder), horizontal_flip=flips)
+    assert ("--horizontal-flip" in options.prepare_arguments()) != printed
+    keys = {} if flips is None else {"horizontal_flip": flips}
+    with caplog.at_level("INFO", LOG.name):
+        info = json.loads(build(tmp_path, "folder", path=str(folder), **keys).read_text())
+    line = "tiny: horizontal_flip: false, as only you know whether a mirrored image keeps its class; if it does, write"
+    assert any(message.startswith(line) for message in caplog.messages) == printed
+    assert "horizontal_flip" not in info["found"]
 
 
 def test_size_is_the_median_of_the_shorter_sides_and_64_at_most(tmp_path):

@@ -88,6 +88,7 @@ JOBS = {  # a job of each script, and what the script calls when it has read its
     "export_fp16": ("digits/resnet50/quick/seed0", "deepnets.evaluation.onnx_fp16.export_fp16"),
     "export_int8": ("digits/resnet50/quick/seed0", "deepnets.evaluation.onnx_int8.export_int8"),
     "export_program": ("digits/resnet50/quick/seed0", "deepnets.evaluation.torch_program.export_program"),
+    "saliency": ("digits/resnet50/quick/seed0", "deepnets.figures.saliency.write_saliency"),
     "card": ("digits/resnet50/quick/seed0", "script.write_card"),
     "bundle": ("digits/resnet50/quick/seed0", "script.write_bundle"),
     "plot_experiment": ("digits/resnet50/quick/seed0/learning_curves", "script.write_experiment_figure"),

@@ -94,6 +94,16 @@ def test_picture_that_was_saved_again_looks_like_the_first(tmp_path):
     assert near["across_labels"] == 0
 
 
+def test_validation_picture_that_looks_like_a_training_picture_is_named(tmp_path):
+    more = {"val/owl/0.png": picture(100), "val/wren/0.png": picture(101), "val/owl/again.jpg": picture(0)}
+    audit = audit_of(tmp_path, DIFFERENT | more | {"test/owl/again.jpg": picture(100)})
+    near = audit["near_duplicates"]
+    assert (near["across_splits"], near["validation_in_train"]) == (1, 1)
+    ((one, other),) = near["pairs"]["validation_in_train"]
+    assert (one["file"], other["file"]) == ("val/owl/again.jpg", "train/owl/0.png")
+    assert "1 validation image looks like a training image (val/owl/again.jpg is like train/owl/0.png)" in words(audit)
+
+
 def test_picture_in_two_classes_is_named_and_an_exact_copy_counts_as_no_look_alike(tmp_path):
     again = {"train/wren/again.jpg": picture(0), "train/wren/copy.png": picture(1)}
     near = audit_of(tmp_path, DIFFERENT | again)["near_duplicates"]
@@ -218,6 +228,36 @@ def test_report_says_what_the_audit_found(tmp_path, experiment, write_report):
     assert "from 4 (wren) to 10 (owl) training images" in page
     assert "digits/images/samples.png" in page
     assert "| owl | 10 | 3 |" in page
+
+
+@pytest.mark.parametrize(
+    ("flips", "said"),
+    [
+        ([False], "No image was mirrored in training."),
+        ([True], "Half of the images were mirrored left to right in training."),
+        ([True, False], "Half of the images were mirrored left to right in some training runs."),
+    ],
+)
+def test_report_says_whether_images_were_mirrored(experiment, write_report, flips, said):
+    runs = [experiment(model=model, flips=each) for model, each in zip(("resnet50", "vgg16"), flips, strict=False)]
+    assert f"#### Images of digits\n\n{said}\n" in write_report(*runs)
+
+
+def test_report_says_what_was_found_where_config_yaml_left_it_out(tmp_path, experiment, write_report):
+    pictures = {f"{name}/{index}.png": picture(index) for name in ("owl", "wren") for index in range(10)}
+    audit = audit_of(tmp_path, pictures, size=None)
+    write_json(tmp_path / "data/digits/audit.json", audit)
+    section = write_report(experiment()).partition("#### Images of digits")[2].partition("<details>")[0]
+    choices = [
+        "test: 20 % of each class, the same for every experiment, as there are 2 class folders with 20 images, but no",
+        "classes: 2, as many as there are",
+        "size: 48, as all images have 48x48 pixels",
+        "channels: 3, as 20 of 20 images are in colour",
+    ]
+    shown = [line[2:].replace("<span>&#37;</span>", "%") for line in section.splitlines() if line.startswith("- ")]
+    assert len(shown) == len(choices)
+    assert all(line.startswith(choice) for line, choice in zip(shown, choices, strict=True))
+    assert "write" not in section
 
 
 def test_hashes_that_tell_no_images_apart_say_nothing(tmp_path):

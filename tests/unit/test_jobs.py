@@ -54,7 +54,8 @@ def test_the_report_of_a_study_by_its_name_has_comparisons_of_its_own(jobs):
 
 
 def test_the_optional_stages_are_those_of_the_study_that_a_report_is_about(root):
-    jobs = Jobs(load_config(root / "config.yaml", with_stages(root, "sweep", "robustness")), root)
+    settings = {"study": "budget", **with_stages(root, "sweep", "robustness")}
+    jobs = Jobs(load_config(root / "config.yaml", settings), root)
     assert jobs.optional_files() == []
     files = jobs.study_files("results/{dataset}/{model}/{recipe}/seed{seed}/robustness.json", suffix="-sweep")
     assert jobs.optional_files(suffix="-sweep") == files
@@ -66,7 +67,7 @@ def test_the_optional_stages_are_those_of_the_study_that_a_report_is_about(root)
 
 def test_stages_come_in_the_order_of_the_work(jobs):
     stages = list(dict.fromkeys(job.stage for job in jobs.of_study()))
-    first, last = ["download", "prepare", "summarize", "train", "evaluate"], "report"
+    first, last = ["download", "prepare", "summarize", "latency", "train", "evaluate"], "report"
     assert stages == [*first, "compare", "plot_experiment", "plot_comparison", "audit", last]
 
 

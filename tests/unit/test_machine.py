@@ -2,6 +2,10 @@
 
 import getpass
 import os
+import subprocess
+import sys
+import threading
+import time
 
 import pytest
 
@@ -172,3 +176,19 @@ def test_slices_of_a_gpu_are_not_counted_as_gpus(monkeypatch):
 @pytest.mark.parametrize("command", [("no-such-program",), ("false",), ("printf", "\\377")])
 def test_command_that_is_missing_or_fails_has_no_output(command):
     assert machine.output_of(*command) is None
+
+
+def test_processor_time_is_that_of_all_threads_and_of_children_that_have_ended():
+    def work() -> None:
+        until = time.thread_time() + 0.2
+        while time.thread_time() < until:
+            pass
+
+    before = machine.cpu_seconds()
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    between = machine.cpu_seconds()
+    subprocess.run([sys.executable, "-c", "import time\nwhile time.process_time() < 0.4: pass"], check=True)
+    assert between - before >= 0.2
+    assert machine.cpu_seconds() - between >= 0.4

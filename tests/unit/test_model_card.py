@@ -1,6 +1,5 @@
-"""MODEL_CARD.md: what it says of a network, and its header for Hugging Face's hub."""
+"""MODEL_CARD.md: what it says of a network, its header for Hugging Face's hub, and what users add to it."""
 
-import json
 import re
 
 import pytest
@@ -9,6 +8,7 @@ from markdown_it import MarkdownIt
 
 import card as card_script
 from deepnets.evaluation.results import read_result
+from deepnets.reporting.completed_card import NOTES_LINE
 from deepnets.reporting.model_card import card
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import read_json, write_json
@@ -102,18 +102,99 @@ def test_class_names_do_no_harm(written):
         assert len({len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}) == 1, table
 
 
-def test_script_writes_the_card_without_what_a_killed_one_left_and_refuses_other_settings(experiment, tmp_path):
-    folder = experiment()
-    metrics = read_json(folder / "metrics.json")
-    job = {"experiment": metrics["experiment"], "spec": metrics["spec"], "code": {}}
-    write_json(tmp_path / "job.json", job)
-    call = ["digits/resnet50/quick/seed0", "--job", str(tmp_path / "job.json"), "--root", str(tmp_path)]
+# -- the script, and what users add ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(experiment):
+    return experiment()
+
+
+@pytest.fixture
+def write(folder, tmp_path):
+    """Call scripts/card.py: `write(spec=...) -> MODEL_CARD.md`."""
+
+    def call(**changes):
+        metrics = read_json(folder / "metrics.json")
+        job = {"experiment": metrics["experiment"], "spec": metrics["spec"], "code": {}}
+        write_json(tmp_path / "job.json", job | changes)
+        card_script.main(["digits/resnet50/quick/seed0", "--job", f"{tmp_path}/job.json", "--root", str(tmp_path)])
+        return folder / "MODEL_CARD.md"
+
+    return call
+
+
+def completed(text):
+    """Choose a licence, add notes, and edit another part of a card."""
+    with_licence = text.replace("license: unknown", "license: other\nlicense_name: ours", 1)
+    return with_licence.replace("## Limits", "## My limits") + "## Notes\n\nAsk Zoë. <!-- Not the line. -->\n"
+
+
+def warnings(caplog):
+    return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_licence_and_notes_stay_when_a_card_is_rebuilt_and_all_else_is_new(write, caplog):
+    file = write()
+    first = file.read_text(encoding="utf-8")
+    assert first.endswith(f"\n\n{NOTES_LINE}\n")
+    file.write_text(completed(first), encoding="utf-8")
+    for _ in range(2):
+        text = write().read_text(encoding="utf-8")
+        assert text.startswith("---\nlicense: other\nlicense_name: ours\nlibrary_name: deeper-networks\n")
+        assert text.endswith(f"\n\n{NOTES_LINE}\n## Notes\n\nAsk Zoë. <!-- Not the line. -->\n")
+        assert "The weights: <code>other</code>." in section(text, "Licence")
+        assert section(text, "Limits") == section(first, "Limits")
+        assert "My limits" not in text
+    assert warnings(caplog) == []
+    assert not file.with_name("MODEL_CARD.old.md").exists()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "cp1252"])
+def test_notes_of_an_editor_with_other_habits_stay(write, encoding):
+    file = write()
+    text = completed(file.read_text(encoding="utf-8"))
+    file.write_bytes(text.replace("\n", "\r\n").encode(encoding))
+    rebuilt = write().read_bytes().decode("utf-8")
+    assert rebuilt.startswith("---\nlicense: other\n")
+    assert rebuilt.endswith(f"{NOTES_LINE}\n## Notes\n\nAsk Zoë. <!-- Not the line. -->\n")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("license: other", "license: [other"), ("license: other", "license: 2024-13-45"), ("---\n", "")],
+)
+def test_header_that_cannot_be_read_is_a_warning_and_the_notes_stay(write, caplog, old, new):
+    file = write()
+    damaged = completed(file.read_text(encoding="utf-8")).replace(old, new, 1)
+    file.write_text(damaged, encoding="utf-8")
+    text = write().read_text(encoding="utf-8")
+    assert text.startswith("---\nlicense: unknown\nlibrary_name")
+    assert text.endswith(f"{NOTES_LINE}\n## Notes\n\nAsk Zoë. <!-- Not the line. -->\n")
+    old_file = file.with_name("MODEL_CARD.old.md")
+    lost = "its header cannot be read, so the licence in it is not kept"
+    assert warnings(caplog) == [f"{file}: {lost}; copy what you need from {old_file}"]
+    assert old_file.read_text(encoding="utf-8") == damaged
+
+
+def test_a_card_without_the_line_for_notes_is_copied_with_a_warning(write, caplog):
+    file = write()
+    without = completed(file.read_text(encoding="utf-8")).replace(NOTES_LINE, "")
+    file.write_text(without, encoding="utf-8")
+    text = write().read_text(encoding="utf-8")
+    assert text.startswith("---\nlicense: other\n")
+    assert text.endswith(f"{NOTES_LINE}\n")
+    old_file = file.with_name("MODEL_CARD.old.md")
+    lost = f"it lacks the line {NOTES_LINE}, so no text of it is kept"
+    assert warnings(caplog) == [f"{file}: {lost}; copy what you need from {old_file}"]
+    assert old_file.read_text(encoding="utf-8") == without
+
+
+def test_script_writes_the_card_without_what_a_killed_one_left_and_refuses_other_settings(folder, write):
     left, of_another = folder / ".MODEL_CARD.deepnets-abcdefgh.md", folder / ".metrics.deepnets-abcdefgh.json"
     left.touch()
     of_another.touch()
-    card_script.main(call)
+    assert write().read_text(encoding="utf-8").startswith("---\nlicense: unknown\n")
     assert (left.exists(), of_another.exists()) == (False, True)
-    assert (folder / "MODEL_CARD.md").read_text(encoding="utf-8").startswith("---\nlicense: unknown\n")
-    (tmp_path / "job.json").write_text(json.dumps(job | {"spec": metrics["spec"] | {"seed": 5}}))
     with pytest.raises(UserError, match="made with other settings"):
-        card_script.main(call)
+        write(spec=read_json(folder / "metrics.json")["spec"] | {"seed": 5})

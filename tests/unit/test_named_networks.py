@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 from config_files import ROOT, load, refused, write
 
 from deepnets import models
@@ -69,6 +70,15 @@ REFUSED = {
     "architecture: timm has no network 'convnext_ato'; did you mean 'convnext_atto'?": {
         "architecture": "timm/convnext_ato"
     },
+    "architecture: timm has no weights 'a1_in1' of resnet18; did you mean 'a1_in1k'?": {
+        "architecture": "timm/resnet18.a1_in1"
+    },
+    "architecture: unknown architecture (got 'resnet18'); did you mean torchvision/resnet18 or timm/resnet18?": {
+        "architecture": "resnet18"
+    },
+    "architecture: unknown architecture (got 'ConvNeXt-Atto'); did you mean timm/convnext_atto?": {
+        "architecture": "ConvNeXt-Atto"
+    },
     "architecture: torchvision has no network 'fcn_resnet50'; did you mean 'resnet50'?": {
         "architecture": "torchvision/fcn_resnet50"
     },
@@ -122,6 +132,31 @@ def test_mistake_is_one_line_with_the_nearest_name_when_the_configuration_is_rea
     [line] = refused(tmp_path, model(**options))
     path, _, text = line.removeprefix("config.yaml: models.new").partition(" ")
     assert f"{path.removeprefix('.').removesuffix(':')}: {text}".removeprefix(": ") == said
+
+
+def test_the_tag_of_weights_is_not_part_of_the_network(tmp_path):
+    config = load(tmp_path, model(architecture="timm/resnet18.a1_in1k", drop_rate=0.1))
+    spec = config.models["new"].spec("digits", config.datasets["digits"])
+    assert spec["architecture"] == "timm/resnet18"
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("timm/tinynet_a", "tinynet_a: {architecture: timm/tinynet_a}"),
+        ("timm/resnet18.a1_in1k", "resnet18_a1_in1k: {architecture: timm/resnet18.a1_in1k}"),
+        ("nets.py:SmallNet", "SmallNet: {architecture: nets.py:SmallNet}"),
+        ("tinynet_a", "tinynet_a: {architecture: timm/tinynet_a}"),
+    ],
+)
+def test_network_that_a_study_names_by_its_place_belongs_below_models(nets, tmp_path, name, line):
+    [message] = refused(tmp_path, {"studies/demo/0/models": [name]})
+    new = line.partition(":")[0]
+    assert message == (
+        f"config.yaml: studies.demo[0].models[0]: unknown model (got {name!r}); add a line below `models:`, {line}, and"
+        f" write {new} here"
+    )
+    assert yaml.safe_load(line) == {new: {"architecture": name if "/" in name or ":" in name else f"timm/{name}"}}
 
 
 def test_file_that_is_missing_is_named_with_its_folder(nets, tmp_path):

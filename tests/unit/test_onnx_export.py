@@ -8,14 +8,14 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from exported_networks import from_pixels, give_statistics, metadata
+from exported_networks import WITH_OPTIONS, from_pixels, give_statistics, metadata
 from PIL import Image
 from scipy.special import softmax
-from tiny_experiment import CLASSES, JOB, ROOT, arguments, error_line, experiment_folder
+from tiny_experiment import CLASSES, JOB, ROOT, arguments, error_line, experiment_folder, set_temperature
 from torch import nn
 
 import export as export_script
-from deepnets import models
+from deepnets import load, models
 from deepnets.evaluation import onnx_export, timing
 from deepnets.evaluation.exported import largest_differences, open_onnx, runtime_errors
 from deepnets.evaluation.network import load_network
@@ -50,28 +50,54 @@ def short(monkeypatch):
 
 def test_onnxruntime_alone_has_the_logits_of_the_network(call, data, caplog):
     folder, options = call
+    set_temperature(folder, 2.5)
     with caplog.at_level(logging.INFO):
         export_script.main(options)
+    assert ": temperature 2.5, fitted on its validation images" in caplog.text
     assert "model.onnx differs from the network by" in caplog.text
     images = np.load(data.parent / "test_images.npy")
     network, facts = load_network(folder / "model.safetensors")
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
     with torch.inference_mode():
         expected = network.eval()((pixels - facts["mean"][0]) / facts["std"][0]).numpy()
+    session = onnxruntime.InferenceSession(folder / "model.onnx")
+    texts = session.get_modelmeta().custom_metadata_map
+    temperature = json.loads(texts["temperature"])
+    assert temperature == pytest.approx(2.5, rel=2e-3)
     for count in (1, 3, len(images)):
         logits, probabilities = run(folder / "model.onnx", images[:count])
         assert logits.dtype == probabilities.dtype == np.float32
         assert np.abs(logits - expected[:count]).max() < 1e-3
-        assert np.abs(probabilities - softmax(expected[:count], axis=1)).max() < 1e-3
-    session = onnxruntime.InferenceSession(folder / "model.onnx")
+        assert np.abs(probabilities - softmax(expected[:count] / temperature, axis=1)).max() < 1e-3
     (given,) = session.get_inputs()
     assert (given.name, given.type, given.shape) == ("images", "tensor(uint8)", ["N", 8, 8, 1])
-    texts = session.get_modelmeta().custom_metadata_map
     assert json.loads(texts["classes"]) == CLASSES
     assert json.loads(texts["spec"]) == JOB["spec"]
     assert json.loads(texts["preprocessing"])["not_square"] == "the largest centred square"
     assert len(texts["spec_sha256"]) == 64
     assert (folder / ".export.sha256").exists()
+
+
+@pytest.mark.parametrize("temperature", [0.5, 2.5, None])
+def test_probabilities_are_those_that_predict_gives(call, data, temperature):
+    folder, options = call
+    if temperature is None:
+        (folder / "predictions.safetensors").unlink()
+    else:
+        set_temperature(folder, temperature)
+    export_script.main(options)
+    images = np.load(data.parent / "test_images.npy")
+    expected = np.stack([each.probabilities for each in load(folder, device="cpu").predict(list(images))])
+    rounded = 0.02  # predict may multiply in bfloat16
+    assert np.abs(run(folder / "model.onnx", images)[1] - expected).max() < rounded
+
+
+def test_a_file_is_not_exported_with_the_temperature_of_other_settings(call, caplog):
+    folder, options = call
+    tensors, _ = load_tensors(folder / "predictions.safetensors")
+    save_tensors(folder / "predictions.safetensors", tensors, {"spec_sha256": "0"})
+    assert "predictions.safetensors: of other settings than" in error_line(caplog, export_script.main, options)
+    assert not (folder / "model.onnx").exists()
 
 
 def test_mean_and_std_may_be_those_of_the_weights_that_a_network_started_from(call, tmp_path, caplog):
@@ -134,28 +160,29 @@ def test_a_network_that_onnx_cannot_say_is_refused_in_a_line(tmp_path, capfd):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("architecture", "channels", "size"),
+    ("architecture", "channels", "size", "options"),
     [
-        *((name, 1, 28) for name in models.available()),
-        ("torchvision/densenet121", 3, 32),
-        ("torchvision/efficientnet_b0", 3, 32),
-        ("torchvision/mobilenet_v3_small", 1, 32),
-        ("torchvision/regnet_y_400mf", 3, 32),
-        ("torchvision/resnet18", 3, 32),
-        ("torchvision/shufflenet_v2_x0_5", 3, 32),
-        ("torchvision/squeezenet1_1", 3, 32),
-        ("torchvision/swin_t", 3, 64),
-        ("torchvision/convnext_tiny", 3, 32),
-        ("torchvision/vit_b_32", 3, 32),
-        ("timm/convnext_atto", 3, 32),
-        ("timm/mobilenetv3_small_050", 3, 32),
-        ("timm/vit_tiny_patch16_224", 3, 32),
+        *((name, 1, 28, {}) for name in models.available()),
+        ("torchvision/densenet121", 3, 32, {}),
+        ("torchvision/efficientnet_b0", 3, 32, {}),
+        ("torchvision/mobilenet_v3_small", 1, 32, {}),
+        ("torchvision/regnet_y_400mf", 3, 32, {}),
+        ("torchvision/resnet18", 3, 32, {}),
+        ("torchvision/shufflenet_v2_x0_5", 3, 32, {}),
+        ("torchvision/squeezenet1_1", 3, 32, {}),
+        ("torchvision/swin_t", 3, 64, {}),
+        ("torchvision/convnext_tiny", 3, 32, {}),
+        ("torchvision/vit_b_32", 3, 32, {}),
+        ("timm/convnext_atto", 3, 32, {}),
+        ("timm/mobilenetv3_small_050", 3, 32, {}),
+        ("timm/vit_tiny_patch16_224", 3, 32, {}),
+        *WITH_OPTIONS,
     ],
 )
-def test_networks_of_several_families_are_exported(architecture, channels, size, tmp_path):
+def test_networks_of_several_families_are_exported(architecture, channels, size, options, tmp_path):
     torch.manual_seed(0)
     facts = metadata(channels, size)
-    network = models.build({"architecture": architecture}, 5, channels, (size, size))
+    network = models.build({"architecture": architecture, **options}, 5, channels, (size, size))
     model = from_pixels(network, facts["mean"], facts["std"])
     images = np.random.default_rng(0).integers(256, size=(12, size, size, channels), dtype=np.uint8)
     if architecture == "inception_v3":

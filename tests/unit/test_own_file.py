@@ -94,6 +94,25 @@ def test_images_can_be_enlarged_inside_it(folder):
 
 
 @pytest.mark.parametrize(
+    ("pooled", "smallest"),
+    [
+        ("nn.functional.max_pool2d(maps, 20).mean((2, 3))", 20),
+        ("maps.view(len(maps), 4, 64 * 64).mean(2)", 64),  # it takes images of this size alone
+    ],
+)
+def test_images_that_are_too_small_for_it_are_refused_with_the_smallest_size(folder, pooled, smallest):
+    edit(folder / "nets/layers/pool.py", "maps.mean((2, 3))", pooled)
+    with pytest.raises(UserError) as refusal:
+        summarize(SPEC, (1, 8, 8), 3)
+    assert str(refusal.value) == (
+        "nets/net.py:SmallNet: images of 8x8 pixels are too small for it, the smallest that it takes are"
+        f" {smallest}x{smallest}; give the model in config.yaml resize: {smallest} (images are enlarged inside the"
+        " network)"
+    )
+    summarize(SPEC | {"resize": smallest}, (1, 8, 8), 3)
+
+
+@pytest.mark.parametrize(
     ("file", "old", "new", "said"),
     [
         ("net.py", "nn.Linear(width", "nn.Liner(width", r"/nets/net\.py:9: AttributeError: .*Liner"),

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import math
 import re
 import shlex
 import shutil
@@ -16,7 +15,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, safe_open
 from scipy.special import softmax
-from tiny_experiment import CLASSES, error_line
+from tiny_experiment import CLASSES, error_line, set_temperature
 
 import predict as predict_script
 from deepnets import load
@@ -69,21 +68,6 @@ def rows(capfd):
 
 def probabilities(predictions):
     return np.stack([each.probabilities for each in predictions])
-
-
-def set_temperature(folder, temperature, mistakes=True):
-    """Write validation logits of an experiment that have this temperature; return its test logits, float32 (21, 3).
-
-    They are right in 4 of 5 images, and by them, divided by the temperature, the predicted class has 80 %: 8 / (8 + 2).
-    """
-    file = folder / "predictions.safetensors"
-    stored, spec_sha256 = load_file(file), load_model_file(folder / "model.safetensors")[1]["spec_sha256"]
-    labels = torch.arange(15) % 3
-    predicted = torch.where((torch.arange(15) % 5 == 0) & mistakes, (labels + 1) % 3, labels)
-    logits = temperature * math.log(8) * torch.eye(3)[predicted]
-    tensors = stored | {"validation_logits": logits, "validation_labels": labels}
-    save_tensors(file, tensors, {"spec_sha256": spec_sha256})
-    return stored["test_logits"].numpy()
 
 
 def test_predictions_of_the_test_images_are_those_of_the_evaluation(finished, folder, images, expected):
@@ -211,6 +195,16 @@ def test_script_reads_a_list_and_writes_json_lines_to_a_file(root, finished, fol
     lines = [json.loads(line) for line in (tmp_path / "lines").read_text().splitlines()]
     assert [line["file"] for line in lines] == names
     assert [line["probability"] for line in lines] == pytest.approx(expected[:3].max(1), abs=1e-5)
+
+
+def test_pictures_of_ink_on_paper_are_inverted(finished, images, expected, rows, tmp_path):
+    paper = [tmp_path / f"{index}.png" for index in range(3)]
+    for file, image in zip(paper, images, strict=False):
+        Image.fromarray(255 - image[..., 0]).save(file)
+    found = load(finished, device="cpu", temperature=1).predict(paper, invert=True)
+    assert np.abs(probabilities(found) - expected[:3]).max() < 1e-5
+    inverted = rows(finished, *paper, "--invert", "--temperature", 1)
+    assert [float(row["probability"]) for row in inverted] == pytest.approx(expected[:3].max(1), abs=1e-5)
 
 
 def test_a_committee_averages_probabilities(finished, folder, expected, rows, tmp_path):

@@ -2,6 +2,7 @@
 
 import io
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from deepnets.models._weight_files import read_weights
 from deepnets.training.features import changes_images, divide
 from deepnets.training.layer_decay import layers_of
 from deepnets.training.optim import build_optimizer
-from deepnets.training.start import Start, normalisation
+from deepnets.training.start import Start, normalisation, prepare_network
 from deepnets.utils.errors import UserError
 
 HEAD = {"fc.weight", "fc.bias"}
@@ -257,6 +258,21 @@ def test_each_layer_learns_at_a_fraction_of_the_next_ones_rate(optimizer):
     assert by_name["8.weight"] == by_name["8.bias"] == pytest.approx(0.1)
     if optimizer == "muon":
         assert all(len(group["params"]) == len(group["matrix_counts"]) for group in groups if "matrix_counts" in group)
+
+
+# Images that were made smaller
+
+
+@pytest.mark.parametrize(("found", "warned"), [("64, as ...; for all of them write `size: 300`", True), ("64", False)])
+def test_images_that_are_made_smaller_and_enlarged_again_are_named_with_the_size_to_write(found, warned, caplog):
+    from deepnets import models
+
+    spec = {"model": {"architecture": "torchvision/shufflenet_v2_x0_5", "resize": 224}}
+    network = models.build(spec["model"], 2, 3, (64, 64))
+    metadata = {"classes": ["a", "b"], "input_shape": [3, 64, 64], "found": {"size": found}}
+    weights = Start(Path("a.pth"), {"sha256": ""}, "", network.state_dict(), None, None, None)
+    prepare_network(network, spec, metadata, weights, "birds/net/quick/seed0")
+    assert any("write `size: 224` for datasets.birds" in line for line in caplog.messages) == warned
 
 
 # Normalisation

@@ -6,7 +6,7 @@ import sys
 import pytest
 from config_files import ROOT, load
 
-from deepnets.comparison.budgets import budget_lines
+from deepnets.comparison.swept import budget_lines
 from deepnets.config.loader import load_config
 from deepnets.planning.jobs import Jobs
 
@@ -63,6 +63,23 @@ def test_budgets_are_drawn_where_recipes_differ_in_their_epochs_alone(tmp_path, 
     second = {"datasets": ["digits"], "models": ["resnet50"], "recipe": "long", "seeds": [0]}
     config = load(tmp_path, {"recipes/long": recipe, "studies/demo/1": second})
     assert ("accuracy_vs_budget" in {names["figure"] for names in Jobs(config, ROOT).comparisons()}) is drawn
+
+
+@pytest.mark.parametrize(
+    ("entry", "drawn"),
+    [
+        pytest.param({"recipe": "quick", "set": {"lr": 0.1}}, True, id="two learning rates"),
+        pytest.param({"recipe": "quick", "grid": {"lr": [0.1], "optimizer": ["adamw"]}}, True, id="values of a recipe"),
+        pytest.param({"recipe": "quick", "set": {"epochs": 3}}, False, id="two budgets"),
+        pytest.param({"recipe": "quick", "set": {"schedule": "linear"}}, False, id="an option in words"),
+        pytest.param({"recipe": "quick", "seeds": [77]}, False, id="two seeds"),
+        pytest.param({"recipe": "long"}, False, id="another recipe"),
+    ],
+)
+def test_values_are_drawn_where_recipes_differ_in_a_number_that_is_not_their_epochs(tmp_path, entry, drawn):
+    second = {"datasets": ["digits"], "models": ["resnet50"], "seeds": [0], **entry}
+    config = load(tmp_path, {"recipes/long": {"epochs": 4, "lr": 0.1}, "studies/demo/1": second})
+    assert ("accuracy_vs_value" in {names["figure"] for names in Jobs(config, ROOT).comparisons()}) is drawn
 
 
 def test_cifar10_as_jpegs_is_trained_as_cifar10_is():

@@ -118,8 +118,33 @@ def test_folder_of_classes_is_accepted_and_counted(tmp_path, check, kind):
 
 
 def test_images_directly_in_train_and_test_are_no_classes(tmp_path, check):
-    write_folder(tmp_path / "birds", ["train/1.png", "test/1.png"])
-    assert "no images found; expected train/<class>/<image>" in check()
+    write_folder(tmp_path / "birds", ["train/1.png", "train/2.png", "test/1.png", "train.csv"])
+    assert (
+        f"{tmp_path}/birds: test has 1 image and train has 2 images, but no class folders; move the images of each"
+        " class into a folder (test/<class>/<image>), or give a table of the images and their labels (`source: csv`,"
+        " as train.csv)." in check()
+    )
+
+
+def test_images_without_classes_next_to_a_split_with_classes_are_counted(tmp_path, check):
+    write_folder(tmp_path / "birds", ["train/owl/1.png", "train/wren/1.png", "test/1.png"])
+    assert "test has 1 image, but no class folders; " in (message := check())
+    assert "rename test if their classes are not known" in message
+
+
+def test_splits_without_images_are_named(tmp_path, check):
+    write_folder(tmp_path / "birds", ["train/", "test/", "owl/1.png"])
+    assert "no images found in test and train; expected train/<class>/<image>" in (message := check())
+    assert "test is read as a split: rename it if it is a class" in message
+
+
+def test_images_two_folders_below_the_top_are_counted(tmp_path, check):
+    write_folder(tmp_path / "birds", ["sea/gull/1.png", "sea/tern/deep/1.png", "land/owl/1.png"])
+    assert (
+        "no images found: 3 images in land/owl, sea/gull, sea/tern/deep, but none in a folder at the top; expected"
+        " <class>/<image>, or train/<class>/<image> and test/<class>/<image>: write at the end of `path` the folder"
+        " that holds the classes, move them up, or give a table" in check()
+    )
 
 
 @pytest.mark.parametrize("name", ["birds.zip", "birds.tar", "birds.tar.gz", "birds.tar.xz"])

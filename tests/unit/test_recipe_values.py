@@ -305,3 +305,17 @@ def test_a_large_grid_is_read_in_seconds(tmp_path):
     grid = {"lr": [n / 1e4 for n in range(1, 41)], "momentum": [n / 100 for n in range(40)]}
     path = write(tmp_path, changed({"studies/paper": [RESNET | {"grid": grid}]}))
     assert len(load_config(path).experiments("paper")) == 1600
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("studies/paper/1/set", {"test_time_augmentation": "mirror"}),
+        ("studies/paper/1/grid", {"test_time_augmentation": ["none", "mirror"]}),
+        ("recipes/quick/on", {"resnet50": {"test_time_augmentation": "mirror"}}),
+    ],
+)
+def test_what_only_a_recipe_itself_has_is_refused_elsewhere_with_its_place(tmp_path, path, value):
+    [line] = refused(tmp_path, {path: value})
+    assert ".test_time_augmentation: changes no training, so only a recipe itself has it (got " in line
+    assert line.endswith("; write it next to `epochs`")

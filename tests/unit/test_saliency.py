@@ -7,16 +7,23 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_experiment import error_line
+from tiny_experiment import JOB, NAME, SPEC, error_line, experiment_folder
 from torch import nn
 
 import explain as explain_script
+import saliency as saliency_script
 from deepnets import load, models
+from deepnets.comparison.statistics_file import Answer
 from deepnets.data.pictures import Form
+from deepnets.evaluation.predictions import read_examples
 from deepnets.evaluation.saliency import find_last_maps, saliency_maps
 from deepnets.figures.overlay import overlay
+from deepnets.figures.saliency import draw
+from deepnets.planning.code_digest import digests
 from deepnets.training.augmentation import Augmentation
 from deepnets.utils.errors import UserError
+from deepnets.utils.files import write_json
+from deepnets.utils.specs import read_head, settings_sha256
 
 pytestmark = pytest.mark.usefixtures("process_as_it_was")
 
@@ -94,6 +101,9 @@ def test_map_is_bright_where_the_class_is(with_network):
     assert maps[0, 4:8, 20:24].min() > 0.99
     assert maps[1, 25:29, 2:6].min() > 0.99
     assert maps[0, 12:, :].max() < 0.1
+    of_second = saliency_maps(model, model.network.maps, list(images), [1, 1])
+    assert np.array_equal(of_second[1], maps[1])
+    assert of_second[0].min() > 0.99, "green is everywhere the same in the first picture"
 
 
 def test_picture_without_anything_for_its_class_has_an_empty_map(with_network):
@@ -158,3 +168,49 @@ def test_an_output_that_is_a_file_is_a_line(explain, data, tmp_path, caplog):
     (tmp_path / "out").touch()
     Image.new("L", (8, 8)).save(tmp_path / "a.png")
     assert "out" in error_line(caplog, explain, tmp_path / "a.png")
+
+
+# -- the surest mistakes of an experiment ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def draw_mistakes(finished, tmp_path, root):
+    """Call scripts/saliency.py on a copy of the experiment: `draw_mistakes(spec=...) -> file`."""
+    shutil.copytree(finished, experiment_folder(tmp_path))
+
+    def call(**changes):
+        write_json(tmp_path / "job.json", JOB | {"code": digests(["scripts/saliency.py"], root)} | changes)
+        saliency_script.main([NAME, "--job", str(tmp_path / "job.json"), "--root", str(tmp_path)])
+        return experiment_folder(tmp_path) / "figures/saliency.png"
+
+    return call
+
+
+def test_figure_has_the_surest_mistakes_and_is_known_by_its_settings(draw_mistakes, monkeypatch, finished):
+    drawn = []
+    monkeypatch.setattr("deepnets.figures.saliency.draw", lambda *given: drawn.append(given) or draw(*given))
+    file = draw_mistakes()
+    assert read_head(file, "settings_sha256") == {"settings_sha256": settings_sha256(JOB)}
+    [(pictures, answers, *_)] = drawn
+    kept = read_examples(finished / "predictions.safetensors")
+    assert len(pictures) == len(answers) > 0
+    assert all(each.label != each.predicted for each in answers)
+    assert [each.probability for each in answers] == sorted((each.probability for each in answers), reverse=True)
+    for picture, each in zip(pictures, answers, strict=True):
+        assert picture.shape == (224, 448, 3)
+        assert np.array_equal(picture[::28, :224:28, 0], kept[each.index][..., 0])
+    assert file.read_bytes() == draw_mistakes().read_bytes()
+
+
+def test_mistakes_of_other_settings_are_refused(draw_mistakes, caplog):
+    line = error_line(caplog, lambda: draw_mistakes(spec=SPEC | {"seed": 4}))
+    assert "model.safetensors: made with other settings (seed was 3, is 4)" in line
+
+
+def test_a_network_without_mistakes_has_a_figure_that_names_none():
+    names = {"dataset": "a", "model": "b", "recipe": "quick", "seed": 0}
+    _title, none = draw([], [], ["x"], names).texts
+    assert none.get_text() == "none"
+    answer = Answer(index=0, label=0, predicted=1, probability=0.75)
+    tile = draw([np.zeros((2, 4, 3), np.uint8)], [answer], ["x", "y"], names).axes[0]
+    assert tile.get_title() == "x\nas y\n75.0 %"

@@ -11,6 +11,7 @@ from config_files import changed, load, refused, write
 import search as search_script
 from deepnets.config.loader import load_config
 from deepnets.planning import search as searching
+from deepnets.planning.jobs import Jobs
 from deepnets.planning.search import SearchRun
 from deepnets.planning.suggestions import Outcome
 from deepnets.utils import paths
@@ -183,6 +184,11 @@ def test_a_trial_that_is_worse_than_the_median_stops_and_says_after_how_many_epo
     [stopped] = [each for each in read_json(made.folder / "results/search-rates.json")["trials"] if each["number"] == 4]
     assert (stopped["state"], stopped["epochs"]) == ("stopped", 1)
     assert stopped["experiments"] == ["results/digits/resnet50/quick,epochs=1,lr=1/seed0"]
+    study = yaml.safe_load((made.folder / "results/search-rates.yaml").read_text())
+    jobs = Jobs(load_config(made.file, study), paths.REPOSITORY, made.folder)
+    assert jobs.settings("report", {})["spec"]["stopped"] == [
+        f"results/digits/resnet50/quick,epochs=1,lr={rate}/seed0" for rate in ("0.003", "1")
+    ]
     assert not (made.folder / "results/digits/resnet50/quick,lr=1").exists()
 
 

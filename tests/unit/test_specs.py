@@ -34,6 +34,16 @@ def test_a_long_list_after_the_spec_is_not_read(tmp_path):
     assert read_head(tmp_path / "raw.json", "spec", "state") == {"spec": 1}
 
 
+def test_weights_of_many_classes_with_long_names_have_their_keys(tmp_path):
+    content = {"classes": [f"{place} {'x' * 2000}" for place in range(1000)], "spec": {"size": 32}}
+    file = tmp_path / "model.safetensors"
+    save_tensors(file, {f"layer{place}.weight": torch.zeros(1) for place in range(1000)}, content)
+    assert read_head(file, "spec", "classes") == content
+    too_long = (100_000_001).to_bytes(8, "little")  # safetensors refuses it
+    file.write_bytes(too_long + file.read_bytes()[8:])
+    assert read_head(file, "spec") == {}
+
+
 def test_differences_have_both_values():
     old, new = {"size": 32, "augment": {"mixup": 0}, "names": ["a"]}, {"size": 48, "augment": {"mixup": 1}}
     assert differences(old, new) == [

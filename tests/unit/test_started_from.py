@@ -27,7 +27,7 @@ def job_from(file, **model):
     recipe = tiny.SPEC["recipe"] | {"epochs": 1}
     recipe["augment"] = recipe["augment"] | NOTHING
     spec = tiny.SPEC | {"recipe": recipe, "model": tiny.SPEC["model"] | model}
-    return tiny.JOB | {"spec": spec | {"weights": {"file": file.name, "sha256": sha256_file(file)}}}
+    return tiny.JOB | {"spec": spec | {"weights": {"sha256": sha256_file(file)}}}
 
 
 @pytest.fixture(scope="module")
@@ -113,10 +113,17 @@ STARTED = {
 }
 
 
-def start_from_weights(directory):
+def start_from_weights(directory, **changes):
     metrics = read_json(directory / "metrics.json")
-    (directory / "metrics.json").write_text(json.dumps(metrics | {"started_from": STARTED}))
+    (directory / "metrics.json").write_text(json.dumps(metrics | {"started_from": STARTED | changes}))
     return directory
+
+
+def test_report_warns_of_tensors_that_stayed_random(experiment, write_report):
+    warning = "the weights that it starts from lack layer4.0.conv1.weight, which started at random"
+    assert warning not in write_report(start_from_weights(experiment(model="resnet50")))
+    lacking = start_from_weights(experiment(model="resnet50"), initialised=["layer4.0.conv1.weight"])
+    assert warning in write_report(lacking).partition("## Results")[0]
 
 
 def test_report_says_what_networks_were_started_from(experiment, write_report):

@@ -145,6 +145,13 @@ def test_of_several_recipes_validation_chooses_and_the_others_are_compared_too(c
     assert (sweep["model"], sweep["expected_best_validation"]) == ("resnet50", pytest.approx([0.93, 0.96]))
 
 
+def test_recipes_with_fewer_epochs_as_of_trials_that_stopped_early_are_no_full_trials_of_a_sweep(compare):
+    stopped = [{"recipe": f"s{n}", "epochs": 2, "validation_accuracy": 0.5} for n in range(3)]
+    full = [{"recipe": f"r{n}", "epochs": 8, "validation_accuracy": 0.9 + n / 100} for n in range(3)]
+    [sweep] = compare(*stopped, *full, {"model": "vgg16", "epochs": 1})["sweeps"]
+    assert sweep["expected_best_validation"] == pytest.approx([0.91, (0.91 + 2 * 0.92) / 3, 0.92])
+
+
 def test_of_very_many_recipes_those_best_on_validation_are_compared_and_each_model_first(compare):
     recipes = [
         {"recipe": f"r{place}", "accuracy": 0.9, "validation_accuracy": 0.5 + place / 1000} for place in range(70)

@@ -114,3 +114,12 @@ def test_recipes_that_differ_in_words_or_in_several_options_are_no_sweep(experim
     for place, folder in enumerate(runs):
         set_recipe(folder, schedule=("linear", "cosine", "one_cycle")[place // 2])
     assert steps(write_report(*runs)) == []
+
+
+def test_what_more_trials_gain_is_a_sentence_of_the_report(experiment, write_report):
+    runs = [experiment(recipe=f"r{n}", validation_accuracy=(90 + n) / 100) for n in range(5)]
+    few = [experiment(model="vgg16", recipe=f"r{n}") for n in range(2)]
+    text = unescape(write_report(*runs, *few))
+    assert "gains to try more recipes, by the expected best validation accuracy: ResNet50 92.00 %, 93.80 %" in text
+    assert "and 94.00 % after 1, 4 and 5 recipes. Recipes with fewer epochs" in text
+    assert "gains to try more" not in write_report(*few)

@@ -9,6 +9,7 @@ import torchinfo
 import summarize as script
 from deepnets import models
 from deepnets.evaluation.network_summary import summarize, write_summary
+from deepnets.utils.errors import UserError
 from deepnets.utils.files import write_json
 
 DIGITS = {"model": {"architecture": "mobilenet_v2"}, "input_shape": [1, 28, 28], "num_classes": 10}
@@ -66,6 +67,29 @@ def test_script_writes_counts_and_table(tmp_path):
     text = (folder / "summary.txt").read_text()
     assert "Estimated Total Size (MB): 9.11" in text
     assert text.endswith(f"MobileNetV2 here: {models.about('mobilenet_v2').differs}.\n")
+
+
+def test_weights_that_do_not_fit_are_refused_before_training(tmp_path, caplog):
+    state = models.build(DIGITS["model"], num_classes=3, in_channels=3).state_dict()
+    torch.save(state, tmp_path / "right.pth")
+    torch.save({name: each for name, each in state.items() if "classifier" in name}, tmp_path / "wrong.pth")
+    last = next(name for name in reversed(state) if name.endswith("weight") and "classifier" not in name)
+    torch.save({name: each for name, each in state.items() if name != last}, tmp_path / "most.pth")
+    (tmp_path / "broken.pth").write_bytes(b"no weights")
+    write_json(tmp_path / "job.json", {"spec": DIGITS, "code": {}})
+
+    def check(name):
+        arguments = ["--job", str(tmp_path / "job.json"), "--root", str(tmp_path), "--weights", str(tmp_path / name)]
+        script.main(["digits/my_net", *arguments])
+
+    for name, message in (("wrong.pth", "only 0 of .* parameters fit"), ("broken.pth", "not read")):
+        with pytest.raises(UserError, match=f"{name}: {message}"):
+            check(name)
+        assert not (tmp_path / "results/digits/my_net/summary.json").exists()
+    check("right.pth")
+    assert not caplog.messages
+    check("most.pth")
+    assert caplog.messages == [f"{tmp_path}/most.pth: has no weights for {last}, which stay random"]
 
 
 def test_one_thread_computes(tmp_path):

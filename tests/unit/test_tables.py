@@ -4,7 +4,7 @@ import csv
 import json
 
 import pytest
-from report_pages import MNIST, set_recipe, table_of, tables
+from report_pages import MNIST, set_recipe, set_timing, table_of, tables
 
 
 def test_a_run_is_followed_by_its_published_row_and_the_difference(experiment, write_report):
@@ -33,6 +33,12 @@ def test_the_best_on_validation_comes_first_whatever_its_test_accuracy(experimen
     rows = tables(write_report(*runs))[0][2:5]
     assert [row[0] for row in rows] == ["ResNet50", "MobileNetV2", "VGG-16"]
     assert [row[1] for row in rows] == ["98.00", "95.00", "90.00"]
+
+
+def test_a_trial_that_its_search_stopped_early_is_named_so(experiment, write_report):
+    stopped, done = experiment(recipe="quick,epochs=2,lr=0.1", epochs=2), experiment(recipe="quick,lr=0.05")
+    names = [row[0] for row in tables(write_report(stopped, done, stopped=(stopped,)))[0][2:]]
+    assert names == ["**ResNet50 (quick, epochs 2, lr 0.1), stopped early**", "ResNet50 (quick, lr 0.05)"]
 
 
 def test_epochs_and_training_time_are_means_over_the_seeds(experiment, write_report):
@@ -166,6 +172,19 @@ def test_a_report_without_mirror_averages_does_not_mention_them(experiment, writ
     assert "irror-averaged" not in write_report(experiment("photos"))
 
 
+def test_each_training_run_has_its_epochs_and_its_time_by_the_clock_and_of_the_processor(experiment, write_report):
+    new, old = experiment(epochs=3), experiment(model="vgg16", epochs=2)
+    set_timing(new, resumed_from_epochs=[1.25])
+    set_timing(old, cpu_seconds=None)
+    header, _, *rows = next(table for table in tables(write_report(new, old)) if "CPU time" in table[0])
+    assert header == [
+        *("Dataset", "Model", "Recipe", "Seed", "On"),
+        *("Epochs", "Wall time", "CPU time", "Images/s", "Peak memory (MB)"),
+    ]
+    times = [[cell.replace("\N{NO-BREAK SPACE}", " ") for cell in row[5:8]] for row in rows]
+    assert times == [["3 (resumed after 1.25)", "1 min 00 s", "1 min 48 s"], ["2", "1 min 00 s", "–"]]
+
+
 def test_recipes_are_described_by_what_differs(experiment, write_report):
     text = write_report(experiment(recipe="short", epochs=1), experiment(recipe="long", epochs=9))
     assert table_of(text, "Recipe") == [
@@ -235,6 +254,7 @@ def test_metrics_csv_has_one_row_per_experiment(experiment, write_report, tmp_pa
     assert (first["dataset"], first["model"], first["recipe"], first["seed"]) == ("digits", "resnet50", "quick", "0")
     assert (float(first["test_accuracy"]), first["epochs"], first["threads"]) == (0.9, "8", "2")
     assert first["accumulation"] == "1"
+    assert (first["wall_seconds"], first["cpu_seconds"]) == ("60.0", "108.0")
     assert float(first["test_accuracy_ci95_low"]) < 0.9 < float(first["test_accuracy_ci95_high"])
     assert (second["architecture"], second["parameters"], second["warnings"]) == ("vgg16", "134308810", "1")
     assert len(first["spec_sha256"]) == 64

@@ -382,7 +382,9 @@ def test_timing_has_every_run_that_took_part(data, interrupted, monkeypatch):
     first, second = said["runs"]
     assert (first["threads"], second["threads"], said["threads"]) == (1, 2, 2)
     assert (first["to_epoch"], second["to_epoch"]) == (second["from_epoch"], EPOCHS)
-    assert said["wall_seconds"] == pytest.approx(first["seconds"] + second["seconds"], abs=0.002)
+    for name, total in (("seconds", "wall_seconds"), ("cpu_seconds", "cpu_seconds")):
+        assert said[total] == pytest.approx(first[name] + second[name], abs=0.002)
+    assert 0 < said["cpu_seconds"] == read_timing(folder / "timing.json").cpu_seconds
     assert read_timing(folder / "timing.json").conditions[0].threads == 1
 
 

@@ -42,10 +42,11 @@ def test_training_stopped_at_every_step_ends_with_the_same_bits(fit):
     assert same(fit(make, [1] * 9), fit(make))
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 @pytest.mark.parametrize("step", [1, 4, 8])
-def test_training_run_that_is_killed_ends_with_the_same_bits(fit, step):
+def test_training_run_that_is_killed_ends_with_the_same_bits(fit, step, optimizer):
     def make():
-        return trainer(network(dropout=0.3), optimizer="adamw", lr=0.01)
+        return trainer(network(dropout=0.3, hidden=True), **VARIANTS[optimizer])
 
     assert same(fit(make, [step], error=KeyboardInterrupt), fit(make))
 
@@ -80,6 +81,7 @@ def test_every_run_that_took_part_is_recorded_with_its_conditions_and_time(check
         >= {"device", "device_name", "precision", "versions", "processes", "peak_memory_mb"}
     )
     assert last.progress.wall_seconds == pytest.approx(first["seconds"] + second["seconds"])
+    assert min(first["cpu_seconds"], second["cpu_seconds"]) > 0
 
 
 def test_resumed_training_reports_that_it_resumed(tmp_path):

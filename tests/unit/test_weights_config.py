@@ -44,20 +44,20 @@ def spec_of(config):
 
 def test_a_file_is_identified_by_its_hash_wherever_it_is(load, tmp_path):
     spec = spec_of(load(weights="weights.pth"))
-    assert spec["weights"] == {"file": "weights.pth", "sha256": sha256_file(tmp_path / "weights.pth")}
+    assert spec["weights"] == {"sha256": sha256_file(tmp_path / "weights.pth")}
     (tmp_path / "nets").mkdir()
-    (tmp_path / "weights.pth").rename(tmp_path / "nets/weights.pth")
-    moved = load(weights=str(tmp_path / "nets/weights.pth"))
+    (tmp_path / "weights.pth").rename(tmp_path / "nets/renamed.pt")
+    moved = load(weights=str(tmp_path / "nets/renamed.pt"))
     assert spec_of(moved) == spec
-    assert weights_arguments(moved.models["tuned"].weights) == ["--weights", str(tmp_path / "nets/weights.pth")]
-    torch.save({"fc.weight": torch.ones(3)}, "nets/weights.pth")
-    assert spec_of(load(weights="nets/weights.pth")) != spec
+    assert weights_arguments(moved.models["tuned"].weights) == ["--weights", str(tmp_path / "nets/renamed.pt")]
+    torch.save({"fc.weight": torch.ones(3)}, "nets/renamed.pt")
+    assert spec_of(load(weights="nets/renamed.pt")) != spec
 
 
 @pytest.mark.parametrize("name", ["a.pt", "a.bin", "a.ckpt", "a.pth.tar", "a.safetensors"])
 def test_files_may_have_the_names_that_others_give_them(name, load, tmp_path):
     (tmp_path / name).write_bytes(b"any")
-    assert spec_of(load(weights=name))["weights"]["file"] == name
+    assert spec_of(load(weights=name))["weights"] == {"sha256": sha256_file(tmp_path / name)}
 
 
 def test_a_model_without_weights_has_the_spec_that_it_had(load):

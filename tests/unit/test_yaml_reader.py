@@ -1,6 +1,7 @@
 """YAML files that are not a configuration, duplicate keys and merge keys."""
 
 import os
+import re
 
 import pytest
 import yaml
@@ -80,7 +81,15 @@ def test_a_file_that_is_not_utf8_is_refused(tmp_path, encoding):
 
 def test_a_key_that_is_there_twice_is_refused_with_both_lines(tmp_path):
     text = yaml.safe_dump(VALID, sort_keys=False) + "study: paper\n"
-    with pytest.raises(UserError, match=r"^[^\n]*: line \d+: the key 'study' is there twice, first in line 1;[^\n]*$"):
+    with pytest.raises(UserError) as refusal:
+        load_config(write(tmp_path, text))
+    message = r"[^\n]*: line \d+: the key 'study' is there twice, first in line 1; delete one of them"
+    assert re.fullmatch(message, str(refusal.value))
+
+
+def test_entries_of_a_section_that_is_there_twice_belong_below_the_first(tmp_path):
+    text = yaml.safe_dump(VALID, sort_keys=False) + "datasets:\n  birds: {path: birds}\n"
+    with pytest.raises(UserError, match="first in line 2; put all its entries below the first"):
         load_config(write(tmp_path, text))
 
 

@@ -14,7 +14,7 @@ def build(tmp_path: Path, source: str, mirror: Path | None = None, **keys) -> Pa
     options = datasets.source(source).Options(source=source, **keys)
     folder = tmp_path / "data" / "tiny"
     download("tiny", options.raw_spec(), str(mirror) if mirror else None, folder / "raw.json", path=options.own_path)
-    unspecified = {key: keys[key] for key in ("max_megapixels", "bit_depth") if key in keys}
+    unspecified = {key: keys[key] for key in ("max_megapixels", "bit_depth", "horizontal_flip") if key in keys}
     prepare("tiny", options.prepared_spec(), folder / "raw.json", folder / "dataset.json", 2, **unspecified)
     return folder / "dataset.json"
 

@@ -15,6 +15,8 @@ from study_edits import (
     trained,
 )
 
+from deepnets.utils.files import write_json
+
 pytestmark = pytest.mark.slow  # needs the finished study, which takes half a minute to build
 
 
@@ -29,25 +31,80 @@ def test_robustness_and_latency_train_nothing_and_are_measured_again_only_for_th
     assert all(f"shapes/comparison/{name}.png" in report for name in ("corruptions", "accuracy_vs_latency"))
     assert dry_run(study).jobs == NOTHING
     changed_module("evaluation/metrics")(study)
-    evaluated_again = evaluated(*ALL) | plotted("shapes", "corruptions", "accuracy_vs_latency")
+    optional = ("corruptions", "accuracy_vs_latency", "accuracy_vs_throughput")
+    evaluated_again = evaluated(*ALL) | plotted("shapes", *optional)
     assert dry_run(study).jobs == evaluated_again
     changed_module("evaluation/corruptions")(study)
     assert dry_run(study).jobs == evaluated_again | corrupted(*ALL)
 
 
 def test_exported_files_follow_the_weights_and_the_report_follows_them(study, dry_run, snakemake):
-    file = "results/shapes/small/brief/seed0/model_int8.onnx"
-    done = snakemake(study, file, cores=2)
+    file, figure = (f"results/shapes/small/brief/seed0/{name}" for name in ("model_int8.onnx", "figures/saliency.png"))
+    done = snakemake(study, file, figure, cores=2)
     assert done.returncode == 0, done.stdout
     assert "accuracy in int8" in done.stdout
-    assert dry_run(study, file).jobs == NOTHING
+    assert dry_run(study, file, figure).jobs == NOTHING
     assert dry_run(study).jobs == REPORT
     done = snakemake(study, cores=2)
     assert done.returncode == 0, done.stdout
-    assert "model_int8.onnx" in (study / "results/report.md").read_text(encoding="utf-8")
+    report = (study / "results/report.md").read_text(encoding="utf-8")
+    assert "model_int8.onnx" in report
+    assert '<img src="shapes/small/brief/seed0/figures/saliency.png"' in report
     assert dry_run(study).jobs == NOTHING
     config("momentum: 0.5, on: {small: {lr: 0.1}}", "momentum: 0.5, on: {small: {lr: 0.2}}")(study)
     assert dry_run(study, file).jobs == NOTHING  # another experiment
     config("{epochs: 3, batch_size: 8", "{epochs: 4, batch_size: 8")(study)
-    assert dry_run(study, file).jobs == {f"{verb} {SMALL}" for verb in ("Train", "Export", "Quantise")}
+    assert dry_run(study, file).jobs == {f"{verb} {SMALL}" for verb in ("Train", "Evaluate", "Export", "Quantise")}
+    looks = "Draw where small looks on shapes, recipe brief, seed 0"
+    assert dry_run(study, figure).jobs == {f"Train {SMALL}", f"Evaluate {SMALL}", looks}
     assert dry_run(study).jobs == trained(*ALL)
+
+
+WRITTEN = frozenset({f"Write the model card of {SMALL}"})
+
+
+def test_a_model_card_follows_what_is_made_later_and_makes_nothing_of_it(study, dry_run, snakemake):
+    folder = "results/shapes/small/brief/seed0"
+    card, packed = f"{folder}/MODEL_CARD.md", f"{folder}/bundle.zip"
+    done = snakemake(study, card)
+    assert done.returncode == 0, done.stdout
+    assert dry_run(study, packed).jobs == {f"Export {SMALL}", f"Pack {SMALL}"}
+    done = snakemake(study, packed, cores=2)
+    assert done.returncode == 0, done.stdout
+    assert "<code>model.onnx</code>" in (study / card).read_text(encoding="utf-8")
+    assert dry_run(study, card, packed).jobs == NOTHING
+    assert dry_run(study, card).jobs == NOTHING
+    for stage in ("robustness", "model_int8"):
+        (study / folder / "model_int8.onnx").touch()
+        write_json(study / folder / f"{stage}.json", {})
+        assert dry_run(study, card).jobs == WRITTEN
+        (study / folder / f"{stage}.json").unlink()
+    audit = study / "data/shapes/audit.json"
+    audit.rename(audit.with_name("elsewhere"))
+    assert dry_run(study, card).jobs == WRITTEN
+    config("{epochs: 3, batch_size: 8", "{epochs: 4, batch_size: 8")(study)
+    assert dry_run(study, card).jobs == WRITTEN | {f"Train {SMALL}", f"Evaluate {SMALL}"}
+
+
+def test_a_model_card_that_is_rebuilt_keeps_what_users_added_also_after_a_job_that_failed(study, dry_run, snakemake):
+    folder = study / "results/shapes/small/brief/seed0"
+    card = folder / "MODEL_CARD.md"
+    name = str(card.relative_to(study))
+    done = snakemake(study, name)
+    assert done.returncode == 0, done.stdout
+    completed = card.read_text(encoding="utf-8").replace("license: unknown", "license: mit") + "Ask Ada.\n"
+    card.write_text(completed, encoding="utf-8")
+    write_json(folder / "robustness.json", {})
+    failed = snakemake(study, name)
+    assert failed.returncode != 0
+    assert "robustness.json: damaged" in failed.stdout
+    assert card.read_text(encoding="utf-8") == completed
+    assert dry_run(study, name).jobs == WRITTEN
+    (folder / "robustness.json").unlink()
+    done = snakemake(study, name)
+    assert done.returncode == 0, done.stdout
+    text = card.read_text(encoding="utf-8")
+    assert text.startswith("---\nlicense: mit\n")
+    assert text.endswith("-->\nAsk Ada.\n")
+    assert "choose their licence" not in text
+    assert dry_run(study, name).jobs == NOTHING

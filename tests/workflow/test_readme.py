@@ -59,6 +59,12 @@ def test_every_snakemake_command_makes_a_plan(root, checkout, dry_run, tmp_path)
     trials = [{"datasets": ["digits"], "models": ["mobilenet_v2"], "recipe": "quick", "set": {"lr": 0.03}}]
     (folder / "results").mkdir()
     (folder / "results/search-rates.yaml").write_text(yaml.safe_dump({"study": "rates", "studies": {"rates": trials}}))
+    page = (root / "docs/how-to/own-images.md").read_text(encoding="utf-8")
+    [birds] = re.findall(r"^```yaml\n(study: birds\n.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (folder / "birds.yaml").write_text(birds)
+    for name in ("owl/1.png", "owl/2.png", "wren/1.png", "wren/2.png"):
+        (folder / "birds" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "birds" / name).touch()
     found = commands(root, "snakemake")
     assert len(found) >= 8
     for command in found:
@@ -82,14 +88,22 @@ def test_every_script_by_hand_is_there_and_its_job_is_in_the_configuration(root)
         jobs.fingerprint(stage, parse_name(stage, name))  # refuses a name that config.yaml does not know
 
 
-@pytest.mark.parametrize("page", ["README.md", "config/README.md", "docs/how-to/own-images.md"])
-def test_example_of_own_images_is_a_valid_configuration(root, page):
+@pytest.mark.parametrize(
+    ("page", "experiments"), [("README.md", 18), ("config/README.md", 6), ("docs/how-to/own-images.md", 6)]
+)
+def test_example_of_own_images_is_a_valid_configuration(root, checkout, tmp_path, monkeypatch, page, experiments):
     text = (root / page).read_text(encoding="utf-8")
     example = yaml.safe_load(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
-    config = load_config(root / "config.yaml", example)
+    folder = checkout(tmp_path / "clone")
+    (folder / "my_models.py").write_text(
+        "from torch import nn\n\n\ndef SmallNet(num_classes):\n    return nn.Identity()\n"
+    )
+    (folder / "mine.safetensors").touch()
+    monkeypatch.chdir(folder)
+    config = load_config("config.yaml", example)
     assert config.datasets["birds"].own_files == "birds"
     if "study" in example:
-        assert len(config.experiments()) == 6
+        assert len(config.experiments()) == experiments
 
 
 def test_each_example_of_sweeps_is_a_valid_configuration_with_the_experiments_that_it_describes(root):

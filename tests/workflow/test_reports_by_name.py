@@ -50,7 +50,7 @@ def test_what_is_finished_is_reported_where_an_experiment_is_missing_and_nothing
     report = study / "results/report.partial.md"
     text = unescape(report.read_text())
     assert "about 2 of the 3 experiments of the study" in text
-    assert "| <code>shapes/small/gentle/seed0</code> | waiting: trained; its evaluation comes next |" in text
+    assert "| <code>shapes/small/gentle/seed0</code> | waiting: trained; its evaluation runs or comes next |" in text
     assert f"{metrics} --config study=first</code>" in text
     assert "shapes/comparison.partial/accuracy.png" in existing_links(report)
     assert {path: path.stat().st_mtime_ns for path in before} == before

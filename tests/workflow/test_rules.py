@@ -10,7 +10,7 @@ NEEDED = {"output", "log", "conda", "resources", "params", "message", "shell"}
 LOCAL = {"download", "fetch_weights", "summarize", "compare", "plot_experiment", "plot_comparison", "report", "card"}
 LOCAL |= {"bundle"}
 HEAVY = {"prepare", "audit", "latency", "train", "evaluate", "robustness", "export"}
-HEAVY |= {"export_fp16", "export_int8", "export_program"}
+HEAVY |= {"export_fp16", "export_int8", "export_program", "saliency"}
 
 
 @pytest.fixture(scope="module")

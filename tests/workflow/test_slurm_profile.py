@@ -8,6 +8,7 @@ import re
 import shlex
 
 import pytest
+import yaml
 
 from deepnets.planning.estimates import speed_up
 
@@ -41,12 +42,12 @@ def sbatch_calls(tmp_path):
 
 @pytest.fixture
 def asked(study, fork_server, sbatch_calls):
-    """Start a training job, or `jobs` of them; return the options of each sbatch until now: `asked(*arguments, jobs=1)
-    -> [{"-t": "16", ...}, ...]`.
+    """Start a training job, or `jobs` of them, or another one; return the options of each sbatch until now:
+    `asked(*arguments, jobs=1, target=HISTORY) -> [{"-t": "16", ...}, ...]`.
     """
 
-    def options(*arguments: str, jobs: int = 1) -> list[dict[str, str]]:
-        targets = [HISTORY.replace("seed0", f"seed{seed}") for seed in range(jobs)]
+    def options(*arguments: str, jobs: int = 1, target: str = HISTORY) -> list[dict[str, str]]:
+        targets = [target.replace("seed0", f"seed{seed}") for seed in range(jobs)]
         for target in targets:
             (study / target).unlink(missing_ok=True)
         environ = {"CALLS": str(sbatch_calls), "AT_ONCE": str(jobs)}
@@ -77,7 +78,21 @@ def test_a_training_run_asks_for_cores_time_memory_and_a_signal_before_its_limit
     assert 950 < int(first["--mem"]) < 1100
     assert first["--signal"] == "TERM@120"
     assert "--requeue" in first
-    assert not {"--gpus", "--gres", "--account", "-C"} & first.keys()
+    assert not {"--gpus", "--gres", "--account", "-C", "--exclusive"} & first.keys()
+
+
+def test_a_measurement_of_latency_asks_for_a_node_without_other_jobs(asked):
+    (call,) = asked("--retries", "0", target="results/shapes/mobilenet_v2/latency.json")
+    assert "--exclusive" in call
+    assert (call["--signal"], call["-t"]) == ("TERM@120", "10")
+
+
+def test_each_rule_that_nothing_may_run_next_to_has_a_node_for_itself(root):
+    rules = "".join(file.read_text() for file in (root / "workflow/rules").glob("*.smk"))
+    bodies = re.findall(r"^rule (\w+):(.*?)(?=^rule |\Z)", rules, re.MULTILINE | re.DOTALL)
+    resources = yaml.safe_load((root / "profiles/slurm/config.yaml").read_text())["set-resources"]
+    alone = {rule for rule, asked in resources.items() if "--exclusive" in asked["slurm_extra"]}
+    assert alone == {rule for rule, body in bodies if "threads: ALL_CORES" in body} >= {"latency"}
 
 
 def test_a_job_is_submitted_with_all_values_of_its_recipe(study, fork_server, dry_run, sbatch_calls):

@@ -64,7 +64,7 @@ def test_example_is_trained_with_stand_ins(page, checkout, snakemake, tmp_path):
     subprocess.run(["bash", "-c", command], check=True, cwd=folder, env={"PATH": path, "PYTHONPATH": str(packages)})
     (folder / "my_models.py").write_text(page["python"][0])
     config = yaml_reader.read(folder / "config.yaml").content  # which reads `on:` as text
-    config = yaml_reader.merge(config, yaml.safe_load(page["yaml"][0]))
+    config = yaml_reader.merge(config, yaml.safe_load(page["yaml"][1]))
     for recipe in ("finetune", "linear_probe"):
         config["recipes"][recipe]["epochs"] = 1
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
@@ -82,7 +82,7 @@ def test_example_is_trained_with_stand_ins(page, checkout, snakemake, tmp_path):
 
 
 def test_earlier_experiment_of_the_page_is_trained_first(page, root, checkout, snakemake, tmp_path):
-    example = yaml.safe_load(page["yaml"][1])
+    example = yaml.safe_load(page["yaml"][2])
     study = [{"datasets": ["digits"], "models": ["small_from_mnist"], "recipe": "finetune"}]
     changes = {**example, "study": "s", "studies": {"s": study}}
     [experiment] = load_config(root / "config.yaml", changes).experiments()

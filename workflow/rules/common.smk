@@ -15,10 +15,12 @@ from deepnets.config.recipe_label import VALUES_PATTERN
 from deepnets.figures import COMPARISON_FIGURES, EXPERIMENT_FIGURES
 from deepnets.planning.job import NAMES
 from deepnets.planning.job_files import job_file
+from deepnets.planning.made_exports import made_for_card
 from deepnets.planning.requests import CLUSTER_THREADS, Requests, scale_by_attempt
 from deepnets.planning.run_hooks import RunHooks, exit_plainly, shorten_reason
 from deepnets.planning.start_files import start_records, start_weights, weights_arguments
 from deepnets.utils import paths
+from deepnets.utils.files import canonical_json
 from deepnets.utils.machine import name_user, usable_cores, usable_memory_mb, visible_gpus
 
 name_user()  # Snakemake records it when the jobs start
@@ -61,7 +63,7 @@ wildcard_constraints:
     model="|".join(CONFIG.models),
     recipe=f"(?:{'|'.join(CONFIG.recipes)}){VALUES_PATTERN}",  # with values: quick,lr=0.03
     library="torchvision|timm",
-    network="[a-zA-Z0-9_]+",
+    network="[a-zA-Z0-9_.]+",
     seed="0|[1-9][0-9]*",  # one way to write each, so that no experiment is trained twice
     figure="|".join(EXPERIMENT_FIGURES | COMPARISON_FIGURES),
     suffix=f"(?:-(?:{'|'.join(CONFIG.studies)}))?",  # of a study by its name; the chosen study has none
@@ -88,7 +90,7 @@ def limit(resource, of_machine):
 
 limit("mem_mb", usable_memory_mb())
 GPUS = limit("gpu", len(visible_gpus()))  # a training run each; where there is no GPU, `gpu` reads 0 in the jobs
-# Threads of a job that nothing may run next to. A cluster's node may run other jobs.
+# Threads of a job that nothing may run next to. On a cluster, the profile asks for a node without other jobs.
 ALL_CORES = CLUSTER_THREADS if ON_CLUSTER else ASKED.cores or 1
 GPUS_PER_JOB = 0 if ON_CLUSTER else 1  # on a cluster, the profile asks for GPUs
 

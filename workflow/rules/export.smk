@@ -7,9 +7,10 @@ Jobs that export have all cores, because they also time what they wrote.
 rule export:
     """Write model.onnx, and compare it with the network on test images."""
     input:
-        # history.csv stands for the weights, as for the evaluation.
+        # history.csv stands for the weights, as for the evaluation. The predictions are for the temperature.
         model=ancient(paths.MODEL),
         history=paths.HISTORY,
+        predictions=paths.PREDICTIONS,
         data=paths.DATASET_INFO,
         arrays=ancient(paths.ARRAYS["test"]),
     output:
@@ -90,6 +91,7 @@ rule export_program:
     input:
         model=ancient(paths.MODEL),
         history=paths.HISTORY,
+        predictions=paths.PREDICTIONS,
         data=paths.DATASET_INFO,
         arrays=ancient(paths.ARRAYS["test"]),
     output:
@@ -113,15 +115,42 @@ rule export_program:
         "exec {params.call:q} --threads {threads} --log {log:q}"
 
 
+rule saliency:
+    """Draw where a network found its surest mistakes."""
+    input:
+        # history.csv stands for the weights, as for the evaluation.
+        model=ancient(paths.MODEL),
+        history=paths.HISTORY,
+        predictions=paths.PREDICTIONS,
+    output:
+        figure=paths.SALIENCY,
+    log:
+        paths.log("saliency"),
+    benchmark:
+        paths.benchmark("saliency")
+    conda:
+        CONDA
+    threads: exit_plainly(REQUESTS.train_threads)
+    resources:
+        mem_mb=exit_plainly(REQUESTS.evaluate_memory_mb),
+        runtime=lambda wildcards, attempt: scale_by_attempt(10, attempt),
+    params:
+        **params_of("saliency"),
+    message:
+        "Draw where {wildcards.model} looks on {wildcards.dataset}, recipe {wildcards.recipe}, seed {wildcards.seed}"
+    shell:
+        "exec {params.call:q} --threads {threads} --log {log:q}"
+
+
 rule card:
     """Write MODEL_CARD.md from an experiment's results."""
     input:
-        # It also reads the dataset's audit.json, if it is there: see the report.
         metrics=paths.METRICS,
         history=paths.HISTORY,
         timing=paths.TIMING,
     output:
-        card=paths.CARD,
+        # Not deleted before the job, which keeps what users added to it.
+        card=update(paths.CARD),
     log:
         paths.log("card"),
     benchmark:
@@ -133,6 +162,8 @@ rule card:
         **SMALL,
     params:
         **params_of("card"),
+        # It also reads these. As inputs, they would be made. Recorded, so that the card follows them.
+        made=exit_plainly(lambda wildcards: canonical_json(made_for_card(JOBS.experiment(**wildcards), JOBS.root))),
     message:
         "Write the model card of {wildcards.model} on {wildcards.dataset}, recipe {wildcards.recipe}, seed {wildcards.seed}"
     shell:

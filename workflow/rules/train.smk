@@ -27,10 +27,11 @@ rule summarize:
         runtime=10,
     params:
         **params_of("summarize"),
+        weights=exit_plainly(lambda wildcards, output: weights_arguments(CONFIG.models[wildcards.model].weights)),
     message:
         "Summarize {wildcards.model} for {wildcards.dataset}"
     shell:
-        "exec {params.call:q} --log {log:q}"
+        "exec {params.call:q} {params.weights:q} --log {log:q}"
 
 
 rule latency:

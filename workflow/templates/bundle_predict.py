@@ -2,6 +2,9 @@
 
     python -m pip install --requirement requirements.txt
     python predict.py photo.png more/*.jpg
+    python predict.py --invert ink_on_paper.jpg
+
+Logits are divided by the temperature of the network before they become probabilities, inside model.onnx.
 
 Exit codes: 0; 1 if a picture cannot be read, which is reported, after the others are done.
 """
@@ -19,7 +22,7 @@ from PIL import Image, ImageOps
 FITS = {"crop": ImageOps.fit, "pad": ImageOps.pad, "squash": Image.Image.resize}
 
 
-def read(picture: str, size: int, channels: int, dataset: dict) -> np.ndarray:
+def read(picture: str, size: int, channels: int, dataset: dict, invert: bool = False) -> np.ndarray:
     """Return a picture as the training images were prepared: uint8 (size, size, channels)."""
     image = ImageOps.exif_transpose(Image.open(picture))
     if image.mode.startswith("I"):  # gray of 16 bits
@@ -30,13 +33,16 @@ def read(picture: str, size: int, channels: int, dataset: dict) -> np.ndarray:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     image = image.convert("L" if channels == 1 else "RGB")
     image = FITS[dataset.get("non_square", "crop")](image, (size, size), Image.Resampling.BILINEAR)
-    return np.asarray(image).reshape(size, size, channels)
+    pixels = np.asarray(image).reshape(size, size, channels)
+    return 255 - pixels if invert else pixels
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="image file")
-    pictures = parser.parse_args().pictures
+    help_of_invert = "the pictures are dark on bright, the training images bright on dark"
+    parser.add_argument("--invert", action="store_true", help=help_of_invert)
+    args = parser.parse_args()
     onnxruntime.set_default_logger_severity(3)  # errors alone
     session = onnxruntime.InferenceSession(str(Path(__file__).with_name("model.onnx")))
     metadata = session.get_modelmeta().custom_metadata_map
@@ -44,9 +50,9 @@ def main() -> None:
     output = csv.writer(sys.stdout, lineterminator="\n")
     output.writerow(["file", "class", "probability"])
     code = 0
-    for picture in pictures:
+    for picture in args.pictures:
         try:
-            images = read(picture, size, channels, spec["dataset"])[np.newaxis]
+            images = read(picture, size, channels, spec["dataset"], args.invert)[np.newaxis]
         except Exception as error:  # a damaged file can raise anything
             print(f"{picture}: cannot be read ({error}); replace or remove it", file=sys.stderr)
             code = 1

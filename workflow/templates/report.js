@@ -2,14 +2,16 @@
 
 // -- contents: open where the page is wide ----------------------------------------------------------------------------
 
-const contents = document.querySelector("nav details");
+const contents = document.querySelector("nav details"); // null: a page without sections
 const wide = matchMedia("(min-width: 70rem)");
 const showContents = () => { contents.open = wide.matches; };
-wide.addEventListener("change", showContents);
-showContents();
-contents.addEventListener("click", (event) => {
-  if (event.target.closest("a") && !wide.matches) contents.open = false;
-});
+if (contents) {
+  wide.addEventListener("change", showContents);
+  showContents();
+  contents.addEventListener("click", (event) => {
+    if (event.target.closest("a") && !wide.matches) contents.open = false;
+  });
+}
 
 // On paper nothing can be opened.
 addEventListener("beforeprint", () => {

@@ -4,11 +4,13 @@ const MOST_CLASSES = 5;
 const maxBytes = Number(document.querySelector("main").dataset.maxBytes);
 const drop = document.querySelector(".drop");
 const input = document.querySelector("#picture");
+const invert = document.querySelector("#invert");
 const shown = document.querySelector("#shown");
 const state = document.querySelector("#state");
 const table = document.querySelector("table");
 const figure = document.querySelector("figure"); // null: this network has no maps to show
 let newest = 0;
+let current = null; // the picture that is shown
 
 function say(text, isProblem = false) {
   state.textContent = text;
@@ -32,13 +34,14 @@ function addRow(name, probability) {
 async function ask(path, picture) {
   if (picture.size > maxBytes) throw new Error(`the picture has more than ${maxBytes / 2 ** 20} MB; make it smaller.`);
   const type = picture.type.startsWith("image/") ? picture.type : "application/octet-stream";
-  const response = await fetch(path, { method: "POST", headers: { "Content-Type": type }, body: picture });
+  const response = await fetch(`${path}?invert=${invert.checked}`, { method: "POST", headers: { "Content-Type": type }, body: picture });
   if (!response.ok) throw new Error((await response.json()).detail);
   return response;
 }
 
 async function predict(picture) {
   const number = ++newest;
+  current = picture;
   URL.revokeObjectURL(shown.src);
   shown.src = URL.createObjectURL(picture);
   shown.hidden = false;
@@ -74,6 +77,9 @@ async function showMap(picture, number) {
 shown.addEventListener("error", () => { shown.hidden = true; });
 input.addEventListener("change", () => {
   if (input.files.length) predict(input.files[0]);
+});
+invert.addEventListener("change", () => {
+  if (current) predict(current);
 });
 // Over the whole page: a picture that misses the frame would be opened instead of the page.
 addEventListener("dragover", (event) => {

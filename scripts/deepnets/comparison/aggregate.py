@@ -1,7 +1,7 @@
 """Aggregate experiments that differ only in their seed: means, intervals, ranking."""
 
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -47,8 +47,9 @@ class SeedGroup:
 
     @property
     def folds(self) -> int:
-        """The number of folds; 0 without folds."""
-        return len({result.fold for result in self.results} - {None})
+        """The number of folds; 0 without folds, and for a single one, whose networks are as those without."""
+        number = len({result.fold for result in self.results} - {None})
+        return number if number > 1 else 0
 
     @property
     def test_images(self) -> int:
@@ -123,14 +124,45 @@ def group_seeds(results: Iterable[Result]) -> list[SeedGroup]:
     return [SeedGroup(tuple(group)) for group in groups.values()]
 
 
+def shared_folds(candidates: Iterable[Sequence[Result]]) -> list[int]:
+    """Return the folds that each candidate has a network of, ascending; [0] without folds."""
+    first, *others = [{result.fold or 0 for result in results} for results in candidates]
+    return sorted(first.intersection(*others))
+
+
+def passes(results: Sequence[Result], folds: Collection[int] | None = None) -> list[list[Result]]:
+    """Return the networks in sets that together predict each test image once: one of each fold, or one alone.
+
+    A network that belongs to no set is left out: other folds have fewer networks, as in an unfinished study.
+
+    Args:
+        results: of one candidate.
+        folds: those whose images are predicted; None: all that it has a network of.
+    """
+    of_fold: dict[int, list[Result]] = {}
+    for result in results:
+        if folds is None or (result.fold or 0) in folds:
+            of_fold.setdefault(result.fold or 0, []).append(result)
+    return [list(each) for each in zip(*(of_fold[fold] for fold in sorted(of_fold)), strict=False)]
+
+
 def with_statistics(groups: Iterable[SeedGroup], statistics: Statistics) -> list[SeedGroup]:
-    """Return the groups of a dataset, each with its candidate of statistics.json.
+    """Return the groups of a dataset, each with its candidate of statistics.json and the results that count in that.
+
+    So the groups of a dataset have the same folds, unless no fold is shared by all.
 
     Raises:
         KeyError: the statistics are about other experiments, which `read_statistics` refuses.
     """
-    of_key = {(each.model, each.recipe, tuple(each.seeds)): each for each in statistics.candidates}
-    return [replace(group, candidate=of_key[group.key]) for group in groups]
+    of_key = {
+        (each.model, each.recipe, tuple(network.seed for network in each.networks)): each
+        for each in statistics.candidates
+    }
+    found = [(group, of_key[group.key]) for group in groups]
+    return [
+        replace(group, candidate=each, results=tuple(result for result in group.results if result.seed in each.seeds))
+        for group, each in found
+    ]
 
 
 def several_recipes(groups: Iterable[SeedGroup]) -> bool:
@@ -181,9 +213,10 @@ def pareto_front(groups: Iterable[SeedGroup], cost: Callable[[SeedGroup], float]
 
 def interval_caption(groups: list[SeedGroup]) -> str:
     """Return what the accuracies of one dataset are means of and what their intervals are; without a full stop."""
-    images = f"{groups[0].test_images:,} test images"
-    if groups[0].folds:
-        runs = " or ".join(dict.fromkeys(group.runs for group in groups))
+    sizes = sorted(group.test_images for group in groups)  # unlike ones where no fold is shared by all groups
+    images = f"{' to '.join(f'{size:,}' for size in dict.fromkeys((sizes[0], sizes[-1])))} test images"
+    if any(group.folds for group in groups):
+        runs = " or ".join(dict.fromkeys(group.runs or "one fold" for group in groups))
         return f"{images}, each predicted by a network that was not trained on it, {runs}; 95 % interval over the folds"
     seeds = {len(group.results) for group in groups}
     if seeds == {1}:

@@ -62,15 +62,20 @@ def calibration_error(bins: Reliability) -> tuple[float, tuple[float, float]]:
 
     The plain estimate adds up |accuracy - confidence|, which noise makes too large, even for a calibrated network. The
     expected excess is subtracted, from normal noise in each bin (Kumar, Liang and Ma 2019, arXiv 1909.10155, appendix;
-    Roelofs et al. 2022, arXiv 2012.08668, on bins of equal mass). The interval has the spread of bootstrapped bins.
+    Roelofs et al. 2022, arXiv 2012.08668, on bins of equal mass). The interval has the spread of this estimate over
+    bootstrapped bins. It begins at 0 where a calibrated network would have gaps as large.
     """
     share, gap = bins.n / bins.n.sum(), np.abs(bins.accuracy - bins.confidence)
-    excess = _mean_absolute(gap, bins.error) - gap
-    value = float(share @ (gap - excess))
-    draws = np.random.default_rng(0).normal(gap, bins.error, (_DRAWS, len(gap)))
-    errors = np.abs(draws) @ share
-    low, high = np.quantile(errors - errors.mean(), [0.025, 0.975])
-    return max(0.0, value), (float(max(0.0, value - high)), float(min(1.0, max(0.0, value - low))))
+
+    def corrected(gaps: Floats) -> Floats:
+        return (2 * gaps - _mean_absolute(gaps, bins.error)) @ share  # the excess is the mean less the gap
+
+    noise = np.random.default_rng(0).normal(0, bins.error, (_DRAWS, len(gap)))
+    value, errors = float(corrected(gap)), corrected(np.abs(gap + noise))
+    low, high = value - np.quantile(errors - errors.mean(), [0.975, 0.025])
+    if gap @ share <= np.quantile(np.abs(noise) @ share, 0.975):
+        low = 0.0
+    return max(0.0, value), (float(max(0.0, low)), float(min(1.0, max(0.0, high))))
 
 
 def _mean_absolute(mean: Floats, deviation: Floats) -> Floats:

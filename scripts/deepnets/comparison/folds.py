@@ -7,8 +7,6 @@ most of their training images: like everything here, it is about these training 
 JMLR 5: no estimate without bias has that part).
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t
@@ -16,21 +14,8 @@ from scipy.stats import t
 from deepnets.comparison.crossed import Floats, Variance
 from deepnets.comparison.intervals import LEVEL, wilson
 from deepnets.comparison.paired import Difference, Right, t_interval, t_probability
-from deepnets.evaluation.results import Result
 
 Rows = NDArray[np.int64]  # the fold of each test image
-
-
-def passes(results: Sequence[Result]) -> list[list[Result]]:
-    """Return the networks in sets that together predict each test image once: one of each fold, or one alone.
-
-    Raises:
-        ValueError: a fold has more networks than another one, which config.yaml refuses.
-    """
-    of_fold: dict[int, list[Result]] = {}
-    for result in results:
-        of_fold.setdefault(result.fold or 0, []).append(result)
-    return [list(each) for each in zip(*(of_fold[fold] for fold in sorted(of_fold)), strict=True)]
 
 
 def fold_variance(values: Floats, folds: Rows, least: float = 0.0) -> Variance:

@@ -1,6 +1,7 @@
 """What one trained network's predictions show, besides their accuracy."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from deepnets.comparison import calibration, selective
 from deepnets.comparison.agreement import answer
 from deepnets.comparison.crossed import Floats
 from deepnets.evaluation.confidence import fit_temperature, probabilities_of, surprises
-from deepnets.evaluation.metrics import Labels, Logits, expected_calibration_error, loss, predict
+from deepnets.evaluation.metrics import Labels, Logits, basic_metrics, expected_calibration_error, loss, predict
 from deepnets.evaluation.predictions import Predictions
 
 _SURPRISES = 5  # images of each kind in statistics.json
@@ -32,25 +33,31 @@ class Network:
     described: dict[str, Any]
 
 
-def describe(predictions: Predictions) -> Network:
+def describe(predictions: Sequence[Predictions]) -> Network:
     """Compute the numbers of one network: log loss, Brier score, calibration before and after, when to trust it.
 
     The temperature and the conformal threshold are of the validation images; all other numbers are of the test images.
+
+    Args:
+        predictions: of the network; with folds, of several that predict different images, which count together. Each
+            has its own temperature and threshold then, and `temperature` is their mean.
     """
-    logits, labels = predictions.test_logits, predictions.test_labels
+    logits, labels = _together(predictions)
     right, probabilities = predict(logits) == labels, probabilities_of(logits)
     confidence = probabilities.max(1)
     risks = selective.risk_coverage(confidence, right)
-    threshold = selective.conformal_threshold(
-        probabilities_of(predictions.validation_logits), predictions.validation_labels
+    sets = np.concatenate([_conformal_sets(each) for each in predictions])
+    temperatures = [fit_temperature(each.validation_logits, each.validation_labels) for each in predictions]
+    scaled = np.concatenate(
+        [
+            (each.test_logits.astype(np.float64) / temperature).astype(np.float32)
+            for each, temperature in zip(predictions, temperatures, strict=True)
+        ]
     )
-    sets = selective.conformal_sets(probabilities, threshold)
-    temperature = fit_temperature(predictions.validation_logits, predictions.validation_labels)
-    scaled = (logits.astype(np.float64) / temperature).astype(np.float32)
     described = {
         **_calibration(logits, labels, right, probabilities),
         "ece_equal_width": expected_calibration_error(logits, labels),
-        "temperature": temperature,
+        "temperature": float(np.mean(temperatures)),
         "with_temperature": _calibration(scaled, labels, right, probabilities_of(scaled)),
         "aurc": float(risks.mean()),
         "selective_accuracy": selective.selective_accuracy(risks),
@@ -60,15 +67,33 @@ def describe(predictions: Predictions) -> Network:
             "coverage": float(sets[np.arange(len(labels)), labels].mean()),
             "mean_size": float(sets.sum(1).mean()),
         },
-        **_surprises(predictions, probabilities, right),
+        **_surprises(labels, probabilities, right, [file for each in predictions for file in each.test_files or ()]),
     }
     return Network(right, probabilities, described)
 
 
-def _surprises(predictions: Predictions, probabilities: Floats, right: NDArray[np.bool_]) -> dict[str, Any]:
+def describe_folds(predictions: Sequence[Predictions]) -> dict[str, Any]:
+    """Compute the numbers of networks that together predict each image once, one of each fold, and their metrics."""
+    return {"test": basic_metrics(*_together(predictions), "test"), **describe(predictions).described}
+
+
+def _together(predictions: Sequence[Predictions]) -> tuple[Logits, Labels]:
+    """Return the logits and labels of all test images."""
+    labels = np.concatenate([each.test_labels for each in predictions])
+    return np.concatenate([each.test_logits for each in predictions]), labels
+
+
+def _conformal_sets(predictions: Predictions) -> NDArray[np.bool_]:
+    threshold = selective.conformal_threshold(
+        probabilities_of(predictions.validation_logits), predictions.validation_labels
+    )
+    return selective.conformal_sets(probabilities_of(predictions.test_logits), threshold)
+
+
+def _surprises(labels: Labels, probabilities: Floats, right: NDArray[np.bool_], files: list[str]) -> dict[str, Any]:
     predicted, confidence = probabilities.argmax(1), probabilities.max(1)
     mistakes, hits = (
-        [answer(index, predictions.test_labels, predicted, confidence, predictions.test_files) for index in found]
+        [answer(index, labels, predicted, confidence, files or None) for index in found]
         for found in map(np.ndarray.tolist, surprises(confidence, right, _SURPRISES, _SURPRISES))
     )
     return {"confident_mistakes": mistakes, "doubtful_hits": hits}

@@ -1,11 +1,12 @@
 """The content of statistics.json, for those who read it; without scipy, which figures and the report do not need."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, Field, PositiveInt, model_validator
+from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, model_validator
 
 from deepnets.utils import paths
 from deepnets.utils.checked_json import read_checked
@@ -56,10 +57,9 @@ class Conformal(BaseModel):
     mean_size: float
 
 
-class Network(Calibration):
-    """One trained network on the test images: see `comparison.networks.describe`."""
+class Behaviour(Calibration):
+    """What networks say about test images: see `comparison.networks.describe`."""
 
-    seed: int
     temperature: float
     with_temperature: Calibration
     aurc: float
@@ -70,13 +70,31 @@ class Network(Calibration):
     doubtful_hits: list[Answer]
 
 
+class Network(Behaviour):
+    """One trained network on its test images."""
+
+    seed: int
+
+
+class Pooled(Behaviour):
+    """Networks of each fold on the images of all folds together, with each metric of `evaluation.metrics` by its name.
+
+    Images are counted from the first one of the first fold.
+    """
+
+    test: dict[str, float | None]
+
+
 class Candidate(BaseModel):
     """A model with a recipe, over its seeds; accuracies are fractions.
 
     Attributes:
+        seeds: of the networks that its accuracy is of.
         std: standard deviation of the test accuracy over the seeds; None for one.
         selected: of this model's recipes, it has the best validation accuracy.
         group: letters; two candidates that share one cannot be distinguished. None: not compared, too many.
+        networks: all, also those of folds that another candidate does not have, so that they do not count.
+        pooled: with folds, for each pass over them; None without folds.
     """
 
     model: str
@@ -89,6 +107,12 @@ class Candidate(BaseModel):
     selected: bool
     group: str | None
     networks: list[Network]
+    pooled: list[Pooled] | None
+
+    @property
+    def passes(self) -> Sequence[Behaviour]:
+        """What its networks say about all test images: each seed, or with folds each pass over them."""
+        return self.pooled or self.networks
 
 
 class Settle(BaseModel):
@@ -102,18 +126,33 @@ class Settle(BaseModel):
 class Pair(BaseModel):
     """Two candidates on the same images; `a` is the more accurate one on the test images.
 
-    `probability_a_beats_b`: None if one of them has a single run.
+    Attributes:
+        n: test images that both have; 0 if they have no fold in common, so that nothing is known of the pair.
+        folds: those that both have; 0 without folds.
+        seeds: networks of each; 1 for a statement about these two trained networks.
+        probability_a_beats_b: None if one of them has a single run.
     """
 
     a: tuple[str, str]
     b: tuple[str, str]
-    seeds: PositiveInt
+    n: NonNegativeInt
+    folds: NonNegativeInt
+    seeds: NonNegativeInt
     difference: float
     ci95: tuple[float, float]
     p_holm: float
     probability_a_beats_b: float | None
     verdict: Literal["a", "b", "equivalent", "open"]
     settle: Settle | None
+
+    @property
+    def over(self) -> Literal["nothing", "networks", "seeds", "folds"]:
+        """What it was compared over; "networks": one trained network each."""
+        if not self.n:
+            return "nothing"
+        if self.folds > 1:
+            return "folds"
+        return "seeds" if self.seeds > 1 else "networks"
 
 
 class Majority(BaseModel):
@@ -138,11 +177,25 @@ class Committee(BaseModel):
     ci95: tuple[float, float]
 
 
+class Sweep(BaseModel):
+    """A model with several recipes: the expected best validation accuracy of 1, 2, ... of them."""
+
+    model: str
+    expected_best_validation: list[float]
+
+
 class Images(BaseModel):
     """Test images of a kind: how many there are, and the first of them."""
 
     count: int
     images: list[Answer]
+
+
+class Folds(BaseModel):
+    """How many folds a dataset has, and those of which each candidate has a network."""
+
+    number: PositiveInt
+    shared: list[int]
 
 
 class Statistics(BaseModel):
@@ -152,6 +205,7 @@ class Statistics(BaseModel):
     dataset: str
     spec: dict[str, Any]
     n: PositiveInt
+    folds: Folds | None
     margin: float
     candidates: list[Candidate]
     pairs: list[Pair]
@@ -159,6 +213,7 @@ class Statistics(BaseModel):
     committee: Committee | None
     missed_by_all: Images
     suspicious_labels: Images
+    sweeps: list[Sweep]
 
     @model_validator(mode="after")
     def _one_pair_for_any_two(self) -> Self:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from deepnets.models._named import in_libraries
 from deepnets.utils.paths import OPTIONAL
 from deepnets.utils.text import nearest, one_line
 
@@ -100,6 +101,10 @@ def _problem(detail: Mapping[str, Any], schema: dict) -> Problem:
             )
         if (now := _RENAMED_KEYS.get(str(path[-1]))) in siblings:
             return Problem(path, f"is now called {now!r} {got}; rename the key")
+        if path[-1] == "test_time_augmentation":
+            return Problem(
+                path, f"changes no training, so only a recipe itself has it {got}; write it next to `epochs`"
+            )
         return Problem(path, f"unknown key {got}; {nearest(path[-1], siblings)}")
     if kind == "missing":
         return Problem(path, f"missing; add it: {expected.get('description', 'it has no default')}")
@@ -122,6 +127,8 @@ def _tag_problem(path: KeyPath, expected: dict, value: Any) -> Problem:
     key, kinds = expected["discriminator"]["propertyName"], expected["discriminator"]["mapping"]
     if key not in value:
         return Problem((*path, key), f"missing; one of {', '.join(kinds)}")
+    if key == "architecture" and (there := in_libraries(str(value[key]))):
+        return Problem((*path, key), f"unknown {key} (got {shown(value[key])}); did you mean {' or '.join(there)}?")
     return Problem((*path, key), unknown(key, value[key], kinds))
 
 

@@ -11,7 +11,16 @@ from operator import or_
 from types import GenericAlias
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self, cast
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationError, create_model, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 from pydantic.json_schema import GenerateJsonSchema
 
 from deepnets import models
@@ -22,11 +31,12 @@ from deepnets.config.named_recipe import NamedRecipe, RecipeGrid, key_on, keys_o
 from deepnets.config.recipe import Recipe, RecipeValues
 from deepnets.config.recipe_label import changed_values, recipe_label, values_in
 from deepnets.config.search import Search
-from deepnets.config.validation import SECTIONS, ValidEntries, check_sizes
+from deepnets.config.validation import SECTIONS, ValidEntries, check_sizes, unknown_study
 from deepnets.config.weights import PUBLISHED, check_weights
 from deepnets.config.yaml_reader import merge
 from deepnets.data import sources as datasets
 from deepnets.data.sources import DatasetOptions
+from deepnets.data.sources._own_images import with_source
 from deepnets.models import _named
 from deepnets.utils.errors import UserError
 from deepnets.utils.option_types import AcceptExponent, Flag, StrictModel, measured_in
@@ -75,7 +85,8 @@ class Model(StrictModel):
         Options of `on:` hold for the dataset that it names, and for a variant of it that `on:` does not name itself.
         """
         options = self.model_dump(mode="json", exclude={"architecture", "on", "weights", "freeze"})
-        spec = {"architecture": self.architecture, **options} | ({"freeze": self.freeze} if self.freeze else {})
+        architecture = _named.untagged(self.architecture)  # the tag only chooses weights
+        spec = {"architecture": architecture, **options} | ({"freeze": self.freeze} if self.freeze else {})
         key = key_on(self.on, dataset_name, dataset.variant_of)
         return spec if key is None else merge(spec, self.on[key].model_dump(mode="json", exclude_unset=True))
 
@@ -122,7 +133,13 @@ else:
     _model_classes |= {kind: _named_class(kind) for kind in _named.PATTERNS}
     _tagged = (Annotated[each, Tag(tag)] for tag, each in _model_classes.items())
     AnyDataset = Annotated[
-        reduce(or_, _dataset_classes), Field(discriminator="source", description="Where the images come from.")
+        reduce(or_, _dataset_classes),
+        Field(
+            discriminator="source",
+            description="Where the images come from; where it is left out, `path` says it: csv for a .csv, .tsv or"
+            " .parquet, folder for any other.",
+        ),
+        BeforeValidator(with_source),
     ]
     AnyModel = Annotated[reduce(or_, _tagged), Discriminator(_tag), Field(description="Which network.")]
 
@@ -209,7 +226,7 @@ class Config(StrictModel):
         """
         study = self.study if study is None else study
         if study not in self.studies:
-            raise UserError(unknown("study", study, self.studies))
+            raise UserError(unknown_study(study, self.studies, self.searches))
         found: list[Experiment] = []
         for entry in self.studies[study]:
             found += self.of_entry(entry)
@@ -301,6 +318,8 @@ class _SchemaGenerator(GenerateJsonSchema):
     def tagged_union_schema(self, schema: Any) -> dict:
         """Add what pydantic leaves out where `_tag` chooses the class: the key, and the class of each value."""
         union = super().tagged_union_schema(schema)
+        if schema["discriminator"] == "source":  # a path without a source may fit two of them
+            return {("anyOf" if key == "oneOf" else key): value for key, value in union.items()}
         if schema["discriminator"] is not _tag:
             return union
         mapping = {str(tag): self.generate_inner(choice)["$ref"] for tag, choice in schema["choices"].items()}

@@ -89,7 +89,7 @@ def _identity(config: "Config", model: "Model", chain: tuple[str, ...]) -> tuple
     status = file.stat()
     sha256 = _sha256(file, status.st_mtime_ns, status.st_size)
     head = read_head(file, "spec", "input_shape") if file.suffix == ".safetensors" else {}
-    return {"file": file.name, "sha256": sha256}, _side(head.get("spec"), head.get("input_shape"))
+    return {"sha256": sha256}, _side(head.get("spec"), head.get("input_shape"))
 
 
 def _side(spec: Any, input_shape: Any) -> int | None:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from itertools import chain, product
@@ -14,6 +14,7 @@ from deepnets.config.experiment import Experiment, recipe_name
 from deepnets.config.messages import NAME_PATTERN, NAME_RULE, KeyPath, Problem, format_path, shown, unknown
 from deepnets.config.named_recipe import keys_on
 from deepnets.data.sources import DatasetOptions
+from deepnets.models._named import in_libraries, kind
 from deepnets.utils.specs import leaves
 
 # Sections of named entries, and what one of their entries is called.
@@ -64,7 +65,8 @@ def check_across(document: dict, valid: ValidEntries) -> Iterator[Problem]:
     for path, section, name in _references(document, entries):
         published = _published(document) if path[0] == "models" else []
         if isinstance(name, str) and names[section] and name not in names[section] and name not in published:
-            yield Problem(path, unknown(SECTIONS[section], name, [*names[section], *published]))
+            known = [*names[section], *published]
+            yield Problem(path, _unknown(section, name, known, names["searches"]))
     yield from _check_keys_on(document, names)
     yield from _check_repeats(entries)
     yield from _check_folds(document, valid)
@@ -81,6 +83,25 @@ def check_sizes(document: dict, valid: ValidEntries) -> Iterator[Problem]:
     yield from _check_networks(valid)
     yield from _check_resizing(document, valid)
     yield from _check_augment(document, valid)
+
+
+def unknown_study(name: str, studies: Iterable[str], searches: Collection[str]) -> str:
+    """Return the message for a name of no study, which may be that of a search."""
+    if name in searches:
+        return f"unknown study (got {shown(name)}); it is a search: make search STUDY={name}"
+    return unknown("study", name, studies)
+
+
+def _unknown(section: str, name: str, known: list[str], searches: Collection[str]) -> str:
+    """Say that there is no such entry, and how one is added for a network that exists elsewhere."""
+    if section == "studies":
+        return unknown_study(name, known, searches)
+    there = [name] if kind(name) else in_libraries(name)
+    if section != "models" or not there:
+        return unknown(SECTIONS[section], name, known)
+    new = re.sub(r"\W", "_", re.split("[/:]", there[0])[-1])
+    line = f"{new}: {{architecture: {' or '.join(there)}}}"
+    return f"unknown model (got {shown(name)}); add a line below `models:`, {line}, and write {new} here"
 
 
 def _table(value: Any) -> dict:

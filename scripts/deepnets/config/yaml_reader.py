@@ -132,14 +132,15 @@ class _Loader(yaml.SafeLoader):
         # At this point the mapping is as written. Later, `<<` adds the merged keys, which may repeat others.
         node = super().compose_mapping_node(anchor)
         first_lines: dict[str, int] = {}
-        for key, _ in node.value:
+        for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 continue
             line = key.start_mark.line + 1
             if key.value in first_lines:
+                one = isinstance(value, yaml.ScalarNode)
+                hint = "delete one of them" if one else "put all its entries below the first"
                 self.duplicate_keys.append(
-                    f"line {line}: the key {key.value!r} is there twice, first in line {first_lines[key.value]};"
-                    " delete one of them"
+                    f"line {line}: the key {key.value!r} is there twice, first in line {first_lines[key.value]}; {hint}"
                 )
             first_lines.setdefault(key.value, line)
             if key.tag != "tag:yaml.org,2002:merge":

@@ -7,6 +7,7 @@ folders below their class.
 
 import itertools
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -17,8 +18,10 @@ from deepnets.data.folder_tree import (
     SUFFIXES,
     VALIDATION,
     Root,
+    count_images,
     find_root,
     is_image,
+    or_a_table,
     printable,
     split_of,
     visible_paths,
@@ -82,7 +85,10 @@ def read_layout(
             given.
     """
     paths = visible_paths(names)
-    there = _sort(shown_as, paths, find_root(shown_as, paths))
+    root = find_root(shown_as, paths)
+    if problem := _without_classes(root, paths):
+        raise UserError(f"{shown_as}: {problem}")
+    there = _sort(shown_as, paths, root)
     found = {}
     if there.is_drawn and test is None and folds is None and there.count(VALIDATION):
         found["test"] = use_validation_as_test(there.images, min(there.spelled[VALIDATION]))
@@ -90,8 +96,6 @@ def read_layout(
     there.problems += [f"{shown_as}: {problem}" for problem in _problems(there, test, groups, folds)]
     if there.problems:
         raise UserError(shortened(there.problems))
-    if not there.classes:
-        raise _no_classes(shown_as)
     start = len(there.root.top) + there.root.has_splits  # names count from the class on, wherever the folder lies
 
     def identify(file: str) -> tuple[str, str | None]:
@@ -117,8 +121,8 @@ def list_classes(shown_as: str, names: list[str]) -> list[str]:
     root = find_root(shown_as, paths)
     inside = [(root.inside(path), is_folder) for path, is_folder in paths]
     found = {parts[:2] for parts, is_folder in inside if len(parts) > 2 - is_folder and _split(root, parts)}
-    if not found:
-        raise _no_classes(shown_as)
+    if problem := _without_classes(root, paths):
+        raise UserError(f"{shown_as}: {problem}")
     if problems := name_problems((split or ".", name) for split, name in found):  # each would count as one class
         raise UserError(shortened([f"{shown_as}: {problem}" for problem in problems]))
     return sorted({unicodedata.normalize("NFC", name) for _, name in found})
@@ -127,6 +131,34 @@ def list_classes(shown_as: str, names: list[str]) -> list[str]:
 def _split(root: Root, inside: Sequence[str]) -> str | None:
     """The split of a path; images of which no folder says it are in train, until others are drawn."""
     return (split_of(inside[0]) if root.has_splits else "train") if inside else None
+
+
+def _without_classes(root: Root, paths: Sequence[tuple[PurePosixPath, bool]]) -> str | None:
+    """Return what is wrong if folders of splits have images but no class folders, or if there is no class at all."""
+    if not root.has_splits:
+        return None
+    inside = [(parts, is_folder) for path, is_folder in paths if (parts := root.inside(path))]
+    splits = sorted({parts[0] for parts, _ in inside if split_of(parts[0])})
+    with_classes = {parts[0] for parts, is_folder in inside if len(parts) > 2 - is_folder} & set(splits)
+    images = Counter(
+        parts[0] for parts, is_folder in inside if len(parts) == 2 and not is_folder and is_image(parts[1])
+    )
+    flat = [name for name in splits if images[name] and name not in with_classes]
+    if not flat and with_classes:
+        return None
+    if flat:
+        seen = " and ".join(f"{printable(name)} has {count_images(images[name])}" for name in flat)
+        first = printable(flat[0])
+        hint = (
+            f"{seen}, but no class folders; move the images of each class into a folder ({first}/<class>/<image>), or "
+        )
+        hint += f"rename {first} if their classes are not known" if with_classes else or_a_table(paths)
+    else:
+        hint = f"no images found in {' and '.join(map(printable, splits))}; expected train/<class>/<image> and"
+        hint += " test/<class>/<image>"
+    if {parts[0] for parts, is_folder in inside if is_folder or len(parts) > 1} - set(splits):
+        hint += f"; {printable((flat or splits)[0])} is read as a split: rename it if it is a class"
+    return f"{hint}."
 
 
 def _sort(shown_as: str, paths: Sequence[tuple[PurePosixPath, bool]], root: Root) -> _Sorted:
@@ -211,8 +243,8 @@ def _what_was_seen(there: _Sorted) -> str:
     images = f"{there.count('train'):,} images"
     if there.root.has_splits:
         return f"train has {images}, but there is no test folder"
-    return f"there are {len(there.classes):,} class folders with {images}, but no train/ and test/"
-
-
-def _no_classes(shown_as: str) -> UserError:
-    return UserError(f"{shown_as}: no images found; expected train/<class>/<image> and test/<class>/<image>.")
+    seen = f"there are {len(there.classes):,} class folders with {images}"
+    named_as_split = [name for name in there.classes if split_of(name)]
+    if named_as_split:
+        return f"{seen}, among them {' and '.join(named_as_split)}, which has images and no class folders"
+    return f"{seen}, but no train/ and test/"

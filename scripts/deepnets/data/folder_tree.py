@@ -3,25 +3,31 @@
 Images lie in <split>/<class>/... or, without splits, in <class>/...; all of it may lie in one folder more.
 """
 
+import contextlib
 import hashlib
 import os
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import canonical_json, sha256_text
 from deepnets.utils.paths import SPLITS
+from deepnets.utils.text import first_few
 
 MAX_DEPTH = 16  # folders below a split, the class among them
 # File endings of images. They only tell images from other files: `decode` finds the format by the content.
 _JPEG, _NETPBM = (".jpg", ".jpeg", ".jpe", ".jfif"), (".ppm", ".pgm", ".pbm", ".pnm")
 SUFFIXES = (*_JPEG, ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", *_NETPBM, ".avif")
+TABLES = (".csv", ".tsv", ".parquet")  # file endings of tables of images and labels
 VALIDATION = "validation"
 _SPELLINGS = {"train": "train|training", "test": "test|testing", VALIDATION: "val|valid|validation|dev"}
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # Unicode categories: control characters, undecodable bytes, line ends
+_MOST_LISTED = 200_000  # files and folders, where no images are found where they should be
 _END_BYTES = 2**16  # of an archive's start and end
 # What desktops, disks and network drives leave among images, in lower case; also whatever starts with a dot.
 _DESKTOP_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", "picasa.ini", "icon\r")
@@ -33,9 +39,9 @@ _Place = tuple[int, int]  # device and inode of a folder
 
 
 def split_of(folder: str) -> str | None:
-    """The split whose images are in a folder of this name, in capitals or not: Train, testing, valid_set ..."""
-    name = folder.lower()
-    return next((split for split, names in _SPELLINGS.items() if re.fullmatch(f"({names})([ _-]?set)?", name)), None)
+    """The split whose images are in a folder of this name, in capitals or not: Train, test_images, valid-set ..."""
+    name, end = folder.lower(), "([ _-]?(set|data|images))?"
+    return next((split for split, names in _SPELLINGS.items() if re.fullmatch(f"({names}){end}", name)), None)
 
 
 def is_image(name: str) -> bool:
@@ -68,6 +74,26 @@ def visible_paths(names: Sequence[str]) -> list[tuple[PurePosixPath, bool]]:
     return [(path, is_folder) for path, is_folder in paths if path.parts and not any(map(is_ignored, path.parts))]
 
 
+def _are_splits(paths: Iterable[tuple[Sequence[str], bool]]) -> bool:
+    """Whether some of the folders in a folder are those of splits, by the parts of the paths below it.
+
+    A folder that alone has the name of a split is a class if it has images directly inside, as others next to it have:
+    bus/*.jpg, car/*.jpg, train/*.jpg.
+    """
+    names: set[str] = set()
+    with_images: set[str] = set()
+    with_folders: set[str] = set()
+    for parts, is_folder in paths:
+        names.add(parts[0])
+        if len(parts) == 2 and not is_folder and is_image(parts[1]):
+            with_images.add(parts[0])
+        elif len(parts) > 2 - is_folder:
+            with_folders.add(parts[0])
+    named = set(filter(split_of, names))
+    is_class = len(named) == 1 and named <= with_images - with_folders and len(with_images) > 1
+    return not is_class and any(split_of(name) in SPLITS for name in named)
+
+
 def find_root(shown_as: str, paths: Sequence[tuple[PurePosixPath, bool]]) -> Root:
     """Find where the images are: in folders of splits if there are some, else in folders of classes.
 
@@ -78,9 +104,13 @@ def find_root(shown_as: str, paths: Sequence[tuple[PurePosixPath, bool]]) -> Roo
     Raises:
         UserError: neither is there; the message says what is.
     """
-    if any(split_of(path.parts[0]) in SPLITS for path, _ in paths):
+    if _are_splits((path.parts, is_folder) for path, is_folder in paths):
         return Root((), True)
-    holders = {path.parts[0] for path, _ in paths if len(path.parts) > 1 and split_of(path.parts[1]) in SPLITS}
+    below: dict[str, list[tuple[Sequence[str], bool]]] = defaultdict(list)
+    for path, is_folder in paths:
+        if len(path.parts) > 1:
+            below[path.parts[0]].append((path.parts[1:], is_folder))
+    holders = {top for top, inside in below.items() if _are_splits(inside)}
     if len(holders) == 1:
         return Root((holders.pop(),), True)
     images = [path.parts for path, is_folder in paths if not is_folder and is_image(path.name)]
@@ -90,10 +120,12 @@ def find_root(shown_as: str, paths: Sequence[tuple[PurePosixPath, bool]]) -> Roo
         tops = {path.parts[0] for path, is_folder in paths if is_folder or len(path.parts) > 1}
         if len(tops) == 1 and any(len(parts) == 3 for parts in images):
             return Root((tops.pop(),), False)
-    raise UserError(f"{shown_as}: no images found: {_what_is_there(paths, sorted(holders), len(images))}")
+    raise UserError(f"{shown_as}: no images found: {_what_is_there(paths, sorted(holders), images)}")
 
 
-def _what_is_there(paths: Sequence[tuple[PurePosixPath, bool]], holders: Sequence[str], images: int) -> str:
+def _what_is_there(
+    paths: Sequence[tuple[PurePosixPath, bool]], holders: Sequence[str], images: Sequence[tuple[str, ...]]
+) -> str:
     expected = "expected <class>/<image>, or train/<class>/<image> and test/<class>/<image>"
     if holders:
         names = ", ".join(map(printable, holders[:3]))
@@ -101,10 +133,26 @@ def _what_is_there(paths: Sequence[tuple[PurePosixPath, bool]], holders: Sequenc
             f"{len(holders)} folders have splits ({names}); write the one to use at the end of `path`, or {expected}."
         )
     if images:
-        seen = f"{images:,} image{'s' * (images > 1)}, but no folders of classes"
-        return f"{seen}; {expected}: move the images of each class into a folder."
+        seen, least = count_images(len(images)), "at least " * (len(paths) >= _MOST_LISTED)
+        if all(len(parts) == 1 for parts in images):
+            hint = f"move the images of each class into a folder, or {or_a_table(paths)}"
+            return f"{seen}, but no folders of classes; {expected}: {hint}."
+        folders = sorted({printable("/".join(parts[:-1])) for parts in images if len(parts) > 1})
+        hint = f"write at the end of `path` the folder that holds the classes, move them up, or {or_a_table(paths)}"
+        return f"{least}{seen} in {first_few(folders)}, but none in a folder at the top; {expected}: {hint}."
     found = sorted({printable(path.parts[0]) for path, _ in paths})
     return f"it has {', '.join(found[:5]) or 'nothing'}{', ...' if len(found) > 5 else ''}; {expected}."
+
+
+def count_images(number: int) -> str:
+    """Return "25,000 images"."""
+    return f"{number:,} image{'' if number == 1 else 's'}"
+
+
+def or_a_table(paths: Sequence[tuple[PurePosixPath, bool]]) -> str:
+    """Return what to do where a table says the classes, with the name of one that is there."""
+    tables = sorted(path.name for path, is_folder in paths if not is_folder and path.suffix.lower() in TABLES)
+    return f"give a table of the images and their labels (`source: csv`{', as ' + tables[0] if tables else ''})"
 
 
 def printable(name: str) -> str:
@@ -128,11 +176,13 @@ def fingerprint(path: Path) -> str:
         UserError: a folder has something that is no file, or a link that leads in a circle.
     """
     if path.is_dir():
-        entries = _walk(path)
-        in_splits = [(name, entry) for name, entry in entries if any(map(split_of, name.split("/")[:2]))]
-        if not any(split_of(part) in SPLITS for name, _ in in_splits for part in name.split("/")[:2]):
-            in_splits = [(name, entry) for name, entry in entries if "/" in name]  # these are classes
-        sizes = {name: 0 if name.endswith("/") else entry.stat().st_size for name, entry in in_splits}
+        entries, has_splits = _walk(path)
+        used = [
+            (name, entry)
+            for name, entry in entries
+            if (any(map(split_of, name.split("/")[:2])) if has_splits else "/" in name)
+        ]
+        sizes = {name: 0 if name.endswith("/") else entry.stat().st_size for name, entry in used}
         return sha256_text(canonical_json(sizes))
     with open(path, "rb") as file:
         size, start = path.stat().st_size, file.read(_END_BYTES)
@@ -144,7 +194,7 @@ def list_folder(root: Path, deepest: int = MAX_DEPTH) -> list[str]:
     """List the files and folders of `root` that matter for its layout; names of folders end with `/`.
 
     These are all at the top and all below the folders of splits; without splits, all below the folders of classes.
-    Links are followed.
+    Links are followed. Without classes these are all files and folders, so that a message can say what is there.
 
     Args:
         root: the folder.
@@ -154,25 +204,25 @@ def list_folder(root: Path, deepest: int = MAX_DEPTH) -> list[str]:
         OSError: something cannot be read.
         UserError: there is something that is no file (a FIFO, a device), or a link that leads in a circle.
     """
-    return [name for name, _ in _walk(root, deepest)]
+    return [name for name, _ in _walk(root, deepest)[0]]
 
 
-def _walk(root: Path, deepest: int = MAX_DEPTH) -> _Names:
-    """Each file and folder with its name relative to `root`."""
+def _walk(root: Path, deepest: int = MAX_DEPTH) -> tuple[_Names, bool]:
+    """Each file and folder with its name relative to `root`, and whether there are folders of splits."""
     top = _scan(root)
     if _holds_splits(top):
-        return top + _below_splits(top, deepest)
+        return top + _below_splits(top, deepest), True
     inner = [(folder, _scan(folder[1].path, folder[0])) for folder in _folders(top)]
     found = top + [entry for _, inside in inner for entry in inside]
     if holders := [inside for _, inside in inner if _holds_splits(inside)]:
-        return found + [entry for inside in holders for entry in _below_splits(inside, deepest)]
+        return found + [entry for inside in holders for entry in _below_splits(inside, deepest)], True
     if any(map(_holds_images, (inside for _, inside in inner))):
-        return top + [entry for folder, _ in inner for entry in _below(*folder, deepest, 2)]
+        return top + [entry for folder, _ in inner for entry in _below(*folder, deepest, 2)], False
     if len(inner) == 1:
         classes = _folders(inner[0][1])
         if any(_holds_images(_scan(entry.path)) for _, entry in classes):
-            return found + [each for folder in classes for each in _below(*folder, deepest, 2)]
-    return found
+            return found + [each for folder in classes for each in _below(*folder, deepest, 2)], False
+    return [*found, *islice((each for _, inside in inner for each in _seen_below(inside)), _MOST_LISTED)], False
 
 
 def _scan(folder: Path | str, prefix: str = "") -> _Names:
@@ -186,7 +236,12 @@ def _folders(entries: _Names) -> _Names:
 
 
 def _holds_splits(entries: _Names) -> bool:
-    return any(split_of(entry.name) in SPLITS for _, entry in entries)
+    names = [((entry.name,), name.endswith("/")) for name, entry in entries]
+    inside: list[tuple[Sequence[str], bool]] = []
+    if sum(split_of(entry.name) is not None for _, entry in entries) == 1:  # it may be a class
+        for _, folder in _folders(entries):
+            inside += [((folder.name, entry.name), name.endswith("/")) for name, entry in _scan(folder.path)]
+    return _are_splits([*names, *inside])
 
 
 def _holds_images(entries: _Names) -> bool:
@@ -217,6 +272,16 @@ def _below(
         yield inner, entry
         if inner.endswith("/") and depth <= deepest:  # else read_layout refuses the folder
             yield from _below(inner, entry, deepest, depth + 1, here)
+
+
+def _seen_below(entries: _Names, depth: int = 0) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Each file and folder below some, without what links lead to and what cannot be read: for messages alone."""
+    for name, folder in _folders(entries):
+        if depth < MAX_DEPTH and not folder.is_symlink():
+            with contextlib.suppress(OSError):
+                inside = _scan(folder.path, name)
+                yield from inside
+                yield from _seen_below(inside, depth + 1)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -44,12 +44,14 @@ def write_audit(dataset: str, spec: dict, raw_manifest: Path, info: Path, output
 
     Returns:
         The content of the file. Besides what identifies the arrays:
+        found: key of config.yaml -> the choice that was made where it is left out, and why.
         folds: their number; None without folds.
         splits: split -> number of `images`, of `distinct` ones, and of images `per_class`.
         duplicates, groups: images that are the same, see `count_duplicates`.
         near_duplicates: how many images have another one that looks alike, but differs: `across_splits` test images
             with a training or validation image (with folds: images with one of another fold), `across_labels` images
-            with one of another class; and `pairs`.
+            with one of another class, `validation_in_train` images of the dataset's own validation split with a
+            training image; and `pairs`.
         blank: how many `images` have no contrast, and the first `members` of them.
         files: formats and sizes of the image files; None without files.
 
@@ -65,6 +67,7 @@ def write_audit(dataset: str, spec: dict, raw_manifest: Path, info: Path, output
         "validation_rows": metadata.get("validation_rows"),
         "dataset": dataset,
         "classes": metadata["classes"],
+        "found": metadata.get("found", {}),
         "folds": len(metadata["folds"]["sizes"]) if "folds" in metadata else None,
         "splits": {split: _describe_split(rows, split) for split in rows.sizes},
         **count_duplicates(rows),
@@ -115,13 +118,15 @@ def _describe_split(rows: ImageRows, split: str) -> dict[str, Any]:
 
 def _near_duplicates(rows: ImageRows, looks: _Looks) -> dict[str, Any]:
     first_test, seen = rows.slices["test"].start, np.flatnonzero(~looks.blank).tolist()
-    fold = rows.fold
+    fold, validation = rows.fold, rows.slices.get("validation")
     kinds: dict[str, Callable[[int, int], bool]] = {
         "across_splits": lambda row, other: (
             row >= first_test > other if fold is None else bool(fold[row] != fold[other])
         ),
         "across_labels": lambda row, other: bool(rows.label[row] != rows.label[other]),
     }
+    if validation is not None and fold is None:
+        kinds["validation_in_train"] = lambda row, other: other < validation.start <= row < validation.stop
     found = {kind: alike(looks.hashes, rows.content, seen, accepts) for kind, accepts in kinds.items()}
     pairs = {
         kind: [[rows.member(row), rows.member(other)] for row, other in list(of_kind.items())[:_LISTED]]

@@ -145,29 +145,35 @@ def _read(places: Iterable[Place]) -> Iterator[tuple[str, Content]]:
             yield str(path), Problem(str(error))
 
 
-def decode_block(block: list[tuple[str, Content]], forms: list[Form]) -> list[tuple[str, list[Pixels] | Problem]]:
+def decode_block(
+    block: list[tuple[str, Content]], forms: list[Form], invert: bool = False
+) -> list[tuple[str, list[Pixels] | Problem]]:
     """Decode a block of pictures for each of some networks, or say what is wrong with one."""
     return [
-        (name, content if isinstance(content, Problem) else _pixels_or_problem(name, content, forms))
+        (name, content if isinstance(content, Problem) else _pixels_or_problem(name, content, forms, invert))
         for name, content in block
     ]
 
 
-def _pixels_or_problem(name: str, content: Path | bytes, forms: list[Form]) -> list[Pixels] | Problem:
+def _pixels_or_problem(name: str, content: Path | bytes, forms: list[Form], invert: bool) -> list[Pixels] | Problem:
     try:
         data = _file_bytes(content) if isinstance(content, Path) else content
-        return [to_pixels(data, form) for form in forms]
+        return [to_pixels(data, form, invert) for form in forms]
     except ValueError as error:
         return Problem(f"{name}: {error}.")
 
 
-def to_pixels(picture: str | os.PathLike | bytes | Image.Image | np.ndarray, form: Form) -> Pixels:
+def to_pixels(
+    picture: str | os.PathLike | bytes | Image.Image | np.ndarray, form: Form, invert: bool = False
+) -> Pixels:
     """Turn a picture into what the network was trained on: upright, fitted into a square as its images were, in 8 bits.
 
     Args:
         picture: the path or the bytes of an image file, decoded as a dataset's is; a picture of Pillow, or an array,
             uint8 (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), whose fourth channel is opacity.
         form: what the network takes.
+        invert: make bright what is dark and dark what is bright, as for ink on paper where the training images are
+            bright on dark.
 
     Returns:
         uint8 (size, size, channels).
@@ -175,6 +181,11 @@ def to_pixels(picture: str | os.PathLike | bytes | Image.Image | np.ndarray, for
     Raises:
         ValueError: it is no such thing; with what to do.
     """
+    pixels = _as_in_training(picture, form)
+    return 255 - pixels if invert else pixels
+
+
+def _as_in_training(picture: str | os.PathLike | bytes | Image.Image | np.ndarray, form: Form) -> Pixels:
     if isinstance(picture, Image.Image):
         return _of_image(picture, form)
     if isinstance(picture, np.ndarray):

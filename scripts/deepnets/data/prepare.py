@@ -57,7 +57,7 @@ def prepare(
     with record_checksums("prepare", output, *arrays):
         remove_leftovers(output.parent)
         images = source(spec["source"]).read(options, raw)
-        for key, choice in images.found.items():
+        for key, choice in {**images.found, **options.unsaid}.items():
             LOG.info("%s: %s: %s", dataset, key, choice)
         _check(dataset, images, options.num_classes or len(images.classes))
         made_by = canonical_json({"spec": spec, "code": code, "pillow": PIL.__version__})

@@ -11,7 +11,7 @@ from deepnets.utils import paths
 from deepnets.utils.checked_json import read_checked
 from deepnets.utils.checksums import recorded_checksum
 from deepnets.utils.errors import UserError
-from deepnets.utils.specs import check_made_by
+from deepnets.utils.specs import check_made_by, read_head, settings_sha256
 
 
 class Robustness(BaseModel):
@@ -135,6 +135,13 @@ def read_exports(result: Result) -> list[Exported]:
             if content.spec_sha256 == result.metrics.spec_sha256 and weights in (None, content.weights_sha256):
                 found.append(content)
     return found
+
+
+def has_saliency(result: Result) -> bool:
+    """Whether figures/saliency.png of an experiment is there, made by its present settings."""
+    made_by = {"experiment": result.metrics.experiment.model_dump(), "spec": result.metrics.spec}
+    found = read_head(result.directory / paths.SALIENCY_FILE, "settings_sha256")
+    return found == {"settings_sha256": settings_sha256(made_by)}
 
 
 def corruption_title(kind: str) -> str:

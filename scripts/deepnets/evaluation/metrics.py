@@ -23,6 +23,7 @@ NO_PREDICTION = -1
 
 Logits = NDArray[np.floating[Any]]  # (N, C)
 Labels = NDArray[np.int64]  # (N,), each in 0..C-1
+Counts = NDArray[np.int64] | NDArray[np.float64]  # (C,), of images
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
@@ -261,10 +262,20 @@ def _scores_by_class(logits: Logits, labels: Labels) -> tuple[NDArray[Any], ...]
     """Precision, recall, F1 and number of images of each class; a score without a denominator is 0."""
     matrix = _confusion_matrix(logits, labels)
     right, predicted, images = matrix.diagonal(), matrix.sum(0), np.bincount(labels, minlength=len(matrix))
-    return _ratio(right, predicted), _ratio(right, images), _ratio(2 * right, predicted + images), images
+    return *scores_of_counts(right, predicted, images), images
 
 
-def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
+def scores_of_counts(right: Counts, predicted: Counts, images: Counts) -> tuple[NDArray[np.float64], ...]:
+    """Precision, recall and F1 of each class, (C,) each; a score without a denominator is 0.
+
+    Args:
+        right: images of each class that were predicted as it, (C,). predicted: images that were predicted as it.
+        images: images of it.
+    """
+    return _ratio(right, predicted), _ratio(right, images), _ratio(2 * right, predicted + images)
+
+
+def _ratio(part: Counts, whole: Counts) -> NDArray[np.float64]:
     return np.divide(part, whole, out=np.zeros(len(whole)), where=whole > 0)
 
 

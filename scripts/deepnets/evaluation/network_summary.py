@@ -9,17 +9,20 @@ import torchinfo
 from deepnets import models
 from deepnets.models._check import build_checked
 from deepnets.models._pretrained import freeze_backbone, head_of
+from deepnets.models._weight_files import read_weights
+from deepnets.training.start import match_file
 from deepnets.utils.checksums import record_checksums
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import write_json, write_text
-from deepnets.utils.text import one_line
+from deepnets.utils.logging import LOG
+from deepnets.utils.text import first_few, one_line
 from deepnets.utils.torch_errors import is_out_of_memory
 
 MEGABYTE = 1e6  # bytes; torchinfo's megabytes are decimal
 
 
 def summarize(
-    model_spec: dict[str, Any], input_shape: tuple[int, int, int], num_classes: int
+    model_spec: dict[str, Any], input_shape: tuple[int, int, int], num_classes: int, weights: Path | None = None
 ) -> tuple[dict[str, Any], str]:
     """Check a network, and count it at batch size 1, in single precision.
 
@@ -27,17 +30,22 @@ def summarize(
         model_spec: {"architecture": ..., **options}.
         input_shape: (C, H, W).
         num_classes: length of the logits.
+        weights: the user's file of weights that it starts from, which must fit; None: it has none.
 
     Returns:
         The content of summary.json and torchinfo's table. `size_mb` is torchinfo's estimated total size (input, forward
         and backward pass, parameters), `weights_mb` the parameters alone, both in 10^6 bytes.
 
     Raises:
-        UserError: the network cannot be trained on such images and classes.
+        UserError: the network cannot be trained on such images and classes, or from such weights.
     """
     network = build_checked(model_spec, input_shape, num_classes)
+    head = head_of(network, model_spec, num_classes, input_shape) if weights or model_spec.get("freeze") else set()
+    if weights is not None:
+        found = match_file(weights, network, read_weights(weights)[0], head)
+        if found.initialised:
+            LOG.warning("%s: has no weights for %s, which stay random", weights, first_few(found.initialised))
     if model_spec.get("freeze") is not None:
-        head = head_of(network, model_spec, num_classes, input_shape)
         freeze_backbone(network, head, model_spec["architecture"])
     input_size = [1, *input_shape]
     try:
@@ -61,13 +69,14 @@ def summarize(
     return counted, f"{counts}\n"
 
 
-def write_summary(spec: dict[str, Any], json_file: Path, text_file: Path) -> None:
+def write_summary(spec: dict[str, Any], json_file: Path, text_file: Path, weights: Path | None = None) -> None:
     """Write summary.json and summary.txt of the network in `spec`: its model, input_shape and num_classes.
 
-    summary.txt also has how the network departs from the one that its name stands for.
+    The user's weights are checked here, too, as training would only find after the images are prepared that they do not
+    fit. summary.txt also has how the network departs from the one that its name stands for.
     """
     torch.set_num_threads(1)  # the job has one; on such small batches, more would only wait for each other
-    counted, table = summarize(spec["model"], spec["input_shape"], spec["num_classes"])
+    counted, table = summarize(spec["model"], spec["input_shape"], spec["num_classes"], weights)
     architecture = spec["model"]["architecture"]
     if differs := models.about(architecture).differs:
         table += f"{models.display_name(architecture)} here: {differs}.\n"

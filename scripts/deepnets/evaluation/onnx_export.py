@@ -26,6 +26,7 @@ from deepnets.evaluation.exported import (
     write_export,
 )
 from deepnets.evaluation.network import check_trained_on, load_network
+from deepnets.evaluation.temperature import own_temperature
 from deepnets.training.augmentation import Augmentation
 from deepnets.training.experiment_dir import preprocessing
 from deepnets.utils import paths
@@ -38,21 +39,24 @@ LARGEST_DIFFERENCE = 1e-3  # of a logit or a probability
 
 
 class FromPixels(nn.Module):
-    """A network with its normalisation inside: uint8 (N, H, W, C) -> logits and probabilities, float32 (N, classes)."""
+    """A network with normalisation and temperature: uint8 (N, H, W, C) -> logits, probabilities, float32 (N, classes).
+
+    The probabilities are those of the logits divided by the temperature.
+    """
 
     scale: Tensor
     offset: Tensor
 
-    def __init__(self, network: nn.Module, augmentation: Augmentation):
+    def __init__(self, network: nn.Module, augmentation: Augmentation, temperature: float = 1.0):
         super().__init__()
-        self.network = network
+        self.network, self.temperature = network, temperature
         self.register_buffer("scale", augmentation.scale)
         self.register_buffer("offset", augmentation.offset)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits and probabilities of images."""
         logits = self.network(images.permute(0, 3, 1, 2).float() * self.scale + self.offset)
-        return logits, logits.softmax(1)
+        return logits, (logits / self.temperature).softmax(1)
 
 
 def export_experiment(
@@ -63,7 +67,7 @@ def export_experiment(
     Args:
         job: {"experiment": its names, "spec": its spec, "code": digests of the code}.
         data: dataset.json of the prepared dataset.
-        output: the experiment's folder, with model.safetensors.
+        output: the experiment's folder, with model.safetensors, and predictions.safetensors for the temperature.
         threads: CPU threads.
         log: file to which the terminal's lines are appended.
 
@@ -112,7 +116,8 @@ def load_trained(job: dict, data: str | Path, folder: Path, threads: int) -> Tra
         weights_sha256=recorded_checksum(weights) or sha256_file(weights),
         **{key: dataset.get(key) for key in OF_ARRAYS},
     )
-    model = FromPixels(network, augmentation).eval()
+    temperature = own_temperature(folder, metadata["spec_sha256"])
+    model = FromPixels(network, augmentation, temperature).eval()
     return Trained(model, metadata, source, np.asarray(images[:TEST_IMAGES]))
 
 
@@ -155,7 +160,7 @@ def write_onnx(model: FromPixels, metadata: dict, path: Path, name: str) -> None
     """Write a network as ONNX.
 
     Args:
-        model: with its normalisation.
+        model: with normalisation and temperature.
         metadata: of its weights file.
         path: the file to write.
         name: the experiment's, for messages.
@@ -176,7 +181,7 @@ def write_onnx(model: FromPixels, metadata: dict, path: Path, name: str) -> None
             dynamic_shapes=any_number(),
         )
         assert program is not None
-        program.model.metadata_props.update(texts(metadata))
+        program.model.metadata_props.update(texts(metadata, model.temperature))
         program.save(path, external_data=False)
 
 
@@ -191,7 +196,7 @@ def any_number() -> dict:
     return {INPUT: {0: torch.export.Dim("N")}}
 
 
-def texts(metadata: dict) -> dict[str, str]:
+def texts(metadata: dict, temperature: float) -> dict[str, str]:
     """What a program needs that has an exported file alone: JSON, except for the hash."""
     kept = {key: metadata[key] for key in ("spec", "input_shape", "mean", "std")}
     how = {**preprocessing(metadata["spec"].get("dataset", {})), "pixel_scale": "inside", "normalise": "inside"}
@@ -199,5 +204,6 @@ def texts(metadata: dict) -> dict[str, str]:
         "spec_sha256": metadata["spec_sha256"],
         "classes": json.dumps(metadata["classes"], ensure_ascii=False),
         "preprocessing": canonical_json(how),
+        "temperature": canonical_json(temperature),
         **{key: canonical_json(value) for key, value in kept.items()},
     }

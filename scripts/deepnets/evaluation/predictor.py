@@ -16,15 +16,13 @@ from deepnets.config.recipe import Recipe
 from deepnets.data.decode import MAX_MEGAPIXELS
 from deepnets.data.pictures import BLOCK_PICTURES, Form, Pixels, Place, Problem, decode_block, read_blocks, to_pixels
 from deepnets.data.splits import Split
-from deepnets.evaluation.confidence import fit_temperature
 from deepnets.evaluation.network import load_network
-from deepnets.evaluation.predictions import read_validation
+from deepnets.evaluation.temperature import own_temperature
 from deepnets.training.augmentation import Augmentation
 from deepnets.training.device import Device, choose_device
 from deepnets.training.inference import EVALUATION_BATCH, predict
 from deepnets.utils import paths
 from deepnets.utils.errors import UserError
-from deepnets.utils.logging import LOG
 from deepnets.utils.text import shortened
 
 Picture = str | os.PathLike | Image.Image | np.ndarray
@@ -82,12 +80,14 @@ class Model:
     device: Device
     temperature: float = 1.0
 
-    def predict(self, pictures: Iterable[Picture]) -> list[Prediction]:
+    def predict(self, pictures: Iterable[Picture], *, invert: bool = False) -> list[Prediction]:
         """Predict pictures of any size, each prepared as the training images were.
 
         Args:
             pictures: paths of image files, pictures of Pillow, or arrays, uint8 (H, W), (H, W, 1), (H, W, 3) or
                 (H, W, 4).
+            invert: make bright what is dark, and dark what is bright, as for ink on paper where the training images
+                are bright on dark.
 
         Returns:
             A prediction for each, in the same order.
@@ -100,7 +100,7 @@ class Model:
         images, problems = list[Pixels](), list[str]()
         for index, picture in enumerate(pictures):
             try:
-                images.append(to_pixels(picture, self.form))
+                images.append(to_pixels(picture, self.form, invert))
             except ValueError as error:
                 name = picture if isinstance(picture, str | os.PathLike) else f"picture {index}"
                 problems.append(f"{name}: {error}.")
@@ -147,7 +147,7 @@ def load(
     """
     network, metadata = load_network(_weights(Path(path)))
     if temperature is None:
-        temperature = _own_temperature(Path(path), metadata["spec_sha256"])
+        temperature = own_temperature(Path(path), metadata["spec_sha256"])
     recipe, dataset = Recipe(**metadata["spec"]["recipe"]), metadata["spec"]["dataset"]
     chosen, precision = choose_device(network, device, recipe.precision)
     channels, size, _ = metadata["input_shape"]
@@ -171,21 +171,6 @@ def _weights(path: Path) -> Path:
     return path
 
 
-def _own_temperature(path: Path, spec_sha256: str) -> float:
-    """Return the temperature fitted on the validation images of an experiment; 1 where that cannot be done."""
-    file = path / paths.PREDICTIONS_FILE
-    if not file.exists():  # nor is it below a weights file
-        LOG.info("%s: temperature 1, as there is no %s to fit one", path, paths.PREDICTIONS_FILE)
-        return 1.0
-    logits, labels = read_validation(file, spec_sha256)
-    if (logits.argmax(1) == labels).all():  # the loss falls for ever as the temperature goes to 0
-        LOG.info("%s: temperature 1, as all validation images are right, which leaves nothing to fit", path)
-        return 1.0
-    temperature = fit_temperature(logits, labels)
-    LOG.info("%s: temperature %.3g, fitted on its validation images", path, temperature)
-    return temperature
-
-
 # -- many files --------------------------------------------------------------------------------------------------------
 
 
@@ -204,7 +189,7 @@ def check_committee(members: Sequence[Model]) -> None:
 
 
 def predict_places(
-    members: Sequence[Model], places: Sequence[Place], processes: int = 1
+    members: Sequence[Model], places: Sequence[Place], processes: int = 1, *, invert: bool = False
 ) -> Iterator[tuple[str, Prediction | Problem]]:
     """Yield the prediction of each picture, or its problem, in their order; of several networks, the mean.
 
@@ -212,12 +197,13 @@ def predict_places(
         members: the networks, of the same classes.
         places: the pictures.
         processes: that decode, while this one predicts.
+        invert: as of `Model.predict`.
     """
     forms = list(dict.fromkeys(member.form for member in members))
     workers = 1 if len(places) < _ALONE else processes
     parallel = joblib.Parallel(workers, return_as="generator", batch_size=1, pre_dispatch="2*n_jobs", max_nbytes=None)
     waiting = list[tuple[str, list[Pixels] | Problem]]()
-    for block in parallel(joblib.delayed(decode_block)(block, forms) for block in read_blocks(places)):
+    for block in parallel(joblib.delayed(decode_block)(block, forms, invert) for block in read_blocks(places)):
         waiting += block
         while len(waiting) >= EVALUATION_BATCH:
             yield from _predict_batch(members, forms, waiting[:EVALUATION_BATCH])

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from deepnets.evaluation.history import History, read_history
 from deepnets.evaluation.schemas import Conditions, Metrics, Timing
 from deepnets.utils import paths
 from deepnets.utils.checked_json import read_checked
 from deepnets.utils.errors import UserError
+from deepnets.utils.text import first_few
 
 
 def read_metrics(path: str | Path) -> Metrics:
@@ -55,13 +57,17 @@ class Result:
         return self.metrics.experiment.seed
 
     @property
+    def spec(self) -> dict[str, Any]:
+        return self.metrics.spec
+
+    @property
     def fold(self) -> int | None:
         """The fold that it is tested on; None without folds."""
-        return self.metrics.spec["dataset"].get("fold")
+        return self.spec["dataset"].get("fold")
 
     @property
     def architecture(self) -> str:
-        return self.metrics.spec["model"]["architecture"]
+        return self.spec["model"]["architecture"]
 
     @property
     def is_pretrained(self) -> bool:
@@ -110,8 +116,13 @@ class Result:
 
     @property
     def warnings(self) -> list[str]:
-        """The warnings of metrics.json, and those that timing.json gives reason for."""
-        found = list(self.metrics.warnings)
+        """The warnings of metrics.json, and those for which its start or timing.json gives reason."""
+        found, start = list(self.metrics.warnings), self.metrics.started_from
+        if start is not None and start.initialised:
+            found.append(
+                f"the weights that it starts from lack {first_few(start.initialised)}, which started at random; give"
+                " weights of this network, or the architecture of these weights"
+            )
         if self.was_split:
             found.append(
                 f"memory ran out, so each batch was computed in {self.micro_batches} micro-batches instead of"

@@ -63,13 +63,16 @@ def _is_attention(module: nn.Module) -> bool:
     return "Attention" in type(module).__name__
 
 
-def saliency_maps(model: Model, layer: nn.Module, images: Sequence[Pixels]) -> np.ndarray:
-    """Return how much each pixel speaks for the most probable class of its picture.
+def saliency_maps(
+    model: Model, layer: nn.Module, images: Sequence[Pixels], labels: Sequence[int] | None = None
+) -> np.ndarray:
+    """Return how much each pixel speaks for a class of its picture.
 
     Args:
         model: the network.
         layer: the module whose maps are weighted by their mean gradients.
         images: each uint8 (size, size, channels).
+        labels: the class of each; by default its most probable one.
 
     Returns:
         float32 (N, size, size), from 0 to 1 in each picture; all 0 where nothing speaks for the class.
@@ -78,8 +81,8 @@ def saliency_maps(model: Model, layer: nn.Module, images: Sequence[Pixels]) -> n
         return np.zeros((0, model.form.size, model.form.size), np.float32)
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).to(model.device.device)
     inputs = channels_last(model.augmentation.normalise(pixels))
-    labels = model.logits(np.stack(images)).argmax(1).tolist()
+    chosen = model.logits(np.stack(images)).argmax(1).tolist() if labels is None else list(labels)
     with models.own_errors():
-        maps = LayerGradCam(model.network, layer).attribute(inputs, labels, relu_attributions=True)
+        maps = LayerGradCam(model.network, layer).attribute(inputs, chosen, relu_attributions=True)
     maps = LayerAttribution.interpolate(maps.detach().float(), inputs.shape[-2:], "bilinear")[:, 0]
     return (maps / maps.amax((1, 2), keepdim=True).clamp(min=torch.finfo().tiny)).cpu().numpy()

@@ -162,10 +162,22 @@ class Metrics(BaseModel):
     @classmethod
     def _has_what_is_read(cls, spec: dict[str, Any]) -> dict[str, Any]:
         try:
-            _ = spec["dataset"]["horizontal_flip"], spec["model"]["architecture"], spec["recipe"]["epochs"]
+            dataset = spec["dataset"]
+            _ = dataset["horizontal_flip"], spec["model"]["architecture"], spec["recipe"]["epochs"]
+            if "fold" in dataset:
+                _ = range(dataset["fold"], dataset["folds"])  # whole numbers
         except (KeyError, TypeError):
-            raise ValueError("must have dataset.horizontal_flip, model.architecture and recipe.epochs") from None
+            raise ValueError(
+                "must have dataset.horizontal_flip, model.architecture and recipe.epochs, and with dataset.fold also"
+                " dataset.folds"
+            ) from None
         return spec
+
+    @property
+    def fold(self) -> str:
+        """The fold that the test images are, counted from 1, as in "fold 1 of 5"; "" without folds."""
+        dataset = self.spec["dataset"]
+        return f"fold {dataset['fold'] + 1} of {dataset['folds']}" if "fold" in dataset else ""
 
     @model_validator(mode="after")
     def _one_row_and_column_per_class(self) -> Self:
@@ -192,6 +204,7 @@ class Timing(Conditions):
 
     train_seconds: NonNegativeFloat  # of the steps alone
     wall_seconds: NonNegativeFloat
+    cpu_seconds: NonNegativeFloat | None = None  # of all processes; unknown in older files
     images_per_second: NonNegativeFloat
     peak_memory_mb: NonNegativeFloat | None = None
     resumed_from_epochs: list[Annotated[float, Field(ge=0)]] = []

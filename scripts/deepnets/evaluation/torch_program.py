@@ -55,7 +55,7 @@ def write_program(model: FromPixels, metadata: dict, path: Path, name: str) -> N
     """Write a network as a program of torch.export.
 
     Args:
-        model: with its normalisation.
+        model: with normalisation and temperature.
         metadata: of its weights file.
         path: the file to write; its name ends with .pt2.
         name: the experiment's, for messages.
@@ -66,7 +66,7 @@ def write_program(model: FromPixels, metadata: dict, path: Path, name: str) -> N
     images = example(metadata)
     with exporting(name, "torch.export"), torch.no_grad(), weights_of_size(model, images):
         program = torch.export.export(model, (images,), dynamic_shapes=any_number())
-        torch.export.save(program, path, extra_files={METADATA: json.dumps(texts(metadata))})
+        torch.export.save(program, path, extra_files={METADATA: json.dumps(texts(metadata, model.temperature))})
 
 
 def open_program(path: Path, threads: int = 1) -> Predictor:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from deepnets.comparison.budgets import budget_lines
+from deepnets.comparison.swept import budget_lines, swept
 from deepnets.utils import paths
 
 
@@ -43,6 +43,8 @@ class ComparisonFigure:
         caption: what is on each axis, over which runs, and how to read it.
         condition: takes the experiments on the dataset; the figure is drawn if the result is true. None: always.
         needs: optional stages whose files it reads; it is drawn in studies that have them.
+        shown: takes what statistics.json says; the report leaves the figure out if the result is false, because only
+            results tell that there is nothing to see. The file is drawn even then. None: always shown.
         width: in the report.
         of_behaviour: its place in the report is the section on behaviour.
     """
@@ -52,6 +54,7 @@ class ComparisonFigure:
     caption: str
     condition: Callable[[Sequence[Any]], object] | None = None
     needs: tuple[str, ...] = ()
+    shown: Callable[[Any], object] | None = None
     width: str = "49%"
     of_behaviour: bool = False
 
@@ -86,17 +89,14 @@ _INTERVALS = (
     " seeds and test images for several; the line below the title names the kind. Whether two networks differ is not"
     " seen from their bars: the figure of pairs shows it."
 )
-_MANY = (
-    " If there are more than 40 points, only the best of each network is drawn in full; if there are more than 24"
-    " networks, only the best 12 are coloured."
-)
-_CPU_TIME = (
-    " Where training runs had different numbers of CPU threads, the time is wall time x threads, as the axis says."
-)
+_MANY = " If there are more than 24 networks, only the best 12 are coloured."
+_CPU_TIME = " Where training runs had different numbers of CPU threads, the time is CPU time, as the axis says."
 _AGAINST_COST = (
-    " A network with several recipes is named at the one with the best validation accuracy, with that recipe; where"
-    " names have no room, in a legend. The grey line is the Pareto front of these: no other one is as accurate at the"
-    " same cost or less, intervals aside." + _INTERVALS + _MANY
+    " Of a network with several recipes, validation chose one; the others are pale. If there are more than 8"
+    " points, or names have no room, the others are small, without names and intervals. The grey line is the Pareto"
+    " front of the chosen ones: no other one is as accurate at the same cost or less, intervals aside."
+    + _INTERVALS
+    + _MANY
 )
 
 
@@ -104,8 +104,15 @@ def _several_candidates(experiments: Sequence[Any]) -> bool:
     return len({(each.model, each.recipe) for each in experiments}) > 1
 
 
-def _several_models(experiments: Sequence[Any]) -> bool:
-    return len({each.model for each in experiments}) > 1
+def _several_networks(experiments: Sequence[Any]) -> bool:
+    """Whether two trained networks predict the same images, if of each model one recipe counts."""
+    folds = {each.spec["dataset"].get("fold") for each in experiments}
+    return len({(each.model, each.seed) for each in experiments}) > len(folds)
+
+
+def _swept_values(experiments: Sequence[Any]) -> bool:
+    of_recipe = {(each.model, each.recipe): each for each in experiments}  # seeds have the same values
+    return bool(swept(of_recipe.values()).keys() - {"epochs"})  # which have a figure of their own
 
 
 COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
@@ -114,7 +121,8 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
         ComparisonFigure(
             "accuracy",
             "Test accuracy by model",
-            "Test accuracy (horizontal axis) of each network and recipe (rows), the best first."
+            "Test accuracy (horizontal axis) of each network and recipe (rows), the best first. Where a network has"
+            " several recipes, the best on validation is first, and rows that validation did not choose are pale."
             + _INTERVALS
             + " Ticks below a bar are single seeds. Hollow markers are published accuracies.",
             width="75%",
@@ -156,23 +164,31 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             needs=("latency",),
         ),
         ComparisonFigure(
+            "accuracy_vs_throughput",
+            "Test accuracy against the time of an image in a batch",
+            "Test accuracy (vertical axis) of each network and recipe against the time per image when 128 are predicted"
+            " at once (horizontal axis, log scale): the inverse of images per second, while nothing else ran."
+            + _AGAINST_COST,
+            needs=("latency",),
+        ),
+        ComparisonFigure(
             "accuracy_at_equal_time",
             "Validation accuracy at equal training time",
             "Validation accuracy at the end of each epoch (vertical axis) against the time of the epochs so far"
             " (horizontal axis, log scale), a line per training run. Of each network, the recipe with the best"
-            " validation accuracy is shown. The dashed line is where the shortest run ends, and the number after a name"
-            " is the accuracy there, the mean over the seeds. A longer run is not yet at its best there: its learning"
-            " rate is still high." + _CPU_TIME,
-            condition=_several_models,
+            " validation accuracy is shown; of a single network, its recipes, up to the best 12. The dashed line is"
+            " where the shortest run ends, and the number after a name is the accuracy there, the mean over the seeds."
+            " A longer run is not yet at its best there: its learning rate is still high." + _CPU_TIME,
+            condition=_several_candidates,
         ),
         ComparisonFigure(
             "reliability",
             "Reliability diagrams",
             "Test images in bins of about equally many by confidence (horizontal axis), and the share of each bin that"
-            " is right (vertical axis), a panel per network: its recipe that validation chose, the first seed. On the"
-            " diagonal, confidence is what it promises; below it, the network is too sure. Coloured: as trained;"
-            " dashed: after the temperature T, which is fitted on the validation images. The numbers are the"
-            " calibration error before and after.",
+            " is right (vertical axis), a panel per network: its recipe that validation chose, the first seed, or with"
+            " folds a network of each on the images of all, where T is their mean. On the diagonal, confidence is what"
+            " it promises; below it, the network is too sure. Coloured: as trained; dashed: after the temperature T,"
+            " which is fitted on the validation images. The numbers are the calibration error before and after.",
             width="75%",
             of_behaviour=True,
         ),
@@ -201,7 +217,8 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
         ComparisonFigure(
             "examples",
             "Surest mistakes and least sure right answers",
-            "Test images of each network (rows, the best first; its recipe that validation chose, the first seed)."
+            "Test images of each network (rows, the best first; its recipe that validation chose, the first seed, or"
+            " with folds a network of each on the images of all)."
             " Left: wrong answers with the highest confidence. Right: right answers with the lowest. Above an image:"
             " its class, the network's answer if it is another one, and the probability of the answer. Below: the"
             " file's name, or the image's number, from 0.",
@@ -215,7 +232,8 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             " an image: its class, the answer of all networks together, by the mean of their probabilities, and its"
             " probability. A red frame, these come first: every network gives the same other class with a probability"
             " of 80 % or more, so the label may be wrong.",
-            condition=_several_models,
+            condition=_several_networks,
+            shown=lambda statistics: statistics.missed_by_all.count,
             width="100%",
             of_behaviour=True,
         ),
@@ -224,9 +242,23 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             "Test accuracy against the budget in epochs and in time",
             "Test accuracy (vertical axis) of each network and recipe against its budget (horizontal axes, log"
             " scale): in epochs on the left, in wall time on the right. Each point is a training run with its own"
-            " schedule. A line joins runs that differ in their number of epochs only." + _CPU_TIME + _INTERVALS + _MANY,
+            " schedule. A line joins runs that differ in their number of epochs only."
+            " Points that no line joins are small and pale, but for the recipe that validation chose; if there are more"
+            " than 40 points, all but that of each network." + _CPU_TIME + _INTERVALS + _MANY,
             condition=budget_lines,
             width="100%",
+        ),
+        ComparisonFigure(
+            "accuracy_vs_value",
+            "Validation accuracy against the values of recipe options",
+            "Validation accuracy (vertical axis) of each recipe against the value of an option (horizontal axis), a"
+            " panel per option in which recipes differ. A line joins recipes of a network that differ in this option"
+            " alone; where a network has several lines, each is named by what differs between them. Large markers are"
+            " means over the seeds, small ones single seeds. A ring marks the recipe that validation chose for its"
+            " network. Hollow markers: fewer epochs than other recipes of the network, as of trials that a search"
+            " stopped early. Pale markers are on no line: they differ from others in more than this option.",
+            condition=_swept_values,
+            width="75%",
         ),
     )
 }
@@ -236,7 +268,7 @@ def comparison_figures(experiments: Sequence[Any], optional: Collection[str]) ->
     """The comparison figures whose condition is met, in the order of the report.
 
     Args:
-        experiments: the experiments on one dataset, or their groups.
+        experiments: the experiments on one dataset, or their results.
         optional: the optional stages of the study.
     """
     figures = [figure for figure in COMPARISON_FIGURES.values() if {*optional}.issuperset(figure.needs)]

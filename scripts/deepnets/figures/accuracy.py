@@ -1,10 +1,10 @@
-"""Test accuracy by model, the best first."""
+"""Test accuracy by model, the best first; where validation chose among recipes, the best on validation first."""
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from deepnets.comparison.aggregate import SeedGroup, group_name, ranked, several_recipes
-from deepnets.figures.comparison import LABELLED_MODELS, Comparison, draw_point, new_figure, percent
+from deepnets.comparison.aggregate import SeedGroup, best_by_model, by_validation, group_name, ranked, several_recipes
+from deepnets.figures.comparison import LABELLED_MODELS, PALE, Comparison, draw_point, new_figure, percent
 from deepnets.figures.names import short_names
 from deepnets.figures.style import MUTED, ModelStyle, applied
 
@@ -14,14 +14,20 @@ _HOLLOW_MARKERS = ("o", "D")
 
 @applied()
 def draw(comparison: Comparison) -> Figure:
-    """Draw a row per group: its mean and interval, single seeds as ticks, published values as hollow markers."""
-    shown = ranked(comparison.groups)[:_ROWS]
+    """Draw a row per group: its mean and interval, single seeds as ticks, published values as hollow markers.
+
+    Rows of recipes that validation did not choose for their network are pale.
+    """
+    chosen = {id(group) for group in best_by_model(comparison.groups).values()}
+    has_choice = len(chosen) < len(comparison.groups)
+    shown = (by_validation if has_choice else ranked)(comparison.groups)[:_ROWS]
     many, total = len(shown) > LABELLED_MODELS, len(comparison.groups)
     title = "Test accuracy" if len(shown) == total else f"Test accuracy, the best {len(shown)} of {total}"
-    figure, (axes,) = new_figure(comparison, title, (6.4, 1.6 + (0.17 if many else 0.36) * len(shown)))
+    size, note = (6.4, 1.6 + (0.17 if many else 0.36) * len(shown)), "best on validation first, pale: not chosen by it"
+    figure, (axes,) = new_figure(comparison, title, size, note=note if has_choice else "")
     axes.set_xlabel("Test accuracy (%)")
     for row, group in enumerate(shown):
-        _draw_row(axes, row, group, comparison.styles[group.model])
+        _draw_row(axes, row, group, comparison.styles[group.model], 1 if id(group) in chosen else PALE)
         axes.annotate(
             "{:.2f}  [{:.2f}, {:.2f}]".format(*percent(group)),
             (1.02, row),
@@ -39,12 +45,12 @@ def draw(comparison: Comparison) -> Figure:
     return figure
 
 
-def _draw_row(axes: Axes, row: int, group: SeedGroup, style: ModelStyle) -> None:
+def _draw_row(axes: Axes, row: int, group: SeedGroup, style: ModelStyle, alpha: float) -> None:
     value, low, high = percent(group)
-    draw_point(axes, value, row, style, xerr=[[value - low], [high - value]])
+    draw_point(axes, value, row, style, alpha, xerr=[[value - low], [high - value]])
     if len(group.results) > 1:
         seeds = [100 * result.metrics.test.accuracy for result in group.results]
-        axes.plot(seeds, [row + 0.25] * len(seeds), "|", color=style.color, markersize=4)
+        axes.plot(seeds, [row + 0.25] * len(seeds), "|", color=style.color, markersize=4, alpha=alpha)
 
 
 def _draw_published(

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from deepnets.comparison.aggregate import SeedGroup, best_by_model
+from deepnets.comparison.aggregate import SeedGroup, best_by_model, by_validation, group_name
 from deepnets.evaluation.results import Result
 from deepnets.figures.comparison import (
     FAINT,
@@ -19,31 +19,31 @@ from deepnets.figures.comparison import (
     training_time,
 )
 from deepnets.figures.names import short_names
-from deepnets.figures.style import MUTED, Color, applied, end_labels, limit_percent
-from deepnets.models import display_name
+from deepnets.figures.style import MUTED, Color, ModelStyle, applied, end_labels, limit_percent, recipe_styles
 
 
 @applied()
 def draw(comparison: Comparison) -> Figure:
     """Draw a line per training run of the recipe that stands for each model; the shortest run ends at a dashed line.
 
-    The numbers after the names are the accuracies there, means over the seeds.
+    Of a single model, the recipes that are best on validation. The numbers after the names are the accuracies at the
+    line, means over the seeds.
     """
-    best, time = best_by_model(comparison.groups), training_time(comparison.groups)
-    shortest = min(float(_seconds(result, time)[-1]) for group in best.values() for result in group.results)
+    shown, time = _shown(comparison), training_time(comparison.groups)
+    shortest = min(float(_seconds(result, time)[-1]) for group, _ in shown for result in group.results)
     figure = titled_figure(comparison, "Validation accuracy at equal training time", (6.6, 3.8))
     axes = figure.subplots()
-    few = len(best) <= LABELLED_MODELS
+    few, of_one = len(shown) <= LABELLED_MODELS, len({group.model for group in comparison.groups}) == 1
     caption = "numbers: at the dashed line" if few else "dashed line: where the shortest run ends"
-    axes.set_title(f"{caption}, {duration(shortest)}", fontsize=8, fontweight="normal", color=MUTED)
+    total = len(comparison.groups)
+    more = f"; the best {len(shown)} of {total} recipes on validation" if of_one and len(shown) < total else ""
+    axes.set_title(f"{caption}, {duration(shortest)}{more}", fontsize=8, fontweight="normal", color=MUTED)
     axes.set_ylabel("Validation accuracy (%)")
     of_epochs = "of the epochs so far (log scale),"
-    cpu_time = f"CPU time (wall time x threads) {of_epochs}\n{time.where}"
-    axes.set_xlabel(cpu_time if time.of_cores else f"Time {of_epochs} {time.where}")
-    for model, group in best.items():
-        style = comparison.styles[model]
+    axes.set_xlabel(f"CPU time {of_epochs}\n{time.where}" if time.of_cores else f"Time {of_epochs} {time.where}")
+    for group, style in shown:
         for result in group.results:
-            if model in comparison.coloured:
+            if group.model in comparison.coloured:
                 axes.plot(
                     _seconds(result, time), _percent(result), color=style.color, linestyle=style.linestyle, marker="."
                 )
@@ -53,10 +53,19 @@ def draw(comparison: Comparison) -> Figure:
     limit_percent(axes)
     log_scale(figure, axes, SECOND_TICKS, duration)
     if few:
-        end_labels(axes, _labels(best, shortest, time, comparison))
+        end_labels(axes, _labels(shown, shortest, time, with_recipe=of_one and total > 1))
     else:
         add_legend(figure, comparison)
     return figure
+
+
+def _shown(comparison: Comparison) -> list[tuple[SeedGroup, ModelStyle]]:
+    """Return what is drawn, each with its style: each model's chosen recipe, or a single one's best recipes."""
+    chosen = best_by_model(comparison.groups)
+    if len(chosen) > 1:
+        return [(group, comparison.styles[model]) for model, group in chosen.items()]
+    recipes = by_validation(comparison.groups)[:LABELLED_MODELS]
+    return list(zip(recipes, recipe_styles(comparison.styles[recipes[0].model], len(recipes)), strict=True))
 
 
 def accuracy_at(group: SeedGroup, seconds: float, time: TrainingTime) -> float | None:
@@ -70,23 +79,23 @@ def accuracy_at(group: SeedGroup, seconds: float, time: TrainingTime) -> float |
 
 
 def _labels(
-    best: dict[str, SeedGroup], shortest: float, time: TrainingTime, comparison: Comparison
+    shown: list[tuple[SeedGroup, ModelStyle]], shortest: float, time: TrainingTime, with_recipe: bool
 ) -> list[tuple[float, str, Color]]:
-    """Return height, text and colour for the end of each model's line."""
+    """Return height, text and colour for the end of each line."""
     labels = []
-    names = short_names([display_name(model) for model in best], 24)
-    for name, (model, group) in zip(names, best.items(), strict=True):
+    names = short_names([group_name(group, with_recipe) for group, _ in shown], 34 if with_recipe else 24)
+    for name, (group, style) in zip(names, shown, strict=True):
         value = accuracy_at(group, shortest, time)
         end = float(np.mean([_percent(result)[-1] for result in group.results]))
         reached = "no epoch yet" if value is None else f"{value:.1f}"
-        labels.append((end, f"{name}  {reached}", comparison.styles[model].text_color))
+        labels.append((end, f"{name}  {reached}", style.text_color))
     return labels
 
 
 def _seconds(result: Result, time: TrainingTime) -> NDArray[np.float64]:
-    """Return the time at the end of each epoch, (epochs,)."""
+    """Return the time at the end of each epoch, (epochs,): wall time, or its share of the run's CPU time."""
     assert result.history is not None
-    return time.factor(result) * np.cumsum(result.history["seconds"])
+    return time.of_run(result) / result.timing.wall_seconds * np.cumsum(result.history["seconds"])
 
 
 def _percent(result: Result) -> NDArray[np.float64]:

@@ -5,7 +5,7 @@ from collections import Counter
 from matplotlib.figure import Figure
 
 from deepnets.comparison.aggregate import SeedGroup, best_by_model, group_name
-from deepnets.comparison.budgets import budget_lines
+from deepnets.comparison.swept import budget_lines
 from deepnets.figures.comparison import (
     FAINT,
     LABELLED_MODELS,
@@ -22,6 +22,8 @@ from deepnets.figures.comparison import (
 from deepnets.figures.names import short_names
 from deepnets.figures.style import Color, applied, end_labels
 
+FULL_POINTS = 40  # of more points, only each model's best is drawn in full, even of those on lines
+
 
 @applied()
 def draw(comparison: Comparison) -> Figure:
@@ -33,9 +35,11 @@ def draw(comparison: Comparison) -> Figure:
     by_epochs.set_xlabel("Epochs (log scale)")
     time = training_time(comparison.groups)
     by_time.set_xlabel(time.label)
-    lines = budget_lines(comparison.groups)
+    lines, groups = budget_lines(comparison.groups), comparison.groups
+    on_lines = [group for line in lines for group in line] if len(groups) <= FULL_POINTS else []
+    in_full = [*on_lines, *best_by_model(groups).values()]
     for axes, cost in ((by_epochs, _epochs), (by_time, time.of)):
-        draw_points(axes, comparison, cost)
+        draw_points(axes, comparison, cost, in_full)
         for line in lines:
             x, y = [cost(group) for group in line], [percent(group)[0] for group in line]
             style = comparison.styles[line[0].model]

@@ -1,9 +1,10 @@
 """Test accuracy against the time of one prediction."""
 
+from collections.abc import Callable
+
 from matplotlib.figure import Figure
 
-from deepnets.comparison.aggregate import SeedGroup
-from deepnets.evaluation.measurements import read_latency
+from deepnets.evaluation.measurements import Latency, read_latency
 from deepnets.figures.against_cost import draw_against
 from deepnets.figures.comparison import Comparison
 from deepnets.figures.names import short_names
@@ -16,18 +17,24 @@ _TICKS = [digit * decade for decade in _DECADES for digit in (1, 2, 5)]
 @applied()
 def draw(comparison: Comparison) -> Figure:
     """Draw a point per group on a log scale of its network's latency; the axis names the machine."""
+    return draw_measured(
+        comparison,
+        "Test accuracy against latency",
+        "Time for one image (ms, log scale)",
+        lambda measured: measured.latency.median_seconds,
+    )
+
+
+def draw_measured(comparison: Comparison, title: str, label: str, seconds: Callable[[Latency], float]) -> Figure:
+    """Draw a point per group on a log scale of a time of its network's latency.json; arguments as of `draw_against`."""
     measured = {group.model: read_latency(group.first) for group in comparison.groups}
     machines = {f"{each.measured_on.name}, {each.measured_on.thread_count}" for each in measured.values()}
     [machine] = short_names([machines.pop() if len(machines) == 1 else "several machines"], 50)
-
-    def milliseconds(group: SeedGroup) -> float:
-        return 1000 * measured[group.model].latency.median_seconds
-
     return draw_against(
         comparison,
-        "Test accuracy against latency",
-        f"Time for one image (ms, log scale), {machine}",
-        milliseconds,
+        title,
+        f"{label}, {machine}",
+        lambda group: 1000 * seconds(measured[group.model]),
         _TICKS,
         _label,
         _DECADES,

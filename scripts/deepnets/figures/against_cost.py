@@ -1,13 +1,23 @@
 """Test accuracy against a cost: what the figures of this kind share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from matplotlib.figure import Figure
 
 from deepnets.comparison.aggregate import SeedGroup, best_by_model, pareto_front
-from deepnets.figures.comparison import Comparison, draw_points, log_scale, name_points, new_figure, percent
+from deepnets.figures.comparison import (
+    Comparison,
+    add_legend,
+    draw_points,
+    log_scale,
+    name_points,
+    new_figure,
+    percent,
+    point_names,
+)
 from deepnets.figures.style import MUTED
 
+NAMED_POINTS = 8  # of more points, only the recipes that validation chose are named and have intervals
 DECADES: list[float] = [10**power for power in range(2, 14)]
 COUNT_TICKS = [digit * decade for decade in DECADES for digit in (1, 2, 5)]
 
@@ -23,6 +33,8 @@ def draw_against(
 ) -> Figure:
     """Draw a point per group on a log scale of its cost, and the Pareto front of the recipes that validation chose.
 
+    Recipes that it did not choose are pale; where there are few, they have their names, too.
+
     Args:
         comparison: what is compared.
         title: of the figure, as in "Test accuracy against size".
@@ -30,14 +42,29 @@ def draw_against(
         cost: of a group, above 0.
         ticks, text, coarse_ticks: as of `log_scale`.
     """
-    figure, (axes,) = new_figure(comparison, title, (5.4, 3.8))
-    axes.set_xlabel(label)
-    front = pareto_front(best_by_model(comparison.groups).values(), cost)
-    front_line = [cost(group) for group in front], [percent(group)[0] for group in front]
-    axes.plot(*front_line, color=MUTED, linewidth=1, marker="", drawstyle="steps-post", zorder=1)
-    draw_points(axes, comparison, cost)
-    log_scale(figure, axes, ticks, text, coarse_ticks)
-    name_points(figure, axes, comparison, cost)
+    chosen = list(best_by_model(comparison.groups).values())
+    front = pareto_front(chosen, cost)
+
+    def drawn(named: Sequence[SeedGroup]) -> tuple[Figure, bool]:
+        """The figure with names and intervals of these points, and whether the names have room."""
+        pale = len(comparison.groups) - len(chosen)
+        note = f"pale: {pale:,} recipe{'s' if pale > 1 else ''} that validation did not choose" if pale else ""
+        figure, (axes,) = new_figure(comparison, title, (5.4, 3.8), note=note)
+        axes.set_xlabel(label)
+        front_line = [cost(group) for group in front], [percent(group)[0] for group in front]
+        axes.plot(*front_line, color=MUTED, linewidth=1, marker="", drawstyle="steps-post", zorder=1)
+        draw_points(axes, comparison, cost, chosen, named)
+        log_scale(figure, axes, ticks, text, coarse_ticks)
+        return figure, name_points(figure, axes, comparison, cost, named)
+
+    if len(chosen) < len(comparison.groups) <= NAMED_POINTS:
+        figure, has_room = drawn(comparison.groups)
+        if has_room:
+            return figure
+    figure, has_room = drawn(chosen)
+    if not has_room:
+        labels = [group.model for group in chosen], point_names(comparison, chosen)
+        add_legend(figure, comparison, dict(zip(*labels, strict=True)))
     return figure
 
 

@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
@@ -12,6 +12,7 @@ from typing import Literal, TypedDict
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.transforms import Bbox
@@ -31,8 +32,9 @@ from deepnets.figures.style import MUTED, ModelStyle, limit_percent
 
 LABELLED_MODELS = 12  # more names crowd the points and move to a legend
 COLOURED_MODELS = 24  # more styles look alike: the best few keep theirs, the others are grey
-FULL_POINTS = 40  # of more points, only each model's best is drawn in full, the others faint and without interval
+PALE = 0.35  # opacity of recipes that validation did not choose
 _CAPTION_CHARACTERS = 80  # on a line above the axes of the narrowest figure
+_MARKER_INCHES = 0.07
 _NAME_CHARACTERS = 34  # of a name next to a point
 TICK_INCHES = 0.6  # room for "20 million"
 _HANDLE_INCHES, _CHARACTER_INCHES = 0.5, 0.062  # of a column of a legend
@@ -89,13 +91,16 @@ def titled_figure(comparison: Comparison, title: str, size: tuple[float, float])
 
 
 def new_figure(
-    comparison: Comparison, title: str, size: tuple[float, float], columns: int = 1
+    comparison: Comparison, title: str, size: tuple[float, float], columns: int = 1, note: str = ""
 ) -> tuple[Figure, list[Axes]]:
-    """An empty figure with its title, and its axes side by side; `size` is width and height in inches."""
+    """An empty figure with its title, and its axes side by side; `size` is width and height in inches.
+
+    `note`: a line below what the intervals are.
+    """
     figure = titled_figure(comparison, title, size)
     axes = figure.subplots(1, columns, sharey=True, squeeze=False)[0].tolist()
-    caption = textwrap.fill(interval_caption(comparison.groups), _CAPTION_CHARACTERS)
-    axes[0].set_title(caption, fontsize=8, fontweight="normal", color=MUTED)
+    caption = textwrap.wrap(interval_caption(comparison.groups), _CAPTION_CHARACTERS)
+    axes[0].set_title("\n".join([*caption, *([note] if note else [])]), fontsize=8, fontweight="normal", color=MUTED)
     return figure, axes
 
 
@@ -105,7 +110,9 @@ def percent(group: SeedGroup) -> tuple[float, float, float]:
     return 100 * estimate.value, 100 * estimate.low, 100 * estimate.high
 
 
-def draw_point(axes: Axes, x: float, y: float, style: ModelStyle, **errors: list[list[float]]) -> None:
+def draw_point(
+    axes: Axes, x: float, y: float, style: ModelStyle, alpha: float = 1, **errors: list[list[float]]
+) -> None:
     """Draw a model's marker with its interval: `xerr` or `yerr`, [[length below], [length above]]."""
     axes.errorbar(
         [x],
@@ -113,26 +120,33 @@ def draw_point(axes: Axes, x: float, y: float, style: ModelStyle, **errors: list
         xerr=errors.get("xerr"),
         yerr=errors.get("yerr"),
         color=style.color,
+        alpha=alpha,
         marker=style.marker,
         elinewidth=1.4,
         capsize=2.5,
     )
 
 
-def draw_points(axes: Axes, comparison: Comparison, cost: Callable[[SeedGroup], float]) -> None:
-    """Draw the test accuracy of every group against its cost."""
+def draw_points(
+    axes: Axes,
+    comparison: Comparison,
+    cost: Callable[[SeedGroup], float],
+    in_full: Iterable[SeedGroup],
+    pale: Iterable[SeedGroup] = (),
+) -> None:
+    """Draw the test accuracy of every group against its cost: some in full, some pale, the others small and pale."""
     axes.set_ylabel("Test accuracy (%)")
     axes.label_outer(remove_inner_ticks=False)
-    best = best_by_model(comparison.groups)
+    strength = {id(group): PALE for group in pale} | {id(group): 1.0 for group in in_full}
     for group in comparison.groups:
         style = comparison.styles[group.model]
         value, low, high = percent(group)
         if group.model not in comparison.coloured:
             axes.plot([cost(group)], [value], ".", **FAINT)
-        elif len(comparison.groups) <= FULL_POINTS or group is best[group.model]:
-            draw_point(axes, cost(group), value, style, yerr=[[value - low], [high - value]])
+        elif id(group) in strength:
+            draw_point(axes, cost(group), value, style, strength[id(group)], yerr=[[value - low], [high - value]])
         else:
-            axes.plot([cost(group)], [value], style.marker, color=style.color, alpha=0.3, markersize=3)
+            axes.plot([cost(group)], [value], style.marker, color=style.color, alpha=PALE, markersize=3)
     limit_percent(axes)
 
 
@@ -150,8 +164,7 @@ def machine(groups: list[SeedGroup]) -> str:
 class TrainingTime:
     """The time of training runs on an axis: wall time, or CPU time where runs had different shares of the cores.
 
-    CPU time is wall time multiplied by the threads of all processes: a run that shared the cores with others took
-    longer than one that had them alone.
+    A run that shared the cores with others took longer than one that had them alone, but no more CPU time.
     """
 
     of_cores: bool
@@ -161,23 +174,28 @@ class TrainingTime:
     def label(self) -> str:
         """The label of an axis, for the time of whole training runs."""
         if self.of_cores:
-            return f"CPU time of training (wall time x threads; log scale),\n{self.where}"
+            return f"CPU time of training (log scale),\n{self.where}"
         return f"Wall time of training (log scale), {self.where}"
 
-    def factor(self, result: Result) -> int:
-        """What the wall time of a run is multiplied by."""
-        return result.timing.threads * result.timing.processes if self.of_cores else 1
+    def of_run(self, result: Result) -> float:
+        """The time of a training run in seconds."""
+        seconds = result.timing.cpu_seconds if self.of_cores else None
+        return result.timing.wall_seconds if seconds is None else seconds
 
     def of(self, group: SeedGroup) -> float:
         """The time of a training run in seconds, the mean over the seeds."""
-        return fmean(self.factor(result) * result.timing.wall_seconds for result in group.results)
+        return fmean(self.of_run(result) for result in group.results)
 
 
 def training_time(groups: list[SeedGroup]) -> TrainingTime:
-    """Return how the times of training runs are shown: as CPU time where all ran on CPUs, with unlike threads."""
+    """Return how the times of training runs are shown: as CPU time where all ran on CPUs, with unlike threads.
+
+    Older results have no CPU time; where one is among them, all have wall time.
+    """
     timings = [result.timing for group in groups for result in group.results]
+    is_known = all(timing.device == "cpu" and timing.cpu_seconds is not None for timing in timings)
     shares = {timing.threads * timing.processes for timing in timings}
-    return TrainingTime(len(shares) > 1 and {timing.device for timing in timings} == {"cpu"}, machine(groups))
+    return TrainingTime(is_known and len(shares) > 1, machine(groups))
 
 
 def duration(seconds: float, _position: object = None) -> str:
@@ -194,10 +212,12 @@ def log_scale(
     ticks: list[float],
     label: Callable[[float], str],
     coarse_ticks: list[float] | None = None,
+    inches: float = TICK_INCHES,
 ) -> None:
     """Make the x-axis logarithmic, widen it to at least two of `ticks` and show the ticks within.
 
-    Where they have no room, `coarse_ticks` in their place; of these, as many from the left as have room.
+    Where they have no room, `coarse_ticks` in their place; of these, as many from the left as have room. `inches`: of
+    a tick.
     """
     low, high = axes.dataLim.intervalx
     low, high = low / 1.35, high * 1.35
@@ -205,7 +225,7 @@ def log_scale(
     above = [tick for tick in ticks if tick >= high]
     if sum(low < tick < high for tick in ticks) < 2 and below and above:
         low, high = below[-1] / 1.05, above[0] * 1.05
-    apart = math.exp(TICK_INCHES * math.log(high / low) / (figure.get_figwidth() * axes.get_position().width))
+    apart = math.exp(inches * math.log(high / low) / (figure.get_figwidth() * axes.get_position().width))
     within = [tick for tick in ticks if low <= tick <= high]
     shown = _with_room(within, apart)
     if coarse_ticks and shown != within:
@@ -226,30 +246,52 @@ def _with_room(ticks: list[float], apart: float) -> list[float]:
     return shown
 
 
-def name_points(figure: Figure, axes: Axes, comparison: Comparison, cost: Callable[[SeedGroup], float]) -> None:
-    """Write each model's name next to its best point, on the first side where it covers neither point nor name.
+def point_names(comparison: Comparison, named: Sequence[SeedGroup]) -> list[str]:
+    """Return the names of points: the model, followed by the recipe where the model has several."""
+    recipes = {
+        model: several_recipes(group for group in comparison.groups if group.model == model)
+        for model in dict.fromkeys(group.model for group in named)
+    }
+    return names.short_names([group_name(group, recipes[group.model]) for group in named], _NAME_CHARACTERS)
 
-    Of a model with several recipes, the name has that of the point. Where names would cover each other, or leave the
-    figure, they are in a legend.
+
+def name_points(
+    figure: Figure,
+    axes: Axes,
+    comparison: Comparison,
+    cost: Callable[[SeedGroup], float],
+    named: Sequence[SeedGroup],
+) -> bool:
+    """Write names next to their points, each on the first side where it covers neither point nor name.
+
+    Returns:
+        False, and nothing is written, where there are too many, names would cover each other or leave the figure, or
+        points of one model cover each other.
     """
-    best = best_by_model(comparison.groups)
-    if len(best) > LABELLED_MODELS:
-        add_legend(figure, comparison)
-        return
-    placed = _place_names(figure, axes, comparison, cost)
-    boxes = [name.get_window_extent() for name in placed.values()]
+    if len(named) > LABELLED_MODELS:
+        return False
+    spots = {id(group): axes.transData.transform((cost(group), percent(group)[0])) for group in named}
+    alike = (pair for pair in combinations(named, 2) if pair[0].model == pair[1].model)
+    if any(math.dist(spots[id(a)], spots[id(b)]) < _MARKER_INCHES * figure.dpi for a, b in alike):
+        return False
+    placed = _place_names(figure, axes, comparison, cost, named)
+    boxes = [name.get_window_extent() for name in placed]
     crowded = any(_area(Bbox.intersection(*pair)) for pair in combinations(boxes, 2))
     if crowded or any(_area(Bbox.intersection(box, figure.bbox)) < 0.99 * _area(box) for box in boxes):
-        for name in placed.values():
+        for name in placed:
             name.remove()
-        add_legend(figure, comparison, {model: name.get_text() for model, name in placed.items()})
+        return False
+    return True
 
 
 def _place_names(
-    figure: Figure, axes: Axes, comparison: Comparison, cost: Callable[[SeedGroup], float]
-) -> dict[str, Annotation]:
+    figure: Figure,
+    axes: Axes,
+    comparison: Comparison,
+    cost: Callable[[SeedGroup], float],
+    named: Sequence[SeedGroup],
+) -> list[Annotation]:
     """Write the names, each at the side where it covers least; arguments as of `name_points`."""
-    best = best_by_model(comparison.groups)
     low, high = axes.get_ylim()
     axes.set_ylim(low - 0.12 * (high - low), high)  # room for names below the intervals; above, 100 % may be near
     figure.draw_without_rendering()  # positions are known only after the layout
@@ -258,16 +300,15 @@ def _place_names(
         _, low, high = percent(group)
         corners = axes.transData.transform([(cost(group), low), (cost(group), high)])
         taken.append(Bbox(corners).padded(8))
-    recipes = {model: several_recipes(group for group in comparison.groups if group.model == model) for model in best}
-    labels = names.short_names([group_name(group, recipes[model]) for model, group in best.items()], _NAME_CHARACTERS)
-    placed = {}
-    for (model, group), label in zip(best.items(), labels, strict=True):
+    placed = []
+    for group, label in zip(named, point_names(comparison, named), strict=True):
         name = axes.annotate(
             label,
             (cost(group), percent(group)[0]),
             textcoords="offset points",
             xytext=(0, 0),
-            color=comparison.styles[model].text_color,
+            color=comparison.styles[group.model].text_color,
+            path_effects=[withStroke(linewidth=3, foreground="white")],  # the Pareto front may be behind it
         )
         name.set_in_layout(False)  # or it would move the points that it was placed by
         value, low, high = percent(group)
@@ -282,7 +323,7 @@ def _place_names(
             covered.append(outside + sum(_area(Bbox.intersection(box, other)) for other in taken) / _area(box))
         _move(name, *sides[covered.index(min(covered))])
         taken.append(name.get_window_extent())
-        placed[model] = name
+        placed.append(name)
     return placed
 
 
@@ -321,6 +362,11 @@ def add_legend(figure: Figure, comparison: Comparison, labels: Mapping[str, str]
     others = len({group.model for group in comparison.groups}) - len(handles)
     if others:
         handles.append(Line2D([], [], marker=".", label=f"{others} others", **FAINT))
+    place_legend(figure, handles)
+
+
+def place_legend(figure: Figure, handles: list[Line2D]) -> None:
+    """Write a legend below the axes, in as many columns as have room, and make room for its lines."""
     longest = max(len(str(handle.get_label())) for handle in handles)
     columns = max(1, min(4, int(figure.get_figwidth() / (_HANDLE_INCHES + _CHARACTER_INCHES * longest))))
     figure.set_figheight(figure.get_figheight() + 0.17 * math.ceil(len(handles) / columns))

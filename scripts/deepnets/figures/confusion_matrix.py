@@ -27,7 +27,8 @@ def draw(metrics: Metrics, experiment: dict, _style: ModelStyle) -> Figure:
     test = metrics.test
     low, high = test.accuracy_ci95
     interval = f"95 % interval {100 * low:.2f} to {100 * high:.2f}"
-    result = f"test accuracy {100 * test.accuracy:.2f} % ({interval}, {test.n:,} images)"
+    of_fold = f" of {metrics.fold}" if metrics.fold else ""
+    result = f"test accuracy {100 * test.accuracy:.2f} % ({interval}, {test.n:,} images{of_fold})"
     images = [row.n for row in test.per_class]
     return draw_matrix(test.confusion_matrix, images, metrics.classes, title(experiment, result))
 

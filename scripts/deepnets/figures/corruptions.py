@@ -5,7 +5,7 @@ import math
 import numpy as np
 from matplotlib.figure import Figure
 
-from deepnets.comparison.aggregate import best_by_model
+from deepnets.comparison.aggregate import best_by_model, passes
 from deepnets.evaluation.measurements import Robustness, corruption_title, read_robustness
 from deepnets.figures.comparison import FAINT, Comparison, add_legend, titled_figure
 from deepnets.figures.style import applied
@@ -16,18 +16,18 @@ _COLUMNS = 4
 @applied()
 def draw(comparison: Comparison) -> Figure:
     """Draw a line per model: its recipe that validation chose, the mean over the seeds."""
-    measured = {
-        model: [read_robustness(result) for result in group.results]
-        for model, group in best_by_model(comparison.groups).items()
-    }
+    best = best_by_model(comparison.groups)
+    measured = {model: [read_robustness(result) for result in group.results] for model, group in best.items()}
+    images = sum(read_robustness(result).n for result in passes(comparison.groups[0].results)[0])
     first = next(iter(measured.values()))[0]
     kinds = list(first.corruptions)
-    figure = titled_figure(comparison, f"Test accuracy on corrupted images ({first.n:,} images)", (7.6, 4.2))
+    figure = titled_figure(comparison, f"Test accuracy on corrupted images ({images:,} images)", (7.6, 4.2))
     lines = math.ceil(len(kinds) / _COLUMNS)
     panels = figure.subplots(lines, _COLUMNS, squeeze=False, sharex=True, sharey=True).flatten().tolist()
     for axes, kind in zip(panels, kinds, strict=False):
         for model, networks in measured.items():
-            accuracies = np.mean([_percent(network, kind) for network in networks], axis=0)
+            percent = [_percent(network, kind) for network in networks]
+            accuracies = np.average(percent, axis=0, weights=[network.n for network in networks])
             style = comparison.styles[model]
             if model in comparison.coloured:
                 axes.plot(accuracies, color=style.color, marker=style.marker, linestyle=style.linestyle, linewidth=1.2)

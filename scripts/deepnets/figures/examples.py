@@ -6,13 +6,11 @@ from itertools import zip_longest
 from matplotlib.figure import Figure, SubFigure
 
 from deepnets.comparison.aggregate import SeedGroup, best_by_model, ranked
-from deepnets.evaluation.predictions import read_examples
 from deepnets.figures.comparison import Comparison, titled_figure
 from deepnets.figures.names import short_names
-from deepnets.figures.pictures import TILE, draw_tile
+from deepnets.figures.pictures import TILE, draw_tile, kept_pictures
 from deepnets.figures.style import applied
 from deepnets.models import display_name
-from deepnets.utils import paths
 
 _NETWORKS = 8  # of more, those with the highest test accuracy
 _MISTAKES, _HITS = 5, 3
@@ -20,7 +18,7 @@ _MISTAKES, _HITS = 5, 3
 
 @applied()
 def draw(comparison: Comparison) -> Figure:
-    """Draw a row for each model, the best first: its recipe that validation chose, the first seed."""
+    """Draw a row for each model, the best first: its recipe that validation chose, the first seed or all folds."""
     groups = ranked(best_by_model(comparison.groups).values())
     shown = groups[:_NETWORKS]
     left_out = f", {len(shown)} of {len(groups)} networks" if len(shown) < len(groups) else ""
@@ -35,15 +33,16 @@ def draw(comparison: Comparison) -> Figure:
 
 def _draw_row(group: SeedGroup, name: str, parts: Sequence[SubFigure]) -> None:
     assert group.candidate is not None
-    network, classes = group.candidate.networks[0], group.first.metrics.classes
-    pictures = read_examples(group.first.directory / paths.PREDICTIONS_FILE)
+    found, classes = group.candidate.passes[0], group.first.metrics.classes
+    mistakes, hits = found.confident_mistakes[:_MISTAKES], found.doubtful_hits[:_HITS]
+    pictures = kept_pictures(group, {answer.index for answer in (*mistakes, *hits)})
     kinds = (
-        (f"{name}: surest mistakes", network.confident_mistakes, _MISTAKES),
-        ("least sure right answers", network.doubtful_hits, _HITS),
+        (f"{name}: surest mistakes", mistakes, _MISTAKES),
+        ("least sure right answers", hits, _HITS),
     )
     for part, (title, answers, columns) in zip(parts, kinds, strict=True):
         part.suptitle(title if answers else f"{title}: none", x=0.02, ha="left", fontsize=8, fontweight="bold")
-        for axes, answer in zip_longest(part.subplots(1, columns).tolist(), answers[:columns]):
+        for axes, answer in zip_longest(part.subplots(1, columns).tolist(), answers):
             if answer is None:
                 axes.set_axis_off()
             else:

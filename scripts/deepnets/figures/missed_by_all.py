@@ -6,11 +6,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from deepnets.comparison.aggregate import best_by_model
-from deepnets.evaluation.predictions import read_examples
 from deepnets.figures.comparison import Comparison, titled_figure
-from deepnets.figures.pictures import TILE, draw_tile
+from deepnets.figures.pictures import TILE, draw_tile, kept_pictures
 from deepnets.figures.style import MUTED, applied
-from deepnets.utils import paths
 
 _COLUMNS = 8
 _TILES = 24
@@ -21,6 +19,10 @@ _SUSPICIOUS = "#C0392B"  # the frame of an image whose label may be wrong
 def draw(comparison: Comparison) -> Figure:
     """Draw the images with what all networks together answer, by the mean of their probabilities."""
     missed, statistics = comparison.statistics.missed_by_all, comparison.statistics
+    if not missed.count:  # Snakemake needs the file, though the report leaves it out
+        figure = titled_figure(comparison, "No test image is predicted wrongly by every network", (5.0, 0.7))
+        figure.subplots().set_axis_off()  # without axes, the layout warns
+        return figure
     pictures = _pictures(comparison)
     suspicious = {answer.index for answer in statistics.suspicious_labels.images}
     kept = [answer for answer in missed.images if answer.index in pictures]
@@ -37,7 +39,7 @@ def draw(comparison: Comparison) -> Figure:
     for axes in tiles[len(shown) :]:
         axes.set_axis_off()
     if not shown:
-        figure.text(0.5, 0.4, "none", ha="center", color=MUTED)
+        figure.text(0.5, 0.4, "no network has kept a picture of these", ha="center", color=MUTED)
     return figure
 
 
@@ -46,9 +48,5 @@ def _pictures(comparison: Comparison) -> dict[int, NDArray]:
     needed = {answer.index for answer in comparison.statistics.missed_by_all.images}
     found: dict[int, NDArray] = {}
     for group in best_by_model(comparison.groups).values():
-        for result, first in zip(group.results, group.first_rows, strict=True):
-            if needed > found.keys():
-                examples = read_examples(result.directory / paths.PREDICTIONS_FILE)
-                kept = {first + index: picture for index, picture in examples.items()}
-                found |= {index: kept[index].copy() for index in kept.keys() & (needed - found.keys())}
+        found |= kept_pictures(group, needed - found.keys())
     return found

@@ -5,12 +5,29 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from deepnets.comparison.aggregate import SeedGroup
 from deepnets.comparison.statistics_file import Answer
+from deepnets.evaluation.predictions import read_examples
 from deepnets.figures.names import legible
 from deepnets.figures.style import MUTED
+from deepnets.utils import paths
 
 TILE = 1.05, 1.55  # width and height in inches, with its text
 _CHARACTERS = 13  # of a name below a tile
+
+
+def kept_pictures(group: SeedGroup, needed: set[int]) -> dict[int, NDArray]:
+    """Return those of the needed test images that the networks of a group have kept, uint8 (h, w, 1 or 3), by index.
+
+    A network keeps its surest mistakes and its least sure hits. Images are counted over all folds of the group.
+    """
+    found: dict[int, NDArray] = {}
+    for result, first in zip(group.results, group.first_rows, strict=True):
+        missing = needed - found.keys()
+        if missing:
+            examples = read_examples(result.directory / paths.PREDICTIONS_FILE)
+            found |= {first + index: each.copy() for index, each in examples.items() if first + index in missing}
+    return found
 
 
 def draw_tile(axes: Axes, picture: NDArray, answer: Answer, classes: Sequence[str]) -> None:

@@ -48,7 +48,7 @@ def _draw_pair(axes: Axes, row: int, column: int, pair: Pair, with_number: bool)
     colors = {"a": (_BETTER, _WORSE), "b": (_WORSE, _BETTER), "equivalent": (_EQUIVALENT,) * 2, "open": (_OPEN,) * 2}
     for (x, y), color, sign in zip(((column, row), (row, column)), colors[pair.verdict], (1, -1), strict=True):
         axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=color, edgecolor=GRID))
-        if with_number:
+        if with_number and pair.n:
             points = f"{round(100 * sign * pair.difference, 2) or 0:+.2f}".replace("-", "−").replace("+0.00", "0.00")
             axes.text(x, y, points, ha="center", va="center", fontsize=7.5, color=TEXT_COLOR)
 

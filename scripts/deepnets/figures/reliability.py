@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from deepnets.comparison.aggregate import best_by_model, ranked
-from deepnets.comparison.statistics_file import Calibration, Network
+from deepnets.comparison.statistics_file import Behaviour, Calibration
 from deepnets.figures.comparison import Comparison, titled_figure
 from deepnets.figures.names import short_names
 from deepnets.figures.style import GRID, MUTED, ModelStyle, applied
@@ -18,7 +18,7 @@ _COLUMNS = 4
 
 @applied()
 def draw(comparison: Comparison) -> Figure:
-    """Draw a panel for each model, the best first: its recipe that validation chose, the first seed."""
+    """Draw a panel for each model, the best first: its recipe that validation chose, the first seed or all folds."""
     groups = ranked(best_by_model(comparison.groups).values())
     shown = groups[:_PANELS]
     columns, lines = min(_COLUMNS, len(shown)), math.ceil(len(shown) / _COLUMNS)
@@ -29,7 +29,7 @@ def draw(comparison: Comparison) -> Figure:
     names = short_names([display_name(group.model) for group in shown], 26)
     for axes, group, name in zip(panels, shown, names, strict=False):
         assert group.candidate is not None
-        _draw_panel(axes, name, group.candidate.networks[0], comparison.styles[group.model])
+        _draw_panel(axes, name, group.candidate.passes[0], comparison.styles[group.model])
     for axes in panels[len(shown) :]:
         axes.set_axis_off()
     figure.supxlabel("Mean confidence of a bin (%); dashed: after temperature", fontsize=9)
@@ -37,7 +37,7 @@ def draw(comparison: Comparison) -> Figure:
     return figure
 
 
-def _draw_panel(axes: Axes, name: str, network: Network, style: ModelStyle) -> None:
+def _draw_panel(axes: Axes, name: str, network: Behaviour, style: ModelStyle) -> None:
     axes.plot([0, 100], [0, 100], color=GRID, linewidth=1)
     after = _points(network.with_temperature)
     axes.plot(*after, color=MUTED, marker="x", markersize=3, linewidth=0.8, linestyle="--")

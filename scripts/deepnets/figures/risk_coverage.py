@@ -16,7 +16,7 @@ def draw(comparison: Comparison) -> Figure:
     by_coverage, sets = figure.subplots(1, 2)
     for model, group in best_by_model(comparison.groups).items():
         assert group.candidate is not None
-        networks, style = group.candidate.networks, comparison.styles[model]
+        networks, style = group.candidate.passes, comparison.styles[model]
         # All networks have the same test images, so they have the same shares of them.
         shares, risks = 100 * np.mean([network.risk_coverage for network in networks], axis=0).T
         size = float(np.mean([network.conformal.mean_size for network in networks]))

@@ -111,6 +111,13 @@ def model_style(model: str, index: int) -> ModelStyle:
     )
 
 
+def recipe_styles(of_model: ModelStyle, count: int) -> list[ModelStyle]:
+    """The styles of recipes of one model, where no other model is drawn: the first one has the model's."""
+    colors = [color for color in _COLORS if color != of_model.color]
+    looks = [(colors[n % len(colors)], _LINESTYLES[n // len(colors) % len(_LINESTYLES)]) for n in range(count - 1)]
+    return [of_model, *(replace(of_model, color=color, linestyle=linestyle) for color, linestyle in looks)]
+
+
 def title(experiment: dict, result: str = "") -> str:
     """Title of a figure of one experiment, from its names (dataset, model, recipe, seed); the last line is `result`."""
     model, dataset, recipe, seed = (experiment[key] for key in ("model", "dataset", "recipe", "seed"))

@@ -28,7 +28,7 @@ def build_checked(
 ) -> nn.Module:
     """Build the network of a model spec, on the CPU, and check it; arguments and errors as of `check_network`.
 
-    Of a library's network, the message says which images it takes where these are too small.
+    Of a network of a library or of a user's file, the message says which images it takes where these are too small.
     """
     try:
         network = models.build(spec, num_classes, input_shape[0], (input_shape[1], input_shape[2]))

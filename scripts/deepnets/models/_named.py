@@ -5,6 +5,7 @@ text of what is installed, and so are never out of date; what only the network i
 """
 
 import ast
+import contextlib
 import functools
 import importlib.util
 import math
@@ -26,7 +27,7 @@ from deepnets.utils.text import nearest
 # Each kind as messages and the schema show it, and what names of it look like.
 PATTERNS = {
     "torchvision/<name>": r"^torchvision/\w+$",
-    "timm/<name>": r"^timm/\w+$",
+    "timm/<name>": r"^timm/\w+(\.\w+)?$",
     "<file>.py:<name>": r"^[^/:][^:]{0,199}\.py:[A-Za-z_]\w*$",
 }
 OWN = "<file>.py:<name>"
@@ -49,6 +50,11 @@ def kind(architecture: str) -> str | None:
     if slash and library in ("torchvision", "timm"):
         return f"{library}/<name>"
     return OWN if ".py" in architecture or ":" in architecture else None
+
+
+def untagged(architecture: str) -> str:
+    """The name of a network without timm's tag of its weights: timm/resnet18 for timm/resnet18.a1_in1k."""
+    return architecture.partition(".")[0] if architecture.startswith("timm/") else architecture
 
 
 # -- options -----------------------------------------------------------------------------------------------------------
@@ -215,10 +221,23 @@ def check_name(architecture: str) -> str:
         if name not in names:
             raise ValueError(f"{file} has no {name!r}; {nearest(name, names)}")
     else:
-        library, _, name = architecture.partition("/")
+        library, _, name = untagged(architecture).partition("/")
         if name not in networks(library):
             raise ValueError(f"{library} has no network {name!r}; {nearest(name, networks(library))[:300]}")
+        if tag := architecture.partition(".")[2]:
+            tags = re.findall(rf"[\"']{name}\.(\w+)[\"']", networks(library)[name].read_text(encoding="utf-8"))
+            if tag not in tags:
+                raise ValueError(f"{library} has no weights {tag!r} of {name}; {nearest(tag, tags)[:300]}")
     return architecture
+
+
+def in_libraries(name: str) -> list[str]:
+    """What config.yaml calls the networks of libraries that have this name: torchvision/resnet18, timm/resnet18."""
+    name, found = name.lower().replace("-", "_"), []
+    for library in ("torchvision", "timm"):
+        with contextlib.suppress(ValueError):  # it is not installed
+            found += [f"{library}/{name}"] if name in networks(library) else []
+    return found
 
 
 @functools.cache
@@ -303,7 +322,7 @@ def _words_of(architecture: str) -> _Words | None:
     if kind(architecture) == OWN:
         file, name = split(architecture)
         return _parameters_of_callable(parse(file), name)
-    library, _, name = architecture.partition("/")
+    library, _, name = untagged(architecture).partition("/")
     return _words_of_library(networks(library)[name])
 
 

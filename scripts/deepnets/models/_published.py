@@ -44,7 +44,7 @@ class Published:
 
 @functools.cache
 def published(architecture: str) -> Published:
-    """The weights of a library's network, `torchvision/<name>` or `timm/<name>`.
+    """The weights of a library's network, `torchvision/<name>`, `timm/<name>` or `timm/<name>.<tag of weights>`.
 
     Raises:
         UserError: the library publishes none, or none with a hash.
@@ -74,12 +74,15 @@ def _of_torchvision(architecture: str, name: str) -> Published | None:
 def _of_timm(architecture: str, name: str) -> Published | None:
     import timm
 
-    config = timm.models.get_pretrained_cfg(name)
+    try:
+        config = timm.models.get_pretrained_cfg(name)
+    except RuntimeError as error:  # of a tag that it does not know
+        raise UserError(f"{architecture}: {error}; give the tag of other weights, or none") from None
     if config is None or not config.has_weights:
         return None
     url = config.url if isinstance(config.url, str) else (config.url or ("",))[0]
     file = url.rpartition("/")[2]
-    full_name = ".".join(filter(None, (name, config.tag)))
+    full_name = ".".join(filter(None, (name.partition(".")[0], config.tag)))
     about: dict[str, Any] = {"mean": config.mean, "std": config.std, "size": config.input_size[-1]}
     if config.hf_hub_id and not _hash_in(file):
         hub = config.hf_hub_id + (full_name if config.hf_hub_id.endswith("/") else "")

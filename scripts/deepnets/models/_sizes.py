@@ -1,4 +1,4 @@
-"""The smallest images that a library's network takes: found by trying it, without weights."""
+"""The smallest images that a network of a library or of a user's file takes: found by trying it, without weights."""
 
 from typing import Any
 
@@ -10,13 +10,14 @@ from deepnets.models._named import HAS_SMALL_STEM
 from deepnets.utils.errors import UserError
 
 _LARGEST = 512  # px; no network that is known takes larger images only
-_USUAL = (224, 240, 256, 384, _LARGEST)  # px; a network that takes none of them has another problem than the size
+# px, the commonest first; a network that takes none of them has another problem than the size
+_USUAL = (224, 240, 256, 384, _LARGEST, 32, 64, 96, 128)
 # Networks that cut images into patches take multiples of the patches' side: 4, 8, 14, 16 or 32 px.
 _CANDIDATES = sorted({*range(8, _LARGEST + 1, 8), *range(14, _LARGEST + 1, 14)})
 
 
 def too_small(spec: dict[str, Any], input_shape: tuple[int, int, int], num_classes: int) -> UserError | None:
-    """The error for images that are too small for a library's network; None if their size is not the reason.
+    """The error for images that are too small for a network that is elsewhere; None if their size is not the reason.
 
     Args:
         spec: of the model, {"architecture": ..., **options}.
@@ -24,7 +25,7 @@ def too_small(spec: dict[str, Any], input_shape: tuple[int, int, int], num_class
         num_classes: length of the logits.
     """
     network = models.named(spec["architecture"])
-    if network is None or network.library is None:
+    if network is None:
         return None
     channels, height, width = input_shape
     size = min(height, width)
@@ -36,7 +37,7 @@ def too_small(spec: dict[str, Any], input_shape: tuple[int, int, int], num_class
     if smallest is None:
         return None
     ways = [f"resize: {smallest} (images are enlarged inside the network)"]
-    if HAS_SMALL_STEM.search(spec["architecture"]):
+    if network.library is not None and HAS_SMALL_STEM.search(spec["architecture"]):
         parameters = _parameters({**spec, "stem": "small"}, channels, size, num_classes)
         if parameters is not None:
             ways.append(f"stem: small (a first convolution for small images; {parameters:,} parameters)")
@@ -64,7 +65,7 @@ def _parameters(spec: dict[str, Any], channels: int, size: int, num_classes: int
         for training, number in ((True, 2), (False, 1)):
             with torch.no_grad():
                 network.train(training)(torch.empty(number, channels, size, size, device="meta"))
-    except Exception:  # a library's network can refuse a size in any way
+    except (Exception, SystemExit):  # another's network can refuse a size in any way
         return None
     return sum(parameter.numel() for parameter in network.parameters())
 

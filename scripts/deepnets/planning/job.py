@@ -21,6 +21,7 @@ NAMES = {
     "robustness": paths.EXPERIMENT_NAME,
     "compare": "{dataset}/comparison{suffix}",
     **dict.fromkeys(paths.EXPORTS, paths.EXPERIMENT_NAME),
+    "saliency": paths.EXPERIMENT_NAME,
     "card": paths.EXPERIMENT_NAME,
     "bundle": paths.EXPERIMENT_NAME,
     "plot_experiment": f"{paths.EXPERIMENT_NAME}/{{figure}}",

@@ -12,7 +12,7 @@ from deepnets.planning.code_digest import digests, import_closure, own_digests
 from deepnets.planning.job import entry
 
 # Stages that build the network.
-_WITH_NETWORK = ("summarize", "latency", "train", "evaluate", "robustness", "export", "export_program")
+_WITH_NETWORK = ("summarize", "latency", "train", "evaluate", "robustness", "export", "export_program", "saliency")
 
 
 class JobCode:
@@ -44,7 +44,7 @@ class JobCode:
             return ()
         if stage in (*_WITH_NETWORK, "card"):
             network = models.module_of(entry("model", wildcards["model"], self.config.models).architecture)
-            return (network, *(self._shown_networks(wildcards) if stage == "card" else ()))
+            return (network, *(self._shown_networks(wildcards) if stage in ("card", "saliency") else ()))
         if stage in ("plot_experiment", "plot_comparison"):
             figures = EXPERIMENT_FIGURES if stage == "plot_experiment" else COMPARISON_FIGURES
             entry("figure", wildcards["figure"], figures)

@@ -18,8 +18,9 @@ from deepnets.figures import EXPERIMENT_FIGURES, comparison_figures
 from deepnets.figures.looks import look_indices
 from deepnets.planning.job import Job, entry
 from deepnets.planning.job_code import JobCode
-from deepnets.planning.made_exports import made_exports
+from deepnets.planning.made_exports import made_exports, made_saliency
 from deepnets.planning.start_files import published_networks, published_spec, with_starts
+from deepnets.planning.stopped_trials import stopped_trials
 from deepnets.utils import paths
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import canonical_json, sha256_file
@@ -57,6 +58,7 @@ class Jobs:
             "robustness": {"experiment": self._experiment_names, "spec": self._experiment_spec},
             "compare": {"spec": self._statistics_spec},
             **{stage: {"experiment": self._experiment_names, "spec": self._experiment_spec} for stage in paths.EXPORTS},
+            "saliency": {"experiment": self._experiment_names, "spec": self._experiment_spec},
             "card": {"experiment": self._experiment_names, "spec": self._experiment_spec},
             "bundle": {
                 "experiment": self._experiment_names,
@@ -346,6 +348,8 @@ class Jobs:
             "specs": [spec_sha256(experiment.spec) for experiment in experiments],
             "optional": self.optional_stages(suffix),
             "exports": made_exports(experiments, self.root),
+            "saliency": made_saliency(experiments, self.root),
+            "stopped": stopped_trials(self.study_name(suffix), self.root),
             "datasets": {
                 name: {"variant_of": dataset.variant_of, "note": dataset.note, "own_files": dataset.own_files}
                 for name, dataset in datasets.items()

@@ -25,6 +25,7 @@ _HAS = {
     "download": ("spec", "state"),
     "evaluate": ("spec", *PLAIN),
     "plot_experiment": ("settings_sha256",),
+    "saliency": ("settings_sha256",),
     "plot_comparison": ("settings_sha256",),
 }
 # And those that say from which images they were made.
@@ -56,7 +57,7 @@ def differing(job: Job, jobs: Jobs) -> list[str]:
             settings["spec"] = as_in(found["spec"], settings["spec"])
         expected = {**settings, "settings_sha256": settings_sha256(settings)}
         phrases += differences(found, {key: expected[key] for key in found})
-    elif file.suffix != ".safetensors" and file.exists():  # all weights have it, but not always in their first megabyte
+    elif file.suffix != ".safetensors" and file.exists():  # all weights have it, unless they are damaged
         phrases.append(UNKNOWN)
     if job.stage in _OF_IMAGES:
         dataset_info = paths.DATASET_INFO.format(**job.wildcards)

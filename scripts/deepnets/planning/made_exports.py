@@ -1,4 +1,4 @@
-"""Which exported files of experiments are there."""
+"""Which files are there that a report or a model card shows, and that it would make if they were its inputs."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,3 +24,24 @@ def made_exports(experiments: Iterable[Experiment], root: Path) -> dict[str, str
             if file.is_file() and record.is_file():
                 found[f"{each.directory}/{record.name}"] = sha256_file(record)
     return found
+
+
+def made_saliency(experiments: Iterable[Experiment], root: Path) -> dict[str, str]:
+    """Return the hash of each figures/saliency.png that is there; arguments as of `made_exports`."""
+    files = (f"{each.directory}/{paths.SALIENCY_FILE}" for each in experiments)
+    return {file: sha256_file(root / file) for file in files if (root / file).is_file()}
+
+
+def made_for_card(experiment: Experiment, root: Path) -> dict[str, str]:
+    """Return the hash of each file that is there and that the model card shows: of exports, robustness and audit.
+
+    It leaves out model.onnx, of which the card says the same with and without it.
+
+    Args:
+        experiment: of the card.
+        root: the folder that holds data/ and results/.
+    """
+    found = made_exports([experiment], root)
+    found.pop(f"{experiment.directory}/{paths.EXPORTS['export'][1]}", None)
+    measured = [path.format(**experiment.names) for path in (paths.ROBUSTNESS, paths.AUDIT)]
+    return found | {path: sha256_file(root / path) for path in measured if (root / path).is_file()}

@@ -18,6 +18,7 @@ from typing import Any, TextIO
 
 from snakemake.io import IOFile
 
+from deepnets.planning.failed_updates import rerun_failed_updates
 from deepnets.planning.job import Job
 from deepnets.planning.job_files import write_job_file
 from deepnets.planning.requests import Requests
@@ -110,6 +111,7 @@ class RunHooks:
     def _force(self) -> None:
         """Have files rebuilt that, as Snakemake itself does not see, are not what config.yaml asks for."""
         survive_other_ends(self.workflow.persistence)
+        rerun_failed_updates(self.workflow.persistence)
         if not self.workflow.is_main_process:
             return
         suffixes = ["", *self._asked_by_name()]

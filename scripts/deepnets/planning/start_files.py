@@ -22,7 +22,7 @@ def start_records(experiment: Experiment) -> list[str]:
 
 
 def weights_arguments(written: str | None) -> list[str]:
-    """Arguments of scripts/train.py that change no result: where the user's file of a model's `weights:` is."""
+    """Arguments of train.py and summarize.py that change no result: where the user's file of `weights:` is."""
     if written is None or written == PUBLISHED or is_experiment(written):
         return []
     return ["--weights", str(local_file(written))]

@@ -83,7 +83,7 @@ def experiment_status(experiment: Experiment, root: Path, now: float) -> Status:
         if (line := _failure(stage, experiment, root)) is not None:
             return Status(name, "failed", line, stage=stage)
     if is_trained:
-        return Status(name, "waiting", "trained; its evaluation comes next")
+        return Status(name, "waiting", "trained; its evaluation runs or comes next")
     if "spec" in found:
         return Status(name, "waiting", "made with other settings; to be rebuilt")
     done = _epochs_saved(folder)

@@ -63,12 +63,14 @@ Pair = Annotated[list[Member], Field(min_length=2, max_length=2)]
 
 class _Pairs(BaseModel):
     across_splits: list[Pair]
+    validation_in_train: list[Pair] = []
     across_labels: list[Pair]
 
 
 class _NearDuplicates(BaseModel):
     bits: NonNegativeInt
     across_splits: NonNegativeInt
+    validation_in_train: NonNegativeInt = 0
     across_labels: NonNegativeInt
     pairs: _Pairs
 
@@ -96,6 +98,7 @@ class Audit(BaseModel):
     """What is read of audit.json; `deepnets.data.image_audit` says what the numbers count."""
 
     classes: list[str]
+    found: dict[str, str] = {}
     folds: PositiveInt | None = None  # with folds, each image is a test image once
     splits: _Splits
     duplicates: _Counts

@@ -1,44 +1,56 @@
 """How networks behave beyond accuracy: classes, calibration, when to trust an answer, images to look at."""
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from shlex import quote
 from statistics import fmean
 from typing import Any
 
-from deepnets.comparison.aggregate import SeedGroup, best_by_model, by_validation
-from deepnets.comparison.per_class import Score, class_scores
-from deepnets.comparison.statistics_file import Answer, Calibration, Images, Network, Statistics
+from deepnets.comparison.aggregate import SeedGroup, best_by_model, by_validation, passes
+from deepnets.comparison.per_class import ClassCounts, Score, class_counts, class_scores
+from deepnets.comparison.statistics_file import Answer, Behaviour, Calibration, Images, Network, Statistics
 from deepnets.evaluation.measurements import Robustness, corruption_title
 from deepnets.evaluation.results import Result
 from deepnets.models import display_name
-from deepnets.reporting.markdown import Markdown, code, escape, table
+from deepnets.reporting.markdown import Markdown, code, enumerate_words, escape, image, table
+from deepnets.reporting.study import Study
 from deepnets.reporting.tables import MISSING, ROWS, with_interval
+from deepnets.utils import paths
 
-_CLASSES = 12  # rows of an experiment's table of classes, those with the lowest F1
+_CLASSES = 12  # rows of a table of classes, those with the lowest F1
+_CONFUSIONS = 3  # the most frequent errors
+_NETWORKS = 12  # with a table of the classes of all folds
 _IMAGES = 10  # in a list
 _SHARE = "0.9"  # of the images, the most confident ones
 
 
-def behaviour(groups: list[SeedGroup], statistics: Statistics, robustness: Mapping[Path, Robustness]) -> dict[str, Any]:
+def behaviour(groups: list[SeedGroup], statistics: Statistics, study: Study) -> dict[str, Any]:
     """Return what the template shows of one dataset.
 
     Args:
         groups: with their candidates of the statistics.
         statistics: of the dataset.
-        robustness: as in `Study`.
+        study: the whole study.
     """
+    robustness = study.robustness
     classes = groups[0].first.metrics.classes
     chosen = by_validation(best_by_model(groups).values())
-    rows = [(display_name(group.model), group.candidate.networks) for group in chosen if group.candidate]
+    rows = [(display_name(group.model), group.candidate.passes) for group in chosen if group.candidate]
     return {
         "baselines": _baselines(statistics, classes),
         "calibration": _calibration_table(rows),
         "robustness": _robustness_table(chosen, robustness) if robustness else None,
-        "corrupted": _corrupted_images(robustness[groups[0].first.directory]) if robustness else None,
-        "several_seeds": any(len(networks) > 1 for _, networks in rows),
-        "explain": _explain(chosen[0].first),
-        "missed": _images("that every network predicts wrongly", statistics.missed_by_all, classes),
+        "corrupted": _corrupted_images(groups[0], robustness) if robustness else None,
+        "averaged": _averaged(statistics, any(len(each) > 1 for _, each in rows)),
+        "classes": [_classes_of_folds(group) for group in chosen[:_NETWORKS] if statistics.folds],
+        "maps": [
+            saliency(group.first, PurePosixPath(*group.first.directory.parts[-4:]))
+            for group in chosen
+            if group.first.directory in study.saliency
+        ],
+        "draw_maps": _draw_maps(chosen[0].first),
+        "missed": _images("that every network predicts wrongly", statistics.missed_by_all, classes)
+        or ["No test image is predicted wrongly by every network."] * (statistics.committee is not None),
         "suspicious": _images(
             "with a suspicious label: every network gives the same other class, with the given probability or more",
             statistics.suspicious_labels,
@@ -55,15 +67,30 @@ def _baselines(statistics: Statistics, classes: list[str]) -> str:
     )
 
 
-def _explain(result: Result) -> Markdown:
-    """Return the command that shows where in a picture a network found its class.
+def saliency(result: Result, folder: PurePosixPath) -> Markdown:
+    """Return figures/saliency.png of an experiment; `folder`: of the experiment, from the document."""
+    title = f"Where {display_name(result.model)} found its surest mistakes on {result.dataset}"
+    return image(title, folder / paths.SALIENCY_FILE, "100%")
 
-    Reports have no such maps: for them, each network would be loaded and run again, and no other figure needs torch.
+
+def _draw_maps(result: Result) -> Markdown:
+    """Return the command that shows where a network found its surest mistakes.
+
+    No study has these maps among its results: for them, each network is loaded and run again.
     """
-    return code(f"python scripts/explain.py {quote('/'.join(result.directory.parts[-5:]))} PICTURE --output explained")
+    figure = "/".join([*result.directory.parts[-5:], paths.SALIENCY_FILE])
+    return code(f"snakemake --cores 2 {quote(figure)}")
 
 
-def _calibration_table(rows: Sequence[tuple[str, list[Network]]]) -> Markdown:
+def _averaged(statistics: Statistics, several: bool) -> str:
+    """Return the sentence on what a network's numbers are of; `several`: seeds, or passes over the folds."""
+    if not statistics.folds:
+        return "Numbers are means over the seeds." if several else ""
+    means = ", means over the repetitions" * several
+    return f"Numbers are of the folds' images together{means}; the temperature is the mean of the folds' networks."
+
+
+def _calibration_table(rows: Sequence[tuple[str, Sequence[Behaviour]]]) -> Markdown:
     """Return a row per network: calibration before and after temperature, and when to trust an answer."""
     header = [
         *("Model", "Log loss", "Brier score", "Calibration error (%)"),
@@ -97,17 +124,20 @@ def _robustness_table(groups: list[SeedGroup], robustness: Mapping[Path, Robustn
     for group in groups[:ROWS]:
         networks = [robustness[result.directory] for result in group.results]
         columns = [[network.accuracy, network.corrupted_accuracy, *map(network.mean, kinds)] for network in networks]
-        accuracies = [f"{100 * fmean(column):.2f}" for column in zip(*columns, strict=True)]
+        images = [network.n for network in networks]  # folds may differ by an image
+        accuracies = [f"{100 * fmean(column, images):.2f}" for column in zip(*columns, strict=True)]
         lines.append([display_name(group.model), *accuracies])
     return table(["Model", "As they are", "Corrupted", *map(corruption_title, kinds)], lines, numbers_from=1)
 
 
-def _corrupted_images(robustness: Robustness) -> str:
-    of = "" if robustness.n == robustness.of else f", a fixed random sample of {robustness.of:,}"
-    return f"{robustness.n:,} test images{of}"
+def _corrupted_images(group: SeedGroup, robustness: Mapping[Path, Robustness]) -> str:
+    measured = [robustness[result.directory] for result in passes(group.results)[0]]
+    number, all_ = sum(each.n for each in measured), sum(each.of for each in measured)
+    of = "" if number == all_ else f", a fixed random sample of {all_:,}"
+    return f"{number:,} test images{of}"
 
 
-def _mean(networks: list[Network], value: Callable[[Network], float], form: str) -> str:
+def _mean(networks: Sequence[Behaviour], value: Callable[[Behaviour], float], form: str) -> str:
     return format(fmean(map(value, networks)), form)
 
 
@@ -117,7 +147,7 @@ def _log_loss(networks: Sequence[Calibration]) -> str:
     return f"{fmean(finite):.4f}" if len(finite) == len(values) else MISSING
 
 
-def _error(networks: list[Network]) -> str:
+def _error(networks: Sequence[Behaviour]) -> str:
     text = _mean(networks, lambda each: 100 * each.ece, ".2f")
     if len(networks) > 1:
         return text
@@ -138,22 +168,50 @@ def _answer(answer: Answer, classes: list[str]) -> str:
     return f"{answer.name}: {classes[answer.label]}{wrong} ({100 * answer.probability:.1f} %)"
 
 
-# -- one experiment ---------------------------------------------------------------------------------------------------
+# -- classes ----------------------------------------------------------------------------------------------------------
 
 
 def of_experiment(result: Result, network: Network) -> dict[str, Any]:
     """Return what the template shows of one trained network."""
     classes = result.metrics.classes
     return {
-        "class_table": _class_table(result),
-        "classes_left_out": max(0, len(classes) - _CLASSES),
+        **_classes(class_counts([result])),
         "mistakes": [_answer(each, classes) for each in network.confident_mistakes],
         "hits": [_answer(each, classes) for each in network.doubtful_hits],
     }
 
 
-def _class_table(result: Result) -> Markdown:
-    scores = class_scores(result.metrics.test)
+def _classes_of_folds(group: SeedGroup) -> dict[str, Any]:
+    """Return what the template shows of the classes of a network on the images of all its folds."""
+    seeds = [str(result.seed) for result in passes(group.results)[0]]
+    return {"name": display_name(group.model), "seeds": enumerate_words(seeds), **_classes(class_counts(group.results))}
+
+
+def _classes(counts: ClassCounts) -> dict[str, Any]:
+    return {
+        "class_table": _class_table(counts),
+        "classes_left_out": max(0, len(counts.names) - _CLASSES),
+        "confusions": _confusions(counts),
+    }
+
+
+def _confusions(counts: ClassCounts) -> list[str]:
+    """Return the most frequent errors, as "3 predicted as 8: 5 of 35"; 35 images are of class 3."""
+    found = [
+        (count, true, predicted)
+        for true, row in enumerate(counts.matrix)
+        for predicted, count in enumerate(row)
+        if count and true != predicted
+    ]
+    found.sort(key=lambda confusion: (-confusion[0], *confusion[1:]))
+    return [
+        f"{counts.names[true]} predicted as {counts.names[predicted]}: {count} of {counts.images[true]}"
+        for count, true, predicted in found[:_CONFUSIONS]
+    ]
+
+
+def _class_table(counts: ClassCounts) -> Markdown:
+    scores = class_scores(counts)
     if len(scores) > _CLASSES:
         scores = sorted(scores, key=lambda each: each.f1.value if each.f1 else 1.0)[:_CLASSES]
     lines = [[each.name, each.n, *map(_score, (each.precision, each.recall, each.f1))] for each in scores]

@@ -86,7 +86,9 @@ class _Page:
             for row in self.rows({"$ref": reference}, path):
                 if row.key != choice:
                     kinds_of.setdefault(row, []).append(kind)
-        first = Row(choice, ", ".join(map(_code, kinds)), "required", "", _effect(entry["description"], ""))
+        required = all(choice in self._resolved({"$ref": kind}).get("required", []) for kind in kinds.values())
+        default = "required" if required else ""
+        first = Row(choice, ", ".join(map(_code, kinds)), default, "", _effect(entry["description"], ""))
         tables = {tuple(kinds): [first]}
         for row, names in kinds_of.items():
             tables.setdefault(tuple(names), []).append(row)

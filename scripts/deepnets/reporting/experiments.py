@@ -10,6 +10,7 @@ from deepnets.figures import EXPERIMENT_FIGURES
 from deepnets.models import display_name
 from deepnets.reporting import behaviour, tables
 from deepnets.reporting.markdown import Markdown, escape, image, link, table
+from deepnets.reporting.page import render_page
 from deepnets.reporting.study import Study
 from deepnets.reporting.templates import render_markdown
 from deepnets.utils import paths
@@ -18,7 +19,6 @@ from deepnets.utils.files import write_text
 # Up to this many experiments are shown with figures. If there are more, each is one line with a link to its page, so
 # that the report stays readable and below the 512 KB that code hosts show.
 _IN_FULL = 40
-_CONFUSIONS_SHOWN = 3
 
 
 def in_full(study: Study) -> bool:
@@ -49,20 +49,24 @@ def of_dataset(study: Study, dataset: str, most: int) -> dict[str, Any]:
 def write_pages(study: Study) -> None:
     """Write a page for each experiment if the report has no room for it, and remove the pages of an earlier report.
 
+    As the report, each is Markdown and HTML, and leads back to the report of its kind.
+
     Raises:
-        UserError: the template is missing.
+        UserError: a template is missing.
     """
-    for earlier in (study.folder / study.link(paths.REPORT_PAGES)).rglob("seed*.md"):
+    folder = study.folder / study.link(paths.REPORT_PAGES)
+    for earlier in [page for kind in ("md", "html") for page in folder.rglob(f"seed*.{kind}")]:
         earlier.unlink()
     for result in [] if in_full(study) else study.results:
         page = study.folder / _page(study, result)
         report = link("The report", _relative(study.folder / study.link(paths.REPORT), page.parent))
-        lines = [f"# {escape(named(result))}", report, _body(study, result, page.parent)]
-        write_text(page, "\n\n".join(lines))
+        text = "\n\n".join([f"# {escape(named(result))}", report, _body(study, result, page.parent)])
+        write_text(page, text)
+        write_text(page.with_suffix(".html"), render_page(text, page.parent))
 
 
 def _page(study: Study, result: Result) -> PurePosixPath:
-    """Return the path of an experiment's page, relative to the report."""
+    """Return the path of an experiment's page as Markdown, relative to the report."""
     *names, seed = result.directory.parts[-4:]
     return study.link(paths.REPORT_PAGES).joinpath(*names, f"{seed}.md")
 
@@ -86,6 +90,7 @@ def _context(study: Study, result: Result, folder: PurePosixPath) -> dict[str, A
     test, timing = result.metrics.test, result.timing
     return {
         "accuracy": f"{100 * test.accuracy:.2f}",
+        "fold": result.metrics.fold,
         "interval": "{:.2f} to {:.2f}".format(*(100 * bound for bound in test.accuracy_ci95)),
         "validation": f"{100 * result.metrics.validation.accuracy:.2f}",
         "mirror_averaged": result.metrics.mirror_averaged,
@@ -94,32 +99,16 @@ def _context(study: Study, result: Result, folder: PurePosixPath) -> dict[str, A
         "epochs": "1 epoch" if result.epochs == 1 else f"{result.epochs} epochs",
         "time": tables.format_duration(timing.wall_seconds),
         "warnings": result.warnings,
-        "confusions": _confusions(result),
         **behaviour.of_experiment(
             result, study.statistics[result.dataset].network(result.model, result.recipe, result.seed)
         ),
         "figures": [
             image(f"{figure.title} of {named(result)}", folder / paths.FIGURE_FILE.format(figure=name), figure.width)
             for name, figure in EXPERIMENT_FIGURES.items()
-        ],
+        ]
+        + [behaviour.saliency(result, folder)] * (result.directory in study.saliency),
         "files": [link(file, folder / file) for file in (paths.METRICS_FILE, paths.HISTORY_FILE, paths.TIMING_FILE)],
     }
-
-
-def _confusions(result: Result) -> list[str]:
-    """Return the most frequent errors, as "3 predicted as 8: 5 of 35"; 35 images are of class 3."""
-    matrix, classes = result.metrics.test.confusion_matrix, result.metrics.classes
-    found = [
-        (count, true, predicted)
-        for true, row in enumerate(matrix)
-        for predicted, count in enumerate(row)
-        if count and true != predicted
-    ]
-    found.sort(key=lambda confusion: (-confusion[0], *confusion[1:]))
-    return [
-        f"{classes[true]} predicted as {classes[predicted]}: {count} of {result.metrics.test.per_class[true].n}"
-        for count, true, predicted in found[:_CONFUSIONS_SHOWN]
-    ]
 
 
 def _table(study: Study, results: list[Result]) -> Markdown:

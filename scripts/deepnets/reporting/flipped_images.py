@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from deepnets.comparison.changes import mcnemar
-from deepnets.evaluation.metrics import NO_PREDICTION, Labels, predict
+from deepnets.comparison.changes import Predicted
+from deepnets.comparison.paired import mcnemar
+from deepnets.evaluation.metrics import NO_PREDICTION, Labels, Logits, predict
 from deepnets.reporting.markdown import Markdown, escape, table
 from deepnets.reporting.states import Names, Run
 from deepnets.utils.errors import UserError
@@ -42,11 +43,11 @@ class Flips:
     @property
     def p(self) -> float:
         """The probability of a difference at least as large, if both were equally often right (McNemar, exact)."""
-        return mcnemar(self.only_before, self.only_after)
+        return float(mcnemar(self.only_before, self.only_after))
 
 
-def flips_of(before: dict[str, Run], after: dict[str, Run]) -> dict[str, Flips]:
-    """Return the flipped images of each seed for which both states have predictions of the same test images.
+def predicted_by_both(before: dict[str, Run], after: dict[str, Run]) -> dict[str, Predicted]:
+    """Return the predictions of each seed for which both states have those of the same test images.
 
     Raises:
         UserError: a file of predictions is damaged.
@@ -58,21 +59,32 @@ def flips_of(before: dict[str, Run], after: dict[str, Run]) -> dict[str, Flips]:
             continue
         (was, labels), (now, other_labels) = _read(old), _read(new)
         if np.array_equal(labels, other_labels):
-            index = np.flatnonzero(was != now)
-            found[seed] = Flips(index, labels[index], was[index], now[index], after[seed].classes)
+            found[seed] = Predicted(was, now, labels)
     return dict(sorted(found.items()))
 
 
-def _read(file: Path) -> tuple[Labels, Labels]:
-    """Return the predicted and the true classes of the test images."""
+def flips_of(predicted: Predicted, classes: list[str]) -> Flips:
+    """Return the images that the two networks predict differently; `classes`: their names."""
+    was, now = predict(predicted.before), predict(predicted.after)
+    index = np.flatnonzero(was != now)
+    return Flips(index, predicted.labels[index], was[index], now[index], classes)
+
+
+def _read(file: Path) -> tuple[Logits, Labels]:
+    """Return the logits and the labels of the test images."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     try:
         tensors = load_file(file)
-        return predict(tensors["test_logits"]), tensors["test_labels"]
-    except (SafetensorError, OSError, KeyError, ValueError, IndexError) as error:
+        logits, labels = tensors["test_logits"], tensors["test_labels"]
+        if logits.ndim != 2 or labels.shape != logits.shape[:1]:
+            raise ValueError(f"logits {logits.shape} of labels {labels.shape}")
+        if not 0 <= labels.min() <= labels.max() < logits.shape[1]:
+            raise ValueError("labels of other classes than the logits")
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise UserError(f"{file}: damaged ({error}); delete it, and the next run rebuilds it.") from None
+    return logits, labels
 
 
 def flips_table(flips: dict[Names, dict[str, Flips]], name: Callable[[Names], str]) -> Iterator[str]:

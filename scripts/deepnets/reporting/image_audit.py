@@ -15,13 +15,17 @@ _MANY, _TOO_COMMON = 100, 0.05
 
 
 def describe(dataset: str, audit: Audit | None) -> dict[str, Any] | None:
-    """The parts of the report about a dataset's images: `sentences`, a `table` or None, and the `sheet` of samples."""
+    """The parts of the report about a dataset's images: `sentences`, what was `found` of the keys that config.yaml left
+    out, a `table` or None, and the `sheet` of samples.
+    """
     if audit is None:
         return None
     sentences = [_classes(audit), *_files(audit), *_odd(audit), _near(audit)]
     sheet = PurePosixPath(paths.SAMPLE_SHEET.format(dataset=dataset)).relative_to("results")
     return {
         "sentences": sentences,
+        # After the choice and its reason comes what to write for another one.
+        "found": [f"{key}: {choice.partition('; ')[0]}" for key, choice in audit.found.items()],
         "table": _table(audit) if len(audit.classes) <= _CLASSES_SHOWN else None,
         "sheet": image(f"Training images of {dataset}", sheet, _SHEET_WIDTH),
     }
@@ -74,8 +78,14 @@ def _near(audit: Audit) -> str:
             f"Perceptual hashes cannot tell these images apart ({near.across_splits:,} of {tested:,} test images have"
             " nearly the same as a training or validation image), so they say nothing about near-duplicates here."
         )
+    own_validation = audit.splits.validation is not None and audit.folds is None
     kinds = [
         (near.across_splits, "test image", "a training or validation image", near.pairs.across_splits),
+        *(
+            [(near.validation_in_train, "validation image", "a training image", near.pairs.validation_in_train)]
+            if own_validation
+            else []
+        ),
         (near.across_labels, "image", "one of another class", near.pairs.across_labels),
     ]
     counted = [

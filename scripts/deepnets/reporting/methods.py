@@ -180,31 +180,30 @@ def _evaluation(study: Study, rows: Mapping[str, list[Row]]) -> Markdown:
 def _comparison(rows: Mapping[str, list[Row]], statistics: Mapping[str, Statistics]) -> Markdown:
     groups = [row.group for runs in rows.values() for row in runs]
     seeds = {len(group.results) for group in groups if not group.folds}
-    in_folds = {group.first.dataset for group in groups if group.folds}
     intervals = {
         f"of one training run Wilson's over images {cite('wilson1927')}": 1 in seeds,
         _OF_SEEDS: bool(seeds - {1}),
-        f"of folds from the spread of the folds {cite('bengio2004')}": bool(in_folds),
+        f"of folds from the spread of the folds {cite('bengio2004')}": any(group.folds for group in groups),
     }
     margins = sorted({f"{100 * each.margin:g}" for each in statistics.values()})
     return _sentences(
         [
             Markdown(f"Intervals are 95 % intervals of the test accuracy, {_words(_true(intervals))}."),
-            *_of_pairs(statistics, in_folds, " or ".join(margins)),
+            *_of_pairs(statistics, " or ".join(margins)),
         ]
     )
 
 
-def _of_pairs(statistics: Mapping[str, Statistics], in_folds: set[str], margins: str) -> list[Markdown]:
-    """Return the sentences on pairs; `in_folds`: the datasets with folds; `margins`: of all, in percentage points."""
-    pairs = [(pair, dataset in in_folds) for dataset, each in statistics.items() for pair in each.pairs]
+def _of_pairs(statistics: Mapping[str, Statistics], margins: str) -> list[Markdown]:
+    """Return the sentences on pairs; `margins`: of all, in percentage points."""
+    pairs = [pair for each in statistics.values() for pair in each.pairs if pair.over != "nothing"]
     if not pairs:
         return []
-    with_one = any(pair.seeds == 1 and not folds for pair, folds in pairs)
+    over = {pair.over for pair in pairs}
     tests = {
-        _MCNEMAR: with_one,
-        f"t tests over seeds and images {cite('satterthwaite1946')}": any(p.seeds > 1 and not f for p, f in pairs),
-        "t tests over the folds": any(folds for _, folds in pairs),
+        _MCNEMAR: "networks" in over,
+        f"t tests over seeds and images {cite('satterthwaite1946')}": "seeds" in over,
+        "t tests over the folds": "folds" in over,
     }
     by_t = any(pair.seeds > 1 or folds for pair, folds in pairs)
     number = "The one pair of networks was" if len(pairs) == 1 else f"The {len(pairs):,} pairs of networks were"
@@ -216,7 +215,7 @@ def _of_pairs(statistics: Mapping[str, Statistics], in_folds: set[str], margins:
         f"Two are called equivalent where the 90 % interval of the difference lies within {margins} percentage points"
         f" {cite('schuirmann1987')}.",
         f"How many images would settle an open pair is the sample size of paired designs {cite('connor1987')}."
-        if with_one
+        if "networks" in over
         else "",
     ]
     return list(map(Markdown, sentences))

@@ -15,6 +15,7 @@ from deepnets.evaluation.measurements import Exported, corruption_title, find_ro
 from deepnets.evaluation.results import Result, check_specs, read_result
 from deepnets.models import display_name
 from deepnets.reporting.audit import Audit, read_audit
+from deepnets.reporting.completed_card import NOTES_LINE, NOTHING, Kept, read_kept
 from deepnets.reporting.duplicates import counted, leakage
 from deepnets.reporting.markdown import Markdown, code, escape, table
 from deepnets.reporting.settings import departures, networks_table, recipes
@@ -24,6 +25,7 @@ from deepnets.utils.files import remove_leftovers, write_text
 
 LIBRARY = "deeper-networks"
 _CLASSES_NAMED, _WORST_CLASSES = 20, 5
+_IN_AND_OUT = "pixels in, probabilities out"  # of an exported file
 # Of a source, or of a dataset of torchvision's. The authors of others state no licence, or several are said of them.
 _LICENCES = {
     "sklearn_digits": "CC BY 4.0, as all of the UCI Machine Learning Repository",
@@ -37,7 +39,8 @@ _HUB_METRICS = {"accuracy": "accuracy", "precision_macro": "precision", "recall_
 def write_card(job: dict[str, Any], root: Path) -> None:
     """Write MODEL_CARD.md next to an experiment's results.
 
-    It has no checksum: users complete it, with the licence of the weights for example.
+    It has no checksum: users complete it, with the licence of the weights for example. That, and the text below the
+    line for it, stay from a card that is there.
 
     Args:
         job: {"experiment": its names, "spec": its spec}.
@@ -51,12 +54,19 @@ def write_card(job: dict[str, Any], root: Path) -> None:
     check_specs([result], [spec_sha256(job["spec"])])
     audit = read_audit(root / paths.AUDIT.format(**names))
     remove_leftovers(result.directory, paths.CARD_FILE)
-    write_text(result.directory / paths.CARD_FILE, card(result, audit))
+    file = result.directory / paths.CARD_FILE
+    write_text(file, card(result, audit, read_kept(file)))
 
 
-def card(result: Result, audit: Audit | None) -> str:
-    """Return the card, as Markdown with a YAML header; `audit` is None if the dataset was deleted."""
-    header = yaml.safe_dump(_header(result), sort_keys=False, allow_unicode=True, width=120)
+def card(result: Result, audit: Audit | None, kept: Kept = NOTHING) -> str:
+    """Return the card, as Markdown with a YAML header.
+
+    Args:
+        result: the experiment.
+        audit: of its dataset; None if that was deleted.
+        kept: what users added to it.
+    """
+    header = yaml.safe_dump(_header(result, kept.licence), sort_keys=False, allow_unicode=True, width=120)
     sections = {
         "Data": _data(result, audit),
         "Recipe": [Markdown(f"{escape(recipes([result])[0])}.")],
@@ -64,13 +74,13 @@ def card(result: Result, audit: Audit | None) -> str:
         "Worst classes": [_worst_classes(result)],
         "Cost": _cost(result),
         "Limits": [_bullets(_limits(result, audit))],
-        "Licence": _licence(result),
+        "Licence": _licence(result, kept.licence),
         "How to use it": _use(result),
     }
     paragraphs = [Markdown(f"# {escape(_title(result))}"), *_network(result)]
     for title, content in sections.items():
         paragraphs += [Markdown(f"## {title}"), *content]
-    return f"---\n{header}---\n\n" + "\n\n".join(paragraphs) + "\n"
+    return f"---\n{header}---\n\n" + "\n\n".join([*paragraphs, NOTES_LINE]) + f"\n{kept.notes}"
 
 
 def _title(result: Result) -> str:
@@ -82,7 +92,7 @@ def _data_name(result: Result) -> str:
     return of_dataset.get("name") or of_dataset.get("source") or result.dataset
 
 
-def _header(result: Result) -> dict[str, Any]:
+def _header(result: Result, licence: dict[str, Any]) -> dict[str, Any]:
     data, test = _ON_HUB.get(_data_name(result), result.dataset), result.metrics.test
     values = [
         {"type": kind, "name": f"Test {kind}", "value": round(getattr(test, name), 6)}
@@ -93,6 +103,7 @@ def _header(result: Result) -> dict[str, Any]:
     dataset = {"type": data, "name": result.dataset, "split": "test"}
     return {
         "license": "unknown",
+        **licence,
         "library_name": LIBRARY,
         "pipeline_tag": "image-classification",
         "tags": ["image-classification", "pytorch", result.architecture],
@@ -142,7 +153,11 @@ def _results(result: Result) -> list[Markdown]:
             interval = " to ".join(format(metric.scale * bound, metric.format) for bound in bounds)
         shown = MISSING if value is None else format(metric.scale * value, metric.format)
         rows.append([metric.title[0].upper() + metric.title[1:], shown, interval])
-    note = "With the weights after the last epoch. Intervals cover the choice of the test images, not of the seed."
+    fold = f", on the images of {result.metrics.fold}" if result.metrics.fold else ""
+    note = (
+        f"With the weights after the last epoch{fold}, and without a temperature. Intervals cover the choice of the"
+        " test images, not of the seed."
+    )
     return [table(["Metric", "Value", "95 % interval"], rows, numbers_from=1), escape(note)]
 
 
@@ -174,7 +189,8 @@ def _limits(result: Result, audit: Audit | None) -> list[str]:
     return [
         "It names one of its classes for every picture, also for a picture of something else.",
         "The numbers are for pictures like the test images. Expect more errors with another camera, light or framing.",
-        f"Stated probability and frequency of being right differ by {ece:.3f} on average (calibration error).",
+        f"Without the temperature (see How to use it), stated probability and frequency of being right differ by"
+        f" {ece:.3f} on average (calibration error).",
         "It is one training run; another seed gives other numbers.",
         *_corrupted(result),
         *(f"{sentence[0].upper()}{sentence[1:]}." for sentence in found),
@@ -198,13 +214,11 @@ def _bullets(lines: list[str]) -> Markdown:
     return Markdown("\n".join(f"- {escape(line)}" for line in lines))
 
 
-def _licence(result: Result) -> list[Markdown]:
+def _licence(result: Result, chosen: dict[str, Any]) -> list[Markdown]:
     known = _LICENCES.get(_data_name(result))
     data = f"The data: {known}." if known else "The data's licence is not known to this program; see where it is from."
-    return [
-        Markdown(f"The weights: choose their licence, and replace {code('license: unknown')} in the header by it."),
-        escape(data),
-    ]
+    choose = Markdown(f"choose their licence, and replace {code('license: unknown')} in the header by it")
+    return [Markdown(f"The weights: {code(chosen['license']) if chosen else choose}."), escape(data)]
 
 
 def _use(result: Result) -> list[Markdown]:
@@ -214,9 +228,17 @@ def _use(result: Result) -> list[Markdown]:
         Markdown("\n".join(["```python", *lines, "```"])),
         Markdown(
             f"The weights file alone, {code(paths.MODEL_FILE)}, is enough for {code('load')}. Its metadata says how a"
-            " picture is prepared."
+            " picture is prepared. Probabilities are those of the logits divided by the experiment's temperature, which"
+            " is fitted on the validation images (1 if all of these are right); of the weights file alone, those of the"
+            " logits as they are."
         ),
-        *(Markdown(f"{code(each.file)} {escape(_exported(each))}") for each in read_exports(result)),
+        # In the same words before and after it is exported, so that the card of a bundle need not wait for that.
+        Markdown(f"{code(paths.ONNX_FILE)}, if it is next to this card: onnxruntime runs it, {_IN_AND_OUT}."),
+        *(
+            Markdown(f"{code(each.file)} {escape(_exported(each))}")
+            for each in read_exports(result)
+            if each.file != paths.ONNX_FILE
+        ),
     ]
 
 
@@ -226,4 +248,4 @@ def _exported(exported: Exported) -> str:
     runs = "torch.export.load opens it" if exported.file.endswith(".pt2") else "onnxruntime runs it"
     validated = exported.validation
     lost = f" It costs {100 * validated.lost:.2f} points of accuracy on validation images." if validated else ""
-    return f"({size}): {runs}, pixels in, probabilities out.{lost}"
+    return f"({size}): {runs}, {_IN_AND_OUT}.{lost}"

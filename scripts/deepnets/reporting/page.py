@@ -23,6 +23,7 @@ from deepnets.reporting.templates import read_template
 from deepnets.utils import paths
 
 _IMAGE = re.compile(r'<img src="([^"]*)" alt="([^"]*)" width="([\d.]+%)">')  # as deepnets.reporting.markdown.image
+_PAGE = re.compile(r"((?:\.\./)*report[^/]*(?:\.pages/.+)?)\.md")  # the report, and the pages of its experiments
 _CALLOUT = re.compile(r"\[!(NOTE|TIP|IMPORTANT|WARNING|CAUTION)\]\s*")
 
 
@@ -36,7 +37,9 @@ class Heading:
 
 
 def render_page(markdown: str, folder: Path) -> str:
-    """Return a report as one HTML page; links to files stay relative to it.
+    """Return a report, or its page about an experiment, as one HTML page; links to files stay relative to it.
+
+    Links between these pages lead from HTML to HTML.
 
     Args:
         markdown: the report. All text of users in it is escaped (deepnets.reporting.markdown), its tags are the
@@ -146,6 +149,14 @@ def _table_end(*_: object) -> str:
     return "</table></div>\n"
 
 
+def _link(
+    renderer: RendererHTML, tokens: Sequence[Token], place: int, options: OptionsDict, env: MutableMapping[str, Any]
+) -> str:
+    if page := _PAGE.fullmatch(str(tokens[place].attrGet("href"))):
+        tokens[place].attrSet("href", f"{page[1]}.html")
+    return renderer.renderToken(tokens, place, options, env)
+
+
 def _block_of_code(
     renderer: RendererHTML, tokens: Sequence[Token], place: int, options: OptionsDict, env: MutableMapping[str, Any]
 ) -> str:
@@ -168,6 +179,7 @@ def _tag(
 _RULES: dict[str, Any] = {
     "table_open": _table,
     "table_close": _table_end,
+    "link_open": _link,
     "fence": _block_of_code,
     "html_block": _block_of_tags,
     "html_inline": _tag,

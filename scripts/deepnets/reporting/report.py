@@ -3,13 +3,15 @@
 import html
 import re
 from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from deepnets.comparison.aggregate import group_seeds, interval_caption, several_recipes, with_statistics
+from deepnets.comparison.aggregate import SeedGroup, group_seeds, interval_caption, several_recipes, with_statistics
+from deepnets.comparison.per_class import class_counts
 from deepnets.comparison.published import Published, find, read_published
 from deepnets.comparison.statistics_file import statistics_of_study
-from deepnets.evaluation.measurements import read_exports, read_latency, read_robustness
+from deepnets.evaluation.measurements import has_saliency, read_exports, read_latency, read_robustness
 from deepnets.evaluation.metrics import IMBALANCE
 from deepnets.evaluation.results import Result, check_specs, read_result
 from deepnets.evaluation.schemas import SplitMetrics
@@ -126,6 +128,8 @@ def _read_study(spec: dict[str, Any], root: Path, suffix: str, missing: Sequence
         latencies={(each.dataset, each.model): read_latency(each) for each in results if "latency" in optional},
         robustness={each.directory: read_robustness(each) for each in results if "robustness" in optional},
         exports={each.directory: read_exports(each) for each in results},
+        saliency={each.directory for each in results if has_saliency(each)},
+        stopped={root / folder for folder in spec.get("stopped", [])},
         jobs=job_times(root / paths.LOGS, [result.directory.parts[-4:] for result in results], suffix, starts),
         environment=describe(paths.REPOSITORY),
         folder=(root / paths.REPORT).parent,
@@ -248,33 +252,40 @@ def _warnings(study: Study) -> list[Markdown]:
 
 
 def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
-    groups = [row.group for row in rows]
+    groups, statistics = [row.group for row in rows], study.statistics[name]
     metrics = groups[0].first.metrics
     metadata = study.datasets[name]
     published_as = metadata["variant_of"] or name
     architectures = dict.fromkeys(group.first.architecture for group in groups if not group.first.is_pretrained)
     best = [find(study.published, "best", published_as, architecture) for architecture in architectures]
-    drawn = comparison_figures(groups, study.optional)
+    drawn = [
+        figure
+        for figure in comparison_figures([run for group in groups for run in group.results], study.optional)
+        if figure.shown is None or figure.shown(statistics)
+    ]
     return {
         "name": name,
         "classes": len(metrics.classes),
         "pixels": " x ".join(map(str, metrics.model.input_size[1:])),
         "sizes": [_split_size(split) for split in (metrics.train, metrics.validation, metrics.test)],
-        "folds": groups[0].folds,
+        "folds": statistics.folds and {"number": statistics.folds.number, "seed": groups[0].first.seed},
+        "unlike_folds": verdicts.unlike_folds(statistics),
         "own_validation": metrics.validation.from_dataset,
-        "imbalance": _imbalance(groups[0].first),
+        "imbalance": _imbalance(groups[0]),
         "non_square": _non_square(metrics.spec["dataset"]),
         "variant_of": metadata["variant_of"],
         "note": metadata["note"],
+        "mirrored": _mirrored(groups),
         "duplicates": duplicates.counted(name, study.audits[name]),
         "images": image_audit.describe(name, study.audits[name]),
-        "table": tables.comparison_table(rows, study.statistics[name].committee),
+        "table": tables.comparison_table(rows, statistics.committee, study.stopped),
         "several_recipes": several_recipes(groups),
-        "committee": study.statistics[name].committee is not None,
+        "committee": statistics.committee is not None,
         "spread": any(group.candidate and group.candidate.std is not None for group in groups),
-        "pairs": pairs.describe(groups, study.statistics[name]),
-        "compared": verdicts.what_was_compared(groups, study.statistics[name]),
-        "open": verdicts.open_questions(groups, study.statistics[name]),
+        "pairs": pairs.describe(groups, statistics),
+        "compared": verdicts.what_was_compared(groups, statistics),
+        "tried": story.gain_of_trials(statistics),
+        "open": verdicts.open_questions(groups, statistics),
         "statistics": _file_link(study, paths.STATISTICS, name),
         "left_out": max(0, len(rows) - tables.RUNS),
         "intervals": interval_caption(groups),
@@ -283,20 +294,22 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
         "sources": sorted({row.published.source for row in rows if row.published}),
         "best": [_best_published(row) for row in best if row],
         "figures": [_comparison_figure(study, name, figure) for figure in drawn if not figure.of_behaviour],
-        "behaviour": behaviour.behaviour(groups, study.statistics[name], study.robustness),
+        "behaviour": behaviour.behaviour(groups, statistics, study),
         "behaviour_figures": [_comparison_figure(study, name, figure) for figure in drawn if figure.of_behaviour],
     }
 
 
-def _imbalance(result: Result) -> str:
+def _imbalance(group: SeedGroup) -> str:
     """How many images the smallest and the largest class have; "" where classes are not imbalanced."""
-    if not tables.imbalanced(result):
+    if not tables.imbalanced(group.results):
         return ""
-    fewest, most = (choose(result.metrics.test.per_class, key=lambda each: each.n) for choose in (min, max))
+    counts = class_counts(group.results)
+    fewest, most = (choose(zip(counts.images, counts.names, strict=True), key=itemgetter(0)) for choose in (min, max))
+    where = "the test split has" if group.first.fold is None else "the folds together have"
     return (
-        f"The classes are imbalanced: the test split has {fewest.n:,} images of {fewest.name} and {most.n:,} of"
-        f" {most.name}. Balanced accuracy is the mean of the classes' accuracies; it is shown where the largest class"
-        f" has at least {IMBALANCE} times as many test images as the smallest."
+        f"The classes are imbalanced: {where} {fewest[0]:,} images of {fewest[1]} and {most[0]:,} of {most[1]}."
+        " Balanced accuracy is the mean of the classes' accuracies; it is shown where the largest class has at least"
+        f" {IMBALANCE} times as many test images as the smallest."
     )
 
 
@@ -305,6 +318,15 @@ def _non_square(dataset_spec: dict[str, Any]) -> str:
     if dataset_spec["source"] not in _OF_IMAGE_FILES:
         return ""
     return f"Images that are not square were {_NON_SQUARE[dataset_spec.get('non_square', 'crop')]}."
+
+
+def _mirrored(groups: Sequence[SeedGroup]) -> str:
+    """Whether training mirrored images: the dataset must allow it, and the recipe do it."""
+    answers = {group.first.metrics.spec["dataset"]["horizontal_flip"] for group in groups}
+    if answers == {False}:
+        return "No image was mirrored in training."
+    some = " in some training runs" if len(answers) > 1 else " in training"
+    return f"Half of the images were mirrored left to right{some}."
 
 
 def _split_size(split: SplitMetrics) -> str:

@@ -133,11 +133,11 @@ def create_app(model: Model, name: str) -> FastAPI:
     problems: dict[int | str, Any] = {code: {"model": Problem, "description": text} for code, text in _PROBLEMS.items()}
     body = {"requestBody": {"required": True, "content": {"image/*": _BINARY, _ANY_FILE: _BINARY}}}
 
-    async def use_picture(request: Request, use: Callable[[Pixels], Any]) -> Any:
+    async def use_picture(request: Request, invert: bool, use: Callable[[Pixels], Any]) -> Any:
         _check_head(request)
         async with turns.take():
             picture = await _read(request)
-            work = asyncio.get_running_loop().run_in_executor(worker, lambda: use(_decode(model, picture)))
+            work = asyncio.get_running_loop().run_in_executor(worker, lambda: use(_decode(model, picture, invert)))
             return await work
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
@@ -145,9 +145,9 @@ def create_app(model: Model, name: str) -> FastAPI:
         return page
 
     @app.post("/predict", responses=problems, openapi_extra=body)
-    async def predict(request: Request) -> Answer:
-        """Predict the picture that is the body of the request."""
-        return await use_picture(request, lambda pixels: _answer(model, pixels))
+    async def predict(request: Request, invert: bool = False) -> Answer:
+        """Predict the picture that is the body of the request, if asked for with dark and bright exchanged."""
+        return await use_picture(request, invert, lambda pixels: _answer(model, pixels))
 
     if layer is not None:
         drawing = {
@@ -156,9 +156,9 @@ def create_app(model: Model, name: str) -> FastAPI:
         }
 
         @app.post("/explain", response_class=Response, responses={200: drawing, **problems}, openapi_extra=body)
-        async def explain(request: Request) -> Response:
+        async def explain(request: Request, invert: bool = False) -> Response:
             """Draw where the network found the class of the picture that is the body of the request (Grad-CAM)."""
-            drawn = await use_picture(request, lambda pixels: _draw_map(model, layer, pixels))
+            drawn = await use_picture(request, invert, lambda pixels: _draw_map(model, layer, pixels))
             return Response(drawn, media_type="image/png")
 
     return app
@@ -189,9 +189,9 @@ def _last_maps(model: Model, name: str) -> tuple[nn.Module | None, str]:
         return None, str(error)
 
 
-def _decode(model: Model, picture: bytes) -> Pixels:
+def _decode(model: Model, picture: bytes, invert: bool) -> Pixels:
     try:
-        return to_pixels(picture, model.form)
+        return to_pixels(picture, model.form, invert)
     except ValueError as error:
         raise HTTPException(422, f"the picture: {error}.") from None
 

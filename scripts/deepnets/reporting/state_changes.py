@@ -1,14 +1,15 @@
 """What changed between two states of a study, as Markdown: only what differs, and what moved beyond its noise."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
-from deepnets.comparison.changes import Change, Measured, change
+from deepnets.comparison.changes import Change, Interval, Measured, Predicted, change, paired_intervals
 from deepnets.config.experiment import recipe_title
 from deepnets.evaluation.metrics import SPLITS, Metric, of_split
 from deepnets.models import display_name
 from deepnets.reporting.environment import CODE
-from deepnets.reporting.flipped_images import Flips, flips_of, flips_table
+from deepnets.reporting.flipped_images import Flips, flips_of, flips_table, predicted_by_both
 from deepnets.reporting.markdown import Markdown, bold, code, enumerate_words, escape, table
 from deepnets.reporting.states import Names, Run, State
 from deepnets.utils.machine import output_of
@@ -18,16 +19,21 @@ from deepnets.utils.text import first_few
 MISSING = "–"
 # Columns of metrics.csv that the settings, the data and the network decide, and those that the machine decides.
 _OF_SPEC = ("architecture", "epochs")
+_OF_SEED = (("seed",), ("dataset", "fold"))  # keys of a spec
 _FIXED = (
     *_OF_SPEC,
     *("parameters", "trainable_parameters", "mult_adds"),
     *("train_images", "validation_images", "test_images"),
 )
 _CONDITIONS = ("device", "device_name", "precision", "threads", "accumulation", "torch")
-_COSTS = {"wall_seconds": "Training (s)", "images_per_second": "Images/s", "peak_memory_mb": "Memory (MB)"}
+_COSTS = {
+    **{"wall_seconds": "Training (s)", "cpu_seconds": "Training (CPU s)"},
+    **{"images_per_second": "Images/s", "peak_memory_mb": "Memory (MB)"},
+}
 _FILES_SHOWN = 20
 
 Pair = tuple[dict[str, Run], dict[str, Run]]  # the runs of one experiment in both states, by their seeds
+Moved = tuple[str, Metric | None, Change]  # a number of metrics.csv, by its title
 
 
 def compare_states(before: State, after: State) -> str:
@@ -35,13 +41,18 @@ def compare_states(before: State, after: State) -> str:
     shared: dict[Names, Pair] = {
         names: (runs, after.runs[names]) for names, runs in before.runs.items() if names in after.runs
     }
-    flips = {names: flips_of(*pair) for names, pair in shared.items()}
+    changes: dict[Names, list[Moved]] = {}
+    flips: dict[Names, dict[str, Flips]] = {}
+    for names, (old, new) in shared.items():
+        predicted = predicted_by_both(old, new)
+        flips[names] = {seed: flips_of(each, new[seed].classes) for seed, each in predicted.items()}
+        changes[names] = list(_changes((old, new), _paired((old, new), predicted)))
     differing = [*_settings(shared), *_code(before, after), *_versions(before, after, shared)]
     lines = [
         f"# From {code(before.title)} to {code(after.title)}",
         *_only_in_one(before, after),
         *(differing or ["Settings, code and versions are the same, as far as the files say."]),
-        *_metrics(shared, flips),
+        *_metrics(shared, changes, flips),
         *flips_table(flips, _name),
     ]
     return "\n\n".join(lines) + "\n"
@@ -80,7 +91,7 @@ def _settings(shared: dict[Names, Pair]) -> Iterator[str]:
     for names, (old, new) in shared.items():
         if old.keys() != new.keys():
             where.setdefault(("seeds", ", ".join(old), ", ".join(new)), []).append(_name(names))
-        for setting, was, now in _changed_settings(next(iter(old.values())), next(iter(new.values()))):
+        for setting, was, now in _changed_settings(*_alike(old, new)):
             where.setdefault((setting, _shown(was), _shown(now)), []).append(_name(names))
     rows = [
         [*difference, "all experiments" if len(found) == len(shared) > 1 else first_few(found)]
@@ -89,9 +100,16 @@ def _settings(shared: dict[Names, Pair]) -> Iterator[str]:
     yield from _section("Settings", "Setting", "Before", "After", rows)
 
 
+def _alike(old: dict[str, Run], new: dict[str, Run]) -> tuple[Run, Run]:
+    """Return a run of each state, of the same seed if both have it: with folds, the seed chooses the images."""
+    shared = [seed for seed in old if seed in new]
+    first, second = (shared[0], shared[0]) if shared else (next(iter(old)), next(iter(new)))
+    return old[first], new[second]
+
+
 def _changed_settings(old: Run, new: Run) -> Iterator[tuple[str, object, object]]:
     if old.spec is not None and new.spec is not None:
-        was, now = ({key: value for key, value in leaves(run.spec) if key != ("seed",)} for run in (old, new))
+        was, now = ({key: value for key, value in leaves(run.spec) if key not in _OF_SEED} for run in (old, new))
         yield from ((".".join(key), was.get(key), now.get(key)) for key in changed_keys(was, now))
     known = [column for column in _FIXED if old.row.get(column) and new.row.get(column)]
     if old.spec is not None and new.spec is not None:
@@ -162,10 +180,11 @@ def _values(column: str, experiments: Iterable[dict[str, Run]]) -> str:
 # -- metrics -----------------------------------------------------------------------------------------------------------
 
 
-def _metrics(shared: dict[Names, Pair], flips: dict[Names, dict[str, Flips]]) -> Iterator[str]:
+def _metrics(
+    shared: dict[Names, Pair], changes: dict[Names, list[Moved]], flips: dict[Names, dict[str, Flips]]
+) -> Iterator[str]:
     if not shared:
         return
-    changes = {names: list(_changes(pair)) for names, pair in shared.items()}
     accuracy = {names: next((c for t, m, c in found if t == "Test accuracy"), None) for names, found in changes.items()}
     yield "## Test accuracy"
     header = ["Experiment", "Seeds", "Before", "After", "Change", "95 % interval", "Verdict"]
@@ -180,8 +199,8 @@ def _metrics(shared: dict[Names, Pair], flips: dict[Names, dict[str, Flips]]) ->
     yield from _rest(others)
 
 
-def _changes(pair: Pair) -> Iterator[tuple[str, Metric | None, Change]]:
-    """The change of each metric that both states have, with its title."""
+def _changes(pair: Pair, paired: dict[str, tuple[Interval, str]]) -> Iterator[Moved]:
+    """The change of each metric that both states have, with its title; `paired`: of test metrics, by predictions."""
     columns: list[tuple[str, str, Metric | None, str | None]] = [
         (f"{split}_{metric.name}", f"{split.capitalize()} {metric.name}", metric, _images_column(split, metric))
         for split in SPLITS
@@ -191,7 +210,20 @@ def _changes(pair: Pair) -> Iterator[tuple[str, Metric | None, Change]]:
     for column, title, metric, images in columns:
         old, new = (_measured(runs, column, images) for runs in pair)
         if old is not None and new is not None:
-            yield title.replace("_", " "), metric, change(old, new)
+            found = change(old, new)
+            if column.startswith("test_") and metric and metric.name in paired:
+                interval, noise = paired[metric.name]
+                found = replace(found, interval=interval, noise=noise)
+            yield title.replace("_", " "), metric, found
+
+
+def _paired(pair: Pair, predicted: dict[str, Predicted]) -> dict[str, tuple[Interval, str]]:
+    """Intervals of test metrics, if all runs of both states have predictions; none with folds, which share no image."""
+    old, new = pair
+    has_folds = any("fold" in (run.spec or {}).get("dataset", {}) for run in new.values())
+    if not predicted or has_folds or not predicted.keys() == old.keys() == new.keys():
+        return {}
+    return paired_intervals([*predicted.values()])
 
 
 def _images_column(split: str, metric: Metric) -> str | None:

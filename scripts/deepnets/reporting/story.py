@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from deepnets.comparison.aggregate import SeedGroup, best_by_model, group_name, mean_wall_seconds, several_recipes
-from deepnets.comparison.statistics_file import Statistics
+from deepnets.comparison.statistics_file import Statistics, Sweep
+from deepnets.comparison.swept import options_of, swept
 from deepnets.evaluation.measurements import Latency
 from deepnets.models import display_name
 from deepnets.reporting import verdicts
 from deepnets.reporting.headline import Row, as_sentence
 from deepnets.reporting.markdown import Markdown, code, enumerate_words, escape
-from deepnets.reporting.settings import in_effect
 from deepnets.reporting.study import Study
 from deepnets.reporting.tables import format_duration
 
@@ -91,7 +91,7 @@ def _seeds(study: Study, groups: Mapping[str, list[SeedGroup]]) -> Iterator[Mark
 
 
 def _has_one(group: SeedGroup) -> bool:
-    return len(group.results) == 1 and not group.folds
+    return len(group.results) == 1 and group.first.fold is None
 
 
 def _models(groups: Sequence[SeedGroup]) -> str:
@@ -117,11 +117,12 @@ def _sweeps(groups: Mapping[str, list[SeedGroup]]) -> Iterator[Markdown]:
     """Yield a sentence for each sweep of one option whose best value on validation is the first or the last tried."""
     for dataset, of_dataset in groups.items():
         for model, chosen in best_by_model(of_dataset).items():
-            options = _swept([group for group in of_dataset if group.model == model])
+            options = swept([group for group in of_dataset if group.model == model])
             if len(options) != 1:
                 continue
-            [(option, values)] = options.items()
-            best, tried = float(in_effect(chosen.first)[option]), sorted(values)
+            [(option, runs)] = options.items()
+            tried = [*dict.fromkeys(options_of(run)[option] for run in runs)]
+            best = options_of(chosen)[option] if chosen in runs else None
             if len(tried) >= _FEWEST_VALUES and best in (tried[0], tried[-1]):
                 kind, more = ("largest", "larger") if best == tried[-1] else ("smallest", "smaller")
                 who = escape(f"{display_name(model)} on {dataset}")
@@ -129,11 +130,26 @@ def _sweeps(groups: Mapping[str, list[SeedGroup]]) -> Iterator[Markdown]:
                 yield Markdown(f"{who} with {more} values of {code(option)}: {end}.")
 
 
-def _swept(groups: Sequence[SeedGroup]) -> dict[str, set[float]]:
-    """Return the options in which recipes differ, with their values; {} if one is no number in some recipe."""
-    recipes = [in_effect(group.first) for group in groups]
-    values = {name: {recipe.get(name) for recipe in recipes} for name in dict.fromkeys(n for r in recipes for n in r)}
-    try:
-        return {name: {float(each or "") for each in found} for name, found in values.items() if len(found) > 1}
-    except ValueError:
-        return {}
+# -- what a sweep gained ----------------------------------------------------------------------------------------------
+
+
+def gain_of_trials(statistics: Statistics) -> str:
+    """Return the sentences on what trying more recipes of each network gains on validation; "" if few were tried."""
+    tried = [sweep for sweep in statistics.sweeps if len(sweep.expected_best_validation) >= _FEWEST_VALUES]
+    if not tried:
+        return ""
+    clauses = [_gain(sweep) for sweep in tried[: verdicts.NAMED]]
+    left = len(tried) - len(clauses)
+    more = f"; statistics.json has {left} more networks" if left else ""
+    return (
+        f"What it gains to try more recipes, by the expected best validation accuracy: {'; '.join(clauses)}{more}."
+        " Recipes with fewer epochs than others of their network are not counted."
+    )
+
+
+def _gain(sweep: Sweep) -> str:
+    """Return a clause with the expected best of 1, 4, 16, ... and all recipes."""
+    values = sweep.expected_best_validation
+    numbers = [*(number for number in (1, 4, 16, 64, 256) if number < len(values)), len(values)]
+    reached = enumerate_words([f"{100 * values[number - 1]:.2f} %" for number in numbers])
+    return f"{display_name(sweep.model)} {reached} after {enumerate_words(list(map(str, numbers)))} recipes"

@@ -35,6 +35,8 @@ class Study:
         latencies: the latency.json of each network, by dataset and model; {} without this stage.
         robustness: what each experiment's robustness.json has, by its folder; {} without this stage.
         exports: the exported files of each experiment, by its folder.
+        saliency: the folders of the experiments that have figures/saliency.png.
+        stopped: folders of the experiments in which a search stopped a trial early.
         jobs: the times of the study's jobs; empty if nothing was measured.
         audits: the audit.json of each dataset; None if its data was deleted.
         environment: from deepnets.reporting.environment.describe.
@@ -53,6 +55,8 @@ class Study:
     latencies: dict[tuple[str, str], Latency]
     robustness: dict[Path, Robustness]
     exports: dict[Path, list[Exported]]
+    saliency: set[Path]
+    stopped: set[Path]
     jobs: list[JobTime]
     environment: dict[str, Any]
     folder: Path

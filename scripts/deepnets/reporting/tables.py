@@ -1,14 +1,16 @@
 """The report's tables and metrics.csv: the numbers of results, formatted for readers."""
 
 import statistics
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from deepnets.comparison.aggregate import SeedGroup, best_by_model, by_validation, group_name, several_recipes
+from deepnets.comparison.per_class import class_counts
 from deepnets.comparison.published import Published
 from deepnets.comparison.statistics_file import Committee
 from deepnets.config.experiment import recipe_title
@@ -65,10 +67,10 @@ class Column:
 def columns(results: Iterable[Result]) -> list[Column]:
     """Return by what a run is chosen and what it reached, its costs, other metrics, and what only some results have.
 
-    Metrics for imbalanced classes have a column only where the classes of the first result are.
+    Metrics for imbalanced classes have a column only where the classes are.
     """
     results = list(results)
-    are_imbalanced = imbalanced(results[0])
+    are_imbalanced = imbalanced(results)
     costs = [
         ("Epochs", "epochs", "epochs", "g"),
         ("Training time", "wall_seconds", "timing.wall_seconds", _TIME),  # which no published row has
@@ -108,9 +110,9 @@ def directions() -> str:
     return f"Lower is better for {enumerate_words(lower)}, higher for the other metrics."
 
 
-def imbalanced(result: Result) -> bool:
-    """Whether the classes of an experiment's test split are imbalanced."""
-    return metrics.is_imbalanced([each.n for each in result.metrics.test.per_class])
+def imbalanced(results: Sequence[Result]) -> bool:
+    """Whether the classes of a dataset's test split are imbalanced; with folds, those of all folds together."""
+    return metrics.is_imbalanced(class_counts(results).images)
 
 
 def _metric_column(metric: Metric, split: SplitName) -> Column:
@@ -125,13 +127,15 @@ def _metric_column(metric: Metric, split: SplitName) -> Column:
     )
 
 
-def comparison_table(rows: list[Row], committee: Committee | None) -> Markdown:
+def comparison_table(rows: list[Row], committee: Committee | None, stopped: Collection[Path] = ()) -> Markdown:
     """Return the table of one dataset: its runs, the best on validation first.
 
     Below the first run of each architecture that somebody published are the published row, and the difference from it.
     Where recipes differ, the name of a run is bold if validation chose its recipe for the network, and the others are
     marked. If there are more than RUNS runs, the table has the one of each network that is best on validation, and the
     best of the others. The last row is the committee's, if there is one.
+
+    `stopped`: the folders of experiments in which a search stopped a trial early; its name says it.
     """
 
     def line(name: str, cells: list[str], letters: str) -> list[str]:
@@ -145,7 +149,7 @@ def comparison_table(rows: list[Row], committee: Committee | None) -> Markdown:
         candidate, architecture = row.group.candidate, row.group.first.architecture
         cells = [_our_cell(row, column) for column in shown_columns]
         letters = candidate.group if candidate else None
-        lines.append(line(_named(row.group, with_recipe), cells, letters or MISSING))
+        lines.append(line(_named(row.group, with_recipe, stopped), cells, letters or MISSING))
         published = row.published  # None for pretrained networks, too, which are not compared
         if published is None or architecture in compared:
             continue
@@ -155,14 +159,16 @@ def comparison_table(rows: list[Row], committee: Committee | None) -> Markdown:
         named = f"{display_name(architecture)}, published"
         lines += [line(named, theirs, MISSING), line("difference", differences, MISSING)]
     if committee:
-        name = Markdown(f"<em>Committee of {committee.networks} networks</em><br><small>not ranked</small>")
+        of_folds = " of each fold" * any(row.group.folds for row in rows)
+        name = Markdown(f"<em>Committee of {committee.networks} networks{of_folds}</em><br><small>not ranked</small>")
         lines.append(line(name, [_committee_cell(committee, column) for column in shown_columns], MISSING))
     return table(line("Model", [column.title for column in shown_columns], "Group"), lines, numbers_from=1)
 
 
-def _named(group: SeedGroup, with_recipe: bool) -> str:
+def _named(group: SeedGroup, with_recipe: bool, stopped: Collection[Path]) -> str:
     """Return the name of a run; with recipes, it shows whether validation chose this one."""
-    name = ", ".join(filter(None, [group_name(group, with_recipe), group.runs]))
+    early = "stopped early" if all(result.directory in stopped for result in group.results) else ""
+    name = ", ".join(filter(None, [group_name(group, with_recipe), group.runs, early]))
     if not with_recipe or group.candidate is None:
         return name
     return bold(name) if group.candidate.selected else Markdown(f"{escape(name)}<br><small>not chosen</small>")
@@ -179,10 +185,18 @@ def _shown(rows: list[Row]) -> list[Row]:
 
 
 def _ours(row: Row, column: Column) -> float | None:
-    # With folds, the accuracy over all images is not quite the mean over folds that differ in size.
-    pooled = row.group.folds and column.name == "test_accuracy"
-    value = row.group.accuracy.value if pooled else row.group.mean(column.value)
+    value = _pooled(row, column) if row.group.first.fold is not None else row.group.mean(column.value)
     return None if value is None else column.scale * value
+
+
+def _pooled(row: Row, column: Column) -> float | None:
+    """Return the value of a network in folds: a metric of the test images is that of all folds' images together."""
+    candidate, (split, _, metric) = row.group.candidate, column.name.partition("_")
+    if candidate is None or candidate.pooled is None or split != "test":
+        return row.group.mean(column.value)
+    values = [each.test[metric] for each in candidate.pooled]
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if len(known) == len(values) else None
 
 
 def _our_cell(row: Row, column: Column) -> str:
@@ -270,15 +284,15 @@ def _network_cost(result: Result, measured: Latency | None) -> list[str]:
 
 
 def cost_table(results: list[Result]) -> tuple[Markdown, int]:
-    """Return the time, device and memory of each training run, or of each network if there are more than ROWS runs.
+    """Return what each training run took and where it ran, or each network's runs if there are more than ROWS.
 
     Returns:
         The table, and how many rows it leaves out.
     """
     if len(results) > ROWS:
         return _cost_by_network(results)
-    header = ["Dataset", "Model", "Recipe", "Seed", "On", "Resumed after epoch"]
-    numbers = ["Wall time", "Images/s", "Peak memory (MB)"]
+    header = ["Dataset", "Model", "Recipe", "Seed", "On"]
+    numbers = ["Epochs", "Wall time", "CPU time", "Images/s", "Peak memory (MB)"]
     return table([*header, *numbers], [_cost_line(result) for result in results], numbers_from=len(header)), 0
 
 
@@ -290,21 +304,23 @@ def _cost_by_network(results: list[Result]) -> tuple[Markdown, int]:
     for (dataset, model), runs in networks.items():
         timings = [run.timing for run in runs]
         on = {_machine(timing) for timing in timings}
-        seconds, memory = [t.wall_seconds for t in timings], [t.peak_memory_mb or 0 for t in timings]
+        memory = [t.peak_memory_mb or 0 for t in timings]
         lines.append(
             [
                 *(dataset, display_name(model), on.pop() if len(on) == 1 else "several", len(runs)),
-                *(format_duration(sum(seconds)), format_duration(max(seconds))),
+                f"{sum(run.epochs for run in runs):g}",
+                format_duration(sum(t.wall_seconds for t in timings)),
+                _cpu_time(timings),
                 f"{statistics.median(t.images_per_second for t in timings):,.0f}",
                 f"{max(memory):,.0f}" if max(memory) else MISSING,
             ]
         )
-    numbers = ["Training runs", "Wall time", "Longest run", "Images/s (median)", "Peak memory (MB, highest)"]
+    numbers = ["Training runs", "Epochs", "Wall time", "CPU time", "Images/s (median)", "Peak memory (MB, highest)"]
     return table(["Dataset", "Model", "On", *numbers], lines[:ROWS], numbers_from=3), max(0, len(lines) - ROWS)
 
 
 def _cost_line(result: Result) -> list[object]:
-    timing = result.timing
+    timing, resumed = result.timing, ", ".join(map(str, result.timing.resumed_from_epochs))
     split = f", {result.micro_batches} micro-batches per batch" if result.micro_batches > 1 else ""
     return [
         result.dataset,
@@ -312,11 +328,18 @@ def _cost_line(result: Result) -> list[object]:
         recipe_title(result.recipe),
         result.seed,
         f"{_machine(timing)}{split}",
-        ", ".join(map(str, timing.resumed_from_epochs)) or MISSING,
+        f"{result.epochs:g}{f' (resumed after {resumed})' if resumed else ''}",
         format_duration(timing.wall_seconds),
+        _cpu_time([timing]),
         f"{timing.images_per_second:,.0f}",
         MISSING if timing.peak_memory_mb is None else f"{timing.peak_memory_mb:,.0f}",
     ]
+
+
+def _cpu_time(timings: list[Timing]) -> str:
+    """Return the processor time of training runs together; a dash if that of one is unknown."""
+    seconds = [timing.cpu_seconds for timing in timings if timing.cpu_seconds is not None]
+    return format_duration(sum(seconds)) if len(seconds) == len(timings) else MISSING
 
 
 def _machine(timing: Timing) -> str:
@@ -368,6 +391,7 @@ def _metrics_row(result: Result) -> dict[str, Any]:
         **_split_cells("test", content.test),
         **(_mirror_averaged_cells(content.mirror_averaged) if content.mirror_averaged else {}),
         "wall_seconds": timing.wall_seconds,
+        "cpu_seconds": timing.cpu_seconds,
         "images_per_second": timing.images_per_second,
         "peak_memory_mb": timing.peak_memory_mb,
         "device": timing.device,

@@ -46,7 +46,8 @@ class Standing:
     @property
     def tied(self) -> list[SeedGroup]:
         """The leader, and those that cannot be distinguished from it, or are equivalent."""
-        return [self.leader, *(rival.group for rival in self.rivals if rival.verdict != "b")]
+        ties = (rival.group for rival in self.rivals if rival.verdict != "b" and rival.pair.over != "nothing")
+        return [self.leader, *ties]
 
 
 def standing(groups: list[SeedGroup], statistics: Statistics) -> Standing:
@@ -75,13 +76,18 @@ def best(dataset: str, groups: list[SeedGroup], statistics: Statistics) -> str:
     if not found.rivals:
         was = "was best with" if found.has_winner else "reached"
         return f"on {dataset}, {name} {was} {value} test accuracy {interval}{_who_chose(found.leader, groups)}"
-    # A mean over seeds may be higher than that of a network with one seed, which alone is compared.
+    # A mean over seeds may be higher than that of a network with one seed, which alone is compared. Two may have more
+    # folds in common than all networks have.
     lost = [rival for rival in found.rivals if rival.verdict == "b"]
     ahead = [rival for rival in lost if estimate.value >= rival.group.accuracy.value]
     ties = {
         "is equivalent to": [rival for rival in found.rivals if rival.verdict == "equivalent"],
-        "cannot be distinguished from": [rival for rival in found.rivals if rival.verdict == "open"],
-        "was worse, with the one seed that is compared, than": ahead,
+        "cannot be distinguished from": [
+            rival for rival in found.rivals if rival.verdict == "open" and rival.pair.over != "nothing"
+        ],
+        "has no fold in common with": [rival for rival in found.rivals if rival.pair.over == "nothing"],
+        "was worse, with the one seed that is compared, than": [rival for rival in ahead if not rival.pair.folds],
+        "was worse, on the folds that both have, than": [rival for rival in ahead if rival.pair.folds],
         "was worse there than": [rival for rival in lost if estimate.value < rival.group.accuracy.value],
     }
     clauses = [
@@ -115,7 +121,7 @@ def open_questions(groups: list[SeedGroup], statistics: Statistics) -> list[str]
     name = group_name(found.leader, with_recipe)
     open_pairs = [rival for rival in found.rivals if rival.pair.settle]
     sentences = [
-        _open(name, group_name(rival.group, with_recipe), rival.pair, rival.pair.settle, statistics.n)
+        _open(name, group_name(rival.group, with_recipe), rival.pair, rival.pair.settle)
         for rival in open_pairs[:_OPEN_SHOWN]
         if rival.pair.settle
     ]
@@ -127,13 +133,16 @@ def what_was_compared(groups: list[SeedGroup], statistics: Statistics) -> str:
     """Return the sentences about how pairs were compared, and what that means for other seeds; "" for one candidate."""
     if len(groups) < 2:
         return ""
-    seeds, folds = {pair.seeds for pair in statistics.pairs}, groups[0].folds
+    pairs = [pair for pair in statistics.pairs if pair.over != "nothing"]
+    if not pairs:
+        return ""
+    over = {pair.over for pair in pairs}
     tests = {
-        "t tests over the folds": folds,
-        "exact McNemar tests of the trained networks, which say nothing about other seeds": not folds and 1 in seeds,
-        "t tests over seeds and images": not folds and seeds - {1},
+        "t tests over the folds": "folds" in over,
+        "exact McNemar tests of the trained networks, which say nothing about other seeds": "networks" in over,
+        "t tests over seeds and images": "seeds" in over,
     }
-    number = "1 pair" if len(statistics.pairs) == 1 else f"{len(statistics.pairs):,} pairs"
+    number = "1 pair" if len(pairs) == 1 else f"{len(pairs):,} pairs"
     how = enumerate_words([test for test, used in tests.items() if used])
     chosen = "Of each network, the recipe in bold has the best validation accuracy and stands for it. "
     others = "Test accuracies of recipes that are not chosen decide nothing. "
@@ -146,11 +155,30 @@ def what_was_compared(groups: list[SeedGroup], statistics: Statistics) -> str:
     )
 
 
-def _open(leader: str, rival: str, pair: Pair, settle: Settle, images: int) -> str:
+def unlike_folds(statistics: Statistics) -> str:
+    """Return the sentences on which folds count, where networks of some are missing; "" where all are there."""
+    folds = statistics.folds
+    left_out = sum(len(each.networks) - len(each.seeds) for each in statistics.candidates)
+    if folds is None or (len(folds.shared) == folds.number and not left_out):
+        return ""
+    if folds.shared:
+        one = "1 trained network does" if left_out == 1 else f"{left_out} trained networks do"
+        others = f"; {one} not count in them" if left_out else ""
+        numbers = f"Accuracies are of {len(folds.shared)} of {folds.number} folds, which every network has{others}."
+    else:
+        numbers = (
+            "No fold has all of them, so each accuracy is of the network's own folds, which are other images than those"
+            " of the next one, and nothing is reported of all networks together."
+        )
+    pairs = " Two networks are compared on all folds that both have." if statistics.pairs else ""
+    return f"Networks are missing for some folds. {numbers}{pairs}"
+
+
+def _open(leader: str, rival: str, pair: Pair, settle: Settle) -> str:
     seen, smallest = 100 * abs(pair.difference), 100 * settle.smallest_difference
-    runs = f" with {pair.seeds} seeds" if pair.seeds > 1 else ""
+    runs = {"seeds": f" with {pair.seeds} seeds", "folds": f" in {pair.folds} folds"}.get(pair.over, "")
     start = (
-        f"{leader} and {rival} differ by {seen:.2f} points; {images:,} test images{runs} show differences of"
+        f"{leader} and {rival} differ by {seen:.2f} points; {pair.n:,} test images{runs} show differences of"
         f" {smallest:.2f} points or more (in 80 % of studies)."
     )
     ways = [f"about {rounded(settle.images):,} test images"] if settle.images else []

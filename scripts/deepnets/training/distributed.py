@@ -48,6 +48,14 @@ class ProcessGroup:
         """Wait until all processes have reached this call."""
         self.any(False)
 
+    def sum(self, number: float) -> float:
+        """The sum of the processes' numbers."""
+        if self.world_size == 1:
+            return number
+        numbers = torch.tensor(number, dtype=torch.float64)
+        dist.all_reduce(numbers)
+        return numbers.item()
+
     def all_equal(self, number: int) -> bool:
         """Whether all processes have the same number."""
         if self.world_size == 1:

@@ -180,10 +180,11 @@ def _timing(trainer: Trainer, keeps_memory: bool) -> dict:
         "accumulation": trainer.accumulation,
         "train_seconds": round(seconds, 3),
         "wall_seconds": round(progress.wall_seconds, 3),
+        "cpu_seconds": round(sum(run["cpu_seconds"] for run in progress.runs), 3),
         "images_per_second": round(images / seconds, 1),
         "peak_memory_mb": max(run["peak_memory_mb"] for run in progress.runs),
         "resumed_from_epochs": [run["from_epoch"] for run in progress.runs[1:]],
-        "runs": [run | {"seconds": round(run["seconds"], 3)} for run in progress.runs],
+        "runs": [run | {key: round(run[key], 3) for key in ("seconds", "cpu_seconds")} for run in progress.runs],
     }
 
 

@@ -1,12 +1,14 @@
 """Start from the weights of an earlier training run: read them, load what fits, and record what was done."""
 
 import logging
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
+from deepnets.config.weights import start_file
 from deepnets.models._pretrained import Match, freeze_backbone, head_of, match
 from deepnets.models._weight_files import read_weights
 from deepnets.utils.checksums import verify
@@ -83,17 +85,35 @@ def prepare_network(network: nn.Module, spec: dict, metadata: dict, start: Start
     if start is not None:
         # A last layer for the same classes is kept; another one gives numbers that mean nothing here.
         replaced = set() if start.classes == metadata["classes"] else head
-        try:
-            found = match(network, start.tensors, replaced)
-        except UserError as error:
-            raise UserError(f"{start.file}: {error} (config.yaml: weights)") from None
+        found = match_file(start.file, network, start.tensors, replaced)
         network.load_state_dict(found.tensors, strict=False)
         record = _record(start, found)
         level = logging.WARNING if record["initialised"] else logging.INFO
         LOG.log(level, "%s: started from %s: %s", name, start.file, in_words(record))
+        _warn_of_enlarging(spec, metadata, name)
     if frozen:
         freeze_backbone(network, head, spec["model"]["architecture"])
     return record
+
+
+def match_file(file: Path, network: nn.Module, tensors: Mapping[str, Tensor], head: Collection[str]) -> Match:
+    """Find the weights of a file that fit a network, see `match`; raises its UserError with the file and the key."""
+    try:
+        return match(network, tensors, head)
+    except UserError as error:
+        raise UserError(f"{file}: {error} (config.yaml: weights)") from None
+
+
+def _warn_of_enlarging(spec: dict, metadata: dict, name: str) -> None:
+    """Warn where images were made smaller, as config.yaml gives no size, and the network enlarges them again."""
+    size, seen = min(metadata["input_shape"][1:]), spec["model"].get("resize") or 0
+    were_larger = "write `size:" in metadata.get("found", {}).get("size", "")  # see `find_shape`
+    if were_larger and size < seen:
+        LOG.warning(
+            "%s: images were made smaller, to %d pixels, and are enlarged to %d, which the weights know; write"
+            " `size: %d` for datasets.%s in config.yaml, so that the network sees more of them",
+            *(name, size, seen, seen, name.partition("/")[0]),
+        )
 
 
 def normalisation(start: Start | None, metadata: dict) -> dict[str, list[float]]:
@@ -110,7 +130,7 @@ def normalisation(start: Start | None, metadata: dict) -> dict[str, list[float]]
 
 def _record(start: Start, found: Match) -> dict[str, Any]:
     return {
-        "weights": start.weights,
+        "weights": start.weights if start_file(start.weights) else {"file": start.file.name, **start.weights},
         "sha256": start.sha256,
         "tensors": len(found.tensors),
         "parameters": found.parameters,

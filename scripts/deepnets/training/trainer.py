@@ -33,6 +33,7 @@ from deepnets.training.resizing import image_size_at, shrink
 from deepnets.training.seeds import AUGMENTATION, DROPOUT, ORDER, derived_seed
 from deepnets.training.state import Progress, TrainingState
 from deepnets.utils.errors import UserError
+from deepnets.utils.machine import cpu_seconds
 
 
 class Interrupted(Exception):
@@ -133,16 +134,20 @@ class Trainer:
             self._save(checkpoints)
             save_timer.restart()
 
+        def is_due(within_epoch: bool = False) -> bool:
+            # The same in all processes, which add up their times: by the clock of the one that saves.
+            return self.group.any(self.group.is_main and save_timer.is_due(within_epoch))
+
         for epoch in range(self.progress.epoch, self.epochs):
             for _ in self._steps(epoch):
                 stop = self.group.any(should_stop())
-                if stop or save_timer.is_due(within_epoch=True):
+                if stop or is_due(within_epoch=True):
                     save()
                 if stop:
                     self.group.barrier()  # until the main process has saved: when one process ends, all are ended
                     raise Interrupted
             self._finish_epoch(epoch, report)
-            if save_timer.is_due():  # after the last epoch too: a kill before the results are written costs seconds
+            if is_due():  # after the last epoch too: a kill before the results are written costs seconds
                 save()
         network = self._final_network()
         self._record_run()
@@ -293,7 +298,7 @@ class Trainer:
 
     def _begin_run(self) -> None:
         """Add this run to those that took part; a run that saves nothing is forgotten, as its steps are."""
-        self.start = time.monotonic()
+        self.start, self.cpu_start = time.monotonic(), cpu_seconds()
         this_run = {
             **self.device.describe(),
             "processes": self.group.world_size,
@@ -303,12 +308,13 @@ class Trainer:
         self.progress.runs = [*self.progress.runs, this_run]
 
     def _record_run(self) -> None:
-        """Record how far this run has come, and the time and memory that it took."""
+        """Record how far this run has come, and the time and memory that it took; all processes call it together."""
         this_run, seconds = self.progress.runs[-1], time.monotonic() - self.start
         self.progress.wall_seconds += seconds - this_run.get("seconds", 0.0)
         this_run |= {
             "to_epoch": self._epochs_done(),
             "seconds": seconds,
+            "cpu_seconds": self.group.sum(cpu_seconds() - self.cpu_start),
             "peak_memory_mb": round(self.device.peak_memory_mb(), 1),
         }
 

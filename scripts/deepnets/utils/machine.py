@@ -35,6 +35,12 @@ def name_user() -> None:
         os.environ["USER"] = str(os.getuid())
 
 
+def cpu_seconds() -> float:
+    """Return the processor time in seconds, user and system, of this process, its threads and children that ended."""
+    usages = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
 def usable_cores() -> int:
     """Return how many CPU cores this process may use; a container or a batch system may allow only some of them.
 

@@ -53,6 +53,8 @@ EXPORTS = {
 }
 FIGURE_FILE = "figures/{figure}.png"
 EXPERIMENT_FIGURE = f"{EXPERIMENT}/figures/{{figure}}"  # .png and .svg
+SALIENCY_FILE = FIGURE_FILE.format(figure="saliency")
+SALIENCY = f"{EXPERIMENT}/{SALIENCY_FILE}"
 # While it trains: who does, and how far it is.
 OWNER_FILE, PROGRESS_FILE = ".train.owner", ".train.progress"
 CHECKPOINTS = ".resume"  # in the experiment's folder; no output of any rule, so that Snakemake leaves it alone
@@ -103,6 +105,7 @@ OUTPUTS = {
     "robustness": [ROBUSTNESS],
     "compare": [STATISTICS],
     **{stage: [f"{EXPERIMENT}/{name}" for name in names] for stage, names in EXPORTS.items()},
+    "saliency": [SALIENCY],
     "card": [CARD],
     "bundle": [BUNDLE],
     "plot_experiment": [f"{EXPERIMENT_FIGURE}.png", f"{EXPERIMENT_FIGURE}.svg"],
@@ -110,7 +113,7 @@ OUTPUTS = {
     "audit": [SAMPLE_SHEET, AUDIT],  # the sheet is there where data/ was deleted
     "report": [REPORT, REPORT_PAGE, METRICS_CSV, ENVIRONMENT],
 }
-ON_REQUEST = (*EXPORTS, "card", "bundle")  # stages of files that no study has among its results
+ON_REQUEST = (*EXPORTS, "saliency", "card", "bundle")  # stages of files that no study has among its results
 OPTIONAL = ("latency", "robustness")  # stages of the studies of which an entry has the same key
 
 

@@ -13,6 +13,7 @@ from deepnets.utils.text import first_few, one_line
 
 UNKNOWN = "unknown settings, as in a file of version 0.1.0"
 _HEAD_BYTES = 2**20  # of a file: specs come first; lists of classes may precede them, lists of files may not
+_WEIGHTS_HEAD_BYTES = 100_000_000  # the longest header that safetensors reads; it has the names of classes and tensors
 # Between the keys and values of a JSON object.
 _START, _COLON, _END = re.compile(r"\s*\{\s*"), re.compile(r"\s*:\s*"), re.compile(r"\s*[,}]\s*")
 
@@ -74,7 +75,8 @@ def read_head(path: Path, *keys: str) -> dict[str, Any]:
     """Return keys of a JSON object, of a .safetensors file's metadata or of a PNG's texts, without reading all of it.
 
     Returns:
-        Those of the keys that stand in the first megabyte; none if the file is missing or something else.
+        Those of the keys that stand in the first megabyte, of a .safetensors file in its header; none if the file is
+        missing or something else.
     """
     try:
         if path.suffix == ".png":
@@ -82,7 +84,9 @@ def read_head(path: Path, *keys: str) -> dict[str, Any]:
         with open(path, "rb") as file:
             if path.suffix != ".safetensors":
                 return _leading_values(file.read(_HEAD_BYTES), keys)
-            length = min(_HEAD_BYTES, int.from_bytes(file.read(8), "little"))
+            length = int.from_bytes(file.read(8), "little")
+            if length > _WEIGHTS_HEAD_BYTES:
+                return {}
             texts = _leading_values(file.read(length), ["__metadata__"])["__metadata__"]
             return {key: json.loads(texts[key]) for key in keys if key in texts}
     except (OSError, KeyError, TypeError, ValueError):

@@ -161,6 +161,11 @@ class DatasetOptions(StrictModel):
         found = [word for option, place in places.items() if place for word in (option, place)]
         return [*found, "--max-download", str(self.max_download)]
 
+    @property
+    def unsaid(self) -> dict[str, str]:
+        """Key of config.yaml -> the choice where it is left out, and why, for keys that concern no array."""
+        return {}
+
     def prepare_arguments(self) -> list[str]:
         """Arguments of scripts/prepare.py that change no result."""
         return []

@@ -5,15 +5,15 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from deepnets.data.folder_tree import TABLES
 from deepnets.data.sources import FOLDS, DatasetOptions, FoldCount, ImageSide, Megapixels, NonSquare
 from deepnets.utils.errors import UserError
 from deepnets.utils.option_types import AcceptExponent, measured_in
 
-TABLES = (".csv", ".tsv", ".parquet")  # file endings of tables of images and labels
 TestShare = Annotated[
     float, Field(strict=True, gt=0, le=0.5, allow_inf_nan=False), measured_in("fraction"), AcceptExponent
 ]
@@ -96,12 +96,20 @@ class OwnImages(DatasetOptions):
         return False  # only the user knows whether a mirrored image keeps its class
 
     @property
+    def unsaid(self) -> dict[str, str]:
+        if self.horizontal_flip is not None:
+            return {}
+        why = "false, as only you know whether a mirrored image keeps its class"
+        return {"horizontal_flip": f"{why}; if it does, write `horizontal_flip: true`"}
+
+    @property
     def decodes_files(self) -> bool:
         return True
 
     def prepare_arguments(self) -> list[str]:
         given = {"--max-megapixels": self.max_megapixels, "--bit-depth": self.bit_depth}
-        return [word for option, value in _without_none(given).items() for word in (option, str(value))]
+        words = [word for option, value in _without_none(given).items() for word in (option, str(value))]
+        return words if self.horizontal_flip is None else [*words, "--horizontal-flip", str(int(self.horizontal_flip))]
 
     def prepared_spec(self) -> dict:
         bit_depth = None if self.bit_depth == 16 else self.bit_depth  # 16 only silences the warning of dim images
@@ -114,6 +122,13 @@ class OwnImages(DatasetOptions):
         )
         channels = self.channels if self.size is None else self.input_shape[0]
         return {**self.raw_spec(), "size": self.size, "channels": channels, "classes": self.classes, **given}
+
+
+def with_source(dataset: Any) -> Any:
+    """Add its source to a dataset of config.yaml that has only the path of the user's own images."""
+    if not isinstance(dataset, dict) or "source" in dataset or "path" not in dataset:
+        return dataset
+    return {"source": "csv" if str(dataset["path"]).lower().endswith(TABLES) else "folder", **dataset}
 
 
 def _without_none(keys: dict) -> dict:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
+from deepnets.data.folder_tree import TABLES
 from deepnets.data.label_table import USUAL_NAMES, LabelTable, arrange, missing_images, read_table
 from deepnets.data.search_paths import find_local, search_paths
-from deepnets.data.sources._own_images import TABLES, OwnImages, check_classes, shortest, unreadable_named
+from deepnets.data.sources._own_images import OwnImages, check_classes, shortest, unreadable_named
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import canonical_json, sha256_file, sha256_text
 
@@ -28,7 +29,7 @@ _BY_NAME = "null: found by its usual names"
 class Options(OwnImages):
     """The user's own images, as a table lists them. Images of mixed sizes become squares of one size."""
 
-    source: Literal["csv"]
+    source: Literal["csv"] = "csv"
     path: str = Field(
         min_length=1,
         description="Table (.csv, .tsv, .parquet) with a row for each image: its path and label and, if there are such"

@@ -8,10 +8,10 @@ from pydantic import Field, field_validator
 
 from deepnets.data.class_folders import read_layout
 from deepnets.data.class_names import case_twins
-from deepnets.data.folder_tree import fingerprint, list_folder
+from deepnets.data.folder_tree import TABLES, fingerprint, list_folder
 from deepnets.data.member_names import is_encoding
 from deepnets.data.search_paths import MIRROR_VARIABLE, find_local, search_paths
-from deepnets.data.sources._own_images import TABLES, OwnImages, check_classes, shortest, unreadable_named
+from deepnets.data.sources._own_images import OwnImages, check_classes, shortest, unreadable_named
 from deepnets.utils.errors import UserError
 from deepnets.utils.logging import LOG
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Options(OwnImages):
     """The user's own images. Images of mixed sizes become squares of one size."""
 
-    source: Literal["folder"]
+    source: Literal["folder"] = "folder"
     path: str = Field(
         min_length=1,
         description="Folder, or archive (.zip, .tar, .tar.gz, .tgz, .tar.xz), with <class>/*, or with train/<class>/*,"

@@ -1,0 +1,90 @@
+"""Runs that differ in a number of their recipes; without heavy imports, as the Snakefile asks for them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from deepnets.config.experiment import recipe_name
+from deepnets.config.recipe import idle_options
+from deepnets.utils.files import canonical_json
+from deepnets.utils.specs import leaves
+
+
+class HasRecipe(Protocol):
+    """An Experiment, a Result or a SeedGroup."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def recipe(self) -> str: ...
+    @property
+    def spec(self) -> Mapping[str, Any]: ...
+
+
+Run = TypeVar("Run", bound=HasRecipe)
+_Options = dict[str, Any]  # by their keys, such as `augment.mixup`
+
+
+def budget_lines(runs: Iterable[Run]) -> list[list[Run]]:
+    """Find the runs of one dataset that differ only in `epochs`, as `lines_over` does."""
+    return lines_over("epochs", runs)
+
+
+def lines_over(option: str, runs: Iterable[Run]) -> list[list[Run]]:
+    """Find the runs of one dataset that differ only in a number: the same model, recipes equal in all other options.
+
+    Returns:
+        A line for each model and recipe with two or more values of the option, the smallest value first.
+    """
+    return [[run for run, _ in line] for line in _lines(option, _with_options(runs))]
+
+
+def swept(runs: Iterable[Run]) -> dict[str, list[Run]]:
+    """Find the options whose values a study compares on one dataset, each with its runs, the smallest value first.
+
+    These are numbers in which recipes of a model differ, and that is all in which they differ, or they are one recipe
+    with other values, as in a grid or a search. Recipes that differ in all sorts of things are not a sweep.
+    """
+    known = _with_options(runs)
+    found = {}
+    for option in dict.fromkeys(name for _, options in known for name in options):
+        ordered = _by_value(option, known)
+        if not _varies(option, ordered):
+            continue
+        of_recipe: dict[tuple[str, str], list[tuple[Run, _Options]]] = {}
+        for run, options in ordered:
+            of_recipe.setdefault((run.model, recipe_name(run.recipe)), []).append((run, options))
+        sets = [*_lines(option, known), *(each for each in of_recipe.values() if _varies(option, each))]
+        compared = {id(run) for each in sets for run, _ in each}
+        if compared:
+            found[option] = [run for run, _ in ordered if id(run) in compared]
+    return found
+
+
+def options_of(run: HasRecipe) -> _Options:
+    """Return the values of a run's recipe that have an effect, by their keys, such as `augment.mixup`."""
+    recipe = run.spec["recipe"]
+    idle = idle_options(recipe)
+    return {".".join(key): value for key, value in leaves(recipe) if key[0] not in idle}
+
+
+def _with_options(runs: Iterable[Run]) -> list[tuple[Run, _Options]]:
+    return [(run, options_of(run)) for run in runs]
+
+
+def _lines(option: str, known: Iterable[tuple[Run, _Options]]) -> list[list[tuple[Run, _Options]]]:
+    lines: dict[tuple[str, str], list[tuple[Run, _Options]]] = {}
+    for run, options in _by_value(option, known):
+        # The recipe's values, not its name, which has those that a study gives it, the epochs too.
+        others = {name: value for name, value in options.items() if name != option}
+        lines.setdefault((run.model, canonical_json(others)), []).append((run, options))
+    return [line for line in lines.values() if _varies(option, line)]
+
+
+def _by_value(option: str, known: Iterable[tuple[Run, _Options]]) -> list[tuple[Run, _Options]]:
+    """Return the runs in which the option is a number, the smallest first."""
+    numbers = [each for each in known if type(each[1].get(option)) in (int, float)]  # not bool
+    return sorted(numbers, key=lambda each: each[1][option])
+
+
+def _varies(option: str, ordered: Sequence[tuple[Run, _Options]]) -> bool:
+    return bool(ordered) and ordered[0][1][option] < ordered[-1][1][option]

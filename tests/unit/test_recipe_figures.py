@@ -1,0 +1,163 @@
+"""Figures of several recipes of a network: sweeps, budgets, and which recipe validation chose."""
+
+from functools import partial
+
+import pytest
+from drawn import comparison_of, rendered, texts
+
+from deepnets.figures import accuracy, accuracy_at_equal_time, accuracy_vs_budget, accuracy_vs_time, accuracy_vs_value
+from deepnets.figures.comparison import PALE
+
+
+@pytest.fixture
+def compare(tmp_path):
+    """A Comparison of experiments given as keyword arguments."""
+    return partial(comparison_of, tmp_path)
+
+
+def test_equal_time_of_one_network_shows_its_recipes_each_with_its_own_look_and_name(compare):
+    runs = [{"recipe": f"e{n}", "epochs": n, "validation_accuracy": n / 50, "wall_seconds": 10 * n} for n in (2, 4)]
+    axes = accuracy_at_equal_time.draw(compare(*runs)).axes[0]
+    assert {text.get_text().rpartition("  ")[0] for text in axes.texts} == {"ResNet50 (e2)", "ResNet50 (e4)"}
+    assert len({(line.get_color(), str(line.get_linestyle())) for line in axes.lines[:2]}) == 2
+
+
+def test_equal_time_of_one_network_with_many_recipes_shows_the_best_on_validation(compare):
+    runs = ({"recipe": f"r{n}", "validation_accuracy": n / 50} for n in range(14))
+    axes = accuracy_at_equal_time.draw(compare(*runs)).axes[0]
+    assert {text.get_text().split("  ")[0] for text in axes.texts} == {f"ResNet50 (r{n})" for n in range(2, 14)}
+    assert axes.get_title("left").endswith("; the best 12 of 14 recipes on validation")
+
+
+def test_of_few_recipes_each_point_has_its_name(compare):
+    runs = [
+        {"recipe": f"quick,lr={rate}", "accuracy": rate, "n_test": 10_000, "wall_seconds": 10 * 4**place}
+        for place, rate in enumerate((0.5, 0.7, 0.9))
+    ]
+    figure = rendered(accuracy_vs_time.draw(compare(*runs, {"model": "vgg16", "wall_seconds": 30, "n_test": 10_000})))
+    names = [f"ResNet50 (quick, lr {rate})" for rate in (0.5, 0.7, 0.9)]
+    assert [text.get_text() for text in figure.axes[0].texts] == [*names, "VGG-16"]
+    strength = [line.get_alpha() for line in figure.axes[0].lines if line.get_marker() in ("o", "s")]
+    assert strength == [PALE, PALE, 1, 1]
+    assert figure.axes[0].get_title("left").endswith("\npale: 2 recipes that validation did not choose")
+
+
+@pytest.mark.parametrize("recipes", [pytest.param(4, id="no room"), pytest.param(5, id="more than 8 points")])
+def test_recipes_that_validation_did_not_choose_are_pale_where_they_have_no_names(compare, recipes):
+    runs = [
+        {"model": model, "recipe": f"r{n}", "accuracy": 0.9, "validation_accuracy": n / 100}
+        for model in ("resnet50", "vgg16")
+        for n in range(recipes)
+    ]
+    figure = rendered(accuracy_vs_time.draw(compare(*runs)))
+    [axes] = figure.axes
+    assert f"pale: {len(runs) - 2} recipes that validation did not choose" in axes.get_title("left")
+    named = {text for text in texts(figure) if "(r" in text}
+    assert named == {f"ResNet50 (r{recipes - 1})", f"VGG-16 (r{recipes - 1})"}
+    points = [line for line in axes.lines if line.get_marker() in ("o", "s")]
+    assert sorted(line.get_markersize() for line in points) == [3] * (len(runs) - 2) + [5, 5]
+
+
+def test_where_validation_chose_the_best_on_validation_is_first_and_rows_that_it_did_not_choose_are_pale(compare):
+    runs = [{"recipe": "a", "accuracy": 0.9, "validation_accuracy": 0.5}, {"recipe": "b", "accuracy": 0.8}]
+    axes = accuracy.draw(compare(*runs, {"model": "vgg16", "accuracy": 0.7})).axes[0]
+    rows = [label.get_text() for label in axes.get_yticklabels()]
+    assert rows == ["ResNet50 (b)", "VGG-16 (quick)", "ResNet50 (a)"]
+    strength = {line.get_ydata()[0]: line.get_alpha() for line in axes.lines if line.get_marker() != "|"}
+    assert strength[0] == strength[1] == 1 > strength[2]
+    assert "best on validation first, pale: not chosen by it" in axes.get_title("left")
+
+
+def test_a_budget_curve_joins_the_budgets_of_each_model(compare):
+    budgets = [
+        {
+            "model": model,
+            "recipe": f"b{epochs}",
+            "epochs": epochs,
+            "accuracy": 0.9 + epochs / 100,
+            "wall_seconds": epochs,
+        }
+        for epochs in (4, 1, 2)
+        for model in ("vgg16", "resnet50")
+    ]
+    figure = accuracy_vs_budget.draw(compare(*budgets))
+    by_epochs, by_time = figure.axes
+    curves = [line for line in by_epochs.lines if len(line.get_xdata()) == 3]
+    assert [list(curve.get_xdata()) for curve in curves] == [[1, 2, 4], [1, 2, 4]]
+    assert [label.get_text() for label in by_epochs.get_xticklabels()] == ["1", "2", "4"]
+    assert {"VGG-16", "ResNet50"} <= set(texts(by_time))
+
+
+def test_budgets_by_recipes_of_two_kinds_are_two_lines_named_by_recipe(compare):
+    kinds = (("low", 0.01, 0.5), ("high", 0.1, 0.9))
+    budgets = [
+        {"recipe": f"{kind}{epochs}", "lr": lr, "epochs": epochs, "accuracy": accuracy, "n_test": 100}
+        for epochs in (2, 1)
+        for kind, lr, accuracy in kinds
+    ]
+    by_epochs, by_time = accuracy_vs_budget.draw(compare(*budgets)).axes
+    lines = [line for line in by_epochs.lines if len(line.get_xdata()) > 1]
+    assert [list(line.get_xdata()) for line in lines] == [[1, 2], [1, 2]]
+    assert [list(line.get_ydata()) for line in lines] == [[50, 50], [90, 90]]
+    assert {"ResNet50 (low2)", "ResNet50 (high2)"} <= set(texts(by_time))
+
+
+def test_runs_that_differ_in_more_than_their_epochs_are_named_and_not_joined(compare):
+    sweep = [
+        {"recipe": f"r{i}", "lr": lr, "epochs": epochs} for i, (lr, epochs) in enumerate([(0.1, 4), (0.2, 4), (0.3, 8)])
+    ]
+    by_epochs, by_time = accuracy_vs_budget.draw(compare(*sweep)).axes
+    assert max(len(line.get_xdata()) for line in by_epochs.lines) == 1
+    assert texts(by_time).count("ResNet50") == 1
+
+
+def markers(axes):
+    """The position of each large marker, and whether it is hollow; not rings."""
+    drawn = [line for line in axes.lines if len(line.get_xdata()) == 1 and line.get_markersize() == 5]
+    return [(line.get_xdata()[0], line.get_ydata()[0], line.get_markerfacecolor() == "none") for line in drawn]
+
+
+def rings(axes):
+    return [(line.get_xdata()[0], line.get_ydata()[0]) for line in axes.lines if line.get_markersize() == 11]
+
+
+def test_a_sweep_has_validation_accuracy_by_value_with_its_seeds_and_the_chosen_recipe_in_a_ring(compare):
+    runs = [
+        {"recipe": f"quick,lr={lr}", "lr": lr, "seed": seed, "accuracy": 0.5, "validation_accuracy": lr + seed / 10}
+        for lr in (0.3, 0.01, 0.1)
+        for seed in (0, 1)
+    ]
+    axes = rendered(accuracy_vs_value.draw(compare(*runs))).axes[0]
+    means = [(0.01, pytest.approx(6), False), (0.1, pytest.approx(15), False), (0.3, pytest.approx(35), False)]
+    assert markers(axes) == means
+    assert rings(axes) == [(0.3, pytest.approx(35))]
+    [line] = [line for line in axes.lines if len(line.get_xdata()) == 3]
+    assert list(line.get_xdata()) == [0.01, 0.1, 0.3]
+    seeds = [list(line.get_ydata()) for line in axes.lines if len(line.get_xdata()) == 2]
+    assert seeds[0] == pytest.approx([1, 11])
+    assert (axes.get_xlabel(), axes.get_xscale()) == ("lr (log scale)", "log")
+    assert axes.get_ylabel() == "Validation accuracy (%)"
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0.01", "0.1", "0.3"]
+
+
+def test_lines_of_a_network_in_a_grid_are_named_by_what_differs_between_them(compare):
+    runs = [
+        {"recipe": f"quick,epochs={epochs},lr={lr}", "lr": lr, "epochs": epochs, "accuracy": 0.5 + lr + epochs / 100}
+        for lr in (0.01, 0.02)
+        for epochs in (4, 8)
+    ]
+    figure = rendered(accuracy_vs_value.draw(compare(*runs, {"model": "vgg16"})))
+    [axes] = figure.axes
+    assert [text.get_text() for text in axes.texts] == ["epochs 4", "epochs 8"]
+    assert axes.get_xscale() == "linear"
+    assert [hollow for *_, hollow in markers(axes)] == [True, False, True, False]
+    assert "hollow: fewer epochs" in texts(figure.legends[0])
+    assert "VGG-16" not in texts(figure.legends[0])
+
+
+def test_trials_of_a_search_are_points_in_a_panel_per_option_without_lines(compare):
+    trials = [{"recipe": f"quick,lr={n / 100},epochs={n}", "lr": n / 100, "epochs": n} for n in range(1, 9)]
+    figure = rendered(accuracy_vs_value.draw(compare(*trials)))
+    [axes] = figure.axes  # epochs have a figure of their own
+    assert max(len(line.get_xdata()) for line in axes.lines) == 1
+    assert "pale: other options differ, too" in texts(figure.legends[0])
