@@ -205,12 +205,11 @@ def _of_pairs(statistics: Mapping[str, Statistics], margins: str) -> list[Markdo
         f"t tests over seeds and images {cite('satterthwaite1946')}": "seeds" in over,
         "t tests over the folds": "folds" in over,
     }
-    by_t = any(pair.seeds > 1 or folds for pair, folds in pairs)
     number = "The one pair of networks was" if len(pairs) == 1 else f"The {len(pairs):,} pairs of networks were"
     sentences = [
         f"{number} compared on the same test images by {_words(_true(tests))}, at 5 % after Holm's correction for all"
         f" pairs of a dataset {cite('holm1979')}.",
-        _FREEDOM if by_t else "",
+        _FREEDOM if over & {"seeds", "folds"} else "",
         f"Letters join those that no test tells apart {cite('piepho2004')}.",
         f"Two are called equivalent where the 90 % interval of the difference lies within {margins} percentage points"
         f" {cite('schuirmann1987')}.",
