@@ -305,7 +305,7 @@ def test_processes_end_with_the_same_bits(runs, name):
 @pytest.mark.slow
 @pytest.mark.full
 def test_processor_time_is_that_of_both_processes(runs):
-    """Each knows the sum; the times of the two alone would differ."""
+    """Each knows the sum: if each had only its own, the two would differ."""
     first, second = (
         [run["cpu_seconds"] for run in runs.outcome("resumed", rank)["progress"]["runs"]] for rank in (0, 1)
     )
