@@ -1,4 +1,4 @@
-"""Intervals of macro averages: those of images drawn one by one, of every kind of class, in no time."""
+"""Intervals of macro averages: those of images drawn one by one, and fast."""
 
 import time
 

@@ -17,7 +17,7 @@ def macro_intervals(predicted: Labels, labels: Labels, classes: int) -> dict[str
     it. Nothing is known of other seeds.
 
     Args:
-        predicted: the predicted classes, (n,); NO_PREDICTION where there is none.
+        predicted: the predicted classes, (n,); NO_PREDICTION where an image has none.
         labels: (n,), each in 0..classes-1.
         classes: how many there are, also of those without images.
 
@@ -41,7 +41,7 @@ def macro_intervals(predicted: Labels, labels: Labels, classes: int) -> dict[str
     return {name: (float(low), float(high)) for name, (low, high) in zip(names, of_all, strict=True)}
 
 
-def _scores(counts: Floats, cells: Labels, classes: int) -> Floats:
+def _scores(counts: Labels, cells: Labels, classes: int) -> Floats:
     """Return macro precision, recall and F1, (resamples, 3), of the number of images in each cell, (resamples, cells).
 
     `cells`: the class and the predicted class of each, (2, cells).
@@ -57,7 +57,8 @@ def _scores(counts: Floats, cells: Labels, classes: int) -> Floats:
     return np.stack([score.sum(1) / there.sum(1) for score in scores], axis=1)
 
 
-def _by_class(counts: Floats, classes_of: Labels, classes: int) -> Floats:
+def _by_class(counts: Labels, classes_of: Labels, classes: int) -> Floats:
     """Add up columns, (resamples, cells), by their classes: (resamples, classes)."""
     place = np.arange(len(counts))[:, None] * classes + classes_of
-    return np.bincount(place.ravel(), counts.ravel(), len(counts) * classes).reshape(len(counts), classes)
+    added = np.bincount(place.ravel(), counts.ravel(), len(counts) * classes)
+    return added.astype(np.float64).reshape(len(counts), classes)

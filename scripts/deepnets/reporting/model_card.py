@@ -180,9 +180,9 @@ def _results(result: Result, predictions: Predictions) -> list[Markdown]:
     support = fewest if fewest == most else f"{fewest} to {most}"
     note = (
         f"On {test.n:,} test images, with the weights after the last epoch{fold}. Macro: the mean over the {classes}"
-        f" classes, each of which counts alike and has {support} test images. Intervals cover the choice of the test images,"
-        " not of the seed: Wilson's for accuracy, a percentile bootstrap over images for the averages of classes (Efron"
-        " and Tibshirani 1993)."
+        f" classes, each of which counts alike and has {support} test images. Intervals cover the choice of the test"
+        " images, not of the seed: Wilson's for accuracy, a percentile bootstrap over images for the averages of"
+        " classes (Efron and Tibshirani 1993)."
     )
     return [table(["Metric", "Value", "95 % interval"], rows, numbers_from=1), escape(note)]
 
@@ -204,14 +204,14 @@ def _calibration(result: Result, predictions: Predictions) -> list[Markdown]:
         scaled = probabilities_of(logits.astype(np.float64) / temperature).max(1)
         rows.append([f"after the temperature, {temperature:.2f}", *_calibration_error(scaled, right)])
         after = (
-            "The temperature divides the logits; it is fitted on the validation images and changes no answer. How to use it"
-            " says where it is applied."
+            "The temperature divides the logits; it is fitted on the validation images and changes no answer. How to"
+            " use it says where it is applied."
         )
     sure = "too sure" if confidence.mean() > right.mean() else "not sure enough"
     note = (
         "The calibration error is how far the probability that is stated for an answer and the share of right answers"
-        f" are apart, on average (0 is best). As it is, the network is {sure}: it states {100 * confidence.mean():.1f} %"
-        f" on average, and {100 * right.mean():.1f} % of its answers are right. {after}"
+        f" are apart, on average (0 is best). As it is, the network is {sure}: it states {100 * confidence.mean():.1f}"
+        f" % on average, and {100 * right.mean():.1f} % of its answers are right. {after}"
     )
     return [table(["Probabilities", "Calibration error (%)", "95 % interval"], rows, numbers_from=1), escape(note)]
 
@@ -236,7 +236,9 @@ def _worst_classes(result: Result) -> list[Markdown]:
         rows.append([classes[index], taken_for, f"{each.n:,}", f"{each.recall:.3f}", f"{each.precision:.3f}"])
     rows.append(["macro average", MISSING, f"{test.n:,}", f"{test.recall_macro:.3f}", f"{test.precision_macro:.3f}"])
     header = ["Class", "Most often predicted instead", "Test images (support)", "Recall", "Precision"]
-    note = "The classes of which the smallest share is recognised (recall); of few test images, that is a rough estimate."
+    note = (
+        "The classes of which the smallest share is recognised (recall); of few test images, that is a rough estimate."
+    )
     return [escape(note), table(header, rows, numbers_from=2)]
 
 
