@@ -265,6 +265,7 @@ def test_hashes_that_tell_no_images_apart_say_nothing(tmp_path):
     tested = audit["splits"]["test"]["images"] = 200
     audit["near_duplicates"]["across_splits"] = tested // 20
     assert "By perceptual hash" in words(audit)
+    assert "No image is blank or tiny." in words(audit)
     audit["near_duplicates"]["across_splits"] += 1
     assert "Perceptual hashes cannot tell these images apart" in words(audit)
     assert "is like" not in words(audit)

@@ -7,7 +7,13 @@ import yaml
 from markdown_it import MarkdownIt
 
 import card as card_script
+from deepnets.comparison import networks
+from deepnets.comparison.macro_intervals import macro_intervals
+from deepnets.evaluation.metrics import predict
+from deepnets.evaluation.predictions import read_predictions
 from deepnets.evaluation.results import read_result
+from deepnets.evaluation.temperature import own_temperature
+from deepnets.reporting.audit import Audit
 from deepnets.reporting.completed_card import NOTES_LINE
 from deepnets.reporting.model_card import card
 from deepnets.utils.errors import UserError
@@ -58,8 +64,13 @@ def test_body_has_intervals_worst_classes_cost_limits_and_how_to_use_it(experime
     metrics = read_json(experiment(accuracy=0.9, warnings=["the loss still fell"]) / "metrics.json")
     low, high = metrics["test"]["accuracy_ci95"]
     assert f"| Acc. (%) | {100 * metrics['test']['accuracy']:.2f} | {100 * low:.2f} to {100 * high:.2f} |" in body
-    worst = [row.split(" | ")[0].strip("| ") for row in section(body, "Worst classes").splitlines()[2:]]
-    recalls = {row["class"]: row["recall"] for row in metrics["test"]["per_class"]}
+    rows = re.findall(r"^\| (.*) \|$", section(body, "Known failures"), re.MULTILINE)[2:]
+    *worst, average = [row.split(" | ") for row in rows]
+    test = metrics["test"]
+    assert average[2:] == ["360", f"{test['recall_macro']:.3f}", f"{test['precision_macro']:.3f}"]
+    assert {support for _, _, support, *_ in worst} == {"36"}
+    recalls = {row["class"]: row["recall"] for row in test["per_class"]}
+    worst = [name for name, *_ in worst]
     assert len(worst) == 5
     assert max(recalls[name] for name in worst) <= min(recalls[name] for name in recalls.keys() - set(worst))
     assert "23,519,690 parameters" in section(body, "Cost")
@@ -68,19 +79,86 @@ def test_body_has_intervals_worst_classes_cost_limits_and_how_to_use_it(experime
     assert metrics["spec_sha256"] in body
 
 
-def test_limits_have_the_accuracy_on_corrupted_pictures_the_worst_kind_first_if_it_was_measured(experiment):
+def test_macro_averages_have_bootstrapped_intervals(experiment, written):
+    _, body = written(accuracy=0.9)
+    directory = experiment(accuracy=0.9)
+    metrics = read_json(directory / "metrics.json")
+    predictions = read_predictions(directory / "predictions.safetensors", metrics["spec_sha256"])
+    bounds = macro_intervals(predict(predictions.test_logits), predictions.test_labels, 10)
+    for title, name in (("Precision", "precision_macro"), ("Recall", "recall_macro"), ("F1", "f1_macro")):
+        low, high = bounds[name]
+        assert low < metrics["test"][name] < high
+        assert f"| {title} (macro) | {metrics['test'][name]:.3f} | {low:.3f} to {high:.3f} |" in body
+    assert "the mean over the 10 classes, each of which counts alike and has 36 test images" in section(body, "Results")
+
+
+def test_calibration_is_that_of_the_logits_and_after_the_temperature_that_users_get(experiment):
+    directory = experiment(accuracy=0.9)
+    result = read_result(directory)
+    predictions = read_predictions(directory / "predictions.safetensors", result.metrics.spec_sha256)
+    numbers = networks.describe([predictions]).described
+    temperature = own_temperature(directory, result.metrics.spec_sha256)
+    text = section(card(result, None), "Calibration")
+    for name, found in (
+        ("as the network gives them", numbers),
+        (f"after the temperature, {temperature:.2f}", numbers["with_temperature"]),
+    ):
+        low, high = (100 * bound for bound in found["ece_ci95"])
+        assert f"| {name} | {100 * found['ece']:.2f} | {low:.2f} to {high:.2f} |" in text
+    assert "the network is too sure: it states 94.3 % on average, and 90.0 % of its answers are right" in text
+
+
+def test_network_without_mistakes_has_no_temperature_no_worst_class_and_no_bootstrap(written):
+    _, body = written(accuracy=1.0)
+    assert "after the temperature" not in body
+    assert "No temperature can be fitted" in section(body, "Calibration")
+    assert "No test image is predicted wrongly." in section(body, "Known failures")
+    assert "| F1 (macro) | 1.000 | – |" in body
+
+
+def test_data_has_what_the_audit_found_in_the_words_of_the_report(experiment):
+    members = [{"split": "train", "index": 7, "class": "a*b", "file": "a*b/7.png"}]
+    split = {"images": 6, "distinct": 6}
+    audit = {
+        "classes": ["a*b", "c"],
+        "splits": {"train": {**split, "per_class": [4, 2]}, "test": {**split, "per_class": [3, 3]}},
+        "duplicates": {"within_train": 0, "within_test": 3, "across_splits": 0, "across_labels": 0},
+        "groups": {"across_splits": [], "across_labels": []},
+        "blank": {"images": 1, "members": members},
+        "near_duplicates": {"bits": 4, "across_splits": 2, "across_labels": 0}
+        | {"pairs": {"across_splits": [], "across_labels": []}},
+        "files": {"formats": {"PNG": 12}, "sizes": [{"width": 9, "height": 9, "images": 12}], "distinct_sizes": 1}
+        | {"shorter_side": [9, 9], "tiny": {"images": 12, "files": ["a*b/7.png"]}},
+    }
+    data = section(card(read_result(experiment()), Audit.model_validate(audit)), "Data")
+    for sentence in (
+        "Classes have from 2 (c) to 4 (a&#42;b) training images.",
+        "The files are 12 PNG, all of 9 x 9 pixels.",
+        "1 image is blank (a&#42;b/7.png).",
+        "12 images are tiny, enlarged more than twice",
+        "By perceptual hash (at most 4 of 64 bits differ), 2 test images look like a training or validation image",
+        "Images that are the same as another one, pixel for pixel at this size: 0 repeat one within the training split",
+    ):
+        assert f"\n- {sentence}" in data, sentence
+
+
+def test_known_failures_have_the_accuracy_on_corrupted_pictures_the_worst_kind_first_or_how_to_measure_it(experiment):
     directory = experiment(accuracy=0.9)
     robustness = read_json(directory / "robustness.json")
     robustness["corruptions"] = {"noise": [0.8, 0.7, 0.6], "jpeg": [0.6, 0.5, 0.4]}
     write_json(directory / "robustness.json", robustness)
-    limits = section(card(read_result(directory), None).split("---\n", 2)[2], "Limits")
-    assert "Accuracy on 360 test images as they are: 90.0 %; by kind of corruption" in limits
-    assert "each the mean of three severities: JPEG 50.0 %, Noise 70.0 %." in limits
+    failures = section(card(read_result(directory), None), "Known failures")
+    assert "Accuracy on 360 test images as they are: 90.0 %; by kind of corruption" in failures
+    assert "each the mean of three severities: JPEG 50.0 %, Noise 70.0 %." in failures
     for missing in ({**robustness, "spec_sha256": "of another"}, None):
         (directory / "robustness.json").unlink()
         if missing:
             write_json(directory / "robustness.json", missing)
-        assert "corrupted" not in card(read_result(directory), None)
+        failures = section(card(read_result(directory), None), "Known failures")
+        assert (
+            "<code>snakemake --cores 2 results/digits/resnet50/quick/seed0/robustness.json</code> does it" in failures
+        )
+        assert "severities" not in failures
 
 
 @pytest.mark.parametrize(

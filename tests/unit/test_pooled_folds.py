@@ -174,7 +174,7 @@ def test_what_is_of_one_network_names_its_fold(folds, write_report):
     names = metrics.experiment.model_dump()
     title = confusion_matrix.draw(metrics, names, style.model_style("vgg16", 0)).get_suptitle()
     assert title.endswith("40 images of fold 2 of 3)")
-    assert "after the last epoch, on the images of fold 3 of 3, and" in card(read_result(directories[2]), None)
+    assert "after the last epoch, on the images of fold 3 of 3." in card(read_result(directories[2]), None)
     text = write_report(*directories)
     assert [f"% on the images of fold {number} of 3 (95 % interval" in text for number in (1, 2, 3)] == [True] * 3
 

@@ -81,9 +81,22 @@ def test_a_model_card_follows_what_is_made_later_and_makes_nothing_of_it(study, 
         (study / folder / f"{stage}.json").unlink()
     audit = study / "data/shapes/audit.json"
     audit.rename(audit.with_name("elsewhere"))
+    (study / "data/shapes/test_images.npy").rename(study / "test_images.npy")
     assert dry_run(study, card).jobs == WRITTEN
+    (study / "test_images.npy").rename(study / "data/shapes/test_images.npy")
     config("{epochs: 3, batch_size: 8", "{epochs: 4, batch_size: 8")(study)
     assert dry_run(study, card).jobs == WRITTEN | {f"Train {SMALL}", f"Evaluate {SMALL}"}
+
+
+def test_a_model_card_waits_for_the_audit_of_the_images_and_is_written_once(study, dry_run, snakemake):
+    card, audit = "results/shapes/small/brief/seed0/MODEL_CARD.md", study / "data/shapes/audit.json"
+    (study / "results/shapes/images/samples.png").unlink()
+    audit.unlink()
+    assert dry_run(study, card).jobs == WRITTEN | {"Look at the images of shapes"}
+    done = snakemake(study, card)
+    assert done.returncode == 0, done.stdout
+    assert "Each class has 16 training images." in (study / card).read_text(encoding="utf-8")
+    assert dry_run(study, card).jobs == NOTHING
 
 
 def test_a_model_card_that_is_rebuilt_keeps_what_users_added_also_after_a_job_that_failed(study, dry_run, snakemake):

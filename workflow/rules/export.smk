@@ -143,11 +143,14 @@ rule saliency:
 
 
 rule card:
-    """Write MODEL_CARD.md from an experiment's results."""
+    """Write MODEL_CARD.md from an experiment's results and the audit of its images."""
     input:
         metrics=paths.METRICS,
         history=paths.HISTORY,
         timing=paths.TIMING,
+        predictions=paths.PREDICTIONS,
+        # Made with audit.json, which it reads. That as an input would have deleted data rebuilt, see the report.
+        samples=paths.SAMPLE_SHEET,
     output:
         # Not deleted before the job, which keeps what users added to it.
         card=update(paths.CARD),

@@ -20,15 +20,19 @@ def describe(dataset: str, audit: Audit | None) -> dict[str, Any] | None:
     """
     if audit is None:
         return None
-    sentences = [_classes(audit), *_files(audit), *_odd(audit), _near(audit)]
     sheet = PurePosixPath(paths.SAMPLE_SHEET.format(dataset=dataset)).relative_to("results")
     return {
-        "sentences": sentences,
+        "sentences": sentences(audit),
         # After the choice and its reason comes what to write for another one.
         "found": [f"{key}: {choice.partition('; ')[0]}" for key, choice in audit.found.items()],
         "table": _table(audit) if len(audit.classes) <= _CLASSES_SHOWN else None,
         "sheet": image(f"Training images of {dataset}", sheet, _SHEET_WIDTH),
     }
+
+
+def sentences(audit: Audit) -> list[str]:
+    """Return what was found about a dataset's images: classes, files, odd images, images that look alike."""
+    return [_classes(audit), *_files(audit), *_odd(audit), _near(audit)]
 
 
 def _classes(audit: Audit) -> str:
@@ -64,7 +68,7 @@ def _odd(audit: Audit) -> list[str]:
         found.append(f"{_images(audit.blank.images)} blank ({_some(list(map(str, audit.blank.members)))}).")
     if audit.files and (tiny := audit.files.tiny).images:
         found.append(f"{_images(tiny.images)} tiny, enlarged more than twice ({_some(tiny.files)}).")
-    return found
+    return found or [f"No image is blank{' or tiny' if audit.files else ''}."]
 
 
 def _images(count: int) -> str:

@@ -4,19 +4,30 @@ Its header is the YAML that Hugging Face's hub reads.
 """
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 
+from deepnets.comparison import calibration
+from deepnets.comparison.crossed import Floats
+from deepnets.comparison.macro_intervals import macro_intervals
 from deepnets.config.experiment import spec_sha256
 from deepnets.evaluation import metrics
+from deepnets.evaluation.confidence import probabilities_of
 from deepnets.evaluation.measurements import Exported, corruption_title, find_robustness, read_exports
+from deepnets.evaluation.predictions import Predictions, read_predictions
 from deepnets.evaluation.results import Result, check_specs, read_result
+from deepnets.evaluation.temperature import own_temperature
 from deepnets.models import display_name
 from deepnets.reporting.audit import Audit, read_audit
 from deepnets.reporting.completed_card import NOTES_LINE, NOTHING, Kept, read_kept
 from deepnets.reporting.duplicates import counted, leakage
+from deepnets.reporting.image_audit import sentences
 from deepnets.reporting.markdown import Markdown, code, escape, table
 from deepnets.reporting.settings import departures, networks_table, recipes
 from deepnets.reporting.tables import MISSING, cost_table
@@ -62,16 +73,21 @@ def card(result: Result, audit: Audit | None, kept: Kept = NOTHING) -> str:
     """Return the card, as Markdown with a YAML header.
 
     Args:
-        result: the experiment.
+        result: the experiment, with its predictions in its folder.
         audit: of its dataset; None if that was deleted.
         kept: what users added to it.
+
+    Raises:
+        UserError: a file in the folder is missing, damaged or of other settings.
     """
+    predictions = read_predictions(result.directory / paths.PREDICTIONS_FILE, result.metrics.spec_sha256)
     header = yaml.safe_dump(_header(result, kept.licence), sort_keys=False, allow_unicode=True, width=120)
     sections = {
         "Data": _data(result, audit),
         "Recipe": [Markdown(f"{escape(recipes([result])[0])}.")],
-        "Results": _results(result),
-        "Worst classes": [_worst_classes(result)],
+        "Results": _results(result, predictions),
+        "Calibration": _calibration(result, predictions),
+        "Known failures": [*_worst_classes(result), _corrupted(result)],
         "Cost": _cost(result),
         "Limits": [_bullets(_limits(result, audit))],
         "Licence": _licence(result, kept.licence),
@@ -141,38 +157,107 @@ def _data(result: Result, audit: Audit | None) -> list[Markdown]:
     sizes = [content.train.of or content.train.n, content.validation.n, content.test.n]
     row = [result.dataset, _data_name(result), *(f"{size:,}" for size in sizes)]
     header = ["Dataset", "Source", "Training images", "Validation images", "Test images"]
-    return [table(header, [row], numbers_from=2), counted(result.dataset, audit)]
+    found = map(escape, sentences(audit) if audit else [])
+    return [table(header, [row], numbers_from=2), _bullets([*found, counted(result.dataset, audit)])]
 
 
-def _results(result: Result) -> list[Markdown]:
+def _results(result: Result, predictions: Predictions) -> list[Markdown]:
+    test, classes = result.metrics.test, len(result.metrics.classes)
+    of_macro = macro_intervals(metrics.predict(predictions.test_logits), predictions.test_labels, classes)
     rows = []
     for metric in metrics.of_split("test"):
-        value, interval = getattr(result.metrics.test, metric.name), MISSING
-        if metric.interval:
-            bounds = getattr(result.metrics.test, metric.interval_name)
-            interval = " to ".join(format(metric.scale * bound, metric.format) for bound in bounds)
+        if metric.name == "ece":  # Calibration has it, without the bias of small bins
+            continue
+        value, interval = getattr(test, metric.name), MISSING
+        bounds = getattr(test, metric.interval_name) if metric.interval else of_macro.get(metric.name)
+        if bounds:
+            interval = _range([metric.scale * bound for bound in bounds], metric.format)
         shown = MISSING if value is None else format(metric.scale * value, metric.format)
-        rows.append([metric.title[0].upper() + metric.title[1:], shown, interval])
+        macro = " (macro)" if metric.name.endswith("_macro") else ""
+        rows.append([metric.title[0].upper() + metric.title[1:] + macro, shown, interval])
     fold = f", on the images of {result.metrics.fold}" if result.metrics.fold else ""
+    fewest, most = (f"{choose(each.n for each in test.per_class):,}" for choose in (min, max))
+    support = fewest if fewest == most else f"{fewest} to {most}"
     note = (
-        f"With the weights after the last epoch{fold}, and without a temperature. Intervals cover the choice of the"
-        " test images, not of the seed."
+        f"On {test.n:,} test images, with the weights after the last epoch{fold}. Macro: the mean over the {classes}"
+        f" classes, each of which counts alike and has {support} test images. Intervals cover the choice of the test"
+        " images, not of the seed: Wilson's for accuracy, a percentile bootstrap over images for the averages of"
+        " classes (Efron and Tibshirani 1993)."
     )
     return [table(["Metric", "Value", "95 % interval"], rows, numbers_from=1), escape(note)]
 
 
-def _worst_classes(result: Result) -> Markdown:
+def _range(bounds: Iterable[float], form: str) -> str:
+    return " to ".join(format(bound, form) for bound in bounds)
+
+
+def _calibration(result: Result, predictions: Predictions) -> list[Markdown]:
+    """Return how far stated probabilities can be believed, before and after the temperature that users get."""
+    logits, labels = predictions.test_logits, predictions.test_labels
+    temperature = own_temperature(result.directory, result.metrics.spec_sha256)
+    right = metrics.predict(logits) == labels
+    confidence = probabilities_of(logits).max(1)
+    rows = [["as the network gives them", *_calibration_error(confidence, right)]]
+    if temperature == 1:
+        after = "No temperature can be fitted, as where all validation images are right: it is 1."
+    else:
+        scaled = probabilities_of(logits.astype(np.float64) / temperature).max(1)
+        rows.append([f"after the temperature, {temperature:.2f}", *_calibration_error(scaled, right)])
+        after = (
+            "The temperature divides the logits; it is fitted on the validation images and changes no answer. How to"
+            " use it says where it is applied."
+        )
+    sure = "too sure" if confidence.mean() > right.mean() else "not sure enough"
+    note = (
+        "The calibration error is how far the probability that is stated for an answer and the share of right answers"
+        f" are apart, on average (0 is best). As it is, the network is {sure}: it states {100 * confidence.mean():.1f}"
+        f" % on average, and {100 * right.mean():.1f} % of its answers are right. {after}"
+    )
+    return [table(["Probabilities", "Calibration error (%)", "95 % interval"], rows, numbers_from=1), escape(note)]
+
+
+def _calibration_error(confidence: Floats, right: NDArray[np.bool_]) -> list[str]:
+    """Return the error and its interval, in percent."""
+    error, interval = calibration.calibration_error(calibration.reliability(confidence, right))
+    return [f"{100 * error:.2f}", _range([100 * bound for bound in interval], ".2f")]
+
+
+def _worst_classes(result: Result) -> list[Markdown]:
     """Return the classes of which the smallest share is recognised."""
     test, classes = result.metrics.test, result.metrics.classes
-    tested = [index for index, each in enumerate(test.per_class) if each.n]
+    missed = [index for index, each in enumerate(test.per_class) if each.n and each.recall < 1]
+    if not missed:
+        return [escape("No test image is predicted wrongly.")]
     rows = []
-    for index in sorted(tested, key=lambda index: test.per_class[index].recall)[:_WORST_CLASSES]:
+    for index in sorted(missed, key=lambda index: test.per_class[index].recall)[:_WORST_CLASSES]:
         wrong = [0 if other == index else count for other, count in enumerate(test.confusion_matrix[index])]
         taken_for = f"{classes[wrong.index(max(wrong))]} ({max(wrong):,})" if any(wrong) else MISSING
         each = test.per_class[index]
         rows.append([classes[index], taken_for, f"{each.n:,}", f"{each.recall:.3f}", f"{each.precision:.3f}"])
-    header = ["Class", "Most often predicted instead", "Test images", "Recall", "Precision"]
-    return table(header, rows, numbers_from=2)
+    rows.append(["macro average", MISSING, f"{test.n:,}", f"{test.recall_macro:.3f}", f"{test.precision_macro:.3f}"])
+    header = ["Class", "Most often predicted instead", "Test images (support)", "Recall", "Precision"]
+    note = (
+        "The classes of which the smallest share is recognised (recall); of few test images, that is a rough estimate."
+    )
+    return [escape(note), table(header, rows, numbers_from=2)]
+
+
+def _corrupted(result: Result) -> Markdown:
+    """Return the sentence on corrupted pictures, the worst kind first; how to measure it, if it was not."""
+    robustness = find_robustness(result)
+    if robustness is None:
+        file = f"results/{_name(result)}/{paths.ROBUSTNESS_FILE}"
+        command = code(f"snakemake --cores 2 {quote(file)}")
+        return Markdown(
+            "Accuracy on corrupted pictures (noise, blur, JPEG and others) is not measured:"
+            f" {command} does it, and then this card has it when it is asked for again."
+        )
+    kinds = sorted(robustness.corruptions, key=robustness.mean)
+    accuracies = ", ".join(f"{corruption_title(kind)} {100 * robustness.mean(kind):.1f} %" for kind in kinds)
+    return escape(
+        f"On corrupted pictures it is right less often. Accuracy on {robustness.n:,} test images as they are:"
+        f" {100 * robustness.accuracy:.1f} %; by kind of corruption, each the mean of three severities: {accuracies}."
+    )
 
 
 def _cost(result: Result) -> list[Markdown]:
@@ -185,28 +270,12 @@ def _cost(result: Result) -> list[Markdown]:
 
 
 def _limits(result: Result, audit: Audit | None) -> list[str]:
-    ece, found = result.metrics.test.ece, [*result.warnings, *(leakage(audit) if audit else [])]
+    found = [*result.warnings, *(leakage(audit) if audit else [])]
     return [
         "It names one of its classes for every picture, also for a picture of something else.",
         "The numbers are for pictures like the test images. Expect more errors with another camera, light or framing.",
-        f"Without the temperature (see How to use it), stated probability and frequency of being right differ by"
-        f" {ece:.3f} on average (calibration error).",
         "It is one training run; another seed gives other numbers.",
-        *_corrupted(result),
         *(f"{sentence[0].upper()}{sentence[1:]}." for sentence in found),
-    ]
-
-
-def _corrupted(result: Result) -> list[str]:
-    """Return the sentence on corrupted pictures, the worst kind first; [] if that was not measured."""
-    robustness = find_robustness(result)
-    if robustness is None:
-        return []
-    kinds = sorted(robustness.corruptions, key=robustness.mean)
-    accuracies = ", ".join(f"{corruption_title(kind)} {100 * robustness.mean(kind):.1f} %" for kind in kinds)
-    return [
-        f"On corrupted pictures it is right less often. Accuracy on {robustness.n:,} test images as they are:"
-        f" {100 * robustness.accuracy:.1f} %; by kind of corruption, each the mean of three severities: {accuracies}."
     ]
 
 
@@ -228,9 +297,8 @@ def _use(result: Result) -> list[Markdown]:
         Markdown("\n".join(["```python", *lines, "```"])),
         Markdown(
             f"The weights file alone, {code(paths.MODEL_FILE)}, is enough for {code('load')}. Its metadata says how a"
-            " picture is prepared. Probabilities are those of the logits divided by the experiment's temperature, which"
-            " is fitted on the validation images (1 if all of these are right); of the weights file alone, those of the"
-            " logits as they are."
+            " picture is prepared. The temperature is applied to the probabilities of the experiment's folder and of"
+            " exported files, but not of the weights file alone."
         ),
         # In the same words before and after it is exported, so that the card of a bundle need not wait for that.
         Markdown(f"{code(paths.ONNX_FILE)}, if it is next to this card: onnxruntime runs it, {_IN_AND_OUT}."),
