@@ -49,8 +49,7 @@ class Checker:
     """
 
     def __init__(self, root: Path, folders: Sequence[Path], published: Path) -> None:
-        self.root, self.runs = root, [Run(folder) for folder in folders]
-        self.published = pd.read_csv(published)
+        self.root, self.runs, self.published = root, [Run(folder) for folder in folders], pd.read_csv(published)
         self.known: dict[tuple[str, ...], Rows] = {}  # so that many reports of one study are checked quickly
         self.datasets = list(dict.fromkeys(run.dataset for run in self.runs))
         self.groups = {

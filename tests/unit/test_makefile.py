@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 
 FAKE_PYTHON = """#!/bin/sh
 # Stands in for Python and for the environment that it makes: records its calls and does nothing else.
@@ -52,13 +52,11 @@ def make(root, tmp_path):
     return call
 
 
-@needs_make
 def test_make_alone_lists_the_commands(make):
     listed = re.findall(r"make ([a-z]+)", make().stdout)
     assert {"setup", "report", "test", "lint", "requirements", "clean", "distclean"} <= set(listed)
 
 
-@needs_make
 def test_setup_installs_once_and_again_when_the_requirements_change(make):
     assert make("setup").returncode == 0
     assert "-m uv pip install --compile-bytecode --python .venv/bin/python" in make.calls()
@@ -70,7 +68,6 @@ def test_setup_installs_once_and_again_when_the_requirements_change(make):
     assert "-m uv pip install" in make.calls()
 
 
-@needs_make
 def test_a_report_that_fails_ends_with_the_command_for_what_is_finished(make):
     failed = make("report", "STUDY=my study", FAILED_STUDY="1")
     assert failed.returncode == 2
@@ -79,7 +76,6 @@ def test_a_report_that_fails_ends_with_the_command_for_what_is_finished(make):
     assert "report-now" not in make("report").stderr
 
 
-@needs_make
 def test_setup_installs_the_pinned_uv_first(make):
     make("setup")
     installs = re.findall(r"-m .* install .*", make.calls())
@@ -87,7 +83,6 @@ def test_setup_installs_the_pinned_uv_first(make):
     assert installs[0].endswith(pin)
 
 
-@needs_make
 def test_setup_links_the_library_into_the_environment_so_that_any_folder_can_import_it(make, root, tmp_path):
     (make.folder / "scripts").symlink_to(root / "scripts")
     make("setup")
@@ -101,7 +96,6 @@ def test_setup_links_the_library_into_the_environment_so_that_any_folder_can_imp
     assert Path(found.strip()).samefile(root / "scripts/deepnets/__init__.py")
 
 
-@needs_make
 def test_setup_hands_the_torch_backend_to_uv_when_there_is_one(make):
     make("setup", TORCH_BACKEND="cpu")
     assert "--torch-backend cpu " in make.calls()
@@ -111,7 +105,6 @@ def test_setup_hands_the_torch_backend_to_uv_when_there_is_one(make):
     assert "torch-backend" not in make.calls()
 
 
-@needs_make
 @pytest.mark.parametrize("backend", ["", "cpu"])
 def test_bench_has_an_environment_of_its_own_with_the_build_of_torch_that_setup_was_given(make, backend):
     make("setup", f"TORCH_BACKEND={backend}")
@@ -135,7 +128,6 @@ def test_bench_has_an_environment_of_its_own_with_the_build_of_torch_that_setup_
     assert not (make.folder / ".venv-bench").exists()
 
 
-@needs_make
 @pytest.mark.parametrize("target", ["bench", "distclean"])
 def test_environment_that_make_bench_has_not_made_is_refused(make, target):
     (make.folder / ".venv-bench").mkdir()
@@ -146,14 +138,12 @@ def test_environment_that_make_bench_has_not_made_is_refused(make, target):
     assert (make.folder / ".venv-bench/thesis.tex").exists()
 
 
-@needs_make
 def test_setup_that_failed_is_tried_again(make):
     assert make("setup", BROKEN_NETWORK="1").returncode != 0
     assert make("setup").returncode == 0
     assert "-m uv pip install" in make.calls()
 
 
-@needs_make
 def test_setup_with_another_python_starts_from_nothing_after_a_failure(make):
     make("setup", BROKEN_NETWORK="1")
     of_the_first = make.folder / ".venv/bin/python3.11"
@@ -162,7 +152,6 @@ def test_setup_with_another_python_starts_from_nothing_after_a_failure(make):
     assert not of_the_first.exists()
 
 
-@needs_make
 def test_setup_refuses_a_python_out_of_range_in_one_line(make):
     done = make("setup", WRONG_VERSION="1")
     lines = [line for line in done.stderr.splitlines() if not line.startswith("make: ***")]
@@ -172,7 +161,6 @@ def test_setup_refuses_a_python_out_of_range_in_one_line(make):
     assert not (make.folder / ".venv").exists()
 
 
-@needs_make
 def test_report_runs_the_study_of_config_yaml_unless_another_is_named(make):
     make("report")
     assert make.calls().splitlines()[-2:] == [
@@ -183,7 +171,6 @@ def test_report_runs_the_study_of_config_yaml_unless_another_is_named(make):
     assert "-m snakemake results/report.md all --cores 2 --config study=paper" in make.calls()
 
 
-@needs_make
 def test_report_now_is_of_the_study_of_config_yaml_unless_another_is_named(make):
     make("report-now")
     assert make.calls().splitlines()[-1] == "scripts/report_now.py"
@@ -191,7 +178,6 @@ def test_report_now_is_of_the_study_of_config_yaml_unless_another_is_named(make)
     assert make.calls().splitlines()[-1] == "scripts/report_now.py --study paper"
 
 
-@needs_make
 def test_status_and_watch_are_of_the_study_of_config_yaml_unless_another_is_named(make):
     make("status")
     make("watch", "STUDY=paper")
@@ -200,7 +186,6 @@ def test_status_and_watch_are_of_the_study_of_config_yaml_unless_another_is_name
     assert make.calls() == "scripts/status.py\n"
 
 
-@needs_make
 def test_compare_takes_two_states_whatever_is_in_their_names(make):
     make("compare", "A=HEAD~1:runs/it's", "B=new results")
     assert make.calls().splitlines()[-1] == "scripts/compare_states.py HEAD~1:runs/it's new results"
@@ -209,7 +194,6 @@ def test_compare_takes_two_states_whatever_is_in_their_names(make):
     assert "name both states: make compare A=HEAD~1:docs/runs/demo B=results" in done.stderr
 
 
-@needs_make
 def test_search_is_the_one_that_is_named(make):
     make("search", "STUDY=rates", "CORES=2")
     assert make.calls().splitlines()[-1] == "scripts/search.py rates --cores 2"
@@ -218,7 +202,6 @@ def test_search_is_the_one_that_is_named(make):
     assert "name a search of config.yaml: make search STUDY=rates" in done.stderr
 
 
-@needs_make
 def test_bundle_makes_the_zip_of_an_experiment(make):
     make("bundle", "EXPERIMENT=results/a/b/quick/seed0/")
     assert make.calls().splitlines()[-1] == "-m snakemake --cores 4 results/a/b/quick/seed0/bundle.zip"
@@ -227,7 +210,6 @@ def test_bundle_makes_the_zip_of_an_experiment(make):
     assert "name an experiment: make bundle EXPERIMENT=" in done.stderr
 
 
-@needs_make
 def test_serve_takes_an_experiment_and_a_port(make):
     make("serve", "EXPERIMENT=results/it's", "PORT=8001")
     assert make.calls().splitlines()[-1] == "scripts/serve.py results/it's --port 8001"
@@ -238,7 +220,6 @@ def test_serve_takes_an_experiment_and_a_port(make):
     assert "name an experiment: make serve EXPERIMENT=" in done.stderr
 
 
-@needs_make
 @pytest.mark.parametrize("value", ["0", "", "x", "-1", "04", "1.5", "a'b", "2 3"])
 def test_wrong_number_of_cores_is_answered_before_anything_is_installed(make, value):
     done = make("report", f"CORES={value}")
@@ -247,7 +228,6 @@ def test_wrong_number_of_cores_is_answered_before_anything_is_installed(make, va
     assert make.calls() == ""
 
 
-@needs_make
 @pytest.mark.parametrize("setting", ["cores=2", "Cores=2", "study=paper", "torch_backend=cpu"])
 def test_setting_in_other_letters_is_answered(make, setting):
     done = make("report", setting)
@@ -257,13 +237,11 @@ def test_setting_in_other_letters_is_answered(make, setting):
     assert make.calls() == ""
 
 
-@needs_make
 def test_study_with_a_quote_in_its_name_reaches_snakemake_as_it_is(make):
     assert make("report", "STUDY=a'b").returncode == 0
     assert "study=a'b" in make.calls()
 
 
-@needs_make
 @pytest.mark.parametrize(("home", "given"), [(None, True), ("/nonexistent", True), (".", False)])
 def test_make_gives_a_home_to_whom_has_none(root, tmp_path, home, given):
     shutil.copy(root / "Makefile", tmp_path)
@@ -275,7 +253,6 @@ def test_make_gives_a_home_to_whom_has_none(root, tmp_path, home, given):
     assert (tmp_path / ".snakemake/home").is_dir() == given
 
 
-@needs_make
 def test_report_uses_the_environment_and_ignores_pythonpath(make):
     make("report", PYTHONPATH="/elsewhere")
     (make.folder / ".venv/bin/python").write_text('#!/bin/sh\necho "path=$PYTHONPATH" >> "$CALLS"\n')
@@ -288,7 +265,6 @@ OF_EXPERIMENT += (".resume/a.json", ".train.lock", "model_onnx.json", "model_fp1
 OF_EXPERIMENT += ("model_pt2.json",)
 
 
-@needs_make
 def test_clean_keeps_downloads_and_the_environment(make):
     """But raw.json goes: without Snakemake's records, it could describe images that have changed since."""
     kept = [f"data/mnist/raw/{name}" for name in ("images.gz", ".downloaded")] + [
@@ -313,7 +289,6 @@ def test_clean_keeps_downloads_and_the_environment(make):
     assert not (make.folder / "data").exists()
 
 
-@needs_make
 def test_published_weights_are_downloads_that_clean_keeps_and_distclean_removes(make):
     fetched = ["weights.safetensors", "weights.json", "resnet18-f37072fd.pth", ".fetch_weights.lock"]
     ours = [make.folder / f"data/_weights/{name}" for name in (f"torchvision/resnet18/{each}" for each in fetched)]
@@ -328,7 +303,6 @@ def test_published_weights_are_downloads_that_clean_keeps_and_distclean_removes(
     assert [path for path in (make.folder / "data").rglob("*") if path.is_file()] == [mine]
 
 
-@needs_make
 def test_distclean_deletes_no_weights_behind_a_link(make, tmp_path):
     weights = tmp_path / "disk/timm/resnet18/weights.safetensors"
     weights.parent.mkdir(parents=True)
@@ -341,7 +315,6 @@ def test_distclean_deletes_no_weights_behind_a_link(make, tmp_path):
     assert weights.exists()
 
 
-@needs_make
 @pytest.mark.parametrize("target", ["setup", "distclean"])
 @pytest.mark.parametrize("kind", ["link", "link to nothing", "images", "environment", "file"])
 def test_what_make_setup_has_not_made_is_refused_in_one_line_and_stays(make, tmp_path, target, kind):
@@ -370,13 +343,11 @@ def test_what_make_setup_has_not_made_is_refused_in_one_line_and_stays(make, tmp
     assert "-m venv" not in make.calls()
 
 
-@needs_make
 def test_setup_takes_an_empty_folder_for_its_environment(make):
     (make.folder / ".venv").mkdir()
     assert make("setup").returncode == 0
 
 
-@needs_make
 @pytest.mark.parametrize("name", ["results", "data"])
 def test_clean_deletes_nothing_behind_a_link(make, tmp_path, name):
     elsewhere = tmp_path / "disk"
@@ -390,7 +361,6 @@ def test_clean_deletes_nothing_behind_a_link(make, tmp_path, name):
     assert (elsewhere / "mnist/raw.json").exists()
 
 
-@needs_make
 @pytest.mark.parametrize("target", ["clean", "distclean"])
 def test_images_of_the_user_in_data_are_kept(make, target):
     mine = ["data/birds/train/owl/1.jpg", "data/birds/labels.csv", "data/birds/.git/HEAD", "data/photos.zip"]

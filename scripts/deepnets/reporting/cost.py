@@ -2,15 +2,16 @@
 
 from typing import Any
 
-from deepnets.reporting import exports, tables
+from deepnets.reporting import cost_tables, exports
 from deepnets.reporting.job_times import by_stage, from_first_to_last
 from deepnets.reporting.study import Study
+from deepnets.reporting.tables import ROWS, format_duration
 
 
 def describe(study: Study) -> dict[str, Any]:
     """Return what the template shows of costs."""
-    network_costs, network_costs_left_out = tables.network_costs(study.results, study.latencies)
-    cost_table, costs_left_out = tables.cost_table(study.results)
+    network_costs, network_costs_left_out = cost_tables.network_costs(study.results, study.latencies)
+    cost_table, costs_left_out = cost_tables.cost_table(study.results)
     return {
         "network_costs": network_costs,
         "network_costs_left_out": network_costs_left_out,
@@ -19,7 +20,7 @@ def describe(study: Study) -> dict[str, Any]:
         "cost": _of_jobs(study) if study.jobs else None,
         "cost_table": cost_table,
         "costs_left_out": costs_left_out,
-        "cost_of_each": len(study.results) <= tables.ROWS,
+        "cost_of_each": len(study.results) <= ROWS,
     }
 
 
@@ -27,11 +28,11 @@ def _of_jobs(study: Study) -> dict[str, Any]:
     """Return the time of a study's jobs, by stage and as shares; at least one was measured."""
     passed, idle = from_first_to_last(study.jobs)
     return {
-        "passed": tables.format_duration(passed),
-        "idle": tables.format_duration(idle) if idle >= 1 else None,
+        "passed": format_duration(passed),
+        "idle": format_duration(idle) if idle >= 1 else None,
         "has_starts": any(job.of_start for job in study.jobs),
         "shares": _shares(study),
-        "table": tables.stage_table(by_stage(study.jobs)),
+        "table": cost_tables.stage_table(by_stage(study.jobs)),
     }
 
 

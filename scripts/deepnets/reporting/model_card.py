@@ -26,11 +26,12 @@ from deepnets.evaluation.temperature import own_temperature
 from deepnets.models import display_name
 from deepnets.reporting.audit import Audit, read_audit
 from deepnets.reporting.completed_card import NOTES_LINE, NOTHING, Kept, read_kept
+from deepnets.reporting.cost_tables import cost_table
 from deepnets.reporting.duplicates import counted, leakage
 from deepnets.reporting.image_audit import sentences
 from deepnets.reporting.markdown import Markdown, code, escape, table
 from deepnets.reporting.settings import departures, networks_table, recipes
-from deepnets.reporting.tables import MISSING, cost_table
+from deepnets.reporting.tables import MISSING
 from deepnets.utils import paths
 from deepnets.utils.files import remove_leftovers, write_text
 
