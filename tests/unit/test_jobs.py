@@ -54,8 +54,7 @@ def test_the_report_of_a_study_by_its_name_has_comparisons_of_its_own(jobs):
 
 
 def test_the_optional_stages_are_those_of_the_study_that_a_report_is_about(root):
-    settings = {"study": "budget", **with_stages(root, "sweep", "robustness")}
-    jobs = Jobs(load_config(root / "config.yaml", settings), root)
+    jobs = Jobs(load_config(root / "config.yaml", with_stages(root, "sweep", "robustness")), root)
     assert jobs.optional_files() == []
     files = jobs.study_files("results/{dataset}/{model}/{recipe}/seed{seed}/robustness.json", suffix="-sweep")
     assert jobs.optional_files(suffix="-sweep") == files
@@ -67,7 +66,7 @@ def test_the_optional_stages_are_those_of_the_study_that_a_report_is_about(root)
 
 def test_stages_come_in_the_order_of_the_work(jobs):
     stages = list(dict.fromkeys(job.stage for job in jobs.of_study()))
-    first, last = ["download", "prepare", "summarize", "latency", "train", "evaluate"], "report"
+    first, last = ["download", "prepare", "summarize", "train", "evaluate"], "report"
     assert stages == [*first, "compare", "plot_experiment", "plot_comparison", "audit", last]
 
 

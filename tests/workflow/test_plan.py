@@ -26,9 +26,9 @@ def of_stage(dry_run, verb: str) -> set[str]:
 
 def test_demo_plans_every_stage_of_four_experiments(clone, dry_run):
     assert counts(dry_run(clone)) == {
-        **{"download": 1, "prepare": 1, "summarize": 4, "latency": 4, "train": 4, "evaluate": 4},
-        **{"plot_experiment": 8, "compare": 1, "plot_comparison": 11, "audit": 1, "report": 1},
-        **{"all": 1, "total": 41},
+        **{"download": 1, "prepare": 1, "summarize": 4, "train": 4, "evaluate": 4},
+        **{"plot_experiment": 8, "compare": 1, "plot_comparison": 10, "audit": 1, "report": 1},
+        **{"all": 1, "total": 36},
     }
 
 

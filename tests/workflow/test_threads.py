@@ -62,7 +62,7 @@ def test_threads_on_the_command_line_go_before_those_of_the_rule(own_study, dry_
 
 def test_nothing_runs_next_to_a_measurement_of_latency(clone, dry_run):
     """Its job takes all cores of the run, even if the machine has fewer."""
-    run = dry_run(clone, "--printshellcmds", cores=8, usable_cores=3)
+    run = dry_run(clone, "--printshellcmds", "--config", "study=demo_seeds", cores=8, usable_cores=3)
     threads = dict(re.findall(r"scripts/latency\.py (\S+) .*--threads (\d+)", run.output))
     networks = ("vgg16", "inception_v3", "resnet50", "mobilenet_v2")
     assert threads == {f"digits/{network}": "8" for network in networks}
