@@ -31,7 +31,7 @@ def test_experiments_of_an_unknown_study_are_refused(tmp_path):
         load(tmp_path).experiments("dmo")
 
 
-def test_a_search_that_is_taken_for_a_study_is_named_with_its_command(tmp_path):
+def test_a_search_named_as_a_study_is_answered_with_its_command(tmp_path):
     search = {"dataset": "digits", "model": "resnet50", "recipe": "quick", "values": {"lr": [0.1, 0.2]}}
     said = r"unknown study \(got 'rates'\); it is a search: make search STUDY=rates$"
     with pytest.raises(UserError, match=said):

@@ -83,7 +83,7 @@ EDITS = {
 
 
 @pytest.mark.parametrize(("edit", "stale"), EDITS.values(), ids=EDITS)
-def test_an_edit_of_ones_own_files_makes_stale_exactly(finished, dry_run, tmp_path, edit, stale):
+def test_an_edit_of_the_users_files_makes_stale_exactly(finished, dry_run, tmp_path, edit, stale):
     folder = shutil.copytree(finished, tmp_path / "study", symlinks=True)
     edit(folder)
     assert dry_run(folder, RESULT).jobs == stale
