@@ -38,7 +38,10 @@ def test_the_best_on_validation_comes_first_whatever_its_test_accuracy(experimen
 def test_a_trial_that_its_search_stopped_early_is_named_so(experiment, write_report):
     stopped, done = experiment(recipe="quick,epochs=2,lr=0.1", epochs=2), experiment(recipe="quick,lr=0.05")
     names = [row[0] for row in tables(write_report(stopped, done, stopped=(stopped,)))[0][2:]]
-    assert names == ["**ResNet50 (quick, epochs 2, lr 0.1), stopped early**", "ResNet50 (quick, lr 0.05)"]
+    assert names == [
+        "**ResNet50 (quick, epochs 2, lr 0.1), stopped early**",
+        "ResNet50 (quick, lr 0.05)<br><small>not chosen</small>",
+    ]
 
 
 def test_epochs_and_training_time_are_means_over_the_seeds(experiment, write_report):
