@@ -51,7 +51,9 @@ def _without_unmeasured(jobs: Jobs) -> Jobs:
         for stage in jobs.optional_stages()
         if not all((jobs.root / file).exists() for file in jobs.optional_files([stage]))
     ]
-    config = jobs.config.model_copy(update={stage: [] for stage in unmeasured})
+    name, studies = jobs.config.study, jobs.config.studies
+    entries = [entry.model_copy(update=dict.fromkeys(unmeasured, False)) for entry in studies[name]]
+    config = jobs.config.model_copy(update={"studies": {**studies, name: entries}})
     return Jobs(config, jobs.code_root, jobs.root, jobs.study)
 
 
