@@ -127,6 +127,12 @@ def test_temperature_is_that_of_another_optimiser_with_the_log_loss_of_scikit_le
     assert fit_temperature(logits.astype(np.float32), labels) == pytest.approx(expected, rel=2e-3)
 
 
+def test_where_all_images_are_right_the_temperature_is_1():
+    logits = np.array([[2, 0, 0], [0, 1, 0]], np.float32)
+    assert fit_temperature(logits, np.array([0, 1])) == 1
+    assert fit_temperature(logits, np.array([0, 2])) != 1
+
+
 def test_logits_that_are_not_finite_do_not_disturb_the_temperature():
     logits, labels = drawn(5000)
     logits[:50] = np.nan

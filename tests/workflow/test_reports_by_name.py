@@ -79,6 +79,10 @@ def test_a_partial_report_has_robustness_once_all_that_is_finished_has_it(study,
     run = fork_server(study, script="scripts/report_now.py")
     assert run.returncode == 0, run.output
     assert "shapes/comparison.partial/corruptions.png" in existing_links(report)
+    write_json(metrics.with_name("robustness.json"), {**measured, "spec_sha256": "of other settings"})
+    run = fork_server(study, script="scripts/report_now.py")
+    assert run.returncode == 0, run.output
+    assert "corrupted" not in report.read_text()
 
 
 def test_a_partial_report_leaves_pictures_to_the_jobs_that_draw_them(study, fork_server):

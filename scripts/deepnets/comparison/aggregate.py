@@ -15,12 +15,11 @@ from deepnets.utils.files import canonical_json
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its 95 % interval; `seeds` is the number of runs behind it."""
+    """A mean with its 95 % interval."""
 
     value: float
     low: float
     high: float
-    seeds: int
 
 
 @dataclass(frozen=True)
@@ -98,12 +97,12 @@ class SeedGroup:
         """
         if self.candidate is not None:
             low, high = self.candidate.ci95
-            return Estimate(self.candidate.accuracy, low, high, seeds=len(self.results))
+            return Estimate(self.candidate.accuracy, low, high)
         if len(self.results) > 1:
             raise ValueError(f"the interval of several seeds is in statistics.json: {self.key}")
         test = self.first.metrics.test
         low, high = test.accuracy_ci95
-        return Estimate(test.accuracy, low, high, seeds=1)
+        return Estimate(test.accuracy, low, high)
 
     def mean(self, value: Callable[[Result], float | None]) -> float | None:
         """Return the mean of a value over the seeds, None if the value of any seed is None."""

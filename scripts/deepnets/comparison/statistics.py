@@ -109,7 +109,10 @@ def _pairs(candidates: list[Tested], margin: float) -> tuple[list[dict[str, Any]
     """Return all pairs of candidates as statistics.json has them, and the letters of each candidate."""
     places = list(combinations(range(len(candidates)), 2))
     compared = [_pair(candidates[a], candidates[b]) for a, b in places]
-    corrected = paired.holm([difference.p for difference, _ in compared])
+    tested = [number for number, (_, described) in enumerate(compared) if described["n"]]
+    alpha = ALPHA / max(1, len(tested))
+    corrected = np.ones(len(compared))  # pairs without a common fold are not tested
+    corrected[tested] = paired.holm([compared[number][0].p for number in tested])
     different = np.zeros((len(candidates), len(candidates)), dtype=bool)
     pairs = []
     for (a, b), (difference, described), p_holm in zip(places, compared, corrected, strict=True):
@@ -128,7 +131,7 @@ def _pairs(candidates: list[Tested], margin: float) -> tuple[list[dict[str, Any]
                 "p": difference.p,
                 "p_holm": float(p_holm),
                 "verdict": verdict,
-                "settle": _settled(difference, described["seeds"], described["n"], ALPHA / len(places), verdict),
+                "settle": _settled(difference, described["seeds"], described["n"], alpha, verdict),
             }
         )
     return pairs, letters(different)

@@ -23,10 +23,11 @@ def fit_temperature(logits: Logits, labels: Labels) -> float:
 
     Args:
         logits: of validation images, (N, C). Images with a logit that is not finite are left out; if all are, T is 1.
+            It is also 1 if all images are right: the loss then falls for ever as T goes to 0.
         labels: (N,).
     """
     finite = np.isfinite(logits).all(1)
-    if not finite.any():
+    if (logits[finite].argmax(1) == labels[finite]).all():
         return 1.0
     from scipy.optimize import minimize_scalar
 

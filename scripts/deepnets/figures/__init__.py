@@ -133,8 +133,9 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             "Each network and recipe (rows, the best first) against each other one (columns), on the same test images."
             " The numbers are differences of the test accuracy in percentage points, row minus column. Blue: the row"
             " is better, orange: the column is better (p below 5 % after Holm's correction for all pairs; exact"
-            " McNemar test for one seed each, t test over seeds and images for several). Grey: equivalent within the"
-            " margin of config.yaml. White: open. Two that share a letter cannot be distinguished.",
+            " McNemar test for one seed each, t test over seeds and images for several, over the folds where there are"
+            " folds). Grey: equivalent within the margin of config.yaml. White: open, or no fold in"
+            " common. Two that share a letter cannot be distinguished.",
             condition=_several_candidates,
             width="75%",
         ),

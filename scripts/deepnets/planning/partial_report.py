@@ -5,7 +5,11 @@ paths of its own, results/report.partial.md, and comparisons of its own; no job 
 leaves the figures of an experiment to their jobs, which may be drawing them; the page names a missing picture.
 """
 
+from collections.abc import Callable
+
 from deepnets.comparison.statistics import write_statistics
+from deepnets.evaluation.measurements import read_latency, read_robustness
+from deepnets.evaluation.results import Result, read_result
 from deepnets.figures.comparison_files import write_comparison_figure
 from deepnets.planning.job import Job
 from deepnets.planning.jobs import Jobs
@@ -45,16 +49,24 @@ def write_partial_report(jobs: Jobs) -> tuple[int, int]:
 
 
 def _without_unmeasured(jobs: Jobs) -> Jobs:
-    """Return the jobs without the optional stages that are still to be done for some of the experiments."""
-    unmeasured = [
-        stage
-        for stage in jobs.optional_stages()
-        if not all((jobs.root / file).exists() for file in jobs.optional_files([stage]))
-    ]
+    """Return the jobs without the optional stages that are not measured for all experiments as they are now."""
+    unmeasured = [stage for stage in jobs.optional_stages() if not _is_measured(stage, jobs)]
     name, studies = jobs.config.study, jobs.config.studies
     entries = [entry.model_copy(update=dict.fromkeys(unmeasured, False)) for entry in studies[name]]
     config = jobs.config.model_copy(update={"studies": {**studies, name: entries}})
     return Jobs(config, jobs.code_root, jobs.root, jobs.study)
+
+
+def _is_measured(stage: str, jobs: Jobs) -> bool:
+    if not all((jobs.root / file).exists() for file in jobs.optional_files([stage])):
+        return False
+    read: Callable[[Result], object] = {"robustness": read_robustness, "latency": read_latency}[stage]
+    try:
+        for experiment in jobs.study:
+            read(read_result(jobs.root / experiment.directory))
+    except UserError:  # of other settings: the next run measures it again
+        return False
+    return True
 
 
 def _write(job: Job, jobs: Jobs, missing: list[Missing]) -> None:

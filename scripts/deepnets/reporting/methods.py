@@ -164,7 +164,7 @@ def _range(values: list[str]) -> str:
 
 def _evaluation(study: Study, rows: Mapping[str, list[Row]]) -> Markdown:
     chosen = "Of several recipes of a network, the one with the best validation accuracy stands for it. "
-    several = any(len({row.group.recipe for row in runs}) > 1 for runs in rows.values())
+    several = any(len(runs) > len({row.group.model for row in runs}) for runs in rows.values())
     machines = dict.fromkeys(
         f"{run.name} ({run.thread_count}, {run.precision})" for each in study.results for run in each.timing.conditions
     )

@@ -17,7 +17,8 @@ def describe(groups: list[SeedGroup], statistics: Statistics) -> dict[str, Any]:
 
     If there are too many, those of the network that is best on validation come first.
     """
-    outcomes, with_recipe = statistics.outcomes(), several_recipes(groups)
+    outcomes = {place: pair for place, pair in statistics.outcomes().items() if pair.over != "nothing"}
+    with_recipe = several_recipes(groups)
     if not outcomes:
         return {"count": 0}
     group_of = {id(group.candidate): group for group in groups}
