@@ -165,7 +165,7 @@ requirements: setup  ## Compile both requirements.txt again from pyproject.toml 
 		--custom-compile-command "make requirements" pyproject.toml --extra bench --constraints requirements.txt \
 		--output-file benchmarks/requirements.txt
 
-clean:  ## Remove results, logs and prepared data without asking; downloads and your own files in data/ and results/ stay
+clean:  ## Remove results, model cards, logs and prepared data without asking; downloads and your own files in data/ and results/ stay
 	@$(call refuse_links,results data)
 	if [ -d results ]; then find results/ -type f \( -path 'results/report*' -o -path 'results/metrics*.csv' \
 		-o -path results/workflow.html -o -path 'results/search-*' -o -path 'results/environment*.json' -o -name model.safetensors \

@@ -124,7 +124,7 @@ def test_a_class_may_have_the_name_of_a_split(tmp_path, name, top):
     ("names", "keys", "message"),
     [
         (["1.png", "2.png"], {}, "2 images, but no folders of classes; expected <class>/<image>"),
-        (["1.png", "labels.csv"], {}, "or give a table of the images and their labels (`source: csv`, as labels.csv)."),
+        (["1.png", "labels.csv"], {}, "or give a table of the images and their labels (`path: .../labels.csv`)."),
         (["a/x.csv", "d/2.txt"], {}, "it has a, d; expected <class>/<image>"),
         ([f"train/{i}.jpg" for i in range(25)], {}, "train has 25 images, but no class folders; move the images of"),
         (["bus/1.png", "train/1.png", "test/1.png"], {}, "test is read as a split: rename it if it is a class"),

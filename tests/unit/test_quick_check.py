@@ -121,8 +121,8 @@ def test_images_directly_in_train_and_test_are_no_classes(tmp_path, check):
     write_folder(tmp_path / "birds", ["train/1.png", "train/2.png", "test/1.png", "train.csv"])
     assert (
         f"{tmp_path}/birds: test has 1 image and train has 2 images, but no class folders; move the images of each"
-        " class into a folder (test/<class>/<image>), or give a table of the images and their labels (`source: csv`,"
-        " as train.csv)." in check()
+        " class into a folder (test/<class>/<image>), or give a table of the images and their labels"
+        " (`path: .../train.csv`)." in check()
     )
 
 

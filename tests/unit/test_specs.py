@@ -55,7 +55,7 @@ def test_differences_have_both_values():
 
 def test_a_file_of_another_spec_is_refused_with_both_values_and_what_to_do():
     check_made_by("data/raw.json", {"size": 48}, {"size": 48})
-    message = r"^data/raw\.json: made with other settings \(size was 32, is 48\); start Snakemake, which makes it again"
+    message = r"^data/raw\.json: made with other settings \(size was 32, is 48\); start Snakemake, which rebuilds it"
     with pytest.raises(UserError, match=message):
         check_made_by("data/raw.json", {"size": 32}, {"size": 48})
 

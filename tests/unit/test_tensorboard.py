@@ -59,9 +59,11 @@ def test_a_training_run_writes_its_history_into_the_logs(data, tmp_path, monkeyp
     assert recorder.closed
 
 
-def test_no_file_is_written_unless_it_is_asked_for():
+def test_no_file_is_written_unless_it_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     with event_file(None) as events:
         events.write([ROW])
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.usefixtures("as_if_installed")

@@ -21,11 +21,6 @@ def blocks(root) -> dict[str, list[str]]:
     return found
 
 
-def test_every_configuration_of_the_page_is_valid(root):
-    for example in blocks(root)["yaml"]:
-        load_config(root / "config.yaml", yaml.safe_load(example))
-
-
 def test_choices_on_the_page_are_printed(root, tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     for name, count in (("owl", 20), ("wren", 10)):
@@ -62,9 +57,3 @@ def test_page_has_the_usual_names_of_columns(root):
     for names in USUAL_NAMES.values():
         listed = f"{', '.join(names[:-1])} or {names[-1]}"
         assert f"| {listed} |" in text or f"| {listed};" in text
-
-
-def test_recipes_for_imbalanced_classes_are_valid(root):
-    text = (root / "docs/how-to/recipes.md").read_text(encoding="utf-8")
-    for example in re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
-        load_config(root / "config.yaml", yaml.safe_load(example))

@@ -65,7 +65,7 @@ def test_the_page_runs_from_top_to_bottom_and_prints_what_it_shows(root, checkou
     assert shown > 10
     report = (folder / "results/report.md").read_text(encoding="utf-8")
     sections = re.findall(r"^\| ([A-Z]\w+.*?) \|.* \|.* \|$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    assert len(sections) == 8
+    assert len(sections) == 9
     for section in sections:
         assert re.search(rf"^#+ {section}$", report, re.MULTILINE), section
 

@@ -263,7 +263,7 @@ def read_statistics(path: Path, experiments: list[str], specs: list[str] | None 
     of_others = found.spec.get("experiments") != experiments
     if of_others or (specs is not None and found.spec.get("specs") != specs):
         raise UserError(
-            f"{path}: about other experiments or settings, as of another study; start Snakemake, which makes it again,"
+            f"{path}: about other experiments or settings, as of another study; start Snakemake, which rebuilds it,"
             f" or run: python scripts/compare.py {'/'.join(path.parent.parts[-2:])}"
         )
     return found

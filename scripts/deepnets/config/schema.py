@@ -158,7 +158,6 @@ class Entry(StrictModel):
         default_factory=RecipeGrid,
         description="Lists of recipe values, like {lr: [0.01, 0.03]}: one experiment for each combination.",
     )
-
     latency: Flag = Field(
         False,
         description="true in one entry: the whole study also has the time of a prediction; each network is measured"

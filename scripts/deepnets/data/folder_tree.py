@@ -152,7 +152,7 @@ def count_images(number: int) -> str:
 def or_a_table(paths: Sequence[tuple[PurePosixPath, bool]]) -> str:
     """Return what to do where a table says the classes, with the name of one that is there."""
     tables = sorted(path.name for path, is_folder in paths if not is_folder and path.suffix.lower() in TABLES)
-    return f"give a table of the images and their labels (`source: csv`{', as ' + tables[0] if tables else ''})"
+    return f"give a table of the images and their labels (`path: .../{tables[0] if tables else 'labels.csv'}`)"
 
 
 def printable(name: str) -> str:

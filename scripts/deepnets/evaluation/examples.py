@@ -9,7 +9,7 @@ from deepnets.data.splits import Split
 from deepnets.evaluation.confidence import probabilities_of, surprises
 from deepnets.evaluation.metrics import Labels, Logits, predict
 
-# Figures show 5 mistakes of one network. The others are kept because all networks may be wrong in them.
+# Figures show at most 8 mistakes of one network. The others are kept because all networks may be wrong in them.
 MISTAKES, HITS = 60, 5
 PIXELS = 64  # height and width, at most: all examples of an experiment are less than 1 MB
 

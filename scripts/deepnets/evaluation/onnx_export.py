@@ -166,7 +166,7 @@ def write_onnx(model: FromPixels, metadata: dict, path: Path, name: str) -> None
         name: the experiment's, for messages.
 
     Raises:
-        UserError: it does something that ONNX cannot say.
+        UserError: it does something that ONNX cannot express.
     """
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     images = example(metadata)

@@ -55,7 +55,7 @@ def _read_splits(path: Path, spec_sha256: str, *splits: str) -> tuple[dict[str, 
     if metadata.get("spec_sha256") != spec_sha256:
         raise UserError(
             f"{path}: of other settings than metrics.json or {paths.MODEL_FILE} next to it; start Snakemake, which"
-            " makes it again, or delete it."
+            " rebuilds it, or delete it."
         )
     for split in splits:
         _check(path, split, found[f"{split}_logits"], found[f"{split}_labels"])

@@ -157,7 +157,7 @@ def check_specs(results: Sequence[Result], specs: Sequence[str] | None) -> None:
         if result.metrics.spec_sha256 != expected:
             raise UserError(
                 f"{result.directory / paths.METRICS_FILE}: made with other settings than config.yaml has now for"
-                " this experiment; start Snakemake, which makes it again."
+                " this experiment; start Snakemake, which rebuilds it."
             )
 
 

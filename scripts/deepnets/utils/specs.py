@@ -27,7 +27,7 @@ def check_made_by(file: str | Path, found: Any, expected: Any) -> None:
     if found != expected:
         reasons = [UNKNOWN] if found is None else differences(found, expected)
         raise UserError(
-            f"{file}: made with other settings ({'; '.join(reasons)}); start Snakemake, which makes it again, or"
+            f"{file}: made with other settings ({'; '.join(reasons)}); start Snakemake, which rebuilds it, or"
             " delete it."
         )
 
