@@ -22,12 +22,12 @@ EVALUATIONS = {
     ("digits", "inception_v3"): 1137,
     ("digits", "resnet50"): 833,
     ("digits", "mobilenet_v2"): 684,
-    ("mnist", "vgg16"): 1405,
-    ("mnist", "inception_v3"): 979,
-    ("mnist", "resnet50"): 969,
-    ("mnist", "mobilenet_v2"): 726,
-    ("cifar10-jpeg", "resnet50"): 1174,
-    ("cifar10-jpeg", "mobilenet_v2"): 1461,
+    ("mnist", "vgg16"): 1325,
+    ("mnist", "inception_v3"): 1051,
+    ("mnist", "resnet50"): 989,
+    ("mnist", "mobilenet_v2"): 728,
+    ("cifar10-jpeg", "resnet50"): 1141,
+    ("cifar10-jpeg", "mobilenet_v2"): 1622,
 }
 
 
