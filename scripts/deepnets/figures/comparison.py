@@ -104,6 +104,12 @@ def new_figure(
     return figure, axes
 
 
+def pale_note(comparison: Comparison) -> str:
+    """The note of a figure with a point per group: how many are pale; "" if none is."""
+    pale = len(comparison.groups) - len(best_by_model(comparison.groups))
+    return f"pale: {pale:,} recipe{'s' if pale > 1 else ''} that validation did not choose" if pale else ""
+
+
 def percent(group: SeedGroup) -> tuple[float, float, float]:
     """Test accuracy, lower and upper bound of its interval, in percent."""
     estimate = group.accuracy
