@@ -117,7 +117,8 @@ class Checker:
     def _pairs(self, table: Table) -> Rows:
         groups = self.groups[table.dataset]
         several = len({group.first.recipe for group in groups}) > 1
-        names = [_name(group, several) for group in groups]
+        chosen = recomputed.chosen(groups)
+        names = [_name(group, several) + ("" if group in chosen else ", not chosen") for group in groups]
         rows: Rows = {}
         for (a, b), p in recomputed.pairs(groups).items():
             difference, share = recomputed.difference(groups[a], groups[b]), recomputed.ahead(groups[a], groups[b])

@@ -134,7 +134,8 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             " The numbers are differences of the test accuracy in percentage points, row minus column. Blue: the row"
             " is better, orange: the column is better (p below 5 % after Holm's correction for all pairs; exact"
             " McNemar test for one seed each, t test over seeds and images for several). Grey: equivalent within the"
-            " margin of config.yaml. White: open. Two that share a letter cannot be distinguished.",
+            " margin of config.yaml. White: open. Two that share a letter cannot be distinguished. Not chosen:"
+            " validation chose another recipe of the network.",
             condition=_several_candidates,
             width="75%",
         ),
