@@ -37,15 +37,12 @@ def of_exported_files(runs: Sequence[Run]) -> Rows:
     """The files for other programs."""
     rows: Rows = {}
     for run in runs:
-        for file in sorted(run.folder.glob("model*.*")):
-            record = file.with_suffix(".json")
-            if file.suffix not in (".onnx", ".pt2") or not record.exists():
-                continue
+        for record in run.folder.glob("model_*.json"):
             found = json.loads(record.read_text())
             lost = found.get("validation")
-            rows[run.dataset, name_of(run.model), title_of(run.recipe), str(run.seed), file.name] = {
+            rows[run.dataset, name_of(run.model), title_of(run.recipe), str(run.seed), found["file"]] = {
                 "Latency on": _conditions([found["measured_on"]]),
-                "File (MB)": [file.stat().st_size / 1e6],
+                "File (MB)": [(run.folder / found["file"]).stat().st_size / 1e6],
                 "Latency (ms)": [1000 * found["latency"]["median_seconds"]],
                 "95th percentile (ms)": [1000 * found["latency"]["p95_seconds"]],
                 "Largest difference": [found["largest_difference"]],
