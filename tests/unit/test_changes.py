@@ -94,7 +94,7 @@ def test_intervals_of_one_seed_are_what_drawing_images_for_both_networks_gives()
 def resampled(network: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The metrics of RESAMPLED in many draws at once, (draws, metrics); `weights`: how often each image counts in each.
 
-    So 1,000 studies take seconds; `paired_intervals` takes one draw after the other, which needs less memory.
+    So 5,000 studies take seconds; `paired_intervals` takes one draw after the other, which needs less memory.
     """
     classes, predicted = np.eye(CLASSES), predict(network)
     right = weights @ (classes[LABELS] * (predicted == LABELS)[:, None])
@@ -109,7 +109,7 @@ def test_of_equal_networks_few_metrics_move():
     rng = np.random.default_rng(0)  # the draws of `paired_intervals`, which are the same in each study
     images = len(LABELS)
     weights = np.stack([np.bincount(rng.integers(images, size=images), minlength=images) for _ in range(DRAWS)])
-    names, studies = ("accuracy", *RESAMPLED), 1000
+    names, studies = ("accuracy", *RESAMPLED), 5000
     moved = np.zeros(len(names))
     for study in range(studies):
         shared, before, after = np.random.default_rng([1, study]).normal(size=(3, images, CLASSES))
