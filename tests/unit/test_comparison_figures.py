@@ -196,6 +196,12 @@ def test_rows_of_the_ranking_that_validation_did_not_choose_say_so(compare):
     assert rows == ["ResNet50 (a), not chosen  a  1", "ResNet50 (b)  a  2", "VGG-16 (quick)  b  3"]
 
 
+def test_long_names_of_the_ranking_are_inside_the_figure(compare):
+    runs = [{"recipe": f"budget{n}_with_long_name", "accuracy": 0.9 + n / 400, "epochs": n} for n in range(1, 11)]
+    figure = rendered(ranking.draw(compare(*runs)))
+    assert min(label.get_window_extent().x0 for label in figure.axes[0].get_yticklabels()) >= 0
+
+
 def test_a_difference_of_zero_has_no_sign(compare):
     axes = ranking.draw(compare({"accuracy": 0.9}, {"model": "mobilenet_v2", "accuracy": 0.9})).axes[0]
     assert [text.get_text() for text in axes.texts] == ["0.00", "0.00"]

@@ -64,5 +64,5 @@ def _draw_axes(axes: Axes, shown: list[Candidate], names: list[str]) -> None:
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
-    axes.set_aspect("equal")
+    axes.set_aspect("equal", anchor="W")  # the layout measures names from the left edge, so no gap may be there
     axes.grid(visible=False)
