@@ -73,9 +73,10 @@ def write_report(tmp_path: Path) -> Callable[..., str]:
         template: Path = paths.REPOSITORY / paths.TEMPLATE,
         suffix: str = "",
         missing: Sequence[Missing] = (),
+        margin: float = 0.005,
         **options,
     ) -> str:
-        write_statistics(tmp_path, *directories, suffix=suffix)
+        write_statistics(tmp_path, *directories, suffix=suffix, margin=margin)
         spec = report_spec(tmp_path, *directories, **options)
         report.write_report(spec, tmp_path, suffix, template=template, missing=missing)
         return (tmp_path / f"results/report{suffix}.md").read_text(encoding="utf-8")

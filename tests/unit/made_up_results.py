@@ -30,6 +30,10 @@ RECIPE = {
     "augment": {"rotation": 10.0, "horizontal_flip": True, "mixup": 0.0},
 }
 
+# Of an exported file: where it was measured, and what its accuracy became.
+MEASURED_ON = {"device": "cpu", "device_name": "Some CPU", "threads": 4, "precision": "int8"}
+LOST = {"validation": {"n": 144, "float32_accuracy": 0.97, "accuracy": 0.95, "lost": 0.02}}
+
 
 def write_experiment(
     results: Path,
@@ -153,6 +157,25 @@ def write_latency(directory: Path, seconds: float) -> None:
     content = {"latency": {"median_seconds": seconds, "p95_seconds": 2 * seconds}}
     content |= {"throughput": {"batch": 128, "images_per_second": 5 / seconds}}
     write_json(directory.parents[1] / "latency.json", {"spec": spec, **content, "measured_on": measured_on})
+
+
+def write_exported(directory: Path, stage: str, **changes) -> Path:
+    """Write what a stage leaves in the folder of a made-up experiment; return the JSON file."""
+    file, record = (directory / name for name in paths.EXPORTS[stage])
+    content = {
+        "spec_sha256": read_json(directory / "metrics.json")["spec_sha256"],
+        "weights_sha256": "0" * 64,
+        "file": file.name,
+        "bytes": 2_500_000,
+        "latency": {"median_seconds": 0.0012, "p95_seconds": 0.002},
+        "measured_on": MEASURED_ON,
+        "largest_difference": 0.0015,
+    }
+    content |= changes
+    with open(file, "wb") as network:
+        network.truncate(content["bytes"])
+    write_json(record, content)
+    return record
 
 
 def made_up_examples(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:

@@ -175,25 +175,36 @@ def _same_seed(a: Group, b: Group) -> tuple[np.ndarray, np.ndarray]:
     return a.right[0], b.right[0]
 
 
-def difference(a: Group, b: Group) -> list[float]:
-    """The accuracy of A minus that of B with its 95 % interval, in percentage points."""
+def difference(a: Group, b: Group, level: float = 0.95) -> list[float]:
+    """The accuracy of A minus that of B with its interval, in percentage points."""
     if min(len(a.runs), len(b.runs)) > 1:
         value = a.right.mean() - b.right.mean()
         variance, _, freedom = variance_of([a.right.astype(float), b.right.astype(float)])
-        half = t.ppf(0.975, freedom) * math.sqrt(variance)
+        half = t.ppf((1 + level) / 2, freedom) * math.sqrt(variance)
         return [100 * value, 100 * max(-1.0, value - half), 100 * min(1.0, value + half)]
     first, second = _same_seed(a, b)
     counts, images = ((first & ~second).sum(), (~first & second).sum()), len(first)
-    return [100 * (counts[0] - counts[1]) / images, *(100 * bound for bound in _bootstrapped(*counts, images))]
+    return [100 * (counts[0] - counts[1]) / images, *(100 * bound for bound in _bootstrapped(*counts, images, level))]
 
 
-def _bootstrapped(a_only: int, b_only: int, images: int) -> list[float]:
+def _bootstrapped(a_only: int, b_only: int, images: int, level: float) -> list[float]:
     """The quantiles of the difference in samples with replacement: of D discordant images, A has a binomial number."""
     p, q = (a_only + 0.5) / (images + 2), (b_only + 0.5) / (images + 2)
     discordant, differences = np.arange(images + 1), np.arange(-images, images + 1)
     of_a = (discordant + differences[:, None]) // 2
     below = binom.cdf(of_a, discordant, p / (p + q)) @ binom.pmf(discordant, images, p + q)
-    return [float(differences[np.argmax(below >= level)] / images) for level in (0.025, 0.975)]
+    return [float(differences[np.argmax(below >= share)] / images) for share in ((1 - level) / 2, (1 + level) / 2)]
+
+
+def verdict(a: Group, b: Group, p: float, margin: float) -> str:
+    """What a pair shows, in words: which is better, or whether both are within the margin (a fraction) of each other.
+
+    Two one-sided tests at 5 % each: the 90 % interval lies inside the margin.
+    """
+    value, low, high = difference(a, b, 0.9)
+    if p < 0.05:
+        return "A is better" if value > 0 else "B is better"
+    return "equivalent" if -100 * margin < low and high < 100 * margin else "open"
 
 
 def ahead(a: Group, b: Group) -> float | None:

@@ -1,42 +1,17 @@
 """Compare every number of a report's tables with the one of `recomputed`; a number without one is an error."""
 
 import json
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from statistics import fmean
 
 import numpy as np
 import pandas as pd
 import recomputed
+import report_costs
 from recomputed import Group, Run, name_of, title_of
+from report_cells import Cell, Near, Rows, Seconds, compare_cell
 from report_pages import Table, tables_in_place
-
-_NUMBER = re.compile(r"[-+−]?\d[\d,]*(?:\.\d+)?(?:e[-+]\d+)?")
-_TIME = re.compile(r"([\d.]+) (h|min|s)\b")
-_SECONDS = {"h": 3600, "min": 60, "s": 1}
-
-
-@dataclass(frozen=True)
-class Near:
-    """A number that was found by other draws or another search; `tolerance` comes on top of rounding."""
-
-    value: float
-    tolerance: float
-
-
-@dataclass(frozen=True)
-class Seconds:
-    """A time, in the report with its units."""
-
-    value: float
-
-
-# What a cell holds: a text as it is (""), its numbers in their order, or a time.
-Cell = str | Seconds | Sequence[float | Near]
-Rows = dict[tuple[str, ...], dict[str, Cell]]
 
 
 class Checker:
@@ -46,10 +21,12 @@ class Checker:
         root: the folder that holds results/, data/ and logs/.
         folders: of the experiments, in the order of the study.
         published: workflow/published.csv.
+        margin: the difference of accuracies that counts as none, a fraction.
     """
 
-    def __init__(self, root: Path, folders: Sequence[Path], published: Path) -> None:
+    def __init__(self, root: Path, folders: Sequence[Path], published: Path, margin: float = 0.005) -> None:
         self.root, self.runs, self.published = root, [Run(folder) for folder in folders], pd.read_csv(published)
+        self.margin = margin
         self.known: dict[tuple[str, ...], Rows] = {}  # so that many reports of one study are checked quickly
         self.datasets = list(dict.fromkeys(run.dataset for run in self.runs))
         self.groups = {
@@ -63,9 +40,14 @@ class Checker:
             "Corrupted": (("Model",), self._corrupted),
             "F1 (%)": (("Class",), self._classes),
             "Train": (("Class",), self._images),
-            "Multiply-adds": (("Dataset", "Model"), self._costs),
-            "CPU time": (("Dataset", "Model", "Recipe", "Seed"), self._times),
-            "Stage": (("Stage",), self._stages),
+            "Multiply-adds": (("Dataset", "Model"), lambda _: report_costs.of_networks(self.runs)),
+            "Largest difference": (
+                ("Dataset", "Model", "Recipe", "Seed", "File"),
+                lambda _: report_costs.of_exported_files(self.runs),
+            ),
+            "Peak memory (MB)": (("Dataset", "Model", "Recipe", "Seed"), lambda _: report_costs.of_runs(self.runs)),
+            "Training runs": (("Dataset", "Model"), lambda _: report_costs.of_all_runs(self.runs)),
+            "Stage": (("Stage",), lambda _: report_costs.of_stages(self.root / "logs")),
             "Used for": (("Recipe", "Used for"), self._recipes),
             "Architecture": (("Model",), self._networks),
         }
@@ -117,16 +99,16 @@ class Checker:
     def _pairs(self, table: Table) -> Rows:
         groups = self.groups[table.dataset]
         several = len({group.first.recipe for group in groups}) > 1
-        names = [_name(group, several) for group in groups]
+        chosen = recomputed.chosen(groups)
+        names = [_name(group, several) + ("" if group in chosen else ", not chosen") for group in groups]
         rows: Rows = {}
         for (a, b), p in recomputed.pairs(groups).items():
             difference, share = recomputed.difference(groups[a], groups[b]), recomputed.ahead(groups[a], groups[b])
-            better = "A is better" if difference[0] > 0 else "B is better"
             rows[names[a], names[b]] = {
                 "Difference (points)": difference,
                 "p (Holm)": [p if p >= 0.001 else 0.0005],  # below, it is written as < 0.001
                 "A beats B": "–" if share is None else [share],
-                **({"Verdict": better} if p < 0.05 else {}),
+                "Verdict": recomputed.verdict(groups[a], groups[b], p, self.margin),
             }
         return rows
 
@@ -212,56 +194,6 @@ class Checker:
     def _first(self, dataset: str) -> Run:
         return next(run for run in self.runs if run.dataset == dataset)
 
-    # -- costs ---------------------------------------------------------------------------------------------------------
-
-    def _costs(self, _: Table) -> Rows:
-        rows: Rows = {}
-        for run in self.runs:
-            network, weights = run.metrics["model"], run.folder / "model.safetensors"
-            size = weights.stat().st_size if weights.exists() else run.metrics["weights_bytes"]
-            row: dict[str, Cell] = {
-                "Parameters": [network["parameters"]],
-                "Multiply-adds": [network["mult_adds"]],
-                "Weights file (MB)": [size / 1e6],
-            }
-            if (file := run.folder.parents[1] / "latency.json").exists():
-                measured = json.loads(file.read_text())
-                row |= {
-                    "Latency on": _conditions([measured["measured_on"]]),
-                    "Latency (ms)": [1000 * measured["latency"]["median_seconds"]],
-                    "95th percentile (ms)": [1000 * measured["latency"]["p95_seconds"]],
-                    "Images/s": [measured["throughput"]["images_per_second"]],
-                }
-            rows.setdefault((run.dataset, name_of(run.model)), row)
-        return rows
-
-    def _times(self, _: Table) -> Rows:
-        return {
-            (run.dataset, name_of(run.model), title_of(run.recipe), str(run.seed)): {
-                "On": _conditions(run.timing.get("runs") or [run.timing], key="device"),
-                "Epochs": [run.epochs, *run.timing["resumed_from_epochs"]],
-                "Wall time": Seconds(run.timing["wall_seconds"]),
-                "CPU time": "–" if (cpu := run.timing.get("cpu_seconds")) is None else Seconds(cpu),
-                "Images/s": [run.timing["images_per_second"]],
-                "Peak memory (MB)": [] if (peak := run.timing["peak_memory_mb"]) is None else [peak],
-            }
-            for run in self.runs
-        }
-
-    def _stages(self, _: Table) -> Rows:
-        files = [file for file in (self.root / "logs").rglob("*.benchmark.tsv") if not file.name.startswith("report")]
-        stages = [file.name.removesuffix(".benchmark.tsv") for file in files]
-        seconds = pd.Series([pd.read_csv(file, sep="\t")["s"].sum() for file in files]).groupby(np.array(stages))
-        shares = 100 * seconds.sum() / seconds.sum().sum()
-        return {
-            (stage,): {
-                "Jobs": [seconds.size()[stage]],
-                "Wall time": Seconds(seconds.sum()[stage]),
-                "Share": [shares[stage]],
-            }
-            for stage in set(stages)
-        }
-
     # -- settings ------------------------------------------------------------------------------------------------------
 
     def _recipes(self, table: Table) -> Rows:
@@ -338,12 +270,6 @@ def _percent(shares: Sequence[float] | None) -> Cell:
     return "–" if shares is None else [100 * share for share in shares]
 
 
-def _conditions(runs: Sequence[dict], key: str = "device_name") -> str:
-    """Device, threads and precision of each run, in words."""
-    words = [f"{run[key]}, {run['threads']} thread{'s' * (run['threads'] > 1)}, {run['precision']}" for run in runs]
-    return ", then ".join(dict.fromkeys(words))
-
-
 def _options(run: Run) -> str:
     options = {name: value for name, value in run.metrics["spec"]["model"].items() if name != "architecture"}
     return ", ".join(f"{name} {_written(value)}" for name, value in options.items()) or "–"
@@ -371,30 +297,6 @@ def _compare(table: Table, keys: Sequence[str], expected: Rows) -> int:
         shown.add(key)
         for column, text in cells.items():
             if column not in keys:
-                compared += _compare_cell(text, expected[key].get(column), f"{key}, {column}")
+                compared += compare_cell(text, expected[key].get(column), f"{key}, {column}")
     assert shown == set(expected), f"the table with {table.header} has no row for {set(expected) - shown}"
     return compared
-
-
-def _compare_cell(text: str, expected: Cell | None, place: str) -> int:
-    """Compare a cell; return how many numbers it has."""
-    if isinstance(expected, str):
-        assert text == expected, place
-        return len(_NUMBER.findall(text))
-    if isinstance(expected, Seconds):
-        found = [(float(value), unit) for value, unit in _TIME.findall(text)]
-        assert found, f"{place}: no time in {text!r}"
-        last = found[-1][1]
-        rounding = 0.05 if "." in text else _SECONDS[last] / 2
-        seconds = sum(value * _SECONDS[unit] for value, unit in found)
-        assert abs(seconds - expected.value) <= rounding * 1.001, f"{place}: {text}, not {expected.value} s"
-        return 1
-    numbers = _NUMBER.findall(text)
-    assert expected is not None or not numbers, f"nobody recomputes {text!r} ({place})"
-    assert len(numbers) == len(expected or []), f"{place}: {text}, not {expected}"
-    for number, value in zip(numbers, expected or [], strict=True):
-        near = value if isinstance(value, Near) else Near(float(value), 0.0)
-        decimal = Decimal(number.replace("−", "-").replace(",", ""))
-        rounding = 0.5 * 10.0 ** int(decimal.as_tuple().exponent)
-        assert abs(float(decimal) - near.value) <= rounding * 1.001 + near.tolerance, f"{place}: {text}, not {expected}"
-    return len(numbers)

@@ -189,6 +189,19 @@ def test_ranking_shows_each_pair_from_both_sides_and_the_letters_of_ties(compare
     assert (numbers[2, 0], numbers[0, 2]) == ("+16.94", "−16.94")
 
 
+def test_rows_of_the_ranking_that_validation_did_not_choose_say_so(compare):
+    runs = [{"recipe": name, "accuracy": 0.9, "validation_accuracy": share} for name, share in (("a", 0.6), ("b", 0.8))]
+    figure = rendered(ranking.draw(compare(*runs, {"model": "vgg16", "accuracy": 0.5})))
+    rows = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert rows == ["ResNet50 (a), not chosen  a  1", "ResNet50 (b)  a  2", "VGG-16 (quick)  b  3"]
+
+
+def test_long_names_of_the_ranking_are_inside_the_figure(compare):
+    runs = [{"recipe": f"budget{n}_with_long_name", "accuracy": 0.9 + n / 400, "epochs": n} for n in range(1, 11)]
+    figure = rendered(ranking.draw(compare(*runs)))
+    assert min(label.get_window_extent().x0 for label in figure.axes[0].get_yticklabels()) >= 0
+
+
 def test_a_difference_of_zero_has_no_sign(compare):
     axes = ranking.draw(compare({"accuracy": 0.9}, {"model": "mobilenet_v2", "accuracy": 0.9})).axes[0]
     assert [text.get_text() for text in axes.texts] == ["0.00", "0.00"]

@@ -1,6 +1,7 @@
 """Files for other programs in the report, in the model card and in what the report depends on."""
 
 import pytest
+from made_up_results import LOST, MEASURED_ON, write_exported
 from matplotlib.figure import Figure
 from report_pages import tables
 
@@ -9,30 +10,9 @@ from deepnets.evaluation.results import read_result
 from deepnets.figures.style import save
 from deepnets.planning.jobs import Jobs
 from deepnets.reporting.model_card import card
-from deepnets.utils import paths
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import read_json, sha256_file, write_json
 from deepnets.utils.specs import settings_sha256
-
-MEASURED_ON = {"device": "cpu", "device_name": "Some CPU", "threads": 4, "precision": "int8"}
-LOST = {"validation": {"n": 144, "float32_accuracy": 0.97, "accuracy": 0.95, "lost": 0.02}}
-
-
-def write_exported(directory, stage, **changes):
-    """Write what a stage leaves in the folder of a made-up experiment; return the JSON file."""
-    file, record = (directory / name for name in paths.EXPORTS[stage])
-    file.write_bytes(b"a network")
-    content = {
-        "spec_sha256": read_json(directory / "metrics.json")["spec_sha256"],
-        "weights_sha256": "0" * 64,
-        "file": file.name,
-        "bytes": 2_500_000,
-        "latency": {"median_seconds": 0.0012, "p95_seconds": 0.002},
-        "measured_on": MEASURED_ON,
-        "largest_difference": 0.0015,
-    }
-    write_json(record, content | changes)
-    return record
 
 
 def exported_files(text):

@@ -38,6 +38,13 @@ def test_of_single_runs_none_has_a_probability_to_beat_the_other(experiment, wri
     assert "A beats B: the share" not in text
 
 
+def test_recipes_that_validation_did_not_choose_are_named_so(experiment, write_report):
+    recipes = (("lucky", 0.95, 0.5), ("tuned", 0.9, 0.8))
+    runs = [experiment(recipe=name, accuracy=test, validation_accuracy=share) for name, test, share in recipes]
+    [row] = pairs(write_report(*runs))
+    assert row[:2] == ["ResNet50 (lucky), not chosen", "ResNet50 (tuned)"]
+
+
 def test_a_single_network_has_no_pairs(experiment, write_report):
     assert "differences, intervals and tests" not in write_report(experiment())
 

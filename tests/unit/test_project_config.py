@@ -70,13 +70,13 @@ def test_budgets_are_drawn_where_recipes_differ_in_their_epochs_alone(tmp_path, 
     [
         pytest.param({"recipe": "quick", "set": {"lr": 0.1}}, True, id="two learning rates"),
         pytest.param({"recipe": "quick", "grid": {"lr": [0.1], "optimizer": ["adamw"]}}, True, id="values of a recipe"),
-        pytest.param({"recipe": "quick", "set": {"epochs": 3}}, False, id="two budgets"),
+        pytest.param({"recipe": "quick", "set": {"epochs": 3}}, True, id="two budgets"),
         pytest.param({"recipe": "quick", "set": {"schedule": "linear"}}, False, id="an option in words"),
         pytest.param({"recipe": "quick", "seeds": [77]}, False, id="two seeds"),
         pytest.param({"recipe": "long"}, False, id="another recipe"),
     ],
 )
-def test_values_are_drawn_where_recipes_differ_in_a_number_that_is_not_their_epochs(tmp_path, entry, drawn):
+def test_values_are_drawn_where_recipes_differ_in_a_number(tmp_path, entry, drawn):
     second = {"datasets": ["digits"], "models": ["resnet50"], "seeds": [0], **entry}
     config = load(tmp_path, {"recipes/long": {"epochs": 4, "lr": 0.1}, "studies/demo/1": second})
     assert ("accuracy_vs_value" in {names["figure"] for names in Jobs(config, ROOT).comparisons()}) is drawn

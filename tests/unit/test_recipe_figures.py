@@ -88,6 +88,19 @@ def test_a_budget_curve_joins_the_budgets_of_each_model(compare):
     assert {"VGG-16", "ResNet50"} <= set(texts(by_time))
 
 
+def test_budgets_that_validation_did_not_choose_are_pale(compare):
+    budgets = [
+        {"recipe": f"b{epochs}", "epochs": epochs, "accuracy": 0.9, "validation_accuracy": validation}
+        for epochs, validation in ((1, 0.5), (2, 0.8), (4, 0.7))
+    ]
+    by_epochs, by_time = accuracy_vs_budget.draw(compare(*budgets)).axes
+    for axes in (by_epochs, by_time):
+        points = [line for line in axes.lines if len(line.get_xdata()) == 1 and line.get_marker() == "o"]
+        assert [line.get_alpha() for line in points] == [PALE, 1, PALE]
+        assert len({line.get_markersize() for line in points}) == 1, "those on a line are not small"
+    assert by_epochs.get_title("left").endswith("\npale: 2 recipes that validation did not choose")
+
+
 def test_budgets_by_recipes_of_two_kinds_are_two_lines_named_by_recipe(compare):
     kinds = (("low", 0.01, 0.5), ("high", 0.1, 0.9))
     budgets = [
@@ -140,6 +153,16 @@ def test_a_sweep_has_validation_accuracy_by_value_with_its_seeds_and_the_chosen_
     assert [label.get_text() for label in axes.get_xticklabels()] == ["0.01", "0.1", "0.3"]
 
 
+def test_a_sweep_over_epochs_has_validation_accuracy_by_epochs_without_hollow_markers(compare):
+    runs = [{"recipe": f"e{n}", "epochs": n, "accuracy": 0.9, "validation_accuracy": n / 10} for n in (4, 1, 2)]
+    figure = rendered(accuracy_vs_value.draw(compare(*runs)))
+    [axes] = figure.axes
+    assert markers(axes) == [(n, pytest.approx(10 * n), False) for n in (1, 2, 4)]
+    assert rings(axes) == [(4, pytest.approx(40))]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("epochs", "Validation accuracy (%)")
+    assert "hollow: fewer epochs" not in texts(figure.legends[0])
+
+
 def test_lines_of_a_network_in_a_grid_are_named_by_what_differs_between_them(compare):
     runs = [
         {"recipe": f"quick,epochs={epochs},lr={lr}", "lr": lr, "epochs": epochs, "accuracy": 0.5 + lr + epochs / 100}
@@ -147,10 +170,12 @@ def test_lines_of_a_network_in_a_grid_are_named_by_what_differs_between_them(com
         for epochs in (4, 8)
     ]
     figure = rendered(accuracy_vs_value.draw(compare(*runs, {"model": "vgg16"})))
-    [axes] = figure.axes
-    assert [text.get_text() for text in axes.texts] == ["epochs 4", "epochs 8"]
-    assert axes.get_xscale() == "linear"
-    assert [hollow for *_, hollow in markers(axes)] == [True, False, True, False]
+    by_epochs, by_rate = figure.axes
+    assert [text.get_text() for text in by_epochs.texts] == ["lr 0.01", "lr 0.02"]
+    assert [text.get_text() for text in by_rate.texts] == ["epochs 4", "epochs 8"]
+    assert by_rate.get_xscale() == "linear"
+    assert [hollow for *_, hollow in markers(by_epochs)] == [False] * 4
+    assert [hollow for *_, hollow in markers(by_rate)] == [True, False, True, False]
     assert "hollow: fewer epochs" in texts(figure.legends[0])
     assert "VGG-16" not in texts(figure.legends[0])
 
@@ -158,6 +183,6 @@ def test_lines_of_a_network_in_a_grid_are_named_by_what_differs_between_them(com
 def test_trials_of_a_search_are_points_in_a_panel_per_option_without_lines(compare):
     trials = [{"recipe": f"quick,lr={n / 100},epochs={n}", "lr": n / 100, "epochs": n} for n in range(1, 9)]
     figure = rendered(accuracy_vs_value.draw(compare(*trials)))
-    [axes] = figure.axes  # epochs have a figure of their own
-    assert max(len(line.get_xdata()) for line in axes.lines) == 1
+    assert [axes.get_xlabel().split()[0] for axes in figure.axes] == ["epochs", "lr"]
+    assert max(len(line.get_xdata()) for axes in figure.axes for line in axes.lines) == 1
     assert "pale: other options differ, too" in texts(figure.legends[0])

@@ -5,11 +5,12 @@ import re
 
 import numpy as np
 import pytest
-from made_up_results import write_experiment, write_latency
+from made_up_results import LOST, write_experiment, write_exported, write_latency
 from report_numbers import Checker
 from safetensors.numpy import load_file, save_file
 
 from deepnets.evaluation.metrics import basic_metrics, detailed_metrics
+from deepnets.reporting import cost, cost_tables
 from deepnets.utils import paths
 from deepnets.utils.files import read_json, write_json
 
@@ -49,8 +50,8 @@ def predict(directory, skill):
 
 
 @pytest.fixture
-def study(tmp_path, write_report):
-    """The report and the checker of a study of three networks, two recipes and up to three seeds."""
+def folders(tmp_path):
+    """The experiments of a study of three networks, two recipes and up to three seeds, two with exported files."""
     folders = []
     for place, (model, recipe, seed, skill) in enumerate(RUNS):
         seconds, epochs = 37.4 * (place + 1), 8 if recipe == "quick" else 20
@@ -62,6 +63,14 @@ def study(tmp_path, write_report):
         logs.mkdir(parents=True)
         for stage, share in (("train", 1.1), ("evaluate", 0.1)):
             (logs / f"{stage}.benchmark.tsv").write_text(f"s\th:m:s\n{share * seconds:.4f}\t0:00:00\n")
+    write_exported(folders[0], "export_int8", **LOST)
+    write_exported(folders[-1], "export_program", bytes=1_230_000, largest_difference=2.3e-6)
+    return folders
+
+
+@pytest.fixture
+def study(tmp_path, folders, write_report):
+    """The report and the checker of the study."""
     report = write_report(*folders, optional=("latency", "robustness"))
     return report, Checker(tmp_path, folders, paths.REPOSITORY / paths.PUBLISHED)
 
@@ -69,7 +78,8 @@ def study(tmp_path, write_report):
 def test_every_number_of_every_table_is_that_of_the_predictions_and_times(study):
     report, checker = study
     compared = checker.check(report)
-    assert set(compared) == {*checker.kinds} - {"Train"}  # the images, which made-up results have not
+    # Made-up results have no images, and few runs.
+    assert set(compared) == {*checker.kinds} - {"Train", "Training runs"}
     least = {
         "Group": 100,
         "A beats B": 26,
@@ -77,9 +87,32 @@ def test_every_number_of_every_table_is_that_of_the_predictions_and_times(study)
         "Corrupted": 12,
         "F1 (%)": 900,
         "Multiply-adds": 18,
+        "Largest difference": 13,
         "Stage": 6,
     }
     assert all(compared[kind] >= number for kind, number in least.items()), compared
+
+
+def test_where_runs_have_no_rows_of_their_own_the_costs_of_each_network_are_those_of_the_files(
+    tmp_path, folders, write_report, monkeypatch
+):
+    for module in (cost, cost_tables):
+        monkeypatch.setattr(module, "ROWS", len(folders) - 1)
+    report = write_report(*folders, optional=("latency", "robustness"))
+    compared = Checker(tmp_path, folders, paths.REPOSITORY / paths.PUBLISHED).check(report)
+    assert compared["Training runs"] >= 18
+    assert "Peak memory (MB)" not in compared
+
+
+def test_equivalent_and_open_pairs_are_those_of_the_90_percent_intervals_and_the_margin(
+    tmp_path, folders, write_report
+):
+    report = write_report(*folders, optional=("latency", "robustness"), margin=0.1)
+    assert "| equivalent |" in report
+    checker = Checker(tmp_path, folders, paths.REPOSITORY / paths.PUBLISHED, margin=0.1)
+    assert checker.check(report)["A beats B"] >= 26
+    with pytest.raises(AssertionError, match="Verdict"):
+        Checker(tmp_path, folders, paths.REPOSITORY / paths.PUBLISHED).check(report)
 
 
 def test_a_wrong_number_and_one_that_nobody_recomputes_are_found(study):
@@ -101,10 +134,10 @@ def test_a_wrong_number_and_one_that_nobody_recomputes_are_found(study):
             checker.check(f"{report[:place]}{digit}{report[place + 1 :]}")
 
 
-@pytest.mark.parametrize("name", ["recomputed", "report_numbers"])
+@pytest.mark.parametrize("name", ["recomputed", "report_cells", "report_costs", "report_numbers"])
 def test_what_recomputes_uses_nothing_of_the_library(name):
     tree = ast.parse((paths.REPOSITORY / f"tests/unit/{name}.py").read_text(encoding="utf-8"))
     imported = [each.module for each in ast.walk(tree) if isinstance(each, ast.ImportFrom)]
     imported += [alias.name for each in ast.walk(tree) if isinstance(each, ast.Import) for alias in each.names]
-    assert "recomputed" in imported or "pandas" in imported
+    assert imported
     assert not [module for module in imported if module.startswith("deepnets")]

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from deepnets.planning import status_lines as lines_module
 from deepnets.planning.jobs import Jobs
 from deepnets.planning.status import (
     Status,
+    experiment_status,
     failed_measurements,
     last_line_of_failure,
     seconds_left,
@@ -178,6 +180,18 @@ def test_failed_experiment_has_the_last_line_of_the_log_of_whichever_stage_faile
         "failed",
         f"error: config.yaml: lr: the loss is not finite: lower lr ({jobs.root / log})",
     )
+
+
+def test_experiment_whose_published_weights_could_not_be_fetched_has_failed(jobs):
+    log = Path("logs/_weights/timm/convnext_atto/fetch_weights.log")
+    log.parent.mkdir(parents=True)
+    log.write_text("error: no route to host\nThen run the same command again.\n")
+    other = jobs.study[0]
+    starts = replace(other, spec={**other.spec, "weights": {"published": "timm/convnext_atto"}})
+    found = experiment_status(starts, jobs.root, NOW)
+    assert (found.state, found.stage) == ("failed", "fetch_weights")
+    assert found.words == f"error: no route to host ({jobs.root / log})"
+    assert experiment_status(other, jobs.root, NOW).state == "waiting"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import re
 from html import unescape
 
 from made_up_results import write_latency
-from report_pages import set_recipe, summary
+from report_pages import set_recipe, set_timing, summary
 
 from deepnets.reporting import story
 from deepnets.reporting.study import Missing
@@ -43,6 +43,20 @@ def test_one_that_is_cheapest_in_both_is_named_once(experiment, write_report):
     runs = [experiment(model=model, wall_seconds=seconds) for model, seconds in (("vgg16", 5), ("resnet50", 9))]
     text = summary(write_report(*runs)).replace("\N{NO-BREAK SPACE}", " ")
     assert "is VGG-16, in use (100,000,000 multiply-adds for an image) and in training (5.0 s)." in text
+
+
+def test_where_runs_had_unlike_threads_the_cheapest_in_training_took_the_least_cpu_time(experiment, write_report):
+    shared = experiment(model="mobilenet_v2", accuracy=0.95, wall_seconds=90, threads=1)
+    alone = experiment(model="vgg16", accuracy=0.94, wall_seconds=30, threads=4)
+    text = summary(write_report(shared, alone)).replace("\N{NO-BREAK SPACE}", " ")
+    assert "the cheapest is MobileNetV2, in use (100,000,000 multiply-adds for an image) and in training" in text
+    assert "in training (1 min 21 s of CPU time)." in text
+    assert "training took 1 min 21 s to 1 min 48 s of CPU time." in text
+    for folder in (shared, alone):
+        set_timing(folder, cpu_seconds=None)
+    text = summary(write_report(shared, alone)).replace("\N{NO-BREAK SPACE}", " ")
+    assert "in training VGG-16 (30.0 s)." in text
+    assert "training took 30.0 s to 1 min 30 s." in text
 
 
 def test_of_many_datasets_three_are_named(experiment, write_report):

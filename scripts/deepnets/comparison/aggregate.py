@@ -224,8 +224,3 @@ def interval_caption(groups: list[SeedGroup]) -> str:
     single = "; single runs: over the images alone (Wilson)" if 1 in seeds else ""
     few = "; the spread over 2 seeds is hardly known" if 2 in seeds else ""
     return f"{images}, {runs}; 95 % interval over seeds and images{single}{few}"
-
-
-def mean_wall_seconds(group: SeedGroup) -> float:
-    """Return the wall time of a training run in seconds, the mean over the seeds."""
-    return statistics.fmean(result.timing.wall_seconds for result in group.results)

@@ -112,7 +112,7 @@ def _several_networks(experiments: Sequence[Any]) -> bool:
 
 def _swept_values(experiments: Sequence[Any]) -> bool:
     of_recipe = {(each.model, each.recipe): each for each in experiments}  # seeds have the same values
-    return bool(swept(of_recipe.values()).keys() - {"epochs"})  # which have a figure of their own
+    return bool(swept(of_recipe.values()))
 
 
 COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
@@ -135,7 +135,8 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             " is better, orange: the column is better (p below 5 % after Holm's correction for all pairs; exact"
             " McNemar test for one seed each, t test over seeds and images for several, over the folds where there are"
             " folds). Grey: equivalent within the margin of config.yaml. White: open, or no fold in"
-            " common. Two that share a letter cannot be distinguished.",
+            " common. Two that share a letter cannot be distinguished. Not chosen: validation chose another recipe of"
+            " the network.",
             condition=_several_candidates,
             width="75%",
         ),
@@ -244,8 +245,8 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             "Test accuracy (vertical axis) of each network and recipe against its budget (horizontal axes, log"
             " scale): in epochs on the left, in wall time on the right. Each point is a training run with its own"
             " schedule. A line joins runs that differ in their number of epochs only."
-            " Points that no line joins are small and pale, but for the recipe that validation chose; if there are more"
-            " than 40 points, all but that of each network." + _CPU_TIME + _INTERVALS + _MANY,
+            " Of a network with several recipes, validation chose one; the others are pale, and small where no line"
+            " joins them or there are more than 40 points." + _CPU_TIME + _INTERVALS + _MANY,
             condition=budget_lines,
             width="100%",
         ),
@@ -256,8 +257,9 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             " panel per option in which recipes differ. A line joins recipes of a network that differ in this option"
             " alone; where a network has several lines, each is named by what differs between them. Large markers are"
             " means over the seeds, small ones single seeds. A ring marks the recipe that validation chose for its"
-            " network. Hollow markers: fewer epochs than other recipes of the network, as of trials that a search"
-            " stopped early. Pale markers are on no line: they differ from others in more than this option.",
+            " network. Hollow markers, but for the panel of epochs: fewer epochs than other recipes of the network, as"
+            " of trials that a search stopped early. Pale markers are on no line: they differ from others in more than"
+            " this option.",
             condition=_swept_values,
             width="75%",
         ),

@@ -5,18 +5,18 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from deepnets.comparison.aggregate import SeedGroup, best_by_model, by_validation, group_name
+from deepnets.comparison.training_time import TrainingTime, training_time
 from deepnets.evaluation.results import Result
 from deepnets.figures.comparison import (
     FAINT,
     LABELLED_MODELS,
     SECOND_TICKS,
     Comparison,
-    TrainingTime,
     add_legend,
     duration,
     log_scale,
+    machine,
     titled_figure,
-    training_time,
 )
 from deepnets.figures.names import short_names
 from deepnets.figures.style import MUTED, Color, ModelStyle, applied, end_labels, limit_percent, recipe_styles
@@ -39,8 +39,8 @@ def draw(comparison: Comparison) -> Figure:
     more = f"; the best {len(shown)} of {total} recipes on validation" if of_one and len(shown) < total else ""
     axes.set_title(f"{caption}, {duration(shortest)}{more}", fontsize=8, fontweight="normal", color=MUTED)
     axes.set_ylabel("Validation accuracy (%)")
-    of_epochs = "of the epochs so far (log scale),"
-    axes.set_xlabel(f"CPU time {of_epochs}\n{time.where}" if time.of_cores else f"Time {of_epochs} {time.where}")
+    of_epochs, where = "of the epochs so far (log scale),", machine(comparison.groups)
+    axes.set_xlabel(f"CPU time {of_epochs}\n{where}" if time.is_cpu else f"Time {of_epochs} {where}")
     for group, style in shown:
         for result in group.results:
             if group.model in comparison.coloured:

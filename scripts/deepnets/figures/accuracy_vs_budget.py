@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from deepnets.comparison.aggregate import SeedGroup, best_by_model, group_name
 from deepnets.comparison.swept import budget_lines
+from deepnets.comparison.training_time import training_time
 from deepnets.figures.comparison import (
     FAINT,
     LABELLED_MODELS,
@@ -16,30 +17,31 @@ from deepnets.figures.comparison import (
     duration,
     log_scale,
     new_figure,
+    pale_note,
     percent,
-    training_time,
+    time_label,
 )
 from deepnets.figures.names import short_names
 from deepnets.figures.style import Color, applied, end_labels
 
-FULL_POINTS = 40  # of more points, only each model's best is drawn in full, even of those on lines
+FULL_POINTS = 40  # of more points, only the recipe that validation chose is not small, even of those on lines
 
 
 @applied()
 def draw(comparison: Comparison) -> Figure:
-    """Draw a point per group; a line joins groups that differ in their budget only.
+    """Draw a point per group, pale unless validation chose it; a line joins groups that differ in their budget only.
 
     Each point is a training run with its own schedule, not a moment of a longer one.
     """
-    figure, (by_epochs, by_time) = new_figure(comparison, "Test accuracy against budget", (8.6, 3.8), columns=2)
+    title, note = "Test accuracy against budget", pale_note(comparison)
+    figure, (by_epochs, by_time) = new_figure(comparison, title, (8.6, 3.8), columns=2, note=note)
     by_epochs.set_xlabel("Epochs (log scale)")
-    time = training_time(comparison.groups)
-    by_time.set_xlabel(time.label)
+    by_time.set_xlabel(time_label(comparison))
     lines, groups = budget_lines(comparison.groups), comparison.groups
     on_lines = [group for line in lines for group in line] if len(groups) <= FULL_POINTS else []
-    in_full = [*on_lines, *best_by_model(groups).values()]
-    for axes, cost in ((by_epochs, _epochs), (by_time, time.of)):
-        draw_points(axes, comparison, cost, in_full)
+    chosen = best_by_model(groups).values()
+    for axes, cost in ((by_epochs, _epochs), (by_time, training_time(groups).of)):
+        draw_points(axes, comparison, cost, chosen, on_lines)
         for line in lines:
             x, y = [cost(group) for group in line], [percent(group)[0] for group in line]
             style = comparison.styles[line[0].model]

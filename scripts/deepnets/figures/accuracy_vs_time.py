@@ -2,20 +2,20 @@
 
 from matplotlib.figure import Figure
 
+from deepnets.comparison.training_time import training_time
 from deepnets.figures.against_cost import draw_against
-from deepnets.figures.comparison import SECOND_TICKS, Comparison, duration, training_time
+from deepnets.figures.comparison import SECOND_TICKS, Comparison, duration, time_label
 from deepnets.figures.style import applied
 
 
 @applied()
 def draw(comparison: Comparison) -> Figure:
     """Draw a point per group on a log scale of its training time; the axis names the machine."""
-    time = training_time(comparison.groups)
     return draw_against(
         comparison,
         "Test accuracy against training time",
-        time.label,
-        time.of,
+        time_label(comparison),
+        training_time(comparison.groups).of,
         SECOND_TICKS,
         duration,
     )

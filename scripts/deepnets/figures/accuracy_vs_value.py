@@ -1,7 +1,7 @@
 """Validation accuracy against the values of the options in which recipes differ."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -30,7 +30,7 @@ _RING = {**_GREY, **_HOLLOW, "color": TEXT_COLOR, "markersize": 11}
 @applied()
 def draw(comparison: Comparison) -> Figure:
     """Draw a panel per option: a point per recipe, and a line through those that differ in this option alone."""
-    found = {option: runs for option, runs in swept(comparison.groups).items() if option != "epochs"}
+    found = swept(comparison.groups)
     shown = dict([*found.items()][:_PANELS])
     columns = max(1, min(_COLUMNS, len(shown)))
     rows = max(1, math.ceil(len(shown) / columns))
@@ -45,7 +45,7 @@ def draw(comparison: Comparison) -> Figure:
         return figure
     pale = [_draw_panel(axes, comparison, *each) for axes, each in zip(panels, shown.items(), strict=False)]
     limit_percent(panels[0])
-    _add_legend(figure, comparison, [group for runs in shown.values() for group in runs], any(pale))
+    _add_legend(figure, comparison, shown, any(pale))
     for axes, (option, runs) in zip(panels, shown.items(), strict=False):
         _scale(figure, axes, option, [options_of(group)[option] for group in runs])
         _name_lines(axes, comparison, option, _lines(option, runs))
@@ -74,7 +74,7 @@ def _draw_panel(axes: Axes, comparison: Comparison, option: str, runs: Sequence[
         look: dict[str, Any] = {"color": _color(comparison, group.model), "alpha": alpha, "linestyle": ""}
         if len(seeds) > 1:
             axes.plot([x] * len(seeds), seeds, marker=".", markersize=3, **look)
-        look |= _HOLLOW if group.first.epochs < longest[group.model] else {}
+        look |= _HOLLOW if option != "epochs" and group.first.epochs < longest[group.model] else {}
         axes.plot([x], [_percent(group)], marker=comparison.styles[group.model].marker, **look)
         if group is best[group.model]:
             axes.plot([x], [_percent(group)], **_RING)
@@ -136,10 +136,13 @@ def _name_lines(axes: Axes, comparison: Comparison, option: str, lines: list[lis
     end_labels(axes, [(height, text, color) for (height, _, color), text in zip(labels, short, strict=True)])
 
 
-def _add_legend(figure: Figure, comparison: Comparison, groups: Sequence[SeedGroup], has_pale: bool) -> None:
+def _add_legend(
+    figure: Figure, comparison: Comparison, shown: Mapping[str, Sequence[SeedGroup]], has_pale: bool
+) -> None:
     """Name the models below the panels, and say what rings and hollow and pale markers are."""
     longest = _longest(comparison)
-    models = dict.fromkeys(group.model for group in groups)
+    models = dict.fromkeys(group.model for runs in shown.values() for group in runs)
+    can_be_hollow = [group for option, runs in shown.items() if option != "epochs" for group in runs]
     handles = [
         Line2D([], [], color=style.color, marker=style.marker, linestyle=style.linestyle, label=style.label)
         for style in (comparison.styles[model] for model in models if model in comparison.coloured)
@@ -147,7 +150,7 @@ def _add_legend(figure: Figure, comparison: Comparison, groups: Sequence[SeedGro
     if len(handles) < len(models):
         handles.append(Line2D([], [], label=f"{len(models) - len(handles)} others", **_GREY))
     handles.append(Line2D([], [], label="ring: chosen on validation", **_RING))
-    if any(group.first.epochs < longest[group.model] for group in groups):
+    if any(group.first.epochs < longest[group.model] for group in can_be_hollow):
         handles.append(Line2D([], [], label="hollow: fewer epochs", **_HOLLOW, **_GREY))
     if has_pale:
         handles.append(Line2D([], [], label="pale: other options differ, too", alpha=PALE, **_GREY))

@@ -12,6 +12,7 @@ from deepnets.figures.comparison import (
     log_scale,
     name_points,
     new_figure,
+    pale_note,
     percent,
     point_names,
 )
@@ -47,9 +48,7 @@ def draw_against(
 
     def drawn(named: Sequence[SeedGroup]) -> tuple[Figure, bool]:
         """The figure with names and intervals of these points, and whether the names have room."""
-        pale = len(comparison.groups) - len(chosen)
-        note = f"pale: {pale:,} recipe{'s' if pale > 1 else ''} that validation did not choose" if pale else ""
-        figure, (axes,) = new_figure(comparison, title, (5.4, 3.8), note=note)
+        figure, (axes,) = new_figure(comparison, title, (5.4, 3.8), note=pale_note(comparison))
         axes.set_xlabel(label)
         front_line = [cost(group) for group in front], [percent(group)[0] for group in front]
         axes.plot(*front_line, color=MUTED, linewidth=1, marker="", drawstyle="steps-post", zorder=1)

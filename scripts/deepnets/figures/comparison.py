@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
-from statistics import fmean
 from typing import Literal, TypedDict
 
 from matplotlib.axes import Axes
@@ -26,7 +25,7 @@ from deepnets.comparison.aggregate import (
     several_recipes,
 )
 from deepnets.comparison.statistics_file import Statistics
-from deepnets.evaluation.results import Result
+from deepnets.comparison.training_time import training_time
 from deepnets.figures import names
 from deepnets.figures.style import MUTED, ModelStyle, limit_percent
 
@@ -104,6 +103,12 @@ def new_figure(
     return figure, axes
 
 
+def pale_note(comparison: Comparison) -> str:
+    """The note of a figure with a point per group: how many are pale; "" if none is."""
+    pale = len(comparison.groups) - len(best_by_model(comparison.groups))
+    return f"pale: {pale:,} recipe{'s' if pale > 1 else ''} that validation did not choose" if pale else ""
+
+
 def percent(group: SeedGroup) -> tuple[float, float, float]:
     """Test accuracy, lower and upper bound of its interval, in percent."""
     estimate = group.accuracy
@@ -160,42 +165,12 @@ def machine(groups: list[SeedGroup]) -> str:
     return f"{device}, {threads.pop() if len(threads) == 1 else 'different numbers of threads'}"
 
 
-@dataclass(frozen=True)
-class TrainingTime:
-    """The time of training runs on an axis: wall time, or CPU time where runs had different shares of the cores.
-
-    A run that shared the cores with others took longer than one that had them alone, but no more CPU time.
-    """
-
-    of_cores: bool
-    where: str
-
-    @property
-    def label(self) -> str:
-        """The label of an axis, for the time of whole training runs."""
-        if self.of_cores:
-            return f"CPU time of training (log scale),\n{self.where}"
-        return f"Wall time of training (log scale), {self.where}"
-
-    def of_run(self, result: Result) -> float:
-        """The time of a training run in seconds."""
-        seconds = result.timing.cpu_seconds if self.of_cores else None
-        return result.timing.wall_seconds if seconds is None else seconds
-
-    def of(self, group: SeedGroup) -> float:
-        """The time of a training run in seconds, the mean over the seeds."""
-        return fmean(self.of_run(result) for result in group.results)
-
-
-def training_time(groups: list[SeedGroup]) -> TrainingTime:
-    """Return how the times of training runs are shown: as CPU time where all ran on CPUs, with unlike threads.
-
-    Older results have no CPU time; where one is among them, all have wall time.
-    """
-    timings = [result.timing for group in groups for result in group.results]
-    is_known = all(timing.device == "cpu" and timing.cpu_seconds is not None for timing in timings)
-    shares = {timing.threads * timing.processes for timing in timings}
-    return TrainingTime(is_known and len(shares) > 1, machine(groups))
+def time_label(comparison: Comparison) -> str:
+    """The label of an axis of training times: the kind of time that `training_time` chooses, and the machine."""
+    where = machine(comparison.groups)
+    if training_time(comparison.groups).is_cpu:
+        return f"CPU time of training (log scale),\n{where}"
+    return f"Wall time of training (log scale), {where}"
 
 
 def duration(seconds: float, _position: object = None) -> str:

@@ -24,7 +24,7 @@ def draw(comparison: Comparison) -> Figure:
     size = 0.6 if len(shown) <= _NUMBERS else 0.34
     left_out = len(statistics.candidates) - len(shown)
     best = f", {len(shown)} of {len(statistics.candidates)}" if left_out else ""
-    inches = 3.2 + size * len(shown), 1.7 + size * len(shown)
+    inches = (3.2 if all(each.selected for each in shown) else 4.0) + size * len(shown), 1.7 + size * len(shown)
     figure = titled_figure(comparison, f"Which can be distinguished{best}", inches)
     axes = figure.subplots()
     for (row, column), pair in statistics.outcomes().items():
@@ -55,7 +55,8 @@ def _draw_pair(axes: Axes, row: int, column: int, pair: Pair, with_number: bool)
 
 def _draw_axes(axes: Axes, shown: list[Candidate], names: list[str]) -> None:
     """Name the rows, with their letters, and number the columns by the place of their candidate."""
-    labels = [f"{name}  {each.group}  {place}" for place, (name, each) in enumerate(zip(names, shown, strict=True), 1)]
+    marked = [f"{name}{'' if each.selected else ', not chosen'}" for name, each in zip(names, shown, strict=True)]
+    labels = [f"{name}  {each.group}  {place}" for place, (name, each) in enumerate(zip(marked, shown, strict=True), 1)]
     small = 9 if len(shown) <= _NUMBERS else 6.5
     axes.set_yticks(range(len(shown)), labels, fontsize=small)
     axes.set_xticks(range(len(shown)), [str(place) for place in range(1, len(shown) + 1)], fontsize=small)
@@ -63,5 +64,5 @@ def _draw_axes(axes: Axes, shown: list[Candidate], names: list[str]) -> None:
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
-    axes.set_aspect("equal")
+    axes.set_aspect("equal", anchor="W")  # the layout measures names from the left edge, so no gap may be there
     axes.grid(visible=False)

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from deepnets.config.experiment import Experiment
 from deepnets.planning.jobs import Jobs
 from deepnets.planning.requests import Requests
+from deepnets.planning.start_files import published_networks
 from deepnets.planning.study_time import StudyTime
 from deepnets.training.owner_file import owner
 from deepnets.training.progress import clock
@@ -29,7 +30,7 @@ State = Literal["running", "failed", "waiting", "done"]
 STATES: tuple[State, ...] = ("running", "failed", "waiting", "done")
 
 # Those that an experiment needs, in the order of the work.
-_STAGES = ("download", "prepare", "summarize", "train", "evaluate")
+_STAGES = ("download", "prepare", "fetch_weights", "summarize", "train", "evaluate")
 _TAIL_BYTES = 2**16  # of a log: its last lines, and a traceback in them
 
 
@@ -167,7 +168,9 @@ def _done(name: str, folder: Path, metrics: dict[str, Any]) -> Status:
 
 def _failure(stage: str, experiment: Experiment, root: Path) -> str | None:
     """Return the last line of a stage's log and the log's name, if its job has failed and was not run again since."""
-    names = experiment.names
+    names: dict[str, Any] = {**experiment.names, **next(published_networks([experiment]), {})}
+    if stage == "fetch_weights" and "network" not in names:
+        return None  # it does not start from weights that a library publishes
     if (root / paths.OUTPUTS[stage][0].format(**names)).exists():
         return None
     log, benchmark = (root / path(stage).format(**names) for path in (paths.log, paths.benchmark))

@@ -27,7 +27,7 @@ def describe(groups: list[SeedGroup], statistics: Statistics) -> dict[str, Any]:
     places = list(outcomes)
     if len(places) > _ROWS:
         places = sorted(places, key=lambda place: all(compared[each] is not best for each in place))[:_ROWS]
-    names = [group_name(group, with_recipe) for group in compared]
+    names = [group_name(group_of[id(c)], with_recipe) + ", not chosen" * (not c.selected) for c in statistics.compared]
     lines = [[names[a], names[b], *_cells(outcomes[a, b])] for a, b in places]
     header = ["A", "B", "Verdict", "Difference (points)", "p (Holm)", "A beats B"]
     return {

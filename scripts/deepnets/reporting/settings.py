@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from deepnets.comparison.aggregate import SeedGroup, best_by_model, mean_wall_seconds
+from deepnets.comparison.aggregate import SeedGroup, best_by_model
+from deepnets.comparison.training_time import training_time
 from deepnets.config.experiment import recipe_title
 from deepnets.config.recipe import idle_options
 from deepnets.evaluation.results import Result
@@ -42,15 +43,16 @@ def whose_recipe(rows: dict[str, list[Row]]) -> str:
 def _differing(dataset: str, groups: list[SeedGroup]) -> str:
     """Return the clause about what differs between the compared networks of a dataset; "" if there is only one run.
 
-    The recipe that stands for each network is compared, or the recipes of the only network; time is the mean wall time
-    of its training runs.
+    The recipe that stands for each network is compared, or the recipes of the only network; time is that of a
+    training run, as `training_time` chooses it.
     """
     chosen = list(best_by_model(groups).values())
     compared, what = (chosen, "networks") if len(chosen) > 1 else (groups, "recipes")
     if len(compared) < 2:
         return ""
-    seconds = [mean_wall_seconds(group) for group in compared]
-    time = " to ".join(dict.fromkeys(map(format_duration, (min(seconds), max(seconds)))))
+    kind = training_time(groups)
+    seconds = [kind.of(group) for group in compared]
+    time = " to ".join(dict.fromkeys(map(format_duration, (min(seconds), max(seconds))))) + kind.in_words
     options = _options(compared)
     if not options:
         same = "networks have the same recipe" if what == "networks" else "recipes do the same"

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from deepnets.comparison.aggregate import SeedGroup, best_by_model, group_name, mean_wall_seconds, several_recipes
+from deepnets.comparison.aggregate import SeedGroup, best_by_model, group_name, several_recipes
 from deepnets.comparison.statistics_file import Statistics, Sweep
 from deepnets.comparison.swept import options_of, swept
+from deepnets.comparison.training_time import training_time
 from deepnets.evaluation.measurements import Latency
 from deepnets.models import display_name
 from deepnets.reporting import verdicts
@@ -21,7 +22,8 @@ _FEWEST_VALUES = 3  # of a sweep that shows where its best value lies
 def cheapest(study: Study, rows: Mapping[str, list[Row]]) -> str:
     """Return the sentence on the cheapest of the networks that tie for the best of each dataset; "" without a tie.
 
-    Cost in use is the latency where it was measured, else multiply-adds; in training it is wall time.
+    Cost in use is the latency where it was measured, else multiply-adds; in training it is what
+    `training_time` chooses.
     """
     found = [
         _cheapest(name, [row.group for row in runs], study.statistics[name], study.latencies)
@@ -43,10 +45,10 @@ def _cheapest(
     seconds = [each.latency.median_seconds for each in measured if each]
     are_measured = len(seconds) == len(tied)
     costs = seconds if are_measured else [float(group.first.metrics.model.mult_adds) for group in tied]
-    least = min(costs)
-    use, training = tied[costs.index(least)], min(tied, key=mean_wall_seconds)
+    least, time = min(costs), training_time(groups)
+    use, training = tied[costs.index(least)], min(tied, key=time.of)
     in_use = f"{1000 * least:,.2f} ms for an image" if are_measured else f"{least:,.0f} multiply-adds for an image"
-    in_training, named = format_duration(mean_wall_seconds(training)), group_name(use, with_recipe)
+    in_training, named = f"{format_duration(time.of(training))}{time.in_words}", group_name(use, with_recipe)
     others = "the one that ties" if len(tied) == 2 else f"the {len(tied) - 1} that tie"  # each with the best alone
     start = f"on {dataset}, of the best and {others} with it, the cheapest"
     if training is use:
