@@ -111,7 +111,7 @@ def test_calibration_is_that_of_the_logits_and_after_the_temperature_that_users_
 def test_network_without_mistakes_has_no_temperature_no_worst_class_and_no_bootstrap(written):
     _, body = written(accuracy=1.0)
     assert "after the temperature" not in body
-    assert "No temperature can be fitted" in section(body, "Calibration")
+    assert "The temperature is 1: the validation images do not show" in section(body, "Calibration")
     assert "No test image is predicted wrongly." in section(body, "Known failures")
     assert "| F1 (macro) | 1.000 | – |" in body
 

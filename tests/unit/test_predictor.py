@@ -116,7 +116,7 @@ def test_an_experiment_that_gets_all_validation_images_right_has_no_temperature(
     with caplog.at_level("INFO", "deepnets"):
         assert load(copy, device="cpu").temperature == 1
     assert caplog.messages == [
-        f"{copy}: temperature 1, as all validation images are right, which leaves nothing to fit"
+        f"{copy}: temperature 1, as its validation images do not show that another one is better"
     ]
 
 

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from deepnets.evaluation.metrics import NO_PREDICTION, Labels, Logits, losses, predict
 
 _LOG_TEMPERATURES = (-3.0, 3.0)  # 0.05 to 20; networks are at 0.5 to 5
+_LEAST_GAIN = 1.92  # nats: half of the 95 % point of chi-squared with one degree of freedom
 
 
 def probabilities_of(logits: Logits) -> NDArray[np.float64]:
@@ -20,6 +21,9 @@ def probabilities_of(logits: Logits) -> NDArray[np.float64]:
 
 def fit_temperature(logits: Logits, labels: Labels) -> float:
     """Return the temperature T at which softmax(logits / T) has the least log loss: Guo et al. 2017, arXiv 1706.04599.
+
+    It is 1 unless the images show that another one is better, by a likelihood-ratio test at 5 % (Wilks 1938): fitted on
+    one or two mistakes, it would make the probabilities of other images worse.
 
     Args:
         logits: of validation images, (N, C). Images with a logit that is not finite are left out; if all are, T is 1.
@@ -37,7 +41,7 @@ def fit_temperature(logits: Logits, labels: Labels) -> float:
         return float(losses(logits / np.exp(log_temperature), labels).mean())
 
     best = minimize_scalar(loss, bounds=_LOG_TEMPERATURES, method="bounded", options={"xatol": 1e-3})
-    return float(np.exp(best.x))
+    return float(np.exp(best.x)) if len(labels) * (loss(0) - best.fun) > _LEAST_GAIN else 1.0
 
 
 def surprises(

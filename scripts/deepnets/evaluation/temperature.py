@@ -25,9 +25,9 @@ def own_temperature(folder: Path, spec_sha256: str) -> float:
         LOG.info("%s: temperature 1, as there is no %s to fit one", folder, paths.PREDICTIONS_FILE)
         return 1.0
     logits, labels = read_validation(file, spec_sha256)
-    if (logits.argmax(1) == labels).all():
-        LOG.info("%s: temperature 1, as all validation images are right, which leaves nothing to fit", folder)
-        return 1.0
     temperature = fit_temperature(logits, labels)
-    LOG.info("%s: temperature %.3g, fitted on its validation images", folder, temperature)
+    if temperature == 1:
+        LOG.info("%s: temperature 1, as its validation images do not show that another one is better", folder)
+    else:
+        LOG.info("%s: temperature %.3g, fitted on its validation images", folder, temperature)
     return temperature

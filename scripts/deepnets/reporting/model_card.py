@@ -200,7 +200,7 @@ def _calibration(result: Result, predictions: Predictions) -> list[Markdown]:
     confidence = probabilities_of(logits).max(1)
     rows = [["as the network gives them", *_calibration_error(confidence, right)]]
     if temperature == 1:
-        after = "No temperature can be fitted, as where all validation images are right: it is 1."
+        after = "The temperature is 1: the validation images do not show that another one is better."
     else:
         scaled = probabilities_of(logits.astype(np.float64) / temperature).max(1)
         rows.append([f"after the temperature, {temperature:.2f}", *_calibration_error(scaled, right)])
