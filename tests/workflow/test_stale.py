@@ -269,7 +269,7 @@ EDITS = {
     ),
     "the report deleted": (delete("results/report.md"), REPORT),
     "the report's page deleted": (delete("results/report.html"), REPORT),
-    "a summary deleted": (delete("results/shapes/small/summary.txt"), summarized("small") | evaluated(SMALL, GENTLE)),
+    "a summary deleted": (delete("results/shapes/small/summary.json"), summarized("small") | evaluated(SMALL, GENTLE)),
     "the sheet of sample images deleted": (delete("results/shapes/images/samples.png"), audited("shapes")),
     "the audit of the images deleted": (delete("data/shapes/audit.json"), audited("shapes")),
     "the audit of the images truncated": (truncate("data/shapes/audit.json"), audited("shapes")),
