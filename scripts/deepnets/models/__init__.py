@@ -40,7 +40,7 @@ _PROJECT = (
 _OWN_MODULES = tuple(f"{name}.py" for name in _PROJECT)
 own_folders: set[str] = set()  # of the users' files that were loaded
 # The names that every model of config.yaml has next to its options.
-_RESERVED = {"architecture", "freeze", "on", "spec", "weights"}
+_RESERVED = {"architecture", "freeze", "mean", "on", "spec", "std", "weights"}
 
 
 def available() -> list[str]:
