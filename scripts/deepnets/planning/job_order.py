@@ -1,8 +1,8 @@
 """An order of jobs that is no input of a rule: training runs start after the summaries that estimate their memory.
 
 As an input, the summary would decide whether a run is out of date. Snakemake records the inputs, so all earlier results
-of such networks would be trained again, and those of a network that was measured since. Even with `ancient`, a summary
-that was lost, and is made again, would train all of its network's experiments.
+of such networks would be retrained, and those of a network that was measured since. Even with `ancient`, a summary that
+was lost, and is rebuilt, would retrain all of its network's experiments.
 """
 
 from typing import TYPE_CHECKING, Any
