@@ -17,6 +17,7 @@ from deepnets.utils.command_line import argument_parser, run
 from deepnets.utils.errors import UserError
 from deepnets.utils.logging import LOG, log_to
 from deepnets.utils.machine import usable_cores
+from deepnets.utils.programs import program
 from deepnets.utils.text import nearest
 
 # Options of Snakemake that say where jobs run.
@@ -44,7 +45,8 @@ def main(argv: list[str] | None = None) -> None:
     best = max(done, key=lambda trial: trial.accuracy)
     LOG.info("%s: the best is %s", args.name, best)
     LOG.info("Write these values into recipes.%s of config.yaml. The report of all trials:", search.search.recipe)
-    LOG.info("snakemake --cores %d results/report.md --configfile %s", usable_cores(), search.study)
+    cores = usable_cores()
+    LOG.info("%s --cores %d results/report.md --configfile %s", program("snakemake"), cores, search.study)
 
 
 def _snakemake(study: Path, targets: Sequence[str], options: Sequence[str]) -> None:

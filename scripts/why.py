@@ -17,6 +17,7 @@ from deepnets.utils import paths
 from deepnets.utils.command_line import argument_parser, run
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import read_json
+from deepnets.utils.programs import program
 
 NAMED = 3  # jobs of one reason are named; the others are counted
 
@@ -46,7 +47,7 @@ def main(argv: list[str] | None = None) -> None:
     for (package, version), count in sorted(other_versions(jobs).items()):
         print(
             f"{count} trained with {package} {version}, here is {metadata.version(package)}: they stay as they are; to"
-            " retrain all: snakemake --cores 4 results/report.md all --forcerun train"
+            f" retrain all: {program('snakemake')} --cores 4 results/report.md all --forcerun train"
             + (f" --config study={args.study}" if args.study else "")
         )
 

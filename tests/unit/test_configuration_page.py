@@ -10,6 +10,7 @@ import pytest
 from pydantic import BaseModel, Tag
 
 from deepnets.config.schema import Config, schema_with_units
+from deepnets.config.search import Range
 from deepnets.reporting.configuration_page import KEYS, Row, configuration_page
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +53,9 @@ def defaults(model: type[BaseModel], prefix: str = "") -> dict[str, str]:
         text = default if isinstance(default, str) else json.dumps(default)
         found[f"`{prefix}{key}`"] = "required" if field.is_required() else f"`{text}`"
         for _, table in classes(field.annotation):
-            if key not in ("on", "set", "grid", "values"):  # they have keys of a recipe, or of the network
+            if key == "values":  # the keys of a recipe, each with a list or a range
+                found |= defaults(Range, f"{prefix}{key}.<option>.")
+            elif key not in ("on", "set", "grid"):  # they have keys of a recipe, or of the network
                 found |= defaults(table, f"{prefix}{key}.")
     return found
 
@@ -82,6 +85,14 @@ def test_every_key_of_an_entry_is_there_once_with_the_default_of_its_model(secti
         choice = {"datasets": "`source`", "models": "`architecture`"}.get(section)
         expected = {key: default for key, default in defaults(model).items() if key != choice}
         assert {row.key: row.default for row in rows if row.key in keys and row.key != choice} == expected
+
+
+def test_tables_of_recipe_options_say_what_each_option_has():
+    kinds = {row.key: row.kind for section in ("studies", "searches") for row in sections()[section][""]}
+    assert kinds["`set`"] == "table of [recipe options](#recipes)"
+    assert kinds["`grid`"] == "table of [recipe options](#recipes), each a list"
+    assert kinds["`values`"] == "table of [recipe options](#recipes), each a list or a range"
+    assert "`values.<option>.log`" in kinds
 
 
 def test_every_key_says_what_it_does():

@@ -127,6 +127,16 @@ def test_architecture_that_nobody_measured_asks_for_the_most(asked):
     assert all(asked({"architecture": name}) <= asked(own) for name in available())
 
 
+@pytest.mark.parametrize("side", [16, 32, 64, 224])
+def test_batch_of_an_architecture_that_nobody_measured_takes_no_more_than_that_of_the_largest(asked, side):
+    """MobileNetV2 takes most memory for a pixel, but halves the resolution at once, so the others take more."""
+
+    def a_batch(name):
+        return asked({"architecture": name}, side, batch_size=33) - asked({"architecture": name}, side, batch_size=1)
+
+    assert a_batch("own") == pytest.approx(max(map(a_batch, available())), abs=2)
+
+
 def test_full_resolution_asks_for_more(asked):
     assert asked({"strides": [1, 1, 1, 2, 2]}) > asked({"strides": [2, 2, 2, 2, 2]})
     resnet = {"architecture": "resnet50", "strides": [1, 1, 1]}

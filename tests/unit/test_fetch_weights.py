@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 
 import pytest
 import timm
@@ -14,7 +15,7 @@ from deepnets.planning.jobs import Jobs
 from deepnets.training import fetch_weights as stage
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import read_json, sha256_file
-from deepnets.utils.tensors import load_tensors
+from deepnets.utils.tensors import load_tensors, save_tensors
 
 NAME = "torchvision/shufflenet_v2_x0_5"
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -66,6 +67,30 @@ def test_weights_without_a_mirror_ask_for_one(mirror, tmp_path, monkeypatch):
     folder.mkdir()
     with pytest.raises(UserError, match="DEEPNETS_MIRROR"):
         fetch(folder, mirror[1].spec)
+
+
+def test_without_internet_the_message_says_which_file_of_the_hub_to_put_where(tmp_path, monkeypatch):
+    def no_answer(repository, files_metadata):
+        raise ConnectionError("no route to host")
+
+    known = Published("timm/test_resnet", "V1", "own.name.safetensors", "", "timm/r:model.x", "", *IMAGENET, 160)
+    monkeypatch.setattr(stage, "published", lambda name: known)
+    monkeypatch.setattr("timm.models._hub.model_info", no_answer)
+    monkeypatch.delenv("DEEPNETS_MIRROR", raising=False)
+    folder = tmp_path / "out"
+    folder.mkdir()
+    with pytest.raises(UserError) as refusal:
+        fetch(folder, known.spec)
+    message = str(refusal.value)
+    assert "the model hub did not name model.x (ConnectionError: no route to host)" in message
+    assert re.search(r"download https://\S+/timm/r/resolve/main/model\.x,", message)
+    name = re.search(r"put it here as <folder>/(\S+) and set DEEPNETS_MIRROR=<folder>", message)[1]
+    place = tmp_path / "mirror" / name
+    place.parent.mkdir(parents=True)
+    save_tensors(place, timm.create_model("test_resnet").state_dict(), {})
+    monkeypatch.setenv("DEEPNETS_MIRROR", str(tmp_path / "mirror"))
+    fetch(folder, known.spec)
+    assert (folder / "weights.safetensors").exists()
 
 
 def test_its_code_is_not_that_of_the_report(root):

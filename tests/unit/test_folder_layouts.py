@@ -112,7 +112,7 @@ def test_two_links_to_one_folder_are_two_folders_of_images(tmp_path):
 
 
 @every_kind
-@pytest.mark.parametrize("name", ["val", "valid", "validation", "Val", "dev", "DEV"])
+@pytest.mark.parametrize("name", ["val", "valid", "validation", "Val", "dev", "DEV", "eval", "Evaluation_Set"])
 def test_validation_folder_is_the_validation_split(tmp_path, kind, name):
     files = {**BIRDS, f"{name}/owl/1.png": image_file(7), f"{name}/wren/2/3.png": image_file(9)}
     images, labels, info = open_dataset(prepared(tmp_path, files, kind), "train")
@@ -123,6 +123,18 @@ def test_validation_folder_is_the_validation_split(tmp_path, kind, name):
     train, validation = split_train_validation(labels, 0.5, 0, info)
     assert train.tolist() == [0, 1]
     assert validation.tolist() == [2, 3]
+
+
+@every_kind
+@pytest.mark.parametrize("top", ["", "2023/"])
+def test_folder_with_images_next_to_the_splits_is_named(tmp_path, kind, top, caplog):
+    files = {f"{top}{name}": content for name, content in BIRDS.items() if name.startswith("train")}
+    files |= {f"{top}{name.replace('owl/', 'owl/more')}": content for name, content in BIRDS.items()}
+    names = (f"{top}holdout/owl/deep/1.png", f"{top}notes/owl/1.txt", f"{top}sketch.png", "other/a/1.png", ".git/1.png")
+    prepared(tmp_path, files | dict.fromkeys(names, RED), kind)
+    said = [line.partition(": the images in ")[2] for line in caplog.messages if "are not used" in line]
+    why = "are not used; if they are a split, rename the folder to val or test, next to train"
+    assert said == [f"{name} {why}" for name in sorted((f"{top}holdout", "other"))]
 
 
 def test_mean_and_std_leave_the_validation_split_out(tmp_path):

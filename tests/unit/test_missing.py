@@ -22,6 +22,7 @@ def test_experiments_that_are_missing_are_listed_with_state_and_command(experime
     warning = next(line for line in text.splitlines() if line.startswith("> - "))
     assert "about 2 of the 3 experiments of the study; [the others](#missing-experiments) are missing" in warning
     assert "\n## Missing experiments\n" in text
+    assert "makes one experiment, after <code>source .venv/bin/activate</code>:\n" in text
     [row] = table_of(text, "Experiment")[2:]
     start = f"snakemake --cores {cores()}"
     assert [unescape(cell) for cell in row] == [

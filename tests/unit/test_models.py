@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from torchvision.models import VGG, inception_v3, mobilenet_v2, resnet50, vgg16_
 
 from deepnets import models
 from deepnets.models import _resize, _stem
-from deepnets.models._about import About, Cost, image_pixels
+from deepnets.models._about import About, Cost
 from deepnets.models._vgg16 import _RepeatedInputLinear
 from deepnets.utils.errors import UserError
 
@@ -75,12 +74,7 @@ def test_a_module_declares_its_name_look_and_cost(own_module):
     own_module(OWN + about)
     assert models.display_name("my_net") == "My Net"
     assert models.about("my_net").color == "#000000"
-    assert models.cost("my_net") == Cost(1, 2, 3, 4)
-
-
-def test_the_cost_of_a_network_that_was_not_measured_is_the_largest_of_each_value():
-    assert replace(models.cost("no_such_network"), pixels=image_pixels) == Cost(134.3, 60, 6, 21)
-    assert models.cost("no_such_network").pixels({}, 16) == 37**2  # Inception V3 enlarges most
+    assert models.about("my_net").cost == Cost(1, 2, 3, 4)
 
 
 @pytest.mark.parametrize("name", ["my-net", "my_net (copy)", "2_nets", "_my_net"])
@@ -117,7 +111,7 @@ def test_a_mistake_in_a_module_of_the_user_is_one_line_with_its_file(own_module,
 def test_options_are_read_without_loading_torch():
     code = (
         "import sys; from deepnets import models\n"
-        "for name in models.available(): module = models.architecture(name); module.Options(); models.cost(name)\n"
+        "for name in models.available(): module = models.architecture(name); module.Options(); models.about(name)\n"
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": SCRIPTS}, check=False).returncode == 0

@@ -12,13 +12,15 @@ from small_trainer import separable
 from torch import nn
 
 from deepnets.config.recipe import Recipe
+from deepnets.evaluation.schemas import StartedFrom
 from deepnets.models._pretrained import freeze_backbone, head_of, is_frozen, match, set_training_mode
 from deepnets.models._weight_files import read_weights
 from deepnets.training.features import changes_images, divide
 from deepnets.training.layer_decay import layers_of
 from deepnets.training.optim import build_optimizer
-from deepnets.training.start import Start, normalisation, prepare_network
+from deepnets.training.start import Start, normalisation, prepare_network, read_start
 from deepnets.utils.errors import UserError
+from deepnets.utils.files import sha256_file
 
 HEAD = {"fc.weight", "fc.bias"}
 
@@ -290,3 +292,22 @@ def test_mean_and_std_of_the_weights_are_taken_over_where_they_are_known():
     assert normalisation(start([0.3], [0.4]), metadata) == {"mean": [0.3], "std": [0.4]}
     gray = normalisation(start([0.3, 0.4, 0.5], [0.2, 0.2, 0.5]), metadata)
     assert gray == {"mean": [pytest.approx(0.4)], "std": [pytest.approx(0.3)]}
+
+
+def test_mean_and_std_of_config_yaml_are_used_and_recorded(tmp_path):
+    from deepnets import models
+
+    model = {"architecture": "torchvision/shufflenet_v2_x0_5", "resize": None}
+    network = models.build(model, 2, 3, (64, 64))
+    torch.save(network.state_dict(), tmp_path / "a.pth")
+    known = {"sha256": sha256_file(tmp_path / "a.pth"), "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+    spec = {"model": model, "weights": known}
+    metadata = {"classes": ["a", "b"], "input_shape": [3, 64, 64], "mean": [0.1] * 3, "std": [0.2] * 3}
+    found = read_start(spec, tmp_path / "a.pth")
+    assert normalisation(found, metadata) == {"mean": known["mean"], "std": known["std"]}
+    record = prepare_network(network, spec, metadata, found, "birds/net/quick/seed0")
+    how = "by mean 0.485, 0.456, 0.406 and standard deviation 0.229, 0.224, 0.225, as config.yaml says"
+    assert record["normalised"] == how
+    assert StartedFrom(**record).weights == {"file": "a.pth", **known}
+    unknown = read_start({**spec, "weights": {"sha256": known["sha256"]}}, tmp_path / "a.pth")
+    assert normalisation(unknown, metadata) == {"mean": [0.1] * 3, "std": [0.2] * 3}

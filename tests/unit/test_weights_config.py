@@ -76,6 +76,15 @@ def test_freezing_is_part_of_the_network_that_is_summarized_and_weights_are_not(
     assert summaries[2]["model"] == {**summaries[0]["model"], "freeze": "backbone"}
 
 
+def test_mean_and_std_of_weights_are_part_of_what_is_trained_and_not_of_the_network(load, root):
+    plain, stated = (load(weights="weights.pth", **known) for known in ({}, {"mean": [0.5], "std": [0.25]}))
+    assert spec_of(stated)["weights"] == {**spec_of(plain)["weights"], "mean": [0.5], "std": [0.25]}
+    assert spec_of(stated)["model"] == spec_of(plain)["model"]
+    names = {"dataset": "digits", "model": "tuned"}
+    summaries = [Jobs(config, root).settings("summarize", names) for config in (plain, stated)]
+    assert summaries[0] == summaries[1]
+
+
 @pytest.mark.parametrize("written", [SOURCE, f"{SOURCE}/", f"{SOURCE}/model.safetensors"])
 def test_an_experiment_is_made_first_and_its_settings_count(written, load, root):
     config = load(weights=written)
@@ -119,6 +128,20 @@ def test_images_are_enlarged_to_the_size_that_the_weights_know_unless_config_say
         ),
         ({"freeze": "stem"}, r"models.tuned.*freeze: must be 'backbone' \(got 'stem'\)"),
         ({"pretrained": True}, r"pretrained is not an option .*; write weights: default"),
+        ({"mean": [0.5], "std": [0.5]}, r"models.tuned: mean and std are those by which .*; add weights, or leave out"),
+        ({"weights": "weights.pth", "mean": [0.5]}, r"models.tuned: mean and std must have .* \(got 1 and 0 numbers\)"),
+        (
+            {"weights": "weights.pth", "mean": [0, 0], "std": [1, 1]},
+            r"for each channel, 1 or 3 \(got 2 and 2",
+        ),
+        (
+            {"weights": "weights.pth", "mean": [124], "std": [0.2]},
+            r"models.tuned.mean.*: must be at most 1 \(got 1",
+        ),
+        (
+            {"weights": "weights.pth", "on": {"digits": {"mean": [0.5]}}},
+            r"models.tuned: on: mean is of the whole model \(got \[0.5\]\); write another model for this dataset",
+        ),
     ],
 )
 def test_weights_that_cannot_be_are_refused(options, text, load):

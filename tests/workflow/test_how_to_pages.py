@@ -70,3 +70,15 @@ def test_experiments_on_the_pages_have_models_and_recipes_of_config_yaml():
         for model, recipe in re.findall(r"results/digits/(\w+)/(\w+)[,/]", page.read_text(encoding="utf-8")):
             assert model in config["models"], f"{page.name}: {model}"
             assert recipe in config["recipes"], f"{page.name}: {recipe}"
+
+
+OTHERS = [ROOT / name for name in ("config/README.md", "docs/configuration.md", "docs/gpus.md", "docs/tutorial.md")]
+COMMAND = re.compile(r"(?:^|`)(?:\w+=\S+ )*(?:snakemake|python) [^`]", re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", [*PAGES, *OTHERS], ids=lambda page: page.name)
+def test_a_page_says_to_activate_the_environment_before_its_first_command(page):
+    """Or it writes `.venv/bin/snakemake`, as the README does."""
+    text = page.read_text(encoding="utf-8")
+    command = COMMAND.search(text)
+    assert command is None or "source .venv/bin/activate" in text[: command.start()]

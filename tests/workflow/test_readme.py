@@ -96,9 +96,9 @@ def test_example_of_own_images_is_a_valid_configuration(root, checkout, tmp_path
     example = yaml.safe_load(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
     folder = checkout(tmp_path / "clone")
     (folder / "my_models.py").write_text(
-        "from torch import nn\n\n\ndef SmallNet(num_classes):\n    return nn.Identity()\n"
+        "from torch import nn\n\n\ndef SmallNet(num_classes, in_channels):\n    return nn.Identity()\n"
     )
-    (folder / "mine.safetensors").touch()
+    (folder / "mine.pth").touch()
     monkeypatch.chdir(folder)
     config = load_config("config.yaml", example)
     assert config.datasets["birds"].own_files == "birds"

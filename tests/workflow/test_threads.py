@@ -138,3 +138,51 @@ def test_the_longest_training_runs_start_first(starts):
     trained = [name.removesuffix("/paper/seed0") for _, name in starts[-12::2]]
     cifar10 = ["cifar10/resnet50", "cifar10/mobilenet_v2"]
     assert trained == [*cifar10, "mnist/resnet50", "mnist/inception_v3", "mnist/vgg16", "mnist/mobilenet_v2"]
+
+
+SLOW_SUMMARY = """# Stands for summarize.py: waits for its training run, up to 3 seconds for the one of the test.
+import json
+import sys
+import time
+from pathlib import Path
+
+name, starts = sys.argv[1], Path("starts")
+while not starts.exists() or "prepare digits" not in starts.read_text():
+    time.sleep(0.1)
+end = time.monotonic() + (3 if name == "digits/new" else 60)
+while f"train {name}/" not in starts.read_text() and time.monotonic() < end:
+    time.sleep(0.1)
+with open(starts, "a") as file:
+    print("summarize", name, file=file)
+job = json.loads(Path(sys.argv[sys.argv.index("--job") + 1]).read_text())
+counted = {"parameters": 11_000_000, "mult_adds": 30_000_000, "size_mb": 46.0, "weights_mb": 44.0}
+folder = Path("results", name)
+folder.mkdir(parents=True, exist_ok=True)
+(folder / "summary.txt").touch()
+(folder / "summary.json").write_text(json.dumps({"spec": job["spec"], **counted}))
+"""
+
+
+def test_the_first_run_of_a_network_that_was_not_measured_asks_for_the_memory_by_its_summary(
+    edited_clone, dry_run, snakemake
+):
+    folder = edited_clone(("\nmodels:\n", "\nmodels:\n  new: {architecture: timm/resnet18}\n"))
+    for stage in ("download", "prepare", "train", "evaluate"):
+        (folder / f"scripts/{stage}.py").write_text(FAKE_SCRIPT)
+    (folder / "scripts/summarize.py").write_text(SLOW_SUMMARY)
+    rules = folder / "workflow/rules/train.smk"
+    rules.write_text(rules.read_text().replace('"Train {wildcards', '"Train in {resources.mem_mb} MB {wildcards', 1))
+    targets = [f"results/digits/{name}/quick/seed0/metrics.json" for name in ("new", "mobilenet_v2")]
+    arguments = ["--resources", "mem_mb=999999"]
+
+    def asked(output):
+        return int(re.search(r"Train in (\d+) MB new ", output)[1])
+
+    before = asked(dry_run(folder, *targets, *arguments).output)
+    first = snakemake(folder, *targets, *arguments, cores=4)
+    assert first.returncode == 0, first.stdout
+    starts = [" ".join(line.split("/")[:2]) for line in (folder / "starts").read_text().splitlines()]
+    assert starts.index("summarize digits new") < starts.index("train digits new")
+    assert starts.index("train digits mobilenet_v2") < starts.index("summarize digits mobilenet_v2")  # as before
+    again = dry_run(folder, *targets, *arguments, "--forcerun", "train")
+    assert asked(first.stdout) == asked(again.output) < before

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import yaml
+from pages import blocks
 
 from deepnets.config import yaml_reader
 from deepnets.config.loader import load_config
@@ -93,3 +94,17 @@ def test_earlier_experiment_of_the_page_is_trained_first(page, root, checkout, s
     planned = snakemake(folder, "--dry-run", experiment.directory + "/model.safetensors").stdout
     trained = re.findall("Train (.*), recipe", planned)
     assert trained == ["small on mnist", "small_from_mnist on digits"], planned
+
+
+def test_models_with_weights_are_trained_by_recipes_for_weights_on_every_page(root):
+    """The large steps of `quick` are for random weights."""
+    recipes = set()
+    for file in [root / "README.md", *sorted(root.glob("docs/**/*.md"))]:
+        for _, text in blocks(file, "yaml"):
+            example = yaml.load(text, yaml.BaseLoader)
+            started = {name for name, model in example.get("models", {}).items() if "weights" in model}
+            for entry in (each for study in example.get("studies", {}).values() for each in study):
+                if started & set(entry["models"]):
+                    recipes.add((file.name, entry["recipe"]))
+    assert {name for name, _ in recipes} == {"README.md", "pretrained-weights.md"}
+    assert {recipe for _, recipe in recipes} == {"finetune", "linear_probe"}

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, model_valida
 from deepnets.utils import paths
 from deepnets.utils.checked_json import read_checked
 from deepnets.utils.errors import UserError
+from deepnets.utils.programs import program
 
 
 class Answer(BaseModel):
@@ -264,7 +265,7 @@ def read_statistics(path: Path, experiments: list[str], specs: list[str] | None 
     if of_others or (specs is not None and found.spec.get("specs") != specs):
         raise UserError(
             f"{path}: about other experiments or settings, as of another study; start Snakemake, which rebuilds it,"
-            f" or run: python scripts/compare.py {'/'.join(path.parent.parts[-2:])}"
+            f" or run: {program('python')} scripts/compare.py {'/'.join(path.parent.parts[-2:])}"
         )
     return found
 

@@ -32,7 +32,7 @@ from deepnets.config.recipe import Recipe, RecipeValues
 from deepnets.config.recipe_label import changed_values, recipe_label, values_in
 from deepnets.config.search import Search
 from deepnets.config.validation import SECTIONS, ValidEntries, check_sizes, unknown_study
-from deepnets.config.weights import PUBLISHED, check_weights
+from deepnets.config.weights import PUBLISHED, Deviations, Means, check_normalisation, check_weights
 from deepnets.config.yaml_reader import merge
 from deepnets.data import sources as datasets
 from deepnets.data.sources import DatasetOptions
@@ -62,6 +62,12 @@ class Model(StrictModel):
         description="Weights to start from: a file (.safetensors, or .pth of PyTorch), an experiment of this project"
         " (results/cifar10/resnet18/quick/seed0), or default, those that torchvision or timm publishes; null: random.",
     )
+    mean: Means | None = Field(
+        None,
+        description="With `weights`: the mean of each channel by which images were normalised in their training, of"
+        " images from 0 to 1; null: what the weights say, else the dataset's.",
+    )
+    std: Deviations | None = Field(None, description="The standard deviation of each channel; goes with `mean`.")
     freeze: Literal["backbone"] | None = Field(
         None, description="backbone: train the last layer alone, the others keep their weights; null: train all."
     )
@@ -77,6 +83,7 @@ class Model(StrictModel):
             raise ValueError(
                 "freeze: backbone without weights would keep random layers; add weights, or leave out freeze"
             )
+        check_normalisation(self.mean, self.std, self.weights)
         return self
 
     def spec(self, dataset_name: str, dataset: DatasetOptions) -> dict:
@@ -84,7 +91,7 @@ class Model(StrictModel):
 
         Options of `on:` hold for the dataset that it names, and for a variant of it that `on:` does not name itself.
         """
-        options = self.model_dump(mode="json", exclude={"architecture", "on", "weights", "freeze"})
+        options = self.model_dump(mode="json", exclude={*Model.model_fields})
         architecture = _named.untagged(self.architecture)  # the tag only chooses weights
         spec = {"architecture": architecture, **options} | ({"freeze": self.freeze} if self.freeze else {})
         key = key_on(self.on, dataset_name, dataset.variant_of)

@@ -32,6 +32,8 @@ def with_start(config: "Config", experiment: Experiment, chain: tuple[str, ...] 
         raise UserError(f"{experiment.directory} would start from itself; give models.{experiment.model} other weights")
     _refuse_other_fold(config, experiment, str(model.weights))
     spec, size = _identity(config, model, (*chain, experiment.directory))
+    if model.mean is not None:
+        spec |= {"mean": model.mean, "std": model.std}
     network = resized(experiment.spec["model"], config.datasets[experiment.dataset], size)
     return replace(experiment, spec={**experiment.spec, "model": network, "weights": spec})
 
@@ -65,7 +67,7 @@ def resized(spec: dict[str, Any], dataset: "DatasetOptions", size: int | None) -
     return spec if says_how or size is None or size <= smallest else {**spec, "resize": size}
 
 
-def _identity(config: "Config", model: "Model", chain: tuple[str, ...]) -> tuple[dict[str, str], int | None]:
+def _identity(config: "Config", model: "Model", chain: tuple[str, ...]) -> tuple[dict[str, Any], int | None]:
     """What identifies a model's weights in a spec, and the side in pixels of the images that they were trained on."""
     written = str(model.weights)
     if written == PUBLISHED:

@@ -1,10 +1,17 @@
 """What a model's `weights:` stands for: a file, an experiment of this project, or what a library publishes."""
 
 from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from deepnets.utils import paths
+from deepnets.utils.option_types import AcceptExponent, Probability
 
 PUBLISHED = "default"
+# Of each channel of images from 0 (black) to 1 (white).
+Means = list[Probability]
+Deviations = list[Annotated[float, Field(strict=True, gt=0, le=1, allow_inf_nan=False), AcceptExponent]]
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")  # .pth.tar
 RESULTS = "results/"
 
@@ -27,6 +34,26 @@ def check_weights(written: str) -> str:
         )
     local_file(written)
     return written
+
+
+def check_normalisation(mean: Means | None, std: Deviations | None, weights: str | None) -> None:
+    """Check that `mean` and `std` of a model go together, and with weights.
+
+    Raises:
+        ValueError: one is missing, or has another number of channels.
+    """
+    if mean is None and std is None:
+        return
+    if weights is None:
+        raise ValueError(
+            "mean and std are those by which images were normalised when weights were trained; add weights, or leave"
+            " out mean and std, and the dataset's are used"
+        )
+    lengths = len(mean or ()), len(std or ())
+    if lengths not in ((1, 1), (3, 3)):
+        raise ValueError(
+            f"mean and std must have one number for each channel, 1 or 3 (got {lengths[0]} and {lengths[1]} numbers)"
+        )
 
 
 def is_experiment(written: str) -> bool:
@@ -59,7 +86,7 @@ def local_file(written: str) -> Path:
     raise ValueError(f"no file {written}{where}; correct the path or add the file")
 
 
-def start_file(weights: dict[str, str]) -> str | None:
+def start_file(weights: dict[str, Any]) -> str | None:
     """Where the weights in a spec are, from the folder that holds data/ and results/; None: in a file of the user's."""
     if "experiment" in weights:
         return f"{RESULTS}{weights['experiment']}/{paths.MODEL_FILE}"

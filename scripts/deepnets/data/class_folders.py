@@ -10,7 +10,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from deepnets.data.class_names import name_problems
 from deepnets.data.folder_tree import (
@@ -20,6 +20,7 @@ from deepnets.data.folder_tree import (
     Root,
     count_images,
     find_root,
+    has_images,
     is_image,
     or_a_table,
     printable,
@@ -126,6 +127,27 @@ def list_classes(shown_as: str, names: list[str]) -> list[str]:
     if problems := name_problems((split or ".", name) for split, name in found):  # each would count as one class
         raise UserError(shortened([f"{shown_as}: {problem}" for problem in problems]))
     return sorted({unicodedata.normalize("NFC", name) for _, name in found})
+
+
+def folders_left_out(shown_as: str, names: list[str], folder: Path | None = None) -> list[str]:
+    """List the folders with images that are not used, as others have the names of splits; sorted.
+
+    Args:
+        shown_as: the folder or archive, for messages.
+        names: as for `read_layout`.
+        folder: where they are on the disk; None: in an archive, of which `names` has all.
+    """
+    paths = visible_paths(names)
+    root = find_root(shown_as, paths)
+    level, has = len(root.top), dict[str, bool]()
+    for path, is_folder in paths if root.has_splits else ():
+        folders = path.parts if is_folder else path.parts[:-1]
+        beside_splits = path.parts[:level] == root.top
+        depth = level + 1 if beside_splits else 1
+        if len(folders) >= depth and not (beside_splits and split_of(folders[level])):
+            name = "/".join(folders[:depth])
+            has[name] = has.get(name, False) or (not is_folder and is_image(path.name))
+    return sorted(name for name, seen in has.items() if seen or (folder is not None and has_images(folder / name)))
 
 
 def _split(root: Root, inside: Sequence[str]) -> str | None:

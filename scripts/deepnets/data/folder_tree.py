@@ -25,7 +25,7 @@ _JPEG, _NETPBM = (".jpg", ".jpeg", ".jpe", ".jfif"), (".ppm", ".pgm", ".pbm", ".
 SUFFIXES = (*_JPEG, ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", *_NETPBM, ".avif")
 TABLES = (".csv", ".tsv", ".parquet")  # file endings of tables of images and labels
 VALIDATION = "validation"
-_SPELLINGS = {"train": "train|training", "test": "test|testing", VALIDATION: "val|valid|validation|dev"}
+_SPELLINGS = {"train": "train|training", "test": "test|testing", VALIDATION: "val|valid|validation|dev|eval|evaluation"}
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # Unicode categories: control characters, undecodable bytes, line ends
 _MOST_LISTED = 200_000  # files and folders, where no images are found where they should be
 _END_BYTES = 2**16  # of an archive's start and end
@@ -225,6 +225,14 @@ def _walk(root: Path, deepest: int = MAX_DEPTH) -> tuple[_Names, bool]:
     return [*found, *islice((each for _, inside in inner for each in _seen_below(inside)), _MOST_LISTED)], False
 
 
+def has_images(folder: Path) -> bool:
+    """Whether a folder has images, at any depth; False if it cannot be read."""
+    with contextlib.suppress(OSError):
+        entries = _scan(folder)
+        return _holds_images(entries) or _holds_images(islice(_seen_below(entries), _MOST_LISTED))
+    return False
+
+
 def _scan(folder: Path | str, prefix: str = "") -> _Names:
     with os.scandir(folder) as scanned:
         entries = [entry for entry in scanned if not is_ignored(entry.name)]
@@ -244,7 +252,7 @@ def _holds_splits(entries: _Names) -> bool:
     return _are_splits([*names, *inside])
 
 
-def _holds_images(entries: _Names) -> bool:
+def _holds_images(entries: Iterable[tuple[str, os.DirEntry[str]]]) -> bool:
     return any(is_image(name) for name, _ in entries)
 
 

@@ -128,7 +128,7 @@ class StartedFrom(BaseModel):
     random values. unused: in the file only. normalised: by whose mean and std images are.
     """
 
-    weights: dict[str, str]
+    weights: dict[str, Any]
     sha256: str
     tensors: NonNegativeInt
     parameters: NonNegativeInt

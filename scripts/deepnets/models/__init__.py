@@ -14,20 +14,18 @@ A name like `timm/convnext_atto` or `my_models.py:SmallNet` stands for a network
 """
 
 import contextlib
-import functools
 import importlib
 import importlib.util
 import pkgutil
 import traceback
-from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from pydantic import ValidationError
 
-from deepnets.models._about import About, Cost
+from deepnets.models._about import About
 from deepnets.models._readable import readable
 from deepnets.utils.errors import UserError
 from deepnets.utils.option_types import StrictModel
@@ -42,7 +40,7 @@ _PROJECT = (
 _OWN_MODULES = tuple(f"{name}.py" for name in _PROJECT)
 own_folders: set[str] = set()  # of the users' files that were loaded
 # The names that every model of config.yaml has next to its options.
-_RESERVED = {"architecture", "freeze", "on", "spec", "weights"}
+_RESERVED = {"architecture", "freeze", "mean", "on", "spec", "std", "weights"}
 
 
 def available() -> list[str]:
@@ -181,24 +179,6 @@ def display_name(model: str) -> str:
         model: its name in config.yaml, or that of an architecture.
     """
     return about(model).display_name or readable(model) or model
-
-
-def cost(name: str) -> Cost:
-    """The cost of an architecture; the largest of each value if it was not measured."""
-    return about(name).cost or _largest_cost()
-
-
-@functools.cache
-def _largest_cost() -> Cost:
-    measured = {name: of_network for name in available() if (of_network := about(name).cost)}
-
-    def most_pixels(_options: Mapping[str, Any], side: int) -> float:
-        options = {name: architecture(name).Options().model_dump() for name in measured}
-        return max(of_network.pixels(options[name], side) for name, of_network in measured.items())
-
-    numbers = [field.name for field in fields(Cost) if field.name != "pixels"]
-    largest = {number: max(getattr(of_network, number) for of_network in measured.values()) for number in numbers}
-    return Cost(**largest, pixels=most_pixels)
 
 
 def build(spec: dict, num_classes: int, in_channels: int, image_size: tuple[int, int] | None = None):

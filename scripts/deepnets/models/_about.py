@@ -45,7 +45,7 @@ class About:
         color: "#rrggbb", together with `marker` and `linestyle`; by default the look depends on the model's name.
         marker: as matplotlib takes it.
         linestyle: as matplotlib takes it.
-        cost: by default each value is the largest one among the measured networks.
+        cost: by default it is estimated from the network's summary.json.
     """
 
     display_name: str | None = None

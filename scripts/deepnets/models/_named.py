@@ -41,6 +41,7 @@ _GIVEN_TO_LIBRARIES = _GIVEN | {
     *("scriptable", "exportable", "no_jit", "device", "dtype"),
 }
 _REGISTERED = re.compile(r"^@register_model\b.*\n(?:@.*\n)*def (\w+)\(", re.MULTILINE)
+_OF_WEIGHTS = ("weights", "mean", "std", "freeze")  # keys of a whole model
 _NUMBER = re.compile(r"[-+]?(\d+|\d*\.\d+|\d+\.)([eE][-+]?\d+)?")
 
 
@@ -125,7 +126,7 @@ def check_options(architecture: str, options: dict[str, Any]) -> None:
     given = _GIVEN if kind(architecture) == OWN else _GIVEN_TO_LIBRARIES
     words = _words_of(architecture) if options else None
     for name, value in options.items():
-        if name in ("weights", "freeze"):  # they came from a table `on:`
+        if name in _OF_WEIGHTS:  # it came from a table `on:`
             raise ValueError(f"on: {name} is of the whole model (got {value!r}); write another model for this dataset")
         if name in given:
             hint = "write weights: default" if name == "pretrained" else "leave it out"
@@ -137,7 +138,7 @@ def check_options(architecture: str, options: dict[str, Any]) -> None:
 def no_option(architecture: str, name: str, value: Any) -> str:
     """The message for an option that a network does not have, with the nearest one that its source text has."""
     own = kind(architecture) == OWN
-    words, project = _words_of(architecture), ("resize", "on", "weights", "freeze") + (() if own else ("stem",))
+    words, project = _words_of(architecture), ("resize", "on", *_OF_WEIGHTS) + (() if own else ("stem",))
     known = {*(words.parameters if words else ())} - (_GIVEN if own else _GIVEN_TO_LIBRARIES) | {*project}
     return f"{architecture} has no option {name!r} (got {value!r}); {nearest(name, sorted(known))[:300]}"
 

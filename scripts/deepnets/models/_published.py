@@ -120,7 +120,15 @@ def ask_hub(hub: str) -> tuple[str, str]:
     except Exception as error:  # a library can fail in any way without a connection
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{repository}: the model hub did not name {file} ({type(error).__name__}: {reason})") from None
-    return f"{_hub.HfApi().endpoint}/{repository}/resolve/{found.sha}/{file}", sha256
+    return hub_address(hub, found.sha), sha256
+
+
+def hub_address(hub: str, revision: str = "main") -> str:
+    """The address of a file, `<repository>:<file>`, on the model hub that timm uses, or on the user's mirror of it."""
+    from timm.models import _hub
+
+    repository, _, file = hub.partition(":")
+    return f"{_hub.HfApi().endpoint}/{repository}/resolve/{revision}/{file}"
 
 
 def tensors_of(weights: Published, file: Path) -> dict[str, Any]:

@@ -40,6 +40,7 @@ IGNORED_MODULES = (
     "deepnets.utils.locks",
     "deepnets.utils.logging",
     "deepnets.utils.paths",
+    "deepnets.utils.programs",
     "deepnets.utils.specs",
     "deepnets.utils.text",
     "deepnets.utils.waiting",

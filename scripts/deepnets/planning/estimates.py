@@ -4,8 +4,10 @@ The estimates are for the scheduler: they decide which jobs run side by side and
 results.
 """
 
+import functools
 import math
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from deepnets import models
 from deepnets.config.optimizers import OPTIMIZERS
@@ -44,26 +46,26 @@ def training_memory_mb(
         summary: of a network that was not measured, what summary.json has counted; else it costs as much as the most
             expensive measured one.
     """
-    cost, recipe = _cost(spec, summary), spec["recipe"]
+    cost, recipe = _cost(spec, input_shape, summary), spec["recipe"]
     average_bytes = 4 * (recipe["weight_averaging"] != "none")
     optimizer = OPTIMIZERS[recipe["optimizer"]]
     bytes_each = BYTES_PER_PARAMETER + optimizer.state_bytes + optimizer.scratch_bytes + average_bytes
     images = math.ceil(recipe["batch_size"] / recipe["accumulation"])
-    activations_mb = cost.kilobytes * images * _pixels(cost, spec, input_shape) / 1000
+    activations_mb = cost.kilobytes * images / 1000
     return round(TORCH_MB + bytes_each * cost.parameters + (0 if on_gpu else activations_mb))
 
 
 def evaluation_memory_mb(spec: dict, input_shape: tuple[int, int, int], summary: Summary | None = None) -> int:
     """Peak memory of an evaluation on the CPU, in MB; arguments as of `training_memory_mb`."""
-    cost = _cost(spec, summary)
-    activations_mb = cost.evaluation_kilobytes * EVALUATION_BATCH * _pixels(cost, spec, input_shape) / 1000
+    cost = _cost(spec, input_shape, summary)
+    activations_mb = cost.evaluation_kilobytes * EVALUATION_BATCH / 1000
     return round(EVALUATION_MB + 4 * cost.parameters + activations_mb)
 
 
 def core_seconds(spec: dict, input_shape: tuple[int, int, int], images: int, summary: Summary | None = None) -> float:
     """Seconds that a training run takes on one core with bfloat16; `images` is the number of training images."""
-    cost, recipe = _cost(spec, summary), spec["recipe"]
-    of_images = images * cost.microseconds * _pixels(cost, spec, input_shape) * _share_of_full_size(recipe) / 1e6
+    cost, recipe = _cost(spec, input_shape, summary), spec["recipe"]
+    of_images = images * cost.microseconds * _share_of_full_size(recipe) / 1e6
     per_step = cost.parameters * NANOSECONDS_PER_PARAMETER / 1e3
     if recipe["optimizer"] == "muon":
         per_step += min(cost.parameters, MOST_IN_MATRICES) * NANOSECONDS_OF_MUON / 1e3
@@ -76,26 +78,43 @@ def is_measured(spec: dict) -> bool:
     return models.about(spec["model"]["architecture"]).cost is not None
 
 
-def _cost(spec: dict, summary: Summary | None) -> Cost:
-    if is_measured(spec) or summary is None:
-        return models.cost(spec["model"]["architecture"])
+class _ImageCost(NamedTuple):
+    """Millions of parameters of a network, and the cost of one image of one size; units as of `models._about.Cost`."""
+
+    parameters: float
+    kilobytes: float
+    evaluation_kilobytes: float
+    microseconds: float
+
+
+def _cost(spec: dict, input_shape: tuple[int, int, int], summary: Summary | None) -> _ImageCost:
+    measured = models.about(spec["model"]["architecture"]).cost
+    if measured is not None:
+        return _of_image(measured, spec["model"], input_shape[1])
+    if summary is None:
+        return _largest_cost(input_shape[1])
     kilobytes_of_outputs = 1000 * (summary["size_mb"] - summary["weights_mb"])
-    return Cost(
+    return _ImageCost(  # a summary is of images of the size that the dataset has
         parameters=summary["parameters"] / 1e6,
         kilobytes=MEMORY_OF_OUTPUTS * kilobytes_of_outputs,
         evaluation_kilobytes=kilobytes_of_outputs,
         microseconds=summary["mult_adds"] * PICOSECONDS_PER_MULT_ADD / 1e6,
-        pixels=_one_image,
     )
 
 
-def _one_image(_options: Mapping[str, object], _side: int) -> float:
-    return 1  # a summary is of images of the size that the dataset has
+@functools.cache
+def _largest_cost(side: int) -> _ImageCost:
+    """Return the largest of each value among the measured networks, which have their default options."""
+    costs = {name: cost for name in models.available() if (cost := models.about(name).cost)}
+    defaults = {name: models.architecture(name).Options().model_dump() for name in costs}
+    each = [_of_image(cost, defaults[name], side) for name, cost in costs.items()]
+    return _ImageCost(*(max(values) for values in zip(*each, strict=True)))
 
 
-def _pixels(cost: Cost, spec: dict, input_shape: tuple[int, int, int]) -> float:
-    """Pixels of an image at the resolution of the network's larger maps, to which its cost is in proportion."""
-    return cost.pixels(spec["model"], input_shape[1])
+def _of_image(cost: Cost, options: Mapping[str, object], side: int) -> _ImageCost:
+    pixels = cost.pixels(options, side)
+    of_pixel = cost.kilobytes, cost.evaluation_kilobytes, cost.microseconds
+    return _ImageCost(cost.parameters, *(value * pixels for value in of_pixel))
 
 
 def _share_of_full_size(recipe: dict) -> float:

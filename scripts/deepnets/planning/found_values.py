@@ -5,6 +5,7 @@ from typing import Any
 
 from deepnets.utils import paths
 from deepnets.utils.errors import UserError
+from deepnets.utils.programs import program
 from deepnets.utils.specs import read_head
 
 FOUND = ("input_shape", "num_classes")  # of a network's settings
@@ -28,7 +29,8 @@ def complete(spec: dict[str, Any], root: Path, dataset: str) -> dict[str, Any]:
         return spec
     if not (found := prepared(root, dataset)):
         file = paths.DATASET_INFO.format(dataset=dataset)
-        raise UserError(f"{file}: missing, and config.yaml has no `size` or `classes`; snakemake --cores 2 {file}")
+        command = f"{program('snakemake')} --cores 2 {file}"
+        raise UserError(f"{file}: missing, and config.yaml has no `size` or `classes`; {command} makes it")
     return {**spec, **{key: found[key] for key in FOUND if spec[key] is None}}
 
 

@@ -24,6 +24,7 @@ from deepnets.planning.stopped_trials import stopped_trials
 from deepnets.utils import paths
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import canonical_json, sha256_file
+from deepnets.utils.programs import program
 from deepnets.utils.specs import read_head
 
 
@@ -173,7 +174,7 @@ class Jobs:
                 yield (
                     f"data/{dataset}: the arrays are gone, and some experiments are still to be trained; if both happen"
                     f" in one run, Snakemake trains all {len(trained)} again. Build the arrays first:"
-                    f" snakemake --cores 2 {info}"
+                    f" {program('snakemake')} --cores 2 {info}"
                 )
 
     def check_data(self) -> None:

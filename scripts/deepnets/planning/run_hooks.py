@@ -21,6 +21,7 @@ from snakemake.io import IOFile
 from deepnets.planning.failed_updates import rerun_failed_updates
 from deepnets.planning.job import Job
 from deepnets.planning.job_files import write_job_file
+from deepnets.planning.job_order import train_after_summaries
 from deepnets.planning.requests import Requests
 from deepnets.planning.snakemake_locks import LOCKS, survive_other_ends
 from deepnets.planning.target_jobs import restore_target_jobs
@@ -50,7 +51,7 @@ class RunHooks:
         """Wrap the three methods of the workflow object."""
         self._wrap("execute", before=self._before_execution)
         self._wrap("_prepare_dag", before=self._restore_target_jobs, after=self._force)
-        self._wrap("_build_dag", after=self._write)
+        self._wrap("_build_dag", after=self._order_and_write)
 
     def _wrap(
         self, name: str, before: Callable[..., None] | None = None, after: Callable[[], None] | None = None
@@ -171,9 +172,12 @@ class RunHooks:
             sys.exit(f"{error.filename}: cannot be read or moved ({error.strerror}); change its permissions")
         self.workflow.dag.forcefiles.update({str(file) for file in corrupted} - not_required)
 
-    def _write(self) -> None:
-        """Write what each job depends on, and which training runs there will be."""
-        if not (self.running and self.workflow.is_main_process):
+    def _order_and_write(self) -> None:
+        """Put the jobs into order; write what each depends on, and which training runs there will be."""
+        if not self.workflow.is_main_process:
+            return
+        train_after_summaries(self.workflow.dag, self.jobs)
+        if not self.running:
             return
         for job in self.workflow.dag.needrun_jobs():
             with contextlib.suppress(AttributeError):  # a rule of another workflow, or without a script

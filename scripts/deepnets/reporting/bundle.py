@@ -15,6 +15,7 @@ from deepnets.utils.checksums import record_checksums, verify
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import atomic_path
 from deepnets.utils.logging import LOG
+from deepnets.utils.programs import program
 from deepnets.utils.specs import check_made_by, read_head
 
 PREDICT, REQUIREMENTS = "predict.py", "requirements.txt"  # in the zip
@@ -40,8 +41,8 @@ def write_bundle(job: dict[str, Any], root: Path) -> None:
     files = {name: folder / name for name in (paths.CARD_FILE, paths.MODEL_FILE, paths.ONNX_FILE)}
     for file in files.values():
         if not file.is_file():
-            target = paths.BUNDLE.format(**names)
-            raise UserError(f"{file}: the file is missing; snakemake --cores 2 {target} makes it.")
+            command = f"{program('snakemake')} --cores 2 {paths.BUNDLE.format(**names)}"
+            raise UserError(f"{file}: the file is missing; {command} makes it.")
         verify(file)
     check_made_by(files[paths.MODEL_FILE], read_head(files[paths.MODEL_FILE], "spec").get("spec"), job["spec"])
     _check_onnx(files[paths.ONNX_FILE], spec_sha256(job["spec"]))

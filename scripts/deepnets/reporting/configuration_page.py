@@ -28,6 +28,8 @@ MORE = {
     "tensorboard": "how-to/watch-and-compare.md#tensorboard",
 }
 _OF_A_RECIPE = "RecipeValues"  # how the names of tables start that have a recipe's keys, as those of `set` and `grid`
+# How they end, and what each key has in such a table instead of a value.
+_INSTEAD_OF_VALUES = {"Grid": ", each a list", "Space": ", each a list or a range"}
 _TYPES = {
     **{"string": "text", "boolean": "`true` or `false`", "null": "`null`", "object": "table", "array": "list"},
     **{"integer": "whole number", "number": "number"},
@@ -105,17 +107,27 @@ class _Page:
             effect = _effect(value.get("description", ""), f"{path}{prefix}{key}")
             yield Row(f"{prefix}{key}", self._type(value), default, _unit(value), effect)
             for inner in (value, *value.get("anyOf", [])):
-                if "properties" in self._resolved(inner) and not _of_a_recipe(inner):
+                if _of_a_recipe(inner):
+                    for each in self._of_an_option(inner):
+                        yield from self.rows(each, path, f"{prefix}{key}.<option>.")
+                elif "properties" in self._resolved(inner):
                     yield from self.rows(inner, path, f"{prefix}{key}.")
         if "description" in (others := node.get("additionalProperties") or {}):
             yield Row("<option>", self._type(others), "the network's own", "", _effect(others["description"], ""))
+
+    def _of_an_option(self, node: dict[str, Any]) -> Iterable[dict[str, Any]]:
+        """The tables that an option of a recipe may have where a table has its keys, such as a range; each once."""
+        options = self._resolved(node)["properties"].values()
+        choices = {_name(choice): choice for option in options for choice in option.get("oneOf", ())}
+        return [choice for name, choice in choices.items() if name and not name.endswith(tuple(_INSTEAD_OF_VALUES))]
 
     def _resolved(self, node: dict[str, Any]) -> dict[str, Any]:
         return self.definitions[_name(node)] if "$ref" in node else node
 
     def _type(self, node: dict[str, Any]) -> str:
         if _of_a_recipe(node):
-            return "table of [recipe options](#recipes)"
+            each = next((words for end, words in _INSTEAD_OF_VALUES.items() if _name(node).endswith(end)), "")
+            return f"table of [recipe options](#recipes){each}"
         node = self._resolved(node)
         if "anyOf" in node:
             return " or ".join(map(self._type, node["anyOf"]))

@@ -251,7 +251,8 @@ def _corrupted(result: Result) -> Markdown:
         command = code(f"snakemake --cores 2 {quote(file)}")
         return Markdown(
             "Accuracy on corrupted pictures (noise, blur, JPEG and others) is not measured:"
-            f" {command} does it, and then this card has it when it is asked for again."
+            f" {command} does it, after {code('source .venv/bin/activate')}, and then this card has it when it is asked"
+            " for again."
         )
     kinds = sorted(robustness.corruptions, key=robustness.mean)
     accuracies = ", ".join(f"{corruption_title(kind)} {100 * robustness.mean(kind):.1f} %" for kind in kinds)

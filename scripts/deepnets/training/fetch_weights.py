@@ -4,8 +4,8 @@ from pathlib import Path
 
 from deepnets.data.download import fetch
 from deepnets.data.raw_files import RawFile
-from deepnets.data.search_paths import find_local
-from deepnets.models._published import Published, ask_hub, published, tensors_of
+from deepnets.data.search_paths import MIRROR_VARIABLE, find_local
+from deepnets.models._published import Published, ask_hub, hub_address, published, tensors_of
 from deepnets.utils.checksums import record_checksums
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import sha256_file, write_json
@@ -45,7 +45,7 @@ def _fetch(found: Published, folder: Path) -> Path:
     library = found.architecture.partition("/")[0]
     url, sha256, start = found.url, None, found.sha256_start
     if found.hub and find_local(found.file, library, own_path=False) is None:
-        url, sha256 = ask_hub(found.hub)
+        url, sha256 = _ask_hub(found, library)
     try:
         fetch(RawFile(found.file, (url,) if url else (), sha256=sha256), folder, library)
     except UserError as error:
@@ -60,3 +60,14 @@ def _fetch(found: Published, folder: Path) -> Path:
             " it there"
         )
     return file
+
+
+def _ask_hub(found: Published, library: str) -> tuple[str, str]:
+    """Ask for the address and the SHA-256; without an answer, the error says which file is needed, and where."""
+    try:
+        return ask_hub(found.hub)
+    except UserError as error:
+        raise UserError(
+            f"{error}; on a machine with internet, download {hub_address(found.hub)}, put it here as"
+            f" <folder>/{library}/{found.file} and set {MIRROR_VARIABLE}=<folder>"
+        ) from None

@@ -23,11 +23,11 @@ class Start:
     """Weights to start from, with what is known of them.
 
     weights: their part of the experiment's spec. sha256: of their file. classes: of their last layer, mean and std: of
-    the images that they were trained on, per channel; None where the file does not say it.
+    the images that they were trained on, per channel, where config.yaml or the file says it; else None.
     """
 
     file: Path
-    weights: dict[str, str]
+    weights: dict[str, Any]
     sha256: str
     tensors: dict[str, Tensor] = field(repr=False)
     classes: list[str] | None
@@ -57,7 +57,7 @@ def read_start(spec: dict[str, Any], file: Path | None) -> Start | None:
         raise UserError(f"{file}: changed since this job was planned; start Snakemake again")
     if weights.get("spec_sha256", metadata.get("spec_sha256")) != metadata.get("spec_sha256"):
         raise UserError(f"{file}: made with other settings than config.yaml has now; start Snakemake, which makes it")
-    known = {key: metadata.get(key) for key in ("classes", "mean", "std")}
+    known = {key: weights.get(key, metadata.get(key)) for key in ("classes", "mean", "std")}
     return Start(file, weights, sha256, tensors, **known)
 
 
@@ -117,7 +117,7 @@ def _warn_of_enlarging(spec: dict, metadata: dict, name: str) -> None:
 
 
 def normalisation(start: Start | None, metadata: dict) -> dict[str, list[float]]:
-    """Mean and std by which images are normalised: those that the weights know, else the dataset's; per channel."""
+    """Mean and std by which images are normalised: those of the weights, else the dataset's; per channel."""
     if start is None or start.mean is None or start.std is None:
         return {"mean": metadata["mean"], "std": metadata["std"]}
     channels = metadata["input_shape"][0]
@@ -139,8 +139,15 @@ def _record(start: Start, found: Match) -> dict[str, Any]:
         "adapted": found.adapted,
         "initialised": found.initialised,
         "unused": found.unused,
-        "normalised": "as these weights were trained" if start.mean and start.std else "by the dataset",
+        "normalised": _how_normalised(start),
     }
+
+
+def _how_normalised(start: Start) -> str:
+    if "mean" in start.weights:
+        mean, std = (", ".join(f"{value:g}" for value in start.weights[key]) for key in ("mean", "std"))
+        return f"by mean {mean} and standard deviation {std}, as config.yaml says"
+    return "as these weights were trained" if start.mean and start.std else "by the dataset"
 
 
 def in_words(record: dict[str, Any]) -> str:

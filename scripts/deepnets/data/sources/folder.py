@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator
 
-from deepnets.data.class_folders import read_layout
+from deepnets.data.class_folders import folders_left_out, read_layout
 from deepnets.data.class_names import case_twins
-from deepnets.data.folder_tree import TABLES, fingerprint, list_folder
+from deepnets.data.folder_tree import TABLES, fingerprint, list_folder, printable
 from deepnets.data.member_names import is_encoding
 from deepnets.data.search_paths import MIRROR_VARIABLE, find_local, search_paths
 from deepnets.data.sources._own_images import OwnImages, check_classes, shortest, unreadable_named
@@ -175,6 +175,12 @@ def read(options: Options, raw: "Raw") -> "ImageSource":
     if raw.in_place and (difference := set(layout.names()) ^ set(raw.sha256)):
         raise raw.changed(min(difference))
     check_classes(files.shown_as, layout.classes, options.classes)
+    for name in folders_left_out(files.shown_as, listed, raw.folder if raw.in_place else None):
+        LOG.warning(
+            "%s: the images in %s are not used; if they are a split, rename the folder to val or test, next to train",
+            files.shown_as,
+            printable(name),
+        )
     for first, second in case_twins(layout.classes):
         LOG.warning("%s: the classes %r and %r differ in upper and lower case alone", files.shown_as, first, second)
     return read_images(files, layout, options)
