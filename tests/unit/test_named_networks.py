@@ -111,11 +111,11 @@ REFUSED = {
     "architecture: nets.py has no 'hidden'; valid: nn, borrowed, blocks, alias, small_net, SmallNet, Anything": {
         "architecture": "nets.py:hidden"
     },
-    "nets.py:SmallNet has no option 'blocks' (got 3); valid: depth, freeze, on, resize, weights": {
+    "nets.py:SmallNet has no option 'blocks' (got 3); valid: depth, freeze, mean, on, resize, std, weights": {
         "architecture": "nets.py:SmallNet",
         "blocks": 3,
     },
-    "nets.py:SmallNet has no option 'stem' (got 'small'); valid: depth, freeze, on, resize, weights": {
+    "nets.py:SmallNet has no option 'stem' (got 'small'); valid: depth, freeze, mean, on, resize, std, weights": {
         "architecture": "nets.py:SmallNet",
         "stem": "small",
     },

@@ -6,12 +6,15 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from deepnets.utils import paths
-from deepnets.utils.option_types import AcceptExponent, Probability
+from deepnets.utils.option_types import AcceptExponent, Probability, measured_in
 
 PUBLISHED = "default"
 # Of each channel of images from 0 (black) to 1 (white).
-Means = list[Probability]
-Deviations = list[Annotated[float, Field(strict=True, gt=0, le=1, allow_inf_nan=False), AcceptExponent]]
+_OF_FULL_INTENSITY = measured_in("fraction")
+Means = list[Annotated[Probability, _OF_FULL_INTENSITY]]
+Deviations = list[
+    Annotated[float, Field(strict=True, gt=0, le=1, allow_inf_nan=False), _OF_FULL_INTENSITY, AcceptExponent]
+]
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")  # .pth.tar
 RESULTS = "results/"
 

@@ -120,7 +120,7 @@ def ask_hub(hub: str) -> tuple[str, str]:
     except Exception as error:  # a library can fail in any way without a connection
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{repository}: the model hub did not name {file} ({type(error).__name__}: {reason})") from None
-    return hub_address(hub, found.sha), sha256
+    return hub_address(hub, found.sha or "main"), sha256
 
 
 def hub_address(hub: str, revision: str = "main") -> str:
