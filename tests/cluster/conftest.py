@@ -191,8 +191,11 @@ def slurm_with_accounting(skip: Callable[[str], NoReturn]) -> Iterator[Slurm]:
 
 # -- studies -----------------------------------------------------------------------------------------------------------
 
-# 50 epochs of 1.8 s, with everything that a saved state holds: averaged weights, batch norm, random augmentation.
-RECIPES = """recipes:
+# `long`: 50 epochs of 1.8 s, with all that a saved state holds: averaged weights, batch norm, random augmentation.
+# The search: with this weight decay, a learning rate of 100 makes the weights ten times as large at each step.
+RECIPES = """searches:
+  rates: {dataset: shapes, model: small, recipe: short, values: {lr: [0.01, 100], weight_decay: [0.1]}, trials: 2}
+recipes:
   long: {epochs: 50, batch_size: 8, lr: 0.02, weight_averaging: ema,
     augment: {rotation: 5, random_erasing: 0.3, mixup: 0.2}}
   short: {epochs: 4, batch_size: 8}
@@ -204,14 +207,27 @@ ONE_THREAD = ("--set-threads", "train=1", "evaluate=1")
 
 
 class Run:
-    """A run of Snakemake in a study's folder, up to a target; methods on the trainer are about the target's trainer."""
+    """A run of Snakemake in a study's folder, up to a target; methods on the trainer are about the target's trainer.
 
-    def __init__(self, slurm: Slurm, folder: Path, target: str, *arguments: str, local: bool = False, **environ: str):
+    With `search`, the script runs Snakemake, up to the end of this search.
+    """
+
+    def __init__(
+        self,
+        slurm: Slurm,
+        folder: Path,
+        target: str,
+        *arguments: str,
+        local: bool = False,
+        search: str | None = None,
+        **environ: str,
+    ):
         self.slurm, self.folder, self.terminal = slurm, folder, folder / "terminal.log"
         self.result = (folder / target).parent
         self.log = folder / "logs" / self.result.relative_to(folder / "results") / "train.log"
+        program = ["-m", "snakemake", target] if search is None else ["scripts/search.py", search]
         profile = ON_ONE_MACHINE if local else ON_SLURM
-        self.command = [sys.executable, "-m", "snakemake", target, *arguments, *profile, *ONE_THREAD]
+        self.command = [sys.executable, *program, *arguments, *profile, *ONE_THREAD]
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # shell lines find `python` there
         self.environ = {**os.environ, "PATH": path, **environ}
         self.start()
@@ -278,7 +294,10 @@ class Run:
 
 @pytest.fixture(scope="session")
 def run_study() -> type[Run]:
-    """Start Snakemake in a study's folder: `run_study(slurm, folder, target, local=False) -> Run`; local: no SLURM."""
+    """Start Snakemake in a study's folder: `run_study(slurm, folder, target, local=False, search=None) -> Run`.
+
+    local: no SLURM; search: the name of a search that runs Snakemake.
+    """
     return Run
 
 

@@ -11,7 +11,9 @@ from itertools import combinations
 
 import pytest
 
-LONG, SHORT = (f"results/shapes/slow/{recipe}/seed0/metrics.json" for recipe in ("long", "short"))
+LONG = "results/shapes/slow/long/seed0/metrics.json"
+SHORT = "results/shapes/slow/short,augment.crop_padding=1,lr=0.01/seed0/metrics.json"  # as a grid has it
+TRIALS = "results/search-rates.json"
 FOUR_SEEDS = [f"results/shapes/slow/short/seed{seed}/model.safetensors" for seed in range(4)]
 NETWORKS = ("vgg16", "inception_v3", "resnet50", "mobilenet_v2")
 DEMO = [f"results/digits/{network}/quick/seed0" for network in NETWORKS]
@@ -106,6 +108,7 @@ def runs(root, slurm, run_study, slow_study, short_demo) -> Iterator[dict[str, F
             trace = str(root / "tests/study/trace")
             start("GPUs", left_alone, slow_study(), *FOUR_SEEDS, *asking("train:gpu=1"), PYTHONPATH=trace)
             start("demo", left_alone, short_demo(), "results/report.md")
+            start("search", left_alone, slow_study(), TRIALS, search="rates")
             yield ends
         finally:
             for run in running:
@@ -159,6 +162,18 @@ def test_a_drained_node_ends_its_training_and_evaluates_when_it_is_back(runs, di
     run, local = runs["drained"].result(), runs["local"].result()
     assert run.epochs() == [1, 2, 3, 4]
     assert differing(run.result, (local.folder / SHORT).parent) == []
+
+
+def test_a_search_trains_its_trials_on_nodes_and_one_that_diverges_only_once(runs):
+    run = runs["search"].result()
+    trials = json.loads((run.folder / TRIALS).read_text())["trials"]
+    assert sorted((trial["values"]["lr"], trial["state"]) for trial in trials) == [(0.01, "done"), (100, "failed")]
+    [done] = [trial["experiments"] for trial in trials if trial["state"] == "done"]
+    assert done == ["results/shapes/small/short,lr=0.01,weight_decay=0.1/seed0"]
+    spec = json.loads((run.folder / done[0] / "metrics.json").read_text())["spec"]
+    assert (spec["recipe"]["lr"], spec["recipe"]["weight_decay"]) == (0.01, 0.1)
+    assert len(re.findall("SLURM status is: 'FAILED'", run.said())) == 1
+    assert "the loss is not finite in epoch" in run.said()
 
 
 def test_training_runs_get_one_gpu_each_and_share_none(runs):

@@ -29,6 +29,7 @@ from tiny_experiment import (
 from torchvision.models import MobileNetV2
 
 from deepnets.config.recipe import Recipe
+from deepnets.planning.retries import DIVERGED
 from deepnets.training import experiment, experiment_dir, launch
 from deepnets.training.device import Device
 from deepnets.training.distributed import ProcessGroup
@@ -87,7 +88,8 @@ def test_truncated_training_data_are_named_in_one_line(own_data, tmp_path, caplo
 
 def test_diverged_training_ends_in_one_line_of_advice(data, tmp_path, caplog):
     line = error_line(caplog, train, data, tmp_path, job_with(lr=100, warmup=0.0))
-    assert "the loss is not finite in epoch 1 of 6, with lr 100.0: in the recipe of config.yaml, lower lr" in line
+    # The words by which Snakemake knows, on a cluster, that a retry would do no good.
+    assert f"{DIVERGED} in epoch 1 of 6, with lr 100.0: in the recipe of config.yaml, lower lr" in line
     assert not (tmp_path / "model.safetensors").exists()
 
 

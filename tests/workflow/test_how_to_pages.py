@@ -14,10 +14,10 @@ from deepnets.planning.status_lines import status_lines
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs/how-to").glob("*.md"))
 CONFIGURATIONS = [page.name for page in PAGES if blocks(page, "yaml")]
-# Kinds of commands that test_readme.py runs, plans or looks up, and what the test of one page runs.
+# Kinds of commands that test_readme.py plans or looks up and tests/e2e/test_by_hand.py runs, and those of one page.
 RUN = re.compile(r"(?:\w+=\S+ )*(?:\.venv/bin/)?(?:snakemake|make|python scripts/\w+\.py) ")
 RUN_BY_ONE = {
-    "export.md": ("python predict.py ",),  # in a bundle: tests/unit/test_bundle.py
+    "export.md": ("python predict.py ",),  # in a bundle: tests/e2e/test_by_hand.py
     "predict.md": ("curl ",),  # tests/unit/test_server.py
     "pretrained-weights.md": ("cp ",),  # test_weights_page.py
 }

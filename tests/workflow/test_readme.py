@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 import yaml
+from pages import commands
 
 from deepnets.config.loader import load_config
 from deepnets.models import about, display_name
@@ -16,23 +17,12 @@ from deepnets.planning.job import parse_name
 from deepnets.planning.jobs import Jobs
 from deepnets.utils.errors import UserError
 
-PAGES = ("README.md", "CONTRIBUTING.md", "config/README.md", "docs/configuration.md", "docs/how-to/*.md")
 NOTHING_TO_PLAN = {"--report", "--unlock"}  # tests/e2e writes a report
 
 
 @pytest.fixture(scope="module")
 def readme(root):
     return (root / "README.md").read_text(encoding="utf-8")
-
-
-def commands(root, program, pages=PAGES):
-    """Command lines of the pages that call a program, without its name; from code blocks and from the text."""
-    texts = [file.read_text(encoding="utf-8") for page in pages for file in sorted(root.glob(page))]
-    blocks = [block for text in texts for block in re.findall(r"^```bash\n(.*?)^```", text, re.MULTILINE | re.DOTALL)]
-    lines = [line for block in blocks for line in block.splitlines()]
-    lines += [line for text in texts for line in re.findall(r"`([^`\n]+)`", text)]
-    calls = {re.fullmatch(rf"(?:\w+=\S+ )*(?:\.venv/bin/)?{program} (.*)", line) for line in lines}
-    return sorted(call[1] for call in calls if call)
 
 
 def test_readme_has_at_most_130_lines_and_two_commands_to_start(readme):

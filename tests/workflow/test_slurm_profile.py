@@ -6,14 +6,18 @@ import math
 import os
 import re
 import shlex
+import time
 
 import pytest
 import yaml
 
 from deepnets.planning.estimates import speed_up
+from deepnets.planning.retries import DIVERGED
+from deepnets.utils.command_line import TRY_AGAIN_LINE
 
 COMMANDS = {
-    "sbatch": 'echo "$@" >> "$CALLS"; wc -l < "$CALLS"',  # the job's number: that of jobs until now
+    # The job's number is that of jobs until now; its log is what it has said.
+    "sbatch": 'echo "$@" >> "$CALLS"; wc -l < "$CALLS"; [ -z "$SAID" ] || printf "%s\n" "$SAID" > "$LOG"',
     # All jobs have failed as soon as $AT_ONCE of them are submitted.
     "squeue": 'jobs=$(wc -l < "$CALLS"); [ "$jobs" -ge "$AT_ONCE" ] && state=FAILED || state=RUNNING\n'
     'seq -f "%.0f|$state" 1 "$jobs"',
@@ -24,6 +28,7 @@ COMMANDS = {
 }
 PROFILE = ("--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "1")
 HISTORY = "results/shapes/mobilenet_v2/brief/seed0/history.csv"  # of a network whose cost was measured
+LOG = "logs/shapes/mobilenet_v2/brief/seed0/train.log"
 
 
 @pytest.fixture
@@ -43,14 +48,14 @@ def sbatch_calls(tmp_path):
 @pytest.fixture
 def asked(study, fork_server, sbatch_calls):
     """Start a training job, or `jobs` of them, or another one; return the options of each sbatch until now:
-    `asked(*arguments, jobs=1, target=HISTORY) -> [{"-t": "16", ...}, ...]`.
+    `asked(*arguments, jobs=1, target=HISTORY, said="") -> [{"-t": "16", ...}, ...]`; said: the log of a training job.
     """
 
-    def options(*arguments: str, jobs: int = 1, target: str = HISTORY) -> list[dict[str, str]]:
+    def options(*arguments: str, jobs: int = 1, target: str = HISTORY, said: str = "") -> list[dict[str, str]]:
         targets = [target.replace("seed0", f"seed{seed}") for seed in range(jobs)]
         for target in targets:
             (study / target).unlink(missing_ok=True)
-        environ = {"CALLS": str(sbatch_calls), "AT_ONCE": str(jobs)}
+        environ = {"CALLS": str(sbatch_calls), "AT_ONCE": str(jobs), "SAID": said, "LOG": LOG}
         # After a failed job the executor would sleep for another 11 seconds.
         done = fork_server(study, *targets, *PROFILE, *arguments, longest_sleep=0.1, **environ)
         assert "SLURM status is: 'FAILED'" in done.output
@@ -111,6 +116,18 @@ def test_retries_ask_for_more_memory_and_for_no_more_time_than_their_partition_h
         calls = asked("--retries", "0", "--attempt", attempt)
     assert [int(call["-t"]) for call in calls] == [16] * 3
     assert [round(int(call["--mem"]) / int(calls[0]["--mem"])) for call in calls] == [1, 2, 4]
+
+
+@pytest.mark.parametrize(("reason", "jobs"), [(f"{DIVERGED} in epoch 1 of 3", 1), ("out of memory", 3)])
+def test_a_training_run_that_has_diverged_is_not_retried_and_any_other_that_fails_is(asked, reason, jobs):
+    said = f"2 threads\nerror: shapes/mobilenet_v2/brief/seed0: {reason}.\n{TRY_AGAIN_LINE}"
+    assert len(asked("--retries", "2", said=said)) == jobs
+
+
+def test_the_log_of_an_earlier_run_that_has_diverged_costs_no_retry(study, asked):
+    (study / LOG).write_text(f"error: {DIVERGED}\n{TRY_AGAIN_LINE}\n")
+    os.utime(study / LOG, (time.time() - 60,) * 2)
+    assert len(asked("--retries", "1")) == 2
 
 
 def test_threads_and_a_gpu_are_requested_as_configured(asked):

@@ -23,6 +23,7 @@ from deepnets.planning.job import Job
 from deepnets.planning.job_files import write_job_file
 from deepnets.planning.job_order import train_after_summaries
 from deepnets.planning.requests import Requests
+from deepnets.planning.retries import retry_no_divergence
 from deepnets.planning.snakemake_locks import LOCKS, survive_other_ends
 from deepnets.planning.target_jobs import restore_target_jobs
 from deepnets.utils import paths
@@ -74,6 +75,7 @@ class RunHooks:
         self.running = not (common.dryrun_exec or common.touch_exec)
         if self.running:
             self._hold_folder()
+            retry_no_divergence()
 
     def _hold_folder(self) -> None:
         """Remove the locks of a killed run, and hold a kernel lock (flock) for as long as this process lives.

@@ -177,7 +177,7 @@ def _failure(stage: str, experiment: Experiment, root: Path) -> str | None:
     with contextlib.suppress(OSError):  # Snakemake writes the second file when a job has succeeded
         if benchmark.stat().st_mtime >= log.stat().st_mtime:
             return None
-    line = last_line_of_failure(_tail(log), paths.EXPERIMENT_NAME.format(**names))
+    line = last_line_of_failure(tail(log), paths.EXPERIMENT_NAME.format(**names))
     return None if line is None else f"{line} ({log})"
 
 
@@ -196,7 +196,7 @@ def last_line_of_failure(lines: Sequence[str], name: str) -> str | None:
     return None
 
 
-def _tail(file: Path) -> list[str]:
+def tail(file: Path) -> list[str]:
     """Return the last lines of a text file that are not empty; none if it cannot be read."""
     try:
         with open(file, "rb") as content:

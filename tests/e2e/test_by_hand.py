@@ -1,0 +1,167 @@
+"""Commands and Python of docs/ run as they stand: scripts by hand in their order, exports, a search, a comparison.
+
+The recipe trains a few steps only. Tests of single pages run other commands; those of whole studies make a plan in
+tests/workflow.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from zipfile import ZipFile
+
+import numpy as np
+import pytest
+import yaml
+from pages import blocks, commands
+from PIL import Image
+
+from deepnets.config.yaml_reader import merge, read
+from deepnets.utils.files import read_json
+
+pytestmark = [pytest.mark.slow, pytest.mark.full]
+
+EXPERIMENT = "results/digits/mobilenet_v2/quick/seed0"
+OTHER = "digits/mobilenet_v2/quick,augment.crop_padding=1,lr=0.03/seed0"  # which docs/how-to/sweeps.md trains by hand
+PREDICT = "docs/how-to/predict.md"  # whose commands of predict.py tests/unit/test_predictor.py runs
+PUBLISHED = "scripts/fetch_weights.py torchvision/resnet18"
+ON_A_CLUSTER = "scripts/search.py rates --profile profiles/slurm"  # as tests/cluster does
+
+
+class Shell:
+    """A shell in a folder; `ran` has its lines."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.ran = folder, set[str]()
+
+    def __call__(self, line: str, code: int = 0, folder: Path | None = None, **environ: str) -> str:
+        """Return what a line prints."""
+        done = subprocess.run(
+            ["bash", "-c", line],
+            cwd=folder or self.folder,
+            env={**os.environ, **environ},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=300,
+        )
+        assert done.returncode == code, f"{line}\n{done.stdout}"
+        self.ran.add(line.removeprefix("python "))
+        return done.stdout
+
+
+@pytest.fixture
+def run(root, checkout, tmp_path) -> Shell:
+    """A clone with few steps in the recipe, two experiments in the study, and the search of the page, of one trial."""
+    folder = checkout(tmp_path / "clone")
+    config = read(folder / "config.yaml").content
+    quick = config["recipes"]["quick"]
+    quick["epochs"] = quick["on"]["digits/mobilenet_v2"]["epochs"] = 0.1
+    experiment = {"datasets": ["digits"], "models": ["mobilenet_v2"], "recipe": "quick"}
+    config["studies"]["demo"] = [experiment, experiment | {"set": {"lr": 0.03, "augment": {"crop_padding": 1}}}]
+    [(_, search)] = blocks(root / "docs/how-to/search.md", "yaml")
+    config = merge(config, yaml.safe_load(search))
+    config["searches"]["rates"]["trials"] = 1
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    (folder / ".venv").symlink_to(sys.prefix)
+    return Shell(folder)
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_commands_and_python_of_the_pages_run(root, run):
+    train_by_hand(root, run)
+    predict_and_explain(root, run)
+    use_exports(root, run)
+    search(root, run)
+    compare(root, run)
+    scripts = {call for call in commands(root, "python") if call.startswith("scripts/")}
+    of_one_page = {f"scripts/predict.py {line}" for line in commands(root, "python scripts/predict.py", [PREDICT])}
+    assert scripts - run.ran - of_one_page == {ON_A_CLUSTER}
+
+
+def train_by_hand(root: Path, run: Shell) -> None:
+    """The scripts of docs/how-to/run.md: those of its block, then those of the study, which the text names."""
+    page = root / "docs/how-to/run.md"
+    section = page.read_text(encoding="utf-8").partition("## By hand\n")[2].partition("\n## ")[0]
+    [block] = re.findall(r"^```bash\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    for line in block.splitlines():
+        if line.endswith(PUBLISHED):
+            refuse_other_weights(root, run, line)
+        else:
+            run(line)
+    for stage in ("train", "evaluate"):
+        run(f"python scripts/{stage}.py {OTHER}")
+    for line in re.findall(r"`(python scripts/\S+ [^`]+)`", section):
+        run(line)
+    assert len(read_json(run.folder / "results/digits/comparison/statistics.json")["candidates"]) == 2
+    assert "quick, augment.crop_padding 1, lr 0.03" in (run.folder / "results/report.md").read_text(encoding="utf-8")
+
+
+def refuse_other_weights(root: Path, run: Shell, line: str) -> None:
+    """Fetch what the page on weights names from a mirror, where there is something else: nobody has the real file."""
+    page = (root / "docs/how-to/pretrained-weights.md").read_text(encoding="utf-8")
+    [name] = set(re.findall(r"`(torchvision/resnet18-\w+\.pth)`", page))
+    file = run.folder.parent / "mirror" / name
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"other weights")
+    assert f"{file.name}: wrong hash" in run(line, code=2, DEEPNETS_MIRROR=str(run.folder.parent / "mirror"))
+
+
+def predict_and_explain(root: Path, run: Shell) -> None:
+    """Of one picture, folders and an archive, as README.md and docs/how-to/predict.md do."""
+    draw(run.folder, "photo.png", "a.png", "pictures/1.jpg", "folder/2.png", "packed/3.png")
+    shutil.make_archive(str(run.folder / "more"), "zip", run.folder / "packed")
+    [line] = commands(root, "python scripts/predict.py", ["README.md"])
+    rows = run(f"python scripts/predict.py {line}").splitlines()
+    assert [row.partition(",")[0] for row in rows[-4:]] == ["file", "photo.png", "folder/2.png", "more.zip/3.png"]
+    for line in commands(root, "python scripts/explain.py"):
+        run(f"python scripts/explain.py {line}")
+    explained = {file.name for file in (run.folder / "explained").rglob("*.png")}
+    assert explained == {f"{name}.grad-cam.png" for name in ("photo", "a", "1")}
+
+
+def use_exports(root: Path, run: Shell) -> None:
+    """Python of docs/how-to/export.md next to the exported files, and the example in the bundle, unpacked."""
+    page, experiment = root / "docs/how-to/export.md", run.folder / EXPERIMENT
+    draw(experiment, "photo.png")
+    for _, text in blocks(page, "python"):
+        (experiment / "block.py").write_text(text)
+        run("python block.py", folder=experiment)
+    with ZipFile(experiment / "bundle.zip") as bundle:
+        bundle.extractall(run.folder / "unpacked")
+    [inside] = (run.folder / "unpacked").iterdir()
+    draw(inside, "photo.png", "more/1.jpg", "more/2.jpg")
+    [line] = commands(root, "python predict.py", ["docs/how-to/export.md"])
+    assert len(run(f"python predict.py {line}", folder=inside).splitlines()) == 4  # with a heading
+
+
+def search(root: Path, run: Shell) -> None:
+    """One trial, first with a quarter of its epochs, and its state."""
+    page = root / "docs/how-to/search.md"
+    [line] = [line for _, text in blocks(page, "bash") for line in text.splitlines() if line.startswith("make search")]
+    assert "rates: the best is trial 1" in run(installed(line))
+    [trial] = read_json(run.folder / "results/search-rates.json")["trials"]
+    assert trial["state"] == "done"
+    [status] = re.findall(r"`(scripts/status\.py [^`]+)`", page.read_text(encoding="utf-8"))
+    assert "study rates: 1 experiment: " in run(f"python {status}")
+
+
+def compare(root: Path, run: Shell) -> None:
+    """The study with what the page calls old results; those of a revision are in tests/unit/test_compare_states.py."""
+    shutil.copytree(run.folder / "results", run.folder / "old/results")
+    first, *_ = blocks(root / "docs/how-to/watch-and-compare.md", "bash")[-1][1].splitlines()
+    assert "# From <code>old/results</code> to <code>results</code>" in run(installed(first))
+
+
+def installed(line: str) -> str:
+    """A line of make in an environment that is up to date."""
+    assert line.startswith("make ")
+    return line.replace("make ", "make --assume-old .venv/.installed ", 1)
+
+
+def draw(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.default_rng(0).integers(256, size=(24, 20), dtype=np.uint8)).save(folder / name)
