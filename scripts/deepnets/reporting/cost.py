@@ -5,7 +5,8 @@ from typing import Any
 from deepnets.reporting import cost_tables, exports
 from deepnets.reporting.job_times import by_stage, from_first_to_last
 from deepnets.reporting.study import Study
-from deepnets.reporting.tables import ROWS, format_duration
+from deepnets.reporting.tables import ROWS
+from deepnets.utils.durations import format_duration
 
 
 def describe(study: Study) -> dict[str, Any]:
