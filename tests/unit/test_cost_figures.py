@@ -5,9 +5,11 @@ from functools import partial
 import pytest
 from drawn import comparison_of, front_of, rendered, texts
 from matplotlib.transforms import Bbox
+from report_pages import set_timing
 
 from deepnets.figures import (
     accuracy_vs_latency,
+    accuracy_vs_memory,
     accuracy_vs_mult_adds,
     accuracy_vs_parameters,
     accuracy_vs_throughput,
@@ -88,6 +90,32 @@ def test_throughput_is_shown_as_the_time_per_image_so_that_less_is_better(compar
     figure = accuracy_vs_throughput.draw(compare(*TWO))
     assert figure.axes[0].get_xlabel() == "Time per image in a batch (ms, log scale), Some CPU, 4 threads"
     assert front_of(figure)[0][0] == pytest.approx(1000 * 1_814_346 / 1e10 / 5)
+
+
+def test_memory_is_the_peak_of_the_training_runs_of_a_network_and_its_axis_names_the_machine(compare):
+    comparison = compare(TWO[0], *({**TWO[1], "seed": seed} for seed in range(2)))
+    results = [result for group in comparison.groups for result in group.results]
+    for result, peak in zip(results, (3067, 900, 1015), strict=True):
+        result.timing.peak_memory_mb = peak
+    figure = rendered(accuracy_vs_memory.draw(comparison))
+    axes = figure.axes[0]
+    assert axes.get_xlabel() == "Peak memory of training (log scale), Some CPU, 2 threads"
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1 GB", "2 GB"]
+    assert sorted(bars[0].get_xdata()[0] for bars in axes.containers) == [1015, 3067]
+
+
+def test_where_the_memory_of_a_run_is_unknown_the_report_says_nothing_of_it(compare, experiment, write_report):
+    directories = [experiment(**run) for run in TWO]
+    assert "digits/comparison/accuracy_vs_memory.png" in write_report(*directories)
+    set_timing(directories[0], peak_memory_mb=None)
+    text = write_report(*directories)
+    assert "accuracy_vs_memory" not in text
+    assert "Test accuracy against peak memory" not in text
+    comparison = compare(*TWO)
+    comparison.groups[0].results[0].timing.peak_memory_mb = None
+    figure = rendered(accuracy_vs_memory.draw(comparison))
+    assert figure.get_suptitle() == "The peak memory of some training runs is unknown: digits"
+    assert not figure.axes[0].axison
 
 
 def test_cost_is_on_a_log_axis_with_units(compare):
