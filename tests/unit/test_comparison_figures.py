@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from drawn import comparison_of, front_of, rendered, texts
+from drawn import comparison_of, rendered, texts
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.transforms import Bbox
@@ -13,11 +13,7 @@ from matplotlib.transforms import Bbox
 from deepnets.figures import (
     COMPARISON_FIGURES,
     accuracy,
-    accuracy_at_equal_time,
-    accuracy_vs_latency,
-    accuracy_vs_mult_adds,
     accuracy_vs_parameters,
-    accuracy_vs_throughput,
     accuracy_vs_time,
     corruptions,
     examples,
@@ -50,70 +46,13 @@ def test_accuracy_is_ranked_with_its_interval_written_out(compare):
     assert "one run each; 95 % interval of each trained network (Wilson)" in axes.get_title("left")
 
 
-def test_accuracy_at_equal_time_is_that_where_the_shortest_run_ends(compare):
-    figure = accuracy_at_equal_time.draw(compare(*TWO, {"model": "resnet50", "wall_seconds": 2000, "epochs": 2}))
-    axes = figure.axes[0]
-    [dashed] = [line for line in axes.lines if line.get_linestyle() == "--" and len(set(line.get_xdata())) == 1]
-    assert dashed.get_xdata()[0] == pytest.approx(20)
-    short, long = axes.lines[1], axes.lines[0]
-    values = [short.get_ydata()[-1], np.interp(20, long.get_xdata(), long.get_ydata())]
-    assert {text.get_text() for text in axes.texts} == {
-        f"MobileNetV2  {values[0]:.1f}",
-        f"VGG-16  {values[1]:.1f}",
-        "ResNet50  no epoch yet",
-    }
-    assert axes.get_title("left") == "numbers: at the dashed line, 20 s"
-
-
-def test_equal_time_shows_the_recipe_that_validation_chose_with_each_seed(compare):
-    runs = [{"recipe": "a", "validation_accuracy": 0.5, "wall_seconds": 1}, *({"seed": seed} for seed in range(3))]
-    figure = accuracy_at_equal_time.draw(compare(*runs, {"model": "vgg16"}))
-    assert len(figure.axes[0].lines) == 3 + 1 + 1
-    assert "1 min" in figure.axes[0].get_title("left")
-
-
-def test_equal_time_of_many_networks_promises_no_numbers(compare):
-    figure = accuracy_at_equal_time.draw(compare(*({"model": f"net{i}"} for i in range(13))))
-    assert figure.axes[0].get_title("left") == "dashed line: where the shortest run ends, 1 min"
-
-
-def test_pareto_front_leaves_out_who_is_neither_cheaper_nor_more_accurate(compare):
-    options = [{"accuracy": 0.9, "wall_seconds": 100}, {"model": "vgg16", "accuracy": 0.8, "wall_seconds": 200}]
-    options += [{"model": "mobilenet_v2", "accuracy": 0.75, "wall_seconds": 10}]
-    comparison = compare(*options)
-    assert front_of(accuracy_vs_time.draw(comparison)) == [(10, pytest.approx(75)), (100, pytest.approx(90))]
-    of_size = [(1_814_346, pytest.approx(75)), (23_519_690, pytest.approx(90))]
-    assert front_of(accuracy_vs_parameters.draw(comparison)) == of_size
-
-
-def test_of_a_network_with_several_recipes_the_front_takes_the_one_that_validation_chose(compare):
-    runs = [{"recipe": "a", "accuracy": 0.9, "validation_accuracy": 0.5}, {"accuracy": 0.8, "wall_seconds": 20}]
-    assert front_of(accuracy_vs_time.draw(compare(*runs))) == [(20, pytest.approx(80))]
-
-
-def test_equal_multiply_adds_leave_the_most_accurate_on_the_front(compare):
-    assert front_of(accuracy_vs_mult_adds.draw(compare(*TWO))) == [(10**8, pytest.approx(100 * 349 / 360))]
-
-
-def test_latency_is_in_milliseconds_and_its_axis_names_the_machine(compare):
-    figure = rendered(accuracy_vs_latency.draw(compare(*TWO)))
-    assert figure.axes[0].get_xlabel() == "Time for one image (ms, log scale), Some CPU, 4 threads"
-    assert front_of(figure)[0][0] == pytest.approx(1000 * 1_814_346 / 1e10)
-    assert {"1", "10"} <= {label.get_text() for label in figure.axes[0].get_xticklabels()}
-
-
-def test_throughput_is_shown_as_the_time_per_image_so_that_less_is_better(compare):
-    figure = accuracy_vs_throughput.draw(compare(*TWO))
-    assert figure.axes[0].get_xlabel() == "Time per image in a batch (ms, log scale), Some CPU, 4 threads"
-    assert front_of(figure)[0][0] == pytest.approx(1000 * 1_814_346 / 1e10 / 5)
-
-
 def test_reliability_has_a_panel_per_model_with_the_error_before_and_after(compare):
     comparison = compare(*TWO)
     figure = rendered(reliability.draw(comparison))
     titles = [axes.get_title("left") for axes in figure.axes]
     network = comparison.groups[1].candidate.networks[0]
-    errors = f"{100 * network.ece:.1f} to {100 * network.with_temperature.ece:.1f} % (T {network.temperature:.2f})"
+    after = f"after T={network.temperature:.2f}: {100 * network.with_temperature.ece:.1f} %"
+    errors = f"error {100 * network.ece:.1f} %, {after}"
     assert titles[0] == f"MobileNetV2\n{errors}"
     assert titles[1].startswith("VGG-16\n")
 
@@ -124,6 +63,17 @@ def test_risk_coverage_ends_at_the_error_of_all_images(compare):
     ends = [(line.get_xdata()[-1], line.get_ydata()[-1]) for line in by_coverage.lines]
     assert ends == [(100, pytest.approx(20)), (100, pytest.approx(100 * 11 / 360))]
     assert len(sets.lines) == 3
+
+
+def test_differences_of_coverage_below_the_noise_are_not_blown_up(compare):
+    comparison = compare(*TWO)
+    for group, coverage in zip(comparison.groups, (0.9501, 0.9504), strict=True):
+        group.candidate.passes[0].conformal.coverage = coverage
+        group.candidate.passes[0].conformal.mean_size = 0.95 + coverage / 100
+    sets = risk_coverage.draw(comparison).axes[1]
+    assert sets.get_ylim() == pytest.approx((94, 96))
+    low, high = sets.get_xlim()
+    assert (high - low, (low + high) / 2) == (pytest.approx(0.1), pytest.approx(0.9595, abs=0.001))
 
 
 def test_corruptions_have_a_panel_per_kind_and_a_line_per_network_from_the_images_as_they_are(compare):
@@ -168,6 +118,27 @@ def test_images_that_all_networks_miss_are_shown_those_with_suspicious_labels_fr
     assert f"({len(missed)})" in figure.get_suptitle()
 
 
+@pytest.mark.parametrize(
+    ("kept", "reason"),
+    [
+        (None, ""),
+        (-1, "the other one: no network kept its picture"),
+        (1, "the others: no network kept their pictures"),
+        (0, "no network has kept a picture of these"),
+    ],
+)
+def test_free_tiles_of_images_that_all_miss_have_a_reason(compare, monkeypatch, kept, reason):
+    comparison, picture = compare(*TWO), np.zeros((8, 8, 1), np.uint8)
+    missed = comparison.statistics.missed_by_all
+    assert 2 < missed.count < 24
+    indices = [each.index for each in missed.images][:kept]
+    monkeypatch.setattr(
+        missed_by_all, "kept_pictures", lambda _, needed: dict.fromkeys(needed.intersection(indices), picture)
+    )
+    figure = rendered(missed_by_all.draw(comparison))
+    assert "".join(text.get_text() for text in figure.texts if text.get_text() != figure.get_suptitle()) == reason
+
+
 def test_where_no_image_is_missed_by_all_the_figure_is_a_line(compare):
     figure = rendered(missed_by_all.draw(compare({"model": "vgg16", "accuracy": 1.0}, TWO[1])))
     assert figure.get_suptitle() == "No test image is predicted wrongly by every network: digits"
@@ -179,8 +150,11 @@ def test_ranking_shows_each_pair_from_both_sides_and_the_letters_of_ties(compare
     axes = figure.axes[0]
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert names == ["MobileNetV2  a  1", "ResNet50  a  2", "VGG-16  b  3"]
-    cells = {(patch.get_y() + 0.5, patch.get_x() + 0.5): patch.get_facecolor() for patch in axes.patches}
+    of_pairs = [patch for patch in axes.patches if not patch.get_hatch()]
+    cells = {(patch.get_y() + 0.5, patch.get_x() + 0.5): patch.get_facecolor() for patch in of_pairs}
     assert len(cells) == 6
+    hatched = [(patch.get_y() + 0.5, patch.get_x() + 0.5) for patch in axes.patches if patch.get_hatch()]
+    assert hatched == [(0, 0), (1, 1), (2, 2)], "the diagonal, which would look open"
     better, worse, undecided = cells[0, 2], cells[2, 0], cells[0, 1]
     assert cells[1, 2] == better
     assert cells[1, 0] == undecided == (1, 1, 1, 1)
@@ -230,36 +204,6 @@ def test_published_accuracies_are_hollow_markers_named_in_the_legend(compare):
     assert hollow.get_markerfacecolor() == "none"
     assert "published" in texts(figure.legends[0])
     assert not accuracy.draw(compare(*TWO)).legends
-
-
-def test_cost_is_on_a_log_axis_with_units(compare):
-    by_size, by_time = accuracy_vs_parameters.draw(compare(*TWO)), accuracy_vs_time.draw(compare(*TWO))
-    for figure in (by_size, by_time):
-        assert (figure.axes[0].get_xscale(), figure.axes[0].get_ylabel()) == ("log", "Test accuracy (%)")
-    assert "1 min" in [label.get_text() for label in by_time.axes[0].get_xticklabels()]
-    assert by_time.axes[0].get_xlabel() == "Wall time of training (log scale), Some CPU, 2 threads"
-
-
-@pytest.mark.parametrize(
-    ("models", "ticks"),
-    [
-        (("resnet50", "vgg16"), ["20 million", "50 million", "100 million"]),
-        (("mobilenet_v2", "vgg16"), ["10 million", "100 million"]),
-    ],
-)
-def test_sizes_that_crowd_each_other_on_the_axis_give_way_to_powers_of_ten(compare, models, ticks):
-    axes = accuracy_vs_parameters.draw(compare(*({"model": model} for model in models))).axes[0]
-    assert [label.get_text() for label in axes.get_xticklabels()] == ticks
-
-
-def test_times_of_different_machines_are_not_passed_off_as_one(compare):
-    figure = accuracy_vs_time.draw(compare(TWO[0], {**TWO[1], "device_name": "Other CPU"}))
-    assert figure.axes[0].get_xlabel().endswith("several machines")
-
-
-def test_times_of_different_numbers_of_threads_say_so(compare):
-    figure = accuracy_vs_time.draw(compare(TWO[0], {**TWO[1], "threads": 1}))
-    assert figure.axes[0].get_xlabel().endswith("Some CPU, different numbers of threads")
 
 
 def test_names_next_to_points_do_not_cover_each_other(compare):
@@ -313,7 +257,7 @@ def test_recipes_of_a_sweep_have_their_values_in_their_names(compare):
 
 def test_more_models_than_names_fit_have_a_legend(compare):
     figure = accuracy_vs_time.draw(compare(*({"model": f"net{i}"} for i in range(13))))
-    assert len(figure.legends[0].get_texts()) == 13
+    assert len(figure.legends[0].get_texts()) == 13 + 1  # the Pareto front
     assert not figure.axes[0].texts
 
 
@@ -331,7 +275,7 @@ def test_of_very_many_models_the_best_twelve_are_in_colour_and_named(compare, na
     models = ({"model": f"net{i}", "accuracy": 0.5 + i / 360, "epochs": 1 + i % 3} for i in range(100))
     figure = rendered(load(name).draw(compare(*models)))
     named = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert set(named) == {*(f"net{i}" for i in range(88, 100)), "88 others"}
+    assert set(named) - {"Pareto front"} == {*(f"net{i}" for i in range(88, 100)), "88 others"}
     assert figure.get_figheight() < 5
     colours = {line.get_color() for line in figure.axes[0].lines}
     assert len(colours) <= 6 + 1  # all colours for the user's models, and the grey of the others

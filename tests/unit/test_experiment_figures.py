@@ -51,6 +51,25 @@ def test_the_learning_rate_of_each_step_shows_a_warm_up_within_the_first_epoch(e
     assert y[0] < 0.02
 
 
+@pytest.mark.parametrize(
+    ("epochs", "ticks"),
+    [
+        (0.1, ["0.00", "0.02", "0.04", "0.06", "0.08", "0.10"]),
+        (1.5, ["0.0", "0.5", "1.0", "1.5"]),
+        (2, ["0", "1", "2"]),
+    ],
+)
+def test_training_of_less_than_two_epochs_has_ticks_between_them(experiment, epochs, ticks):
+    history = read_history(experiment(epochs=1) / "history.csv")
+    history["epoch"] = [epochs]
+    options = Recipe(epochs=epochs).model_dump(mode="json")
+    figure = rendered(learning_curves.draw(history, NAMES | {"options": options}, style.model_style("vgg16", 0)))
+    axes = figure.axes[2]
+    low, high = axes.get_xlim()
+    shown = [label.get_text() for label in axes.get_xticklabels() if low <= label.get_position()[0] <= high]
+    assert shown == ticks
+
+
 @pytest.mark.parametrize(("epochs", "marked"), [(1, True), (20, True), (300, False)])
 def test_epochs_are_marked_while_they_are_few(experiment, epochs, marked):
     history = read_history(experiment(epochs=epochs) / "history.csv")

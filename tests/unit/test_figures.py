@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import subprocess
 import sys
 
@@ -297,7 +298,7 @@ def test_a_comparison_figure_is_drawn_where_its_condition_is_met(monkeypatch):
     monkeypatch.setitem(COMPARISON_FIGURES, "new", row)
     for name in ("accuracy_vs_budget", "accuracy_vs_value", "accuracy_at_equal_time", "ranking", "missed_by_all"):
         monkeypatch.delitem(COMPARISON_FIGURES, name)
-    always = ["accuracy", "accuracy_vs_parameters", "accuracy_vs_mult_adds", "accuracy_vs_time"]
+    always = ["accuracy", "accuracy_vs_parameters", "accuracy_vs_mult_adds", "accuracy_vs_time", "accuracy_vs_memory"]
     always += ["reliability", "risk_coverage", "examples"]
     assert [figure.name for figure in figures.comparison_figures(["one"], [])] == always
     assert [figure.name for figure in figures.comparison_figures(["one", "two"], [])] == [*always, "new"]
@@ -316,8 +317,10 @@ def test_every_figure_has_a_module_and_a_caption_of_whole_sentences():
     for name, figure in {**EXPERIMENT_FIGURES, **COMPARISON_FIGURES}.items():
         assert callable(figures.load(name).draw)
         assert figure.name == name
-        assert figure.caption.endswith(".")
-        assert "  " not in figure.caption
+        caption = figures.captions()[name]
+        assert caption.endswith(".")
+        assert "  " not in caption
+        assert not re.search(r"[a-z][.:,;][A-Za-z]", caption.replace("config.yaml", ""))
         assert "axis" in figure.caption or "rows" in figure.caption
 
 

@@ -111,6 +111,23 @@ def test_the_table_of_costs_has_the_file_of_weights_once_for_each_network(experi
     assert costs(write_report(*folders))[3][-1] == "–"
 
 
+def test_tables_of_costs_have_the_order_of_the_results(experiment, write_report):
+    runs = [("resnet50", 0.7), ("vgg16", 0.9), ("mobilenet_v2", 0.8)]
+    text = write_report(
+        *(
+            experiment(dataset, model, validation_accuracy=share - seed / 100, seed=seed)
+            for dataset in ("mnist", "digits")
+            for model, share in runs
+            for seed in range(2)
+        )
+    )
+    order = ["VGG-16", "MobileNetV2", "ResNet50"]
+    assert [row[:2] for row in costs(text)[2:]] == [[name, model] for name in ("mnist", "digits") for model in order]
+    [of_runs] = [table for table in tables(text) if "Peak memory (MB)" in table[0]]
+    expected = [[name, model, seed] for name in ("mnist", "digits") for model in order for seed in "01"]
+    assert [[row[0], row[1], row[3]] for row in of_runs[2:]] == expected
+
+
 def test_a_study_with_latency_has_it_in_the_table_of_costs_and_as_a_figure(experiment, write_report):
     text = write_report(experiment(model="mobilenet_v2"), optional=("latency",))
     table = costs(text)

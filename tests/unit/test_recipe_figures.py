@@ -26,7 +26,12 @@ def test_equal_time_of_one_network_with_many_recipes_shows_the_best_on_validatio
     runs = ({"recipe": f"r{n}", "validation_accuracy": n / 50} for n in range(14))
     axes = accuracy_at_equal_time.draw(compare(*runs)).axes[0]
     assert {text.get_text().split("  ")[0] for text in axes.texts} == {f"ResNet50 (r{n})" for n in range(2, 14)}
-    assert axes.get_title("left").endswith("; the best 12 of 14 recipes on validation")
+    assert axes.get_title("left").endswith("\nthe best 12 of 14 recipes on validation")
+
+
+def points(axes):
+    """The markers of ResNet50 and VGG-16, without the rings of the Pareto front."""
+    return [line for line in axes.lines if line.get_marker() in ("o", "s") and line.get_drawstyle() == "default"]
 
 
 def test_of_few_recipes_each_point_has_its_name(compare):
@@ -37,7 +42,7 @@ def test_of_few_recipes_each_point_has_its_name(compare):
     figure = rendered(accuracy_vs_time.draw(compare(*runs, {"model": "vgg16", "wall_seconds": 30, "n_test": 10_000})))
     names = [f"ResNet50 (quick, lr {rate})" for rate in (0.5, 0.7, 0.9)]
     assert [text.get_text() for text in figure.axes[0].texts] == [*names, "VGG-16"]
-    strength = [line.get_alpha() for line in figure.axes[0].lines if line.get_marker() in ("o", "s")]
+    strength = [line.get_alpha() for line in points(figure.axes[0])]
     assert strength == [PALE, PALE, 1, 1]
     assert figure.axes[0].get_title("left").endswith("\npale: 2 recipes that validation did not choose")
 
@@ -54,8 +59,7 @@ def test_recipes_that_validation_did_not_choose_are_pale_where_they_have_no_name
     assert f"pale: {len(runs) - 2} recipes that validation did not choose" in axes.get_title("left")
     named = {text for text in texts(figure) if "(r" in text}
     assert named == {f"ResNet50 (r{recipes - 1})", f"VGG-16 (r{recipes - 1})"}
-    points = [line for line in axes.lines if line.get_marker() in ("o", "s")]
-    assert sorted(line.get_markersize() for line in points) == [3] * (len(runs) - 2) + [5, 5]
+    assert sorted(line.get_markersize() for line in points(axes)) == [3] * (len(runs) - 2) + [5, 5]
 
 
 def test_where_validation_chose_the_best_on_validation_is_first_and_rows_that_it_did_not_choose_are_pale(compare):

@@ -20,7 +20,8 @@ def test_a_thousand_experiments_are_still_a_page_that_code_hosts_render(experime
     text = write_report(*directories)
     assert time.monotonic() - start < 60
     assert len(text.encode()) < 512_000
-    assert text.count("<details") == 10 + 10 + 1  # pairs and experiments of each dataset, and the training runs
+    # Pairs and experiments of each dataset, the training runs, and how to read the figures of three sections.
+    assert text.count("<details") == 10 + 10 + 1 + 3
     assert len(tables(text)[0]) == 2 + 20 + 1
     assert len(tables(text)[1]) == 2 + 50
     assert "statistics.json](set0/comparison/statistics.json) has 140 more." in text
@@ -96,7 +97,7 @@ def test_many_recipes_and_training_runs_are_summarised(sweep):
     assert len(recipes) == 2 + 100
     costs = next(table for table in tables(sweep) if "Training runs" in table[0])
     assert [row[1:4] for row in costs[2:]] == [
-        [name, "cpu, 2 threads, fp32", "100"] for name in ("VGG-16", "ResNet50", "my_net")
+        [name, "cpu, 2 threads, fp32", "100"] for name in ("my_net", "ResNet50", "VGG-16")
     ]
     assert [cell.replace("\xa0", " ") for cell in costs[2][4:7]] == ["5050", "1 h 40 min", "3 h 00 min"]
 

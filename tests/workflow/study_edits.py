@@ -30,6 +30,7 @@ FIGURES = (
     "accuracy_vs_parameters",
     "accuracy_vs_mult_adds",
     "accuracy_vs_time",
+    "accuracy_vs_memory",
     "accuracy_at_equal_time",
     "reliability",
     "risk_coverage",

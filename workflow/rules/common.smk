@@ -12,7 +12,7 @@ ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=False)).parents
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from deepnets.config.recipe_label import VALUES_PATTERN
-from deepnets.figures import COMPARISON_FIGURES, EXPERIMENT_FIGURES
+from deepnets.figures import COMPARISON_FIGURES, EXPERIMENT_FIGURES, captions
 from deepnets.planning.job import NAMES
 from deepnets.planning.job_files import job_file
 from deepnets.planning.made_exports import made_for_card
@@ -55,7 +55,7 @@ CONFIG = JOBS.config
 
 # For the words of `snakemake --report`.
 config["study"] = CONFIG.study
-config["captions"] = {name: figure.caption for name, figure in (EXPERIMENT_FIGURES | COMPARISON_FIGURES).items()}
+config["captions"] = captions()
 
 
 wildcard_constraints:

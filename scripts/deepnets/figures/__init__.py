@@ -1,6 +1,7 @@
 """The registry of figures: a row here and the module of the same name make a figure.
 
-Each figure gets its job in the workflow, its place in the report and its caption in `snakemake --report` from its row.
+Each figure gets its job in the workflow, its place in the report and its caption there and in `snakemake --report` from
+its row.
 This module does not import matplotlib, so that the Snakefile can import it quickly.
 """
 
@@ -41,10 +42,12 @@ class ComparisonFigure:
         name: its module in this folder, and its file in the dataset's folder comparison/.
         title: as in "Test accuracy by model on digits".
         caption: what is on each axis, over which runs, and how to read it.
+        notes: sentences that the captions of other figures have, too; the report has each once.
         condition: takes the experiments on the dataset; the figure is drawn if the result is true. None: always.
         needs: optional stages whose files it reads; it is drawn in studies that have them.
-        shown: takes what statistics.json says; the report leaves the figure out if the result is false, because only
-            results tell that there is nothing to see. The file is drawn even then. None: always shown.
+        shown: takes what statistics.json says, and the results on the dataset; the report leaves the figure out if
+            what it returns is false, because only results tell that there is nothing to see. The file is drawn even
+            then. None: always shown.
         width: in the report.
         of_behaviour: its place in the report is the section on behaviour.
     """
@@ -52,9 +55,10 @@ class ComparisonFigure:
     name: str
     title: str
     caption: str
+    notes: tuple[str, ...] = ()
     condition: Callable[[Sequence[Any]], object] | None = None
     needs: tuple[str, ...] = ()
-    shown: Callable[[Any], object] | None = None
+    shown: Callable[[Any, Sequence[Any]], object] | None = None
     width: str = "49%"
     of_behaviour: bool = False
 
@@ -84,20 +88,21 @@ EXPERIMENT_FIGURES: dict[str, ExperimentFigure] = {
     )
 }
 
+# Notes: sentences that several captions share.
 _INTERVALS = (
-    " Bars are 95 % intervals: of the trained network over the test images (Wilson) for one seed, of the recipe over"
+    "Bars are 95 % intervals: of the trained network over the test images (Wilson) for one seed, of the recipe over"
     " seeds and test images for several; the line below the title names the kind. Whether two networks differ is not"
     " seen from their bars: the figure of pairs shows it."
 )
-_MANY = " If there are more than 24 networks, only the best 12 are coloured."
-_CPU_TIME = " Where training runs had different numbers of CPU threads, the time is CPU time, as the axis says."
-_AGAINST_COST = (
-    " Of a network with several recipes, validation chose one; the others are pale. If there are more than 8"
-    " points, or names have no room, the others are small, without names and intervals. The grey line is the Pareto"
-    " front of the chosen ones: no other one is as accurate at the same cost or less, intervals aside."
-    + _INTERVALS
-    + _MANY
+_MANY = "If there are more than 24 networks, only the best 12 are coloured."
+_CPU_TIME = "Where training runs had different numbers of CPU threads, the time is CPU time, as the axis says."
+_FRONT = (
+    "Accuracy against a cost: the grey line with rings is the Pareto front; no other network is as accurate as one with"
+    " a ring at the same cost or less, intervals aside. Of a network with several recipes, only the one that validation"
+    " chose can have a ring; the others are pale. If there are more than 8 points, or names have no room, the pale ones"
+    " are small, without names and intervals."
 )
+_AGAINST_COST = (_FRONT, _INTERVALS, _MANY)
 
 
 def _several_candidates(experiments: Sequence[Any]) -> bool:
@@ -123,20 +128,20 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             "Test accuracy by model",
             "Test accuracy (horizontal axis) of each network and recipe (rows), the best first. Where a network has"
             " several recipes, the best on validation is first, and rows that validation did not choose are pale."
-            + _INTERVALS
-            + " Ticks below a bar are single seeds. Hollow markers are published accuracies.",
+            " Ticks below a bar are single seeds. Hollow markers are published accuracies.",
+            notes=(_INTERVALS,),
             width="75%",
         ),
         ComparisonFigure(
             "ranking",
             "Which networks can be distinguished",
             "Each network and recipe (rows, the best first) against each other one (columns), on the same test images."
-            " The numbers are differences of the test accuracy in percentage points, row minus column. Blue: the row"
-            " is better, orange: the column is better (p below 5 % after Holm's correction for all pairs; exact"
-            " McNemar test for one seed each, t test over seeds and images for several, over the folds where there are"
-            " folds). Grey: equivalent within the margin of config.yaml. White: open, or no fold in"
-            " common. Two that share a letter cannot be distinguished. Not chosen: validation chose another recipe of"
-            " the network.",
+            " The numbers are differences of the test accuracy in percentage points, row minus column. Blue: the row is"
+            " better, orange: the column is better (p below 5 % after Holm's correction for all pairs; exact McNemar"
+            " test for one seed each, t test over seeds and images for several, over the folds where there are folds)."
+            " Grey: equivalent within the margin of config.yaml. White: open, or no fold in common. Hatched: the"
+            " network itself. Two that share a letter cannot be distinguished. Not chosen: validation chose another"
+            " recipe of the network.",
             condition=_several_candidates,
             width="75%",
         ),
@@ -144,53 +149,71 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             "accuracy_vs_parameters",
             "Test accuracy against the number of parameters",
             "Test accuracy (vertical axis) of each network and recipe against the number of trainable parameters"
-            " (horizontal axis, log scale)." + _AGAINST_COST,
+            " (horizontal axis, log scale).",
+            notes=_AGAINST_COST,
         ),
         ComparisonFigure(
             "accuracy_vs_mult_adds",
             "Test accuracy against multiply-adds",
             "Test accuracy (vertical axis) of each network and recipe against the multiply-adds of a prediction"
-            " (horizontal axis, log scale), as torchinfo counts them." + _AGAINST_COST,
+            " (horizontal axis, log scale), as torchinfo counts them.",
+            notes=_AGAINST_COST,
         ),
         ComparisonFigure(
             "accuracy_vs_time",
             "Test accuracy against training time",
             "Test accuracy (vertical axis) of each network and recipe against the wall time of training"
-            " (horizontal axis, log scale), the mean over the seeds." + _CPU_TIME + _AGAINST_COST,
+            " (horizontal axis, log scale), the mean over the seeds.",
+            notes=(_CPU_TIME, *_AGAINST_COST),
+        ),
+        ComparisonFigure(
+            "accuracy_vs_memory",
+            "Test accuracy against peak memory",
+            "Test accuracy (vertical axis) of each network and recipe against the peak memory of training (horizontal"
+            " axis, log scale), the highest of the seeds: on a CPU all that the process holds, on a GPU what torch has"
+            " allocated.",
+            notes=_AGAINST_COST,
+            shown=lambda _, results: all(each.timing.peak_memory_mb for each in results),
         ),
         ComparisonFigure(
             "accuracy_vs_latency",
             "Test accuracy against latency",
             "Test accuracy (vertical axis) of each network and recipe against the time of predicting one image"
-            " (horizontal axis, log scale), the median of single calls while nothing else ran." + _AGAINST_COST,
+            " (horizontal axis, log scale), the median of single calls while nothing else ran.",
+            notes=_AGAINST_COST,
             needs=("latency",),
         ),
         ComparisonFigure(
             "accuracy_vs_throughput",
             "Test accuracy against the time of an image in a batch",
             "Test accuracy (vertical axis) of each network and recipe against the time per image when 128 are predicted"
-            " at once (horizontal axis, log scale): the inverse of images per second, while nothing else ran."
-            + _AGAINST_COST,
+            " at once (horizontal axis, log scale): the inverse of images per second, while nothing else ran.",
+            notes=_AGAINST_COST,
             needs=("latency",),
         ),
         ComparisonFigure(
             "accuracy_at_equal_time",
             "Validation accuracy at equal training time",
-            "Validation accuracy at the end of each epoch (vertical axis) against the time of the epochs so far"
-            " (horizontal axis, log scale), a line per training run. Of each network, the recipe with the best"
-            " validation accuracy is shown; of a single network, its recipes, up to the best 12. The dashed line is"
-            " where the shortest run ends, and the number after a name is the accuracy there, the mean over the seeds."
-            " A longer run is not yet at its best there: its learning rate is still high." + _CPU_TIME,
+            "Validation accuracy at the end of each epoch (vertical axis) against the time of the training steps so"
+            " far, without validation and saving (horizontal axis, log scale), a line per training run. Of each"
+            " network, the recipe with the best validation accuracy is shown; of a single network, its recipes, up to"
+            " the best 12. The dashed line is where the shortest run ends or, if that is later, where every run has"
+            " been validated. The number after a name is the accuracy there, the mean over the seeds; between two"
+            " epochs it is on the line that joins them, and a run that has ended keeps its last accuracy (dotted). A"
+            " longer run is not yet at its best there: its learning rate is still high.",
+            notes=(_CPU_TIME,),
             condition=_several_candidates,
         ),
         ComparisonFigure(
             "reliability",
             "Reliability diagrams",
-            "Test images in bins of about equally many by confidence (horizontal axis), and the share of each bin that"
-            " is right (vertical axis), a panel per network: its recipe that validation chose, the first seed, or with"
-            " folds a network of each on the images of all, where T is their mean. On the diagonal, confidence is what"
-            " it promises; below it, the network is too sure. Coloured: as trained; dashed: after the temperature T,"
-            " which is fitted on the validation images. The numbers are the calibration error before and after.",
+            "Whether a network that is 80 % sure is right in 80 % of cases. Test images in bins of about equally many"
+            " by the confidence of the answer (horizontal axis), and the share of each bin that is right (vertical"
+            " axis), a panel per network: its recipe that validation chose, the first seed, or with folds a network of"
+            " each on the images of all, where T is their mean. On the diagonal, confidence is what it promises; below"
+            " it, the network is too sure, above it, not sure enough. Coloured: as trained; grey and dashed: after its"
+            " logits were divided by the temperature T, which is fitted on the validation images. Above a panel: the"
+            " calibration error, about the mean distance from the diagonal, as trained and after that.",
             width="75%",
             of_behaviour=True,
         ),
@@ -200,7 +223,8 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             "Left: errors (vertical axis) among the test images that are answered (horizontal axis), if the network"
             " answers only where it is most confident. Right: conformal prediction sets, fitted on the validation"
             " images to hold the true class in 95 % of images (dashed line): how many do on the test images (vertical"
-            " axis), against the mean number of classes in a set (horizontal axis). Of each network, the recipe that"
+            " axis), against the mean number of classes in a set (horizontal axis). With 1,000 test images, 1.4"
+            " points from the dashed line can be chance, with 10,000 images 0.4. Of each network, the recipe that"
             " validation chose, means over the seeds.",
             width="75%",
             of_behaviour=True,
@@ -233,9 +257,9 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             "Test images (in rows, the surest answers first) for which no compared network has the right answer. Above"
             " an image: its class, the answer of all networks together, by the mean of their probabilities, and its"
             " probability. A red frame, these come first: every network gives the same other class with a probability"
-            " of 80 % or more, so the label may be wrong.",
+            " of 80 % or more, so the label may be wrong. A network keeps the pictures of its surest mistakes only.",
             condition=_several_networks,
-            shown=lambda statistics: statistics.missed_by_all.count,
+            shown=lambda statistics, _: statistics.missed_by_all.count,
             width="100%",
             of_behaviour=True,
         ),
@@ -246,7 +270,8 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             " scale): in epochs on the left, in wall time on the right. Each point is a training run with its own"
             " schedule. A line joins runs that differ in their number of epochs only."
             " Of a network with several recipes, validation chose one; the others are pale, and small where no line"
-            " joins them or there are more than 40 points." + _CPU_TIME + _INTERVALS + _MANY,
+            " joins them or there are more than 40 points.",
+            notes=(_CPU_TIME, _INTERVALS, _MANY),
             condition=budget_lines,
             width="100%",
         ),
@@ -276,6 +301,14 @@ def comparison_figures(experiments: Sequence[Any], optional: Collection[str]) ->
     """
     figures = [figure for figure in COMPARISON_FIGURES.values() if {*optional}.issuperset(figure.needs)]
     return [figure for figure in figures if figure.condition is None or figure.condition(experiments)]
+
+
+def captions() -> dict[str, str]:
+    """Return the caption of each figure by its name, with the sentences that it shares with others."""
+    of_experiments = {name: figure.caption for name, figure in EXPERIMENT_FIGURES.items()}
+    return of_experiments | {
+        name: " ".join([figure.caption, *figure.notes]) for name, figure in COMPARISON_FIGURES.items()
+    }
 
 
 def load(name: str) -> ModuleType:

@@ -1,5 +1,7 @@
 """Validation accuracy of each network at the same training time."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -20,40 +22,44 @@ from deepnets.figures.comparison import (
 )
 from deepnets.figures.names import short_names
 from deepnets.figures.style import MUTED, Color, ModelStyle, applied, end_labels, limit_percent, recipe_styles
+from deepnets.utils.durations import format_duration
 
 
 @applied()
 def draw(comparison: Comparison) -> Figure:
-    """Draw a line per training run of the recipe that stands for each model; the shortest run ends at a dashed line.
+    """Draw a line per training run of the recipe that stands for each model; at a dashed line they are compared.
 
     Of a single model, the recipes that are best on validation. The numbers after the names are the accuracies at the
-    line, means over the seeds.
+    line, means over the seeds. A dotted line leads there from a run that has ended.
     """
     shown, time = _shown(comparison), training_time(comparison.groups)
-    shortest = min(float(_seconds(result, time)[-1]) for group, _ in shown for result in group.results)
+    moment, which = _moment([_seconds(result, time) for group, _ in shown for result in group.results])
     figure = titled_figure(comparison, "Validation accuracy at equal training time", (6.6, 3.8))
     axes = figure.subplots()
     few, of_one = len(shown) <= LABELLED_MODELS, len({group.model for group in comparison.groups}) == 1
-    caption = "numbers: at the dashed line" if few else "dashed line: where the shortest run ends"
+    numbers = "numbers: at the dashed line," if few else "dashed line:"
     total = len(comparison.groups)
-    more = f"; the best {len(shown)} of {total} recipes on validation" if of_one and len(shown) < total else ""
-    axes.set_title(f"{caption}, {duration(shortest)}{more}", fontsize=8, fontweight="normal", color=MUTED)
+    more = f"\nthe best {len(shown)} of {total} recipes on validation" if of_one and len(shown) < total else ""
+    caption = f"{numbers} {format_duration(moment)}, {which}{more}"
+    axes.set_title(caption, fontsize=8, fontweight="normal", color=MUTED)
     axes.set_ylabel("Validation accuracy (%)")
-    of_epochs, where = "of the epochs so far (log scale),", machine(comparison.groups)
-    axes.set_xlabel(f"CPU time {of_epochs}\n{where}" if time.is_cpu else f"Time {of_epochs} {where}")
+    of_steps, where = "of training steps (log scale),", machine(comparison.groups)
+    axes.set_xlabel(f"CPU time {of_steps}\n{where}" if time.is_cpu else f"Time {of_steps} {where}")
     for group, style in shown:
         for result in group.results:
-            if group.model in comparison.coloured:
-                axes.plot(
-                    _seconds(result, time), _percent(result), color=style.color, linestyle=style.linestyle, marker="."
-                )
-            else:
-                axes.plot(_seconds(result, time), _percent(result), **FAINT)
-    axes.axvline(shortest, color=MUTED, linestyle="--", linewidth=0.8)
+            seconds, percent = _seconds(result, time), _percent(result)
+            if group.model not in comparison.coloured:
+                axes.plot(seconds, percent, **FAINT)
+                continue
+            axes.plot(seconds, percent, color=style.color, linestyle=style.linestyle, marker=".")
+            if seconds[-1] < moment:
+                kept = [seconds[-1], moment], [percent[-1]] * 2
+                axes.plot(*kept, color=style.color, linestyle=":", linewidth=0.8, marker="")
+    axes.axvline(moment, color=MUTED, linestyle="--", linewidth=0.8)
     limit_percent(axes)
     log_scale(figure, axes, SECOND_TICKS, duration)
     if few:
-        end_labels(axes, _labels(shown, shortest, time, with_recipe=of_one and total > 1))
+        end_labels(axes, _labels(shown, moment, time, with_recipe=of_one and total > 1))
     else:
         add_legend(figure, comparison)
     return figure
@@ -68,32 +74,45 @@ def _shown(comparison: Comparison) -> list[tuple[SeedGroup, ModelStyle]]:
     return list(zip(recipes, recipe_styles(comparison.styles[recipes[0].model], len(recipes)), strict=True))
 
 
-def accuracy_at(group: SeedGroup, seconds: float, time: TrainingTime) -> float | None:
+def _moment(runs: Sequence[NDArray[np.float64]]) -> tuple[float, str]:
+    """Return the time at which runs are compared, in seconds, and which one it is in words.
+
+    It is where the shortest run ends: up to there, all are trained for as long. Where a run is first validated later
+    than that, it is where all have a value; those that have ended keep their last one.
+
+    Args:
+        runs: the time at the end of each epoch, (epochs,), for each run.
+    """
+    first_end, all_have_values = min(float(run[-1]) for run in runs), max(float(run[0]) for run in runs)
+    if all_have_values > first_end:
+        return all_have_values, "where every run has been validated"
+    return first_end, "where the shortest run ends"
+
+
+def accuracy_at(group: SeedGroup, seconds: float, time: TrainingTime) -> float:
     """Return the validation accuracy in percent after `seconds`, the mean over the seeds.
 
-    Between two epochs it is on the line that joins them. None: a run has not ended its first epoch by then.
+    Between two epochs it is on the line that joins them, which is straight on the log scale of the figure. After the
+    last epoch it is the accuracy of that one; each run must have been validated by then.
     """
-    if any(_seconds(result, time)[0] > seconds for result in group.results):
-        return None
-    return float(np.mean([np.interp(seconds, _seconds(result, time), _percent(result)) for result in group.results]))
+    at = [np.interp(np.log(seconds), np.log(_seconds(each, time)), _percent(each)) for each in group.results]
+    return float(np.mean(at))
 
 
 def _labels(
-    shown: list[tuple[SeedGroup, ModelStyle]], shortest: float, time: TrainingTime, with_recipe: bool
+    shown: list[tuple[SeedGroup, ModelStyle]], moment: float, time: TrainingTime, with_recipe: bool
 ) -> list[tuple[float, str, Color]]:
     """Return height, text and colour for the end of each line."""
     labels = []
     names = short_names([group_name(group, with_recipe) for group, _ in shown], 34 if with_recipe else 24)
     for name, (group, style) in zip(names, shown, strict=True):
-        value = accuracy_at(group, shortest, time)
         end = float(np.mean([_percent(result)[-1] for result in group.results]))
-        reached = "no epoch yet" if value is None else f"{value:.1f}"
-        labels.append((end, f"{name}  {reached}", style.text_color))
+        labels.append((end, f"{name}  {accuracy_at(group, moment, time):.1f}", style.text_color))
     return labels
 
 
 def _seconds(result: Result, time: TrainingTime) -> NDArray[np.float64]:
-    """Return the time at the end of each epoch, (epochs,): wall time, or its share of the run's CPU time."""
+    """Return the time of the steps up to the end of each epoch, (epochs,): wall time, or its share of CPU time."""
     assert result.history is not None
     return time.of_run(result) / result.timing.wall_seconds * np.cumsum(result.history["seconds"])
 

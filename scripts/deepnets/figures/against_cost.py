@@ -1,11 +1,13 @@
 """Test accuracy against a cost: what the figures of this kind share."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from matplotlib.figure import Figure
 
 from deepnets.comparison.aggregate import SeedGroup, best_by_model, pareto_front
 from deepnets.figures.comparison import (
+    FRONT_RING,
     Comparison,
     add_legend,
     draw_points,
@@ -14,6 +16,7 @@ from deepnets.figures.comparison import (
     new_figure,
     pale_note,
     percent,
+    place_legend,
     point_names,
 )
 from deepnets.figures.style import MUTED
@@ -21,6 +24,11 @@ from deepnets.figures.style import MUTED
 NAMED_POINTS = 8  # of more points, only the recipes that validation chose are named and have intervals
 DECADES: list[float] = [10**power for power in range(2, 14)]
 COUNT_TICKS = [digit * decade for decade in DECADES for digit in (1, 2, 5)]
+# Rings show the points of the front where they are so close, or so few, that the line does not.
+_FRONT: dict[str, Any] = {
+    **{"color": MUTED, "linewidth": 1, "drawstyle": "steps-post", "zorder": 1},
+    **{"marker": "o", "markersize": FRONT_RING, "markerfacecolor": "none", "markeredgewidth": 0.8},
+}
 
 
 def draw_against(
@@ -46,25 +54,29 @@ def draw_against(
     chosen = list(best_by_model(comparison.groups).values())
     front = pareto_front(chosen, cost)
 
-    def drawn(named: Sequence[SeedGroup]) -> tuple[Figure, bool]:
+    def drawn(named: Sequence[SeedGroup], names_in_legend: bool = False) -> tuple[Figure, bool]:
         """The figure with names and intervals of these points, and whether the names have room."""
         figure, (axes,) = new_figure(comparison, title, (5.4, 3.8), note=pale_note(comparison))
         axes.set_xlabel(label)
-        front_line = [cost(group) for group in front], [percent(group)[0] for group in front]
-        axes.plot(*front_line, color=MUTED, linewidth=1, marker="", drawstyle="steps-post", zorder=1)
+        corners = [cost(group) for group in front], [percent(group)[0] for group in front]
+        [front_line] = axes.plot(*corners, **_FRONT)
         draw_points(axes, comparison, cost, chosen, named)
         log_scale(figure, axes, ticks, text, coarse_ticks)
-        return figure, name_points(figure, axes, comparison, cost, named)
+        if names_in_legend:
+            front_line.set_label("Pareto front")
+            of_model = zip([group.model for group in named], point_names(comparison, named), strict=True)
+            add_legend(figure, comparison, dict(of_model), [front_line])
+            return figure, True
+        front_line.set_label("Pareto front: no other one is as accurate at the same cost or less")
+        place_legend(figure, [front_line])
+        return figure, name_points(figure, axes, comparison, cost, named, front)
 
     if len(chosen) < len(comparison.groups) <= NAMED_POINTS:
         figure, has_room = drawn(comparison.groups)
         if has_room:
             return figure
     figure, has_room = drawn(chosen)
-    if not has_room:
-        labels = [group.model for group in chosen], point_names(comparison, chosen)
-        add_legend(figure, comparison, dict(zip(*labels, strict=True)))
-    return figure
+    return figure if has_room else drawn(chosen, names_in_legend=True)[0]
 
 
 def count(value: float, _position: object = None) -> str:

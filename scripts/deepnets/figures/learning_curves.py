@@ -13,6 +13,7 @@ from deepnets.evaluation.history import History, read_history
 from deepnets.figures.style import MUTED, ModelStyle, applied, end_labels, limit_percent, title
 
 _MARKED_EPOCHS = 20  # up to this many epochs each one is marked: a single epoch has no line
+_WHOLE_EPOCHS = 2  # of fewer epochs, ticks are fractions: a single whole number gives no scale
 _STEPS = 1000  # of the learning rate's line: a warm-up within the first epoch shows
 _LOG_RATIO = 30  # a loss that falls by a larger factor is drawn on a log scale, or its tail is a flat line
 
@@ -47,7 +48,10 @@ def draw(history: History, experiment: dict, style: ModelStyle) -> Figure:
     lr.plot(*_learning_rates(history, experiment.get("options")), color=MUTED, linewidth=1.2)
     lr.set_ylim(bottom=0)
     lr.set_xlabel("Epoch")
-    lr.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    is_long = history["epoch"][-1] >= _WHOLE_EPOCHS
+    lr.xaxis.set_major_locator(
+        MaxNLocator(integer=True, min_n_ticks=1) if is_long else MaxNLocator(6, steps=[1, 2, 5, 10])
+    )
     figure.align_ylabels()
     return figure
 

@@ -31,6 +31,10 @@ def draw(comparison: Comparison) -> Figure:
     size = _COLUMNS * TILE[0] + 0.3, lines * TILE[1] + 0.45
     counted = f"{len(shown)} of {missed.count:,}" if len(shown) < missed.count else f"{missed.count:,}"
     figure = titled_figure(comparison, f"Test images that every network predicts wrongly ({counted})", size)
+    if 0 < len(shown) < min(missed.count, _TILES):  # free tiles need a reason
+        other = "the other one: no network kept its picture"
+        others = other if missed.count - len(shown) == 1 else "the others: no network kept their pictures"
+        figure.text(0.99, 0.985, others, ha="right", va="top", fontsize=8, color=MUTED)
     tiles = figure.subplots(lines, _COLUMNS, squeeze=False).flatten().tolist()
     for axes, answer in zip(tiles, shown, strict=False):
         draw_tile(axes, pictures[answer.index], answer, comparison.groups[0].first.metrics.classes)

@@ -18,7 +18,10 @@ _BETTER, _WORSE, _EQUIVALENT, _OPEN = "#8CB8DE", "#F2B77C", "#D5D5D5", "#FFFFFF"
 
 @applied()
 def draw(comparison: Comparison) -> Figure:
-    """Draw a matrix: a row and a column per candidate, the best first, coloured by which of the two is better."""
+    """Draw a matrix: a row and a column per candidate, the best first, coloured by which of the two is better.
+
+    The diagonal is hatched, as white stands for an open pair.
+    """
     statistics = comparison.statistics
     shown = statistics.compared[:_ROWS]
     size = 0.6 if len(shown) <= _NUMBERS else 0.34
@@ -30,6 +33,8 @@ def draw(comparison: Comparison) -> Figure:
     for (row, column), pair in statistics.outcomes().items():
         if column < len(shown):
             _draw_pair(axes, row, column, pair, with_number=len(shown) <= _NUMBERS)
+    for place in range(len(shown)):
+        axes.add_patch(Rectangle((place - 0.5, place - 0.5), 1, 1, facecolor="white", edgecolor=GRID, hatch="////"))
     _draw_axes(axes, shown, _names(statistics, shown))
     legend = {"row better": _BETTER, "column better": _WORSE, "equivalent": _EQUIVALENT, "open": _OPEN}
     handles = [Patch(facecolor=color, edgecolor=MUTED, linewidth=0.6, label=label) for label, color in legend.items()]

@@ -23,7 +23,7 @@ def draw(comparison: Comparison) -> Figure:
     shown = groups[:_PANELS]
     columns, lines = min(_COLUMNS, len(shown)), math.ceil(len(shown) / _COLUMNS)
     left_out = f", {len(shown)} of {len(groups)} networks" if len(shown) < len(groups) else ""
-    size = max(4.0, 2.2 * columns), 2.3 * lines + 0.6
+    size = max(4.0, 2.3 * columns), 2.4 * lines + 0.6
     figure = titled_figure(comparison, f"Reliability{left_out}", size)
     panels = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).flatten().tolist()
     names = short_names([display_name(group.model) for group in shown], 26)
@@ -42,8 +42,9 @@ def _draw_panel(axes: Axes, name: str, network: Behaviour, style: ModelStyle) ->
     after = _points(network.with_temperature)
     axes.plot(*after, color=MUTED, marker="x", markersize=3, linewidth=0.8, linestyle="--")
     axes.plot(*_points(network), color=style.color, marker=style.marker, markersize=3.5, linewidth=1)
-    errors = f"{100 * network.ece:.1f} to {100 * network.with_temperature.ece:.1f} % (T {network.temperature:.2f})"
-    axes.set_title(f"{name}\n{errors}", fontsize=8, fontweight="normal")
+    before, after_it = (f"{100 * each.ece:.1f} %" for each in (network, network.with_temperature))
+    errors = f"error {before}, after T={network.temperature:.2f}: {after_it}"
+    axes.set_title(f"{name}\n{errors}", fontsize=7.5, fontweight="normal")
     axes.set_xlim(-3, 103)
     axes.set_ylim(-3, 103)
     axes.set_aspect("equal")

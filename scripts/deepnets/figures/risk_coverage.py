@@ -1,12 +1,16 @@
 """When to trust a single answer: errors among the most confident answers, and conformal prediction sets."""
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from deepnets.comparison.aggregate import best_by_model
 from deepnets.figures.comparison import FAINT, Comparison, add_legend, titled_figure
 from deepnets.figures.style import MUTED, applied
+
+_LEAST_POINTS = 1.0  # percentage points of coverage that the axis spans on each side of the target
+_LEAST_CLASSES = 0.1  # of the mean size of a set that the axis spans
 
 
 @applied()
@@ -35,5 +39,18 @@ def draw(comparison: Comparison) -> Figure:
     sets.set_xlabel("Classes in a conformal set, mean")
     sets.set_ylabel("Sets with the true class (%)")
     sets.xaxis.set_major_locator(MaxNLocator(5))
+    _widen(sets, target)
     add_legend(figure, comparison)
     return figure
+
+
+def _widen(sets: Axes, target: float) -> None:
+    """Let the axes of the sets span more than noise: a point on each side of the target, and a tenth of a class.
+
+    With 10,000 test images, the 95 % interval of a coverage of 95 % is 0.4 points on each side.
+    """
+    low, high = sets.get_ylim()
+    sets.set_ylim(min(low, target - _LEAST_POINTS), min(max(high, target + _LEAST_POINTS), 101))
+    low, high = sets.get_xlim()
+    middle, half = (low + high) / 2, max(high - low, _LEAST_CLASSES) / 2
+    sets.set_xlim(middle - half, middle + half)

@@ -1,15 +1,21 @@
 """What a study cost, and what its networks cost in use."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+from deepnets.comparison.aggregate import by_validation, group_seeds
+from deepnets.evaluation.results import Result
 from deepnets.reporting import cost_tables, exports
 from deepnets.reporting.job_times import by_stage, from_first_to_last
 from deepnets.reporting.study import Study
-from deepnets.reporting.tables import ROWS, format_duration
+from deepnets.reporting.tables import ROWS
+from deepnets.utils.durations import format_duration
 
 
 def describe(study: Study) -> dict[str, Any]:
-    """Return what the template shows of costs."""
+    """Return what the template shows of costs; tables have the order of the results."""
+    study = replace(study, results=_best_first(study.results))
     network_costs, network_costs_left_out = cost_tables.network_costs(study.results, study.latencies)
     cost_table, costs_left_out = cost_tables.cost_table(study.results)
     return {
@@ -22,6 +28,13 @@ def describe(study: Study) -> dict[str, Any]:
         "costs_left_out": costs_left_out,
         "cost_of_each": len(study.results) <= ROWS,
     }
+
+
+def _best_first(results: Sequence[Result]) -> list[Result]:
+    """Return the results by dataset, of each the best on validation first; seeds stay together."""
+    groups = by_validation(group_seeds(results))
+    datasets = list(dict.fromkeys(result.dataset for result in results))
+    return [result for name in datasets for group in groups if group.first.dataset == name for result in group.results]
 
 
 def _of_jobs(study: Study) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from deepnets.evaluation.schemas import Timing
 from deepnets.models import display_name
 from deepnets.reporting.job_times import StageTime
 from deepnets.reporting.markdown import Markdown, code, table
-from deepnets.reporting.tables import MISSING, ROWS, format_duration
+from deepnets.reporting.tables import MISSING, ROWS
+from deepnets.utils.durations import format_duration
 
 
 def network_costs(results: list[Result], latencies: Mapping[tuple[str, str], Latency]) -> tuple[Markdown, int]:

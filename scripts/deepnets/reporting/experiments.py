@@ -8,12 +8,13 @@ from deepnets.config.experiment import recipe_title
 from deepnets.evaluation.results import Result
 from deepnets.figures import EXPERIMENT_FIGURES
 from deepnets.models import display_name
-from deepnets.reporting import behaviour, tables
+from deepnets.reporting import behaviour
 from deepnets.reporting.markdown import Markdown, escape, image, link, table
 from deepnets.reporting.page import render_page
 from deepnets.reporting.study import Study
 from deepnets.reporting.templates import render_markdown
 from deepnets.utils import paths
+from deepnets.utils.durations import format_duration
 from deepnets.utils.files import write_text
 
 # Up to this many experiments are shown with figures. If there are more, each is one line with a link to its page, so
@@ -97,7 +98,7 @@ def _context(study: Study, result: Result, folder: PurePosixPath) -> dict[str, A
         "f1": f"{test.f1_macro:.3f}",
         "ece": f"{test.ece:.3f}",
         "epochs": "1 epoch" if result.epochs == 1 else f"{result.epochs} epochs",
-        "time": tables.format_duration(timing.wall_seconds),
+        "time": format_duration(timing.wall_seconds),
         "warnings": result.warnings,
         **behaviour.of_experiment(
             result, study.statistics[result.dataset].network(result.model, result.recipe, result.seed)

@@ -19,6 +19,7 @@ from deepnets.figures import ComparisonFigure, comparison_figures
 from deepnets.models import display_name
 from deepnets.reporting import (
     behaviour,
+    captions,
     cost,
     duplicates,
     experiments,
@@ -162,7 +163,7 @@ def _context(study: Study) -> dict[str, Any]:
         "missing": missing_table(study),
         "missing_left_out": max(0, len(study.missing) - tables.ROWS),
         "all_missing": make_missing(study),
-        "datasets": [_dataset(study, name, rows[name]) for name in rows],
+        **_datasets(study, rows),
         "experiments": [experiments.of_dataset(study, name, lines) for name in rows],
         "in_full": experiments.in_full(study),
         "pages": _file_link(study, paths.REPORT_PAGES),
@@ -251,18 +252,28 @@ def _warnings(study: Study) -> list[Markdown]:
 # -- one dataset ------------------------------------------------------------------------------------------------------
 
 
-def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
+def _datasets(study: Study, rows: dict[str, list[Row]]) -> dict[str, Any]:
+    shown = {name: _shown_figures(study, name, runs) for name, runs in rows.items()}
+    return {
+        "datasets": [_dataset(study, name, rows[name], shown[name]) for name in rows],
+        "how_to_read": captions.of_datasets(shown),
+        "how_to_read_experiments": captions.of_experiments(),
+    }
+
+
+def _shown_figures(study: Study, name: str, rows: list[Row]) -> list[ComparisonFigure]:
+    results = [run for row in rows for run in row.group.results]
+    drawn = comparison_figures(results, study.optional)
+    return [figure for figure in drawn if figure.shown is None or figure.shown(study.statistics[name], results)]
+
+
+def _dataset(study: Study, name: str, rows: list[Row], figures: list[ComparisonFigure]) -> dict[str, Any]:
     groups, statistics = [row.group for row in rows], study.statistics[name]
     metrics = groups[0].first.metrics
     metadata = study.datasets[name]
     published_as = metadata["variant_of"] or name
     architectures = dict.fromkeys(group.first.architecture for group in groups if not group.first.is_pretrained)
     best = [find(study.published, "best", published_as, architecture) for architecture in architectures]
-    drawn = [
-        figure
-        for figure in comparison_figures([run for group in groups for run in group.results], study.optional)
-        if figure.shown is None or figure.shown(statistics)
-    ]
     return {
         "name": name,
         "classes": len(metrics.classes),
@@ -293,9 +304,9 @@ def _dataset(study: Study, name: str, rows: list[Row]) -> dict[str, Any]:
         "mirror_averaged": any(run.metrics.mirror_averaged for group in groups for run in group.results),
         "sources": sorted({row.published.source for row in rows if row.published}),
         "best": [_best_published(row) for row in best if row],
-        "figures": [_comparison_figure(study, name, figure) for figure in drawn if not figure.of_behaviour],
+        "figures": [_comparison_figure(study, name, figure) for figure in figures if not figure.of_behaviour],
         "behaviour": behaviour.behaviour(groups, statistics, study),
-        "behaviour_figures": [_comparison_figure(study, name, figure) for figure in drawn if figure.of_behaviour],
+        "behaviour_figures": [_comparison_figure(study, name, figure) for figure in figures if figure.of_behaviour],
     }
 
 

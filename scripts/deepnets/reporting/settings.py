@@ -10,7 +10,8 @@ from deepnets.evaluation.results import Result
 from deepnets.models import about, display_name
 from deepnets.reporting.headline import Row, as_sentence
 from deepnets.reporting.markdown import Markdown, bold, code, enumerate_words, escape, table
-from deepnets.reporting.tables import MISSING, ROWS, format_duration
+from deepnets.reporting.tables import MISSING, ROWS
+from deepnets.utils.durations import format_duration
 from deepnets.utils.files import canonical_json
 
 _USERS_NAMED = 4  # models that use a recipe; if there are more, only their number is shown

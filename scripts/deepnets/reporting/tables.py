@@ -20,23 +20,13 @@ from deepnets.evaluation.schemas import MirrorAveraged, SplitMetrics
 from deepnets.models import display_name
 from deepnets.reporting.headline import Row
 from deepnets.reporting.markdown import Markdown, bold, enumerate_words, escape, table
+from deepnets.utils.durations import NO_BREAK, format_duration
 
 MISSING = "–"
-_NO_BREAK = "\N{NO-BREAK SPACE}"
 _TIME = "time"  # instead of a format: that of `format_duration`
 _FIRST = ("validation_accuracy", "test_accuracy")  # columns that are read first: by one is chosen, the other is reached
 RUNS = 40  # runs of a dataset in the comparison table, which people read from top to bottom; metrics.csv has the rest
 ROWS = 200  # rows of the reference tables; with a thousand rows, code hosts would not show the page
-
-
-def format_duration(seconds: float) -> str:
-    """Return a time in a suitable unit with no-break spaces: "4.2 s", "3 min 05 s", "2 h 10 min"."""
-    minutes, rest = divmod(round(seconds), 60)
-    if seconds < 59.95:
-        text = f"{seconds:.1f} s"
-    else:
-        text = f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
-    return text.replace(" ", _NO_BREAK)
 
 
 # -- each network's runs and its published row ------------------------------------------------------------------------
@@ -215,7 +205,7 @@ def _committee_cell(committee: Committee, column: Column) -> str:
 
 def with_interval(value: str, low: str, high: str) -> Markdown:
     """Return a cell with a number, and its interval below it."""
-    return Markdown(f"{value}<br>({low} to {high})".replace(" ", _NO_BREAK))
+    return Markdown(f"{value}<br>({low} to {high})".replace(" ", NO_BREAK))
 
 
 def _written(value: float, form: str) -> str:

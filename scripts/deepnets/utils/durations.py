@@ -1,0 +1,13 @@
+"""Times in words for readers, the same in tables and figures."""
+
+NO_BREAK = "\N{NO-BREAK SPACE}"
+
+
+def format_duration(seconds: float) -> str:
+    """Return a time in a suitable unit with no-break spaces: "4.2 s", "3 min 05 s", "2 h 10 min"."""
+    minutes, rest = divmod(round(seconds), 60)
+    if seconds < 59.95:
+        text = f"{seconds:.1f} s"
+    else:
+        text = f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+    return text.replace(" ", NO_BREAK)
