@@ -22,7 +22,7 @@ EXPERIMENT_FILES = [
     *("predictions.safetensors", "predictions.csv"),
     *(f"figures/{name}.{kind}" for name in ("learning_curves", "confusion_matrix") for kind in ("png", "svg")),
 ]
-SUMMARY_KEYS = {"parameters", "trainable_parameters", "mult_adds", "size_mb", "weights_mb", "input_size"}
+SUMMARY_KEYS = {"parameters", "trainable_parameters", "mult_adds", "size_mb", "weights_mb", "input_size", "grad_cam"}
 SIGNATURES = {".png": b"\x89PNG", ".svg": b"<?xml"}
 
 

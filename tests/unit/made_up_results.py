@@ -97,6 +97,7 @@ def _network_facts(architecture: str) -> dict:
         "size_mb": size_mb,
         "weights_mb": parameters * 4 / 1e6,
         "input_size": [1, 1, 28, 28],
+        "grad_cam": True,
     }
 
 

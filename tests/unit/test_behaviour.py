@@ -73,6 +73,25 @@ def test_the_command_for_maps_of_where_a_network_looked_is_given_for_the_best_on
     assert command in unescape(text)
 
 
+def test_no_command_for_maps_is_given_for_a_network_that_has_none(experiment, write_report):
+    best = experiment(model="resnet50", accuracy=0.99)
+    without_maps(best)
+    other = experiment(model="vgg16", accuracy=0.8)
+    text = unescape(section(write_report(best, other)))
+    assert "snakemake --cores 2 results/digits/vgg16/quick/seed0/figures/saliency.png" in text
+    assert "resnet50/quick/seed0/figures/saliency.png" not in text
+    without_maps(other)
+    text = section(write_report(best, other))
+    assert "No maps show here where a network looked: Grad-CAM shows it for networks that end in convolutions" in text
+    assert "saliency.png" not in text
+
+
+def without_maps(directory):
+    metrics = read_json(directory / "metrics.json")
+    metrics["model"]["grad_cam"] = False
+    write_json(directory / "metrics.json", metrics)
+
+
 def test_images_that_were_files_are_named_by_them(experiment, write_report):
     true = np.arange(360) % 10
     folders = [experiment(model=model) for model in ("vgg16", "resnet50")]

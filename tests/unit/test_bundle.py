@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import os
 import subprocess
 import sys
@@ -11,9 +12,11 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import Image
+from png_files import png_of_16_bits
 from tiny_experiment import CLASSES, JOB, arguments, error_line, experiment_folder, set_temperature
 
 import bundle as bundle_script
@@ -69,7 +72,10 @@ def unpacked(pack, tmp_path):
 
 @pytest.fixture
 def predict(unpacked, tmp_path):
-    """Call the example with three packages alone: `predict(*pictures, code=0) -> rows`; `predict.errors`."""
+    """Call the example with three packages alone: `predict(*pictures, code=0) -> rows`; `predict.errors`.
+
+    Other options are variables of its environment.
+    """
     packages = tmp_path / "packages"
     packages.mkdir()
     for name in ("numpy", "numpy.libs", "PIL", "pillow.libs", "onnxruntime"):
@@ -78,10 +84,11 @@ def predict(unpacked, tmp_path):
         if source.exists():
             (packages / name).symlink_to(source)
 
-    def call(*pictures, code=0):
+    def call(*pictures, code=0, **environment):
         command = [sys.executable, "-S", unpacked / "predict.py", *pictures]  # -S: without the other packages
-        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(packages)}
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        environment |= {"PATH": os.environ["PATH"], "PYTHONPATH": str(packages)}
+        text = {"encoding": "utf-8", "errors": "surrogateescape"}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, **text)
         assert done.returncode == code, done.stderr
         call.errors = done.stderr.splitlines()
         return list(csv.DictReader(io.StringIO(done.stdout)))
@@ -157,7 +164,7 @@ def example(root):
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """Write pictures of several kinds: turned, transparent, with a palette, gray of 16 bits."""
+    """Write pictures of several kinds: turned, transparent, with a palette, gray of 16 bits, some of it clear."""
     folder, draws = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
     colour = Image.fromarray(draws.integers(256, size=(20, 31, 3), dtype=np.uint8))
     exif = Image.Exif()
@@ -166,6 +173,8 @@ def pictures(tmp_path_factory):
     Image.fromarray(draws.integers(256, size=(25, 20, 4), dtype=np.uint8)).save(folder / "transparent.png")
     colour.quantize(16).save(folder / "palette.png", transparency=3)
     Image.fromarray(draws.integers(2**12, size=(30, 22), dtype=np.uint16)).save(folder / "16_bits.png")
+    few_values = draws.integers(4, size=(30, 22), dtype=np.uint16) * np.uint16(1000)
+    Image.fromarray(few_values).save(folder / "16_bits_clear.png", transparency=2000)
     return sorted(folder.iterdir())
 
 
@@ -177,3 +186,39 @@ def test_example_prepares_pictures_as_the_training_images_were(example, pictures
         for invert in (False, True):
             read = example.read(picture, 8, channels, dataset, invert)
             assert np.array_equal(read, to_pixels(picture, form, invert)), picture.name
+
+
+def test_clear_colour_of_16_bits_is_white_in_the_example_too(example, tmp_path):
+    clear, opaque = [30_000, 20_000, 10_000], [51_400] * 3
+    (tmp_path / "a.png").write_bytes(png_of_16_bits(2, [*clear, *opaque, *opaque, *clear], clear))
+    dataset = {"non_square": "squash"}
+    read = example.read(tmp_path / "a.png", 4, 3, dataset)
+    assert read[0, :, 0].tolist() == [255, 200, 200, 255]
+    assert np.array_equal(read, to_pixels(tmp_path / "a.png", Form(4, 3, **dataset)))
+    with pytest.raises(ValueError, match="16 bits in colour or with transparency"):
+        example.read(tmp_path / "a.png", 4, 3, {"bit_depth": 12})
+    with pytest.raises(ValueError, match="16 bits in colour or with transparency"):
+        to_pixels(tmp_path / "a.png", Form(4, 3, bit_depth=12))
+
+
+@pytest.mark.parametrize("kind", ["F", "I", "I;16"])
+def test_values_that_the_example_cannot_prepare_as_in_training_are_refused_in_a_line(predict, tmp_path, kind):
+    """In training, 16 bits of a TIFF are scaled by its tags, and other values of more than 8 bits are refused."""
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    Image.new(kind, (8, 8)).save(tmp_path / "b.tif")
+    assert [row["file"] for row in predict("b.tif", "a.png", code=1)] == ["a.png"]
+    (line,) = [line for line in predict.errors if line.startswith("b.tif: ")]
+    why = f"its values are of the kind {kind}; only PNG files may have 16 bits"
+    assert line == f"b.tif: cannot be read ({why}); convert, replace or remove it"
+
+
+def test_names_of_files_and_classes_may_be_of_any_letters(predict, unpacked, tmp_path):
+    model = onnx.load(unpacked / "model.onnx")
+    classes = next(each for each in model.metadata_props if each.key == "classes")
+    classes.value = json.dumps(["zéro \N{SNOWMAN}"] * len(CLASSES))
+    onnx.save(model, unpacked / "model.onnx")
+    name = os.fsdecode(b"\xff.png")
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    (tmp_path / "a.png").rename(tmp_path / name)
+    [row] = predict(name, PYTHONIOENCODING="cp1252")
+    assert (row["file"], row["class"]) == (name, "zéro \N{SNOWMAN}")

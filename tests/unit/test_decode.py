@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
+from png_files import png_of_16_bits
 
 from deepnets.data.decode import DimImageWarning, decode, fit
 
@@ -329,22 +330,6 @@ def test_tiff_whose_white_is_0_is_turned(kind):
     place = file.index(struct.pack("<HHL", 0x0106, 3, 1)) + 8
     file[place : place + 2] = bytes(2)
     assert decode(bytes(file), 2, 1)[..., 0].tolist() == [[255, 0], [0, 255]]
-
-
-def png_of_16_bits(colour_type: int, values: list[int], transparent: list[int]) -> bytes:
-    """Write a PNG of one row with the one colour that is clear; Pillow cannot."""
-    channels = len(transparent)
-    header = struct.pack(">LLBBBBB", len(values) // channels, 1, 16, colour_type, 0, 0, 0)
-    pixels = zlib.compress(b"\0" + struct.pack(f">{len(values)}H", *values))
-    chunks = [
-        (b"IHDR", header),
-        (b"tRNS", struct.pack(f">{channels}H", *transparent)),
-        (b"IDAT", pixels),
-        (b"IEND", b""),
-    ]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">L", len(data)) + kind + data + struct.pack(">L", zlib.crc32(kind + data)) for kind, data in chunks
-    )
 
 
 @pytest.mark.parametrize(("colour_type", "clear"), [(0, [30_000]), (2, [30_000, 20_000, 10_000])])

@@ -3,6 +3,8 @@
 import json
 import logging
 import re
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
 
 import numpy as np
 import onnxruntime
@@ -21,6 +23,7 @@ from deepnets.evaluation.exported import largest_differences, open_onnx, runtime
 from deepnets.evaluation.network import load_network
 from deepnets.evaluation.onnx_export import torch_predictor, write_onnx
 from deepnets.planning.code_digest import digests
+from deepnets.utils import paths
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import read_json, write_json
 from deepnets.utils.tensors import load_tensors, save_tensors
@@ -199,6 +202,9 @@ def test_networks_of_several_families_are_exported(architecture, channels, size,
 def test_python_of_the_page_predicts_with_onnxruntime_alone(call, data, monkeypatch, capsys):
     folder, options = call
     export_script.main(options)
+    found = spec_from_file_location("predict", ROOT / paths.BUNDLE_EXAMPLE)
+    found.loader.exec_module(example := module_from_spec(found))
+    monkeypatch.setitem(sys.modules, "predict", example)
     [image, *_] = np.load(data.parent / "test_images.npy")
     Image.fromarray(image[..., 0]).save(folder / "photo.png")
     monkeypatch.chdir(folder)

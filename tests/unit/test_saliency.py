@@ -66,11 +66,63 @@ def test_maps_of_one_pixel_are_skipped(with_network):
     assert find_last_maps(with_network(network), "a")[0] == "0"
 
 
-@pytest.mark.parametrize("architecture", ["torchvision/vit_b_32", "torchvision/swin_t"])
-def test_a_network_that_ends_in_attention_is_refused_with_the_reason(with_network, architecture):
+@pytest.mark.parametrize(
+    "architecture", ["torchvision/vit_b_32", "torchvision/swin_t", "timm/cait_xxs24_224", "timm/mixer_s16_224"]
+)
+def test_a_network_that_ends_in_layers_of_tokens_is_refused_with_the_reason(with_network, architecture):
     network = models.build({"architecture": architecture}, 5, 3, (64, 64))
-    with pytest.raises(UserError, match="a/b: attention follows its last convolution"):
+    with pytest.raises(UserError, match="a/b: attention, or another layer of tokens, follows its last convolution"):
         find_last_maps(with_network(network, 64), "a/b")
+
+
+class Tokens(nn.Module):
+    """Patches of 8 pixels, a layer of tokens, and the mean of these."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.patches, self.layer, self.head = nn.Conv2d(3, 8, 8, stride=8), layer, nn.Linear(8, 3)
+
+    def forward(self, images):
+        return self.head(self.layer(self.patches(images).flatten(2).transpose(1, 2)).mean(1))
+
+
+@pytest.mark.parametrize("layer", [nn.Linear(8, 8), nn.TransformerEncoderLayer(8, 2, 8, batch_first=True)])
+def test_a_layer_of_tokens_need_not_be_called_attention(with_network, layer):
+    with pytest.raises(UserError, match="another layer of tokens, follows"):
+        find_last_maps(with_network(Tokens(layer)), "a/b")
+
+
+class ChannelWeights(nn.Module):
+    """Weight the channels of maps by a convolution over their means (N, 1, C), as of Wang et al. 2020 (ECA-Net)."""
+
+    def __init__(self):
+        super().__init__()
+        self.over_channels = nn.Conv1d(1, 1, 3, padding=1)
+
+    def forward(self, maps):
+        return maps * self.over_channels(maps.mean((2, 3))[:, None])[:, 0, :, None, None].sigmoid()
+
+
+def test_weights_of_channels_are_no_layer_of_tokens(with_network):
+    network = nn.Sequential(nn.Conv2d(3, 4, 8, stride=8), ChannelWeights(), nn.Flatten(), nn.Linear(64, 3))
+    assert find_last_maps(with_network(network), "a")[0] == "0"
+
+
+class ChannelsLast(nn.Module):
+    """A convolution whose maps are turned to (N, H, W, C)."""
+
+    def __init__(self):
+        super().__init__()
+        self.maps = nn.Conv2d(3, 8, 8, stride=8)
+
+    def forward(self, images):
+        return self.maps(images).permute(0, 2, 3, 1)
+
+
+def test_maps_with_their_channels_last_are_refused_with_the_reason(with_network):
+    network = nn.Sequential(ChannelsLast(), nn.Flatten(), nn.Linear(128, 3))
+    with pytest.raises(UserError, match=r"a/b: its last maps are \(N, H, W, C\), not \(N, C, H, W\)"):
+        find_last_maps(with_network(network), "a/b")
 
 
 def test_a_network_without_maps_is_refused_with_the_reason(with_network):

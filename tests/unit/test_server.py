@@ -1,10 +1,12 @@
 """The page and the endpoint of `make serve`, with real requests."""
 
+import argparse
 import contextlib
 import http.client
 import io
 import json
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -13,6 +15,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from unittest.mock import Mock
 
 import numpy as np
@@ -264,15 +267,6 @@ def test_a_path_in_a_request_is_not_read(url, finished, pictures):
     assert str(file) not in named.text
 
 
-def test_the_schema_has_the_picture_the_answer_and_each_refusal(url):
-    schema = requests.get(f"{url}/openapi.json", timeout=60).json()
-    endpoint = schema["paths"]["/predict"]["post"]
-    assert set(endpoint["requestBody"]["content"]) == {"image/*", "application/octet-stream"}
-    assert set(endpoint["responses"]) == {"200", "408", "413", "415", "422", "503"}
-    name = endpoint["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
-    assert set(schema["components"]["schemas"][name]["required"]) == {"class", "probability", "top"}
-
-
 def test_a_map_is_drawn_of_a_picture(url, pictures):
     drawn = requests.post(f"{url}/explain", data=pictures[0], headers=PNG, timeout=60)
     assert drawn.headers["content-type"] == "image/png"
@@ -324,8 +318,76 @@ def test_script_serves_with_the_experiments_own_temperature_until_ctrl_c(root, f
             process.kill()
 
 
-def test_command_of_the_page_for_programs_is_that_of_the_schema(root):
-    text = (root / "docs/how-to/predict.md").read_text(encoding="utf-8")
-    assert "curl --data-binary @photo.png --header 'Content-Type: image/png' http://127.0.0.1:8000/predict" in text
-    (answer,) = re.findall(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    assert set(json.loads(answer)) == {"class", "probability", "top"}
+# -- what docs/how-to/predict.md tells programs ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def page(root):
+    """Return the text of the page on predicting."""
+    return (root / "docs/how-to/predict.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def schema(url):
+    return requests.get(f"{url}/openapi.json", timeout=60).json()
+
+
+def test_command_of_the_page_gets_an_answer_as_the_page_shows_it_and_as_the_schema_has_it(
+    url, page, schema, pictures, tmp_path, monkeypatch
+):
+    (tmp_path / "photo.png").write_bytes(pictures[0])
+    monkeypatch.chdir(tmp_path)
+    [command] = re.findall(r"^curl (.*)$", page, re.MULTILINE)
+    answer = run_curl(command.replace("http://127.0.0.1:8000", url))
+    [shown] = re.findall(r"^```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    content = schema["paths"]["/predict"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
+    for each in (answer, json.loads(shown)):
+        assert keys(each) == keys_of_schema(schema, content)
+        assert each["top"][0] == {"class": each["class"], "probability": each["probability"]}
+
+
+def run_curl(command):
+    """Do what curl does with the arguments of the page; return the answer."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data-binary", required=True)
+    parser.add_argument("--header", action="append", required=True)
+    parser.add_argument("url")
+    given = parser.parse_args(shlex.split(command))
+    assert given.data_binary.startswith("@")
+    headers = dict(header.split(": ", 1) for header in given.header)
+    content = Path(given.data_binary[1:]).read_bytes()
+    response = requests.post(given.url, data=content, headers=headers, timeout=60)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def keys(answer):
+    """Return the keys of a JSON value, with what is below each; of a list, those of its entries."""
+    if isinstance(answer, dict):
+        return {key: keys(value) for key, value in answer.items()}
+    if isinstance(answer, list):
+        [of_entries] = {json.dumps(keys(each), sort_keys=True) for each in answer}
+        return [json.loads(of_entries)]
+    return "number" if isinstance(answer, float) else "string"
+
+
+def keys_of_schema(schema, part):
+    """Return the same of a part of the schema, all of whose keys must be there."""
+    if "$ref" in part:
+        part = schema["components"]["schemas"][part["$ref"].rpartition("/")[2]]
+    if part["type"] == "object":
+        assert set(part["required"]) == set(part["properties"])
+        return {key: keys_of_schema(schema, value) for key, value in part["properties"].items()}
+    return [keys_of_schema(schema, part["items"])] if part["type"] == "array" else part["type"]
+
+
+def test_refusals_and_addresses_of_the_page_are_those_of_the_schema(page, schema):
+    section = page.split("## On a page")[1].split("\n## ")[0]
+    for address in ("/predict", "/explain"):
+        endpoint = schema["paths"][address]["post"]
+        assert f"`{address}" in section
+        assert set(endpoint["requestBody"]["content"]) == {"image/*", "application/octet-stream"}
+        assert set(endpoint["responses"]) == {"200", *re.findall(r"^\| (\d{3}) \|", section, re.MULTILINE)}
+        assert [each["name"] for each in endpoint["parameters"]] == ["invert"]
+    assert "`/predict?invert=true`" in section
+    assert set(schema["paths"]) == {"/predict", "/explain"}

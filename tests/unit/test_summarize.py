@@ -50,6 +50,12 @@ def test_weights_are_four_bytes_a_parameter():
     assert counted["weights_mb"] == pytest.approx(4 * counted["parameters"] / 1e6)
 
 
+@pytest.mark.parametrize(("architecture", "has_maps"), [("mobilenet_v2", True), ("timm/mixer_s16_224", False)])
+def test_whether_grad_cam_has_maps_to_show_is_known_before_training(architecture, has_maps):
+    counted, _table = summarize({"architecture": architecture}, (3, 64, 64), num_classes=10)
+    assert counted["grad_cam"] is has_maps
+
+
 def test_default_device_is_unchanged():
     summarize({"architecture": "mobilenet_v2"}, (1, 8, 8), num_classes=10)
     assert torch.empty(1).device.type == "cpu"
@@ -61,7 +67,8 @@ def test_script_writes_counts_and_table(tmp_path):
     folder = tmp_path / "results/digits/my_net"
     counted = json.loads((folder / "summary.json").read_text())
     assert counted.pop("spec") == DIGITS
-    assert list(counted) == ["parameters", "trainable_parameters", "mult_adds", "size_mb", "weights_mb", "input_size"]
+    sizes = ["parameters", "trainable_parameters", "mult_adds", "size_mb", "weights_mb"]
+    assert list(counted) == [*sizes, "input_size", "grad_cam"]
     assert counted["parameters"] == counted["trainable_parameters"] == 1_814_346
     assert counted["input_size"] == [1, 1, 28, 28]
     text = (folder / "summary.txt").read_text()

@@ -23,11 +23,24 @@ FITS = {"crop": ImageOps.fit, "pad": ImageOps.pad, "squash": Image.Image.resize}
 
 
 def read(picture: str, size: int, channels: int, dataset: dict, invert: bool = False) -> np.ndarray:
-    """Return a picture as the training images were prepared: uint8 (size, size, channels)."""
-    image = ImageOps.exif_transpose(Image.open(picture))
-    if image.mode.startswith("I"):  # gray of 16 bits
-        white = 2 ** (dataset.get("bit_depth") or 16) - 1
-        image = Image.fromarray(np.rint(np.minimum(np.asarray(image), white) / (white / 255)).astype(np.uint8))
+    """Return a picture as the training images were prepared: uint8 (size, size, channels).
+
+    Args:
+        picture: the path of an image file.
+        size, channels: of `input_shape` in the metadata of model.onnx.
+        dataset: of `spec` in the metadata.
+        invert: make bright what is dark, and dark what is bright.
+
+    Raises:
+        ValueError: its values are of more than 8 bits, in a file other than PNG.
+    """
+    file = Image.open(picture)
+    has_16_bits = file.format == "PNG" and Path(picture).read_bytes()[24] == 16  # in its header
+    image = ImageOps.exif_transpose(file)
+    if has_16_bits:
+        image = in_8_bits(image, dataset.get("bit_depth") or 16)
+    elif image.mode.startswith("I") or image.mode in ("F", "LAB"):
+        raise ValueError(f"its values are of the kind {image.mode}; only PNG files may have 16 bits")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
@@ -35,6 +48,23 @@ def read(picture: str, size: int, channels: int, dataset: dict, invert: bool = F
     image = FITS[dataset.get("non_square", "crop")](image, (size, size), Image.Resampling.BILINEAR)
     pixels = np.asarray(image).reshape(size, size, channels)
     return 255 - pixels if invert else pixels
+
+
+def in_8_bits(image: Image.Image, bit_depth: int) -> Image.Image:
+    """Scale the picture of a PNG file of 16 bits; what its clear colour hides becomes white.
+
+    Pillow keeps 16 bits in gray alone, and of the others the upper 8.
+    """
+    clear = image.info.get("transparency")
+    if not image.mode.startswith("I"):
+        if bit_depth != 16:
+            raise ValueError("it has 16 bits in colour or with transparency; only gray may have them here")
+        if isinstance(clear, tuple):
+            image.info["transparency"] = tuple(value >> 8 for value in clear)
+        return image
+    values, white = np.asarray(image), 2**bit_depth - 1
+    scaled = np.rint(np.minimum(values, white) / (white / 255)).astype(np.uint8)
+    return Image.fromarray(scaled if clear is None else np.where(values == clear, np.uint8(255), scaled))
 
 
 def main() -> None:
@@ -47,6 +77,8 @@ def main() -> None:
     session = onnxruntime.InferenceSession(str(Path(__file__).with_name("model.onnx")))
     metadata = session.get_modelmeta().custom_metadata_map
     classes, spec, (channels, size, _) = (json.loads(metadata[key]) for key in ("classes", "spec", "input_shape"))
+    # Whatever files and classes are called, and whatever the console can write.
+    sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", newline="")
     output = csv.writer(sys.stdout, lineterminator="\n")
     output.writerow(["file", "class", "probability"])
     code = 0
@@ -54,7 +86,7 @@ def main() -> None:
         try:
             images = read(picture, size, channels, spec["dataset"], args.invert)[np.newaxis]
         except Exception as error:  # a damaged file can raise anything
-            print(f"{picture}: cannot be read ({error}); replace or remove it", file=sys.stderr)
+            print(f"{picture}: cannot be read ({error}); convert, replace or remove it", file=sys.stderr)
             code = 1
             continue
         (probabilities,) = session.run(["probabilities"], {"images": images})

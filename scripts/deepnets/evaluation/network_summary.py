@@ -5,8 +5,10 @@ from typing import Any
 
 import torch
 import torchinfo
+from torch import nn
 
 from deepnets import models
+from deepnets.evaluation.last_maps import NoMapsError, last_maps
 from deepnets.models._check import build_checked
 from deepnets.models._pretrained import freeze_backbone, head_of
 from deepnets.models._weight_files import read_weights
@@ -34,7 +36,8 @@ def summarize(
 
     Returns:
         The content of summary.json and torchinfo's table. `size_mb` is torchinfo's estimated total size (input, forward
-        and backward pass, parameters), `weights_mb` the parameters alone, both in 10^6 bytes.
+        and backward pass, parameters), `weights_mb` the parameters alone, both in 10^6 bytes. `grad_cam`: whether it
+        has maps that show where it looks.
 
     Raises:
         UserError: the network cannot be trained on such images and classes, or from such weights.
@@ -65,8 +68,19 @@ def summarize(
         "size_mb": total_bytes / MEGABYTE,
         "weights_mb": counts.total_param_bytes / MEGABYTE,
         "input_size": input_size,
+        "grad_cam": _has_maps(network, input_size),
     }
     return counted, f"{counts}\n"
+
+
+def _has_maps(network: nn.Module, input_size: list[int]) -> bool:
+    """Whether Grad-CAM can show where a network looks; so that reports offer it for such networks alone."""
+    try:
+        with torch.no_grad():
+            last_maps(network.eval(), lambda: network(torch.zeros(input_size)))
+    except NoMapsError:
+        return False
+    return True
 
 
 def write_summary(spec: dict[str, Any], json_file: Path, text_file: Path, weights: Path | None = None) -> None:

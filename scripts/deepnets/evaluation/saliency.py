@@ -9,16 +9,14 @@ from torch import nn
 
 from deepnets import models
 from deepnets.data.pictures import Pixels
+from deepnets.evaluation.last_maps import NoMapsError, last_maps
 from deepnets.evaluation.predictor import Model
 from deepnets.training.inference import channels_last
 from deepnets.utils.errors import UserError
 
 
 def find_last_maps(model: Model, name: str) -> tuple[str, nn.Module]:
-    """Find the module that gives the last maps of a network: its last convolution, or what contains it.
-
-    Maps are an output (N, C, H, W) of more than one pixel. In a block of several branches, the block's output counts:
-    the last branch alone would show a part of what the network found.
+    """Find the module whose maps Grad-CAM weights.
 
     Args:
         model: the network.
@@ -28,39 +26,15 @@ def find_last_maps(model: Model, name: str) -> tuple[str, nn.Module]:
         the module's name in the network, and the module.
 
     Raises:
-        UserError: it has no such maps, or attention follows them, which mixes their places.
+        UserError: it has no such maps; see `last_maps`.
     """
-    ran = list[tuple[str, nn.Module]]()
-    last_is_attention = False
-
-    def record(path: str, module: nn.Module, output: object) -> None:
-        nonlocal last_is_attention
-        if _is_attention(module):
-            last_is_attention = True
-        elif isinstance(output, torch.Tensor) and output.ndim == 4 and output.shape[-2:].numel() > 1:
-            ran.append((path, module))
-            last_is_attention = last_is_attention and any(map(_is_attention, module.modules()))
-
-    hooks = [
-        module.register_forward_hook(lambda module, _, output, path=path: record(path, module, output))
-        for path, module in model.network.named_modules()
-        if _is_attention(module) or any(isinstance(each, nn.Conv2d) for each in module.modules())
-    ]
     size, channels = model.form.size, model.form.channels
+    image = np.zeros((1, size, size, channels), np.uint8)
     try:
-        model.logits(np.zeros((1, size, size, channels), np.uint8))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    if not ran or last_is_attention:
-        why = "attention follows its last convolution" if ran else "no convolution of it has maps of several pixels"
+        return last_maps(model.network, lambda: model.logits(image))
+    except NoMapsError as why:
         hint = "name a network that ends in convolutions"
-        raise UserError(f"{name}: {why}, so that Grad-CAM cannot show where it looks; {hint}.")
-    return ran[-1]
-
-
-def _is_attention(module: nn.Module) -> bool:
-    return "Attention" in type(module).__name__
+        raise UserError(f"{name}: {why}, so that Grad-CAM cannot show where it looks; {hint}.") from None
 
 
 def saliency_maps(

@@ -81,7 +81,10 @@ class MirrorAveraged(BaseModel):
 
 
 class Network(BaseModel):
-    """Size of the network: counts, and megabytes (10^6 bytes) as torchinfo estimates them at batch size 1."""
+    """Size of the network: counts, and megabytes (10^6 bytes) as torchinfo estimates them at batch size 1.
+
+    `grad_cam`: whether it has maps that show where it looks.
+    """
 
     parameters: PositiveInt
     trainable_parameters: PositiveInt
@@ -89,6 +92,7 @@ class Network(BaseModel):
     size_mb: NonNegativeFloat
     weights_mb: NonNegativeFloat
     input_size: list[int]
+    grad_cam: bool | None = None  # unknown in files of version 0.1.0
 
 
 class Conditions(BaseModel):

@@ -48,7 +48,7 @@ def behaviour(groups: list[SeedGroup], statistics: Statistics, study: Study) -> 
             for group in chosen
             if group.first.directory in study.saliency
         ],
-        "draw_maps": _draw_maps(chosen[0].first),
+        "draw_maps": _draw_maps(chosen),
         "missed": _images("that every network predicts wrongly", statistics.missed_by_all, classes)
         or ["No test image is predicted wrongly by every network."] * (statistics.committee is not None),
         "suspicious": _images(
@@ -73,13 +73,19 @@ def saliency(result: Result, folder: PurePosixPath) -> Markdown:
     return image(title, folder / paths.SALIENCY_FILE, "100%")
 
 
-def _draw_maps(result: Result) -> Markdown:
-    """Return the command that shows where a network found its surest mistakes.
+def _draw_maps(groups: Sequence[SeedGroup]) -> Markdown | None:
+    """Return the command that shows where a network found its surest mistakes; None if no network has such maps.
 
     No study has these maps among its results: for them, each network is loaded and run again.
+
+    Args:
+        groups: the best one first.
     """
-    figure = "/".join([*result.directory.parts[-5:], paths.SALIENCY_FILE])
-    return code(f"snakemake --cores 2 {quote(figure)}")
+    for group in groups:
+        if group.first.metrics.model.grad_cam is not False:
+            figure = "/".join([*group.first.directory.parts[-5:], paths.SALIENCY_FILE])
+            return code(f"snakemake --cores 2 {quote(figure)}")
+    return None
 
 
 def _averaged(statistics: Statistics, several: bool) -> str:
