@@ -20,7 +20,7 @@ def own_study(edited_clone):
 
 
 def entry(seeds: list[int]) -> str:
-    return f"{{datasets: [digits], models: [resnet50], recipe: budget1, seeds: {seeds}}}"
+    return f"{{datasets: [digits], models: [resnet50], recipe: paper, seeds: {seeds}}}"
 
 
 @pytest.mark.parametrize(
@@ -41,10 +41,10 @@ def test_training_runs_share_the_cores_evenly(own_study, dry_run, experiments, c
 def test_threads_are_those_of_the_whole_study_whichever_part_is_asked_for_or_there(own_study, dry_run):
     """So a rerun, or a run of some of the experiments, gives the same bytes."""
     folder = own_study(entry([0, 1]))
-    done = folder / "results/digits/resnet50/budget1/seed1"
+    done = folder / "results/digits/resnet50/paper/seed1"
     done.mkdir(parents=True)
     (done / "model.safetensors").touch()
-    target = "results/digits/resnet50/budget1/seed0/metrics.json"
+    target = "results/digits/resnet50/paper/seed0/metrics.json"
     assert threads_by_seed(dry_run(folder, "--printshellcmds", target, cores=8, usable_cores=12)) == {"0": {4}}
 
 
