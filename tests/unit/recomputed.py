@@ -187,6 +187,14 @@ def difference(a: Group, b: Group, level: float = 0.95) -> list[float]:
     return [100 * (counts[0] - counts[1]) / images, *(100 * bound for bound in _bootstrapped(*counts, images, level))]
 
 
+def right_alone(a: Group, b: Group) -> list[int] | None:
+    """The test images that A alone has right, and B alone; None over several seeds."""
+    if min(len(a.runs), len(b.runs)) > 1:
+        return None
+    first, second = _same_seed(a, b)
+    return [int((first > second).sum()), int((first < second).sum())]
+
+
 def _bootstrapped(a_only: int, b_only: int, images: int, level: float) -> list[float]:
     """The quantiles of the difference in samples with replacement: of D discordant images, A has a binomial number."""
     p, q = (a_only + 0.5) / (images + 2), (b_only + 0.5) / (images + 2)

@@ -35,7 +35,7 @@ class Checker:
         # A header that one table alone has, the columns that name its rows, and its rows.
         self.kinds: dict[str, tuple[tuple[str, ...], Callable[[Table], Rows]]] = {
             "Group": (("Model",), self._results),
-            "A beats B": (("A", "B"), self._pairs),
+            "p (Holm)": (("A", "B"), self._pairs),
             "Brier score": (("Model",), self._calibration),
             "Corrupted": (("Model",), self._corrupted),
             "F1 (%)": (("Class",), self._classes),
@@ -103,10 +103,11 @@ class Checker:
         names = [_name(group, several) + ("" if group in chosen else ", not chosen") for group in groups]
         rows: Rows = {}
         for (a, b), p in recomputed.pairs(groups).items():
-            difference, share = recomputed.difference(groups[a], groups[b]), recomputed.ahead(groups[a], groups[b])
+            share, counts = (find(groups[a], groups[b]) for find in (recomputed.ahead, recomputed.right_alone))
             rows[names[a], names[b]] = {
-                "Difference (points)": difference,
+                "Difference (points)": recomputed.difference(groups[a], groups[b]),
                 "p (Holm)": [p if p >= 0.001 else 0.0005],  # below, it is written as < 0.001
+                "Only A / only B right": "–" if counts is None else counts,
                 "A beats B": "–" if share is None else [share],
                 "Verdict": recomputed.verdict(groups[a], groups[b], p, self.margin),
             }

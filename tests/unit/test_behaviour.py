@@ -51,7 +51,7 @@ def test_accuracies_without_a_network_are_given(experiment, write_report):
     assert f"Without a network: {expected}, guessing at random for 50.00 %." in text
 
 
-def test_images_that_all_networks_miss_and_suspicious_labels_are_listed(experiment, write_report):
+def test_images_that_all_networks_miss_and_labels_to_look_at_are_listed(experiment, write_report):
     true = np.arange(360) % 10
     predicted = np.where(np.isin(np.arange(360), (7, 20)), (true + 1) % 10, true)
     folders = [experiment(model=model) for model in ("vgg16", "resnet50")]
@@ -59,11 +59,30 @@ def test_images_that_all_networks_miss_and_suspicious_labels_are_listed(experime
     write_predictions(folders[1], true, np.where(np.arange(360) == 20, 5, predicted), 10)
     text = section(write_report(*folders))
     lists = text.split("2 test images that every network predicts wrongly:")[1]
-    missed, suspicious = lists.split("One test image with a suspicious label:")
+    missed, suspicious = lists.split("One test image with a label to look at: every network gives the same other")
     assert "- image 7: 7, predicted as 8 (94.3 %)" in missed
     assert "- image 20: 0, predicted as" in missed
     assert "- image 7: 7, predicted as 8 (94.3 %)" in suspicious
     assert "image 20" not in suspicious
+    assert "likelier than wrong labels" not in text
+
+
+@pytest.mark.parametrize(("wrong", "is_doubted"), [(18, False), (19, True)])
+def test_labels_that_networks_of_less_than_95_percent_contradict_are_doubted_less(
+    experiment, write_report, wrong, is_doubted
+):
+    true = np.arange(360) % 10
+    folders = [experiment(model=model) for model in ("vgg16", "resnet50")]
+    for folder in folders:
+        write_predictions(folder, true, np.where(np.arange(360) < wrong, (true + 1) % 10, true), 10)
+    words = "as the best network has 94.7 % accuracy, their own mistakes are likelier than wrong labels (the 10"
+    assert (words in section(write_report(*folders))) == is_doubted
+
+
+def test_sets_of_fewer_than_one_class_are_explained(experiment, write_report):
+    text = section(write_report(experiment()))
+    assert "below 1, some sets are empty, as no answer is sure enough" in text
+    assert "size is better" not in text
 
 
 def test_the_command_for_maps_of_where_a_network_looked_is_given_for_the_best_on_validation(experiment, write_report):

@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import pytest
 from made_up_results import write_predictions
 from report_pages import MNIST, set_recipe, summary
 
@@ -31,8 +32,9 @@ def test_a_clear_winner_is_named_with_its_interval(experiment, write_report):
 
 
 def test_what_the_paired_tests_cannot_tell_apart_is_reported(experiment, write_report):
-    models = {"vgg16": 0.94, "resnet50": 0.95, "mobilenet_v2": 0.5}
-    text = summary(write_report(*(experiment(model=model, accuracy=value) for model, value in models.items())))
+    models = {"vgg16": (0.94, 0.9), "resnet50": (0.95, 0.95), "mobilenet_v2": (0.5, 0.5)}
+    runs = [experiment(model=m, accuracy=test, validation_accuracy=held) for m, (test, held) in models.items()]
+    text = summary(write_report(*runs))
     assert "which of 3 networks (VGG-16, ResNet50 and MobileNetV2)" in text
     assert (
         "On digits, ResNet50 was best on validation and has 95.00 % test accuracy (95 % interval 92.24 to 96.81 %), but"
@@ -80,9 +82,38 @@ def test_it_is_reported_if_validation_chose_the_recipes_of_the_other_networks_on
 def test_networks_that_are_surely_close_are_equivalent(experiment, write_report):
     directories = [experiment(model=model, accuracy=1.0, n_test=10_000) for model in ("vgg16", "resnet50")]
     text = write_report(*directories)
-    assert "VGG-16 was best on validation and has 100.00 % test accuracy" in summary(text)
-    assert "but is equivalent to ResNet50." in summary(text)
+    assert "VGG-16 was best on validation (level with ResNet50) and has 100.00 % test accuracy" in summary(text)
+    assert "but is equivalent, within 0.5 points and for these trained networks, to ResNet50." in summary(text)
     assert "What would settle" not in text
+    assert "Equivalent: the 90 % interval of a pair's difference, uncorrected, lies within 0.5 percentage" in text
+
+
+def test_recipes_that_are_equivalent_over_seeds_are_so_beyond_these_trained_networks(experiment, write_report):
+    runs = [experiment(model=m, seed=s, accuracy=0.999, n_test=10_000) for m in ("vgg16", "resnet50") for s in range(3)]
+    text = summary(write_report(*runs, margin=0.01))
+    assert "but is equivalent, within 1 point, to ResNet50." in text
+
+
+def test_a_lead_of_fewer_than_two_validation_images_is_reported_in_images(experiment, write_report):
+    """Of 144 images, as each made-up experiment has."""
+
+    def opening(right, others):
+        leader = experiment(model="vgg16", validation_accuracy=right / 144)
+        return summary(write_report(leader, *(experiment(model=m, validation_accuracy=r / 144) for m, r in others)))
+
+    assert "VGG-16 was best on validation (by 1 of 144 images) and has" in opening(143, [("resnet50", 142)])
+    assert "VGG-16 was best on validation and has" in opening(143, [("resnet50", 141)])
+    level = opening(143, [("resnet50", 143), ("mobilenet_v2", 143), ("inception_v3", 142)])
+    assert "VGG-16 was best on validation (level with ResNet50 and MobileNetV2) and has" in level
+
+
+def test_a_small_lead_over_several_seeds_is_one_on_average(experiment, write_report):
+    runs = [
+        experiment(model=model, seed=seed, validation_accuracy=right / 144)
+        for model, of_seeds in (("vgg16", (143, 141)), ("resnet50", (142, 141)))
+        for seed, right in enumerate(of_seeds)
+    ]
+    assert "VGG-16 was best on validation (by 0.5 of 144 images on average) and has" in summary(write_report(*runs))
 
 
 def test_what_is_open_has_a_sentence_on_what_would_settle_it(experiment, write_report):
@@ -90,10 +121,29 @@ def test_what_is_open_has_a_sentence_on_what_would_settle_it(experiment, write_r
     text = write_report(*(experiment(model=model, accuracy=value) for model, value in models.items()))
     sentences = text.split("What would settle what is open ([statistics.json](digits/comparison/statistics.json)):")[1]
     assert re.match(
-        r"\n\n- ResNet50 and VGG-16 differ by \d\.\d\d points; 360 test images show differences of \d\.\d\d points or"
+        r"\n\n- ResNet50 is \d\.\d\d points above VGG-16; 360 test images show differences of \d\.\d\d points or"
         r" more \(in 80 % of studies\)\. To show the difference seen takes about [\d,]+ test images\.\n",
         sentences,
     )
+
+
+@pytest.mark.parametrize(
+    ("chosen", "other", "words"),
+    [(0.96, 0.95, "ResNet50 is 1.11 points above VGG-16;"), (0.95, 0.96, "VGG-16 is 1.11 points above ResNet50;")],
+)
+def test_it_is_reported_which_network_of_an_open_pair_is_ahead(experiment, write_report, chosen, other, words):
+    runs = experiment(accuracy=chosen, validation_accuracy=1.0), experiment(model="vgg16", accuracy=other)
+    assert f"- {words} 360 test images show" in write_report(*runs)
+
+
+def test_an_open_pair_without_a_difference_is_level(experiment, write_report):
+    text = write_report(experiment(accuracy=0.9), experiment(model="vgg16", accuracy=0.9))
+    assert "- ResNet50 and VGG-16 are level; 360 test images show differences" in text
+
+
+def test_of_one_seed_and_several_it_is_said_that_one_seed_is_compared(experiment, write_report):
+    text = write_report(experiment(model="vgg16", accuracy=0.95), *(experiment(accuracy=0.96, seed=s) for s in (0, 1)))
+    assert "360 test images with the one seed that is compared show differences of" in text
 
 
 def test_open_pairs_of_several_seeds_may_be_settled_by_seeds(experiment, write_report):
@@ -158,15 +208,31 @@ def test_a_single_network_leaves_nothing_open(experiment, write_report):
 
 
 def test_the_number_of_published_accuracies_that_are_clearly_exceeded_is_reported(experiment, write_report):
+    """The interval of 98.90 % leaves out the published 98.61 %, that of the difference of two samples does not."""
     clear, close = (
         experiment(**MNIST, model="mobilenet_v2"),
-        experiment(**{**MNIST, "accuracy": 0.9865}, model="resnet50"),
+        experiment(**{**MNIST, "accuracy": 0.9890}, model="resnet50"),
     )
     text = summary(write_report(clear, close))
     assert (
         "Test accuracy is above the published one in both pairs that have one, "
-        "in 1 of them by more than the 95 % interval. "
+        "in 1 of them by more than the 95 % interval of the difference. "
     ) in text
+    alone = "is above the published 98.61 %, though by no more than the 95 % interval of the difference. "
+    assert alone in summary(write_report(close))
+
+
+def test_a_dataset_that_stands_for_a_published_one_is_named_where_both_are_compared(experiment, write_report):
+    about = {"datasets": {"cifar10-jpeg": {"variant_of": "cifar10"}}}
+    models = {"resnet50": 0.75, "mobilenet_v2": 0.74}
+    runs = [experiment("cifar10-jpeg", model, accuracy=value, n_test=10_000) for model, value in models.items()]
+    text = summary(write_report(*runs, experiment(**MNIST), **about))
+    assert (
+        "above the published one in all 3 pairs that have one (cifar10-jpeg against cifar10 itself), each by more than"
+    ) in text
+    alone = summary(write_report(runs[0], **about))
+    assert "is above the published 73.58 % (cifar10-jpeg against cifar10 itself), by more than the" in alone
+    assert "itself" not in summary(write_report(experiment(**MNIST)))
 
 
 def test_published_accuracies_not_reached_are_named(experiment, write_report):
@@ -176,13 +242,37 @@ def test_published_accuracies_not_reached_are_named(experiment, write_report):
     )
     text = summary(write_report(above, below))
     assert "in 1 of 2 pairs that have one by" not in text
-    assert "in 1 of 2 pairs that have one, by more than the 95 % interval; not above: ResNet50 on mnist. " in text
+    clear = "by more than the 95 % interval of the difference"
+    assert f"in 1 of 2 pairs that have one, {clear}; not above: ResNet50 on mnist. " in text
     assert "accuracy of ResNet50 on mnist is not above the published 98.61 %. " in summary(write_report(below))
 
 
 def test_an_equal_accuracy_is_not_above(experiment, write_report):
     text = summary(write_report(experiment(**{**MNIST, "accuracy": 0.9861}, model="resnet50")))
     assert "accuracy of ResNet50 on mnist is not above the published 98.61 %. " in text
+
+
+def test_title_and_question_name_the_networks_of_each_dataset(experiment, write_report):
+    models = ("mobilenet_v2", "vgg16", "inception_v3", "resnet50")
+    runs = [experiment("mnist", model) for model in models] + [experiment("photos", m) for m in ("vgg16", "resnet50")]
+    text = write_report(*runs)
+    assert text.startswith("# Study demo: 4 networks on mnist, 2 of them on photos\n")
+    assert (
+        "asks which of 4 networks (MobileNetV2, VGG-16, Inception V3 and ResNet50) classifies mnist best and which of"
+        " VGG-16 and ResNet50 classifies photos best when trained from scratch, with one seed each."
+    ) in summary(text)
+    text = write_report(*runs[:2], experiment("photos", "resnet50"))
+    assert text.startswith("# Study demo: 2 networks on mnist, ResNet50 on photos\n")
+    assert "which of MobileNetV2 and VGG-16 classifies mnist best and how well ResNet50 classifies" in summary(text)
+    same = write_report(*(experiment(dataset, model) for dataset in ("mnist", "photos") for model in models[:2]))
+    assert same.startswith("# Study demo: 2 networks on mnist and photos\n")
+
+
+def test_many_unlike_sets_of_networks_are_counted(experiment, write_report):
+    models = ("mobilenet_v2", "vgg16", "inception_v3", "resnet50")
+    text = write_report(*(experiment(f"set{place}", model) for place in range(4) for model in models[: place + 1]))
+    assert text.startswith("# Study demo: 4 networks on 4 datasets, not each on all\n")
+    assert "classifies set0, set1, set2 and set3 best, each with some of these networks, when" in summary(text)
 
 
 def test_several_seeds_and_recipes_are_counted(experiment, write_report):

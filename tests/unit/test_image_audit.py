@@ -14,7 +14,7 @@ from deepnets.figures import sample_sheet
 from deepnets.reporting.audit import Audit
 from deepnets.reporting.image_audit import describe
 from deepnets.utils.errors import UserError
-from deepnets.utils.files import write_json
+from deepnets.utils.files import read_json, write_json
 
 
 def picture(number: int, size: int = 48) -> Image.Image:
@@ -241,6 +241,24 @@ def test_report_says_what_the_audit_found(tmp_path, experiment, write_report):
 def test_report_says_whether_images_were_mirrored(experiment, write_report, flips, said):
     runs = [experiment(model=model, flips=each) for model, each in zip(("resnet50", "vgg16"), flips, strict=False)]
     assert f"#### Images of digits\n\n{said}\n" in write_report(*runs)
+
+
+def test_report_says_what_became_of_images_that_are_not_square_only_where_there_may_be_some(
+    tmp_path, experiment, write_report
+):
+    directory = experiment()
+    metrics = read_json(directory / "metrics.json")
+    metrics["spec"]["dataset"]["source"] = "folder"
+    write_json(directory / "metrics.json", metrics)
+
+    def is_shown(audit):
+        write_json(tmp_path / "data/digits/audit.json", audit)
+        return "Images that are not square were cropped" in write_report(directory)
+
+    audit = audit_of(tmp_path, DIFFERENT)
+    assert not is_shown(audit)
+    assert is_shown(audit | {"files": audit["files"] | {"distinct_sizes": 99}}), "the most frequent sizes are kept"
+    assert is_shown(audit_of(tmp_path, DIFFERENT | {"train/owl/wide.png": picture(100).resize((64, 48))}))
 
 
 def test_report_says_what_was_found_where_config_yaml_left_it_out(tmp_path, experiment, write_report):

@@ -6,10 +6,16 @@ import pytest
 from scipy.stats import norm
 from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
-from statsmodels.stats.proportion import proportion_confint
+from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
 from deepnets.comparison.crossed import crossed_variance
-from deepnets.comparison.intervals import network_interval, recipe_interval, wilson
+from deepnets.comparison.intervals import (
+    difference_interval,
+    network_interval,
+    recipe_interval,
+    share_interval,
+    wilson,
+)
 
 
 def table(seeds=3, images=40, seed=0):
@@ -24,6 +30,13 @@ def test_interval_of_one_network_is_wilsons(correct, images):
     expected = proportion_confint(correct, images, method="wilson")
     assert network_interval(right) == pytest.approx(expected, abs=1e-12)
     assert wilson(correct / images, images, norm.ppf(0.975)) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(("a", "b"), [((9914, 10_000), (9893, 10_000)), ((56, 70), (48, 80)), ((360, 360), (3, 7))])
+def test_interval_of_the_difference_of_two_shares_is_newcombes(a, b):
+    of_a, of_b = ((right / images, share_interval(right / images, images)) for right, images in (a, b))
+    expected = confint_proportions_2indep(*a, *b, method="newcomb", compare="diff")
+    assert difference_interval(*of_a, *of_b) == pytest.approx(expected, abs=1e-12)
 
 
 def test_components_of_variance_are_those_of_an_analysis_of_variance():

@@ -92,17 +92,66 @@ def test_one_network_alone_is_compared_with_nothing(experiment, write_report):
 
 
 def test_training_is_described_by_the_recipes_that_were_used(experiment, write_report):
-    muon, plain_run = experiment(recipe="muon", epochs=3), experiment(epochs=12)
+    of_muon, plain_run = experiment(recipe="muon", epochs=3), experiment(epochs=12)
     augment = {"rotation": 10.0, "horizontal_flip": True, "mixup": 0.2}
-    set_recipe(muon, optimizer="muon", schedule="one_cycle", label_smoothing=0.1, augment=augment)
+    set_recipe(of_muon, optimizer="muon", schedule="one_cycle", label_smoothing=0.1, augment=augment)
     set_recipe(plain_run, schedule="cosine", weight_averaging="ema")
-    text = words(write_report(muon, plain_run))
+    text = words(write_report(of_muon, plain_run))
     assert "Training took 3 to 12 epochs in batches of 64 images, by" in text
-    assert "Muon [@jordan2024; @amsel2025] and stochastic gradient descent with Nesterov momentum" in text
+    sgd = "stochastic gradient descent with Nesterov momentum [@sutskever2013]"
+    muon = "Muon [@jordan2024; @amsel2025] for convolutions and hidden layers of up to 8 million parameters"
+    assert f"by {muon} (all others: {sgd}) and {sgd}; the learning rate rises and falls" in text
+    assert "no weight decay [@he2019], nor had the weights that took Muon's steps, which keep their norms." in text
     assert "rises and falls in one cycle [@smith2018] or falls along a cosine [@loshchilov2017]." in text
     assert "label smoothing [@szegedy2016], mixup [@zhang2018] and a moving average of the weights" in text
     assert "cutout" not in text
     assert "Of several recipes of a network, the one with the best validation accuracy stands for it." in text
+
+
+def test_the_warm_up_of_the_learning_rate_is_described_with_its_range(experiment, write_report):
+    runs = [experiment(model=model) for model in ("vgg16", "resnet50")]
+    for folder, warmup in zip(runs, (0.2, 0.1), strict=True):
+        set_recipe(folder, schedule="linear", warmup=warmup)
+    rises = "after a linear warm-up over the first 10 to 20 % of the steps."
+    assert f"the learning rate falls along a line, {rises}" in words(write_report(*runs))
+    for folder in runs:
+        set_recipe(folder, schedule="one_cycle", warmup=0.3)
+    one_cycle = "rises and falls in one cycle [@smith2018], rising over the first 30 % of the steps."
+    assert f"the learning rate {one_cycle}" in words(write_report(*runs))
+    for folder in runs:
+        set_recipe(folder, schedule="cosine", warmup=0)
+    assert "the learning rate falls along a cosine [@loshchilov2017]. Normal" in words(write_report(*runs))
+
+
+def test_the_learning_rates_of_muon_are_explained_under_recipes(experiment, write_report):
+    run = experiment()
+    set_recipe(run, optimizer="muon", sgd_lr=0.1, classifier_lr=0.02)
+    recipes = plain(write_report(run).split("\n## Recipes\n")[1].split("\n## Networks\n")[0])
+    assert "Of Muon, lr is the highest learning rate of the orthogonal steps of convolutions" in recipes
+    assert "classifier_lr that of the SGD steps of the classifier" in recipes
+    assert "sgd_lr that of the SGD steps of normalisation layers" in recipes
+    set_recipe(run, optimizer="sgd")
+    assert "Of Muon" not in write_report(run)
+
+
+def test_it_is_not_claimed_that_the_test_images_were_never_used_before(experiment, write_report):
+    text = write_report(experiment())
+    assert "found is not recorded, and earlier runs may have been tested." in words(text)
+    opening = " ".join(text.split("## Results")[0].split())
+    assert "The weights of each run were tested once, after training. How the values of the recipes were" in opening
+
+
+def test_networks_of_some_datasets_only_are_named(experiment, write_report):
+    runs = [experiment("mnist", model) for model in ("vgg16", "resnet50", "mobilenet_v2")]
+    text = words(write_report(*runs, experiment("photos"), experiment("photos", "vgg16")))
+    assert "Only ResNet50 and VGG-16 were trained on photos." in text
+    assert "Only " not in words(write_report(*runs))
+
+
+def test_equivalence_and_published_numbers_have_their_method(experiment, write_report):
+    text = words(write_report(experiment(**MNIST), experiment(**MNIST, model="vgg16")))
+    assert "within 0.5 percentage points [@schuirmann1987], each pair at 5 %, uncorrected." in text
+    assert "is that of two independent proportions [@newcombe1998]." in text
 
 
 def test_corruptions_are_cited_where_they_were_measured(experiment, write_report):

@@ -53,13 +53,13 @@ def test_report_says_where_the_validation_images_are_from(experiment, write_repo
     held_out = "The validation images are held\nout of the training split"
     own = "The validation images are the dataset's own validation split; none were held out of the training split."
     text = write_report(directory)
-    assert f"{held_out}. The test split" in text
+    assert f"{held_out}. The weights of each run were tested once" in text
     assert own not in text
     metrics = read_json(directory / "metrics.json")
     metrics["validation"]["from_dataset"] = True
     write_json(directory / "metrics.json", metrics)
     text = write_report(directory)
-    assert f"{held_out}, unless a dataset has its own validation split. The test split" in text
+    assert f"{held_out}, unless a dataset has its own validation split. The weights" in text
     assert own in text
 
 

@@ -1,4 +1,6 @@
-"""The table of pairs of a dataset: differences with intervals, corrected p, how often a run of one beats the other."""
+"""The table of pairs of a dataset: differences with intervals, corrected p, on which images or in how many runs one is
+ahead of the other.
+"""
 
 from html import unescape
 
@@ -31,11 +33,27 @@ def test_a_pair_has_its_difference_with_interval_p_and_probability(experiment, w
     assert "<summary>1 pair on digits: differences, intervals and tests</summary>" in text
 
 
-def test_of_single_runs_none_has_a_probability_to_beat_the_other(experiment, write_report):
+def test_single_runs_have_the_images_that_one_alone_has_right_and_no_probability(experiment, write_report, tmp_path):
     text = write_report(experiment(model="vgg16", accuracy=0.5), experiment(accuracy=0.95))
+    [pair] = read_json(tmp_path / "results/digits/comparison/statistics.json")["pairs"]
     [row] = pairs(text)
-    assert (row[0], row[2], row[4], row[5]) == ("ResNet50", "A is better", "< 0.001", "–")
-    assert "A beats B: the share" not in text
+    counts = f"{pair['a_only']} / {pair['b_only']}"
+    assert (row[0], row[2], row[4], row[5:]) == ("ResNet50", "A is better", "< 0.001", [counts])
+    assert pair["a_only"] - pair["b_only"] == round(0.45 * 360)
+    assert "Only A / only B right: the test images that one alone" in text
+    assert "and the exact test is stricter than the bootstrap interval" in text
+    assert "A beats B" not in text
+
+
+def test_over_several_seeds_no_images_are_counted_and_next_to_a_single_run_both_columns_are_there(
+    experiment, write_report
+):
+    several = [experiment(model=model, seed=seed) for model in ("vgg16", "resnet50") for seed in range(2)]
+    text = write_report(*several)
+    assert "only B right" not in text
+    assert "the exact test is stricter" not in text
+    rows = pairs(write_report(*several, experiment(model="mobilenet_v2", accuracy=0.9)))
+    assert {(" / " in row[5], row[6] == "–") for row in rows} == {(True, True), (False, False)}
 
 
 def test_recipes_that_validation_did_not_choose_are_named_so(experiment, write_report):

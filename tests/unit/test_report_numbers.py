@@ -82,7 +82,7 @@ def test_every_number_of_every_table_is_that_of_the_predictions_and_times(study)
     assert set(compared) == {*checker.kinds} - {"Train", "Training runs"}
     least = {
         "Group": 100,
-        "A beats B": 26,
+        "p (Holm)": 32,
         "Brier score": 30,
         "Corrupted": 12,
         "F1 (%)": 900,
@@ -110,7 +110,7 @@ def test_equivalent_and_open_pairs_are_those_of_the_90_percent_intervals_and_the
     report = write_report(*folders, optional=("latency", "robustness"), margin=0.1)
     assert "| equivalent |" in report
     checker = Checker(tmp_path, folders, paths.REPOSITORY / paths.PUBLISHED, margin=0.1)
-    assert checker.check(report)["A beats B"] >= 26
+    assert checker.check(report)["p (Holm)"] >= 32
     with pytest.raises(AssertionError, match="Verdict"):
         Checker(tmp_path, folders, paths.REPOSITORY / paths.PUBLISHED).check(report)
 

@@ -77,6 +77,23 @@ def test_networks_with_one_seed_that_tie_need_more_seeds(experiment, write_repor
     assert step.startswith("Three or more seeds of MobileNetV2 and VGG-16 on digits (seeds: [0, 1, 2]): another seed")
 
 
+def test_the_best_network_with_one_seed_needs_more_seeds_of_the_next_one_too(experiment, write_report):
+    """With one seed of either, the two are compared by one seed each."""
+    models = {"vgg16": 0.5, "resnet50": 0.95, "mobilenet_v2": 0.7}
+    runs = {model: experiment(model=model, accuracy=value) for model, value in models.items()}
+    [step] = steps(write_report(*runs.values()))
+    assert step.startswith("Three or more seeds of ResNet50 and MobileNetV2 on digits (seeds: [0, 1, 2])")
+    more = [experiment(accuracy=0.95, seed=seed) for seed in (1, 2)]
+    [step] = steps(write_report(*runs.values(), *more))
+    assert step.startswith("Three or more seeds of MobileNetV2 on digits (seeds: [0, 1, 2])")
+
+
+def test_a_network_that_is_better_on_test_needs_more_seeds_too(experiment, write_report):
+    chosen = experiment(model="resnet50", validation_accuracy=0.99, accuracy=0.8)
+    [step] = steps(write_report(chosen, experiment(model="vgg16", validation_accuracy=0.9, accuracy=0.95)))
+    assert step.startswith("Three or more seeds of ResNet50 and VGG-16 on digits")
+
+
 def test_an_open_pair_of_several_seeds_needs_as_many_as_would_settle_it(experiment, write_report, monkeypatch):
     monkeypatch.setattr(story, "_MANY_SEEDS", 1000)
     runs = [

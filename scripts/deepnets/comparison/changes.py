@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtri, stdtrit
+from scipy.special import stdtrit
 
 from deepnets.comparison.crossed import Floats, crossed_variance
-from deepnets.comparison.intervals import LEVEL, wilson
+from deepnets.comparison.intervals import LEVEL, difference_interval, share_interval
 from deepnets.comparison.paired import compare_networks, t_interval
 from deepnets.evaluation.metrics import Labels, Logits, losses, predict, scores_of_counts
 
@@ -87,13 +87,8 @@ def change(before: Measured, after: Measured) -> Change:
 
 def _of_images(before: Measured, after: Measured) -> Interval:
     """The interval of the difference of two fractions of images."""
-    (low_before, high_before), (low_after, high_after) = (
-        map(float, wilson(each.mean, each.images or 1, ndtri(1 - _TAIL))) for each in (before, after)
-    )
-    difference = after.mean - before.mean
-    below = math.hypot(after.mean - low_after, high_before - before.mean)
-    above = math.hypot(high_after - after.mean, before.mean - low_before)
-    return difference - below, difference + above
+    of_before, of_after = (share_interval(each.mean, each.images or 1) for each in (before, after))
+    return difference_interval(after.mean, of_after, before.mean, of_before)
 
 
 # -- of the same test images -------------------------------------------------------------------------------------------

@@ -1,7 +1,10 @@
-"""95 % intervals of an accuracy: of one trained network, and of a recipe over several seeds.
+"""95 % intervals of an accuracy: of one trained network, of a recipe over several seeds, and of a difference.
 
 scipy.stats is imported where it computes: the report has the intervals of classes without it, and would wait a second.
 """
+
+import math
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from deepnets.comparison.crossed import Floats, crossed_variance
 
 LEVEL = 0.95
+_QUANTILE = NormalDist().inv_cdf((1 + LEVEL) / 2)  # two-sided, of a normal distribution
 
 
 def wilson(share: ArrayLike, number: ArrayLike, quantile: ArrayLike) -> tuple[Floats, Floats]:
@@ -23,6 +27,12 @@ def wilson(share: ArrayLike, number: ArrayLike, quantile: ArrayLike) -> tuple[Fl
     return np.clip(middle - half, 0, p), np.clip(middle + half, p, 1)
 
 
+def share_interval(share: float, number: int) -> tuple[float, float]:
+    """Return Wilson's 95 % interval of a share of `number` images."""
+    low, high = wilson(share, number, _QUANTILE)
+    return float(low), float(high)
+
+
 def network_interval(right: NDArray[np.bool_]) -> tuple[float, float]:
     """Return Wilson's interval of the accuracy of one trained network over images; `right`: (n,).
 
@@ -32,6 +42,20 @@ def network_interval(right: NDArray[np.bool_]) -> tuple[float, float]:
 
     interval = binomtest(int(right.sum()), len(right)).proportion_ci(LEVEL, method="wilson")
     return float(interval.low), float(interval.high)
+
+
+def difference_interval(
+    value: float, interval: tuple[float, float], other: float, other_interval: tuple[float, float]
+) -> tuple[float, float]:
+    """Return the interval of `value` - `other`, two independent estimates of which each has its interval.
+
+    Of two shares with Wilson's intervals it is method 10 of Newcombe 1998 (Statistics in Medicine 17). Zou and Donner
+    2008 (Statistics in Medicine 27) combine intervals of other kinds in the same way.
+    """
+    difference = value - other
+    below = math.hypot(value - interval[0], other_interval[1] - other)
+    above = math.hypot(interval[1] - value, other - other_interval[0])
+    return difference - below, difference + above
 
 
 def recipe_interval(right: NDArray[np.bool_]) -> tuple[Floats, Floats]:

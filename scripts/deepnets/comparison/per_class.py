@@ -2,15 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 
 from deepnets.comparison.aggregate import passes
-from deepnets.comparison.intervals import LEVEL, wilson
+from deepnets.comparison.intervals import share_interval
 from deepnets.evaluation.results import Result
-
-_QUANTILE = NormalDist().inv_cdf((1 + LEVEL) / 2)
 
 
 @dataclass(frozen=True)
@@ -70,5 +67,4 @@ def class_scores(counts: ClassCounts) -> list[ClassScores]:
 def _share(count: int, of: int) -> Score | None:
     if not of:
         return None
-    low, high = wilson(count / of, of, _QUANTILE)
-    return Score(count / of, float(low), float(high))
+    return Score(count / of, *share_interval(count / of, of))

@@ -131,6 +131,7 @@ class Pair(BaseModel):
         n: test images that both have; 0 if they have no fold in common, so that nothing is known of the pair.
         folds: those that both have; 0 without folds.
         seeds: networks of each; 1 for a statement about these two trained networks.
+        a_only, b_only: images that one alone has right; None if they were not counted, as over several seeds.
         probability_a_beats_b: None if one of them has a single run.
     """
 
@@ -139,6 +140,8 @@ class Pair(BaseModel):
     n: NonNegativeInt
     folds: NonNegativeInt
     seeds: NonNegativeInt
+    a_only: NonNegativeInt | None
+    b_only: NonNegativeInt | None
     difference: float
     ci95: tuple[float, float]
     p_holm: float

@@ -108,6 +108,14 @@ class Audit(BaseModel):
     files: _Files | None
 
     @property
+    def all_square(self) -> bool:
+        """Whether each image file is known to be square: of many sizes, only the most frequent ones are kept."""
+        files = self.files
+        if files is None or files.distinct_sizes > len(files.sizes):
+            return False
+        return all(size.width == size.height for size in files.sizes)
+
+    @property
     def test_images(self) -> int:
         """The number of test images; with folds, each image is one."""
         return self.splits.test.images + (self.splits.train.images if self.folds else 0)

@@ -21,6 +21,7 @@ _CLASSES = 12  # rows of a table of classes, those with the lowest F1
 _CONFUSIONS = 3  # the most frequent errors
 _NETWORKS = 12  # with a table of the classes of all folds
 _IMAGES = 10  # in a list
+_RELIABLE = 0.95  # the accuracy below which networks share more mistakes than there are wrong labels, as a rule
 _SHARE = "0.9"  # of the images, the most confident ones
 
 
@@ -51,12 +52,16 @@ def behaviour(groups: list[SeedGroup], statistics: Statistics, study: Study) -> 
         "draw_maps": _draw_maps(chosen),
         "missed": _images("that every network predicts wrongly", statistics.missed_by_all, classes)
         or ["No test image is predicted wrongly by every network."] * (statistics.committee is not None),
-        "suspicious": _images(
-            "with a suspicious label: every network gives the same other class, with the given probability or more",
-            statistics.suspicious_labels,
-            classes,
-        ),
+        "to_look_at": _images(_to_look_at(chosen), statistics.suspicious_labels, classes),
     }
+
+
+def _to_look_at(networks: Sequence[SeedGroup]) -> str:
+    """Return what labels to look at are, and where networks often err, that these may be their mistakes."""
+    text = "with a label to look at: every network gives the same other class, with the given probability or more"
+    best = max(group.accuracy.value for group in networks)
+    doubt = f"as the best network has {100 * best:.1f} % accuracy, their own mistakes are likelier than wrong labels"
+    return text if best >= _RELIABLE else f"{text}; {doubt}"
 
 
 def _baselines(statistics: Statistics, classes: list[str]) -> str:

@@ -2,13 +2,17 @@
 
 from dataclasses import dataclass
 
-from deepnets.comparison.aggregate import Estimate, SeedGroup
+from deepnets.comparison.aggregate import SeedGroup
+from deepnets.comparison.intervals import difference_interval, share_interval
 from deepnets.comparison.published import Published
 from deepnets.comparison.statistics_file import Statistics
 from deepnets.models import display_name
 from deepnets.reporting import verdicts
 from deepnets.reporting.markdown import enumerate_words
 from deepnets.reporting.started_from import how_trained
+
+_PARTS = 3  # sets of networks, and in the title datasets, that are named
+_CHANCE = "the 95 % interval of the difference"
 
 
 @dataclass(frozen=True)
@@ -28,19 +32,57 @@ def question(study: str, rows: dict[str, list[Row]], whose_recipe: str) -> str:
         whose_recipe: what follows the networks, as from `settings.whose_recipe`: they may not have equal conditions.
     """
     groups = [row.group for dataset in rows.values() for row in dataset]
-    models = list(dict.fromkeys(display_name(group.model) for group in groups))
     recipes = {group.first.recipe for group in groups}
-    datasets = verdicts.counted(list(rows), "datasets")
-    if len(models) == 1:
-        asked = f"how well {models[0]} classifies {datasets}"
-    elif 2 < len(models) <= verdicts.NAMED:
-        asked = f"which of {len(models)} networks ({enumerate_words(models)}){whose_recipe} classifies {datasets} best"
-    else:
-        asked = f"which of {verdicts.counted(models, 'networks')}{whose_recipe} classifies {datasets} best"
     how = [f"{len(recipes)} recipes"] if len(recipes) > 1 else []
     conditions = enumerate_words([*how, _seeds(groups)])
     trained = how_trained(result for group in groups for result in group.results)
-    return f"The study {study} asks {asked} {trained}, with {conditions}."
+    return f"The study {study} asks {_asked(rows, whose_recipe)} {trained}, with {conditions}."
+
+
+def _asked(rows: dict[str, list[Row]], whose_recipe: str) -> str:
+    parts = same_networks(rows)
+    if len(parts) > _PARTS:
+        models = dict.fromkeys(model for of_part, _ in parts for model in of_part)
+        asked = f"which of {verdicts.counted(list(models), 'networks')}{whose_recipe} classifies"
+        return f"{asked} {verdicts.counted(list(rows), 'datasets')} best, each with some of these networks,"
+    clauses, whose = [], whose_recipe
+    for models, datasets in parts:
+        where = verdicts.counted(datasets, "datasets")
+        if len(models) == 1:
+            clauses.append(f"how well {models[0]} classifies {where}")
+            continue
+        named = verdicts.counted(models, "networks")
+        if 2 < len(models) <= verdicts.NAMED:
+            named = f"{len(models)} networks ({named})"
+        clauses.append(f"which of {named}{whose} classifies {where} best")
+        whose = ""
+    return enumerate_words(clauses)
+
+
+def title(rows: dict[str, list[Row]]) -> str:
+    """Return which networks are on which datasets: "4 networks on mnist, 2 of them on cifar10"."""
+    parts = same_networks(rows)
+    number = len({model for models, _ in parts for model in models})
+    if len(parts) > _PARTS:
+        return f"{number} networks on {len(rows)} datasets, not each on all"
+    (first, _), clauses = parts[0], list[str]()
+    for models, datasets in parts:
+        named = models[0] if len(models) == 1 else f"{len(models)} networks"
+        if clauses and len(models) > 1 and set(models) < set(first):
+            named = f"{len(models)} of them"
+        are_named = len(datasets) == 1 or len(rows) <= _PARTS
+        where = enumerate_words(datasets) if are_named else f"{len(datasets)} datasets"
+        clauses.append(f"{named} on {where}")
+    return ", ".join(clauses)
+
+
+def same_networks(rows: dict[str, list[Row]]) -> list[tuple[list[str], list[str]]]:
+    """Return the names of networks with the datasets that have these and no others, the most networks first."""
+    found: dict[frozenset[str], tuple[list[str], list[str]]] = {}
+    for dataset, runs in rows.items():
+        models = list(dict.fromkeys(display_name(row.group.model) for row in runs))
+        found.setdefault(frozenset(models), (models, []))[1].append(dataset)
+    return sorted(found.values(), key=lambda part: -len(part[0]))
 
 
 def result(rows: dict[str, list[Row]], statistics: dict[str, Statistics]) -> str:
@@ -62,18 +104,20 @@ def as_sentence(clauses: list[str]) -> str:
 
 
 def against_published(rows: dict[str, list[Row]]) -> str:
-    """Return the sentence about the published accuracies: how many are exceeded, and by how many intervals."""
+    """Return the sentence about the published accuracies: how many are exceeded, and how many by more than chance."""
     pairs: dict[tuple[str, str], list[_Compared]] = {}
+    variants: dict[str, str] = {}
     for dataset, runs in rows.items():
         for row in runs:
             if row.published:
-                compared = _Compared(row.group.accuracy, row.published.test_accuracy, row.group.validation_accuracy)
-                pairs.setdefault((dataset, row.published.model), []).append(compared)
+                pairs.setdefault((dataset, row.published.model), []).append(_Compared(row.group, row.published))
+                if row.published.dataset != dataset:
+                    variants[dataset] = row.published.dataset
     if not pairs and all(row.group.first.is_pretrained for runs in rows.values() for row in runs):
         return "The published study (Gosaye) trained from scratch, so its numbers are not compared with these."
     if not pairs:
         return "The published study (Gosaye) has no number for any of these pairs of network and dataset."
-    best = {pair: max(runs, key=lambda run: run.validation) for pair, runs in pairs.items()}
+    best = {pair: max(runs, key=lambda run: run.ours.validation_accuracy) for pair, runs in pairs.items()}
     above = [run for run in best.values() if run.is_above]
     clear = sum(run.is_clearly_above for run in above)
     of = " of the run that is best on validation" if any(len(runs) > 1 for runs in pairs.values()) else ""
@@ -82,7 +126,7 @@ def against_published(rows: dict[str, list[Row]]) -> str:
         relation = "above" if above else "not above"
         return (
             f"The test accuracy{of} of {display_name(model)} on {dataset} is {relation} the published "
-            f"{run.published:.2f} %{_clearly(clear, len(above))}."
+            f"{run.published.test_accuracy:.2f} %{_of_originals(variants)}{_clearly(clear, len(above))}."
         )
     below = [f"{display_name(model)} on {dataset}" for (dataset, model), run in best.items() if not run.is_above]
     if not below:
@@ -92,36 +136,47 @@ def against_published(rows: dict[str, list[Row]]) -> str:
         exceptions = f"; not above: {verdicts.counted(below, 'pairs')}" if above else ""
     return (
         f"Test accuracy{of} is above the published one in {count} pairs that have one"
-        f"{_clearly(clear, len(above))}{exceptions}."
+        f"{_of_originals(variants)}{_clearly(clear, len(above))}{exceptions}."
     )
 
 
 @dataclass(frozen=True)
 class _Compared:
-    """The accuracy of a run (a fraction with its interval), the published one in percent, and that on validation."""
+    """A run, and the row of the published study for its network."""
 
-    ours: Estimate
-    published: float
-    validation: float
+    ours: SeedGroup
+    published: Published
 
     @property
     def is_above(self) -> bool:
         # Compared as printed: a published 98.93 is not exceeded by 98.9301.
-        return round(100 * self.ours.value, 2) > self.published
+        return round(100 * self.ours.accuracy.value, 2) > self.published.test_accuracy
 
     @property
     def is_clearly_above(self) -> bool:
-        return 100 * self.ours.low > self.published
+        """Whether the 95 % interval of the difference is above 0; the published share is of as many test images.
+
+        Both have the same images as a rule, but only one has its answers here, so the interval is rather too wide.
+        """
+        ours, theirs = self.ours.accuracy, self.published.test_accuracy / 100
+        of_theirs = share_interval(theirs, self.ours.first.metrics.test.n)
+        return difference_interval(ours.value, (ours.low, ours.high), theirs, of_theirs)[0] > 0
+
+
+def _of_originals(variants: dict[str, str]) -> str:
+    """Return which datasets are compared with the ones that they stand for; `variants`: the latter by the former."""
+    against = [f"{dataset} against {original} itself" for dataset, original in variants.items()]
+    return f" ({enumerate_words(against)})" if against else ""
 
 
 def _clearly(clear: int, above: int) -> str:
     if not above:
         return ""
     if not clear:
-        return ", though within the 95 % interval"
+        return f", though by no more than {_CHANCE}"
     if clear < above:
-        return f", in {clear} of them by more than the 95 % interval"
-    return ", by more than the 95 % interval" if above == 1 else ", each by more than the 95 % interval"
+        return f", in {clear} of them by more than {_CHANCE}"
+    return f", by more than {_CHANCE}" if above == 1 else f", each by more than {_CHANCE}"
 
 
 def _seeds(groups: list[SeedGroup]) -> str:

@@ -7,21 +7,24 @@ from deepnets.comparison.aggregate import SeedGroup
 from deepnets.comparison.statistics_file import Statistics
 from deepnets.evaluation.results import Result
 from deepnets.models import display_name
-from deepnets.reporting.headline import Row, by_folds, datasets_of
+from deepnets.reporting.headline import Row, by_folds, datasets_of, same_networks
 from deepnets.reporting.markdown import Markdown, enumerate_words, escape
 from deepnets.reporting.references import cite, cited, list_references
 from deepnets.reporting.settings import OFF, in_effect
 from deepnets.reporting.study import Study
+from deepnets.reporting.verdicts import counted
 
 _NAMED = 6  # longer lists are counted
+_PARTS = 3  # sets of networks that are named
 _ARCHITECTURES = {
     "vgg16": "simonyan2015",
     "inception_v3": "szegedy2016",
     "resnet50": "he2016",
     "mobilenet_v2": "sandler2018",
 }
+_SGD = ("stochastic gradient descent with Nesterov momentum", "sutskever2013")
 _OPTIMIZERS = {
-    "sgd": ("stochastic gradient descent with Nesterov momentum", "sutskever2013"),
+    "sgd": _SGD,
     "adamw": ("AdamW", "loshchilov2019"),
     "muon": ("Muon", "jordan2024", "amsel2025"),
 }
@@ -30,6 +33,7 @@ _SCHEDULES = {
     "cosine": ("falls along a cosine", "loshchilov2017"),
     "linear": ("falls along a line",),
 }
+_RISES = {"one_cycle": "rising over", "cosine": "after a linear warm-up over", "linear": "after a linear warm-up over"}
 # What else a recipe may have: option -> value (None: any that is on) -> its name and sources.
 _INGREDIENTS: dict[str, dict[str | None, tuple[str, ...]]] = {
     "label_smoothing": {None: ("label smoothing", "szegedy2016")},
@@ -84,6 +88,7 @@ def _data_and_networks(study: Study, rows: Mapping[str, list[Row]]) -> Markdown:
         [
             Markdown(f"{named} {verb} trained on {escape(images)}, with {_sourced(torch, 'paszke2019')} in jobs of"),
             Markdown(f"{_sourced('Snakemake', 'moelder2021')}."),
+            escape(_only_on(rows)),
             escape(_starts(study.results)),
             escape(_repeats(rows)),
         ]
@@ -98,6 +103,20 @@ def _sizes(dataset: str, group: SeedGroup) -> str:
     if group.folds:
         numbers = f"{group.test_images:,} images"
     return f"{dataset} ({numbers} of {pixels}, {len(metrics.classes)} classes)"
+
+
+def _only_on(rows: Mapping[str, list[Row]]) -> str:
+    """Return the sentences on datasets that have some of the networks; "" where each has all."""
+    parts = same_networks(rows)
+    every = {model for models, _ in parts for model in models}
+    fewer = [(models, datasets) for models, datasets in parts if set(models) != every]
+    if len(fewer) > _PARTS:
+        return "Not every dataset had all of these networks (see Results)."
+    return " ".join(
+        f"Only {counted(models, 'networks')} {'was' if len(models) == 1 else 'were'} trained on"
+        f" {counted(datasets, 'datasets')}."
+        for models, datasets in fewer
+    )
 
 
 def _starts(results: Iterable[Result]) -> str:
@@ -131,8 +150,9 @@ def _of_equal_folds(who: str, folds: int, groups: list[SeedGroup]) -> str:
 
 def _training(results: Iterable[Result]) -> Markdown:
     recipes = [in_effect(result) for result in results]
-    optimizers = [_sourced(*_OPTIMIZERS.get(name, (name,))) for name in _values(recipes, "optimizer")]
-    schedules = [_sourced(*_SCHEDULES.get(name, (name,))) for name in _values(recipes, "schedule")]
+    names = _values(recipes, "optimizer")
+    optimizers = [Markdown(_sourced(*_OPTIMIZERS.get(name, (name,))) + _BY_MUON * (name == "muon")) for name in names]
+    schedules = [_schedule(name, recipes) for name in _values(recipes, "schedule")]
     used = [
         _sourced(*named)
         for option, values in _INGREDIENTS.items()
@@ -143,11 +163,23 @@ def _training(results: Iterable[Result]) -> Markdown:
     sentences = [
         Markdown(f"Training took {escape(epochs)} epochs in batches of {escape(batches)} images, by"),
         Markdown(f"{_words(optimizers)}{'; the learning rate ' * bool(schedules)}{' or '.join(schedules)}."),
-        Markdown(f"Normalisation layers and biases had no weight decay {cite('he2019')}."),
+        Markdown(
+            f"Normalisation layers and biases had no weight decay {cite('he2019')}{_KEPT_NORMS * ('muon' in names)}."
+        ),
         *([Markdown(f"Further: {_words(used)}.")] if used else []),
         escape("The section Recipes has every option."),
     ]
     return _sentences(sentences)
+
+
+def _schedule(name: str, recipes: Iterable[Mapping[str, str]]) -> Markdown:
+    """Return what the learning rate does in the recipes that have this schedule."""
+    shape = _sourced(*_SCHEDULES.get(name, (name,)))
+    warmups = _values([recipe for recipe in recipes if recipe.get("schedule") == name], "warmup")
+    if name not in _RISES or not any(map(float, warmups)):
+        return shape
+    shares = _range([f"{100 * float(warmup):g}" for warmup in warmups])
+    return Markdown(f"{shape}, {_RISES[name]} the first {shares} % of the steps")
 
 
 def _values(recipes: Iterable[Mapping[str, str]], name: str) -> list[str]:
@@ -170,10 +202,10 @@ def _evaluation(study: Study, rows: Mapping[str, list[Row]]) -> Markdown:
     )
     where = enumerate_words(list(machines)) if len(machines) <= _NAMED else f"{len(machines)} machines (see Provenance)"
     published = any(row.published for runs in rows.values() for row in runs)
-    theirs = f" Published accuracies are those of Gosaye {cite('gosaye')}; nothing is known of their spread."
     return Markdown(
-        f"{chosen * several}The weights after the last epoch were evaluated, once, on the test images. Training ran on"
-        f" {escape(where)}.{theirs * published}"
+        f"{chosen * several}The weights after the last epoch were evaluated, once, on the test images; how the values"
+        " of the recipes were found is not recorded, and earlier runs may have been tested. Training ran on"
+        f" {escape(where)}.{_THEIRS * published}"
     )
 
 
@@ -212,7 +244,7 @@ def _of_pairs(statistics: Mapping[str, Statistics], margins: str) -> list[Markdo
         _FREEDOM if over & {"seeds", "folds"} else "",
         f"Letters join those that no test tells apart {cite('piepho2004')}.",
         f"Two are called equivalent where the 90 % interval of the difference lies within {margins} percentage points"
-        f" {cite('schuirmann1987')}.",
+        f" {cite('schuirmann1987')}, each pair at 5 %, uncorrected.",
         f"How many images would settle an open pair is the sample size of paired designs {cite('connor1987')}."
         if "networks" in over
         else "",
@@ -224,6 +256,11 @@ def _true(words: Mapping[str, bool]) -> list[str]:
     return [word for word, holds in words.items() if holds]
 
 
+_THEIRS = (
+    f" Published accuracies are those of Gosaye {cite('gosaye')}; nothing is known of their spread over seeds. Each"
+    " counts as a share of as many test images as here, and the interval of a difference from it is that of two"
+    f" independent proportions {cite('newcombe1998')}."
+)
 _OF_SEEDS = (
     "of several seeds with seeds and images as two crossed random effects"
     f" {cite('searle1992', 'satterthwaite1946')}, because both vary from study to study"
@@ -260,6 +297,10 @@ def _sources(known: Mapping[str, str], name: str) -> list[str]:
 def _sourced(name: str, *keys: str) -> Markdown:
     """Return a name with its citation, if it has one."""
     return Markdown(f"{escape(name)} {cite(*keys)}") if keys else escape(name)
+
+
+_BY_MUON = f" for convolutions and hidden layers of up to 8 million parameters (all others: {_sourced(*_SGD)})"
+_KEPT_NORMS = ", nor had the weights that took Muon's steps, which keep their norms"
 
 
 def _words(parts: list[Any]) -> Markdown:

@@ -1,5 +1,6 @@
 """The pairs of candidates of a dataset as a table: how far they are apart, and whether that is more than chance."""
 
+from collections.abc import Callable
 from typing import Any
 
 from deepnets.comparison.aggregate import SeedGroup, group_name, several_recipes
@@ -28,26 +29,35 @@ def describe(groups: list[SeedGroup], statistics: Statistics) -> dict[str, Any]:
     if len(places) > _ROWS:
         places = sorted(places, key=lambda place: all(compared[each] is not best for each in place))[:_ROWS]
     names = [group_name(group_of[id(c)], with_recipe) + ", not chosen" * (not c.selected) for c in statistics.compared]
-    lines = [[names[a], names[b], *_cells(outcomes[a, b])] for a, b in places]
-    header = ["A", "B", "Verdict", "Difference (points)", "p (Holm)", "A beats B"]
+    counted = any(pair.a_only is not None for pair in outcomes.values())
+    several_seeds = any(pair.probability_a_beats_b is not None for pair in outcomes.values())
+    columns: dict[str, Callable[[Pair], str]] = {
+        "Verdict": lambda pair: _VERDICTS[pair.verdict],
+        "Difference (points)": _difference,
+        "p (Holm)": lambda pair: Markdown("&lt; 0.001") if pair.p_holm < 0.001 else f"{pair.p_holm:.3f}",
+        **({"Only A / only B right": _right_alone} if counted else {}),
+        **({"A beats B": _probability} if several_seeds else {}),
+    }
+    lines = [[names[a], names[b], *(cell(outcomes[a, b]) for cell in columns.values())] for a, b in places]
     return {
         "count": len(outcomes),
         "left_out": len(outcomes) - len(places),
-        "table": table(header, lines, numbers_from=3),
-        "several_seeds": any(pair.probability_a_beats_b is not None for pair in outcomes.values()),
+        "table": table(["A", "B", *columns], lines, numbers_from=3),
+        "counted": counted,
+        "several_seeds": several_seeds,
     }
 
 
-def _cells(pair: Pair) -> list[str]:
-    difference, *bounds = (_signed(100 * value) for value in (pair.difference, *pair.ci95))
-    p = Markdown("&lt; 0.001") if pair.p_holm < 0.001 else f"{pair.p_holm:.3f}"
-    probability = pair.probability_a_beats_b
-    return [
-        _VERDICTS[pair.verdict],
-        with_interval(difference, *bounds),
-        p,
-        MISSING if probability is None else f"{probability:.2f}",
-    ]
+def _difference(pair: Pair) -> str:
+    return with_interval(*(_signed(100 * value) for value in (pair.difference, *pair.ci95)))
+
+
+def _right_alone(pair: Pair) -> str:
+    return MISSING if pair.a_only is None else f"{pair.a_only:,} / {pair.b_only:,}"
+
+
+def _probability(pair: Pair) -> str:
+    return MISSING if pair.probability_a_beats_b is None else f"{pair.probability_a_beats_b:.2f}"
 
 
 def _signed(value: float) -> str:

@@ -33,7 +33,7 @@ from deepnets.reporting import (
     tables,
     verdicts,
 )
-from deepnets.reporting.audit import read_audit
+from deepnets.reporting.audit import Audit, read_audit
 from deepnets.reporting.environment import describe
 from deepnets.reporting.headline import Row
 from deepnets.reporting.job_times import job_times, starts_of
@@ -142,14 +142,12 @@ def _read_study(spec: dict[str, Any], root: Path, suffix: str, missing: Sequence
 def _context(study: Study) -> dict[str, Any]:
     results = study.results
     rows = _rows(study)
-    recipe_line, recipe_table, recipes_left_out = settings.recipes(results)
-    networks_table, networks_left_out = settings.networks_table(results)
     lines = max(_EXPERIMENT_ROWS, tables.ROWS // len(rows))
     return {
         "study": study.name,
         "metrics_csv": _file_link(study, paths.METRICS_CSV),
         "environment_json": _file_link(study, paths.ENVIRONMENT),
-        "title": _title(rows),
+        "title": headline.title(rows),
         "is_compared": any(row.published for runs in rows.values() for row in runs),
         "answer": [
             headline.result(rows, study.statistics),
@@ -167,13 +165,8 @@ def _context(study: Study) -> dict[str, Any]:
         "experiments": [experiments.of_dataset(study, name, lines) for name in rows],
         "in_full": experiments.in_full(study),
         "pages": _file_link(study, paths.REPORT_PAGES),
-        "departures": settings.departures(results),
         "starts": starts(results),
-        "networks_table": networks_table,
-        "networks_left_out": networks_left_out,
-        "recipe_line": recipe_line,
-        "recipe_table": recipe_table,
-        "recipes_left_out": recipes_left_out,
+        **settings.describe(results),
         **cost.describe(study),
         **methods.describe(study, rows),
         "provenance": provenance(study),
@@ -208,13 +201,6 @@ def _rows_of(study: Study, dataset: str, results: list[Result]) -> list[Row]:
             published = find(study.published, "study", published_as, group.first.architecture)
         rows.append(Row(group, published))
     return rows
-
-
-def _title(rows: dict[str, list[Row]]) -> str:
-    models = list(dict.fromkeys(display_name(row.group.model) for runs in rows.values() for row in runs))
-    datasets = list(rows) if len(rows) <= 3 else [f"{len(rows)} datasets"]
-    networks = models[0] if len(models) == 1 else f"{len(models)} networks"
-    return f"{networks} on {enumerate_words(datasets)}"
 
 
 def _file_link(study: Study, path: str, dataset: str = "") -> Markdown:
@@ -283,7 +269,7 @@ def _dataset(study: Study, name: str, rows: list[Row], figures: list[ComparisonF
         "unlike_folds": verdicts.unlike_folds(statistics),
         "own_validation": metrics.validation.from_dataset,
         "imbalance": _imbalance(groups[0]),
-        "non_square": _non_square(metrics.spec["dataset"]),
+        "non_square": _non_square(metrics.spec["dataset"], study.audits[name]),
         "variant_of": metadata["variant_of"],
         "note": metadata["note"],
         "mirrored": _mirrored(groups),
@@ -324,9 +310,9 @@ def _imbalance(group: SeedGroup) -> str:
     )
 
 
-def _non_square(dataset_spec: dict[str, Any]) -> str:
-    """What became of images that are not square; "" where a source has none."""
-    if dataset_spec["source"] not in _OF_IMAGE_FILES:
+def _non_square(dataset_spec: dict[str, Any], audit: Audit | None) -> str:
+    """What became of images that are not square; "" where a source has none, or the audit found none."""
+    if dataset_spec["source"] not in _OF_IMAGE_FILES or (audit and audit.all_square):
         return ""
     return f"Images that are not square were {_NON_SQUARE[dataset_spec.get('non_square', 'crop')]}."
 

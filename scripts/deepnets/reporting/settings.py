@@ -86,6 +86,21 @@ def _difference(name: str, values: list[str]) -> str:
     return f"{_IN_WORDS.get(name, name)} ({low} to {high})"
 
 
+def describe(results: list[Result]) -> dict[str, Any]:
+    """Return what the template shows of the recipes and networks of a study."""
+    recipe_line, recipe_table, recipes_left_out = recipes(results)
+    table_of_networks, networks_left_out = networks_table(results)
+    return {
+        "recipe_line": recipe_line,
+        "recipe_table": recipe_table,
+        "recipes_left_out": recipes_left_out,
+        "learning_rates": _learning_rates(results),
+        "departures": departures(results),
+        "networks_table": table_of_networks,
+        "networks_left_out": networks_left_out,
+    }
+
+
 # -- recipes ----------------------------------------------------------------------------------------------------------
 
 
@@ -116,6 +131,17 @@ def recipes(results: list[Result]) -> tuple[str, Markdown | None, int]:
     ]
     shown = rows[:ROWS]
     return line, table(["Recipe", "Used for", *differing], shown, numbers_from=2), len(rows) - len(shown)
+
+
+def _learning_rates(results: list[Result]) -> Markdown:
+    """Return the sentence on what the learning rates of Muon are of; "" where no recipe has several."""
+    if not any("sgd_lr" in in_effect(result) for result in results):
+        return Markdown("")
+    return Markdown(
+        f"Of Muon, {code('lr')} is the highest learning rate of the orthogonal steps of convolutions and hidden layers,"
+        f" {code('classifier_lr')} that of the SGD steps of the classifier and of hidden layers of more than 8 million"
+        f" parameters, and {code('sgd_lr')} that of the SGD steps of normalisation layers and biases."
+    )
 
 
 OFF = ("none", "no", "0", "0.0")  # values of an option that does nothing

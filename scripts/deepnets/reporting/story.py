@@ -77,12 +77,15 @@ def _complete(study: Study) -> Iterator[Markdown]:
 
 
 def _seeds(study: Study, groups: Mapping[str, list[SeedGroup]]) -> Iterator[Markdown]:
-    """Yield a sentence on more seeds, where networks have one: nothing is known of the others."""
+    """Yield a sentence on more seeds, where networks have one: nothing is known of the others.
+
+    A pair is compared with one seed each if one of the two has no more, so what is best needs its rival's, too.
+    """
     wanted = {
-        dataset: [group for group in verdicts.standing(of_dataset, study.statistics[dataset]).tied if _has_one(group)]
+        dataset: list(filter(_has_one, verdicts.standing(of_dataset, study.statistics[dataset]).undecided))
         for dataset, of_dataset in groups.items()
     }
-    clauses = [f"{_models(tied)} on {dataset}" for dataset, tied in wanted.items() if tied]
+    clauses = [f"{_models(single)} on {dataset}" for dataset, single in wanted.items() if single]
     if clauses:
         many = f"the best networks on {len(clauses)} datasets"
         who = enumerate_words(clauses) if len(clauses) <= _DATASETS_NAMED else many

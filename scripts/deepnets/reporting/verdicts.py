@@ -12,16 +12,21 @@ from deepnets.comparison.statistics_file import Pair, Settle, Statistics
 from deepnets.reporting.markdown import enumerate_words
 
 NAMED = 6  # longer lists are counted, not read
+_FEW_IMAGES = 2  # of validation: a smaller lead is reported in images
 _OPEN_SHOWN = 3  # open pairs that get a sentence; figure and statistics.json have all
 
 
 @dataclass(frozen=True)
 class Rival:
-    """A model that the best one is not better than: `verdict` is "b" where it is better, "equivalent" or "open"."""
+    """A model that the best one is not better than: `verdict` is "b" where it is better, "equivalent" or "open".
+
+    `behind`: the best one's accuracy minus its own, where they are compared; a fraction.
+    """
 
     group: SeedGroup
     pair: Pair
     verdict: str
+    behind: float
 
 
 @dataclass(frozen=True)
@@ -31,23 +36,28 @@ class Standing:
     Attributes:
         leader: of the groups that stand for a model, the one with the highest validation accuracy.
         rivals: the others that it is not better than, by the paired tests on the test images.
-        others: the number of models that are compared with the leader.
+        others: those of the other models that are compared with the leader, the best on validation first.
     """
 
     leader: SeedGroup
     rivals: list[Rival]
-    others: int
+    others: list[SeedGroup]
 
     @property
     def has_winner(self) -> bool:
         """Whether the leader is better than each other model, by the paired tests."""
-        return self.others > 0 and not self.rivals
+        return bool(self.others) and not self.rivals
 
     @property
     def tied(self) -> list[SeedGroup]:
         """The leader, and those that cannot be distinguished from it, or are equivalent."""
         ties = (rival.group for rival in self.rivals if rival.verdict != "b" and rival.pair.over != "nothing")
         return [self.leader, *ties]
+
+    @property
+    def undecided(self) -> list[SeedGroup]:
+        """What more seeds may change: the leader and its rivals; if it is better than all, the next on validation."""
+        return [self.leader, *([rival.group for rival in self.rivals] or self.others[:1])]
 
 
 def standing(groups: list[SeedGroup], statistics: Statistics) -> Standing:
@@ -59,12 +69,10 @@ def standing(groups: list[SeedGroup], statistics: Statistics) -> Standing:
     for group in others:
         place = places[id(group.candidate)]
         pair = outcomes[min(mine, place), max(mine, place)]
-        won, lost = ("a", "b") if mine < place else ("b", "a")
-        if pair.verdict == lost:
-            rivals.append(Rival(group, pair, "b"))
-        elif pair.verdict != won:
-            rivals.append(Rival(group, pair, pair.verdict))
-    return Standing(leader, rivals, len(others))
+        won, lost, sign = ("a", "b", 1) if mine < place else ("b", "a", -1)
+        if pair.verdict != won:
+            rivals.append(Rival(group, pair, "b" if pair.verdict == lost else pair.verdict, sign * pair.difference))
+    return Standing(leader, rivals, others)
 
 
 def best(dataset: str, groups: list[SeedGroup], statistics: Statistics) -> str:
@@ -76,30 +84,52 @@ def best(dataset: str, groups: list[SeedGroup], statistics: Statistics) -> str:
     if not found.rivals:
         was = "was best with" if found.has_winner else "reached"
         return f"on {dataset}, {name} {was} {value} test accuracy {interval}{_who_chose(found.leader, groups)}"
+    clauses = [
+        f"{words} {counted([group_name(rival.group, with_recipe) for rival in rivals], 'others')}"
+        for words, rivals in _relations(found, statistics.margin).items()
+        if rivals
+    ]
+    chosen = ", which also chose the recipes," if len(groups) > len(best_by_model(groups)) else ""
+    return (
+        f"on {dataset}, {name} was best on validation{_lead(found, with_recipe)}{chosen} and has {value} test accuracy"
+        f" {interval}, but {enumerate_words(clauses)}"
+    )
+
+
+def _relations(found: Standing, margin: float) -> dict[str, list[Rival]]:
+    """Return what the leader is to its rivals: the words before their names, and those of each kind."""
     # A mean over seeds may be higher than that of a network with one seed, which alone is compared. Two may have more
     # folds in common than all networks have.
+    mean = found.leader.accuracy.value
+    equal = [rival for rival in found.rivals if rival.verdict == "equivalent"]
     lost = [rival for rival in found.rivals if rival.verdict == "b"]
-    ahead = [rival for rival in lost if estimate.value >= rival.group.accuracy.value]
-    ties = {
-        "is equivalent to": [rival for rival in found.rivals if rival.verdict == "equivalent"],
+    ahead = [rival for rival in lost if mean >= rival.group.accuracy.value]
+    within = f"is equivalent, within {100 * margin:g} point{'s' * (margin != 0.01)}"
+    return {
+        f"{within}, to": [rival for rival in equal if rival.pair.over != "networks"],
+        f"{within} and for these trained networks, to": [rival for rival in equal if rival.pair.over == "networks"],
         "cannot be distinguished from": [
             rival for rival in found.rivals if rival.verdict == "open" and rival.pair.over != "nothing"
         ],
         "has no fold in common with": [rival for rival in found.rivals if rival.pair.over == "nothing"],
         "was worse, with the one seed that is compared, than": [rival for rival in ahead if not rival.pair.folds],
         "was worse, on the folds that both have, than": [rival for rival in ahead if rival.pair.folds],
-        "was worse there than": [rival for rival in lost if estimate.value < rival.group.accuracy.value],
+        "was worse there than": [rival for rival in lost if mean < rival.group.accuracy.value],
     }
-    clauses = [
-        f"{words} {counted([group_name(rival.group, with_recipe) for rival in rivals], 'others')}"
-        for words, rivals in ties.items()
-        if rivals
-    ]
-    chosen = ", which also chose the recipes," if len(groups) > len(best_by_model(groups)) else ""
-    return (
-        f"on {dataset}, {name} was best on validation{chosen} and has {value} test accuracy {interval}, but"
-        f" {enumerate_words(clauses)}"
-    )
+
+
+def _lead(found: Standing, with_recipe: bool) -> str:
+    """Return by how many validation images the leader was best, if they are fewer than two, or who is level with it."""
+    leader, second = found.leader, found.others[0]
+    images = leader.first.metrics.validation.n
+    lead = round(images * (leader.validation_accuracy - second.validation_accuracy), 1)
+    if lead >= _FEW_IMAGES:
+        return ""
+    if not lead:
+        level = [each for each in found.others if each.validation_accuracy == second.validation_accuracy]
+        return f" (level with {counted([group_name(each, with_recipe) for each in level], 'others')})"
+    mean = " on average" * (len(leader.results) + len(second.results) > 2)
+    return f" (by {lead:g} of {images:,} images{mean})"
 
 
 def _who_chose(leader: SeedGroup, groups: list[SeedGroup]) -> str:
@@ -119,12 +149,8 @@ def open_questions(groups: list[SeedGroup], statistics: Statistics) -> list[str]
     """Return sentences about what would settle which model is best; [] if that is settled."""
     found, with_recipe = standing(groups, statistics), several_recipes(groups)
     name = group_name(found.leader, with_recipe)
-    open_pairs = [rival for rival in found.rivals if rival.pair.settle]
-    sentences = [
-        _open(name, group_name(rival.group, with_recipe), rival.pair, rival.pair.settle)
-        for rival in open_pairs[:_OPEN_SHOWN]
-        if rival.pair.settle
-    ]
+    open_pairs = [(rival, rival.pair.settle) for rival in found.rivals if rival.pair.settle]
+    sentences = [_open(found.leader, *each, with_recipe) for each in open_pairs[:_OPEN_SHOWN]]
     left = len(open_pairs) - len(sentences)
     return [*sentences, *([f"{left} more are open against {name}."] if left > 0 else [])]
 
@@ -150,8 +176,8 @@ def what_was_compared(groups: list[SeedGroup], statistics: Statistics) -> str:
     recipes = f"{chosen}{others * several}" if several_recipes(groups) else ""
     return (
         f"{recipes}Those that share a letter under Group cannot be distinguished: paired tests on the same images"
-        f" ({how}), {number}, 5 % after Holm's correction. Equivalent: within"
-        f" {100 * statistics.margin:g} percentage points."
+        f" ({how}), {number}, 5 % after Holm's correction. Equivalent: the 90 % interval of a pair's difference,"
+        f" uncorrected, lies within {100 * statistics.margin:g} percentage points."
     )
 
 
@@ -174,12 +200,15 @@ def unlike_folds(statistics: Statistics) -> str:
     return f"Networks are missing for some folds. {numbers}{pairs}"
 
 
-def _open(leader: str, rival: str, pair: Pair, settle: Settle) -> str:
-    seen, smallest = 100 * abs(pair.difference), 100 * settle.smallest_difference
-    runs = {"seeds": f" with {pair.seeds} seeds", "folds": f" in {pair.folds} folds"}.get(pair.over, "")
+def _open(leader: SeedGroup, rival: Rival, settle: Settle, with_recipe: bool) -> str:
+    pair, seen, smallest = rival.pair, f"{100 * abs(rival.behind):.2f}", 100 * settle.smallest_difference
+    one = " with the one seed that is compared" * (len(leader.results) + len(rival.group.results) > 2)
+    runs = {"seeds": f" with {pair.seeds} seeds", "folds": f" in {pair.folds} folds"}.get(pair.over, one)
+    names = [group_name(each, with_recipe) for each in (leader, rival.group)]
+    better, worse = names if rival.behind >= 0 else reversed(names)
+    stand = f"{better} is {seen} points above {worse}" if float(seen) else f"{better} and {worse} are level"
     start = (
-        f"{leader} and {rival} differ by {seen:.2f} points; {pair.n:,} test images{runs} show differences of"
-        f" {smallest:.2f} points or more (in 80 % of studies)."
+        f"{stand}; {pair.n:,} test images{runs} show differences of {smallest:.2f} points or more (in 80 % of studies)."
     )
     ways = [f"about {rounded(settle.images):,} test images"] if settle.images else []
     ways += [f"about {rounded(settle.seeds):,} seeds each"] if settle.seeds else []
