@@ -282,7 +282,8 @@ def _behaviour(study: Study) -> Markdown:
         f"Probabilities are judged by log loss, by the Brier score {cite('brier1950')} and by the expected calibration"
         f" error over 15 bins of equal mass, without the bias of small bins {cite('kumar2019', 'roelofs2022')}, before"
         f" and after a temperature that is fitted on the validation images {cite('guo2017')}, and is 1 unless they show"
-        f" a gain (likelihood-ratio test at 5 %, {cite('wilks1938')}). Selective accuracy and AURC are those of risk-coverage curves {cite('geifman2017')}; prediction sets are split conformal, at 95 %"
+        f" a gain (likelihood-ratio test at 5 %, {cite('wilks1938')}). Selective accuracy and AURC are those of"
+        f" risk-coverage curves {cite('geifman2017')}; prediction sets are split conformal, at 95 %"
         f" {cite('angelopoulos2021')}.{corrupted * bool(study.robustness)}"
     )
 
