@@ -80,8 +80,7 @@ def test_a_target_with_a_wrong_value_is_refused_in_one_line(clone, dry_run, reci
     [
         (
             "mnist",
-            "choose another study,"
-            " --config study=paper|paper_jpeg|paper_hour|paper_hour_jpeg|record|budget",
+            "choose another study, --config study=paper|paper_jpeg|paper_hour|paper_hour_jpeg|record|budget",
         ),
         ("svhn", "add one to config.yaml"),
     ],
