@@ -202,7 +202,7 @@ def _calibration(result: Result, predictions: Predictions) -> list[Markdown]:
     if temperature == 1:
         after = "The temperature is 1: the validation images do not show that another one is better."
     else:
-        scaled = probabilities_of(logits.astype(np.float64) / temperature).max(1)
+        scaled = probabilities_of((logits.astype(np.float64) / temperature).astype(np.float32)).max(1)  # as in reports
         rows.append([f"after the temperature, {temperature:.2f}", *_calibration_error(scaled, right)])
         after = (
             "The temperature divides the logits; it is fitted on the validation images and changes no answer. How to"

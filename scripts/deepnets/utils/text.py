@@ -7,12 +7,13 @@ from deepnets.utils.logging import log_to_file_only
 
 _MAX_LINES = 20  # of one message
 _FEW = 3
+_RESEMBLING = 0.61  # more than the 0.6 of difflib, by which `std` resembles `strides`
 
 
 def nearest(name: object, known: Iterable[str]) -> str:
     """Return a hint for a wrong name: the known name that it resembles, else all known names."""
     by_lower_case = {other.lower(): other for other in known}
-    close = difflib.get_close_matches(str(name).lower(), by_lower_case, n=1)
+    close = difflib.get_close_matches(str(name).lower(), by_lower_case, n=1, cutoff=_RESEMBLING)
     if close:
         return f"did you mean {by_lower_case[close[0]]!r}?"
     return f"valid: {one_line(', '.join(by_lower_case.values()))}" if by_lower_case else "none is defined"
