@@ -1,5 +1,6 @@
 """The report's opening in sentences made from the numbers: result, question, conditions, the published study."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deepnets.comparison.aggregate import SeedGroup
@@ -42,8 +43,8 @@ def question(study: str, rows: dict[str, list[Row]], whose_recipe: str) -> str:
 def _asked(rows: dict[str, list[Row]], whose_recipe: str) -> str:
     parts = same_networks(rows)
     if len(parts) > _PARTS:
-        models = dict.fromkeys(model for of_part, _ in parts for model in of_part)
-        asked = f"which of {verdicts.counted(list(models), 'networks')}{whose_recipe} classifies"
+        every = list(dict.fromkeys(model for models, _ in parts for model in models))
+        asked = f"which of {verdicts.counted(every, 'networks')}{whose_recipe} classifies"
         return f"{asked} {verdicts.counted(list(rows), 'datasets')} best, each with some of these networks,"
     clauses, whose = [], whose_recipe
     for models, datasets in parts:
@@ -76,7 +77,7 @@ def title(rows: dict[str, list[Row]]) -> str:
     return ", ".join(clauses)
 
 
-def same_networks(rows: dict[str, list[Row]]) -> list[tuple[list[str], list[str]]]:
+def same_networks(rows: Mapping[str, list[Row]]) -> list[tuple[list[str], list[str]]]:
     """Return the names of networks with the datasets that have these and no others, the most networks first."""
     found: dict[frozenset[str], tuple[list[str], list[str]]] = {}
     for dataset, runs in rows.items():
