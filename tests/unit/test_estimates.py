@@ -180,13 +180,13 @@ def test_network_that_nobody_measured_is_estimated_by_its_summary(config):
     twice = training_memory_mb(large, shape, summary=SUMMARY) - training_memory_mb(small, shape, summary=SUMMARY)
     assert twice == pytest.approx(32 * 2 * 10, abs=1)
     assert training_memory_mb(small, shape, summary=SUMMARY) < training_memory_mb(small, shape)
-    assert evaluation_memory_mb(small, shape, SUMMARY) == pytest.approx(800 + 4 * 11 + EVALUATION_BATCH * 10, abs=1)
+    assert evaluation_memory_mb(small, shape, SUMMARY) < evaluation_memory_mb(small, shape)
     seconds = [core_seconds(small, shape, 1000, SUMMARY | {"mult_adds": n * 140_000_000}) for n in (1, 2)]
     assert seconds[1] - seconds[0] == pytest.approx(1000 * 0.14e9 * 100e-12)
 
 
 def test_summaries_of_the_measured_networks_would_have_asked_for_enough_memory_of_all_but_one(trained, root):
-    """MobileNetV2's depthwise convolutions take three times as much; a retry asks for twice as much."""
+    """MobileNetV2's depthwise convolutions take three times as much in training; a retry asks for twice as much."""
     for row, spec, shape in trained:
         counted = {key: float(row[key]) for key in ("mult_adds", "size_mb")}
         counted |= {
@@ -196,6 +196,9 @@ def test_summaries_of_the_measured_networks_would_have_asked_for_enough_memory_o
         unmeasured = spec | {"model": {"architecture": "timm/unmeasured"}}
         share = training_memory_mb(unmeasured, shape, summary=counted) / float(row["peak_memory_mb"])
         assert 0.75 < share < 4, (row["dataset"], row["model"], share)
+        measured = 1.048576 * EVALUATIONS[row["dataset"], row["model"]]
+        share = evaluation_memory_mb(unmeasured, shape, counted) / measured
+        assert 1.1 < share < 4, (row["dataset"], row["model"], share)
         seconds = core_seconds(
             unmeasured, shape, {"digits": 1293, "mnist": 54_000}.get(row["dataset"], 45_000), counted
         )

@@ -27,9 +27,10 @@ EVALUATION_BATCH = 256  # as in training/inference.py, which loads torch
 # by side in the six pairs of docs/runs/reference/bench.json; 1.7 is assumed. More than two were not measured.
 SERIAL_SHARE = 0.18
 # Of a network that nobody measured, from its summary.json. Memory of an image: torchinfo counts the outputs of layers;
-# the four networks took 0.5 to 3 times as much (MobileNetV2's depthwise convolutions most). Time: of a core, for each
+# the four networks took 0.5 to 3 times as much (MobileNetV2's depthwise convolutions most). An evaluation keeps few of
+# them at a time, at most 0.14 of their memory in bfloat16; float32 takes twice as much. Time: of a core, for each
 # multiply-add, forward and backward; the four took 28 to 243.
-MEMORY_OF_OUTPUTS = 2
+MEMORY_OF_OUTPUTS, KEPT_IN_EVALUATION = 2, 0.3
 PICOSECONDS_PER_MULT_ADD = 100
 
 
@@ -97,7 +98,7 @@ def _cost(spec: dict, input_shape: tuple[int, int, int], summary: Summary | None
     return _ImageCost(  # a summary is of images of the size that the dataset has
         parameters=summary["parameters"] / 1e6,
         kilobytes=MEMORY_OF_OUTPUTS * kilobytes_of_outputs,
-        evaluation_kilobytes=kilobytes_of_outputs,
+        evaluation_kilobytes=KEPT_IN_EVALUATION * kilobytes_of_outputs,
         microseconds=summary["mult_adds"] * PICOSECONDS_PER_MULT_ADD / 1e6,
     )
 
