@@ -1,95 +1,177 @@
-"""How fast are many small pictures predicted, next to reading and decoding them with Pillow alone?
+"""How fast are many pictures predicted, and does anything cost time but decoding them and the forward pass?
 
     python benchmarks/predict_speed.py
 
-Draws the pictures, and saves a network with initial weights: its speed does not depend on them.
+Draws the pictures, and saves networks with initial weights: their speed does not depend on them. The speed of
+scripts/predict.py is that of half of its pictures, without its start: the difference between all and half of them. It
+is compared with what decoding and the forward pass allow, each measured alone in one thread and divided by the cores.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
-sys.path.insert(0, str(SCRIPTS))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
 
-from deepnets import models  # noqa: E402
+import torch  # noqa: E402
+
+from deepnets import load, models  # noqa: E402
 from deepnets.config.experiment import spec_sha256  # noqa: E402
 from deepnets.config.recipe import Recipe  # noqa: E402
+from deepnets.data.pictures import Form, Place, decode_block, read_blocks  # noqa: E402
+from deepnets.evaluation.predictor import count_workers  # noqa: E402
+from deepnets.training.device import disable_malloc_trim  # noqa: E402
 from deepnets.training.experiment_dir import preprocessing  # noqa: E402
+from deepnets.training.inference import EVALUATION_BATCH  # noqa: E402
+from deepnets.utils.machine import usable_cores  # noqa: E402
 from deepnets.utils.tensors import save_tensors  # noqa: E402
+
+LEAST_SECONDS = 3.0  # of a measurement of the forward pass
+
+
+class Case(NamedTuple):
+    """Pictures of a kind and a size (width, height), for a network that takes images of `size` pixels."""
+
+    kind: str
+    picture: tuple[int, int]
+    model: dict
+    size: int
+
+    @property
+    def title(self) -> str:
+        """What the measurement is called."""
+        name = self.model["architecture"].rpartition(":")[2]
+        options = "".join(f", {key} {value}" for key, value in self.model.items() if key != "architecture")
+        return f"{self.kind} of {self.picture[0]} x {self.picture[1]} px, {name}{options} of {self.size} px"
+
+
+def cases(size: int) -> list[Case]:
+    mobilenet = {"architecture": "mobilenet_v2"}
+    small = {"architecture": "workflow/networks/resnet9.py:ResNet9", "width": 8}
+    return [
+        Case("jpg", (size, size), mobilenet, size),
+        Case("png", (size, size), mobilenet, size),
+        Case("jpg", (size, size), small, size),
+        Case("jpg", (1000, 750), mobilenet, 64),
+    ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=10_000, help="how many (default: 10,000)")
-    parser.add_argument("--size", type=int, default=28, help="side in pixels (default: 28)")
-    parser.add_argument("--architecture", default="mobilenet_v2", help="of the network (default: mobilenet_v2)")
+    parser.add_argument("--images", type=int, default=10_000, help="small pictures (default: 10,000)")
+    parser.add_argument("--photos", type=int, default=1000, help="pictures of 1000 x 750 pixels (default: 1,000)")
+    parser.add_argument("--size", type=int, default=28, help="side of small pictures in pixels (default: 28)")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        folder, weights = Path(temporary, "pictures"), Path(temporary, "model.safetensors")
-        save_network(weights, args.architecture, args.size)
-        for kind in ("jpg", "png"):
-            files = draw(folder / kind, args.images, args.size, kind)
-            seconds = {"Pillow alone, one process": decode_plainly(files, args.size)}
-            for images in (1, args.images):  # the first call measures the start: torch alone takes seconds
-                seconds[f"predict.py, {images:,}"] = predict(weights, files[:images])
-            start = seconds["predict.py, 1"]
-            print(f"{args.images:,} {kind} of {args.size} px, {args.architecture}")
-            print(f"    Pillow alone, one process: {args.images / seconds['Pillow alone, one process']:,.0f} images/s")
-            all_of_it = seconds[f"predict.py, {args.images:,}"]
-            print(f"    predict.py: {args.images / (all_of_it - start):,.0f} images/s, and {start:.1f} s to start")
+    os.chdir(ROOT)  # the file of a network is looked up there
+    disable_malloc_trim()
+    torch.set_num_threads(1)
+    for case in cases(args.size):
+        count = args.images if case.picture[0] == args.size else args.photos
+        with tempfile.TemporaryDirectory() as temporary:
+            files = draw(Path(temporary, "pictures"), 2 * count, case)
+            weights = save_network(Path(temporary, "model.safetensors"), case)
+            print(f"{count:,} {case.title}")
+            measure(case, files, weights)
 
 
-def save_network(path: Path, architecture: str, size: int) -> None:
+def measure(case: Case, files: Sequence[Path], weights: Path) -> None:
+    """Print images per second of each way to use half of the files."""
+    count, cores = len(files) // 2, usable_cores()
+    pillow = count / seconds_of(lambda: decode_plainly(files[:count], case.size))
+    decoding = count / seconds_of(lambda: decode_alone(files[:count], case.size))
+    forward = forward_alone(weights, case.size)
+    half, whole = (seconds_of(lambda some=some: predict(weights, some)) for some in (files[:count], files))
+    rate = count / max(whole - half, 1e-9)
+    of_decoding, of_forward = 1 / decoding, 1 / forward
+    bound = "the forward pass" if of_forward > of_decoding else "decoding"
+    possible = cores / (of_decoding + of_forward)
+    print(f"    Pillow alone, one process: {pillow:,.0f} images/s")
+    print(f"    decoding alone, one process: {decoding:,.0f} images/s")
+    print(f"    forward pass alone, one thread: {forward:,.0f} images/s")
+    print(f"    predict.py, {cores} cores: {rate:,.0f} images/s, and {max(0.0, half - count / rate):.1f} s to start")
+    share = max(of_decoding, of_forward) / (of_decoding + of_forward)
+    both = f"that both allow on {cores} cores"
+    print(f"    {rate / possible:.0%} of the {possible:,.0f} {both}: {share:.0%} of their time is {bound}", flush=True)
+
+
+def save_network(path: Path, case: Case) -> Path:
     spec = {
         "dataset": {"source": "drawn"},
-        "model": {"architecture": architecture},
+        "model": case.model,
         "recipe": Recipe(epochs=1, batch_size=16).model_dump(),
         "seed": 0,
     }
-    network = models.build(spec["model"], 10, 1, (size, size))
-    metadata = {"classes": list("0123456789"), "input_shape": [1, size, size], "mean": [0.5], "std": [0.25]}
+    network = models.build(spec["model"], 10, 1, (case.size, case.size))
+    metadata = {"classes": list("0123456789"), "input_shape": [1, case.size, case.size], "mean": [0.5], "std": [0.25]}
     how = preprocessing(spec["dataset"])
     texts = {"spec": spec, "spec_sha256": spec_sha256(spec), **metadata, "preprocessing": how}
     save_tensors(path, dict(network.state_dict()), texts)
+    return path
 
 
-def draw(folder: Path, count: int, size: int, kind: str) -> list[Path]:
-    rng = np.random.default_rng(0)
+def draw(folder: Path, count: int, case: Case) -> list[Path]:
+    """Draw small pictures of noise, and large ones of a noise that is a photo's: smooth over a few pixels."""
+    rng, (width, height) = np.random.default_rng(0), case.picture
     folder.mkdir(parents=True)
-    files = [folder / f"{index}.{kind}" for index in range(count)]
+    files = [folder / f"{index}.{case.kind}" for index in range(count)]
+    if width > case.size:
+        noise = Image.fromarray(rng.integers(256, size=(height // 8, width // 8, 3), dtype=np.uint8))
+        image = noise.resize(case.picture, Image.Resampling.BICUBIC)
+        for file in files:
+            image.save(file)
+        return files
     for file in files:
-        Image.fromarray(rng.integers(256, size=(size, size), dtype=np.uint8)).save(file)
+        Image.fromarray(rng.integers(256, size=(height, width), dtype=np.uint8)).save(file)
     return files
 
 
-def decode_plainly(files: Sequence[Path], size: int) -> float:
-    """Seconds that a plain loop takes to read, decode and resize all images."""
+def seconds_of(work: Callable[[], object]) -> float:
     start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def decode_plainly(files: Sequence[Path], size: int) -> None:
+    """Read, decode and resize images in a plain loop."""
     for file in files:
         with Image.open(file) as image:
             np.asarray(image.convert("L").resize((size, size), Image.Resampling.BILINEAR))
-    return time.perf_counter() - start
 
 
-def predict(weights: Path, files: Sequence[Path]) -> float:
-    """Seconds that scripts/predict.py takes, with its start."""
-    start = time.perf_counter()
-    subprocess.run(
-        [sys.executable, SCRIPTS / "predict.py", weights, "-", "--output", weights.with_suffix(".csv")],
-        input="\n".join(map(str, files)),
-        text=True,
-        check=True,
-        stderr=subprocess.DEVNULL,
-    )
-    return time.perf_counter() - start
+def decode_alone(files: Sequence[Path], size: int) -> None:
+    """Decode as scripts/predict.py does, in this process."""
+    for block in read_blocks([Place(str(file)) for file in files]):
+        decode_block(block, [Form(size, 1)])
+
+
+def forward_alone(weights: Path, size: int) -> float:
+    """Images per second of the network in one thread, in batches as in scripts/predict.py, with the probabilities."""
+    model = load(weights, device="cpu", temperature=1)
+    length = EVALUATION_BATCH // count_workers([model], usable_cores())
+    images = np.random.default_rng(0).integers(256, size=(length, size, size, 1), dtype=np.uint8)
+    model.probabilities(images)
+    done, start = 0, time.perf_counter()
+    while (passed := time.perf_counter() - start) < LEAST_SECONDS:
+        model.probabilities(images)
+        done += len(images)
+    return done / passed
+
+
+def predict(weights: Path, files: Sequence[Path]) -> None:
+    """Call scripts/predict.py."""
+    command = [sys.executable, ROOT / "scripts/predict.py", weights, "-", "--gpus", "0"]
+    command += ["--output", weights.with_suffix(".csv"), "--temperature", "1"]
+    subprocess.run(command, input="\n".join(map(str, files)), text=True, check=True, stderr=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":

@@ -10,20 +10,24 @@ Exit codes: 0; 1 if a picture is broken, which is reported at the end, after the
 
 import itertools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from deepnets.utils.command_line import argument_parser, number, run
+from deepnets.evaluation.predict_options import add_network_options, add_picture_options
+from deepnets.utils.command_line import argument_parser, run
 from deepnets.utils.files import atomic_path
 from deepnets.utils.logging import LOG, log_to
 from deepnets.utils.machine import usable_cores
+from deepnets.utils.text import one_line
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from deepnets.data.pictures import Place
+    from deepnets.data.pictures import Content
     from deepnets.evaluation.predictor import Model
+
+_BLOCK_PICTURES = 32  # at once: gradients take memory
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -31,51 +35,58 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("experiment", metavar="EXPERIMENT", help="folder of a trained experiment, or a weights file")
     parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="file, folder, archive or pattern in quotes")
     parser.add_argument("--output", type=Path, metavar="FOLDER", required=True, help="write the overlays there")
-    parser.add_argument(
-        "--invert", action="store_true", help="the pictures are dark on bright, the training images bright on dark"
-    )
-    parser.add_argument("--threads", type=number(int, 1), help="CPU threads (default: one for each core)")
-    parser.add_argument(
-        "--gpus", type=number(int, 0, 1), default=1, help="1: on a GPU; 0: on the CPU (default: 1, if there is one)"
-    )
+    add_picture_options(parser)
+    add_network_options(parser)
     args = parser.parse_args(argv)
     log_to(None)
     import torch  # here, so that a mistake in the command is reported at once, and an error of torch in one line
 
-    from deepnets.data.pictures import find
+    from deepnets.data.pictures import find, read_blocks
     from deepnets.evaluation.predictor import load
     from deepnets.evaluation.saliency import find_last_maps
+    from deepnets.training.device import disable_malloc_trim
 
+    disable_malloc_trim()
     torch.set_num_threads(min(args.threads or usable_cores(), usable_cores()))
-    model = load(args.experiment, device="auto" if args.gpus else "cpu")
+    device = "auto" if args.gpus else "cpu"
+    model = load(args.experiment, device=device, max_megapixels=args.max_megapixels)
     name, layer = find_last_maps(model, args.experiment)
     LOG.info("%s: Grad-CAM of %s", args.experiment, name)
-    places, problems = find(args.pictures)
-    problems += explain(model, layer, places, args.output, args.invert)
+    places, problems = find(args.pictures, args.encoding)
+    blocks = read_blocks(places, _BLOCK_PICTURES, args.encoding)
+    problems += explain(model, layer, blocks, args.output, args.invert)
     for problem in problems:
         LOG.error("%s", problem)
     if problems:
         sys.exit(1)
 
 
-def explain(model: "Model", layer: "nn.Module", places: "list[Place]", output: Path, invert: bool = False) -> list[str]:
+def explain(
+    model: "Model",
+    layer: "nn.Module",
+    blocks: Iterable[Sequence[tuple[str, "Content"]]],
+    output: Path,
+    invert: bool = False,
+) -> list[str]:
     """Write the overlays of pictures; return a line for each that is broken."""
-    from deepnets.data.pictures import Problem, decode_block, read_blocks
+    from deepnets.data.pictures import decode_block, dim_line
     from deepnets.evaluation.saliency import saliency_maps
     from deepnets.figures.overlay import overlay
 
-    problems, file_of = [], new_names(output)
-    for block in read_blocks(places):
+    problems, dim, file_of = list[str](), list[str](), new_names(output)
+    for block in blocks:
         decoded = decode_block(block, [model.form], invert)
-        problems += [found.line for _, found in decoded if isinstance(found, Problem)]
-        pictures = [(name, found[0]) for name, found in decoded if not isinstance(found, Problem)]
-        images = [pixels for _, pixels in pictures]
+        problems += decoded.problems
+        dim += decoded.dim
+        images = list(decoded.images[0])
         maps, predictions = saliency_maps(model, layer, images), model.of_pixels(images)
-        for (name, pixels), saliency, prediction in zip(pictures, maps, predictions, strict=True):
+        for name, pixels, saliency, prediction in zip(decoded.names, images, maps, predictions, strict=True):
             file = file_of(name)
             with atomic_path(file) as temporary:
                 overlay(pixels, saliency).save(temporary)
-            LOG.info("%s: %s, see %s", name, prediction, file)
+            LOG.info("%s", one_line(f"{name}: {prediction}, see {file}"))
+    if dim:
+        LOG.warning("%s", dim_line(dim))
     return problems
 
 
@@ -93,4 +104,4 @@ def new_names(folder: Path) -> Callable[[str], Path]:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, continues=False)

@@ -12,14 +12,21 @@ import csv
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
+from deepnets.evaluation.predict_options import add_network_options, add_picture_options
+from deepnets.evaluation.weights_file import find_weights
 from deepnets.utils.command_line import argument_parser, number, run
-from deepnets.utils.files import atomic_path
+from deepnets.utils.errors import UserError
+from deepnets.utils.files import atomic_path, error_names
 from deepnets.utils.logging import LOG, log_to
 from deepnets.utils.machine import usable_cores
+
+if TYPE_CHECKING:
+    from deepnets.data.decoders import Decoders
+    from deepnets.data.pictures import Place
 
 MAX_TOP = 10_000  # classes
 
@@ -44,44 +51,27 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         type=number(float, 0.01, 100),
         help="divide the logits by this (default: the experiment's own, fitted on its validation images)",
     )
-    parser.add_argument(
-        "--invert", action="store_true", help="the pictures are dark on bright, the training images bright on dark"
-    )
-    parser.add_argument(
-        "--max-megapixels", type=number(float, 0, 1000), default=100, help="refuse larger pictures (default: 100)"
-    )
-    parser.add_argument("--threads", type=number(int, 1), help="CPU threads and processes (default: one for each core)")
-    parser.add_argument(
-        "--gpus", type=number(int, 0, 1), default=1, help="1: on a GPU; 0: on the CPU (default: 1, if there is one)"
-    )
+    add_picture_options(parser)
+    add_network_options(parser, "CPU threads and processes")
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     log_to(None)
-    import torch  # here, so that a mistake in the command is reported at once, and an error of torch in one line
-
-    from deepnets.data.pictures import Problem, find
-    from deepnets.data.progress import progress_bar
-    from deepnets.evaluation.predictor import check_committee, load, predict_places
+    if args.output is not None and args.output.is_dir():
+        raise UserError(f"--output: {args.output} is a folder; name a file.")
+    for experiment in [args.experiment, *args.committee]:
+        find_weights(experiment)
+    from deepnets.data.decoders import start_decoders  # here, so that a mistake in the command is reported at once
+    from deepnets.data.pictures import find
 
     threads = min(args.threads or usable_cores(), usable_cores())
-    torch.set_num_threads(threads)
-    options = {"device": "auto" if args.gpus else "cpu", "temperature": args.temperature}
-    members = [load(path, **options, max_megapixels=args.max_megapixels) for path in [args.experiment, *args.committee]]
-    check_committee(members)
-    places, problems = find(named(args.pictures))
-    top = min(args.top, len(members[0].classes))
-    with output_file(args.output) as file, progress_bar("predict", len(places), "pictures") as bar:
-        write = json_writer(file, top) if args.json else csv_writer(file, top)
-        for name, found in predict_places(members, places, threads, invert=args.invert):
-            bar.update()
-            if isinstance(found, Problem):
-                problems.append(found.line)
-                continue
-            with bar.external_write_mode():
-                write(name, found.top(top))
+    arguments, problems = named(args.pictures)
+    places, unfound = find(arguments, args.encoding)
+    problems += unfound
+    with start_decoders(len(places), threads) as decoders:  # they start while this process loads torch
+        problems += predict(args, places, decoders, threads)
     for problem in problems:
         LOG.error("%s", problem)
     if problems:
@@ -89,49 +79,98 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(1)
 
 
-def named(arguments: list[str]) -> Iterator[str]:
-    """Yield the arguments, and for "-" the lines of standard input."""
+def predict(args: argparse.Namespace, places: "list[Place]", decoders: "Decoders | None", threads: int) -> list[str]:
+    """Write the predictions; return a line for each broken picture."""
+    import torch  # here, so that an error of torch is one line
+
+    from deepnets.data.pictures import dim_line
+    from deepnets.data.progress import progress_bar
+    from deepnets.evaluation.predictor import check_committee, count_workers, load, predict_places
+    from deepnets.training.device import disable_malloc_trim
+
+    disable_malloc_trim()
+    torch.set_num_threads(1)  # to load networks, several would wait longer than they work
+    options: dict[str, Any] = {"device": "auto" if args.gpus else "cpu", "temperature": args.temperature}
+    members = [load(path, **options, max_megapixels=args.max_megapixels) for path in [args.experiment, *args.committee]]
+    check_committee(members)
+    workers = count_workers(members, threads)
+    torch.set_num_threads(max(1, threads // workers))
+    top, problems, dim = min(args.top, len(members[0].classes)), list[str](), list[str]()
+    with output_file(args.output) as file, progress_bar("predict", len(places), "pictures") as bar:
+        write = json_writer(file, top) if args.json else csv_writer(file, top)
+        reading = {"invert": args.invert, "encoding": args.encoding}
+        for batch in predict_places(members, places, decoders, workers, **reading):
+            # Where both are on one terminal, the bar steps aside.
+            with bar.external_write_mode() if file.isatty() else contextlib.nullcontext():
+                write(batch.top(top))
+                file.flush()
+            bar.update(len(batch.names) + len(batch.problems))
+            problems += batch.problems
+            dim += batch.dim
+    if dim:
+        LOG.warning("%s", dim_line(dim))
+    return problems
+
+
+def named(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Return the arguments, for "-" the lines of standard input, and a line if it is empty."""
+    names, problems = list[str](), list[str]()
     for argument in arguments:
-        if argument == "-":
-            lines = map(os.fsdecode, sys.stdin.buffer)  # names of files are bytes
-            yield from filter(None, (line.rstrip("\r\n") for line in lines))
-        else:
-            yield argument
+        if argument != "-":
+            names.append(argument)
+            continue
+        lines = map(os.fsdecode, sys.stdin.buffer)  # names of files are bytes
+        listed = list(filter(None, (line.rstrip("\r\n") for line in lines)))
+        names += listed
+        if not listed:
+            problems.append("-: the list on standard input is empty; write the name of a picture on each line.")
+    return names, problems
 
 
 @contextlib.contextmanager
 def output_file(path: Path | None) -> Iterator[TextIO]:
-    if path is not None:
-        with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", errors="surrogateescape") as file:
+    """Open a file that is written whole or not at all; or standard output, or what else is no regular file, as it is.
+
+    A link stays one: what it leads to is written.
+    """
+    options: dict[str, Any] = {"mode": "w", "encoding": "utf-8", "errors": "surrogateescape"}
+    if path is not None and (path.is_file() or not path.exists()):
+        with atomic_path(path.resolve()) as temporary, open(temporary, **options) as file:
             yield file
         return
+    target = sys.stdout.fileno() if path is None else path
     try:
-        with open(sys.stdout.fileno(), "w", encoding="utf-8", errors="surrogateescape", closefd=False) as file:
+        with error_names(path or "standard output"), open(target, closefd=path is not None, **options) as file:
             yield file
     except BrokenPipeError:  # as of `| head`: nobody reads any more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if path is None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 
 
-Write = Callable[[str, list[tuple[str, float]]], None]
+Rows = Iterable[tuple[str, list[tuple[str, float]]]]  # the name of a picture, its best classes with probabilities
 
 
-def csv_writer(file: TextIO, top: int) -> Write:
+def csv_writer(file: TextIO, top: int) -> Callable[[Rows], None]:
     writer = csv.writer(file, lineterminator="\n")
     more = [f"{column}_{rank}" for rank in range(2, top + 1) for column in ("class", "probability")]
     writer.writerow(["file", "class", "probability", *more])
-    return lambda name, best: writer.writerow(
-        [name, *(value for pair in best for value in (pair[0], f"{pair[1]:.6f}"))]
-    )
+
+    def write(rows: Rows) -> None:
+        for name, best in rows:
+            writer.writerow([name, *(value for each, probability in best for value in (each, f"{probability:.6f}"))])
+
+    return write
 
 
-def json_writer(file: TextIO, top: int) -> Write:
-    def write(name: str, best: list[tuple[str, float]]) -> None:
-        rows = [{"class": each, "probability": round(probability, 6)} for each, probability in best]
-        print(json.dumps({"file": name, **rows[0], **({"top": rows} if top > 1 else {})}), file=file)
+def json_writer(file: TextIO, top: int) -> Callable[[Rows], None]:
+    def write(rows: Rows) -> None:
+        for name, best in rows:
+            found = [{"class": each, "probability": round(probability, 6)} for each, probability in best]
+            print(json.dumps({"file": name, **found[0], **({"top": found} if top > 1 else {})}), file=file)
 
     return write
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, continues=False)

@@ -6,8 +6,8 @@ The arrays go to data/mnist/; dataset.json, which describes them, is written las
 resumes.
 """
 
+from deepnets.data.decode_options import MOST_MEGAPIXELS
 from deepnets.data.prepare import prepare
-from deepnets.data.sources import MOST_MEGAPIXELS
 from deepnets.planning.job_files import job_parser, load_job, load_working_config
 from deepnets.utils import paths
 from deepnets.utils.command_line import number, run

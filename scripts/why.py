@@ -71,4 +71,4 @@ def other_versions(jobs) -> dict[tuple[str, str], int]:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, continues=False)

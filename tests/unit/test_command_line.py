@@ -18,14 +18,14 @@ from deepnets.utils.logging import LOG, log_to
 RUN_AGAIN = "Then run the same command again."
 
 
-def end(error: BaseException) -> object:
+def end(error: BaseException, **options: bool) -> object:
     """The exit code of a script whose `main` raises this error."""
 
     def main() -> None:
         raise error
 
     with pytest.raises(SystemExit) as end:
-        run(main)
+        run(main, **options)
     return end.value.code
 
 
@@ -112,6 +112,9 @@ def test_torchs_own_words_are_recognised_as_out_of_memory(caplog):
 def test_interrupted_script_ends_as_the_shell_expects(caplog):
     assert end(KeyboardInterrupt()) == 130
     assert caplog.messages == ["interrupted; run the same command again to continue"]
+    caplog.clear()
+    assert end(KeyboardInterrupt(), continues=False) == 130
+    assert caplog.messages == ["interrupted"]
 
 
 def test_internal_error_keeps_its_traceback_and_exit_code_1(caplog):

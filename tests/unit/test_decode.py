@@ -2,6 +2,8 @@
 
 import io
 import struct
+import threading
+import warnings
 import zlib
 
 import numpy as np
@@ -345,3 +347,36 @@ def test_png_with_a_long_text_is_decoded():
     file = io.BytesIO()
     Image.fromarray(np.full((2, 2), 7, np.uint8)).save(file, "PNG", pnginfo=text)
     assert decode(file.getvalue(), 2, 1).mean() == 7
+
+
+def test_threads_that_decode_at_once_leave_pillow_and_the_warnings_as_they_were(monkeypatch):
+    """The first thread leaves while the second one is inside, which began later."""
+    first_is_inside, second_is_inside, first_is_done = (threading.Event() for _ in range(3))
+    events = {"first": (first_is_inside, second_is_inside), "second": (second_is_inside, first_is_done)}
+
+    def slow_fit(*arguments):
+        inside, go_on = events[threading.current_thread().name]
+        inside.set()
+        assert go_on.wait(10)
+        assert Image.MAX_IMAGE_PIXELS is None
+        return fit(*arguments)
+
+    def decode_first():
+        decode(file, 2, 1)
+        first_is_done.set()
+
+    def decode_second():
+        assert first_is_inside.wait(10)
+        decode(file, 2, 1)
+
+    monkeypatch.setattr("deepnets.data.decode.fit", slow_fit)
+    file, before = gray(np.full((2, 2), 2**15)), (Image.MAX_IMAGE_PIXELS, list(warnings.filters))
+    threads = [
+        threading.Thread(target=work, name=name) for name, work in (("first", decode_first), ("second", decode_second))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert first_is_done.is_set()
+    assert (Image.MAX_IMAGE_PIXELS, list(warnings.filters)) == before

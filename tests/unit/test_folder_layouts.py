@@ -17,6 +17,7 @@ from deepnets.data import sources as datasets
 from deepnets.data.arrays import open_dataset
 from deepnets.data.splits import split_train_validation
 from deepnets.utils.errors import UserError
+from deepnets.utils.files import read_json
 from deepnets.utils.logging import LOG, log_to
 
 
@@ -337,6 +338,11 @@ def test_large_image_is_refused_with_the_option_that_takes_it(tmp_path):
     message = refusal(tmp_path / "1", large, max_megapixels=0.000015)
     assert "train/owl/2.png: 4 x 4 pixels are 1.6e-05 megapixels, more than 1.5e-05" in message
     assert "`max_megapixels: 1` for this dataset in config.yaml" in message
+
+
+def test_limit_of_the_dataset_is_in_dataset_json_for_pictures_that_are_predicted(tmp_path):
+    assert read_json(prepared(tmp_path / "1", BIRDS, max_megapixels=200))["max_megapixels"] == 200
+    assert "max_megapixels" not in read_json(prepared(tmp_path / "2", BIRDS))
 
 
 def test_file_larger_than_any_image_is_named_and_not_read(tmp_path, monkeypatch):

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import tarfile
+import zipfile
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from PIL import Image
 
 from deepnets.data.archive import MAX_MEMBER_BYTES
 from deepnets.data.decode import decode
-from deepnets.data.pictures import Form, Place, Problem, decode_block, find, read_blocks, to_pixels
+from deepnets.data.pictures import Form, Place, block_length, decode_block, dim_line, find, read_blocks, to_pixels
 
 FORM = Form(8, 1)
 
@@ -33,8 +35,20 @@ def names(*arguments):
     return [place.name for place in places]
 
 
-def read(places):
-    return [each for block in read_blocks(places) for each in decode_block(block, [FORM])]
+def read(places, encoding=None):
+    """Return the pixels of each picture by its name, and the lines of those that are broken."""
+    decoded = [decode_block(block, [FORM]) for block in read_blocks(places, encoding=encoding)]
+    pixels = {name: image for block in decoded for name, image in zip(block.names, block.images[0], strict=True)}
+    return pixels, [line for block in decoded for line in block.problems]
+
+
+def damage(archive, member):
+    """Change a byte of a member's content, which is stored as it is."""
+    with zipfile.ZipFile(archive) as packed:
+        start = packed.getinfo(member).header_offset + 30 + len(member) + 20
+    content = bytearray(archive.read_bytes())
+    content[start] ^= 1
+    archive.write_bytes(content)
 
 
 def test_folders_are_searched_to_their_depth_without_what_desktops_leave(pictures):
@@ -44,17 +58,16 @@ def test_folders_are_searched_to_their_depth_without_what_desktops_leave(picture
 def test_archives_and_patterns_are_as_the_files_in_them(pictures):
     assert set(names("packed.zip")) == {"packed.zip/b.png", "packed.zip/below/a.JPG", "packed.zip/below/deeper/c.webp"}
     assert names("folder/**/*.[Jw]*") == ["folder/below/a.JPG", "folder/below/deeper/c.webp"]
-    outside = dict(read(find(["folder"])[0]))
-    inside = dict(read(find(["packed.zip"])[0]))
+    outside, inside = read(find(["folder"])[0])[0], read(find(["packed.zip"])[0])[0]
     assert len(inside) == 3
-    for name, (pixels,) in inside.items():
-        assert np.array_equal(pixels, outside[name.replace("packed.zip", "folder")][0])
+    for name, pixels in inside.items():
+        assert np.array_equal(pixels, outside[name.replace("packed.zip", "folder")])
 
 
 def test_a_named_file_is_taken_whatever_its_ending_and_once(pictures):
     (pictures / "b.png").rename(pictures / "b")
-    assert names("folder/b", "folder/below", "folder/b")[0] == "folder/b"
-    assert names("folder/b", "folder/below", "folder/b").count("folder/b") == 1
+    assert names("folder/b", "folder/below", "./folder/b")[0] == "folder/b"
+    assert names("folder/b", "folder/below", "./folder/b").count("folder/b") == 1
 
 
 def test_links_in_a_circle_end(pictures):
@@ -110,11 +123,11 @@ def test_each_broken_picture_has_its_line(pictures):
     with open(pictures / "huge.png", "wb") as file:
         os.truncate(file.fileno(), MAX_MEMBER_BYTES + 1)
     (pictures / "lost.png").symlink_to("nowhere")
-    outcomes = dict(read(find(["folder"])[0]))
-    broken = {name: outcome.line for name, outcome in outcomes.items() if isinstance(outcome, Problem)}
-    assert set(broken) == {f"folder/{name}.png" for name in ("a", "b", "huge", "lost")}
-    assert all(line.startswith(f"{name}: ") for name, line in broken.items())
-    assert len(outcomes) == 6
+    os.mkfifo(pictures / "pipe.png")
+    pixels, problems = read(find(["folder"])[0])
+    expected = [f"folder/{name}.png" for name in ("a", "b", "huge", "lost", "pipe")]
+    assert sorted(line.partition(": ")[0] for line in problems) == expected
+    assert len(pixels) == 2
 
 
 def test_a_large_picture_is_refused_with_the_option_that_takes_it(tmp_path):
@@ -124,9 +137,119 @@ def test_a_large_picture_is_refused_with_the_option_that_takes_it(tmp_path):
     assert to_pixels(tmp_path / "large.png", FORM).shape == (8, 8, 1)
 
 
-def test_an_archive_that_breaks_off_costs_only_its_rest(pictures):
+def test_an_archive_that_changes_after_it_was_listed_costs_a_line_for_each_of_its_pictures(pictures):
     places = find(["packed.zip", "folder/b.png"])[0]
     (pictures.parent / "packed.zip").write_bytes(b"replaced since it was listed")
-    found = read(places)
-    assert [isinstance(outcome, Problem) for _, outcome in found] == [True, False]
-    assert found[1][0] == Place(pictures.relative_to(pictures.parent) / "b.png").name
+    pixels, problems = read(places)
+    assert list(pixels) == ["folder/b.png"]
+    assert [line.partition(": ")[0] for line in problems] == [place.name for place in places[:-1]]
+    with zipfile.ZipFile("packed.zip", "w") as packed:
+        packed.write("folder/b.png", "b.png")
+    pixels, problems = read(places)
+    assert set(pixels) == {"packed.zip/b.png", "folder/b.png"}
+    assert len(problems) == 2
+    assert all(line.endswith(": has changed since its names were read; run this again.") for line in problems)
+
+
+def test_a_damaged_member_of_a_zip_costs_none_of_the_others(pictures):
+    with zipfile.ZipFile("stored.zip", "w") as packed:
+        for name in ("1.png", "2.png", "3.png"):
+            packed.write("folder/b.png", name)
+    damage(pictures.parent / "stored.zip", "2.png")
+    pixels, problems = read(find(["stored.zip"])[0])
+    assert list(pixels) == ["stored.zip/1.png", "stored.zip/3.png"]
+    assert len(problems) == 1
+    assert problems[0].startswith("stored.zip/2.png: a damaged archive, or not one (Bad CRC-32")
+
+
+def test_a_tar_that_breaks_off_costs_a_line_for_each_picture_after_that(pictures):
+    Image.new("L", (64, 64)).save("gray.bmp")
+    with tarfile.open("packed.tar", "w") as packed:
+        for name in ("1.bmp", "2.bmp", "3.bmp"):
+            packed.add("gray.bmp", name)
+    with tarfile.open("packed.tar") as packed:
+        second = packed.getmember("2.bmp").offset_data
+    places = find(["packed.tar"])[0]
+    os.truncate("packed.tar", second + 1000)
+    pixels, problems = read(places)
+    assert list(pixels) == ["packed.tar/1.bmp"]
+    assert [line.partition(": a damaged archive")[0] for line in problems] == ["packed.tar/2.bmp", "packed.tar/3.bmp"]
+
+
+def test_a_pattern_with_a_broken_archive_still_leads_to_the_others(pictures):
+    (pictures.parent / "broken.zip").write_bytes(b"PK no archive")
+    places, problems = find(["*.zip"])
+    assert len(places) == 3
+    assert [line.partition(": ")[0] for line in problems] == ["broken.zip"]
+
+
+def test_a_folder_that_cannot_be_read_is_named_and_the_others_are_searched(pictures, monkeypatch):
+    scandir = os.scandir
+
+    def refuse(folder):
+        if str(folder).endswith("deeper"):
+            raise PermissionError(13, "Permission denied", folder)
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    places, problems = find(["folder"])
+    assert [place.name for place in places] == ["folder/b.png", "folder/below/a.JPG"]
+    assert problems == ["folder/below/deeper: Permission denied; correct the path or its permissions."]
+
+
+def test_names_of_a_zip_of_another_encoding_are_read_with_the_option_that_its_message_names(pictures):
+    """Windows packs names in the encoding of its country, and does not say which."""
+    with zipfile.ZipFile("windows.zip", "w") as packed:
+        packed.write("folder/b.png", "Bar.png")
+    content = (pictures.parent / "windows.zip").read_bytes().replace(b"Bar.png", "Bär.png".encode("cp437"))
+    (pictures.parent / "windows.zip").write_bytes(content)
+    places, (problem,) = find(["windows.zip"])
+    assert places == []
+    assert "cp437" in problem
+    assert "as --encoding, or pack it again" in problem
+    assert "config.yaml" not in problem
+    places, problems = find(["windows.zip"], "cp437")
+    assert (places, problems) == ([Place("windows.zip", "Bär.png")], [])
+    assert list(read(places, "cp437")[0]) == ["windows.zip/Bär.png"]
+
+
+def test_a_message_about_an_archive_names_no_option_of_config_yaml(pictures):
+    body, *members = (pictures.parent / "packed.zip").read_bytes().split(b"PK\1\2")
+    deflate64 = [part[:6] + b"\x09" + part[7:] for part in members]  # as Windows packs large files
+    (pictures.parent / "packed.zip").write_bytes(b"PK\1\2".join([body, *deflate64]))
+    (problem,) = find(["packed.zip"])[1]
+    assert "name the folder" in problem
+    assert "`path:`" not in problem
+
+
+def test_a_name_that_a_terminal_would_obey_is_escaped_on_its_one_line(pictures):
+    name = "folder/a\n\x1b[2Jb.png"
+    (pictures.parent / name).write_text("no picture")
+    problems = [*find([name + "x"])[1], *read(find([name])[0])[1]]
+    assert len(problems) == 2
+    assert all(line.startswith("folder/a\\n\\x1b[2Jb.png") for line in problems)
+
+
+def test_dim_pictures_of_16_bits_are_named_unless_the_network_knows_their_bits(pictures):
+    Image.fromarray(np.full((8, 8), 1023, np.uint16)).save("dim.png")
+    (block,) = read_blocks(find(["dim.png", "folder"])[0])
+    assert decode_block(block, [FORM]).dim == ["dim.png"]
+    assert decode_block(block, [FORM._replace(bit_depth=10)]).dim == []
+    assert dim_line(["dim.png", "a", "b", "c\n"]).startswith("dim.png, a, b and 1 more: of 16 bits")
+
+
+def test_blocks_are_small_where_pictures_are_large_and_make_whole_batches():
+    lengths = [block_length([Form(size, 3)]) for size in (8, 28, 64, 224, 512, 4096)]
+    assert lengths[:3] == [128] * 3
+    assert lengths[-1] == 1
+    assert all(256 % length == 0 for length in lengths)
+    assert all(length * 3 * size**2 <= 2**22 for length, size in zip(lengths[:5], (8, 28, 64, 224, 512), strict=True))
+    assert block_length([Form(224, 3)] * 3) < block_length([Form(224, 3)])
+
+
+def test_few_bytes_of_an_archive_are_in_memory_at_once(pictures, monkeypatch):
+    monkeypatch.setattr("deepnets.data.pictures._BLOCK_BYTES", 1500)
+    with zipfile.ZipFile("photos.zip", "w") as packed:
+        for index, size in enumerate((5000, 400, 400, 400, 400, 5000)):
+            packed.writestr(f"{index}.png", bytes(size))
+    assert [len(block) for block in read_blocks(find(["photos.zip"])[0])] == [1, 4, 1]

@@ -1,18 +1,18 @@
 """Trained networks in use: in Python, and by scripts/predict.py."""
 
-import csv
-import io
 import json
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from predict_rows import predict_rows
 from safetensors.torch import load_file, safe_open
 from scipy.special import softmax
 from tiny_experiment import CLASSES, error_line, set_temperature
@@ -51,17 +51,9 @@ def folder(images, tmp_path_factory):
 def rows(capfd):
     """Call scripts/predict.py; return the rows that it prints: `rows(*arguments, code=0) -> list of dicts`."""
 
-    def call(*arguments, code=0):
-        capfd.readouterr()
-        try:
-            predict_script.main([*map(str, arguments), "--gpus", "0", "--threads", "1"])
-            ended = 0
-        except SystemExit as end:
-            ended = end.code
-        printed = capfd.readouterr()
-        assert ended == code, printed.err
-        call.errors = printed.err.splitlines()
-        return list(csv.DictReader(io.StringIO(printed.out)))
+    def call(*arguments, **options):
+        found, call.errors = predict_rows(capfd, *arguments, **options)
+        return found
 
     return call
 
@@ -86,6 +78,13 @@ def test_a_weights_file_alone_is_enough(finished, images, expected, tmp_path):
     with safe_open(alone, "np") as file:
         metadata = file.metadata()
     assert json.loads(metadata["preprocessing"])["pixel_scale"] == 255
+
+
+def test_several_threads_may_predict_at_once(finished, folder, expected):
+    model, files = load(finished, device="cpu", temperature=1), sorted(folder.iterdir())
+    with ThreadPoolExecutor(4) as threads:
+        for predictions in threads.map(model.predict, [files] * 12):
+            assert np.abs(probabilities(predictions) - expected).max() < 1e-5
 
 
 def test_temperature_divides_the_logits(finished, images):
@@ -205,6 +204,36 @@ def test_pictures_of_ink_on_paper_are_inverted(finished, images, expected, rows,
     assert np.abs(probabilities(found) - expected[:3]).max() < 1e-5
     inverted = rows(finished, *paper, "--invert", "--temperature", 1)
     assert [float(row["probability"]) for row in inverted] == pytest.approx(expected[:3].max(1), abs=1e-5)
+
+
+def test_dim_pictures_of_16_bits_are_predicted_and_reported(finished, rows, tmp_path, caplog):
+    Image.fromarray(np.full((8, 8), 1023, np.uint16)).save(tmp_path / "dim.png")
+    assert len(rows(finished, tmp_path)) == 1
+    assert rows.errors[1].startswith(f"{tmp_path}/dim.png: of 16 bits with hardly a value above a quarter of white")
+    caplog.clear()
+    load(finished, device="cpu", temperature=1).predict([tmp_path / "dim.png"])
+    assert caplog.messages == [rows.errors[1]]
+
+
+def test_pictures_may_be_as_large_as_those_of_the_dataset(finished, rows, tmp_path):
+    tensors, metadata = load_model_file(finished / "model.safetensors")
+    assert metadata["max_megapixels"] == 100  # of the tiny dataset
+    weights, large = tmp_path / "model.safetensors", tmp_path / "large.png"
+    save_tensors(weights, tensors, metadata | {"max_megapixels": 2})
+    Image.new("1", (2000, 1100)).save(large)
+    rows(weights, large, code=1)
+    assert "more than 2; make it smaller, or take more with max_megapixels 3" in rows.errors[1]
+    assert len(rows(weights, large, "--max-megapixels", 3)) == 1
+
+
+@pytest.mark.parametrize(
+    ("stored", "limit"), [({}, 100), ({"max_megapixels": 1e9}, 1000), ({"max_megapixels": ["many"]}, 100)]
+)
+def test_weights_set_no_limit_that_a_dataset_may_not_have(finished, tmp_path, stored, limit):
+    tensors, metadata = load_model_file(finished / "model.safetensors")
+    del metadata["max_megapixels"]
+    save_tensors(tmp_path / "model.safetensors", tensors, metadata | stored)
+    assert load(tmp_path / "model.safetensors", device="cpu").form.max_megapixels == limit
 
 
 def test_a_committee_averages_probabilities(finished, folder, expected, rows, tmp_path):

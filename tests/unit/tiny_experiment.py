@@ -58,7 +58,7 @@ def write_dataset(folder: Path) -> Path:
             path = folder / f"{split}_{kind}.npy"
             np.save(path, array)
             arrays[path.name] = {"sha256": sha256_file(path), "shape": list(array.shape), "dtype": str(array.dtype)}
-    metadata = {"classes": CLASSES, "input_shape": INPUT_SHAPE, "mean": [0.23], "std": [0.2]}
+    metadata = {"classes": CLASSES, "input_shape": INPUT_SHAPE, "mean": [0.23], "std": [0.2], "max_megapixels": 100}
     start = {"schema_version": 1, "dataset": "digits", "spec": {"source": "sklearn_digits"}}
     write_json(folder / "dataset.json", {**start, "arrays": arrays, **metadata})
     return folder / "dataset.json"

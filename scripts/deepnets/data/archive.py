@@ -13,7 +13,8 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Collection, Container, Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO, cast
 
@@ -39,6 +40,7 @@ _OTHER_METHODS = {
     99: "AES",
 }
 _PACK_WITHOUT = "pack the archive again without it"
+FOLDER_OPTION = "give the folder as `path:`"  # in messages; other words where the archive is not that of a dataset
 _MEMBER_OVERHEAD = 512  # bytes that a tar spends on a member's header, so that a billion empty members count too
 
 
@@ -69,7 +71,7 @@ def list_members(path: Path, shown_as: str | None = None, encoding: str | None =
             if total > MAX_TOTAL_BYTES or (total > RATIO_MATTERS_FROM and total > MAX_RATIO * packed):
                 raise UserError(
                     f"{shown_as}: refused as an archive bomb: {packed:,} bytes that declare more than {total:,} bytes"
-                    " of content; if you trust it, unpack it and give the folder as `path:`."
+                    f" of content; if you trust it, unpack it and {FOLDER_OPTION}."
                 )
             clean = str(PurePosixPath(name)) + ("/" if name.endswith("/") else "")
             if clean in names and not clean.endswith("/"):
@@ -86,15 +88,49 @@ def read_members(
     Raises:
         DamagedArchiveError: the archive is damaged. Unsafe members were refused by `list_members`.
     """
-    reader = _read_zip if path.name.lower().endswith(".zip") else _read_tar
-    shown_as = shown_as or str(path)
-    members = reader(path, wanted, encoding, shown_as)
+    for name, content in _contents(path, wanted, shown_as or str(path), encoding):
+        if isinstance(content, Exception):
+            raise content
+        yield name, content
+
+
+def try_members(
+    path: Path, wanted: Collection[str], encoding: str | None = None
+) -> Iterator[tuple[str, bytes | Exception]]:
+    """Yield (name, content) of each wanted member as `read_members` does, or its UserError or OSError instead.
+
+    Of a zip, a damaged member does not concern the others. Of a tar, none that follows it can be found.
+    """
+    missing = dict.fromkeys(wanted)
+    reason: Exception = UserError(f"{path}: has changed since its names were read; run this again.")
+    try:
+        for name, content in _contents(path, wanted, str(path), encoding):
+            missing.pop(name, None)
+            yield name, content
+    except (UserError, OSError) as error:
+        reason = error
+    yield from ((name, reason) for name in missing)
+
+
+def _contents(
+    path: Path, wanted: Container[str], shown_as: str, encoding: str | None
+) -> Iterator[tuple[str, bytes | Exception]]:
+    """Yield (name, content) of the wanted members, or the error of one; raise that of the whole archive."""
+    find = _find_in_zip if path.name.lower().endswith(".zip") else _find_in_tar
+    members = find(path, wanted, encoding, shown_as)
     while True:
         with _damage_named(path, shown_as):  # not around the yield: the caller's errors are its own
             member = next(members, None)
         if member is None:
             return
-        yield member
+        name, read = member
+        content: bytes | Exception
+        try:
+            with _damage_named(path, shown_as):
+                content = read()
+        except (UserError, OSError) as error:
+            content = error
+        yield name, content
 
 
 @contextlib.contextmanager
@@ -102,9 +138,7 @@ def _damage_named(path: Path, shown_as: str) -> Iterator[None]:
     try:
         yield
     except NotImplementedError as error:  # zipfile lacks something, the archive may be whole
-        raise UserError(
-            f"{shown_as}: cannot be read here ({error}); unpack it and give the folder as `path:`."
-        ) from None
+        raise UserError(f"{shown_as}: cannot be read here ({error}); unpack it and {FOLDER_OPTION}.") from None
     except (
         EOFError,
         lzma.LZMAError,
@@ -160,7 +194,7 @@ def _members(path: Path, encoding: str | None, shown_as: str) -> Iterator[tuple[
             if any(file.read(_MAX_PADDING)):
                 raise UserError(
                     f"{shown_as}: more follows its end, as after `cat a.tar b.tar`; unpack it with"
-                    " `tar --ignore-zeros -xf`, and give the folder as `path:`."
+                    f" `tar --ignore-zeros -xf`, and {FOLDER_OPTION}."
                 )
 
 
@@ -181,25 +215,28 @@ def _zip_refusal(member: zipfile.ZipInfo) -> str | None:
         method = _OTHER_METHODS.get(member.compress_type, f"method {member.compress_type}")
         return (
             f"is packed with {method}, which cannot be unpacked here; unpack the archive with the program that made it"
-            " and give the folder as `path:`, or pack it again with Deflate (Windows takes Deflate64 from 2 GB on)"
+            f" and {FOLDER_OPTION}, or pack it again with Deflate (Windows takes Deflate64 from 2 GB on)"
         )
     return None
 
 
-def _read_zip(path: Path, wanted: Container[str], encoding: str | None, shown_as: str) -> Iterator[tuple[str, bytes]]:
+_Found = tuple[str, Callable[[], bytes]]  # a member's name, and what reads its content
+
+
+def _find_in_zip(path: Path, wanted: Container[str], encoding: str | None, shown_as: str) -> Iterator[_Found]:
     with zipfile.ZipFile(path) as archive:
         for stored, member in _named_members(archive, encoding, shown_as):
             name = str(PurePosixPath(stored))
             if not stored.endswith("/") and name in wanted:
-                yield name, archive.read(member)
+                yield name, partial(archive.read, member)
 
 
-def _read_tar(path: Path, wanted: Container[str], encoding: str | None, shown_as: str) -> Iterator[tuple[str, bytes]]:
+def _find_in_tar(path: Path, wanted: Container[str], encoding: str | None, shown_as: str) -> Iterator[_Found]:
     with _open_tar(path) as (archive, _):
         for member in archive:
             name = str(PurePosixPath(tar_name(member, encoding, shown_as)))
             if name in wanted and (content := archive.extractfile(member) if member.isreg() else None):
-                yield name, content.read()
+                yield name, content.read
 
 
 class _BoundedReads:

@@ -10,9 +10,6 @@ import itertools
 import json
 import math
 import os
-import signal
-import threading
-import time
 import warnings
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
@@ -32,7 +29,7 @@ from deepnets.utils.files import atomic_path, canonical_json, error_names, remov
 from deepnets.utils.logging import LOG
 from deepnets.utils.paths import IMAGES
 from deepnets.utils.text import shortened
-from deepnets.utils.waiting import PARENT_CHECK_SECONDS
+from deepnets.utils.worker import start_worker
 
 
 class BadImagesError(UserError):
@@ -134,7 +131,7 @@ def _decode_all(
             yield joblib.delayed(_write_shard)(blocks[-1].shard, task, image_shape)
 
     # max_nbytes=None: arrays go to the processes as they are, not through files.
-    worker = {"initializer": _start_worker, "initargs": (os.getpid(),), "max_nbytes": None}
+    worker = {"initializer": start_worker, "initargs": (os.getpid(),), "max_nbytes": None}
     parallel = joblib.Parallel(processes, return_as="generator", batch_size=1, pre_dispatch="2*n_jobs", **worker)
     with progress_bar(dataset, total, "images") as bar:
         try:
@@ -219,19 +216,6 @@ def _create_array(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> Iterat
 
 
 # -- in any of the processes -------------------------------------------------------------------------------------------
-
-
-def _start_worker(parent: int) -> None:
-    """Run at the lowest priority, ignore Ctrl-C, and exit when the main process ends, even by SIGKILL."""
-    os.nice(19)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(PARENT_CHECK_SECONDS)
-    os._exit(1)
 
 
 def _write_shard(path: Path, task: DecodeTask, image_shape: tuple[int, int, int]) -> _Decoded:

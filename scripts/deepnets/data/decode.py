@@ -4,16 +4,17 @@ import contextlib
 import io
 import re
 import struct
+import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError, features
 from PIL.TiffImagePlugin import TiffImageFile
 
+from deepnets.data.decode_options import MOST_MEGAPIXELS, NonSquare
 from deepnets.data.file_kinds import AVIF, EMPTY, kind_of
-from deepnets.data.sources import MOST_MEGAPIXELS, NonSquare
 
 MAX_MEGAPIXELS = 100  # more than most cameras have; a decoded image takes 4 bytes a pixel, some for a moment 12
 # Texts and colour profiles of a PNG: Pillow refuses a whole image for one of a megabyte.
@@ -40,17 +41,23 @@ _USED_BITS = (8, 10, 12, 14)  # of 16; values of sensors have as many, and are d
 _ODD_PIXELS = 1000  # one of as many may be brighter: a few pixels of a sensor are stuck
 
 
-class DimImageWarning(UserWarning):
+class Dim(NamedTuple):
     """Nearly all values of a 16-bit image are below a quarter of white, so that it loses most of its contrast.
 
-    name       of the image
     used_bits  that hold these values: 8, 10, 12 or 14
     is_gray    whether `bit_depth` can say so
     """
 
-    def __init__(self, name: str, used_bits: int, is_gray: bool):
+    used_bits: int
+    is_gray: bool
+
+
+class DimImageWarning(UserWarning):
+    """An image is dim; `name` is its name, and the rest as of `Dim`."""
+
+    def __init__(self, name: str, dim: Dim):
         super().__init__(name)
-        self.name, self.used_bits, self.is_gray = name, used_bits, is_gray
+        self.name, self.used_bits, self.is_gray = name, *dim
 
 
 def decode(
@@ -83,8 +90,22 @@ def decode(
     Warns:
         DimImageWarning: see there.
     """
+    pixels, dim = decode_and_look(data, size, channels, max_megapixels, bit_depth, non_square)
+    if dim is not None:
+        warnings.warn(DimImageWarning(shown_as, dim), stacklevel=2)
+    return pixels
+
+
+def decode_and_look(
+    data: bytes, size: int, channels: int, max_megapixels: float, bit_depth: int | None, non_square: NonSquare
+) -> tuple[np.ndarray, Dim | None]:
+    """Decode an image file as `decode` does; return whether it is dim instead of a warning: those are not for threads.
+
+    Raises:
+        ValueError: as of `decode`.
+    """
     try:
-        with _quiet_pillow():
+        with quiet_pillow:
             image = Image.open(io.BytesIO(data), formats=_FORMATS)
             if image.width * image.height > max_megapixels * 1e6:
                 raise _Refusal(_too_large(image.width, image.height, max_megapixels))
@@ -100,9 +121,8 @@ def decode(
         raise ValueError(_unidentified(data)) from None
     except Exception as error:  # a decoder reports damage by any exception: OSError, SyntaxError, struct.error ...
         raise ValueError(f"not a whole image: {error}; replace or remove it") from None
-    if bits == 16 and bit_depth is None and used_bits < 16:
-        warnings.warn(DimImageWarning(shown_as, used_bits, _is_16_bit_gray(image)), stacklevel=2)
-    return result
+    is_dim = bits == 16 and bit_depth is None and used_bits < 16
+    return result, Dim(used_bits, _is_16_bit_gray(image)) if is_dim else None
 
 
 class Look(NamedTuple):
@@ -117,7 +137,7 @@ class Look(NamedTuple):
 def look(file: BinaryIO) -> Look | None:
     """Read the start of an image file. None: not an image."""
     try:
-        with _quiet_pillow(), Image.open(file, formats=_FORMATS) as image:
+        with quiet_pillow, Image.open(file, formats=_FORMATS) as image:
             return Look(image.width, image.height, image.mode in _GRAY_MODES, image.format or "")
     except Exception:  # a decoder reports damage by any exception; `decode` names it
         return None
@@ -150,16 +170,36 @@ class _Refusal(ValueError):
     """A reason that is not damage."""
 
 
-@contextlib.contextmanager
-def _quiet_pillow() -> Iterator[None]:
-    """Without Pillow's own limit, as `max_megapixels` is ours, and without its warnings of tags that nothing reads."""
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
+class _QuietPillow:
+    """Without Pillow's own limit, as `max_megapixels` is ours, and without its warnings of tags that nothing reads.
+
+    Both belong to the whole process, so several threads share them: the first one that enters sets them, and the last
+    one that leaves restores them.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+        self._limit: int | None = None
+        self._warnings = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+                self._warnings = warnings.catch_warnings()
+                self._warnings.__enter__()
+                warnings.simplefilter("ignore")
+
+    def __exit__(self, *_error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._warnings.__exit__(None, None, None)
+                Image.MAX_IMAGE_PIXELS = self._limit
+
+
+quiet_pillow = _QuietPillow()
 
 
 def _too_large(width: int, height: int, max_megapixels: float) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from deepnets.utils.errors import UserError
 
+ENCODING_OPTION = "`encoding:` of this dataset in config.yaml"  # in messages; other words where it is not a dataset's
 _UTF8_FLAG = 0x800
 _UNICODE_PATH = 0x7075  # an extra field of Info-ZIP: version, CRC-32 of the name as it stands, the name in UTF-8
 _USUAL = ("utf-8", "gbk", "cp932", "cp1251", "cp437")  # the last four of Chinese, Japanese, Russian, Western Windows
@@ -78,8 +79,8 @@ def _decode(names: Sequence[bytes], encoding: str | None, shown_as: str) -> list
     for name in names:
         if not _is_text(name, encoding):
             raise UserError(
-                f"{shown_as}: the name {name!r} is not in the encoding {encoding!r}; correct `encoding:` of this"
-                " dataset in config.yaml, or pack the archive again with names in UTF-8."
+                f"{shown_as}: the name {name!r} is not in the encoding {encoding!r}; correct {ENCODING_OPTION}, or"
+                " pack the archive again with names in UTF-8."
             )
     return [name.decode(encoding) for name in names]
 
@@ -113,6 +114,5 @@ def _unknown(name: bytes, shown_as: str) -> str:
     readings = ", ".join(f"{name.decode(usual)!r} in {usual}" for usual in _USUAL if _is_text(name, usual))
     return (
         f"{shown_as}: it does not say in which encoding its names are ({name!r} is {readings}); write the right one"
-        f" ({', '.join(_USUAL)} ...) as `encoding:` of this dataset in config.yaml, or pack it again with"
-        " names in UTF-8."
+        f" ({', '.join(_USUAL)} ...) as {ENCODING_OPTION}, or pack it again with names in UTF-8."
     )

@@ -7,23 +7,26 @@ import glob
 import itertools
 import os
 import re
-import warnings
-from collections.abc import Iterable, Iterator
+import stat
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from deepnets.data.archive import MAX_MEMBER_BYTES, list_members, read_members
+from deepnets.data.archive import FOLDER_OPTION, MAX_MEMBER_BYTES, list_members, try_members
 from deepnets.data.archive import SUFFIXES as ARCHIVES
-from deepnets.data.decode import MAX_MEGAPIXELS, DimImageWarning, decode, fit
+from deepnets.data.decode import MAX_MEGAPIXELS, decode_and_look, fit, quiet_pillow
+from deepnets.data.decode_options import NonSquare
 from deepnets.data.folder_tree import is_ignored, is_image
-from deepnets.data.sources import NonSquare
+from deepnets.data.member_names import ENCODING_OPTION
 from deepnets.utils.errors import UserError
+from deepnets.utils.text import first_few, one_line
 
-BLOCK_PICTURES = 32  # that a process decodes at once,
-_BLOCK_BYTES = 2**25  # and fewer of an archive if they are large: they are in memory
+BLOCK_PICTURES = 128  # that a process decodes at once,
+_DECODED_BYTES = 2**22  # and fewer if they are large: a process hands them over in one piece,
+_BLOCK_BYTES = 2**23  # or their files are large in an archive: they are in memory
 _NOT_8_BITS = ("I", "F", "LAB")  # starts of Pillow's names of such pixels
 _OPTION_OF_CONFIG = re.compile(r"write `max_megapixels: (\d+)` for this dataset in config.yaml")
 
@@ -43,69 +46,93 @@ class Form(NamedTuple):
 class Place(NamedTuple):
     """A file, or a member of an archive."""
 
-    path: Path
+    path: str
     member: str | None = None
 
     @property
     def name(self) -> str:
         """The name that the user reads: a.png, pictures.zip/a.png."""
-        return str(self.path) if self.member is None else f"{self.path}/{self.member}"
+        return self.path if self.member is None else f"{self.path}/{self.member}"
 
 
-def find(arguments: Iterable[str]) -> tuple[list[Place], list[str]]:
+def find(arguments: Iterable[str], encoding: str | None = None) -> tuple[list[Place], list[str]]:
     """List the pictures of files, folders, archives and glob patterns, in this order; one that is named twice is once.
 
     A file that is named is always taken. Of a folder, with those below it, and of an archive, the files are taken
     whose names end as those of images do, without what desktops leave. A folder's are sorted by name.
 
+    Args:
+        arguments: what the user names.
+        encoding: of names in archives that do not say theirs.
+
     Returns:
-        The pictures, and a line for each argument that leads to none.
+        The pictures, and a line for each argument that leads to none, and for each folder that cannot be read.
     """
-    places, problems = list[Place](), list[str]()
+    places, problems = dict[Place, None](), list[str]()
     for argument in arguments:
-        try:
-            found = _places(argument)
-        except UserError as error:
-            problems.append(str(error))
-            continue
-        except OSError as error:
-            problems.append(f"{error.filename or argument}: {error.strerror}; correct the path or its permissions.")
-            continue
-        if not found:
+        reported = len(problems)
+        found = _places(argument, encoding, problems)
+        if not found and len(problems) == reported:
             problems.append(f"{argument}: there are no pictures here; correct the path.")
-        places += found
-    return list(dict.fromkeys(places)), problems
+        places.update(dict.fromkeys(found))
+    return list(places), list(map(one_line, problems))
 
 
-def _places(argument: str) -> list[Place]:
-    path = Path(argument)
-    if path.is_dir():
-        return [Place(file) for file in sorted(_walk(path))]
-    if not path.exists() and glob.has_magic(argument):
-        return [place for match in sorted(glob.glob(argument, recursive=True)) for place in _places(match)]
-    if path.is_file() and argument.lower().endswith(ARCHIVES):
-        members = (name for name in list_members(path) if not name.endswith("/"))
-        return [Place(path, name) for name in members if _is_picture(Path(name))]
-    if not path.exists():
-        raise UserError(f"{argument}: does not exist; correct the path.")
-    return [Place(path)]
+def _places(argument: str, encoding: str | None, problems: list[str]) -> list[Place]:
+    try:
+        mode = os.stat(argument).st_mode
+        if stat.S_ISDIR(mode):
+            return [Place(file) for file in sorted(_walk(argument, problems), key=lambda file: file.split(os.sep))]
+        if stat.S_ISREG(mode) and argument.lower().endswith(ARCHIVES):
+            members = list_members(Path(argument), encoding=encoding)
+            return [Place(str(Path(argument)), name) for name in members if _is_picture(name)]
+        return [Place(str(Path(argument)))]
+    except UserError as error:
+        problems.append(_in_command(str(error)))
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a zero byte
+        if glob.has_magic(argument):
+            matches = sorted(glob.glob(argument, recursive=True))
+            return [place for match in matches for place in _places(match, encoding, problems)]
+        problems.append(f"{argument}: does not exist; correct the path.")
+    except OSError as error:
+        problems.append(_unreadable(error, argument))
+    return []
 
 
-def _walk(root: Path) -> Iterator[Path]:
+def _walk(root: str, problems: list[str]) -> Iterator[str]:
     """Yield the pictures of a folder and of those below it; each folder once, also if links lead to it again."""
+
+    def report(error: OSError) -> None:
+        problems.append(_unreadable(error, root))
+
     seen = set[tuple[int, int]]()
-    for folder, folders, files in os.walk(root, followlinks=True):
-        status = os.stat(folder)
+    for folder, folders, files in os.walk(root, followlinks=True, onerror=report):
+        try:
+            status = os.stat(folder)
+        except OSError as error:
+            report(error)
+            folders.clear()
+            continue
         if (status.st_dev, status.st_ino) in seen:
             folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
         folders[:] = [name for name in folders if not is_ignored(name)]
-        yield from (Path(folder, name) for name in files if _is_picture(Path(name)))
+        start = str(Path(folder, "_"))[:-1]
+        yield from (start + name for name in files if is_image(name) and not is_ignored(name))
 
 
-def _is_picture(name: Path) -> bool:
-    return is_image(name.name) and not any(map(is_ignored, name.parts))
+def _is_picture(member: str) -> bool:
+    return is_image(member) and not any(map(is_ignored, member.split("/")))
+
+
+def _unreadable(error: OSError, argument: str) -> str:
+    return f"{error.filename or argument}: {error.strerror}; correct the path or its permissions."
+
+
+def _in_command(message: str) -> str:
+    """A message about an archive, without what only config.yaml has."""
+    return message.replace(ENCODING_OPTION, "--encoding").replace(FOLDER_OPTION, "name the folder")
 
 
 # -- reading and decoding ----------------------------------------------------------------------------------------------
@@ -117,50 +144,110 @@ class Problem(NamedTuple):
     line: str
 
 
-Content = Path | bytes | Problem
+Content = str | bytes | Problem
 
 
-def read_blocks(places: Iterable[Place]) -> Iterator[list[tuple[str, Content]]]:
-    """Yield the pictures by name, in blocks: files by their path, members of archives with their bytes."""
-    pictures = _read(places)
+class Decoded(NamedTuple):
+    """Pictures as networks take them.
+
+    names     of those that could be decoded
+    images    for each form, those pictures: uint8 (N, size, size, channels)
+    problems  a line for each of the others
+    dim       names of pictures that nearly lose their contrast, as of `deepnets.data.decode.Dim`
+    """
+
+    names: list[str]
+    images: list[np.ndarray]
+    problems: list[str]
+    dim: list[str]
+
+
+def block_length(forms: Sequence[Form]) -> int:
+    """How many pictures a block has: a power of two, so that blocks make whole batches."""
+    length, each = BLOCK_PICTURES, sum(form.size**2 * form.channels for form in forms)
+    while length > 1 and length * each > _DECODED_BYTES:
+        length //= 2
+    return length
+
+
+def read_blocks(
+    places: Iterable[Place], length: int = BLOCK_PICTURES, encoding: str | None = None
+) -> Iterator[list[tuple[str, Content]]]:
+    """Yield the pictures by name, in blocks: files by their path, members of archives with their bytes.
+
+    Args:
+        places: the pictures.
+        length: how many a block has; fewer where members of archives are large.
+        encoding: as of `find`.
+    """
+    pictures = _read(places, encoding)
     while first := next(pictures, None):
-        block, size = [first], 0
-        for each in itertools.islice(pictures, BLOCK_PICTURES - 1):
+        block, size = [first], _bytes(first)
+        for each in itertools.islice(pictures, length - 1) if size <= _BLOCK_BYTES else ():
             block.append(each)
-            size += len(each[1]) if isinstance(each[1], bytes) else 0
+            size += _bytes(each)
             if size > _BLOCK_BYTES:
                 break
         yield block
 
 
-def _read(places: Iterable[Place]) -> Iterator[tuple[str, Content]]:
+def _bytes(picture: tuple[str, Content]) -> int:
+    return len(picture[1]) if isinstance(picture[1], bytes) else 0
+
+
+def _read(places: Iterable[Place], encoding: str | None) -> Iterator[tuple[str, Content]]:
     for path, group in itertools.groupby(places, key=lambda place: place.path):
-        members = {place.member for place in group if place.member is not None}
+        members = [place.member for place in group if place.member is not None]
         if not members:
-            yield str(path), path
+            yield path, path
             continue
-        try:
-            yield from ((Place(path, name).name, content) for name, content in read_members(path, members))
-        except (UserError, OSError) as error:
-            yield str(path), Problem(str(error))
+        for member, content in try_members(Path(path), dict.fromkeys(members), encoding):
+            place = Place(path, member)
+            yield place.name, content if isinstance(content, bytes) else _lost(place, content)
 
 
-def decode_block(
-    block: list[tuple[str, Content]], forms: list[Form], invert: bool = False
-) -> list[tuple[str, list[Pixels] | Problem]]:
+def _lost(place: Place, error: Exception) -> Problem:
+    """Say why a member cannot be read, by the error of its archive, whose message starts with the archive's name."""
+    line = _unreadable(error, place.path) if isinstance(error, OSError) else _in_command(str(error))
+    return Problem(one_line(f"{place.name}: {line.removeprefix(f'{place.path}: ')}"))
+
+
+def decode_block(block: Sequence[tuple[str, Content]], forms: Sequence[Form], invert: bool = False) -> Decoded:
     """Decode a block of pictures for each of some networks, or say what is wrong with one."""
-    return [
-        (name, content if isinstance(content, Problem) else _pixels_or_problem(name, content, forms, invert))
-        for name, content in block
-    ]
+    names, problems, dim = list[str](), list[str](), list[str]()
+    images = [np.empty((len(block), form.size, form.size, form.channels), np.uint8) for form in forms]
+    with quiet_pillow:  # once, not for each picture
+        for name, content in block:
+            if isinstance(content, Problem):
+                problems.append(content.line)
+                continue
+            try:
+                data = _file_bytes(content) if isinstance(content, str) else content
+                read = [look_at(data, form, invert) for form in forms]
+            except ValueError as error:
+                problems.append(one_line(f"{name}: {error}."))
+                continue
+            for of_form, each in zip(images, read, strict=True):
+                of_form[len(names)] = each.pixels
+            names.append(name)
+            if any(each.is_dim for each in read):
+                dim.append(name)
+    return Decoded(names, [of_form[: len(names)] for of_form in images], problems, dim)
 
 
-def _pixels_or_problem(name: str, content: Path | bytes, forms: list[Form], invert: bool) -> list[Pixels] | Problem:
-    try:
-        data = _file_bytes(content) if isinstance(content, Path) else content
-        return [to_pixels(data, form, invert) for form in forms]
-    except ValueError as error:
-        return Problem(f"{name}: {error}.")
+def dim_line(names: Sequence[str]) -> str:
+    """Return the warning of pictures that nearly lose their contrast."""
+    return one_line(
+        f"{first_few(names)}: of 16 bits with hardly a value above a quarter of white, so that the network gets nearly"
+        " black; if their values have fewer bits, convert them to 8 bits first"
+    )
+
+
+class Read(NamedTuple):
+    """A picture as a network takes it, and whether it nearly loses its contrast, as of `deepnets.data.decode.Dim`."""
+
+    pixels: Pixels
+    is_dim: bool
 
 
 def to_pixels(
@@ -181,33 +268,41 @@ def to_pixels(
     Raises:
         ValueError: it is no such thing; with what to do.
     """
-    pixels = _as_in_training(picture, form)
-    return 255 - pixels if invert else pixels
+    return look_at(picture, form, invert).pixels
 
 
-def _as_in_training(picture: str | os.PathLike | bytes | Image.Image | np.ndarray, form: Form) -> Pixels:
+def look_at(picture: str | os.PathLike | bytes | Image.Image | np.ndarray, form: Form, invert: bool = False) -> Read:
+    """Do as `to_pixels`, and say whether the picture is dim."""
+    pixels, is_dim = _as_in_training(picture, form)
+    return Read(255 - pixels if invert else pixels, is_dim)
+
+
+def _as_in_training(picture: str | os.PathLike | bytes | Image.Image | np.ndarray, form: Form) -> Read:
     if isinstance(picture, Image.Image):
-        return _of_image(picture, form)
+        return Read(_of_image(picture, form), False)
     if isinstance(picture, np.ndarray):
-        return _of_array(picture, form)
-    data = picture if isinstance(picture, bytes) else _file_bytes(Path(picture))
+        return Read(_of_array(picture, form), False)
+    data = picture if isinstance(picture, bytes) else _file_bytes(picture)
     try:
-        with warnings.catch_warnings():  # the training images were as dim, and the log of their preparation said it
-            warnings.simplefilter("ignore", DimImageWarning)
-            return decode(
-                data, form.size, form.channels, form.max_megapixels, form.bit_depth, non_square=form.non_square
-            )
+        pixels, dim = decode_and_look(
+            data, form.size, form.channels, form.max_megapixels, form.bit_depth, form.non_square
+        )
     except ValueError as error:
         raise ValueError(_OPTION_OF_CONFIG.sub(r"take more with max_megapixels \1", str(error))) from None
+    return Read(pixels, dim is not None)
 
 
-def _file_bytes(path: Path) -> bytes:
+def _file_bytes(path: str | os.PathLike) -> bytes:
     try:
-        if not path.is_file():
-            raise ValueError("does not exist, or is no file; correct the path")
-        if (size := path.stat().st_size) > MAX_MEMBER_BYTES:
-            raise ValueError(f"has {size:,} bytes, more than any image; replace or remove it")
-        return path.read_bytes()
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("is no file; correct the path")
+        if status.st_size > MAX_MEMBER_BYTES:
+            raise ValueError(f"has {status.st_size:,} bytes, more than any image; replace or remove it")
+        with open(path, "rb") as file:
+            return file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        raise ValueError("does not exist; correct the path") from None
     except OSError as error:
         raise ValueError(f"{error.strerror}; correct the path or its permissions") from None
 

@@ -64,7 +64,8 @@ def prepare(
         with _unfinished_folder(output.with_name(".unfinished"), sha256_text(made_by)[:16]) as folder:
             intensities = _write_arrays(dataset, images, folder, processes, raw)
             unfinished = [folder / array.name for array in arrays]
-            metadata = _describe(dataset, spec, raw, images, intensities, unfinished)
+            limit = unspecified.get("max_megapixels")
+            metadata = _describe(dataset, spec, raw, images, intensities, unfinished, limit)
             output.unlink(missing_ok=True)  # an old dataset.json must not describe new arrays
             _move(unfinished, arrays)
         write_json(output, metadata)
@@ -110,6 +111,7 @@ def _describe(
     images: ImageSource,
     intensities: np.ndarray,
     arrays: list[Path],
+    max_megapixels: object,
 ) -> dict:
     """Make the content of dataset.json."""
     mean, std = channel_statistics(intensities)
@@ -124,6 +126,7 @@ def _describe(
         "input_shape": list(images.shape),
         "mean": mean,
         "std": std,
+        **({} if max_megapixels is None else {"max_megapixels": max_megapixels}),  # for pictures that are predicted
         **({"found": images.found} if images.found else {}),
         # Last, as they can be long: planning reads the start only.
         **({} if images.folds is None else {"folds": images.folds.describe()}),

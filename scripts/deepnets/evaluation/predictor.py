@@ -1,11 +1,14 @@
 """Trained networks in use: from pictures to classes with probabilities, in Python and for scripts/predict.py."""
 
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
-import joblib
 import numpy as np
 import torch
 from PIL import Image
@@ -14,19 +17,33 @@ from torch import nn
 from deepnets import models
 from deepnets.config.recipe import Recipe
 from deepnets.data.decode import MAX_MEGAPIXELS
-from deepnets.data.pictures import BLOCK_PICTURES, Form, Pixels, Place, Problem, decode_block, read_blocks, to_pixels
+from deepnets.data.decode_options import MOST_MEGAPIXELS
+from deepnets.data.decoders import Decoders
+from deepnets.data.pictures import (
+    Decoded,
+    Form,
+    Pixels,
+    Place,
+    block_length,
+    decode_block,
+    dim_line,
+    look_at,
+    read_blocks,
+)
 from deepnets.data.splits import Split
 from deepnets.evaluation.network import load_network
 from deepnets.evaluation.temperature import own_temperature
+from deepnets.evaluation.weights_file import find_weights
 from deepnets.training.augmentation import Augmentation
 from deepnets.training.device import Device, choose_device
 from deepnets.training.inference import EVALUATION_BATCH, predict
-from deepnets.utils import paths
+from deepnets.utils.ahead import map_ahead
 from deepnets.utils.errors import UserError
-from deepnets.utils.text import shortened
+from deepnets.utils.logging import LOG
+from deepnets.utils.text import one_line, shortened
 
 Picture = str | os.PathLike | Image.Image | np.ndarray
-_ALONE = 8 * BLOCK_PICTURES  # this many pictures are decoded sooner than processes start
+_MOST_WORKERS = 4  # batches that are predicted at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +69,7 @@ class Prediction:
 
     def top(self, count: int) -> list[tuple[str, float]]:
         """The most probable classes with their probabilities, the best first."""
-        best = np.argsort(-self.probabilities, kind="stable")[:count]
-        return [(self.classes[index], float(self.probabilities[index])) for index in best]
+        return next(_top(self.classes, self.probabilities[None], count))
 
     def __str__(self) -> str:
         return f"{self.label} ({100 * self.probability:.1f} %)"
@@ -97,24 +113,34 @@ class Model:
         """
         if isinstance(pictures, str | os.PathLike | Image.Image):
             raise UserError("predict: takes a list of pictures, also of a single one; write predict([picture]).")
-        images, problems = list[Pixels](), list[str]()
+        images, problems, dim = list[Pixels](), list[str](), list[str]()
         for index, picture in enumerate(pictures):
+            name = str(picture) if isinstance(picture, str | os.PathLike) else f"picture {index}"
             try:
-                images.append(to_pixels(picture, self.form, invert))
+                pixels, is_dim = look_at(picture, self.form, invert)
             except ValueError as error:
-                name = picture if isinstance(picture, str | os.PathLike) else f"picture {index}"
-                problems.append(f"{name}: {error}.")
+                problems.append(one_line(f"{name}: {error}."))
+                continue
+            images.append(pixels)
+            if is_dim:
+                dim.append(name)
         if problems:
             raise UserError(shortened(problems))
+        if dim:
+            LOG.warning("%s", dim_line(dim))
         return self.of_pixels(images)
 
     def of_pixels(self, images: Sequence[Pixels]) -> list[Prediction]:
         """Predict images that are as the network takes them: each uint8 (size, size, channels)."""
         if not len(images):
             return []
-        scaled = self.logits(np.stack(images)) / self.temperature
-        probabilities = torch.from_numpy(scaled).softmax(1).numpy()
-        return [Prediction(self.classes, each) for each in probabilities]
+        return [Prediction(self.classes, each) for each in self.probabilities(np.stack(images))]
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Return the probabilities, float32 (N, C), of images uint8 (N, size, size, channels)."""
+        if not len(images):
+            return np.zeros((0, len(self.classes)), np.float32)
+        return torch.from_numpy(self.logits(images) / self.temperature).softmax(1).numpy()
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """Return the logits, float32 (N, C), of images uint8 (N, size, size, channels), as the evaluation does."""
@@ -123,12 +149,23 @@ class Model:
             return predict(self.network, split, self.augmentation, self.device).numpy()
 
 
+def _top(classes: list[str], probabilities: np.ndarray, count: int) -> Iterator[list[tuple[str, float]]]:
+    """Yield the most probable classes of each picture, the best first, by probabilities float32 (N, C)."""
+    if count == 1:  # the usual case, and of many classes several times as fast
+        best = probabilities.argmax(1)[:, None]
+    else:
+        best = np.argsort(-probabilities, axis=1, kind="stable")[:, :count]
+    of_best = np.take_along_axis(probabilities, best, 1).tolist()
+    for labels, values in zip(best.tolist(), of_best, strict=True):
+        yield [(classes[label], value) for label, value in zip(labels, values, strict=True)]
+
+
 def load(
     path: str | os.PathLike,
     *,
     device: str = "auto",
     temperature: float | None = None,
-    max_megapixels: float = MAX_MEGAPIXELS,
+    max_megapixels: float | None = None,
 ) -> Model:
     """Load a trained network.
 
@@ -139,13 +176,13 @@ def load(
         temperature: the logits are divided by it before they become probabilities; 1 changes nothing. By default the
             experiment's own, which is fitted on its validation images; 1 if all of these are right, and for a weights
             file alone.
-        max_megapixels: files with larger pictures are refused.
+        max_megapixels: files with larger pictures are refused. By default, those that its dataset refused.
 
     Raises:
         UserError: there are no such weights, or they are damaged or of another program; or the experiment's predictions
             are needed for the temperature, and damaged or of other settings.
     """
-    network, metadata = load_network(_weights(Path(path)))
+    network, metadata = load_network(find_weights(path))
     if temperature is None:
         temperature = own_temperature(Path(path), metadata["spec_sha256"])
     recipe, dataset = Recipe(**metadata["spec"]["recipe"]), metadata["spec"]["dataset"]
@@ -153,7 +190,13 @@ def load(
     channels, size, _ = metadata["input_shape"]
     return Model(
         metadata["classes"],
-        Form(size, channels, dataset.get("bit_depth"), max_megapixels, dataset.get("non_square", "crop")),
+        Form(
+            size,
+            channels,
+            dataset.get("bit_depth"),
+            _max_megapixels(metadata) if max_megapixels is None else max_megapixels,
+            dataset.get("non_square", "crop"),
+        ),
         metadata["spec"],
         metadata["spec_sha256"],
         network.to(chosen).to(memory_format=torch.channels_last).eval(),
@@ -163,12 +206,10 @@ def load(
     )
 
 
-def _weights(path: Path) -> Path:
-    if path.is_dir():
-        path = path / paths.MODEL_FILE
-    if not path.is_file():
-        raise UserError(f"{path}: does not exist; give the folder of a trained experiment, or its {paths.MODEL_FILE}.")
-    return path
+def _max_megapixels(metadata: dict) -> float:
+    """The option of the dataset, which its weights have where it is not the default."""
+    found = metadata.get("max_megapixels")
+    return min(found, MOST_MEGAPIXELS) if isinstance(found, int | float) else MAX_MEGAPIXELS
 
 
 # -- many files --------------------------------------------------------------------------------------------------------
@@ -188,38 +229,87 @@ def check_committee(members: Sequence[Model]) -> None:
             )
 
 
+class Predicted(NamedTuple):
+    """What networks say of some pictures.
+
+    names          of those that could be decoded
+    classes        all class names, by label
+    probabilities  of each class, float32 (N, C)
+    problems       a line for each picture that could not be decoded
+    dim            names of pictures that nearly lose their contrast, as of `deepnets.data.decode.Dim`
+    """
+
+    names: list[str]
+    classes: list[str]
+    probabilities: np.ndarray
+    problems: list[str]
+    dim: list[str]
+
+    def top(self, count: int) -> Iterator[tuple[str, list[tuple[str, float]]]]:
+        """Yield the name of each picture with its most probable classes and their probabilities, the best first."""
+        return zip(self.names, _top(self.classes, self.probabilities, count), strict=True)
+
+
 def predict_places(
-    members: Sequence[Model], places: Sequence[Place], processes: int = 1, *, invert: bool = False
-) -> Iterator[tuple[str, Prediction | Problem]]:
-    """Yield the prediction of each picture, or its problem, in their order; of several networks, the mean.
+    members: Sequence[Model],
+    places: Sequence[Place],
+    decoders: Decoders | None = None,
+    workers: int = 1,
+    *,
+    invert: bool = False,
+    encoding: str | None = None,
+) -> Iterator[Predicted]:
+    """Yield the predictions of pictures, in their order, for a batch at a time; of several networks, the mean.
 
     Args:
         members: the networks, of the same classes.
         places: the pictures.
-        processes: that decode, while this one predicts.
+        decoders: processes that decode, while this one predicts; None: this one does both.
+        workers: threads that predict a batch each.
         invert: as of `Model.predict`.
+        encoding: as of `deepnets.data.pictures.find`.
     """
     forms = list(dict.fromkeys(member.form for member in members))
-    workers = 1 if len(places) < _ALONE else processes
-    parallel = joblib.Parallel(workers, return_as="generator", batch_size=1, pre_dispatch="2*n_jobs", max_nbytes=None)
-    waiting = list[tuple[str, list[Pixels] | Problem]]()
-    for block in parallel(joblib.delayed(decode_block)(block, forms, invert) for block in read_blocks(places)):
-        waiting += block
-        while len(waiting) >= EVALUATION_BATCH:
-            yield from _predict_batch(members, forms, waiting[:EVALUATION_BATCH])
-            waiting = waiting[EVALUATION_BATCH:]
-    yield from _predict_batch(members, forms, waiting)
+    length = max(1, min(EVALUATION_BATCH // workers, math.ceil(len(places) / workers)))
+    blocks = read_blocks(places, min(block_length(forms), length), encoding)
+    decode = partial(decode_block, forms=forms, invert=invert)
+    decoded = map(decode, blocks) if decoders is None else decoders.map(decode, blocks)
+    with ThreadPoolExecutor(workers) as pool:
+        yield from map_ahead(pool, partial(_predict_batch, members, forms), _batches(decoded, length), 2 * workers)
 
 
-def _predict_batch(
-    members: Sequence[Model], forms: list[Form], batch: list[tuple[str, list[Pixels] | Problem]]
-) -> Iterator[tuple[str, Prediction | Problem]]:
-    decoded = [pixels for _, pixels in batch if not isinstance(pixels, Problem)]
-    of_members = [member.of_pixels([pixels[forms.index(member.form)] for pixels in decoded]) for member in members]
-    predictions = map(_mean, zip(*of_members, strict=True))
-    for name, pixels in batch:
-        yield name, pixels if isinstance(pixels, Problem) else next(predictions)
+def count_workers(members: Sequence[Model], threads: int) -> int:
+    """How many batches to predict at once: by one thread each, two batches take less time than one after the other.
+
+    Threads that share a batch wait for each other in every layer; of a small network that is most of the time. Few
+    batches, as each takes memory, and their length is what makes large networks fast; a GPU takes one.
+    """
+    return 1 if any(member.device.device.type != "cpu" for member in members) else min(threads, _MOST_WORKERS)
 
 
-def _mean(predictions: Sequence[Prediction]) -> Prediction:
-    return replace(predictions[0], probabilities=np.mean([each.probabilities for each in predictions], axis=0))
+def _batches(decoded: Iterable[Decoded], length: int) -> Iterator[list[Decoded]]:
+    """Put blocks together as long as they have no more than `length` pictures."""
+    batch, pictures = list[Decoded](), 0
+    for block in decoded:
+        if pictures + len(block.names) > length:
+            yield batch
+            batch, pictures = [], 0
+        batch.append(block)
+        pictures += len(block.names)
+        if pictures == length:  # now: the next block may not be decoded yet
+            yield batch
+            batch, pictures = [], 0
+    if batch:
+        yield batch
+
+
+def _predict_batch(members: Sequence[Model], forms: list[Form], batch: list[Decoded]) -> Predicted:
+    images = [np.concatenate(of_form) for of_form in zip(*(block.images for block in batch), strict=True)]
+    of_members = [member.probabilities(images[forms.index(member.form)]) for member in members]
+    return Predicted(
+        [name for block in batch for name in block.names],
+        members[0].classes,
+        of_members[0] if len(members) == 1 else np.mean(of_members, axis=0),
+        [line for block in batch for line in block.problems],
+        [name for block in batch for name in block.dim],
+    )

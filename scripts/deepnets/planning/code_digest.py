@@ -44,6 +44,7 @@ IGNORED_MODULES = (
     "deepnets.utils.specs",
     "deepnets.utils.text",
     "deepnets.utils.waiting",
+    "deepnets.utils.worker",
 )
 # The library's entry for users hands out names of modules that no job imports from there: its docstring alone counts.
 ENTRY = (SCRIPTS, "deepnets", "__init__.py")

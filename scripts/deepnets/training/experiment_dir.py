@@ -120,8 +120,7 @@ def write_results(
             of_images = {key: metadata.get(key) for key in OF_IMAGES}
             how = preprocessing(spec["dataset"])
             texts = {"spec": spec, "spec_sha256": spec_sha256(spec), **of_images, "preprocessing": how}
-            if metadata.get("started_from"):
-                texts["started_from"] = metadata["started_from"]
+            texts |= {key: metadata[key] for key in ("max_megapixels", "started_from") if metadata.get(key)}
             save_tensors(model, dict(network.state_dict()), texts)
         _hand_over(folder, trainer.validation_logits)
     except OSError as error:

@@ -53,8 +53,12 @@ def number(kind: type[int] | type[float], least: float, most: float = MAX_COUNT)
     return read
 
 
-def run(main: Callable[[], None]) -> None:
+def run(main: Callable[[], None], *, continues: bool = True) -> None:
     """Call a script's `main` and end the process by how it went.
+
+    Args:
+        main: the script.
+        continues: whether the same command does only what an interrupted one has not done.
 
     Exit codes: 2 after an error that the user can fix, reported in plain lines; 1 after any other exception, reported
     with its traceback; 130 after Ctrl-C.
@@ -63,7 +67,7 @@ def run(main: Callable[[], None]) -> None:
     try:
         main()
     except KeyboardInterrupt:
-        LOG.error("interrupted; run the same command again to continue")
+        LOG.error("interrupted; run the same command again to continue" if continues else "interrupted")
         sys.exit(128 + signal.SIGINT)
     except Exception as error:
         message = _user_message(error)

@@ -17,17 +17,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from deepnets.data.decode_options import MOST_MEGAPIXELS
 from deepnets.data.search_paths import is_secure
 from deepnets.utils.errors import UserError
 from deepnets.utils.option_types import MAX_IMAGE_SIZE, AcceptExponent, Flag, StrictModel, measured_in
 from deepnets.utils.text import nearest
 
 MAX_DOWNLOAD_GB = 20  # 10^9 bytes of one file; a server that sends without end must not fill the disk
-# Of one image: decoded, it takes 4 bytes a pixel and for a moment 12, so 12 GB.
-MOST_MEGAPIXELS = 1_000
 
 ImageSide = Annotated[int, Field(gt=0, le=MAX_IMAGE_SIZE, strict=True), measured_in("px")]
-NonSquare = Literal["crop", "pad", "squash"]
 FoldCount = Annotated[int, Field(ge=2, le=20, strict=True)]
 FOLDS = (
     "Number of test splits that all images are divided into: seed 0 is tested on the first, seed 1 on the second ...,"

@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from deepnets.data.decode_options import NonSquare
 from deepnets.data.folder_tree import TABLES
-from deepnets.data.sources import FOLDS, DatasetOptions, FoldCount, ImageSide, Megapixels, NonSquare
+from deepnets.data.sources import FOLDS, DatasetOptions, FoldCount, ImageSide, Megapixels
 from deepnets.utils.errors import UserError
 from deepnets.utils.option_types import AcceptExponent, measured_in
 
