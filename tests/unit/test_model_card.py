@@ -97,7 +97,7 @@ def test_macro_averages_have_bootstrapped_intervals(experiment, written):
 def test_calibration_is_that_of_the_logits_and_after_the_temperature_that_users_get(experiment):
     directory = experiment(accuracy=0.9)
     result, file = read_result(directory), directory / "predictions.safetensors"
-    tensors = load_file(file)  # each validation image twenty times: so many show that another temperature is better
+    tensors = load_file(file)  # each twenty times, enough to show that another temperature is better
     tensors |= {name: tensors[name].repeat_interleave(20, 0) for name in ("validation_logits", "validation_labels")}
     save_tensors(file, tensors, {"spec_sha256": result.metrics.spec_sha256})
     predictions = read_predictions(file, result.metrics.spec_sha256)

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -24,7 +25,7 @@ import requests
 from PIL import Image
 from safetensors.numpy import load_file
 from scipy.special import softmax
-from tiny_experiment import CLASSES
+from tiny_experiment import CLASSES, set_temperature
 
 from deepnets import load
 from deepnets.reporting import server
@@ -299,16 +300,17 @@ def test_a_port_in_use_is_a_line_with_what_to_do(port):
         server.listen(port)
 
 
-def test_script_serves_with_the_experiments_own_temperature_until_ctrl_c(root, finished, pictures):
-    own = load(finished, device="cpu").temperature
-    logits = load_file(finished / "predictions.safetensors")["test_logits"]
-    command = [sys.executable, root / "scripts/serve.py", finished, "--port", "0", "--gpus", "0", "--threads", "1"]
+def test_script_serves_with_the_experiments_own_temperature_until_ctrl_c(root, finished, pictures, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "seed0")
+    logits = set_temperature(folder, 2.5)
+    own = load(folder, device="cpu").temperature
+    command = [sys.executable, root / "scripts/serve.py", folder, "--port", "0", "--gpus", "0", "--threads", "1"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
-            assert process.stderr.readline() == f"{finished}: temperature {own:.3g}, fitted on its validation images\n"
+            assert process.stderr.readline() == f"{folder}: temperature {own:.3g}, fitted on its validation images\n"
             line = process.stderr.readline()
             address = re.fullmatch(
-                rf"{re.escape(str(finished))} is served at (http://127\.0\.0\.1:\d+); Ctrl-C ends it\n", line
+                rf"{re.escape(str(folder))} is served at (http://127\.0\.0\.1:\d+); Ctrl-C ends it\n", line
             )
             assert address, line
             assert probabilities(post(address[1], pictures[0])) == pytest.approx(softmax(logits[0] / own), abs=1e-5)
