@@ -72,7 +72,7 @@ def test_every_study_plans_a_training_run_for_each_of_its_experiments(root, clon
 def test_a_dry_run_gives_every_job_a_message_and_a_reason(clone, dry_run):
     output = dry_run(clone).output
     jobs = re.findall(r"^Job \d+: (.+)\nReason: (.+)$", output, re.MULTILINE)
-    assert len(jobs) == 36
+    assert len(jobs) == 37
     assert max(len(reason) for _, reason in jobs) < 250  # the report's would name every file of the study
     assert not re.search(r"^(local)?rule ", output, re.MULTILINE)
 
