@@ -80,7 +80,11 @@ def demo(checkout, snakemake, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize(("paper", "shade"), [((190, 235), 0.08)], ids=["bright and even"])
+# The brightness of the paper in the middle, and its shade.
+PAPERS = {"bright and even": ((190, 235), 0.08), "gray with a shade": ((110, 220), 0.2)}
+
+
+@pytest.mark.parametrize(("paper", "shade"), PAPERS.values(), ids=PAPERS)
 def test_most_photographed_digits_are_recognised(demo, tmp_path, paper, shade):
     draws = np.random.default_rng(0)
     for number in range(30):

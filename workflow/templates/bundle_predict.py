@@ -29,7 +29,8 @@ def read(picture: str, size: int, channels: int, dataset: dict, invert: bool = F
         picture: the path of an image file.
         size, channels: of `input_shape` in the metadata of model.onnx.
         dataset: of `spec` in the metadata.
-        invert: make bright what is dark, and dark what is bright.
+        invert: it is ink on paper, and the training images are bright on black: exchange dark and bright, so that paper
+            becomes black, however gray it is, and the darkest ink white. A quarter of it is paper, at least.
 
     Raises:
         ValueError: its values are of more than 8 bits, in a file other than PNG.
@@ -47,7 +48,12 @@ def read(picture: str, size: int, channels: int, dataset: dict, invert: bool = F
     image = image.convert("L" if channels == 1 else "RGB")
     image = FITS[dataset.get("non_square", "crop")](image, (size, size), Image.Resampling.BILINEAR)
     pixels = np.asarray(image).reshape(size, size, channels)
-    return 255 - pixels if invert else pixels
+    if not invert:
+        return pixels
+    inverted = 255 - pixels
+    black = float(np.percentile(inverted, 25, method="lower"))
+    contrast = max(1.0, float(inverted.max()) - black)
+    return np.rint(np.maximum(inverted - black, 0) * (255 / contrast)).astype(np.uint8)
 
 
 def in_8_bits(image: Image.Image, bit_depth: int) -> Image.Image:

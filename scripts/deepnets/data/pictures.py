@@ -20,6 +20,7 @@ from deepnets.data.archive import SUFFIXES as ARCHIVES
 from deepnets.data.decode import MAX_MEGAPIXELS, decode_and_look, fit, quiet_pillow
 from deepnets.data.decode_options import NonSquare
 from deepnets.data.folder_tree import is_ignored, is_image
+from deepnets.data.ink import to_bright_on_black
 from deepnets.data.member_names import ENCODING_OPTION
 from deepnets.utils.errors import UserError
 from deepnets.utils.text import first_few, one_line
@@ -260,7 +261,7 @@ def to_pixels(
             uint8 (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), whose fourth channel is opacity.
         form: what the network takes.
         invert: make bright what is dark and dark what is bright, as for ink on paper where the training images are
-            bright on dark.
+            bright on black; see `to_bright_on_black`.
 
     Returns:
         uint8 (size, size, channels).
@@ -274,7 +275,7 @@ def to_pixels(
 def look_at(picture: str | os.PathLike | bytes | Image.Image | np.ndarray, form: Form, invert: bool = False) -> Read:
     """Do as `to_pixels`, and say whether the picture is dim."""
     pixels, is_dim = _as_in_training(picture, form)
-    return Read(255 - pixels if invert else pixels, is_dim)
+    return Read(to_bright_on_black(pixels) if invert else pixels, is_dim)
 
 
 def _as_in_training(picture: str | os.PathLike | bytes | Image.Image | np.ndarray, form: Form) -> Read:
