@@ -169,9 +169,9 @@ def test_a_search_trains_its_trials_on_nodes_and_one_that_diverges_only_once(run
     trials = json.loads((run.folder / TRIALS).read_text())["trials"]
     assert sorted((trial["values"]["lr"], trial["state"]) for trial in trials) == [(0.01, "done"), (100, "failed")]
     [done] = [trial["experiments"] for trial in trials if trial["state"] == "done"]
-    assert done == ["results/shapes/small/short,lr=0.01,weight_decay=0.1/seed0"]
+    assert done == ["results/shapes/small/short,lr=0.01,weight_decay=10/seed0"]
     spec = json.loads((run.folder / done[0] / "metrics.json").read_text())["spec"]
-    assert (spec["recipe"]["lr"], spec["recipe"]["weight_decay"]) == (0.01, 0.1)
+    assert (spec["recipe"]["lr"], spec["recipe"]["weight_decay"]) == (0.01, 10)
     assert len(re.findall("SLURM status is: 'FAILED'", run.said())) == 1
     assert "the loss is not finite in epoch" in run.said()
 
