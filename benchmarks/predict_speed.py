@@ -9,6 +9,7 @@ is compared with what decoding and the forward pass allow, each measured alone i
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -120,15 +121,15 @@ def save_network(path: Path, case: Case) -> Path:
 
 
 def draw(folder: Path, count: int, case: Case) -> list[Path]:
-    """Draw small pictures of noise, and large ones of a noise that is a photo's: smooth over a few pixels."""
+    """Draw small pictures of noise, or copies of a large one whose noise is a photo's: smooth over a few pixels."""
     rng, (width, height) = np.random.default_rng(0), case.picture
     folder.mkdir(parents=True)
     files = [folder / f"{index}.{case.kind}" for index in range(count)]
     if width > case.size:
         noise = Image.fromarray(rng.integers(256, size=(height // 8, width // 8, 3), dtype=np.uint8))
-        image = noise.resize(case.picture, Image.Resampling.BICUBIC)
-        for file in files:
-            image.save(file)
+        noise.resize(case.picture, Image.Resampling.BICUBIC).save(files[0])
+        for file in files[1:]:
+            shutil.copyfile(files[0], file)
         return files
     for file in files:
         Image.fromarray(rng.integers(256, size=(height, width), dtype=np.uint8)).save(file)
