@@ -125,13 +125,14 @@ def predict_and_explain(root: Path, run: Shell) -> None:
 def use_exports(root: Path, run: Shell) -> None:
     """Python of docs/how-to/export.md next to the exported files, and the example in the bundle, unpacked."""
     page, experiment = root / "docs/how-to/export.md", run.folder / EXPERIMENT
+    with ZipFile(experiment / "bundle.zip") as bundle:
+        bundle.extractall(run.folder / "unpacked")
+    [inside] = (run.folder / "unpacked").iterdir()
+    shutil.copy(inside / "predict.py", experiment)
     draw(experiment, "photo.png")
     for _, text in blocks(page, "python"):
         (experiment / "block.py").write_text(text)
         run("python block.py", folder=experiment)
-    with ZipFile(experiment / "bundle.zip") as bundle:
-        bundle.extractall(run.folder / "unpacked")
-    [inside] = (run.folder / "unpacked").iterdir()
     draw(inside, "photo.png", "more/1.jpg", "more/2.jpg")
     [line] = commands(root, "python predict.py", ["docs/how-to/export.md"])
     assert len(run(f"python predict.py {line}", folder=inside).splitlines()) == 4  # with a heading
