@@ -162,7 +162,7 @@ def test_the_conditions_that_differ_between_the_compared_networks_are_reported(e
     chosen = experiment(model="resnet50", recipe="long", epochs=10, lr=0.02, wall_seconds=200)
     text = summary(write_report(short, other, chosen)).replace("\N{NO-BREAK SPACE}", " ")
     assert (
-        "On digits, the networks differ in epochs (3 to 10), learning rate (0.01 to 0.02) and training time (20.0 s to"
+        "The networks differ in epochs (3 to 10), learning rate (0.01 to 0.02) and training time (20.0 s to"
         " 3 min 20 s)."
     ) in text.split("What to run next")[0]
     assert "which of VGG-16 and ResNet50, each with the recipe that validation chose, classifies digits best" in text
@@ -179,7 +179,7 @@ def test_epochs_and_learning_rate_are_named_before_the_many_other_options(experi
 def test_of_one_network_the_recipes_are_compared(experiment, write_report):
     runs = [experiment(recipe=f"quick,lr={lr}", lr=lr, wall_seconds=30) for lr in (0.02, 0.05)]
     text = summary(write_report(*runs)).replace("\N{NO-BREAK SPACE}", " ")
-    assert "On digits, the recipes differ in learning rate (0.02 to 0.05) and training time (30.0 s)." in text
+    assert "The recipes differ in learning rate (0.02 to 0.05) and training time (30.0 s)." in text
 
 
 def test_equal_conditions_are_reported_with_the_time(experiment, write_report):

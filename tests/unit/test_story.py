@@ -31,7 +31,7 @@ def test_the_cheapest_in_use_and_in_training_of_those_that_tie_are_named(experim
     worse = experiment(model="resnet50", accuracy=0.5, wall_seconds=1)
     text = summary(write_report(small, large, worse, optional=("latency",))).replace("\N{NO-BREAK SPACE}", " ")
     words = "in use is MobileNetV2 (2.00 ms for an image), in training VGG-16 (30.0 s)."
-    assert f"On digits, of the best and the one that ties with it, the cheapest {words}" in text
+    assert f"Of the best and the one that ties with it, the cheapest {words}" in text
 
 
 def test_without_latency_the_cost_in_use_is_multiply_adds(experiment, write_report):

@@ -98,6 +98,11 @@ def result(rows: dict[str, list[Row]], statistics: dict[str, Statistics]) -> str
     return as_sentence(clauses)
 
 
+def place(dataset: str, rows: Mapping[str, list[Row]]) -> str:
+    """Return how a clause after the first sentence starts: "on mnist, "; "" where there is one dataset."""
+    return f"on {dataset}, " if len(rows) > 1 else ""
+
+
 def as_sentence(clauses: list[str]) -> str:
     """Join clauses, of which each may start with a small letter, into a sentence."""
     text = "; ".join(clauses)

@@ -8,7 +8,7 @@ from deepnets.config.experiment import recipe_title
 from deepnets.config.recipe import idle_options
 from deepnets.evaluation.results import Result
 from deepnets.models import about, display_name
-from deepnets.reporting.headline import Row, as_sentence
+from deepnets.reporting.headline import Row, as_sentence, place
 from deepnets.reporting.markdown import Markdown, bold, code, enumerate_words, escape, table
 from deepnets.reporting.tables import MISSING, ROWS
 from deepnets.utils.durations import format_duration
@@ -23,7 +23,7 @@ _IN_WORDS = {"lr": "learning rate"}
 
 def conditions(rows: dict[str, list[Row]]) -> str:
     """Return the sentence about what differs between what is compared, besides the networks; "" if nothing can."""
-    found = [_differing(dataset, [row.group for row in runs]) for dataset, runs in rows.items()]
+    found = [_differing(place(dataset, rows), [row.group for row in runs]) for dataset, runs in rows.items()]
     clauses = [clause for clause in found if clause]
     if not clauses:
         return ""
@@ -41,8 +41,8 @@ def whose_recipe(rows: dict[str, list[Row]]) -> str:
     return ", each with the recipe that validation chose," if is_chosen else ", each with its own recipe,"
 
 
-def _differing(dataset: str, groups: list[SeedGroup]) -> str:
-    """Return the clause about what differs between the compared networks of a dataset; "" if there is only one run.
+def _differing(where: str, groups: list[SeedGroup]) -> str:
+    """Return the clause, from `where` on, about what differs between compared networks; "" if there is only one run.
 
     The recipe that stands for each network is compared, or the recipes of the only network; time is that of a
     training run, as `training_time` chooses it.
@@ -57,11 +57,11 @@ def _differing(dataset: str, groups: list[SeedGroup]) -> str:
     options = _options(compared)
     if not options:
         same = "networks have the same recipe" if what == "networks" else "recipes do the same"
-        return f"on {dataset}, all {same}, and training took {time}"
+        return f"{where}all {same}, and training took {time}"
     first = sorted(options, key=lambda name: name not in _NAMED_FIRST)[:_DIFFERENCES_NAMED]
     shown, left = [_difference(name, options[name]) for name in first], len(options) - len(first)
     more = [f"{left} more options"] if left > 1 else ["one more option"] if left else []
-    return f"on {dataset}, the {what} differ in {enumerate_words([*shown, *more, f'training time ({time})'])}"
+    return f"{where}the {what} differ in {enumerate_words([*shown, *more, f'training time ({time})'])}"
 
 
 def _options(groups: list[SeedGroup]) -> dict[str, list[str]]:

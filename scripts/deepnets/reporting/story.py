@@ -9,7 +9,7 @@ from deepnets.comparison.training_time import training_time
 from deepnets.evaluation.measurements import Latency
 from deepnets.models import display_name
 from deepnets.reporting import verdicts
-from deepnets.reporting.headline import Row, as_sentence
+from deepnets.reporting.headline import Row, as_sentence, place
 from deepnets.reporting.markdown import Markdown, code, enumerate_words, escape
 from deepnets.reporting.study import Study
 from deepnets.reporting.tables import format_duration
@@ -26,7 +26,7 @@ def cheapest(study: Study, rows: Mapping[str, list[Row]]) -> str:
     `training_time` chooses.
     """
     found = [
-        _cheapest(name, [row.group for row in runs], study.statistics[name], study.latencies)
+        _cheapest(place(name, rows), [row.group for row in runs], study.statistics[name], study.latencies)
         for name, runs in rows.items()
     ]
     clauses = [clause for clause in found if clause]
@@ -36,12 +36,12 @@ def cheapest(study: Study, rows: Mapping[str, list[Row]]) -> str:
 
 
 def _cheapest(
-    dataset: str, groups: list[SeedGroup], statistics: Statistics, latencies: Mapping[tuple[str, str], Latency]
+    where: str, groups: list[SeedGroup], statistics: Statistics, latencies: Mapping[tuple[str, str], Latency]
 ) -> str:
     tied, with_recipe = verdicts.standing(groups, statistics).tied, several_recipes(groups)
     if len(tied) < 2:
         return ""
-    measured = [latencies.get((dataset, group.model)) for group in tied]
+    measured = [latencies.get((group.first.dataset, group.model)) for group in tied]
     seconds = [each.latency.median_seconds for each in measured if each]
     are_measured = len(seconds) == len(tied)
     costs = seconds if are_measured else [float(group.first.metrics.model.mult_adds) for group in tied]
@@ -50,7 +50,7 @@ def _cheapest(
     in_use = f"{1000 * least:,.2f} ms for an image" if are_measured else f"{least:,.0f} multiply-adds for an image"
     in_training, named = f"{format_duration(time.of(training))}{time.in_words}", group_name(use, with_recipe)
     others = "the one that ties" if len(tied) == 2 else f"the {len(tied) - 1} that tie"  # each with the best alone
-    start = f"on {dataset}, of the best and {others} with it, the cheapest"
+    start = f"{where}of the best and {others} with it, the cheapest"
     if training is use:
         return f"{start} is {named}, in use ({in_use}) and in training ({in_training})"
     return f"{start} in use is {named} ({in_use}), in training {group_name(training, with_recipe)} ({in_training})"
