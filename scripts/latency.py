@@ -6,6 +6,7 @@ python scripts/latency.py digits/resnet50
 from deepnets.planning.job_files import job_parser, load_job
 from deepnets.utils import paths
 from deepnets.utils.command_line import number, run
+from deepnets.utils.logging import log_to
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -15,11 +16,12 @@ def main(argv: list[str] | None = None) -> None:
         "--gpus", type=number(int, 0), default=1, help="1: on a GPU; 0: on the CPU (default: 1, if there is one)"
     )
     args = parser.parse_args(argv)
+    log_to(args.log)
     from deepnets.evaluation.latency import write_latency  # loads torch: here, an error is one line
 
     job, names = load_job("latency", args)
     name, output = "{dataset}/{model}".format(**names), args.root / paths.LATENCY.format(**names)
-    write_latency(job["spec"], name, output, threads=args.threads, gpus=args.gpus, log=args.log)
+    write_latency(job["spec"], name, output, threads=args.threads, gpus=args.gpus)
 
 
 if __name__ == "__main__":

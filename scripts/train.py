@@ -15,6 +15,7 @@ from deepnets.planning.job_files import job_parser, load_job, load_working_confi
 from deepnets.planning.study_time import StudyTime
 from deepnets.utils import paths
 from deepnets.utils.command_line import number, run
+from deepnets.utils.logging import log_to
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -36,6 +37,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--weights", type=Path, metavar="FILE", help="the user's file of weights, wherever it is now")
     parser.add_argument("--tensorboard", action="store_true", help="write event files for TensorBoard, in logs/")
     args = parser.parse_args(argv)
+    log_to(args.log)
     from deepnets.training.experiment import train_experiment  # loads torch: here, an error is one line
 
     job, names = load_job("train", args)

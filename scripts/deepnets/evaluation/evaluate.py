@@ -29,7 +29,7 @@ from deepnets.utils import paths
 from deepnets.utils.checksums import record_checksums
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import read_json, write_json
-from deepnets.utils.logging import LOG, log_to
+from deepnets.utils.logging import LOG
 from deepnets.utils.specs import check_made_by
 from deepnets.utils.tensors import save_tensors
 
@@ -46,7 +46,6 @@ def evaluate_experiment(
     *,
     threads: int = 1,
     gpus: int = 1,
-    log: str | Path | None = None,
 ) -> None:
     """Write predictions and metrics.json of a trained experiment, and remove its checkpoints.
 
@@ -60,12 +59,10 @@ def evaluate_experiment(
         output: the experiment's folder, with model.safetensors.
         threads: CPU threads.
         gpus: 1: on a GPU, if there is one; 0: on the CPU.
-        log: file to which the terminal's lines are appended.
 
     Raises:
         UserError: a file is missing or damaged, or belongs to another experiment.
     """
-    log_to(log)
     disable_malloc_trim()
     with acquire_gpus(gpus, experiment_name(job["experiment"])):
         _evaluate(job, data, summary, Path(output), threads, gpus)

@@ -13,15 +13,13 @@ from deepnets.training.gpu_locks import acquire_gpus
 from deepnets.training.inference import channels_last
 from deepnets.utils.checksums import record_checksums
 from deepnets.utils.files import write_json
-from deepnets.utils.logging import LOG, log_to
+from deepnets.utils.logging import LOG
 
 SCHEMA_VERSION = 1
 BATCH = 128  # images at once, for the throughput
 
 
-def write_latency(
-    spec: dict, name: str, output: Path, *, threads: int = 1, gpus: int = 1, log: str | Path | None = None
-) -> None:
+def write_latency(spec: dict, name: str, output: Path, *, threads: int = 1, gpus: int = 1) -> None:
     """Measure a network with random weights, in the precision that recipes have by default, and write latency.json.
 
     Args:
@@ -30,12 +28,10 @@ def write_latency(
         output: the file to write.
         threads: CPU threads; nothing else should run on these cores.
         gpus: 1: on a GPU, if there is one; 0: on the CPU.
-        log: file to which the terminal's lines are appended.
 
     Raises:
         UserError: the network cannot be built, or fails; the message has its file and line.
     """
-    log_to(log)
     disable_malloc_trim()
     with acquire_gpus(gpus, name):
         channels, height, width = spec["input_shape"]

@@ -46,7 +46,7 @@ from deepnets.training.trainer import Interrupted, Trainer
 from deepnets.utils import paths
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import canonical_json, sha256_text
-from deepnets.utils.logging import LOG, log_errors_of, log_to
+from deepnets.utils.logging import LOG, log_errors_of
 from deepnets.utils.machine import process_exists
 from deepnets.utils.text import one_line
 from deepnets.utils.torch_errors import is_failed_compilation, is_out_of_memory
@@ -125,7 +125,6 @@ def train_experiment(
 
 def _train_or_launch(run: _Run, command: Sequence[str]) -> None:
     """Train in this process, or start those that do."""
-    log_to(run.log)
     gpus = run.gpus
     if not gpus and torch.cuda.is_available():
         LOG.info(GPU_NOT_REQUESTED, run.name)
@@ -159,9 +158,7 @@ def _launch(run: _Run, command: Sequence[str]) -> None:
 
 def _train_as_one_of_several(run: _Run, group: ProcessGroup) -> None:
     """Train in one of several processes; the main one locks the folder and logs for all."""
-    if group.is_main:
-        log_to(run.log)
-    else:
+    if not group.is_main:
         log_errors_of(f"process {group.rank + 1} of {group.world_size}", run.log)
     try:
         with (
