@@ -18,14 +18,17 @@ from typing import Any, TextIO
 
 from snakemake.io import IOFile
 
-from deepnets.planning.failed_updates import rerun_failed_updates
 from deepnets.planning.job import Job
 from deepnets.planning.job_files import write_job_file
-from deepnets.planning.job_order import train_after_summaries
 from deepnets.planning.requests import Requests
-from deepnets.planning.retries import retry_no_divergence
-from deepnets.planning.snakemake_locks import LOCKS, survive_other_ends
-from deepnets.planning.target_jobs import restore_target_jobs
+from deepnets.planning.snakemake_patches import (
+    LOCKS,
+    rerun_failed_updates,
+    restore_target_jobs,
+    retry_no_divergence,
+    survive_other_ends,
+    train_after_summaries,
+)
 from deepnets.utils import paths
 from deepnets.utils.checksums import find_corrupted
 from deepnets.utils.errors import UserError
