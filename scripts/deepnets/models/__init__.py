@@ -35,7 +35,7 @@ from deepnets.utils.torch_errors import is_out_of_memory
 # The modules of this folder that are of no network.
 _PROJECT = (
     *("__init__", "_about", "_check", "_library", "_named", "_own_file", "_pretrained", "_published", "_readable"),
-    *("_sizes", "_small_stem", "_weight_files"),
+    *("_resize", "_sizes", "_small_stem", "_stem", "_weight_files"),
 )
 _OWN_MODULES = tuple(f"{name}.py" for name in _PROJECT)
 own_folders: set[str] = set()  # of the users' files that were loaded
