@@ -27,6 +27,8 @@ from deepnets.utils.files import canonical_json, sha256_file
 from deepnets.utils.programs import program
 from deepnets.utils.specs import read_head
 
+_Values = dict[str, Callable[..., object]]
+
 
 class Jobs:
     """The jobs of a configuration.
@@ -44,28 +46,17 @@ class Jobs:
         self.trained = with_starts(self.study, self.experiment)
         self._code = JobCode(config, code_root, self.study_experiments)
         # The values, besides code, that each stage's result depends on: a key of the fingerprint, and its function.
-        self._depends_on: dict[str, dict[str, Callable[..., object]]] = {
+        of_experiment: _Values = {"experiment": self._experiment_names, "spec": self._experiment_spec}
+        self._depends_on: dict[str, _Values] = {
             "download": {"spec": self._raw_spec, "state": self._raw_state},
             "prepare": {"spec": self._prepared_spec},
             "fetch_weights": {"spec": published_spec},
             "summarize": {"spec": self._network_spec},
             "latency": {"spec": self._network_spec},
-            "train": {"experiment": self._experiment_names, "spec": self._experiment_spec},
-            "evaluate": {
-                "experiment": self._experiment_names,
-                "spec": self._experiment_spec,
-                "test_time_augmentation": self._test_time_augmentation,
-            },
-            "robustness": {"experiment": self._experiment_names, "spec": self._experiment_spec},
+            **dict.fromkeys(("train", "robustness", *paths.EXPORTS, "saliency", "card"), of_experiment),
+            "evaluate": {**of_experiment, "test_time_augmentation": self._test_time_augmentation},
+            "bundle": {**of_experiment, "files": lambda **_: self._file_digests(paths.BUNDLE_EXAMPLE)},
             "compare": {"spec": self._statistics_spec},
-            **{stage: {"experiment": self._experiment_names, "spec": self._experiment_spec} for stage in paths.EXPORTS},
-            "saliency": {"experiment": self._experiment_names, "spec": self._experiment_spec},
-            "card": {"experiment": self._experiment_names, "spec": self._experiment_spec},
-            "bundle": {
-                "experiment": self._experiment_names,
-                "spec": self._experiment_spec,
-                "files": lambda **_: self._file_digests(paths.BUNDLE_EXAMPLE),
-            },
             "plot_experiment": {"experiment": self._experiment_names, "spec": self._figure_spec},
             "plot_comparison": {"spec": self._comparison_spec, "files": self._published_digest},
             "audit": {"spec": self._prepared_spec},
