@@ -368,7 +368,8 @@ def test_study_and_values_are_given_as_to_snakemake(clone):
         (["--config", "recipes={quick: {epohs: 3}}"], "--config: recipes.quick.epohs: unknown key (got 3)"),
         (["--config", "paper"], "--configfile or --config: "),
         (["--configfile", "missing.yaml"], "--configfile or --config: "),
-        (["--study", "papr"], "--config: study: unknown study (got 'papr'); did you mean 'paper'?"),
+        (["--study", "papr"], "--study: study: unknown study (got 'papr'); did you mean 'paper'?"),
+        (["--study", "papr", "--config", "tensorboard=false"], "--config or --study: study: unknown study (got 'papr')"),
     ],
 )
 def test_mistake_is_a_plain_line(clone, arguments, error):
