@@ -5,7 +5,6 @@ checkpoints and the jobs' logs.
 """
 
 import contextlib
-import json
 import statistics
 import time
 from collections.abc import Sequence
@@ -31,6 +30,7 @@ STATES: tuple[State, ...] = ("running", "failed", "waiting", "done")
 
 # Those that an experiment needs, in the order of the work.
 _STAGES = ("download", "prepare", "fetch_weights", "summarize", "train", "evaluate")
+_OF_PROGRESS = ("epochs", "epochs_done", "val_accuracy", "images_per_second", "seconds_left", "seconds")
 _TAIL_BYTES = 2**16  # of a log: its last lines, and a traceback in them
 
 
@@ -70,7 +70,7 @@ def experiment_status(experiment: Experiment, root: Path, now: float) -> Status:
     name, folder = paths.EXPERIMENT_NAME.format(**experiment.names), root / experiment.directory
     last_sign = _last_sign_of_life(folder)
     if last_sign is not None and now - last_sign < LOST_SECONDS:
-        return _running(name, _read_json(folder / paths.PROGRESS_FILE))
+        return _running(name, read_head(folder / paths.PROGRESS_FILE, *_OF_PROGRESS))
     found = read_head(folder / paths.METRICS_FILE, "spec", "validation")
     if found.get("spec") == experiment.spec:
         return _done(name, folder, found)
@@ -211,14 +211,6 @@ def _epochs_saved(folder: Path) -> int | None:
     files = (folder / paths.CHECKPOINTS).glob("state-*.safetensors")
     saved = (read_head(file, "progress").get("progress") for file in files)
     return max((each["epoch"] for each in saved if isinstance(each, dict) and "epoch" in each), default=None)
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _minutes(seconds: float) -> str:
