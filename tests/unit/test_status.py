@@ -118,9 +118,10 @@ def test_what_is_not_known_yet_is_left_out(jobs):
     assert of_first(jobs) == ("running", "1.25 of 3 epochs")
 
 
-def test_training_run_that_was_killed_without_a_word_has_failed(jobs):
-    train(PROGRESS, ago=600)
-    words = "no sign of life for 10 min of process 123 on node7; it was killed or lost"
+@pytest.mark.parametrize(("seconds", "time"), [(600, "10 min"), (7500, "2 h 05 min")])
+def test_training_run_that_was_killed_without_a_word_has_failed(jobs, seconds, time):
+    train(PROGRESS, ago=seconds)
+    words = f"no sign of life for {time} of process 123 on node7; it was killed or lost"
     assert of_first(jobs) == ("failed", words)
 
 

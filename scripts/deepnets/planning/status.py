@@ -21,6 +21,7 @@ from deepnets.training.owner_file import owner
 from deepnets.training.progress import clock
 from deepnets.utils import paths
 from deepnets.utils.command_line import INTERNAL_ERROR_LINE, TRY_AGAIN_LINE
+from deepnets.utils.durations import rough_duration
 from deepnets.utils.specs import read_head
 from deepnets.utils.text import one_line
 from deepnets.utils.waiting import LOST_SECONDS
@@ -78,7 +79,7 @@ def experiment_status(experiment: Experiment, root: Path, now: float) -> Status:
     if last_sign is not None and not is_trained:
         who = owner(folder, "the training run")
         return Status(
-            name, "failed", f"no sign of life for {_minutes(now - last_sign)} of {who}; it was killed or lost"
+            name, "failed", f"no sign of life for {rough_duration(now - last_sign)} of {who}; it was killed or lost"
         )
     for stage in _STAGES:
         if (line := _failure(stage, experiment, root)) is not None:
@@ -211,8 +212,3 @@ def _epochs_saved(folder: Path) -> int | None:
     files = (folder / paths.CHECKPOINTS).glob("state-*.safetensors")
     saved = (read_head(file, "progress").get("progress") for file in files)
     return max((each["epoch"] for each in saved if isinstance(each, dict) and "epoch" in each), default=None)
-
-
-def _minutes(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"
