@@ -198,6 +198,14 @@ def best_by_model(groups: Iterable[SeedGroup]) -> dict[str, SeedGroup]:
     return best
 
 
+def most_epochs(groups: Iterable[SeedGroup]) -> dict[str, float]:
+    """Return the most epochs of any recipe of each model, in the order in which the models first appear."""
+    most: dict[str, float] = {}
+    for group in groups:
+        most[group.model] = max(most.get(group.model, 0), group.first.epochs)
+    return most
+
+
 def pareto_front(groups: Iterable[SeedGroup], cost: Callable[[SeedGroup], float]) -> list[SeedGroup]:
     """Return the groups that no other one beats in cost or test accuracy without losing in the other; cheapest first.
 
