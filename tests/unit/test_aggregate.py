@@ -17,7 +17,7 @@ from deepnets.comparison.aggregate import (
     with_statistics,
 )
 from deepnets.comparison.statistics_file import Statistics
-from deepnets.comparison.swept import budget_lines, swept
+from deepnets.comparison.sweeps import budget_lines, swept
 from deepnets.evaluation.results import read_result
 from deepnets.utils.checked_json import read_checked
 

@@ -5,7 +5,7 @@ from collections import Counter
 from matplotlib.figure import Figure
 
 from deepnets.comparison.aggregate import SeedGroup, best_by_model, group_name
-from deepnets.comparison.swept import budget_lines
+from deepnets.comparison.sweeps import budget_lines
 from deepnets.comparison.training_time import training_time
 from deepnets.figures.comparison import (
     FAINT,

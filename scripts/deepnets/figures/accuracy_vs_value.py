@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from deepnets.comparison.aggregate import SeedGroup, best_by_model, most_epochs
-from deepnets.comparison.swept import lines_over, options_of, swept
+from deepnets.comparison.sweeps import lines_over, options_of, swept
 from deepnets.figures.comparison import PALE, Comparison, log_scale, place_legend, titled_figure
 from deepnets.figures.names import short_names
 from deepnets.figures.style import MUTED, TEXT_COLOR, Color, applied, end_labels, limit_percent

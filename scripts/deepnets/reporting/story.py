@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from deepnets.comparison.aggregate import SeedGroup, best_by_model, group_name, several_recipes
 from deepnets.comparison.statistics_file import Statistics, Sweep
-from deepnets.comparison.swept import options_of, swept
+from deepnets.comparison.sweeps import options_of, swept
 from deepnets.comparison.training_time import training_time
 from deepnets.evaluation.measurements import Latency
 from deepnets.models import display_name
