@@ -12,11 +12,11 @@ from deepnets.reporting.environment import CODE
 from deepnets.reporting.flipped_images import Flips, flips_of, flips_table, predicted_by_both
 from deepnets.reporting.markdown import Markdown, bold, code, enumerate_words, escape, table
 from deepnets.reporting.states import Names, Run, State
+from deepnets.reporting.tables import MISSING
 from deepnets.utils.machine import output_of
 from deepnets.utils.specs import changed_keys, leaves
 from deepnets.utils.text import first_few
 
-MISSING = "–"
 # Columns of metrics.csv that the settings, the data and the network decide, and those that the machine decides.
 _OF_SPEC = ("architecture", "epochs")
 _OF_SEED = (("seed",), ("dataset", "fold"))  # keys of a spec
