@@ -244,13 +244,14 @@ def test_damaged_predictions_are_named(write_experiment):
     (folders[1] / "predictions.safetensors").write_bytes(b"x")
     with pytest.raises(UserError, match=r"predictions\.safetensors: damaged \(.*delete it"):
         compare()
-    for logits, labels in (
-        (np.zeros((5, 3)), np.arange(4)),
-        (np.zeros((5, 3)), np.arange(5)),
-        (np.zeros(5), np.zeros(5)),
+    logits = np.zeros((5, 3), np.float32)
+    for wrong_logits, wrong_labels, said in (
+        (logits, np.arange(4), "test_logits and test_labels are float32"),
+        (logits, np.arange(5), "test_labels are not all from 0 to 2"),
+        (np.zeros(5), np.zeros(5), "test_logits and test_labels are float64"),
     ):
-        save_file({"test_logits": logits, "test_labels": labels}, folders[1] / "predictions.safetensors")
-        with pytest.raises(UserError, match=r"predictions\.safetensors: damaged \((logits|labels)"):
+        save_file({"test_logits": wrong_logits, "test_labels": wrong_labels}, folders[1] / "predictions.safetensors")
+        with pytest.raises(UserError, match=rf"predictions\.safetensors: damaged \({said}"):
             compare()
 
 
