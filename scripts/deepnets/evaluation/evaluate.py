@@ -20,6 +20,7 @@ from deepnets.evaluation.examples import keep_examples
 from deepnets.evaluation.history import read_history
 from deepnets.evaluation.network import check_trained_on, load_for_evaluation
 from deepnets.evaluation.prediction_table import write_prediction_table
+from deepnets.evaluation.samples import sample
 from deepnets.training.augmentation import Augmentation
 from deepnets.training.device import Device, disable_malloc_trim
 from deepnets.training.experiment_dir import experiment_name, handed_over_logits
@@ -217,8 +218,7 @@ def open_splits(
     both = Split.of_arrays(images, labels)
     train_rows, validation_rows = split_train_validation(labels, validation_fraction, seed, dataset_metadata)
     train_size = len(train_rows)
-    if train_size > TRAIN_IMAGES:
-        train_rows = np.sort(np.random.default_rng(seed).choice(train_rows, TRAIN_IMAGES, replace=False))
+    train_rows = sample(train_rows, TRAIN_IMAGES, seed)
     test_images, test_labels, _ = open_dataset(data, "test", dataset_spec)
     splits = {
         "train": both.subset(torch.from_numpy(train_rows)),
