@@ -26,6 +26,7 @@ from deepnets.figures import (
     experiment_files,
     style,
 )
+from deepnets.figures.looks import LOOKS
 from deepnets.figures.names import short_names
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import write_json
@@ -79,8 +80,8 @@ def test_an_architecture_keeps_its_look_whatever_its_index():
 
 
 def test_two_hundred_models_of_the_user_all_look_different():
-    looks = [style.model_style("net", index) for index in range(200)]
-    assert len({(look.color, look.marker, look.linestyle) for look in looks}) == 200
+    looks = [style.model_style("net", index) for index in range(LOOKS)]
+    assert len({(look.color, look.marker, look.linestyle) for look in looks}) == LOOKS >= 200
     fixed = {style.model_style(model, 0).color for model in FOUR}
     assert not fixed & {look.color for look in looks}
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from deepnets.config.experiment import recipe_title
 from deepnets.figures import names
+from deepnets.figures.looks import COLORS, LINESTYLES, MARKERS
 from deepnets.figures.names import INSTALLED_FONTS
 from deepnets.models import about, display_name
 from deepnets.models._about import LineStyle
@@ -81,11 +82,6 @@ class ModelStyle:
 
 
 _LABEL_CHARACTERS = 28  # next to a point, in a legend
-# 6 colours, 7 markers and 5 line styles without a common factor: 210 models before a style comes twice. The colours are
-# apart from those that the four networks declare.
-_COLORS = ("#AA4499", "#56B4E9", "#882255", "#999933", "#225555", "#CC79A7")
-_MARKERS = ("v", "P", "X", "<", "p", ">", "h")
-_LINESTYLES: tuple[LineStyle, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1)))
 
 
 def model_styles(models: Mapping[str, int]) -> dict[str, ModelStyle]:
@@ -105,16 +101,16 @@ def model_style(model: str, index: int) -> ModelStyle:
     [label] = names.short_names([display_name(model)], _LABEL_CHARACTERS)
     return ModelStyle(
         label,
-        declared.color or _COLORS[index % len(_COLORS)],
-        declared.marker or _MARKERS[index % len(_MARKERS)],
-        declared.linestyle or _LINESTYLES[index % len(_LINESTYLES)],
+        declared.color or COLORS[index % len(COLORS)],
+        declared.marker or MARKERS[index % len(MARKERS)],
+        declared.linestyle or LINESTYLES[index % len(LINESTYLES)],
     )
 
 
 def recipe_styles(of_model: ModelStyle, count: int) -> list[ModelStyle]:
     """The styles of recipes of one model, where no other model is drawn: the first one has the model's."""
-    colors = [color for color in _COLORS if color != of_model.color]
-    looks = [(colors[n % len(colors)], _LINESTYLES[n // len(colors) % len(_LINESTYLES)]) for n in range(count - 1)]
+    colors = [color for color in COLORS if color != of_model.color]
+    looks = [(colors[n % len(colors)], LINESTYLES[n // len(colors) % len(LINESTYLES)]) for n in range(count - 1)]
     return [of_model, *(replace(of_model, color=color, linestyle=linestyle) for color, linestyle in looks)]
 
 
