@@ -38,11 +38,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--tensorboard", action="store_true", help="write event files for TensorBoard, in logs/")
     args = parser.parse_args(argv)
     log_to(args.log)
-    from deepnets.training.experiment import train_experiment  # loads torch: here, an error is one line
+    from deepnets.training.experiment import TrainingRun, train_experiment  # loads torch: an error is one line
 
     job, names = load_job("train", args)
     folder = paths.EXPERIMENT.format(**names)
-    train_experiment(
+    training = TrainingRun(
         job,
         args.root / paths.DATASET_INFO.format(**names),
         args.root / folder,
@@ -51,11 +51,11 @@ def main(argv: list[str] | None = None) -> None:
         processes=args.processes,
         log=args.log,
         parent=args.parent,
-        command=[__file__, *(sys.argv[1:] if argv is None else argv)],
         extra=StudyTime(args.root, folder).text,
         weights=_weights(job["spec"].get("weights"), names["model"], args),
         tensorboard=args.root / paths.TENSORBOARD.format(**names) if args.tensorboard else None,
     )
+    train_experiment(training, command=[__file__, *(sys.argv[1:] if argv is None else argv)])
 
 
 def _weights(spec: dict[str, str] | None, model: str, args: Namespace) -> Path | None:

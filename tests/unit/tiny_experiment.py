@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from deepnets.config.recipe import Recipe
 from deepnets.evaluation.evaluate import evaluate_experiment
 from deepnets.planning.code_digest import digests
-from deepnets.training.experiment import train_experiment
+from deepnets.training.experiment import TrainingRun, train_experiment
 from deepnets.training.experiment_dir import load_model_file
 from deepnets.utils import paths
 from deepnets.utils.command_line import run
@@ -83,7 +83,8 @@ def call(function: Callable, *arguments: Any, log: Path | None = None, **options
 
 def train(data: Path, folder: Path, job: dict = JOB, **options: Any) -> None:
     """Train in a folder, on the CPU unless the options differ."""
-    call(train_experiment, job, data, folder, log=folder / "log", **{"gpus": 0} | options)
+    training = TrainingRun(job, data, folder, **{"gpus": 0, "log": folder / "log"} | options)
+    call(train_experiment, training, log=training.log)
 
 
 def evaluate(data: Path, folder: Path, job: dict = JOB) -> None:
