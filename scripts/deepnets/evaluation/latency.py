@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils.benchmark import Timer
 
 from deepnets import models
-from deepnets.evaluation import timing
+from deepnets.evaluation import timed_calls
 from deepnets.training.device import Device, configure_device, disable_malloc_trim
 from deepnets.training.gpu_locks import acquire_gpus
 from deepnets.training.inference import channels_last
@@ -74,8 +74,8 @@ def measure(network: nn.Module, input_shape: tuple[int, int, int], device: Devic
     with torch.inference_mode(), device.autocast():
         single = timer(1)
         # It warms up before each call; a mean of several would hide slow calls.
-        latency = timing.time_calls(lambda: single.timeit(1).median)
-        together = timer(BATCH).blocked_autorange(min_run_time=timing.LEAST_SECONDS)
+        latency = timed_calls.time_calls(lambda: single.timeit(1).median)
+        together = timer(BATCH).blocked_autorange(min_run_time=timed_calls.LEAST_SECONDS)
     return {
         "latency": latency,
         "throughput": {"batch": BATCH, "images_per_second": BATCH / together.median, "calls": len(together.times)},

@@ -7,7 +7,7 @@ import numpy as np
 
 from deepnets.comparison.changes import Predicted
 from deepnets.comparison.paired import mcnemar
-from deepnets.evaluation.metrics import NO_PREDICTION, Labels, predict
+from deepnets.evaluation.metrics import NO_PREDICTION, Labels, predicted_classes
 from deepnets.evaluation.predictions import read_test
 from deepnets.reporting.markdown import Markdown, escape, table
 from deepnets.reporting.states import Names, Run
@@ -64,7 +64,7 @@ def predicted_by_both(before: dict[str, Run], after: dict[str, Run]) -> dict[str
 
 def flips_of(predicted: Predicted, classes: list[str]) -> Flips:
     """Return the images that the two networks predict differently; `classes`: their names."""
-    was, now = predict(predicted.before), predict(predicted.after)
+    was, now = predicted_classes(predicted.before), predicted_classes(predicted.after)
     index = np.flatnonzero(was != now)
     return Flips(index, predicted.labels[index], was[index], now[index], classes)
 

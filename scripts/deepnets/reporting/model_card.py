@@ -164,7 +164,7 @@ def _data(result: Result, audit: Audit | None) -> list[Markdown]:
 
 def _results(result: Result, predictions: Predictions) -> list[Markdown]:
     test, classes = result.metrics.test, len(result.metrics.classes)
-    of_macro = macro_intervals(metrics.predict(predictions.test_logits), predictions.test_labels, classes)
+    of_macro = macro_intervals(metrics.predicted_classes(predictions.test_logits), predictions.test_labels, classes)
     rows = []
     for metric in metrics.of_split("test"):
         if metric.name == "ece":  # Calibration has it, without the bias of small bins
@@ -196,7 +196,7 @@ def _calibration(result: Result, predictions: Predictions) -> list[Markdown]:
     """Return how far stated probabilities can be believed, before and after the temperature that users get."""
     logits, labels = predictions.test_logits, predictions.test_labels
     temperature = own_temperature(result.directory, result.metrics.spec_sha256)
-    right = metrics.predict(logits) == labels
+    right = metrics.predicted_classes(logits) == labels
     confidence = probabilities_of(logits).max(1)
     rows = [["as the network gives them", *_calibration_error(confidence, right)]]
     if temperature == 1:

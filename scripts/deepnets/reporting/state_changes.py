@@ -6,7 +6,7 @@ from typing import Any
 
 from deepnets.comparison.changes import Change, Interval, Measured, Predicted, change, paired_intervals
 from deepnets.config.experiment import recipe_title
-from deepnets.evaluation.metrics import SPLITS, Metric, of_split
+from deepnets.evaluation.metrics import ALL_SPLITS, Metric, of_split
 from deepnets.models import display_name
 from deepnets.reporting.environment import CODE
 from deepnets.reporting.flipped_images import Flips, flips_of, flips_table, predicted_by_both
@@ -203,7 +203,7 @@ def _changes(pair: Pair, paired: dict[str, tuple[Interval, str]]) -> Iterator[Mo
     """The change of each metric that both states have, with its title; `paired`: of test metrics, by predictions."""
     columns: list[tuple[str, str, Metric | None, str | None]] = [
         (f"{split}_{metric.name}", f"{split.capitalize()} {metric.name}", metric, _images_column(split, metric))
-        for split in SPLITS
+        for split in ALL_SPLITS
         for metric in of_split(split)
     ]
     columns += [(column, title, None, None) for column, title in _COSTS.items()]

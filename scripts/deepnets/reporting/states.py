@@ -13,7 +13,7 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from deepnets.evaluation.metrics import SPLITS
+from deepnets.evaluation.metrics import ALL_SPLITS
 from deepnets.utils import paths
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import read_json
@@ -108,7 +108,7 @@ def _row(folder: Path) -> dict[str, str]:
     """What metrics.csv has of an experiment, from its files; those of other versions may have more or less."""
     metrics, timing = _read_object(folder / paths.METRICS_FILE), _read_object(folder / paths.TIMING_FILE)
     try:
-        spec, splits = metrics["spec"], {split: metrics[split] for split in SPLITS}
+        spec, splits = metrics["spec"], {split: metrics[split] for split in ALL_SPLITS}
         values = {
             **metrics["experiment"],
             "architecture": spec["model"]["architecture"],
