@@ -67,7 +67,7 @@ class SeedGroup:
 
     @property
     def runs(self) -> str:
-        """How many networks it has, in words: "3 seeds", "5 folds", "5 folds, 2 times"; "" for a single one."""
+        """The number of its networks in words: "3 seeds", "5 folds", "5 folds, 2 times"; "" for a single one."""
         if self.folds:
             repeated = len(self.results) // self.folds
             return f"{self.folds} folds{f', {repeated} times' if repeated > 1 else ''}"

@@ -1,4 +1,4 @@
-"""How fast a network predicts on this machine: latency.json. The weights do not matter, so none are read."""
+"""The speed of a network on this machine: latency.json. The weights do not matter, so none are read."""
 
 from pathlib import Path
 

@@ -114,7 +114,7 @@ class Jobs:
         return self.study_files(*figures, suffix=suffix)
 
     def optional_files(self, stages: Iterable[str] | None = None, suffix: str = "", **names: str) -> list[str]:
-        """What optional stages write about a study's experiments, or about those on one dataset.
+        """Return the files that optional stages write about a study's experiments, or about those on one dataset.
 
         Args:
             stages: those of the study by default.
@@ -248,7 +248,7 @@ class Jobs:
     def _raw_state(self, dataset: str) -> str | None:
         """Return a value that changes with the user's images while their settings stay the same.
 
-        If the images cannot be read (moved away, a mirror unplugged), the state noted in raw.json is returned.
+        If the images cannot be read (moved away, a mirror unplugged), the state recorded in raw.json is returned.
         """
         state = self.config.datasets[dataset].local_state(dataset)
         if state is None:

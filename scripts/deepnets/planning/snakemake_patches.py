@@ -1,4 +1,4 @@
-"""What this project changes in Snakemake, which has no option for it: five patches, applied by `run_hooks`.
+"""Changes of Snakemake for which it has no options: five patches, applied by `run_hooks`.
 
 They use names that are not public. Where a version of Snakemake lacks one, the patch changes nothing, and a line says
 what happens instead.

@@ -31,12 +31,12 @@ class Flips:
 
     @property
     def only_before(self) -> int:
-        """How many images only the earlier network has right."""
+        """The number of images that only the earlier network has right."""
         return int((self.before == self.label).sum())
 
     @property
     def only_after(self) -> int:
-        """How many images only the later network has right."""
+        """The number of images that only the later network has right."""
         return int((self.after == self.label).sum())
 
     @property

@@ -1,4 +1,4 @@
-"""What changed between two states of a study, as Markdown: only what differs, and what moved beyond its noise."""
+"""The changes between two states of a study, as Markdown: only what differs, and what moved beyond its noise."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace

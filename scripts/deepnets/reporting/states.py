@@ -201,12 +201,12 @@ def _extract(top: str, revision: str, path: PurePosixPath, folder: Path) -> None
     if done.returncode:
         raise UserError(f"{revision}:{path}: git archive failed: {done.stderr.decode(errors='replace').strip()}")
     of_reports = (PurePosixPath(path.replace("{suffix}", "*")).name for path in (paths.METRICS_CSV, paths.ENVIRONMENT))
-    wanted = [*_FILES, paths.PREDICTIONS_FILE, *of_reports]
+    needed = [*_FILES, paths.PREDICTIONS_FILE, *of_reports]
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
         for member in archive:
             content = archive.extractfile(member) if member.isfile() else None
             name = PurePosixPath(member.name).name
-            if content is not None and any(fnmatch(name, pattern) for pattern in wanted):
+            if content is not None and any(fnmatch(name, pattern) for pattern in needed):
                 target = folder / member.name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(content.read())

@@ -54,7 +54,7 @@ from deepnets.utils.torch_errors import is_failed_compilation, is_out_of_memory
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """What to train, and where and how in this call.
+    """An experiment to train, and how this call trains it.
 
     Attributes:
         job: {"experiment": its names, "spec": its spec, "code": digests of the code}.
@@ -317,7 +317,7 @@ def _build_trainer(
 def _features_progress(
     run: TrainingRun, total: int, group: ProcessGroup, should_stop: Callable[[], bool]
 ) -> Callable[[int], None]:
-    """What to call after each batch of the frozen layers' outputs: it logs progress, and ends an interrupted run."""
+    """Return a function to call after each batch of frozen layers' outputs: it logs, and ends an interrupted run."""
     LOG.info("%s: the frozen layers' outputs are computed once, for %d images", run.name, total)
     done, last_line = 0, time.monotonic()
 
