@@ -238,6 +238,14 @@ def test_predictions_of_other_images_are_not_compared(write_experiment):
     assert "## Test images" not in compare()
 
 
+def test_a_model_with_the_name_of_another_network_is_called_as_the_user_wrote_it(write_experiment):
+    for folder, accuracy in (("a", 0.9), ("b", 0.95)):
+        write_experiment(Path(folder), model="convnext", architecture="resnet50", accuracy=accuracy)
+    page = compare()
+    assert "| convnext on digits, quick |" in page
+    assert "ConvNeXt" not in page
+
+
 def test_damaged_predictions_are_named(write_experiment):
     folders = [write_experiment(Path(folder)) for folder in ("a", "b")]
     predictions(folders[0], {})

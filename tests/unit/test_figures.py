@@ -153,6 +153,13 @@ def test_models_whose_names_start_alike_have_different_labels():
     assert style.model_styles({"resnet50": 0})["resnet50"] == style.model_style("resnet50", 0)
 
 
+def test_a_model_with_the_name_of_another_network_is_called_as_the_user_wrote_it():
+    assert style.model_styles({"convnext": 0}, {"convnext": "resnet50"})["convnext"].label == "convnext"
+    assert style.model_style("convnext", 0, "resnet50").label == "convnext"
+    names = {"dataset": "digits", "model": "convnext", "recipe": "quick", "seed": 0, "architecture": "resnet50"}
+    assert style.title(names).startswith("convnext on digits")
+
+
 def test_a_title_has_every_name_in_full():
     names = {key: f"{SAME_START * 2}"[:60] + key for key in ("dataset", "model", "recipe")} | {"seed": 0}
     lines = style.title(names, "accuracy").splitlines()

@@ -9,7 +9,6 @@ from typing import Any
 from deepnets.comparison.statistics_file import Candidate, Statistics
 from deepnets.config.experiment import recipe_title
 from deepnets.evaluation.results import Result
-from deepnets.models import display_name
 from deepnets.utils.files import canonical_json
 
 
@@ -39,6 +38,11 @@ class SeedGroup:
     @property
     def model(self) -> str:
         return self.first.model
+
+    @property
+    def display_name(self) -> str:
+        """The name of its model for readers."""
+        return self.first.display_name
 
     @property
     def recipe(self) -> str:
@@ -171,7 +175,7 @@ def several_recipes(groups: Iterable[SeedGroup]) -> bool:
 
 def group_name(group: SeedGroup, with_recipe: bool) -> str:
     """Return the name of a group within its dataset: the model, followed by the recipe if `with_recipe`."""
-    name = display_name(group.model)
+    name = group.display_name
     return f"{name} ({recipe_title(group.first.recipe)})" if with_recipe else name
 
 

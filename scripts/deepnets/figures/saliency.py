@@ -49,8 +49,9 @@ def write_saliency(job: dict, folder: Path, *, threads: int = 1) -> None:
     maps = saliency_maps(model, layer, pictures, [each.predicted for each in answers])
     drawn = [np.asarray(overlay(*pair)) for pair in zip(pictures, maps, strict=True)]
     file = folder / paths.SALIENCY_FILE
+    experiment = {**job["experiment"], "architecture": job["spec"]["model"]["architecture"]}
     with record_checksums("saliency", file):
-        save(draw(drawn, answers, model.classes, job["experiment"]), file, settings_sha256(job))
+        save(draw(drawn, answers, model.classes, experiment), file, settings_sha256(job))
 
 
 def _mistakes(file: Path, model: Model) -> tuple[list[Answer], list[NDArray]]:

@@ -84,21 +84,26 @@ class ModelStyle:
 _LABEL_CHARACTERS = 28  # next to a point, in a legend
 
 
-def model_styles(models: Mapping[str, int]) -> dict[str, ModelStyle]:
+def model_styles(models: Mapping[str, int], architectures: Mapping[str, str] | None = None) -> dict[str, ModelStyle]:
     """The styles of models that are compared, with labels that differ.
 
     Args:
         models: {model: its index, as for `model_style`}.
+        architectures: of the models; a model that is not in it has the name of its architecture.
     """
-    labels = names.short_names([display_name(model) for model in models], _LABEL_CHARACTERS)
+    of = architectures or {}
+    labels = names.short_names([display_name(model, of.get(model)) for model in models], _LABEL_CHARACTERS)
     styles = {model: model_style(model, index) for model, index in models.items()}
     return {model: replace(styles[model], label=label) for model, label in zip(models, labels, strict=True)}
 
 
-def model_style(model: str, index: int) -> ModelStyle:
-    """The style that a network declares in its module; `index`, of `look_indices`, chooses that of every other."""
+def model_style(model: str, index: int, architecture: str | None = None) -> ModelStyle:
+    """The style that a network declares in its module; `index`, of `look_indices`, chooses that of every other.
+
+    `architecture`: of the model, if its name is not that of its architecture.
+    """
     declared = about(model)
-    [label] = names.short_names([display_name(model)], _LABEL_CHARACTERS)
+    [label] = names.short_names([display_name(model, architecture)], _LABEL_CHARACTERS)
     return ModelStyle(
         label,
         declared.color or COLORS[index % len(COLORS)],
@@ -115,9 +120,13 @@ def recipe_styles(of_model: ModelStyle, count: int) -> list[ModelStyle]:
 
 
 def title(experiment: dict, result: str = "") -> str:
-    """Title of a figure of one experiment, from its names (dataset, model, recipe, seed); the last line is `result`."""
+    """Title of a figure of one experiment, from its names (dataset, model, recipe, seed); the last line is `result`.
+
+    `experiment` may also have the architecture of the model, as for `model_style`.
+    """
     model, dataset, recipe, seed = (experiment[key] for key in ("model", "dataset", "recipe", "seed"))
-    named = names.title(f"{display_name(model)} on {dataset}, recipe {recipe_title(recipe)}, seed {seed}")
+    shown = display_name(model, experiment.get("architecture"))
+    named = names.title(f"{shown} on {dataset}, recipe {recipe_title(recipe)}, seed {seed}")
     return f"{named}\n{result}" if result else named
 
 

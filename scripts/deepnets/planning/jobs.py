@@ -287,8 +287,12 @@ class Jobs:
 
     def _figure_spec(self, model: str, **names: str) -> dict:
         """Return the settings that a figure of one experiment depends on, besides the numbers in it."""
-        recipe = self.experiment(model=model, **names).spec["recipe"]
-        return {"models": self._model_indices([model]), "style": self._styles([model]), "recipe": recipe}
+        spec = self.experiment(model=model, **names).spec
+        found = {"models": self._model_indices([model]), "style": self._styles([model]), "recipe": spec["recipe"]}
+        architecture = spec["model"]["architecture"]
+        # Left out where it changes nothing, so that no figure is drawn again.
+        is_other = models.display_name(model, architecture) != models.display_name(model)
+        return {**found, "architecture": architecture} if is_other else found
 
     def _compared(self, dataset: str, suffix: str) -> list[Experiment]:
         """Return a study's experiments on a dataset; raises UserError if it has none."""
@@ -369,6 +373,7 @@ class Jobs:
         """Return the name and look of each model. `code` leaves them out: they must not make a training run stale."""
         about = {name: models.about(name) for name in names}
         return {
-            name: f"{models.display_name(name)} {each.color} {each.marker} {each.linestyle}"
+            name: f"{models.display_name(name, self.config.models[name].architecture)}"
+            f" {each.color} {each.marker} {each.linestyle}"
             for name, each in about.items()
         }

@@ -23,7 +23,6 @@ from deepnets.evaluation.measurements import Exported, corruption_title, find_ro
 from deepnets.evaluation.predictions import Predictions, read_predictions
 from deepnets.evaluation.results import Result, check_specs, read_result
 from deepnets.evaluation.temperature import own_temperature
-from deepnets.models import display_name
 from deepnets.reporting.audit import Audit, read_audit
 from deepnets.reporting.completed_card import NOTES_LINE, NOTHING, Kept, read_kept
 from deepnets.reporting.cost_tables import cost_table
@@ -101,7 +100,7 @@ def card(result: Result, audit: Audit | None, kept: Kept = NOTHING) -> str:
 
 
 def _title(result: Result) -> str:
-    return f"{display_name(result.model)} on {result.dataset}"
+    return f"{result.display_name} on {result.dataset}"
 
 
 def _data_name(result: Result) -> str:
