@@ -5,12 +5,12 @@ import io
 from pathlib import Path
 
 import numpy as np
-import prepare as prepare_script
 import pytest
 from config_files import changed, write
 from sklearn.datasets import load_digits
 from tiny_dataset import assert_nothing_prepared, build
 
+import prepare as prepare_script
 from deepnets.data import prepare as prepare_stage
 from deepnets.data.arrays import open_dataset
 from deepnets.utils.paths import SPLITS

@@ -53,9 +53,13 @@ def test_an_error_in_a_param_is_not_hidden():
         hooks_of(broken)._order_and_write()
 
 
-def start(hooks: RunHooks) -> None:
-    settings = SimpleNamespace(dryrun_exec=False, touch_exec=False)
-    hooks._before_execution(SimpleNamespace(common_settings=settings))
+def start() -> None:
+    """Start a real run without jobs; its process would hold the file of the kernel lock to its end."""
+    hooks, settings = hooks_of(), SimpleNamespace(dryrun_exec=False, touch_exec=False)
+    try:
+        hooks._before_execution(SimpleNamespace(common_settings=settings))
+    finally:
+        hooks.alive.close()
 
 
 def test_a_lock_that_cannot_be_removed_is_named():
@@ -63,7 +67,7 @@ def test_a_lock_that_cannot_be_removed_is_named():
     lock.mkdir(parents=True)  # a folder, which is not removed like a file
     Path(".snakemake/alive").write_text(platform.node())
     with pytest.raises(SystemExit, match=rf"^{lock}: cannot be written \("):
-        start(hooks_of())
+        start()
 
 
 def test_a_file_system_without_locks_is_left_as_it_is(monkeypatch):
@@ -76,5 +80,5 @@ def test_a_file_system_without_locks_is_left_as_it_is(monkeypatch):
     lock.parent.mkdir(parents=True)
     lock.touch()
     Path(".snakemake/alive").write_text(platform.node())
-    start(hooks_of())
+    start()
     assert lock.exists()
