@@ -14,9 +14,9 @@ from deepnets.utils.logging import log_to
 
 def main(argv: list[str] | None = None) -> None:
     args = job_parser(__doc__, "fetch_weights").parse_args(argv)
+    log_to(args.log)
     from deepnets.training.fetch_weights import fetch_weights  # loads torch: here, an error is one line
 
-    log_to(args.log)
     job, names = load_job("fetch_weights", args)
     info, weights = (args.root / path.format(**names) for path in (paths.WEIGHTS_INFO, paths.PUBLISHED_WEIGHTS))
     fetch_weights(job["spec"], info, weights)

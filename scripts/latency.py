@@ -5,21 +5,21 @@ python scripts/latency.py digits/resnet50
 
 from deepnets.planning.job_files import job_parser, load_job
 from deepnets.utils import paths
-from deepnets.utils.command_line import number, run
+from deepnets.utils.command_line import add_gpus, add_threads, run
+from deepnets.utils.logging import log_to
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = job_parser(__doc__, "latency")
-    parser.add_argument("--threads", type=number(int, 1), default=1, help="CPU threads (default: 1)")
-    parser.add_argument(
-        "--gpus", type=number(int, 0), default=1, help="1: on a GPU; 0: on the CPU (default: 1, if there is one)"
-    )
+    add_threads(parser)
+    add_gpus(parser)
     args = parser.parse_args(argv)
+    log_to(args.log)
     from deepnets.evaluation.latency import write_latency  # loads torch: here, an error is one line
 
     job, names = load_job("latency", args)
     name, output = "{dataset}/{model}".format(**names), args.root / paths.LATENCY.format(**names)
-    write_latency(job["spec"], name, output, threads=args.threads, gpus=args.gpus, log=args.log)
+    write_latency(job["spec"], name, output, threads=args.threads, gpus=args.gpus)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,9 @@ def main(argv: list[str] | None = None) -> None:
     unspecified = {"max_megapixels": args.max_megapixels, "bit_depth": args.bit_depth, "horizontal_flip": flips}
     if args.job is None:  # by hand
         options = load_working_config().datasets[names["dataset"]]
-        unspecified = {key: value or getattr(options, key, None) for key, value in unspecified.items()}
+        unspecified = {
+            key: getattr(options, key, None) if value is None else value for key, value in unspecified.items()
+        }
     given = {key: value for key, value in unspecified.items() if value is not None}
     prepare(names["dataset"], job["spec"], raw, output, args.processes, job["code"], **given)
 

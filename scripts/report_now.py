@@ -6,8 +6,6 @@ It lists the experiments that are missing or have failed, with the commands that
 be called while Snakemake runs.
 """
 
-from pathlib import Path
-
 from deepnets.planning.config_options import add_config_options, load_config_of
 from deepnets.utils import paths
 from deepnets.utils.command_line import argument_parser, run
@@ -16,9 +14,6 @@ from deepnets.utils.command_line import argument_parser, run
 def main(argv: list[str] | None = None) -> None:
     parser = argument_parser(__doc__, log=False)
     add_config_options(parser)
-    parser.add_argument(
-        "--root", type=Path, default=Path(), metavar="FOLDER", help="holds data/ and results/ (default: this folder)"
-    )
     args = parser.parse_args(argv)
 
     from deepnets.planning.jobs import Jobs  # here, so that `run` reports a mistake in a user's network

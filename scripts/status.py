@@ -8,7 +8,6 @@ It only reads files, so it can be called on any machine that sees this folder, w
 
 import contextlib
 import sys
-from pathlib import Path
 
 from deepnets.planning.config_options import add_config_options, load_config_of
 from deepnets.utils import paths
@@ -18,9 +17,6 @@ from deepnets.utils.command_line import argument_parser, number, run
 def main(argv: list[str] | None = None) -> None:
     parser = argument_parser(__doc__, log=False)
     add_config_options(parser)
-    parser.add_argument(
-        "--root", type=Path, default=Path(), metavar="FOLDER", help="holds results/ and logs/ (default: this folder)"
-    )
     parser.add_argument(
         "--watch",
         type=number(float, 0.1, 3600),

@@ -17,9 +17,9 @@ def main(argv: list[str] | None = None) -> None:
     parser = job_parser(__doc__, "summarize")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="the user's file of weights, which must fit")
     args = parser.parse_args(argv)
+    log_to(args.log)
     from deepnets.evaluation.network_summary import write_summary  # loads torch: here, an error is one line
 
-    log_to(args.log)
     job, names = load_job("summarize", args)
     json_file, text_file = (args.root / path.format(**names) for path in (paths.SUMMARY_JSON, paths.SUMMARY_TEXT))
     write_summary(job["spec"], json_file, text_file, args.weights)

@@ -15,6 +15,7 @@ from deepnets.planning.job_files import job_parser, load_job, load_working_confi
 from deepnets.planning.study_time import StudyTime
 from deepnets.utils import paths
 from deepnets.utils.command_line import number, run
+from deepnets.utils.logging import log_to
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -36,11 +37,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--weights", type=Path, metavar="FILE", help="the user's file of weights, wherever it is now")
     parser.add_argument("--tensorboard", action="store_true", help="write event files for TensorBoard, in logs/")
     args = parser.parse_args(argv)
-    from deepnets.training.experiment import train_experiment  # loads torch: here, an error is one line
+    log_to(args.log)
+    from deepnets.training.experiment import TrainingRun, train_experiment  # loads torch: an error is one line
 
     job, names = load_job("train", args)
     folder = paths.EXPERIMENT.format(**names)
-    train_experiment(
+    training = TrainingRun(
         job,
         args.root / paths.DATASET_INFO.format(**names),
         args.root / folder,
@@ -49,11 +51,11 @@ def main(argv: list[str] | None = None) -> None:
         processes=args.processes,
         log=args.log,
         parent=args.parent,
-        command=[__file__, *(sys.argv[1:] if argv is None else argv)],
         extra=StudyTime(args.root, folder).text,
         weights=_weights(job["spec"].get("weights"), names["model"], args),
         tensorboard=args.root / paths.TENSORBOARD.format(**names) if args.tensorboard else None,
     )
+    train_experiment(training, command=[__file__, *(sys.argv[1:] if argv is None else argv)])
 
 
 def _weights(spec: dict[str, str] | None, model: str, args: Namespace) -> Path | None:

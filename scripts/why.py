@@ -9,14 +9,10 @@ stay as they are.
 
 from collections import defaultdict
 from importlib import metadata
-from pathlib import Path
 
-from deepnets import models
-from deepnets.planning.job_files import load_working_config
+from deepnets.planning.config_options import add_config_options, load_config_of, snakemake_options
 from deepnets.utils import paths
 from deepnets.utils.command_line import argument_parser, run
-from deepnets.utils.errors import UserError
-from deepnets.utils.files import read_json
 from deepnets.utils.programs import program
 
 NAMED = 3  # jobs of one reason are named; the others are counted
@@ -24,14 +20,13 @@ NAMED = 3  # jobs of one reason are named; the others are counted
 
 def main(argv: list[str] | None = None) -> None:
     parser = argument_parser(__doc__, log=False)
-    parser.add_argument("--study", help="a study of config.yaml (default: the one that it names)")
+    add_config_options(parser)
     args = parser.parse_args(argv)
 
     from deepnets.planning.jobs import Jobs  # here, so that `run` reports a mistake in a user's network
-    from deepnets.planning.staleness import reasons
+    from deepnets.planning.staleness import other_versions, reasons
 
-    config = load_working_config({"study": args.study} if args.study else {})
-    jobs = Jobs(config, paths.REPOSITORY)
+    jobs = Jobs(load_config_of(args), paths.REPOSITORY, args.root)
     jobs.check_data()
     stale = defaultdict(list)
     for job, why in reasons(jobs):
@@ -43,31 +38,13 @@ def main(argv: list[str] | None = None) -> None:
         if len(outputs) > NAMED:
             print(f"    and {len(outputs) - NAMED} more")
     if not stale:
-        print(f"study {config.study}: nothing is stale")
+        print(f"study {jobs.config.study}: nothing is stale")
     for (package, version), count in sorted(other_versions(jobs).items()):
         print(
             f"{count} trained with {package} {version}, here is {metadata.version(package)}: they stay as they are; to"
             f" retrain all: {program('snakemake')} --cores 4 results/report.md all --forcerun train"
-            + (f" --config study={args.study}" if args.study else "")
+            + snakemake_options(args)
         )
-
-
-def other_versions(jobs) -> dict[tuple[str, str], int]:
-    """How many of the study's experiments were trained with which other version of torch or of their network's library.
-
-    The keys are pairs of package and version.
-    """
-    counts: dict[tuple[str, str], int] = defaultdict(int)
-    for experiment in jobs.study:
-        library = models.library_of(experiment.spec["model"]["architecture"])
-        for package in filter(None, ("torch", library)):
-            try:
-                version = read_json(Path(experiment.directory, paths.TIMING_FILE))["versions"][package]
-            except (UserError, KeyError, TypeError):  # not trained yet, or damaged: named above
-                continue
-            if version.partition("+")[0] != metadata.version(package).partition("+")[0]:
-                counts[package, version] += 1
-    return counts
 
 
 if __name__ == "__main__":

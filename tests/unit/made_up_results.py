@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 from deepnets.comparison import statistics
 from deepnets.evaluation.confidence import probabilities_of, surprises
 from deepnets.evaluation.history import HISTORY_COLUMNS
-from deepnets.evaluation.metrics import predict
+from deepnets.evaluation.metrics import predicted_classes
 from deepnets.utils import paths
 from deepnets.utils.files import canonical_json, read_json, sha256_text, write_json
 
@@ -181,7 +181,7 @@ def write_exported(directory: Path, stage: str, **changes) -> Path:
 
 def made_up_examples(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     """The test images that evaluation keeps: here, grey ones."""
-    found = surprises(probabilities_of(logits).max(1), predict(logits) == labels, 60, 5)
+    found = surprises(probabilities_of(logits).max(1), predicted_classes(logits) == labels, 60, 5)
     index = np.concatenate(found)
     return {"example_index": index, "example_images": np.full((len(index), 1, 8, 8), 100, np.uint8)}
 

@@ -12,11 +12,12 @@ from deepnets.comparison.aggregate import (
     group_name,
     group_seeds,
     interval_caption,
+    most_epochs,
     several_recipes,
     with_statistics,
 )
 from deepnets.comparison.statistics_file import Statistics
-from deepnets.comparison.swept import budget_lines, swept
+from deepnets.comparison.sweeps import budget_lines, swept
 from deepnets.evaluation.results import read_result
 from deepnets.utils.checked_json import read_checked
 
@@ -83,6 +84,12 @@ def test_a_recipe_is_named_only_where_there_are_several(experiment):
     quick, paper = (group_seeds([read_result(experiment(recipe=name))])[0] for name in ("quick", "paper"))
     assert group_name(quick, several_recipes([quick])) == "ResNet50"
     assert group_name(quick, several_recipes([quick, paper])) == "ResNet50 (quick)"
+
+
+def test_most_epochs_are_those_of_any_recipe_of_a_model(experiment):
+    options = [{"recipe": "b2", "epochs": 2}, {"recipe": "b4", "epochs": 4}, {"model": "vgg16", "epochs": 1}]
+    groups = group_seeds(read_result(experiment(**each)) for each in options)
+    assert list(most_epochs(groups).items()) == [(groups[0].model, 4), ("vgg16", 1)]
 
 
 def test_budgets_are_runs_of_one_model_that_differ_only_in_their_epochs(experiment):

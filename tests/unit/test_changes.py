@@ -16,7 +16,7 @@ from deepnets.comparison.changes import (
     paired_intervals,
 )
 from deepnets.comparison.paired import compare_networks
-from deepnets.evaluation.metrics import METRICS, losses, predict
+from deepnets.evaluation.metrics import METRICS, losses, predicted_classes
 
 CLASSES = 4
 LABELS = np.arange(240) % CLASSES
@@ -87,7 +87,7 @@ def test_intervals_of_one_seed_are_what_drawing_images_for_both_networks_gives()
         (low, high), noise = found[metric.name]
         assert (low, high) == pytest.approx(np.quantile(values, [0.025, 0.975]), abs=0.15 * (high - low)), metric.name
         assert noise == SAME_IMAGES
-    right = [predict(each) == LABELS for each in (after, before)]
+    right = [predicted_classes(each) == LABELS for each in (after, before)]
     assert found["accuracy"] == (compare_networks(*right).ci95, SAME_IMAGES)
 
 
@@ -96,7 +96,7 @@ def resampled(network: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
     So 5,000 studies take seconds; `paired_intervals` takes one draw after the other, which needs less memory.
     """
-    classes, predicted = np.eye(CLASSES), predict(network)
+    classes, predicted = np.eye(CLASSES), predicted_classes(network)
     right = weights @ (classes[LABELS] * (predicted == LABELS)[:, None])
     images, named = weights @ classes[LABELS], weights @ classes[predicted]
     recall, f1 = right / images, 2 * right / (images + named)
@@ -116,7 +116,7 @@ def test_of_equal_networks_few_metrics_move():
         before, after = (1.5 * np.eye(CLASSES)[LABELS] + shared + own for own in (before, after))
         changes = resampled(after, weights.astype(float)) - resampled(before, weights.astype(float))
         bounds = np.quantile(changes, [0.025, 0.975], axis=0).T
-        accuracy = compare_networks(*(predict(each) == LABELS for each in (after, before))).ci95
+        accuracy = compare_networks(*(predicted_classes(each) == LABELS for each in (after, before))).ci95
         intervals = dict(zip(names, [accuracy, *bounds], strict=True))
         if study < 3:
             for name, (interval, _) in paired_intervals([Predicted(before, after, LABELS)]).items():
@@ -135,7 +135,7 @@ def test_several_seeds_are_paired_so_that_their_own_spread_does_not_count():
     for name, (interval, _) in paired_intervals(seeds).items():
         assert interval[1] < 0 if name == "loss" else interval[0] > 0, name
     spread = [
-        Measured([float((predict(each) == LABELS).mean()) for each in side])
+        Measured([float((predicted_classes(each) == LABELS).mean()) for each in side])
         for side in zip(*((each.before, each.after) for each in seeds), strict=True)
     ]
     assert not change(*spread).moved

@@ -238,19 +238,28 @@ def test_predictions_of_other_images_are_not_compared(write_experiment):
     assert "## Test images" not in compare()
 
 
+def test_a_model_with_the_name_of_another_network_is_called_as_the_user_wrote_it(write_experiment):
+    for folder, accuracy in (("a", 0.9), ("b", 0.95)):
+        write_experiment(Path(folder), model="convnext", architecture="resnet50", accuracy=accuracy)
+    page = compare()
+    assert "| convnext on digits, quick |" in page
+    assert "ConvNeXt" not in page
+
+
 def test_damaged_predictions_are_named(write_experiment):
     folders = [write_experiment(Path(folder)) for folder in ("a", "b")]
     predictions(folders[0], {})
     (folders[1] / "predictions.safetensors").write_bytes(b"x")
     with pytest.raises(UserError, match=r"predictions\.safetensors: damaged \(.*delete it"):
         compare()
-    for logits, labels in (
-        (np.zeros((5, 3)), np.arange(4)),
-        (np.zeros((5, 3)), np.arange(5)),
-        (np.zeros(5), np.zeros(5)),
+    logits = np.zeros((5, 3), np.float32)
+    for wrong_logits, wrong_labels, said in (
+        (logits, np.arange(4), "test_logits and test_labels are float32"),
+        (logits, np.arange(5), "test_labels are not all from 0 to 2"),
+        (np.zeros(5), np.zeros(5), "test_logits and test_labels are float64"),
     ):
-        save_file({"test_logits": logits, "test_labels": labels}, folders[1] / "predictions.safetensors")
-        with pytest.raises(UserError, match=r"predictions\.safetensors: damaged \((logits|labels)"):
+        save_file({"test_logits": wrong_logits, "test_labels": wrong_labels}, folders[1] / "predictions.safetensors")
+        with pytest.raises(UserError, match=rf"predictions\.safetensors: damaged \({said}"):
             compare()
 
 

@@ -26,6 +26,7 @@ from deepnets.figures import (
     experiment_files,
     style,
 )
+from deepnets.figures.looks import LOOKS
 from deepnets.figures.names import short_names
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import write_json
@@ -79,8 +80,8 @@ def test_an_architecture_keeps_its_look_whatever_its_index():
 
 
 def test_two_hundred_models_of_the_user_all_look_different():
-    looks = [style.model_style("net", index) for index in range(200)]
-    assert len({(look.color, look.marker, look.linestyle) for look in looks}) == 200
+    looks = [style.model_style("net", index) for index in range(LOOKS)]
+    assert len({(look.color, look.marker, look.linestyle) for look in looks}) == LOOKS >= 200
     fixed = {style.model_style(model, 0).color for model in FOUR}
     assert not fixed & {look.color for look in looks}
 
@@ -150,6 +151,13 @@ def test_models_whose_names_start_alike_have_different_labels():
     models = {f"{SAME_START}{end}": index for index, end in enumerate("abc")}
     assert len({each.label for each in style.model_styles(models).values()}) == 3
     assert style.model_styles({"resnet50": 0})["resnet50"] == style.model_style("resnet50", 0)
+
+
+def test_a_model_with_the_name_of_another_network_is_called_as_the_user_wrote_it():
+    assert style.model_styles({"convnext": 0}, {"convnext": "resnet50"})["convnext"].label == "convnext"
+    assert style.model_style("convnext", 0, "resnet50").label == "convnext"
+    names = {"dataset": "digits", "model": "convnext", "recipe": "quick", "seed": 0, "architecture": "resnet50"}
+    assert style.title(names).startswith("convnext on digits")
 
 
 def test_a_title_has_every_name_in_full():

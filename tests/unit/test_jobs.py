@@ -26,6 +26,14 @@ def test_files_of_the_study_are_those_of_its_experiments_in_their_order(jobs):
     assert jobs.study_files(pattern, dataset="mnist") == []
 
 
+def test_a_figure_depends_on_the_architecture_where_the_model_has_the_name_of_another_network(root):
+    jobs = Jobs(load_config(root / "config.yaml", {"models": {"convnext": {"architecture": "resnet50"}}}), root)
+    names = ("resnet50", "convnext")
+    specs = [jobs.settings("plot_experiment", EXPERIMENT | {"model": name})["spec"] for name in names]
+    assert [spec.get("architecture") for spec in specs] == [None, "resnet50"]
+    assert specs[1]["style"]["convnext"].startswith("convnext ")
+
+
 def test_every_experiment_has_every_figure(jobs):
     figures = jobs.experiment_figures("png")
     assert len(figures) == 8

@@ -9,7 +9,7 @@ from report_pages import tables
 from torch import nn
 
 from deepnets.config.loader import load_config
-from deepnets.evaluation import timing
+from deepnets.evaluation import timed_calls
 from deepnets.evaluation.latency import measure, write_latency
 from deepnets.evaluation.measurements import Latency
 from deepnets.planning.jobs import Jobs
@@ -39,7 +39,7 @@ class Sleeping(nn.Module):
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
-    monkeypatch.setattr(timing, "LEAST_SECONDS", 0.02)
+    monkeypatch.setattr(timed_calls, "LEAST_SECONDS", 0.02)
 
 
 def test_times_are_those_of_single_calls_and_of_a_full_batch():

@@ -22,7 +22,7 @@ from deepnets.evaluation.metrics import (
     basic_metrics,
     detailed_metrics,
     expected_calibration_error,
-    predict,
+    predicted_classes,
     wilson_interval,
 )
 
@@ -130,9 +130,9 @@ def test_scores_are_those_of_scikit_learn_to_the_last_digit():
         logits[rng.random(n) < 0.1] = np.nan
         values, names = detailed_metrics(logits, labels, [str(number) for number in range(classes)]), np.arange(classes)
         found = [[row[key] for row in values["per_class"]] for key in ("precision", "recall", "f1", "n")]
-        expected = precision_recall_fscore_support(labels, predict(logits), labels=names, zero_division=0.0)
+        expected = precision_recall_fscore_support(labels, predicted_classes(logits), labels=names, zero_division=0.0)
         assert found == [column.tolist() for column in expected]
-        assert values["confusion_matrix"] == confusion_matrix(labels, predict(logits), labels=names).tolist()
+        assert values["confusion_matrix"] == confusion_matrix(labels, predicted_classes(logits), labels=names).tolist()
 
 
 def test_interval_of_a_known_case():
@@ -225,7 +225,7 @@ def test_an_image_without_a_finite_softmax_counts_as_wrong(row, label):
 @pytest.mark.parametrize("row", [[np.nan, 0, 0], [np.inf, 0, 0], [-np.inf] * 3])
 def test_an_average_with_an_image_without_a_prediction_has_none(row):
     finite = np.array([[0, 1, 0]], np.float32)
-    assert predict(average(np.array([row], np.float32), finite)).tolist() == [-1]
+    assert predicted_classes(average(np.array([row], np.float32), finite)).tolist() == [-1]
 
 
 def test_a_class_that_is_ruled_out_has_an_infinite_loss_and_leaves_the_prediction():

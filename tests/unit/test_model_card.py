@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 import card as card_script
 from deepnets.comparison import networks
 from deepnets.comparison.macro_intervals import macro_intervals
-from deepnets.evaluation.metrics import predict
+from deepnets.evaluation.metrics import predicted_classes
 from deepnets.evaluation.predictions import read_predictions
 from deepnets.evaluation.results import read_result
 from deepnets.evaluation.temperature import own_temperature
@@ -86,7 +86,7 @@ def test_macro_averages_have_bootstrapped_intervals(experiment, written):
     directory = experiment(accuracy=0.9)
     metrics = read_json(directory / "metrics.json")
     predictions = read_predictions(directory / "predictions.safetensors", metrics["spec_sha256"])
-    bounds = macro_intervals(predict(predictions.test_logits), predictions.test_labels, 10)
+    bounds = macro_intervals(predicted_classes(predictions.test_logits), predictions.test_labels, 10)
     for title, name in (("Precision", "precision_macro"), ("Recall", "recall_macro"), ("F1", "f1_macro")):
         low, high = bounds[name]
         assert low < metrics["test"][name] < high

@@ -108,6 +108,18 @@ def test_a_mistake_in_a_module_of_the_user_is_one_line_with_its_file(own_module,
         models.architecture("my_net")
 
 
+def test_every_helper_module_is_of_the_project_or_of_a_network():
+    """An error in one of the project is not reported as a mistake in a user's network."""
+    helpers = {file.stem for file in Path(models.__file__).parent.glob("_*.py")}
+    assert helpers - {f"_{name}" for name in models.available()} == set(models._PROJECT)
+
+
+def test_an_error_in_a_shared_layer_is_not_one_of_a_network():
+    with pytest.raises(AttributeError) as error:
+        _stem.replace(None)
+    assert models.location_of(error.value) is None
+
+
 def test_options_are_read_without_loading_torch():
     code = (
         "import sys; from deepnets import models\n"

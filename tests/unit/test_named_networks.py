@@ -243,6 +243,26 @@ def test_a_name_that_the_user_chose_stays_as_it_is(name):
     assert models.display_name(name) == name
 
 
+@pytest.mark.parametrize(
+    ("name", "architecture", "shown"),
+    [
+        ("resnet50", "resnet50", "ResNet50"),
+        ("resnet50", "vgg16", "resnet50"),
+        ("vgg16", "torchvision/vgg16_bn", "VGG-16"),
+        ("mobilenetv2", "mobilenet_v2", "MobileNet V2"),
+        ("convnext", "timm/convnext_atto.d2_in1k", "ConvNeXt"),
+        ("convnext", "timm/convnextv2_atto", "convnext"),
+        ("convnext", "resnet50", "convnext"),
+        ("convnext", "nets/mine.py:ConvNeXt", "ConvNeXt"),
+        ("convnext", "nets/convnext.py:SmallNet", "convnext"),
+        ("resnet", "timm/resnet10t", "ResNet"),
+        ("mine", "resnet50", "mine"),
+    ],
+)
+def test_a_model_with_the_name_of_another_network_is_shown_as_the_user_wrote_it(name, architecture, shown):
+    assert models.display_name(name, architecture) == shown
+
+
 def test_a_network_in_a_file_is_shown_by_its_own_name():
     assert models.display_name("nets/mine.py:SmallNet") == "SmallNet"
 

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from config_files import changed, write
 from sklearn.datasets import load_digits
 from tiny_dataset import assert_nothing_prepared, build
 
+import prepare as prepare_script
 from deepnets.data import prepare as prepare_stage
 from deepnets.data.arrays import open_dataset
 from deepnets.utils.paths import SPLITS
@@ -82,3 +84,13 @@ def test_full_disk_while_writing_leaves_no_array(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left on device"):
         build(tmp_path, "sklearn_digits")
     assert_nothing_prepared(tmp_path)
+
+
+@pytest.mark.parametrize(("option", "given"), [([], True), (["--horizontal-flip", "0"], False)])
+def test_an_option_by_hand_counts_more_than_config_yaml_though_it_is_zero(tmp_path, monkeypatch, option, given):
+    write(tmp_path, changed({"datasets/digits/horizontal_flip": True}))
+    monkeypatch.chdir(tmp_path)
+    found = {}
+    monkeypatch.setattr(prepare_script, "prepare", lambda *_arguments, **options: found.update(options))
+    prepare_script.main(["digits", *option])
+    assert found == {"horizontal_flip": given}

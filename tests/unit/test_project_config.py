@@ -6,7 +6,7 @@ import sys
 import pytest
 from config_files import ROOT, load
 
-from deepnets.comparison.swept import budget_lines
+from deepnets.comparison.sweeps import budget_lines
 from deepnets.config.loader import load_config
 from deepnets.planning.jobs import Jobs
 

@@ -130,6 +130,12 @@ def test_the_published_study_is_cited_where_it_is_compared_with(experiment, writ
     assert cited not in write_report(experiment())
 
 
+def test_a_model_with_the_name_of_another_network_is_called_as_the_user_wrote_it(experiment, write_report):
+    text = write_report(experiment(model="convnext", architecture="resnet50"), experiment(model="vgg16", seed=1))
+    assert "convnext" in text
+    assert "ConvNeXt" not in text
+
+
 def test_no_value_is_left_undefined_or_none(experiment, write_report):
     text = write_report(experiment(**MNIST), experiment())
     assert not re.search(r"\bNone\b|\bnan\b|undefined|\{\{|\{%", text)

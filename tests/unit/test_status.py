@@ -118,9 +118,10 @@ def test_what_is_not_known_yet_is_left_out(jobs):
     assert of_first(jobs) == ("running", "1.25 of 3 epochs")
 
 
-def test_training_run_that_was_killed_without_a_word_has_failed(jobs):
-    train(PROGRESS, ago=600)
-    words = "no sign of life for 10 min of process 123 on node7; it was killed or lost"
+@pytest.mark.parametrize(("seconds", "time"), [(600, "10 min"), (7500, "2 h 05 min")])
+def test_training_run_that_was_killed_without_a_word_has_failed(jobs, seconds, time):
+    train(PROGRESS, ago=seconds)
+    words = f"no sign of life for {time} of process 123 on node7; it was killed or lost"
     assert of_first(jobs) == ("failed", words)
 
 
@@ -368,7 +369,8 @@ def test_study_and_values_are_given_as_to_snakemake(clone):
         (["--config", "recipes={quick: {epohs: 3}}"], "--config: recipes.quick.epohs: unknown key (got 3)"),
         (["--config", "paper"], "--configfile or --config: "),
         (["--configfile", "missing.yaml"], "--configfile or --config: "),
-        (["--study", "papr"], "--config: study: unknown study (got 'papr'); did you mean 'paper'?"),
+        (["--study", "papr"], "--study: study: unknown study (got 'papr'); did you mean 'paper'?"),
+        (["--study", "papr", "--config", "tensorboard=false"], "--config or --study: study: unknown study (got "),
     ],
 )
 def test_mistake_is_a_plain_line(clone, arguments, error):

@@ -29,7 +29,7 @@ from tiny_experiment import (
 from torchvision.models import MobileNetV2
 
 from deepnets.config.recipe import Recipe
-from deepnets.planning.retries import DIVERGED
+from deepnets.planning.snakemake_patches import DIVERGED
 from deepnets.training import experiment, experiment_dir, launch
 from deepnets.training.device import Device
 from deepnets.training.distributed import ProcessGroup

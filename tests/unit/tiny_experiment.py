@@ -17,12 +17,12 @@ from safetensors.torch import load_file
 from deepnets.config.recipe import Recipe
 from deepnets.evaluation.evaluate import evaluate_experiment
 from deepnets.planning.code_digest import digests
-from deepnets.training.experiment import train_experiment
+from deepnets.training.experiment import TrainingRun, train_experiment
 from deepnets.training.experiment_dir import load_model_file
 from deepnets.utils import paths
 from deepnets.utils.command_line import run
 from deepnets.utils.files import sha256_file, write_json
-from deepnets.utils.logging import LOG
+from deepnets.utils.logging import LOG, log_to
 from deepnets.utils.tensors import save_tensors
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,8 +64,15 @@ def write_dataset(folder: Path) -> Path:
     return folder / "dataset.json"
 
 
-def call(function: Callable, *arguments: Any, **options: Any) -> None:
-    """Call a function, and close the log file, which a script keeps open to the end of its process."""
+def call(function: Callable, *arguments: Any, log: Path | None = None, **options: Any) -> None:
+    """Call a function, and close the log file, which a script keeps open to the end of its process.
+
+    Args:
+        function: the `main` of a script; or, with `log`, what a script calls.
+        log: where the script would have sent the messages.
+    """
+    if log is not None:
+        log_to(log)
     try:
         function(*arguments, **options)
     finally:
@@ -76,7 +83,8 @@ def call(function: Callable, *arguments: Any, **options: Any) -> None:
 
 def train(data: Path, folder: Path, job: dict = JOB, **options: Any) -> None:
     """Train in a folder, on the CPU unless the options differ."""
-    call(train_experiment, job, data, folder, **{"gpus": 0, "log": folder / "log"} | options)
+    training = TrainingRun(job, data, folder, **{"gpus": 0, "log": folder / "log"} | options)
+    call(train_experiment, training, log=training.log)
 
 
 def evaluate(data: Path, folder: Path, job: dict = JOB) -> None:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from deepnets.planning.estimates import speed_up
-from deepnets.planning.retries import DIVERGED
+from deepnets.planning.snakemake_patches import DIVERGED
 from deepnets.utils.command_line import TRY_AGAIN_LINE
 
 COMMANDS = {

@@ -106,7 +106,18 @@ def test_other_version_of_torch_is_reported_with_the_way_to_retrain(study):
         (study / experiment / "timing.json").write_text(json.dumps(timing))
     assert "2 trained with torch 2.0.0, here is" in why(study)
     assert why(study).endswith("--forcerun train\n")
-    assert why(study, "--study", "second").endswith("--forcerun train --config study=second\n")
+    for second in (["--study", "second"], ["--config", "study=second"]):
+        assert why(study, *second).endswith("--forcerun train --config study=second\n")
+
+
+@pytest.mark.slow
+def test_results_may_be_in_another_folder(study):
+    (study / "elsewhere").mkdir()
+    for folder in ("data", "results"):
+        (study / folder).rename(study / "elsewhere" / folder)
+    assert why(study, "--root", "elsewhere") == "study first: nothing is stale\n"
+    (study / "elsewhere" / GENTLE / "metrics.json").unlink()
+    assert why(study, "--root", "elsewhere").startswith(f"evaluate: missing: {GENTLE}/metrics.json\n")
 
 
 @pytest.mark.slow

@@ -9,7 +9,6 @@ from typing import Any
 from deepnets.comparison.statistics_file import Candidate, Statistics
 from deepnets.config.experiment import recipe_title
 from deepnets.evaluation.results import Result
-from deepnets.models import display_name
 from deepnets.utils.files import canonical_json
 
 
@@ -41,6 +40,11 @@ class SeedGroup:
         return self.first.model
 
     @property
+    def display_name(self) -> str:
+        """The name of its model for readers."""
+        return self.first.display_name
+
+    @property
     def recipe(self) -> str:
         return self.first.recipe
 
@@ -67,7 +71,7 @@ class SeedGroup:
 
     @property
     def runs(self) -> str:
-        """How many networks it has, in words: "3 seeds", "5 folds", "5 folds, 2 times"; "" for a single one."""
+        """The number of its networks in words: "3 seeds", "5 folds", "5 folds, 2 times"; "" for a single one."""
         if self.folds:
             repeated = len(self.results) // self.folds
             return f"{self.folds} folds{f', {repeated} times' if repeated > 1 else ''}"
@@ -171,7 +175,7 @@ def several_recipes(groups: Iterable[SeedGroup]) -> bool:
 
 def group_name(group: SeedGroup, with_recipe: bool) -> str:
     """Return the name of a group within its dataset: the model, followed by the recipe if `with_recipe`."""
-    name = display_name(group.model)
+    name = group.display_name
     return f"{name} ({recipe_title(group.first.recipe)})" if with_recipe else name
 
 
@@ -196,6 +200,14 @@ def best_by_model(groups: Iterable[SeedGroup]) -> dict[str, SeedGroup]:
         if group.validation_accuracy > known.validation_accuracy:
             best[group.model] = group
     return best
+
+
+def most_epochs(groups: Iterable[SeedGroup]) -> dict[str, float]:
+    """Return the most epochs of any recipe of each model, in the order in which the models first appear."""
+    most: dict[str, float] = {}
+    for group in groups:
+        most[group.model] = max(most.get(group.model, 0), group.first.epochs)
+    return most
 
 
 def pareto_front(groups: Iterable[SeedGroup], cost: Callable[[SeedGroup], float]) -> list[SeedGroup]:

@@ -11,7 +11,7 @@ from scipy.special import stdtrit
 from deepnets.comparison.crossed import Floats, crossed_variance
 from deepnets.comparison.intervals import LEVEL, difference_interval, share_interval
 from deepnets.comparison.paired import compare_networks, t_interval
-from deepnets.evaluation.metrics import Labels, Logits, losses, predict, scores_of_counts
+from deepnets.evaluation.metrics import Labels, Logits, losses, predicted_classes, scores_of_counts
 
 IMAGES, SEEDS = "the images", "the spread over seeds"
 SAME_IMAGES, SAME_SEEDS = "the images, the same for both", "the images and seeds, the same for both"
@@ -138,7 +138,7 @@ class _Network:
 
     def __init__(self, logits: Logits, labels: Labels):
         self.labels, self.classes = labels, logits.shape[1]
-        self.predicted, self.losses = predict(logits), losses(logits, labels)
+        self.predicted, self.losses = predicted_classes(logits), losses(logits, labels)
         self.right = self.predicted == labels
 
     def metrics(self, weights: Floats) -> Floats:

@@ -12,7 +12,14 @@ from deepnets.comparison import calibration, selective
 from deepnets.comparison.agreement import answer
 from deepnets.comparison.crossed import Floats
 from deepnets.evaluation.confidence import fit_temperature, probabilities_of, surprises
-from deepnets.evaluation.metrics import Labels, Logits, basic_metrics, expected_calibration_error, loss, predict
+from deepnets.evaluation.metrics import (
+    Labels,
+    Logits,
+    basic_metrics,
+    expected_calibration_error,
+    loss,
+    predicted_classes,
+)
 from deepnets.evaluation.predictions import Predictions
 
 _SURPRISES = 5  # images of each kind in statistics.json
@@ -43,7 +50,7 @@ def describe(predictions: Sequence[Predictions]) -> Network:
             has its own temperature and threshold then, and `temperature` is their mean.
     """
     logits, labels = _together(predictions)
-    right, probabilities = predict(logits) == labels, probabilities_of(logits)
+    right, probabilities = predicted_classes(logits) == labels, probabilities_of(logits)
     confidence = probabilities.max(1)
     risks = selective.risk_coverage(confidence, right)
     sets = np.concatenate([_conformal_sets(each) for each in predictions])

@@ -7,7 +7,7 @@ from typing import Any, SupportsFloat
 import numpy as np
 
 from deepnets.comparison import intervals, paired, settle
-from deepnets.comparison.aggregate import SeedGroup
+from deepnets.comparison.aggregate import SeedGroup, most_epochs
 from deepnets.comparison.folds import Rows, compare_folds, folds_interval
 from deepnets.comparison.paired import ALPHA, Difference, Right
 from deepnets.comparison.ranking import letters
@@ -187,9 +187,7 @@ def _sweeps(study: list[SeedGroup]) -> list[dict[str, Any]]:
     Only recipes with the most epochs are trials of equal cost. Those with fewer, as of a trial that a search stopped
     early, would make the first trials look worse, and more trials look as if they gained more, than is true.
     """
-    longest: dict[str, float] = {}
-    for group in study:
-        longest[group.model] = max(longest.get(group.model, 0), group.first.epochs)
+    longest = most_epochs(study)
     accuracies: dict[str, list[float]] = {model: [] for model in longest}
     for group in study:
         if group.first.epochs == longest[group.model]:

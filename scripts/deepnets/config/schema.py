@@ -39,16 +39,14 @@ from deepnets.data.sources import DatasetOptions
 from deepnets.data.sources._own_images import with_source
 from deepnets.models import _named
 from deepnets.utils.errors import UserError
-from deepnets.utils.option_types import AcceptExponent, Flag, StrictModel, measured_in
+from deepnets.utils.option_types import MAX_SEED, AcceptExponent, Flag, Seed, StrictModel, measured_in
 from deepnets.utils.paths import OPTIONAL
 from deepnets.utils.specs import leaves
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
-MAX_SEED = 2**32 - 1  # the largest seed of NumPy's generators
 EquivalenceMargin = Annotated[
     float, Field(strict=True, gt=0, lt=1, allow_inf_nan=False), measured_in("fraction"), AcceptExponent
 ]
-Seed = Annotated[int, Field(ge=0, le=MAX_SEED, strict=True)]
 
 
 class Model(StrictModel):

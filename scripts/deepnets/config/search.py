@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from deepnets.config.named_recipe import nested, table_among, tables_of_lists
 from deepnets.config.recipe import RecipeValues
-from deepnets.utils.option_types import AcceptExponent, Amount, Flag, PositiveInt, StrictModel, measured_in
+from deepnets.utils.option_types import AcceptExponent, Amount, Flag, PositiveInt, Seed, StrictModel, measured_in
 from deepnets.utils.specs import leaves
 
 _LOG_FROM = 10  # `high` divided by `low`
@@ -98,12 +98,10 @@ class Search(StrictModel):
         None,
         description="Share of the epochs after which a trial stops that is worse than the median; null: none stops.",
     )
-    seeds: list[Annotated[int, Field(ge=0, le=2**32 - 1, strict=True)]] = Field(
+    seeds: list[Seed] = Field(
         [0], min_length=1, description="Each trial is trained with these random seeds; the mean accuracy counts."
     )
-    seed: Annotated[int, Field(ge=0, le=2**32 - 1, strict=True)] = Field(
-        0, description="Random seed of the search: another one tries other values."
-    )
+    seed: Seed = Field(0, description="Random seed of the search: another one tries other values.")
 
     @model_validator(mode="after")
     def _values_fit(self) -> Self:

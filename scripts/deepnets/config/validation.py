@@ -123,7 +123,8 @@ def _check_names(names: Mapping[str, dict], valid: ValidEntries) -> Iterator[Pro
                 )
     reported: dict[str, str] = {}
     for name in names.get("models", []):
-        other = reported.setdefault(models.display_name(name), name)
+        architecture = valid.models[name].architecture if name in valid.models else None
+        other = reported.setdefault(models.display_name(name, architecture), name)
         if other != name:
             yield Problem(("models", name), f"reports would write it as they write {shown(other)}; rename one")
         reserved = "comparison-" if name.lower().startswith("comparison-") else name.lower()

@@ -81,30 +81,30 @@ def list_members(path: Path, shown_as: str | None = None, encoding: str | None =
 
 
 def read_members(
-    path: Path, wanted: Container[str], shown_as: str | None = None, encoding: str | None = None
+    path: Path, needed: Container[str], shown_as: str | None = None, encoding: str | None = None
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield (name as `list_members` gave it, content) of the wanted members, in the archive's order.
+    """Yield (name as `list_members` gave it, content) of the needed members, in the archive's order.
 
     Raises:
         DamagedArchiveError: the archive is damaged. Unsafe members were refused by `list_members`.
     """
-    for name, content in _contents(path, wanted, shown_as or str(path), encoding):
+    for name, content in _contents(path, needed, shown_as or str(path), encoding):
         if isinstance(content, Exception):
             raise content
         yield name, content
 
 
 def try_members(
-    path: Path, wanted: Collection[str], encoding: str | None = None
+    path: Path, needed: Collection[str], encoding: str | None = None
 ) -> Iterator[tuple[str, bytes | Exception]]:
-    """Yield (name, content) of each wanted member as `read_members` does, or its UserError or OSError instead.
+    """Yield (name, content) of each needed member as `read_members` does, or its UserError or OSError instead.
 
     Of a zip, a damaged member does not concern the others. Of a tar, none that follows it can be found.
     """
-    missing = dict.fromkeys(wanted)
+    missing = dict.fromkeys(needed)
     reason: Exception = UserError(f"{path}: has changed since its names were read; run this again.")
     try:
-        for name, content in _contents(path, wanted, str(path), encoding):
+        for name, content in _contents(path, needed, str(path), encoding):
             missing.pop(name, None)
             yield name, content
     except (UserError, OSError) as error:
@@ -113,11 +113,11 @@ def try_members(
 
 
 def _contents(
-    path: Path, wanted: Container[str], shown_as: str, encoding: str | None
+    path: Path, needed: Container[str], shown_as: str, encoding: str | None
 ) -> Iterator[tuple[str, bytes | Exception]]:
-    """Yield (name, content) of the wanted members, or the error of one; raise that of the whole archive."""
+    """Yield (name, content) of the needed members, or the error of one; raise that of the whole archive."""
     find = _find_in_zip if path.name.lower().endswith(".zip") else _find_in_tar
-    members = find(path, wanted, encoding, shown_as)
+    members = find(path, needed, encoding, shown_as)
     while True:
         with _damage_named(path, shown_as):  # not around the yield: the caller's errors are its own
             member = next(members, None)
@@ -223,19 +223,19 @@ def _zip_refusal(member: zipfile.ZipInfo) -> str | None:
 _Found = tuple[str, Callable[[], bytes]]  # a member's name, and what reads its content
 
 
-def _find_in_zip(path: Path, wanted: Container[str], encoding: str | None, shown_as: str) -> Iterator[_Found]:
+def _find_in_zip(path: Path, needed: Container[str], encoding: str | None, shown_as: str) -> Iterator[_Found]:
     with zipfile.ZipFile(path) as archive:
         for stored, member in _named_members(archive, encoding, shown_as):
             name = str(PurePosixPath(stored))
-            if not stored.endswith("/") and name in wanted:
+            if not stored.endswith("/") and name in needed:
                 yield name, partial(archive.read, member)
 
 
-def _find_in_tar(path: Path, wanted: Container[str], encoding: str | None, shown_as: str) -> Iterator[_Found]:
+def _find_in_tar(path: Path, needed: Container[str], encoding: str | None, shown_as: str) -> Iterator[_Found]:
     with _open_tar(path) as (archive, _):
         for member in archive:
             name = str(PurePosixPath(tar_name(member, encoding, shown_as)))
-            if name in wanted and (content := archive.extractfile(member) if member.isreg() else None):
+            if name in needed and (content := archive.extractfile(member) if member.isreg() else None):
                 yield name, content.read
 
 

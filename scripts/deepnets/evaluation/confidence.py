@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from deepnets.evaluation.metrics import NO_PREDICTION, Labels, Logits, losses, predict
+from deepnets.evaluation.metrics import NO_PREDICTION, Labels, Logits, losses, predicted_classes
 
 _LOG_TEMPERATURES = (-3.0, 3.0)  # 0.05 to 20; networks are at 0.5 to 5
 _LEAST_GAIN = 1.92  # nats: half of the 95 % point of chi-squared with one degree of freedom
@@ -13,7 +13,7 @@ def probabilities_of(logits: Logits) -> NDArray[np.float64]:
     """Return the softmax of each image, (N, C), in float64; all classes equal where it is not defined."""
     from scipy.special import softmax
 
-    defined = predict(logits) != NO_PREDICTION
+    defined = predicted_classes(logits) != NO_PREDICTION
     found = np.full(logits.shape, 1 / logits.shape[1])
     found[defined] = softmax(logits[defined].astype(np.float64), axis=1)
     return found

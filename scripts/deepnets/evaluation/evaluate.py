@@ -20,6 +20,7 @@ from deepnets.evaluation.examples import keep_examples
 from deepnets.evaluation.history import read_history
 from deepnets.evaluation.network import check_trained_on, load_for_evaluation
 from deepnets.evaluation.prediction_table import write_prediction_table
+from deepnets.evaluation.samples import sample
 from deepnets.training.augmentation import Augmentation
 from deepnets.training.device import Device, disable_malloc_trim
 from deepnets.training.experiment_dir import experiment_name, handed_over_logits
@@ -29,7 +30,7 @@ from deepnets.utils import paths
 from deepnets.utils.checksums import record_checksums
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import read_json, write_json
-from deepnets.utils.logging import LOG, log_to
+from deepnets.utils.logging import LOG
 from deepnets.utils.specs import check_made_by
 from deepnets.utils.tensors import save_tensors
 
@@ -46,7 +47,6 @@ def evaluate_experiment(
     *,
     threads: int = 1,
     gpus: int = 1,
-    log: str | Path | None = None,
 ) -> None:
     """Write predictions and metrics.json of a trained experiment, and remove its checkpoints.
 
@@ -60,12 +60,10 @@ def evaluate_experiment(
         output: the experiment's folder, with model.safetensors.
         threads: CPU threads.
         gpus: 1: on a GPU, if there is one; 0: on the CPU.
-        log: file to which the terminal's lines are appended.
 
     Raises:
         UserError: a file is missing or damaged, or belongs to another experiment.
     """
-    log_to(log)
     disable_malloc_trim()
     with acquire_gpus(gpus, experiment_name(job["experiment"])):
         _evaluate(job, data, summary, Path(output), threads, gpus)
@@ -220,8 +218,7 @@ def open_splits(
     both = Split.of_arrays(images, labels)
     train_rows, validation_rows = split_train_validation(labels, validation_fraction, seed, dataset_metadata)
     train_size = len(train_rows)
-    if train_size > TRAIN_IMAGES:
-        train_rows = np.sort(np.random.default_rng(seed).choice(train_rows, TRAIN_IMAGES, replace=False))
+    train_rows = sample(train_rows, TRAIN_IMAGES, seed)
     test_images, test_labels, _ = open_dataset(data, "test", dataset_spec)
     splits = {
         "train": both.subset(torch.from_numpy(train_rows)),

@@ -7,7 +7,7 @@ from torch.nn.functional import interpolate
 
 from deepnets.data.splits import Split
 from deepnets.evaluation.confidence import probabilities_of, surprises
-from deepnets.evaluation.metrics import Labels, Logits, predict
+from deepnets.evaluation.metrics import Labels, Logits, predicted_classes
 
 # Figures show at most 8 mistakes of one network. The others are kept because all networks may be wrong in them.
 MISTAKES, HITS = 60, 5
@@ -21,7 +21,7 @@ def keep_examples(logits: Logits, labels: Labels, images: Split) -> dict[str, Te
         example_index: int64 (K,), of the images in their split.
         example_images: uint8 (K, C, h, w), smaller than in the split if that has more than 64 pixels a side.
     """
-    right = predict(logits) == labels
+    right = predicted_classes(logits) == labels
     found = surprises(probabilities_of(logits).max(1), right, MISTAKES, HITS)
     index = torch.from_numpy(np.concatenate(found))
     pictures, _ = images.get_batch(index, torch.device("cpu"))

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from deepnets.config.experiment import OF_ARRAYS
 from deepnets.data.arrays import open_dataset
-from deepnets.evaluation.timing import time_calls
+from deepnets.evaluation.timed_calls import time_calls
 from deepnets.utils import paths
 from deepnets.utils.checked_json import read_checked
 from deepnets.utils.checksums import record_checksums, verify

@@ -1,4 +1,4 @@
-"""Read and check history.csv, what training noted of each epoch.
+"""Read and check history.csv, the values that training recorded of each epoch.
 
 It stands alone so that a change to a metric does not redraw learning curves.
 """

@@ -1,4 +1,4 @@
-"""How fast a network predicts on this machine: latency.json. The weights do not matter, so none are read."""
+"""The speed of a network on this machine: latency.json. The weights do not matter, so none are read."""
 
 from pathlib import Path
 
@@ -7,21 +7,19 @@ from torch import nn
 from torch.utils.benchmark import Timer
 
 from deepnets import models
-from deepnets.evaluation import timing
+from deepnets.evaluation import timed_calls
 from deepnets.training.device import Device, configure_device, disable_malloc_trim
 from deepnets.training.gpu_locks import acquire_gpus
 from deepnets.training.inference import channels_last
 from deepnets.utils.checksums import record_checksums
 from deepnets.utils.files import write_json
-from deepnets.utils.logging import LOG, log_to
+from deepnets.utils.logging import LOG
 
 SCHEMA_VERSION = 1
 BATCH = 128  # images at once, for the throughput
 
 
-def write_latency(
-    spec: dict, name: str, output: Path, *, threads: int = 1, gpus: int = 1, log: str | Path | None = None
-) -> None:
+def write_latency(spec: dict, name: str, output: Path, *, threads: int = 1, gpus: int = 1) -> None:
     """Measure a network with random weights, in the precision that recipes have by default, and write latency.json.
 
     Args:
@@ -30,12 +28,10 @@ def write_latency(
         output: the file to write.
         threads: CPU threads; nothing else should run on these cores.
         gpus: 1: on a GPU, if there is one; 0: on the CPU.
-        log: file to which the terminal's lines are appended.
 
     Raises:
         UserError: the network cannot be built, or fails; the message has its file and line.
     """
-    log_to(log)
     disable_malloc_trim()
     with acquire_gpus(gpus, name):
         channels, height, width = spec["input_shape"]
@@ -78,8 +74,8 @@ def measure(network: nn.Module, input_shape: tuple[int, int, int], device: Devic
     with torch.inference_mode(), device.autocast():
         single = timer(1)
         # It warms up before each call; a mean of several would hide slow calls.
-        latency = timing.time_calls(lambda: single.timeit(1).median)
-        together = timer(BATCH).blocked_autorange(min_run_time=timing.LEAST_SECONDS)
+        latency = timed_calls.time_calls(lambda: single.timeit(1).median)
+        together = timer(BATCH).blocked_autorange(min_run_time=timed_calls.LEAST_SECONDS)
     return {
         "latency": latency,
         "throughput": {"batch": BATCH, "images_per_second": BATCH / together.median, "calls": len(together.times)},

@@ -2,8 +2,9 @@
 
 To add a metric, write its function of logits and labels and add an entry to `METRICS`.
 
-Logits that are not finite: an image with a NaN or +inf, or with -inf for every class, has no prediction (`predict`). It
-counts as wrong. The loss follows IEEE arithmetic, and is null in metrics.json if it is NaN or infinite.
+Logits that are not finite: an image with a NaN or +inf, or with -inf for every class, has no prediction
+(`predicted_classes`). It counts as wrong. The loss follows IEEE arithmetic, and is null in metrics.json if it is NaN or
+infinite.
 
 scipy.special is imported where it computes, as figures read the declarations alone; scikit-learn and scipy.stats are
 not, as each takes a second to load.
@@ -25,7 +26,7 @@ Logits = NDArray[np.floating[Any]]  # (N, C)
 Labels = NDArray[np.int64]  # (N,), each in 0..C-1
 Counts = NDArray[np.int64] | NDArray[np.float64]  # (C,), of images
 SplitName = Literal["train", "validation", "test"]
-SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
+ALL_SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Metric:
         return f"{split.capitalize()} {self.title}" if len(self.columns) > 1 else self.title
 
 
-def predict(logits: Logits) -> Labels:
+def predicted_classes(logits: Logits) -> Labels:
     """The class with the highest logit of each image, int64 (N,); NO_PREDICTION where softmax is not defined."""
     defined = (logits < np.inf).all(1) & (logits > -np.inf).any(1)  # both are False for NaN
     return np.where(defined, logits.argmax(1), NO_PREDICTION)
@@ -104,7 +105,7 @@ def loss(logits: Logits, labels: Labels) -> float:
 
 def accuracy(logits: Logits, labels: Labels) -> float:
     """Fraction of images whose highest logit is that of the true class."""
-    return float((predict(logits) == labels).mean())
+    return float((predicted_classes(logits) == labels).mean())
 
 
 def wilson_interval(logits: Logits, labels: Labels) -> list[float]:
@@ -115,7 +116,7 @@ def wilson_interval(logits: Logits, labels: Labels) -> list[float]:
     """
     from scipy.special import ndtri
 
-    n, correct = len(labels), int((predict(logits) == labels).sum())
+    n, correct = len(labels), int((predicted_classes(logits) == labels).sum())
     share, z = correct / n, float(ndtri(0.975))
     denominator = 2 * (n + z**2)
     center = (2 * n * share + z**2) / denominator
@@ -160,7 +161,7 @@ def expected_calibration_error(logits: Logits, labels: Labels) -> float:
     """
     from scipy.special import softmax
 
-    predicted = predict(logits)
+    predicted = predicted_classes(logits)
     probabilities = np.zeros(logits.shape)
     probabilities[predicted != NO_PREDICTION] = softmax(logits[predicted != NO_PREDICTION].astype(np.float64), axis=1)
     confidence, right = probabilities.max(1), predicted == labels
@@ -177,7 +178,7 @@ METRICS: tuple[Metric, ...] = (
         loss,
         direction="lower",
         unit="nats",
-        splits=SPLITS,
+        splits=ALL_SPLITS,
         columns=("train", "test"),
         format=".4g",
         difference_format=".4f",
@@ -186,8 +187,8 @@ METRICS: tuple[Metric, ...] = (
         "accuracy",
         "acc. (%)",
         accuracy,
-        splits=SPLITS,
-        columns=SPLITS,
+        splits=ALL_SPLITS,
+        columns=ALL_SPLITS,
         scale=100,
         format=".2f",
         interval=wilson_interval,
@@ -281,6 +282,6 @@ def _ratio(part: Counts, whole: Counts) -> NDArray[np.float64]:
 
 def _confusion_matrix(logits: Logits, labels: Labels) -> NDArray[np.int64]:
     """Number of images by class (row) and predicted class (column), (C, C)."""
-    classes, predicted = logits.shape[1], predict(logits)
+    classes, predicted = logits.shape[1], predicted_classes(logits)
     pairs = (classes * labels + predicted)[predicted != NO_PREDICTION]
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)

@@ -32,7 +32,6 @@ from deepnets.training.experiment_dir import preprocessing
 from deepnets.utils import paths
 from deepnets.utils.checksums import recorded_checksum
 from deepnets.utils.files import canonical_json, sha256_file
-from deepnets.utils.logging import log_to
 from deepnets.utils.machine import usable_cores
 
 LARGEST_DIFFERENCE = 1e-3  # of a logit or a probability
@@ -59,9 +58,7 @@ class FromPixels(nn.Module):
         return logits, (logits / self.temperature).softmax(1)
 
 
-def export_experiment(
-    job: dict, data: str | Path, output: str | Path, *, threads: int = 1, log: str | Path | None = None
-) -> None:
+def export_experiment(job: dict, data: str | Path, output: str | Path, *, threads: int = 1) -> None:
     """Write model.onnx of a trained experiment, in float32, and compare it with the network on test images.
 
     Args:
@@ -69,13 +66,11 @@ def export_experiment(
         data: dataset.json of the prepared dataset.
         output: the experiment's folder, with model.safetensors, and predictions.safetensors for the temperature.
         threads: CPU threads.
-        log: file to which the terminal's lines are appended.
 
     Raises:
         UserError: a file is missing, damaged or of another experiment; the network cannot be exported, or the exported
             one computes something else.
     """
-    log_to(log)
     threads = min(threads, usable_cores())
     trained = load_trained(job, data, Path(output), threads)
     write_export(

@@ -9,16 +9,13 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from deepnets.evaluation.exported import Comparison, exporting, open_onnx, open_source, write_export
 from deepnets.utils import paths
-from deepnets.utils.logging import log_to
 from deepnets.utils.machine import usable_cores
 
 # Of a probability. Near 1, neighbouring float16 numbers are 0.0005 apart, and the layers' roundings add up.
 LARGEST_DIFFERENCE = 0.02
 
 
-def export_fp16(
-    job: dict, data: str | Path, output: str | Path, *, threads: int = 1, log: str | Path | None = None
-) -> None:
+def export_fp16(job: dict, data: str | Path, output: str | Path, *, threads: int = 1) -> None:
     """Write model_fp16.onnx of an experiment, and compare it with model.onnx on test images.
 
     Arguments as of `deepnets.evaluation.onnx_export.export_experiment`.
@@ -27,7 +24,6 @@ def export_fp16(
         UserError: a file is missing, damaged or of another experiment; the network cannot be converted, or computes
             something else in half precision.
     """
-    log_to(log)
     threads, folder = min(threads, usable_cores()), Path(output)
     source, images, in_float32 = open_source(job, data, folder, threads)
     write_export(

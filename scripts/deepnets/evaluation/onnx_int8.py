@@ -32,7 +32,7 @@ from deepnets.evaluation.exported import (
 )
 from deepnets.evaluation.samples import sample
 from deepnets.utils import paths
-from deepnets.utils.logging import LOG, log_to
+from deepnets.utils.logging import LOG
 from deepnets.utils.machine import usable_cores
 
 SEED = 0  # of the samples
@@ -45,9 +45,7 @@ _WITH_WEIGHTS = ["Conv", "Gemm", "MatMul"]
 _QUANTISED = [*_WITH_WEIGHTS, "Relu", "Clip", "MaxPool", "AveragePool", "Concat"]
 
 
-def export_int8(
-    job: dict, data: str | Path, output: str | Path, *, threads: int = 1, log: str | Path | None = None
-) -> None:
+def export_int8(job: dict, data: str | Path, output: str | Path, *, threads: int = 1) -> None:
     """Write model_int8.onnx of an experiment, and model_int8.json with the accuracy lost on validation images.
 
     Arguments as of `deepnets.evaluation.onnx_export.export_experiment`.
@@ -55,7 +53,6 @@ def export_int8(
     Raises:
         UserError: a file is missing, damaged or of another experiment; or the network cannot be quantised.
     """
-    log_to(log)
     threads, folder, spec = min(threads, usable_cores()), Path(output), job["spec"]
     source, tested, in_float32 = open_source(job, data, folder, threads)
     images, labels, dataset = open_dataset(data, "train", spec["dataset"])

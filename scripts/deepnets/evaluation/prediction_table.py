@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deepnets.evaluation.confidence import probabilities_of
-from deepnets.evaluation.metrics import NO_PREDICTION, Labels, Logits, predict
+from deepnets.evaluation.metrics import NO_PREDICTION, Labels, Logits, predicted_classes
 from deepnets.utils.files import atomic_path
 
 COLUMNS = ("index", "file", "label", "predicted", "probability")
@@ -29,7 +29,7 @@ def write_prediction_table(
     Raises:
         OSError: the disk is full, or the folder cannot be written.
     """
-    predicted, probabilities = predict(logits), probabilities_of(logits).max(1)
+    predicted, probabilities = predicted_classes(logits), probabilities_of(logits).max(1)
     rows = zip(files or [""] * len(labels), labels.tolist(), predicted.tolist(), probabilities.tolist(), strict=True)
     with (
         atomic_path(path) as temporary,

@@ -50,9 +50,20 @@ def read_validation(path: Path, spec_sha256: str) -> tuple[Logits, Labels]:
     return found["validation_logits"], found["validation_labels"]
 
 
-def _read_splits(path: Path, spec_sha256: str, *splits: str) -> tuple[dict[str, NDArray], dict[str, str]]:
+def read_test(path: Path) -> tuple[Logits, Labels]:
+    """Read the logits (N, C) and labels (N,) of the test split alone, of whatever spec.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    found, _ = _read_splits(path, None, "test")
+    return found["test_logits"], found["test_labels"]
+
+
+def _read_splits(path: Path, spec_sha256: str | None, *splits: str) -> tuple[dict[str, NDArray], dict[str, str]]:
+    """Read and check logits and labels, and that they are of this spec; None: of any."""
     found, metadata = _read(path, [f"{split}_{kind}" for split in splits for kind in ("logits", "labels")])
-    if metadata.get("spec_sha256") != spec_sha256:
+    if spec_sha256 not in (None, metadata.get("spec_sha256")):
         raise UserError(
             f"{path}: of other settings than metrics.json or {paths.MODEL_FILE} next to it; start Snakemake, which"
             " rebuilds it, or delete it."

@@ -7,6 +7,7 @@ from typing import Any
 
 from deepnets.evaluation.history import History, read_history
 from deepnets.evaluation.schemas import Conditions, Metrics, Timing
+from deepnets.models import display_name
 from deepnets.utils import paths
 from deepnets.utils.checked_json import read_checked
 from deepnets.utils.errors import UserError
@@ -47,6 +48,11 @@ class Result:
     @property
     def model(self) -> str:
         return self.metrics.experiment.model
+
+    @property
+    def display_name(self) -> str:
+        """The name of its model for readers."""
+        return display_name(self.model, self.architecture)
 
     @property
     def recipe(self) -> str:

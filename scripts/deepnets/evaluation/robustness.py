@@ -23,7 +23,7 @@ from deepnets.training.seeds import derived_seed
 from deepnets.utils import paths
 from deepnets.utils.checksums import record_checksums
 from deepnets.utils.files import write_json
-from deepnets.utils.logging import LOG, log_to
+from deepnets.utils.logging import LOG
 
 SCHEMA_VERSION = 1
 SEED = 0  # of the images and of what is drawn for them: the same for all networks of a dataset, which are compared
@@ -46,9 +46,7 @@ class CorruptedSplit(Split):
         return corrupted.to(device), labels.to(device)
 
 
-def evaluate_robustness(
-    job: dict, data: str | Path, output: str | Path, *, threads: int = 1, gpus: int = 1, log: str | Path | None = None
-) -> None:
+def evaluate_robustness(job: dict, data: str | Path, output: str | Path, *, threads: int = 1, gpus: int = 1) -> None:
     """Write robustness.json of a trained experiment.
 
     Args:
@@ -57,12 +55,10 @@ def evaluate_robustness(
         output: the experiment's folder, with model.safetensors.
         threads: CPU threads.
         gpus: 1: on a GPU, if there is one; 0: on the CPU.
-        log: file to which the terminal's lines are appended.
 
     Raises:
         UserError: a file is missing or damaged, or belongs to another experiment.
     """
-    log_to(log)
     disable_malloc_trim()
     name = experiment_name(job["experiment"])
     with acquire_gpus(gpus, name):

@@ -18,15 +18,12 @@ from deepnets.evaluation.onnx_export import (
     torch_predictor,
     weights_of_size,
 )
-from deepnets.utils.logging import log_to
 from deepnets.utils.machine import usable_cores
 
 METADATA = "metadata.json"  # in the file
 
 
-def export_program(
-    job: dict, data: str | Path, output: str | Path, *, threads: int = 1, log: str | Path | None = None
-) -> None:
+def export_program(job: dict, data: str | Path, output: str | Path, *, threads: int = 1) -> None:
     """Write model.pt2 of a trained experiment, in float32, and compare it with the network on test images.
 
     Arguments as of `deepnets.evaluation.onnx_export.export_experiment`.
@@ -35,7 +32,6 @@ def export_program(
         UserError: a file is missing, damaged or of another experiment; the network cannot be exported, or the exported
             one computes something else.
     """
-    log_to(log)
     threads, folder = min(threads, usable_cores()), Path(output)
     trained = load_trained(job, data, folder, threads)
     write_export(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from deepnets.comparison.swept import budget_lines, swept
+from deepnets.comparison.sweeps import budget_lines, swept
 from deepnets.utils import paths
 
 

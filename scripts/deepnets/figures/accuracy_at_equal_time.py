@@ -15,9 +15,9 @@ from deepnets.figures.comparison import (
     SECOND_TICKS,
     Comparison,
     add_legend,
-    duration,
     log_scale,
     machine,
+    time_tick,
     titled_figure,
 )
 from deepnets.figures.names import short_names
@@ -57,7 +57,7 @@ def draw(comparison: Comparison) -> Figure:
                 axes.plot(*kept, color=style.color, linestyle=":", linewidth=0.8, marker="")
     axes.axvline(moment, color=MUTED, linestyle="--", linewidth=0.8)
     limit_percent(axes)
-    log_scale(figure, axes, SECOND_TICKS, duration)
+    log_scale(figure, axes, SECOND_TICKS, time_tick)
     if few:
         end_labels(axes, _labels(shown, moment, time, with_recipe=of_one and total > 1))
     else:

@@ -5,7 +5,7 @@ from collections import Counter
 from matplotlib.figure import Figure
 
 from deepnets.comparison.aggregate import SeedGroup, best_by_model, group_name
-from deepnets.comparison.swept import budget_lines
+from deepnets.comparison.sweeps import budget_lines
 from deepnets.comparison.training_time import training_time
 from deepnets.figures.comparison import (
     FAINT,
@@ -14,12 +14,12 @@ from deepnets.figures.comparison import (
     Comparison,
     add_legend,
     draw_points,
-    duration,
     log_scale,
     new_figure,
     pale_note,
     percent,
     time_label,
+    time_tick,
 )
 from deepnets.figures.names import short_names
 from deepnets.figures.style import Color, applied, end_labels
@@ -50,7 +50,7 @@ def draw(comparison: Comparison) -> Figure:
             else:
                 axes.plot(x, y, **FAINT)
     log_scale(figure, by_epochs, sorted({_epochs(group) for group in comparison.groups}), "{:g}".format)
-    log_scale(figure, by_time, SECOND_TICKS, duration)
+    log_scale(figure, by_time, SECOND_TICKS, time_tick)
     ends = _ends(lines, comparison)
     if len(ends) <= LABELLED_MODELS:
         end_labels(by_time, ends)

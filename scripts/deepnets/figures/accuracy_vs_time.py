@@ -4,7 +4,7 @@ from matplotlib.figure import Figure
 
 from deepnets.comparison.training_time import training_time
 from deepnets.figures.against_cost import draw_against
-from deepnets.figures.comparison import SECOND_TICKS, Comparison, duration, time_label
+from deepnets.figures.comparison import SECOND_TICKS, Comparison, time_label, time_tick
 from deepnets.figures.style import applied
 
 
@@ -17,5 +17,5 @@ def draw(comparison: Comparison) -> Figure:
         time_label(comparison),
         training_time(comparison.groups).of,
         SECOND_TICKS,
-        duration,
+        time_tick,
     )

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from deepnets.comparison.aggregate import SeedGroup, best_by_model
-from deepnets.comparison.swept import lines_over, options_of, swept
+from deepnets.comparison.aggregate import SeedGroup, best_by_model, most_epochs
+from deepnets.comparison.sweeps import lines_over, options_of, swept
 from deepnets.figures.comparison import PALE, Comparison, log_scale, place_legend, titled_figure
 from deepnets.figures.names import short_names
 from deepnets.figures.style import MUTED, TEXT_COLOR, Color, applied, end_labels, limit_percent
@@ -56,7 +56,7 @@ def draw(comparison: Comparison) -> Figure:
 
 def _draw_panel(axes: Axes, comparison: Comparison, option: str, runs: Sequence[SeedGroup]) -> bool:
     """Draw the recipes of one option: those on lines that are named in full; return whether others are pale."""
-    best, longest = best_by_model(comparison.groups), _longest(comparison)
+    best, longest = best_by_model(comparison.groups), most_epochs(comparison.groups)
     in_full: set[int] = set()
     lines = _lines(option, runs)
     for line in lines:
@@ -97,14 +97,6 @@ def _color(comparison: Comparison, model: str) -> str:
     return comparison.styles[model].color if model in comparison.coloured else MUTED
 
 
-def _longest(comparison: Comparison) -> dict[str, float]:
-    """Return the most epochs of any recipe of each model."""
-    longest: dict[str, float] = {}
-    for group in comparison.groups:
-        longest[group.model] = max(longest.get(group.model, 0), group.first.epochs)
-    return longest
-
-
 def _scale(figure: Figure, axes: Axes, option: str, values: list[float]) -> None:
     """Scale the horizontal axis: by logarithms, if the values are spread so far, with a tick per value if they fit."""
     tried = sorted(set(values))
@@ -140,7 +132,7 @@ def _add_legend(
     figure: Figure, comparison: Comparison, shown: Mapping[str, Sequence[SeedGroup]], has_pale: bool
 ) -> None:
     """Name the models below the panels, and say what rings and hollow and pale markers are."""
-    longest = _longest(comparison)
+    longest = most_epochs(comparison.groups)
     models = dict.fromkeys(group.model for runs in shown.values() for group in runs)
     can_be_hollow = [group for option, runs in shown.items() if option != "epochs" for group in runs]
     handles = [

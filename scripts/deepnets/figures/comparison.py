@@ -175,8 +175,8 @@ def time_label(comparison: Comparison) -> str:
     return f"Wall time of training (log scale), {where}"
 
 
-def duration(seconds: float, _position: object = None) -> str:
-    """The label of a tick of a time axis: "20 min"."""
+def time_tick(seconds: float, _position: object = None) -> str:
+    """Return the label of a tick of a time axis: "20 min"."""
     for size, unit in _TIME_UNITS:
         if seconds >= size:
             return f"{seconds / size:.0f} {unit}"

@@ -33,13 +33,14 @@ def write_comparison_figure(name: str, job: dict, root: Path, published: Path, o
     check_specs(results, spec.get("specs"))
     file = output.with_name(PurePosixPath(paths.STATISTICS).name)
     statistics = read_statistics(file, spec["experiments"], spec.get("specs"))
-    architectures = {result.model: result.architecture for result in results if not result.is_pretrained}
+    architectures = {result.model: result.architecture for result in results}
+    from_scratch = {result.model: result.architecture for result in results if not result.is_pretrained}
     comparison = Comparison(
         dataset=spec["dataset"],
         groups=with_statistics(group_seeds(results), statistics),
-        styles=model_styles(spec["models"]),
+        styles=model_styles(spec["models"], architectures),
         statistics=statistics,
-        published=references(read_published(published), spec["dataset"], spec["variant_of"], architectures),
+        published=references(read_published(published), spec["dataset"], spec["variant_of"], from_scratch),
     )
     with record_checksums(name, output):
         save(load(name).draw(comparison), output, settings_sha256(job))

@@ -10,7 +10,6 @@ from deepnets.figures.comparison import Comparison, titled_figure
 from deepnets.figures.names import short_names
 from deepnets.figures.pictures import TILE, draw_tile, kept_pictures
 from deepnets.figures.style import applied
-from deepnets.models import display_name
 
 _NETWORKS = 8  # of more, those with the highest test accuracy
 _MISTAKES, _HITS = 5, 3
@@ -25,7 +24,7 @@ def draw(comparison: Comparison) -> Figure:
     size = (_MISTAKES + _HITS) * TILE[0] + 0.4, (TILE[1] + 0.25) * len(shown) + 0.4
     figure = titled_figure(comparison, f"Surest mistakes and least sure right answers{left_out}", size)
     rows = figure.subfigures(len(shown), 2, squeeze=False, wspace=0.03, width_ratios=[_MISTAKES, _HITS])
-    names = short_names([display_name(group.model) for group in shown], 26)
+    names = short_names([group.display_name for group in shown], 26)
     for group, name, parts in zip(shown, names, rows, strict=True):
         _draw_row(group, name, parts)
     return figure

@@ -14,17 +14,18 @@ def write_experiment_figure(name: str, job: dict, experiment: Path, output: Path
     Args:
         name: of the figure, in EXPERIMENT_FIGURES.
         job: {"experiment": its names, "spec": {"models": {model: index that chooses its colour}, "recipe": the options
-            of its recipe}}.
+            of its recipe, "architecture": of a model that is named after another network}}.
         experiment: its folder.
         output: path of the files without suffix.
 
     Raises:
         UserError: the experiment's file is missing or damaged.
     """
-    names = job["experiment"]
-    style = model_style(names["model"], job["spec"]["models"][names["model"]])
+    names, spec = job["experiment"], job["spec"]
+    architecture = spec.get("architecture")
+    style = model_style(names["model"], spec["models"][names["model"]], architecture)
     module = load(name)
-    described = {**names, "options": job["spec"]["recipe"]}
+    described = {**names, "options": spec["recipe"], "architecture": architecture}
     figure = module.draw(module.read(experiment / EXPERIMENT_FIGURES[name].reads), described, style)
     files = [output.with_name(f"{output.name}.{kind}") for kind in ("png", "svg")]
     with record_checksums(name, *files):

@@ -10,7 +10,6 @@ from deepnets.comparison.statistics_file import Behaviour, Calibration
 from deepnets.figures.comparison import Comparison, titled_figure
 from deepnets.figures.names import short_names
 from deepnets.figures.style import GRID, MUTED, ModelStyle, applied
-from deepnets.models import display_name
 
 _PANELS = 16  # of more networks, those with the highest test accuracy
 _COLUMNS = 4
@@ -26,7 +25,7 @@ def draw(comparison: Comparison) -> Figure:
     size = max(4.0, 2.3 * columns), 2.4 * lines + 0.6
     figure = titled_figure(comparison, f"Reliability{left_out}", size)
     panels = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).flatten().tolist()
-    names = short_names([display_name(group.model) for group in shown], 26)
+    names = short_names([group.display_name for group in shown], 26)
     for axes, group, name in zip(panels, shown, names, strict=False):
         assert group.candidate is not None
         _draw_panel(axes, name, group.candidate.passes[0], comparison.styles[group.model])

@@ -13,7 +13,7 @@ from PIL import Image
 from deepnets.comparison.agreement import answer
 from deepnets.comparison.statistics_file import Answer
 from deepnets.evaluation.confidence import probabilities_of, surprises
-from deepnets.evaluation.metrics import predict
+from deepnets.evaluation.metrics import predicted_classes
 from deepnets.evaluation.predictions import read_examples, read_predictions
 from deepnets.evaluation.predictor import Model, load
 from deepnets.evaluation.saliency import find_last_maps, saliency_maps
@@ -49,8 +49,9 @@ def write_saliency(job: dict, folder: Path, *, threads: int = 1) -> None:
     maps = saliency_maps(model, layer, pictures, [each.predicted for each in answers])
     drawn = [np.asarray(overlay(*pair)) for pair in zip(pictures, maps, strict=True)]
     file = folder / paths.SALIENCY_FILE
+    experiment = {**job["experiment"], "architecture": job["spec"]["model"]["architecture"]}
     with record_checksums("saliency", file):
-        save(draw(drawn, answers, model.classes, job["experiment"]), file, settings_sha256(job))
+        save(draw(drawn, answers, model.classes, experiment), file, settings_sha256(job))
 
 
 def _mistakes(file: Path, model: Model) -> tuple[list[Answer], list[NDArray]]:
@@ -61,7 +62,7 @@ def _mistakes(file: Path, model: Model) -> tuple[list[Answer], list[NDArray]]:
     found, kept = read_predictions(file, model.spec_sha256), read_examples(file)
     probabilities = probabilities_of(found.test_logits)
     predicted, confidence = probabilities.argmax(1), probabilities.max(1)
-    mistakes, _ = surprises(confidence, predict(found.test_logits) == found.test_labels, MISTAKES, 0)
+    mistakes, _ = surprises(confidence, predicted_classes(found.test_logits) == found.test_labels, MISTAKES, 0)
     answers = [
         Answer(**answer(index, found.test_labels, predicted, confidence, found.test_files))
         for index in mistakes.tolist()

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from deepnets.config.experiment import recipe_title
 from deepnets.figures import names
+from deepnets.figures.looks import COLORS, LINESTYLES, MARKERS
 from deepnets.figures.names import INSTALLED_FONTS
 from deepnets.models import about, display_name
 from deepnets.models._about import LineStyle
@@ -81,47 +82,51 @@ class ModelStyle:
 
 
 _LABEL_CHARACTERS = 28  # next to a point, in a legend
-# 6 colours, 7 markers and 5 line styles without a common factor: 210 models before a style comes twice. The colours are
-# apart from those that the four networks declare.
-_COLORS = ("#AA4499", "#56B4E9", "#882255", "#999933", "#225555", "#CC79A7")
-_MARKERS = ("v", "P", "X", "<", "p", ">", "h")
-_LINESTYLES: tuple[LineStyle, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1)))
 
 
-def model_styles(models: Mapping[str, int]) -> dict[str, ModelStyle]:
+def model_styles(models: Mapping[str, int], architectures: Mapping[str, str] | None = None) -> dict[str, ModelStyle]:
     """The styles of models that are compared, with labels that differ.
 
     Args:
         models: {model: its index, as for `model_style`}.
+        architectures: of the models; a model that is not in it has the name of its architecture.
     """
-    labels = names.short_names([display_name(model) for model in models], _LABEL_CHARACTERS)
+    of = architectures or {}
+    labels = names.short_names([display_name(model, of.get(model)) for model in models], _LABEL_CHARACTERS)
     styles = {model: model_style(model, index) for model, index in models.items()}
     return {model: replace(styles[model], label=label) for model, label in zip(models, labels, strict=True)}
 
 
-def model_style(model: str, index: int) -> ModelStyle:
-    """The style that a network declares in its module; `index`, of `look_indices`, chooses that of every other."""
+def model_style(model: str, index: int, architecture: str | None = None) -> ModelStyle:
+    """The style that a network declares in its module; `index`, of `look_indices`, chooses that of every other.
+
+    `architecture`: of the model, if its name is not that of its architecture.
+    """
     declared = about(model)
-    [label] = names.short_names([display_name(model)], _LABEL_CHARACTERS)
+    [label] = names.short_names([display_name(model, architecture)], _LABEL_CHARACTERS)
     return ModelStyle(
         label,
-        declared.color or _COLORS[index % len(_COLORS)],
-        declared.marker or _MARKERS[index % len(_MARKERS)],
-        declared.linestyle or _LINESTYLES[index % len(_LINESTYLES)],
+        declared.color or COLORS[index % len(COLORS)],
+        declared.marker or MARKERS[index % len(MARKERS)],
+        declared.linestyle or LINESTYLES[index % len(LINESTYLES)],
     )
 
 
 def recipe_styles(of_model: ModelStyle, count: int) -> list[ModelStyle]:
     """The styles of recipes of one model, where no other model is drawn: the first one has the model's."""
-    colors = [color for color in _COLORS if color != of_model.color]
-    looks = [(colors[n % len(colors)], _LINESTYLES[n // len(colors) % len(_LINESTYLES)]) for n in range(count - 1)]
+    colors = [color for color in COLORS if color != of_model.color]
+    looks = [(colors[n % len(colors)], LINESTYLES[n // len(colors) % len(LINESTYLES)]) for n in range(count - 1)]
     return [of_model, *(replace(of_model, color=color, linestyle=linestyle) for color, linestyle in looks)]
 
 
 def title(experiment: dict, result: str = "") -> str:
-    """Title of a figure of one experiment, from its names (dataset, model, recipe, seed); the last line is `result`."""
+    """Title of a figure of one experiment, from its names (dataset, model, recipe, seed); the last line is `result`.
+
+    `experiment` may also have the architecture of the model, as for `model_style`.
+    """
     model, dataset, recipe, seed = (experiment[key] for key in ("model", "dataset", "recipe", "seed"))
-    named = names.title(f"{display_name(model)} on {dataset}, recipe {recipe_title(recipe)}, seed {seed}")
+    shown = display_name(model, experiment.get("architecture"))
+    named = names.title(f"{shown} on {dataset}, recipe {recipe_title(recipe)}, seed {seed}")
     return f"{named}\n{result}" if result else named
 
 

@@ -26,7 +26,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from deepnets.models._about import About
-from deepnets.models._readable import readable
+from deepnets.models._readable import is_named_after, readable
 from deepnets.utils.errors import UserError
 from deepnets.utils.option_types import StrictModel
 from deepnets.utils.text import nearest, one_line
@@ -35,7 +35,7 @@ from deepnets.utils.torch_errors import is_out_of_memory
 # The modules of this folder that are of no network.
 _PROJECT = (
     *("__init__", "_about", "_check", "_library", "_named", "_own_file", "_pretrained", "_published", "_readable"),
-    *("_sizes", "_small_stem", "_weight_files"),
+    *("_resize", "_sizes", "_small_stem", "_stem", "_weight_files"),
 )
 _OWN_MODULES = tuple(f"{name}.py" for name in _PROJECT)
 own_folders: set[str] = set()  # of the users' files that were loaded
@@ -172,12 +172,16 @@ def about(name: str) -> About:
     return getattr(architecture(name), "ABOUT", About()) if known else About()
 
 
-def display_name(model: str) -> str:
+def display_name(model: str, architecture: str | None = None) -> str:
     """The name of a model for readers: `convnext_atto` is ConvNeXt Atto, a user's own `my_net` stays my_net.
 
     Args:
         model: its name in config.yaml, or that of an architecture.
+        architecture: of a model of config.yaml. If the name is not that of this network, or of its family, it stays as
+            it is written: `convnext` with the architecture `resnet50` is no ConvNeXt.
     """
+    if architecture is not None and not is_named_after(model, architecture):
+        return model
     return about(model).display_name or readable(model) or model
 
 

@@ -121,6 +121,17 @@ def readable(name: str) -> str | None:
     return " ".join([_FAMILIES[family] + number, *map(_written, words)])
 
 
+def is_named_after(model: str, architecture: str) -> bool:
+    """Return whether a name is that of an architecture, or of its family: `convnext` of `timm/convnext_atto`.
+
+    Case, dots and underscores do not count; `vit` is no family of `vitamin_small`, nor `resnet5` of `resnet50`.
+    """
+    network = re.split("[/:]", architecture)[-1].lower()
+    letters = re.sub(r"[\W_]", "", model.lower())
+    end = r"(?!\d)" if letters[-1:].isdigit() else "(?![a-z])"
+    return bool(letters) and re.match(r"[\W_]*".join(map(re.escape, letters)) + end, network) is not None
+
+
 def _starts_with(name: str, family: str) -> bool:
     return re.match(rf"{family}(?![a-z])", name) is not None
 

@@ -59,7 +59,7 @@ def _calls(network: nn.Module) -> list[_Call]:
     """The convolutions and poolings that an image goes through, in their order."""
     calls = list[_Call]()
 
-    def note(name: str):
+    def record(name: str):
         def hook(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             calls.append(_Call(name, layer, inputs[0].shape[-1], output.shape[-1]))
 
@@ -70,7 +70,7 @@ def _calls(network: nn.Module) -> list[_Call]:
         for name, layer in network.named_modules()
         if isinstance(layer, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d)
     ]
-    hooks = [layer.register_forward_hook(note(name)) for name, layer in layers]
+    hooks = [layer.register_forward_hook(record(name)) for name, layer in layers]
     weight = next(network.parameters())
     channels = next(layer.in_channels for _, layer in layers if isinstance(layer, nn.Conv2d))
     training = network.training

@@ -1,6 +1,8 @@
-"""The options that change config.yaml for one call, for scripts, as Snakemake has them: --config and --configfile."""
+"""The options of scripts about a whole study: which study and which values, as Snakemake has them, and where it is."""
 
 import argparse
+import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepnets.planning.job_files import load_working_config
@@ -11,12 +13,19 @@ if TYPE_CHECKING:
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
-    """Add --study, --config and --configfile."""
+    """Add --study, --config, --configfile and --root."""
     parser.add_argument("--study", help="a study of config.yaml (default: the one that it names)")
     parser.add_argument(
         "--config", nargs="+", default=[], metavar="KEY=VALUE", help="values of config.yaml for this call"
     )
     parser.add_argument("--configfile", nargs="+", default=[], metavar="FILE", help="files with such values")
+    parser.add_argument(
+        "--root",
+        type=Path,
+        default=Path(),
+        metavar="FOLDER",
+        help="holds data/, results/ and logs/ (default: this folder)",
+    )
 
 
 def load_config_of(args: argparse.Namespace) -> "Config":
@@ -27,7 +36,7 @@ def load_config_of(args: argparse.Namespace) -> "Config":
     """
     command_line = {"study": args.study} if args.study else {}
     if not (args.config or args.configfile):
-        return load_working_config(command_line)
+        return load_working_config(command_line, "--study")
     from snakemake.cli import parse_config  # these take a second to load
     from snakemake.common.configfile import load_configfile
     from snakemake.exceptions import WorkflowError
@@ -41,5 +50,13 @@ def load_config_of(args: argparse.Namespace) -> "Config":
     except (WorkflowError, ValueError, OSError) as error:  # ValueError: also of the encoding
         raise UserError(f"--configfile or --config: {error}; write --config study=paper") from None
     update_config(values, command_line)
-    sources = [*args.configfile, *(["--config"] if command_line else [])]
+    sources = [*args.configfile, *(["--config"] if args.config else []), *(["--study"] if args.study else [])]
     return load_working_config(values, " or ".join(sources), command_line)
+
+
+def snakemake_options(args: argparse.Namespace) -> str:
+    """Return the same study and values as options of Snakemake, each after a space; "" where none is given."""
+    files = ["--configfile", *args.configfile] if args.configfile else []
+    values = [*args.config, *([f"study={args.study}"] if args.study else [])]
+    words = [*files, *(["--config", *values] if values else [])]
+    return "".join(f" {shlex.quote(word)}" for word in words)

@@ -13,7 +13,7 @@ from deepnets.utils.text import first_few
 def image_changes(jobs: Jobs, dataset: str) -> str:
     """Say how many images are new, gone or of another size, and name some; "" if that cannot be seen.
 
-    An archive's images are not compared: its size and its ends are all that was noted of it.
+    An archive's images are not compared: its size and its ends are all that was recorded of it.
     """
     options = jobs.config.datasets[dataset]
     try:

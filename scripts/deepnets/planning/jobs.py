@@ -27,6 +27,8 @@ from deepnets.utils.files import canonical_json, sha256_file
 from deepnets.utils.programs import program
 from deepnets.utils.specs import read_head
 
+_Values = dict[str, Callable[..., object]]
+
 
 class Jobs:
     """The jobs of a configuration.
@@ -44,28 +46,17 @@ class Jobs:
         self.trained = with_starts(self.study, self.experiment)
         self._code = JobCode(config, code_root, self.study_experiments)
         # The values, besides code, that each stage's result depends on: a key of the fingerprint, and its function.
-        self._depends_on: dict[str, dict[str, Callable[..., object]]] = {
+        of_experiment: _Values = {"experiment": self._experiment_names, "spec": self._experiment_spec}
+        self._depends_on: dict[str, _Values] = {
             "download": {"spec": self._raw_spec, "state": self._raw_state},
             "prepare": {"spec": self._prepared_spec},
             "fetch_weights": {"spec": published_spec},
             "summarize": {"spec": self._network_spec},
             "latency": {"spec": self._network_spec},
-            "train": {"experiment": self._experiment_names, "spec": self._experiment_spec},
-            "evaluate": {
-                "experiment": self._experiment_names,
-                "spec": self._experiment_spec,
-                "test_time_augmentation": self._test_time_augmentation,
-            },
-            "robustness": {"experiment": self._experiment_names, "spec": self._experiment_spec},
+            **dict.fromkeys(("train", "robustness", *paths.EXPORTS, "saliency", "card"), of_experiment),
+            "evaluate": {**of_experiment, "test_time_augmentation": self._test_time_augmentation},
+            "bundle": {**of_experiment, "files": lambda **_: self._file_digests(paths.BUNDLE_EXAMPLE)},
             "compare": {"spec": self._statistics_spec},
-            **{stage: {"experiment": self._experiment_names, "spec": self._experiment_spec} for stage in paths.EXPORTS},
-            "saliency": {"experiment": self._experiment_names, "spec": self._experiment_spec},
-            "card": {"experiment": self._experiment_names, "spec": self._experiment_spec},
-            "bundle": {
-                "experiment": self._experiment_names,
-                "spec": self._experiment_spec,
-                "files": lambda **_: self._file_digests(paths.BUNDLE_EXAMPLE),
-            },
             "plot_experiment": {"experiment": self._experiment_names, "spec": self._figure_spec},
             "plot_comparison": {"spec": self._comparison_spec, "files": self._published_digest},
             "audit": {"spec": self._prepared_spec},
@@ -123,7 +114,7 @@ class Jobs:
         return self.study_files(*figures, suffix=suffix)
 
     def optional_files(self, stages: Iterable[str] | None = None, suffix: str = "", **names: str) -> list[str]:
-        """What optional stages write about a study's experiments, or about those on one dataset.
+        """Return the files that optional stages write about a study's experiments, or about those on one dataset.
 
         Args:
             stages: those of the study by default.
@@ -257,7 +248,7 @@ class Jobs:
     def _raw_state(self, dataset: str) -> str | None:
         """Return a value that changes with the user's images while their settings stay the same.
 
-        If the images cannot be read (moved away, a mirror unplugged), the state noted in raw.json is returned.
+        If the images cannot be read (moved away, a mirror unplugged), the state recorded in raw.json is returned.
         """
         state = self.config.datasets[dataset].local_state(dataset)
         if state is None:
@@ -296,8 +287,12 @@ class Jobs:
 
     def _figure_spec(self, model: str, **names: str) -> dict:
         """Return the settings that a figure of one experiment depends on, besides the numbers in it."""
-        recipe = self.experiment(model=model, **names).spec["recipe"]
-        return {"models": self._model_indices([model]), "style": self._styles([model]), "recipe": recipe}
+        spec = self.experiment(model=model, **names).spec
+        found = {"models": self._model_indices([model]), "style": self._styles([model]), "recipe": spec["recipe"]}
+        architecture = spec["model"]["architecture"]
+        # Left out where it changes nothing, so that no figure is drawn again.
+        is_other = models.display_name(model, architecture) != models.display_name(model)
+        return {**found, "architecture": architecture} if is_other else found
 
     def _compared(self, dataset: str, suffix: str) -> list[Experiment]:
         """Return a study's experiments on a dataset; raises UserError if it has none."""
@@ -378,6 +373,7 @@ class Jobs:
         """Return the name and look of each model. `code` leaves them out: they must not make a training run stale."""
         about = {name: models.about(name) for name in names}
         return {
-            name: f"{models.display_name(name)} {each.color} {each.marker} {each.linestyle}"
+            name: f"{models.display_name(name, self.config.models[name].architecture)}"
+            f" {each.color} {each.marker} {each.linestyle}"
             for name, each in about.items()
         }

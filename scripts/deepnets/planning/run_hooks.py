@@ -6,7 +6,6 @@ Snakemake 9 calls them in this order: `execute`, for a run or a dry run; `_prepa
 jobs are known.
 """
 
-import contextlib
 import fcntl
 import functools
 import logging
@@ -18,17 +17,21 @@ from typing import Any, TextIO
 
 from snakemake.io import IOFile
 
-from deepnets.planning.failed_updates import rerun_failed_updates
 from deepnets.planning.job import Job
 from deepnets.planning.job_files import write_job_file
-from deepnets.planning.job_order import train_after_summaries
 from deepnets.planning.requests import Requests
-from deepnets.planning.retries import retry_no_divergence
-from deepnets.planning.snakemake_locks import LOCKS, survive_other_ends
-from deepnets.planning.target_jobs import restore_target_jobs
+from deepnets.planning.snakemake_patches import (
+    LOCKS,
+    rerun_failed_updates,
+    restore_target_jobs,
+    retry_no_divergence,
+    survive_other_ends,
+    train_after_summaries,
+)
 from deepnets.utils import paths
 from deepnets.utils.checksums import find_corrupted
 from deepnets.utils.errors import UserError
+from deepnets.utils.files import error_names
 
 ALIVE = Path(".snakemake/alive")
 REASON_LENGTH = 200  # characters
@@ -74,7 +77,7 @@ class RunHooks:
         common = executor_plugin.common_settings
         self.running = not (common.dryrun_exec or common.touch_exec)
         if self.running:
-            self._hold_folder()
+            _write_or_exit(self._hold_folder)
             retry_no_divergence()
 
     def _hold_folder(self) -> None:
@@ -84,14 +87,12 @@ class RunHooks:
         left then belongs to a run that was killed. On a shared disk, a run of another machine may be alive, so only
         locks of this machine's runs are removed.
         """
-        with contextlib.suppress(OSError):  # a file system without locks
-            ALIVE.parent.mkdir(exist_ok=True)
-            self.alive = open(ALIVE, "a+")  # noqa: SIM115 - held for as long as this process lives
-            if self.workflow.is_main_process:
-                with contextlib.suppress(BlockingIOError):
-                    fcntl.flock(self.alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    self._take_over(self.alive)
-            fcntl.flock(self.alive, fcntl.LOCK_SH)
+        ALIVE.parent.mkdir(exist_ok=True)
+        self.alive = open(ALIVE, "a+")  # noqa: SIM115 - held for as long as this process lives
+        if self.workflow.is_main_process and _lock(self.alive, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            with error_names(ALIVE):
+                self._take_over(self.alive)
+        _lock(self.alive, fcntl.LOCK_SH)
 
     def _take_over(self, alive: TextIO) -> None:
         """Remove what earlier runs on this machine left: their locks, if they were killed, and their jobs' files."""
@@ -106,7 +107,7 @@ class RunHooks:
         alive.write(platform.node())
         alive.flush()
         for file in Path(paths.JOBS).glob("*.json"):
-            file.unlink()
+            file.unlink(missing_ok=True)
 
     def _restore_target_jobs(self, **_settings: Any) -> None:
         restore_target_jobs(self.workflow)
@@ -182,8 +183,9 @@ class RunHooks:
         if not self.running:
             return
         for job in self.workflow.dag.needrun_jobs():
-            with contextlib.suppress(AttributeError):  # a rule of another workflow, or without a script
-                _write_or_exit(write_job_file, job.params.job_file, job.params.job)
+            params = job.params
+            if hasattr(params, "job_file"):  # otherwise a rule of another workflow, or without a script
+                _write_or_exit(write_job_file, params.job_file, params.job)
         _write_or_exit(self.requests.write_study_plan)
 
 
@@ -198,6 +200,15 @@ def exit_plainly(function: Callable) -> Callable:
             sys.exit(str(error))
 
     return call
+
+
+def _lock(file: TextIO, kind: int) -> bool:
+    """Acquire a kernel lock; return False if another process has it, or if the file system has no locks."""
+    try:
+        fcntl.flock(file, kind)
+    except OSError:
+        return False
+    return True
 
 
 def _write_or_exit(write: Callable[..., None], *args: Any) -> None:

@@ -2,18 +2,24 @@
 
 import ast
 import json
+from collections import defaultdict
 from collections.abc import Iterable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from snakemake.io import IOFile
 
+from deepnets import models
 from deepnets.planning.differences import IMAGES, differences
 from deepnets.planning.image_changes import image_changes
 from deepnets.planning.job import Job
 from deepnets.planning.jobs import Jobs
 from deepnets.planning.made_by import differing
+from deepnets.utils import paths
 from deepnets.utils.checksums import find_corrupted
+from deepnets.utils.errors import UserError
+from deepnets.utils.files import read_json
 
 RECORDS = Path(".snakemake")
 
@@ -33,9 +39,9 @@ def reasons(jobs: Jobs) -> list[tuple[Job, str]]:
     stores = open_records()
     found: list[tuple[Job, str]] = []
     by_name = [job for job in jobs.of_study(f"-{jobs.config.study}") if "suffix" in job.wildcards]
-    made = [job for job in by_name if any(Path(path).exists() for path in job.outputs)]
+    made = [job for job in by_name if any((jobs.root / path).exists() for path in job.outputs)]
     for job in reversed([*jobs.of_study(), *made]):
-        why = _reason(job, jobs, recorded_fingerprint(job.outputs[0], stores))
+        why = _reason(job, jobs, recorded_fingerprint(str(jobs.root / job.outputs[0]), stores))
         read_by = {other.stage for other, _ in found if other.wildcards.get("dataset") == job.wildcards.get("dataset")}
         needed = job.stage not in READERS or READERS[job.stage] & read_by
         if why and (needed or not why.startswith(MISSING)):
@@ -43,16 +49,36 @@ def reasons(jobs: Jobs) -> list[tuple[Job, str]]:
     return found[::-1]
 
 
+def other_versions(jobs: Jobs) -> dict[tuple[str, str], int]:
+    """Count the study's experiments that were trained with another version of torch, or of their network's library.
+
+    Returns:
+        the number of experiments by package and version: {("torch", "2.0.0"): 3}.
+    """
+    counts: dict[tuple[str, str], int] = defaultdict(int)
+    for experiment in jobs.study:
+        library = models.library_of(experiment.spec["model"]["architecture"])
+        for package in filter(None, ("torch", library)):
+            try:
+                version = read_json(jobs.root / experiment.directory / paths.TIMING_FILE)["versions"][package]
+            except (UserError, KeyError, TypeError):  # not trained yet, or damaged: named above
+                continue
+            if version.partition("+")[0] != metadata.version(package).partition("+")[0]:
+                counts[package, version] += 1
+    return counts
+
+
 def _reason(job: Job, jobs: Jobs, old: dict | None) -> str | None:
     """Return why a job is stale by itself, or None; of a result without a record, its files' own specs count."""
     required = job.required_outputs(jobs.root)
-    missing = [path for path in required if not Path(path).exists()]
+    missing = [path for path in required if not (jobs.root / path).exists()]
     if len(missing) == len(required) and not old:
         return f"{MISSING}: not made yet"
     if missing:
         return f"{MISSING}: {', '.join(missing)}"
-    folders = sorted({Path(path).parent for path in required})
-    wrong = [str(file) for folder in folders for file in find_corrupted(folder) if str(file) in required]
+    files = [jobs.root / path for path in required]
+    folders = sorted({file.parent for file in files})
+    wrong = [str(file) for folder in folders for file in find_corrupted(folder) if file in files]
     if wrong:
         return f"damaged: {', '.join(wrong)}"
     new = json.loads(jobs.fingerprint(job.stage, job.wildcards))

@@ -5,7 +5,6 @@ checkpoints and the jobs' logs.
 """
 
 import contextlib
-import json
 import statistics
 import time
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from deepnets.training.owner_file import owner
 from deepnets.training.progress import clock
 from deepnets.utils import paths
 from deepnets.utils.command_line import INTERNAL_ERROR_LINE, TRY_AGAIN_LINE
+from deepnets.utils.durations import rough_duration
 from deepnets.utils.specs import read_head
 from deepnets.utils.text import one_line
 from deepnets.utils.waiting import LOST_SECONDS
@@ -31,6 +31,7 @@ STATES: tuple[State, ...] = ("running", "failed", "waiting", "done")
 
 # Those that an experiment needs, in the order of the work.
 _STAGES = ("download", "prepare", "fetch_weights", "summarize", "train", "evaluate")
+_OF_PROGRESS = ("epochs", "epochs_done", "val_accuracy", "images_per_second", "seconds_left", "seconds")
 _TAIL_BYTES = 2**16  # of a log: its last lines, and a traceback in them
 
 
@@ -70,7 +71,7 @@ def experiment_status(experiment: Experiment, root: Path, now: float) -> Status:
     name, folder = paths.EXPERIMENT_NAME.format(**experiment.names), root / experiment.directory
     last_sign = _last_sign_of_life(folder)
     if last_sign is not None and now - last_sign < LOST_SECONDS:
-        return _running(name, _read_json(folder / paths.PROGRESS_FILE))
+        return _running(name, read_head(folder / paths.PROGRESS_FILE, *_OF_PROGRESS))
     found = read_head(folder / paths.METRICS_FILE, "spec", "validation")
     if found.get("spec") == experiment.spec:
         return _done(name, folder, found)
@@ -78,7 +79,7 @@ def experiment_status(experiment: Experiment, root: Path, now: float) -> Status:
     if last_sign is not None and not is_trained:
         who = owner(folder, "the training run")
         return Status(
-            name, "failed", f"no sign of life for {_minutes(now - last_sign)} of {who}; it was killed or lost"
+            name, "failed", f"no sign of life for {rough_duration(now - last_sign)} of {who}; it was killed or lost"
         )
     for stage in _STAGES:
         if (line := _failure(stage, experiment, root)) is not None:
@@ -211,16 +212,3 @@ def _epochs_saved(folder: Path) -> int | None:
     files = (folder / paths.CHECKPOINTS).glob("state-*.safetensors")
     saved = (read_head(file, "progress").get("progress") for file in files)
     return max((each["epoch"] for each in saved if isinstance(each, dict) and "epoch" in each), default=None)
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _minutes(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import TextIO
 
 from deepnets.planning.status import STATES, Status
+from deepnets.utils.durations import rough_duration
 
 SHOWN = 30  # experiments of one state; the others are counted. Those that run or have failed are all shown.
 _CLEAR = "\033[H\033[2J\033[3J"  # a terminal's screen
@@ -24,7 +25,7 @@ def status_lines(
     by_state = {state: [status for status in statuses if status.state == state] for state in STATES}
     counts = ", ".join(f"{len(found)} {state}" for state, found in by_state.items() if found)
     experiments = "1 experiment" if len(statuses) == 1 else f"{len(statuses)} experiments"
-    left = "" if seconds_left is None else f"; about {_duration(seconds_left)} left"
+    left = "" if seconds_left is None else f"; about {rough_duration(seconds_left)} left"
     width = max((len(status.name) for status in [*statuses, *measurements]), default=0)
     number = "1 measurement" if len(measurements) == 1 else f"{len(measurements)} measurements"
     lines = [f"study {study}: {experiments}: {counts}{f'; {number} failed' if measurements else ''}{left}"]
@@ -35,11 +36,6 @@ def status_lines(
         if len(found) > len(shown):
             lines.append(f"  {state:7}  and {len(found) - len(shown)} more")
     return lines
-
-
-def _duration(seconds: float) -> str:
-    minutes = max(1, round(seconds / 60))
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def watch(read: Callable[[], tuple[list[str], bool]], seconds: float, out: TextIO) -> None:

@@ -22,7 +22,7 @@ _ATTEMPTS = 100  # for each value that nobody tried; where lists are short, all 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a trial ended.
+    """The end of a trial.
 
     values: by the option's key, such as `augment.mixup`. accuracy: on validation, a fraction; of a trial that stopped,
     where it stopped; 0 if it failed.
@@ -65,7 +65,7 @@ def suggest(axes: Axes, outcomes: Sequence[Outcome], number: int, seed: int) -> 
         sampler = optuna.samplers.TPESampler(seed=int.from_bytes(drawn[:4], "big"))
         study = optuna.create_study(direction="maximize", sampler=sampler)
         for outcome in outcomes:
-            if (trial := _told(outcome, axes, distributions)) is not None:
+            if (trial := _as_trial(outcome, axes, distributions)) is not None:
                 study.add_trial(trial)
         known = {canonical_json(outcome.values) for outcome in outcomes}
         found: list[dict[str, Any]] = []
@@ -105,7 +105,7 @@ def _param(axis: list[Any] | Range, value: Any) -> Any:
     return value if within else None
 
 
-def _told(outcome: Outcome, axes: Axes, distributions: Mapping[str, "BaseDistribution"]) -> "FrozenTrial | None":
+def _as_trial(outcome: Outcome, axes: Axes, distributions: Mapping[str, "BaseDistribution"]) -> "FrozenTrial | None":
     """A trial for Optuna; None if it has other options, or values that are not to be tried any more."""
     from optuna.trial import TrialState, create_trial
 

@@ -11,7 +11,6 @@ from deepnets.comparison.per_class import ClassCounts, Score, class_counts, clas
 from deepnets.comparison.statistics_file import Answer, Behaviour, Calibration, Images, Network, Statistics
 from deepnets.evaluation.measurements import Robustness, corruption_title
 from deepnets.evaluation.results import Result
-from deepnets.models import display_name
 from deepnets.reporting.markdown import Markdown, code, enumerate_words, escape, image, table
 from deepnets.reporting.study import Study
 from deepnets.reporting.tables import MISSING, ROWS, with_interval
@@ -36,7 +35,7 @@ def behaviour(groups: list[SeedGroup], statistics: Statistics, study: Study) -> 
     robustness = study.robustness
     classes = groups[0].first.metrics.classes
     chosen = by_validation(best_by_model(groups).values())
-    rows = [(display_name(group.model), group.candidate.passes) for group in chosen if group.candidate]
+    rows = [(group.display_name, group.candidate.passes) for group in chosen if group.candidate]
     return {
         "baselines": _baselines(statistics, classes),
         "calibration": _calibration_table(rows),
@@ -74,7 +73,7 @@ def _baselines(statistics: Statistics, classes: list[str]) -> str:
 
 def saliency(result: Result, folder: PurePosixPath) -> Markdown:
     """Return figures/saliency.png of an experiment; `folder`: of the experiment, from the document."""
-    title = f"Where {display_name(result.model)} found its surest mistakes on {result.dataset}"
+    title = f"Where {result.display_name} found its surest mistakes on {result.dataset}"
     return image(title, folder / paths.SALIENCY_FILE, "100%")
 
 
@@ -137,7 +136,7 @@ def _robustness_table(groups: list[SeedGroup], robustness: Mapping[Path, Robustn
         columns = [[network.accuracy, network.corrupted_accuracy, *map(network.mean, kinds)] for network in networks]
         images = [network.n for network in networks]  # folds may differ by an image
         accuracies = [f"{100 * fmean(column, images):.2f}" for column in zip(*columns, strict=True)]
-        lines.append([display_name(group.model), *accuracies])
+        lines.append([group.display_name, *accuracies])
     return table(["Model", "As they are", "Corrupted", *map(corruption_title, kinds)], lines, numbers_from=1)
 
 
@@ -195,7 +194,7 @@ def of_experiment(result: Result, network: Network) -> dict[str, Any]:
 def _classes_of_folds(group: SeedGroup) -> dict[str, Any]:
     """Return what the template shows of the classes of a network on the images of all its folds."""
     seeds = [str(result.seed) for result in passes(group.results)[0]]
-    return {"name": display_name(group.model), "seeds": enumerate_words(seeds), **_classes(class_counts(group.results))}
+    return {"name": group.display_name, "seeds": enumerate_words(seeds), **_classes(class_counts(group.results))}
 
 
 def _classes(counts: ClassCounts) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from deepnets.config.experiment import recipe_title
 from deepnets.evaluation.measurements import Latency
 from deepnets.evaluation.results import Result
 from deepnets.evaluation.schemas import Timing
-from deepnets.models import display_name
 from deepnets.reporting.job_times import StageTime
 from deepnets.reporting.markdown import Markdown, code, table
 from deepnets.reporting.tables import MISSING, ROWS
@@ -42,7 +41,7 @@ def _network_cost(result: Result, measured: Latency | None) -> list[str]:
         f"{network.mult_adds:,}",
         MISSING if weights_bytes is None else f"{weights_bytes / 1e6:,.2f}",
     ]
-    names = [result.dataset, display_name(result.model)]
+    names = [result.dataset, result.display_name]
     if measured is None:
         return [*names, *counts]
     on, latency = measured.measured_on, measured.latency
@@ -72,13 +71,13 @@ def _cost_by_network(results: list[Result]) -> tuple[Markdown, int]:
     for result in results:
         networks.setdefault((result.dataset, result.model), []).append(result)
     lines = []
-    for (dataset, model), runs in networks.items():
+    for (dataset, _), runs in networks.items():
         timings = [run.timing for run in runs]
         on = {_machine(timing) for timing in timings}
         memory = [t.peak_memory_mb or 0 for t in timings]
         lines.append(
             [
-                *(dataset, display_name(model), on.pop() if len(on) == 1 else "several", len(runs)),
+                *(dataset, runs[0].display_name, on.pop() if len(on) == 1 else "several", len(runs)),
                 f"{sum(run.epochs for run in runs):g}",
                 format_duration(sum(t.wall_seconds for t in timings)),
                 _cpu_time(timings),
@@ -95,7 +94,7 @@ def _cost_line(result: Result) -> list[object]:
     split = f", {result.micro_batches} micro-batches per batch" if result.micro_batches > 1 else ""
     return [
         result.dataset,
-        display_name(result.model),
+        result.display_name,
         recipe_title(result.recipe),
         result.seed,
         f"{_machine(timing)}{split}",

@@ -7,7 +7,6 @@ from typing import Any
 from deepnets.config.experiment import recipe_title
 from deepnets.evaluation.results import Result
 from deepnets.figures import EXPERIMENT_FIGURES
-from deepnets.models import display_name
 from deepnets.reporting import behaviour
 from deepnets.reporting.markdown import Markdown, escape, image, link, table
 from deepnets.reporting.page import render_page
@@ -29,7 +28,7 @@ def in_full(study: Study) -> bool:
 
 def named(result: Result) -> str:
     """Return an experiment's name for readers."""
-    return f"{display_name(result.model)} on {result.dataset}, recipe {recipe_title(result.recipe)}, seed {result.seed}"
+    return f"{result.display_name} on {result.dataset}, recipe {recipe_title(result.recipe)}, seed {result.seed}"
 
 
 def of_dataset(study: Study, dataset: str, most: int) -> dict[str, Any]:
@@ -122,7 +121,7 @@ def _table(study: Study, results: list[Result]) -> Markdown:
             *(link(figure.title.lower(), folder / paths.FIGURE_FILE.format(figure=figure.name)) for figure in shown),
             link("metrics", folder / paths.METRICS_FILE),
         ]
-        names = [display_name(result.model), recipe_title(result.recipe), Markdown(", ".join(files))]
+        names = [result.display_name, recipe_title(result.recipe), Markdown(", ".join(files))]
         accuracy = f"{100 * result.metrics.test.accuracy:.2f}"
         lines.append([*names, "; ".join(result.warnings), result.seed, accuracy])
     return table(["Model", "Recipe", "Files", "Warnings", "Seed", "Test acc. (%)"], lines, numbers_from=4)

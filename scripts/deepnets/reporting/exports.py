@@ -5,7 +5,6 @@ from typing import Any
 from deepnets.config.experiment import recipe_title
 from deepnets.evaluation.measurements import Exported
 from deepnets.evaluation.results import Result
-from deepnets.models import display_name
 from deepnets.reporting.markdown import code, table
 from deepnets.reporting.study import Study
 from deepnets.reporting.tables import MISSING, ROWS
@@ -28,7 +27,7 @@ def warnings(study: Study, result: Result) -> list[str]:
 def _line(result: Result, exported: Exported) -> list[object]:
     on, latency, validated = exported.measured_on, exported.latency, exported.validation
     return [
-        *(result.dataset, display_name(result.model), recipe_title(result.recipe), result.seed, code(exported.file)),
+        *(result.dataset, result.display_name, recipe_title(result.recipe), result.seed, code(exported.file)),
         f"{on.name}, {on.thread_count}, {on.precision}",
         f"{exported.bytes / 1e6:,.2f}",
         f"{1000 * latency.median_seconds:,.2f}",

@@ -2,16 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from deepnets.comparison.changes import Predicted
 from deepnets.comparison.paired import mcnemar
-from deepnets.evaluation.metrics import NO_PREDICTION, Labels, Logits, predict
+from deepnets.evaluation.metrics import NO_PREDICTION, Labels, predicted_classes
+from deepnets.evaluation.predictions import read_test
 from deepnets.reporting.markdown import Markdown, escape, table
 from deepnets.reporting.states import Names, Run
-from deepnets.utils.errors import UserError
 
 SHOWN = 20  # images of an experiment; the others are counted
 
@@ -32,12 +31,12 @@ class Flips:
 
     @property
     def only_before(self) -> int:
-        """How many images only the earlier network has right."""
+        """The number of images that only the earlier network has right."""
         return int((self.before == self.label).sum())
 
     @property
     def only_after(self) -> int:
-        """How many images only the later network has right."""
+        """The number of images that only the later network has right."""
         return int((self.after == self.label).sum())
 
     @property
@@ -57,7 +56,7 @@ def predicted_by_both(before: dict[str, Run], after: dict[str, Run]) -> dict[str
         old, new = before[seed].predictions, after[seed].predictions
         if old is None or new is None:
             continue
-        (was, labels), (now, other_labels) = _read(old), _read(new)
+        (was, labels), (now, other_labels) = read_test(old), read_test(new)
         if np.array_equal(labels, other_labels):
             found[seed] = Predicted(was, now, labels)
     return dict(sorted(found.items()))
@@ -65,26 +64,9 @@ def predicted_by_both(before: dict[str, Run], after: dict[str, Run]) -> dict[str
 
 def flips_of(predicted: Predicted, classes: list[str]) -> Flips:
     """Return the images that the two networks predict differently; `classes`: their names."""
-    was, now = predict(predicted.before), predict(predicted.after)
+    was, now = predicted_classes(predicted.before), predicted_classes(predicted.after)
     index = np.flatnonzero(was != now)
     return Flips(index, predicted.labels[index], was[index], now[index], classes)
-
-
-def _read(file: Path) -> tuple[Logits, Labels]:
-    """Return the logits and the labels of the test images."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        tensors = load_file(file)
-        logits, labels = tensors["test_logits"], tensors["test_labels"]
-        if logits.ndim != 2 or labels.shape != logits.shape[:1]:
-            raise ValueError(f"logits {logits.shape} of labels {labels.shape}")
-        if not 0 <= labels.min() <= labels.max() < logits.shape[1]:
-            raise ValueError("labels of other classes than the logits")
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise UserError(f"{file}: damaged ({error}); delete it, and the next run rebuilds it.") from None
-    return logits, labels
 
 
 def flips_table(flips: dict[Names, dict[str, Flips]], name: Callable[[Names], str]) -> Iterator[str]:

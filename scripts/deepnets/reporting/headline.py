@@ -81,7 +81,7 @@ def same_networks(rows: Mapping[str, list[Row]]) -> list[tuple[list[str], list[s
     """Return the names of networks with the datasets that have these and no others, the most networks first."""
     found: dict[frozenset[str], tuple[list[str], list[str]]] = {}
     for dataset, runs in rows.items():
-        models = list(dict.fromkeys(display_name(row.group.model) for row in runs))
+        models = list(dict.fromkeys(row.group.display_name for row in runs))
         found.setdefault(frozenset(models), (models, []))[1].append(dataset)
     return sorted(found.values(), key=lambda part: -len(part[0]))
 

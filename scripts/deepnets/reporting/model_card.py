@@ -23,7 +23,6 @@ from deepnets.evaluation.measurements import Exported, corruption_title, find_ro
 from deepnets.evaluation.predictions import Predictions, read_predictions
 from deepnets.evaluation.results import Result, check_specs, read_result
 from deepnets.evaluation.temperature import own_temperature
-from deepnets.models import display_name
 from deepnets.reporting.audit import Audit, read_audit
 from deepnets.reporting.completed_card import NOTES_LINE, NOTHING, Kept, read_kept
 from deepnets.reporting.cost_tables import cost_table
@@ -101,7 +100,7 @@ def card(result: Result, audit: Audit | None, kept: Kept = NOTHING) -> str:
 
 
 def _title(result: Result) -> str:
-    return f"{display_name(result.model)} on {result.dataset}"
+    return f"{result.display_name} on {result.dataset}"
 
 
 def _data_name(result: Result) -> str:
@@ -164,7 +163,7 @@ def _data(result: Result, audit: Audit | None) -> list[Markdown]:
 
 def _results(result: Result, predictions: Predictions) -> list[Markdown]:
     test, classes = result.metrics.test, len(result.metrics.classes)
-    of_macro = macro_intervals(metrics.predict(predictions.test_logits), predictions.test_labels, classes)
+    of_macro = macro_intervals(metrics.predicted_classes(predictions.test_logits), predictions.test_labels, classes)
     rows = []
     for metric in metrics.of_split("test"):
         if metric.name == "ece":  # Calibration has it, without the bias of small bins
@@ -196,7 +195,7 @@ def _calibration(result: Result, predictions: Predictions) -> list[Markdown]:
     """Return how far stated probabilities can be believed, before and after the temperature that users get."""
     logits, labels = predictions.test_logits, predictions.test_labels
     temperature = own_temperature(result.directory, result.metrics.spec_sha256)
-    right = metrics.predict(logits) == labels
+    right = metrics.predicted_classes(logits) == labels
     confidence = probabilities_of(logits).max(1)
     rows = [["as the network gives them", *_calibration_error(confidence, right)]]
     if temperature == 1:

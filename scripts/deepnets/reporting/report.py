@@ -281,7 +281,7 @@ def _dataset(study: Study, name: str, rows: list[Row], figures: list[ComparisonF
         "spread": any(group.candidate and group.candidate.std is not None for group in groups),
         "pairs": pairs.describe(groups, statistics),
         "compared": verdicts.what_was_compared(groups, statistics),
-        "tried": story.gain_of_trials(statistics),
+        "tried": story.gain_of_trials(groups, statistics),
         "open": verdicts.open_questions(groups, statistics),
         "statistics": _file_link(study, paths.STATISTICS, name),
         "left_out": max(0, len(rows) - tables.RUNS),

@@ -173,7 +173,7 @@ def _flatten(recipe: dict[str, Any], prefix: str = "") -> dict[str, str]:
 def _users(results: list[Result]) -> str:
     models: dict[str, dict[str, None]] = {}
     for result in results:
-        models.setdefault(result.dataset, {})[display_name(result.model)] = None
+        models.setdefault(result.dataset, {})[result.display_name] = None
     return "; ".join(f"{_counted(list(names))} on {dataset}" for dataset, names in models.items())
 
 
@@ -199,7 +199,7 @@ def networks_table(results: list[Result]) -> tuple[Markdown, int]:
         written = ", ".join(f"{name} {value}" for name, value in options.items())
         used.setdefault((result.model, result.architecture, written), {})[result.dataset] = None
     rows = [
-        [display_name(model), code(architecture), options or MISSING, ", ".join(datasets)]
+        [display_name(model, architecture), code(architecture), options or MISSING, ", ".join(datasets)]
         for (model, architecture, options), datasets in used.items()
     ]
     return table(["Model", "Architecture", "Options", "On"], rows[:ROWS], numbers_from=4), max(0, len(rows) - ROWS)

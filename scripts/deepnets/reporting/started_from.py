@@ -4,7 +4,6 @@ from collections.abc import Iterable
 
 from deepnets.evaluation.results import Result
 from deepnets.evaluation.schemas import Metrics, StartedFrom
-from deepnets.models import display_name
 from deepnets.reporting.markdown import Markdown, bold, code, escape
 from deepnets.utils.text import first_few
 
@@ -50,8 +49,8 @@ def starts(results: list[Result]) -> list[Markdown]:
     if all(result.metrics.started_from is None for result in found.values()):
         return []
     return [
-        Markdown(f"{bold(f'{display_name(model)} on {dataset}')}: {_words(result.metrics)}.")
-        for (model, dataset), result in found.items()
+        Markdown(f"{bold(f'{result.display_name} on {result.dataset}')}: {_words(result.metrics)}.")
+        for result in found.values()
     ]
 
 

@@ -1,22 +1,22 @@
-"""What changed between two states of a study, as Markdown: only what differs, and what moved beyond its noise."""
+"""The changes between two states of a study, as Markdown: only what differs, and what moved beyond its noise."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from deepnets.comparison.changes import Change, Interval, Measured, Predicted, change, paired_intervals
 from deepnets.config.experiment import recipe_title
-from deepnets.evaluation.metrics import SPLITS, Metric, of_split
+from deepnets.evaluation.metrics import ALL_SPLITS, Metric, of_split
 from deepnets.models import display_name
 from deepnets.reporting.environment import CODE
 from deepnets.reporting.flipped_images import Flips, flips_of, flips_table, predicted_by_both
 from deepnets.reporting.markdown import Markdown, bold, code, enumerate_words, escape, table
 from deepnets.reporting.states import Names, Run, State
+from deepnets.reporting.tables import MISSING
 from deepnets.utils.machine import output_of
 from deepnets.utils.specs import changed_keys, leaves
 from deepnets.utils.text import first_few
 
-MISSING = "–"
 # Columns of metrics.csv that the settings, the data and the network decide, and those that the machine decides.
 _OF_SPEC = ("architecture", "epochs")
 _OF_SEED = (("seed",), ("dataset", "fold"))  # keys of a spec
@@ -53,19 +53,21 @@ def compare_states(before: State, after: State) -> str:
         *_only_in_one(before, after),
         *(differing or ["Settings, code and versions are the same, as far as the files say."]),
         *_metrics(shared, changes, flips),
-        *flips_table(flips, _name),
+        *flips_table(flips, lambda names: _name(names, before.runs[names])),
     ]
     return "\n\n".join(lines) + "\n"
 
 
-def _name(names: Names) -> str:
+def _name(names: Names, runs: Mapping[str, Run]) -> str:
+    """Return an experiment's name for readers; `runs`: those of it, by their seeds."""
     dataset, model, recipe = names
-    return f"{display_name(model)} on {dataset}, {recipe_title(recipe)}"
+    architecture = next(iter(runs.values())).row.get("architecture") or None
+    return f"{display_name(model, architecture)} on {dataset}, {recipe_title(recipe)}"
 
 
 def _only_in_one(before: State, after: State) -> Iterator[str]:
     for title, own, other in ((before.title, before, after), (after.title, after, before)):
-        if names := [_name(names) for names in own.runs if names not in other.runs]:
+        if names := [_name(names, runs) for names, runs in own.runs.items() if names not in other.runs]:
             yield f"Only in {code(title)}: {escape('; '.join(names))}."
     if not before.runs.keys() & after.runs.keys():
         yield "They have no experiment of the same dataset, model and recipe, so no metric is compared."
@@ -90,9 +92,9 @@ def _settings(shared: dict[Names, Pair]) -> Iterator[str]:
     where: dict[tuple[str, str, str], list[str]] = {}
     for names, (old, new) in shared.items():
         if old.keys() != new.keys():
-            where.setdefault(("seeds", ", ".join(old), ", ".join(new)), []).append(_name(names))
+            where.setdefault(("seeds", ", ".join(old), ", ".join(new)), []).append(_name(names, old))
         for setting, was, now in _changed_settings(*_alike(old, new)):
-            where.setdefault((setting, _shown(was), _shown(now)), []).append(_name(names))
+            where.setdefault((setting, _shown(was), _shown(now)), []).append(_name(names, old))
     rows = [
         [*difference, "all experiments" if len(found) == len(shared) > 1 else first_few(found)]
         for difference, found in where.items()
@@ -190,7 +192,12 @@ def _metrics(
     header = ["Experiment", "Seeds", "Before", "After", "Change", "95 % interval", "Verdict"]
     rows = [_accuracy_row(names, shared[names], each, flips[names]) for names, each in accuracy.items() if each]
     yield table(header, rows, numbers_from=1)
-    others = [(names, *each) for names, found in changes.items() for each in found if each[0] != "Test accuracy"]
+    others = [
+        (_name(names, shared[names][0]), *each)
+        for names, found in changes.items()
+        for each in found
+        if each[0] != "Test accuracy"
+    ]
     moved = [each for each in others if each[3].moved]
     if moved:
         yield "## Other metrics that moved beyond their noise"
@@ -203,7 +210,7 @@ def _changes(pair: Pair, paired: dict[str, tuple[Interval, str]]) -> Iterator[Mo
     """The change of each metric that both states have, with its title; `paired`: of test metrics, by predictions."""
     columns: list[tuple[str, str, Metric | None, str | None]] = [
         (f"{split}_{metric.name}", f"{split.capitalize()} {metric.name}", metric, _images_column(split, metric))
-        for split in SPLITS
+        for split in ALL_SPLITS
         for metric in of_split(split)
     ]
     columns += [(column, title, None, None) for column, title in _COSTS.items()]
@@ -242,7 +249,7 @@ def _measured(runs: dict[str, Run], column: str, images: str | None) -> Measured
 def _accuracy_row(names: Names, pair: Pair, found: Change, flips: dict[str, Flips]) -> list[object]:
     seeds = list(dict.fromkeys(str(len(runs)) for runs in pair))
     return [
-        _name(names),
+        _name(names, pair[0]),
         " and ".join(seeds),
         *(f"{100 * value:.2f}" for value in (found.before, found.after)),
         f"{100 * found.difference:+.2f}",
@@ -268,16 +275,16 @@ def _interval(found: Change, written: Callable[[float], str]) -> str:
     return MISSING if found.interval is None else " to ".join(map(written, found.interval))
 
 
-def _moved_row(names: Names, title: str, metric: Metric | None, found: Change) -> list[object]:
+def _moved_row(name: str, title: str, metric: Metric | None, found: Change) -> list[object]:
     scale, number = (metric.scale, metric.format) if metric else (1, ",.1f")
     unit = " (%)" if scale == 100 else ""
     better = metric and ("better" if (found.difference > 0) == (metric.direction == "higher") else "worse")
     values = [format(scale * value, number) for value in (found.before, found.after)]
     interval = _interval(found, lambda value: f"{'+' if value >= 0 else '−'}{format(abs(scale * value), number)}")
-    return [_name(names), f"{title}{unit}{f', {better}' if better else ''}", *values, interval, found.noise]
+    return [name, f"{title}{unit}{f', {better}' if better else ''}", *values, interval, found.noise]
 
 
-def _rest(others: list[tuple[Names, str, Metric | None, Change]]) -> Iterator[str]:
+def _rest(others: list[tuple[str, str, Metric | None, Change]]) -> Iterator[str]:
     """Sentences about what is not in the table."""
     judged = [found for *_, found in others if found.interval is not None]
     unjudged = dict.fromkeys(title for _, title, _, found in others if found.interval is None and found.difference)

@@ -13,7 +13,7 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from deepnets.evaluation.metrics import SPLITS
+from deepnets.evaluation.metrics import ALL_SPLITS
 from deepnets.utils import paths
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import read_json
@@ -108,7 +108,7 @@ def _row(folder: Path) -> dict[str, str]:
     """What metrics.csv has of an experiment, from its files; those of other versions may have more or less."""
     metrics, timing = _read_object(folder / paths.METRICS_FILE), _read_object(folder / paths.TIMING_FILE)
     try:
-        spec, splits = metrics["spec"], {split: metrics[split] for split in SPLITS}
+        spec, splits = metrics["spec"], {split: metrics[split] for split in ALL_SPLITS}
         values = {
             **metrics["experiment"],
             "architecture": spec["model"]["architecture"],
@@ -201,12 +201,12 @@ def _extract(top: str, revision: str, path: PurePosixPath, folder: Path) -> None
     if done.returncode:
         raise UserError(f"{revision}:{path}: git archive failed: {done.stderr.decode(errors='replace').strip()}")
     of_reports = (PurePosixPath(path.replace("{suffix}", "*")).name for path in (paths.METRICS_CSV, paths.ENVIRONMENT))
-    wanted = [*_FILES, paths.PREDICTIONS_FILE, *of_reports]
+    needed = [*_FILES, paths.PREDICTIONS_FILE, *of_reports]
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
         for member in archive:
             content = archive.extractfile(member) if member.isfile() else None
             name = PurePosixPath(member.name).name
-            if content is not None and any(fnmatch(name, pattern) for pattern in wanted):
+            if content is not None and any(fnmatch(name, pattern) for pattern in needed):
                 target = folder / member.name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(content.read())

@@ -4,10 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from deepnets.comparison.aggregate import SeedGroup, best_by_model, group_name, several_recipes
 from deepnets.comparison.statistics_file import Statistics, Sweep
-from deepnets.comparison.swept import options_of, swept
+from deepnets.comparison.sweeps import options_of, swept
 from deepnets.comparison.training_time import training_time
 from deepnets.evaluation.measurements import Latency
-from deepnets.models import display_name
 from deepnets.reporting import verdicts
 from deepnets.reporting.headline import Row, as_sentence, place
 from deepnets.reporting.markdown import Markdown, code, enumerate_words, escape
@@ -100,7 +99,7 @@ def _has_one(group: SeedGroup) -> bool:
 
 
 def _models(groups: Sequence[SeedGroup]) -> str:
-    return verdicts.counted([display_name(group.model) for group in groups], "networks")
+    return verdicts.counted([group.display_name for group in groups], "networks")
 
 
 def _settle(study: Study, groups: Mapping[str, list[SeedGroup]]) -> Iterator[Markdown]:
@@ -110,7 +109,7 @@ def _settle(study: Study, groups: Mapping[str, list[SeedGroup]]) -> Iterator[Mar
         rival = next((each for each in found.rivals if each.pair.settle), None)
         if rival is None or rival.pair.settle is None or _has_one(found.leader) or _has_one(rival.group):
             continue
-        settle, both = rival.pair.settle, enumerate_words([display_name(g.model) for g in (found.leader, rival.group)])
+        settle, both = rival.pair.settle, enumerate_words([g.display_name for g in (found.leader, rival.group)])
         if settle.seeds and settle.seeds <= _MANY_SEEDS:
             yield escape(f"About {settle.seeds} seeds each of {both} on {dataset}, which would show which is better.")
         elif settle.images:
@@ -130,7 +129,7 @@ def _sweeps(groups: Mapping[str, list[SeedGroup]]) -> Iterator[Markdown]:
             best = options_of(chosen)[option] if chosen in runs else None
             if len(tried) >= _FEWEST_VALUES and best in (tried[0], tried[-1]):
                 kind, more = ("largest", "larger") if best == tried[-1] else ("smallest", "smaller")
-                who = escape(f"{display_name(model)} on {dataset}")
+                who = escape(f"{chosen.display_name} on {dataset}")
                 end = f"the {kind} of {len(tried)}, {best:g}, is best on validation"
                 yield Markdown(f"{who} with {more} values of {code(option)}: {end}.")
 
@@ -138,12 +137,13 @@ def _sweeps(groups: Mapping[str, list[SeedGroup]]) -> Iterator[Markdown]:
 # -- what a sweep gained ----------------------------------------------------------------------------------------------
 
 
-def gain_of_trials(statistics: Statistics) -> str:
+def gain_of_trials(groups: Sequence[SeedGroup], statistics: Statistics) -> str:
     """Return the sentences on what trying more recipes of each network gains on validation; "" if few were tried."""
     tried = [sweep for sweep in statistics.sweeps if len(sweep.expected_best_validation) >= _FEWEST_VALUES]
     if not tried:
         return ""
-    clauses = [_gain(sweep) for sweep in tried[: verdicts.NAMED]]
+    names = {group.model: group.display_name for group in groups}
+    clauses = [_gain(names[sweep.model], sweep) for sweep in tried[: verdicts.NAMED]]
     left = len(tried) - len(clauses)
     more = f"; statistics.json has {left} more networks" if left else ""
     return (
@@ -152,9 +152,9 @@ def gain_of_trials(statistics: Statistics) -> str:
     )
 
 
-def _gain(sweep: Sweep) -> str:
+def _gain(name: str, sweep: Sweep) -> str:
     """Return a clause with the expected best of 1, 4, 16, ... and all recipes."""
     values = sweep.expected_best_validation
     numbers = [*(number for number in (1, 4, 16, 64, 256) if number < len(values)), len(values)]
     reached = enumerate_words([f"{100 * values[number - 1]:.2f} %" for number in numbers])
-    return f"{display_name(sweep.model)} {reached} after {enumerate_words(list(map(str, numbers)))} recipes"
+    return f"{name} {reached} after {enumerate_words(list(map(str, numbers)))} recipes"

@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -46,86 +46,75 @@ from deepnets.training.trainer import Interrupted, Trainer
 from deepnets.utils import paths
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import canonical_json, sha256_text
-from deepnets.utils.logging import LOG, log_errors_of, log_to
+from deepnets.utils.logging import LOG, log_errors_of
 from deepnets.utils.machine import process_exists
 from deepnets.utils.text import one_line
 from deepnets.utils.torch_errors import is_failed_compilation, is_out_of_memory
 
 
 @dataclass(frozen=True)
-class _Run:
-    """One call of `train_experiment`; its arguments, which have the same names."""
+class TrainingRun:
+    """An experiment to train, and how this call trains it.
 
-    job: dict
-    data: str | Path
-    output: Path
-    threads: int
-    gpus: int
-    processes: int
-    log: str | Path | None
-    parent: int | None
-    extra: ExtraText
-    weights: Path | None
-    tensorboard: Path | None
-    keeps_memory: bool
-
-    @property
-    def name(self) -> str:
-        return experiment_name(self.job["experiment"])
-
-    @property
-    def spec(self) -> dict:
-        return self.job["spec"]
-
-
-def train_experiment(
-    job: dict,
-    data: str | Path,
-    output: str | Path,
-    *,
-    threads: int = 1,
-    gpus: int = 1,
-    processes: int = 1,
-    log: str | Path | None = None,
-    parent: int | None = None,
-    command: Sequence[str] = (),
-    extra: ExtraText = no_extra_text,
-    weights: Path | None = None,
-    tensorboard: Path | None = None,
-) -> None:
-    """Train an experiment, in this process or in several, and write its results.
-
-    A TERM, INT or HUP saves at the next step and exits with 75; the same call then resumes from there.
-
-    Args:
+    Attributes:
         job: {"experiment": its names, "spec": its spec, "code": digests of the code}.
         data: dataset.json of the prepared dataset.
         output: the experiment's folder.
         threads: CPU threads, of all processes together.
         gpus: GPUs, a process each; 0: the CPU. With 1, the CPU is used if there is no GPU.
         processes: processes that share the work on the CPU.
-        log: file to which the terminal's lines are appended.
+        log: file to which the terminal's lines are appended; None: a person trains by hand.
         parent: process id of the process that started this one: save and stop when it has ended.
-        command: the script and its arguments that lead to this call; torchrun starts it once per process.
         extra: gives text to add to each line of progress, such as the time left of the study.
         weights: the file of the weights that the experiment starts from, if its spec has some.
         tensorboard: folder for event files of TensorBoard; None: no such files.
+    """
+
+    job: dict
+    data: str | Path
+    output: Path
+    _: KW_ONLY
+    threads: int = 1
+    gpus: int = 1
+    processes: int = 1
+    log: str | Path | None = None
+    parent: int | None = None
+    extra: ExtraText = no_extra_text
+    weights: Path | None = None
+    tensorboard: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """The experiment's name, for messages."""
+        return experiment_name(self.job["experiment"])
+
+    @property
+    def spec(self) -> dict:
+        """The experiment's settings."""
+        return self.job["spec"]
+
+
+def train_experiment(run: TrainingRun, command: Sequence[str] = ()) -> None:
+    """Train an experiment, in this process or in several, and write its results.
+
+    A TERM, INT or HUP saves at the next step and exits with 75; the same call then resumes from there.
+
+    Args:
+        run: the experiment, and how it is trained.
+        command: the script and its arguments that lead to this call; torchrun starts it once per process.
 
     Raises:
         UserError: the user can fix the problem; the message says how.
         SystemExit: training was interrupted, or another process failed.
     """
-    keeps_memory, folder = disable_malloc_trim(), Path(output)
-    run = _Run(job, data, folder, threads, gpus, processes, log, parent, extra, weights, tensorboard, keeps_memory)
     if launch.is_launched():
         _train_as_one_of_several(run, launch.process_group())
     else:
         _train_or_launch(run, command)
 
 
-def _train_or_launch(run: _Run, command: Sequence[str]) -> None:
+def _train_or_launch(run: TrainingRun, command: Sequence[str]) -> None:
     """Train in this process, or start those that do."""
-    log_to(run.log)
     gpus = run.gpus
     if not gpus and torch.cuda.is_available():
         LOG.info(GPU_NOT_REQUESTED, run.name)
@@ -142,7 +131,7 @@ def _train_or_launch(run: _Run, command: Sequence[str]) -> None:
 # -- processes ---------------------------------------------------------------------------------------------------------
 
 
-def _launch(run: _Run, command: Sequence[str]) -> None:
+def _launch(run: TrainingRun, command: Sequence[str]) -> None:
     """Train in several processes, each with the same command."""
     with exclusive(run.output):
         pass  # wait here: if the main process waited for the folder, the others would time out
@@ -157,11 +146,9 @@ def _launch(run: _Run, command: Sequence[str]) -> None:
         raise UserError(f"{run.name}: {error}") from None
 
 
-def _train_as_one_of_several(run: _Run, group: ProcessGroup) -> None:
+def _train_as_one_of_several(run: TrainingRun, group: ProcessGroup) -> None:
     """Train in one of several processes; the main one locks the folder and logs for all."""
-    if group.is_main:
-        log_to(run.log)
-    else:
+    if not group.is_main:
         log_errors_of(f"process {group.rank + 1} of {group.world_size}", run.log)
     try:
         with (
@@ -182,8 +169,9 @@ def _train_as_one_of_several(run: _Run, group: ProcessGroup) -> None:
 # -- training ----------------------------------------------------------------------------------------------------------
 
 
-def _train(run: _Run, group: ProcessGroup) -> None:
+def _train(run: TrainingRun, group: ProcessGroup) -> None:
     """Train in this process, with smaller micro-batches whenever memory runs out."""
+    keeps_memory = disable_malloc_trim()
     recipe = Recipe(**run.spec["recipe"])
     images, labels, metadata = open_dataset(run.data, "train", run.spec["dataset"])
     if "validation_rows" in metadata:
@@ -214,10 +202,10 @@ def _train(run: _Run, group: ProcessGroup) -> None:
             recipe = recipe.model_copy(update={"accumulation": more})
         del trainer  # its weights, gradients and data must not stay in memory next to those of the next trainer
     if group.is_main:
-        write_results(run.output, network, trainer, run.spec, metadata, run.keeps_memory)
+        write_results(run.output, network, trainer, run.spec, metadata, keeps_memory)
 
 
-def _checkpoints(run: _Run, metadata: dict, start: Start | None) -> CheckpointDir:
+def _checkpoints(run: TrainingRun, metadata: dict, start: Start | None) -> CheckpointDir:
     """The folder of the checkpoints that this run may resume from: same settings, code, data, start, torch and library.
 
     Device and threads are not part of the key: a run may resume on another device.
@@ -235,7 +223,7 @@ def _checkpoints(run: _Run, metadata: dict, start: Start | None) -> CheckpointDi
     )
 
 
-def _fit(run: _Run, trainer: Trainer, checkpoints: CheckpointDir, should_stop: Callable[[], bool]) -> nn.Module:
+def _fit(run: TrainingRun, trainer: Trainer, checkpoints: CheckpointDir, should_stop: Callable[[], bool]) -> nn.Module:
     """Train to the end; errors of the user's get the experiment's name, an interrupt becomes an exit code."""
     events = event_file(run.tensorboard if trainer.group.is_main else None)
 
@@ -261,7 +249,7 @@ def _fit(run: _Run, trainer: Trainer, checkpoints: CheckpointDir, should_stop: C
         ) from None
 
 
-def _log_start(run: _Run, trainer: Trainer) -> None:
+def _log_start(run: TrainingRun, trainer: Trainer) -> None:
     device, group = trainer.device, trainer.group
     threads = "1 thread" if device.threads == 1 else f"{device.threads} threads"
     each = f" in each of {group.world_size} processes" if group.world_size > 1 else ""
@@ -284,7 +272,7 @@ def _more_accumulation(trainer: Trainer, name: str) -> int:
 
 
 def _build_trainer(
-    run: _Run,
+    run: TrainingRun,
     recipe: Recipe,
     images: Split,
     metadata: dict,
@@ -327,9 +315,9 @@ def _build_trainer(
 
 
 def _features_progress(
-    run: _Run, total: int, group: ProcessGroup, should_stop: Callable[[], bool]
+    run: TrainingRun, total: int, group: ProcessGroup, should_stop: Callable[[], bool]
 ) -> Callable[[int], None]:
-    """What to call after each batch of the frozen layers' outputs: it logs progress, and ends an interrupted run."""
+    """Return a function to call after each batch of frozen layers' outputs: it logs, and ends an interrupted run."""
     LOG.info("%s: the frozen layers' outputs are computed once, for %d images", run.name, total)
     done, last_line = 0, time.monotonic()
 
@@ -346,7 +334,7 @@ def _features_progress(
     return after_batch
 
 
-def _display(run: _Run, group: ProcessGroup) -> SilentProgress:
+def _display(run: TrainingRun, group: ProcessGroup) -> SilentProgress:
     """A bar where a person trains on a terminal; lines where the workflow trains, as several runs share a terminal."""
     if not group.is_main:
         return SilentProgress()

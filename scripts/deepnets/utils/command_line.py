@@ -53,6 +53,18 @@ def number(kind: type[int] | type[float], least: float, most: float = MAX_COUNT)
     return read
 
 
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """Add --threads, for a script that works in one process."""
+    parser.add_argument("--threads", type=number(int, 1), default=1, help="CPU threads (default: 1)")
+
+
+def add_gpus(parser: argparse.ArgumentParser) -> None:
+    """Add --gpus, for a script that uses one GPU at most."""
+    parser.add_argument(
+        "--gpus", type=number(int, 0), default=1, help="1: on a GPU; 0: on the CPU (default: 1, if there is one)"
+    )
+
+
 def run(main: Callable[[], None], *, continues: bool = True) -> None:
     """Call a script's `main` and end the process by how it went.
 

@@ -1,4 +1,4 @@
-"""Times in words for readers, the same in tables and figures."""
+"""Times in words for readers, the same in tables, figures and on the terminal."""
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
@@ -11,3 +11,9 @@ def format_duration(seconds: float) -> str:
     else:
         text = f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
     return text.replace(" ", NO_BREAK)
+
+
+def rough_duration(seconds: float) -> str:
+    """Return a time in minutes, and from two hours in hours, too: "1 min" at least, "3 h 05 min"."""
+    minutes = max(1, round(seconds / 60))
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -10,6 +10,8 @@ def log_to(path: str | Path | None) -> None:
     """Send LOG's messages to the terminal (stderr) and, if a path is given, to the end of that file."""
     logging.raiseExceptions = False  # a log on a full disk must not print tracebacks
     LOG.setLevel(logging.INFO)
+    for handler in LOG.handlers:
+        handler.close()
     LOG.handlers = [logging.StreamHandler()]
     if path is not None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)

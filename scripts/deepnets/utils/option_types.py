@@ -43,6 +43,8 @@ PositiveAmount = Annotated[
 ]
 PositiveInt = Annotated[int, Field(gt=0, strict=True)]
 NonNegativeInt = Annotated[int, Field(ge=0, strict=True)]
+MAX_SEED = 2**32 - 1  # the largest seed of NumPy's generators
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED, strict=True)]
 # In pixels. A larger number is most likely a typing mistake, and would fill the disk with arrays.
 MAX_IMAGE_SIZE = 4096
 Flag = Annotated[bool, Field(strict=True)]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[3]  # the code, its templates and the shipped config.yaml
 
-SPLITS = ("train", "test")
+SPLITS = ("train", "test")  # that have arrays of their own: validation images are among those of training
 
 # -- data --------------------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""How calls are timed: the latency of a network, and that of an exported file."""
+"""The timing of calls: the latency of a network, and that of an exported file."""
 
 import math
 from collections.abc import Callable

@@ -1,0 +1,116 @@
+"""What is changed in Snakemake does what it is for, and where it cannot, a line says what happens instead."""
+
+import shutil
+from types import SimpleNamespace
+
+import pytest
+from snakemake.jobs import Job
+from snakemake.persistence.file import FilePersistence
+from snakemake.target_jobs import parse_target_jobs_cli_args
+from snakemake_interface_executor_plugins.utils import TargetSpec, encode_target_jobs_cli_args
+
+from deepnets.planning import snakemake_patches
+from deepnets.planning.snakemake_patches import (
+    LOCKS,
+    rerun_failed_updates,
+    retry_no_divergence,
+    survive_other_ends,
+    train_after_summaries,
+    whole_wildcards,
+)
+
+NAMES = ("dataset", "model", "recipe", "seed", "figure")
+EXPERIMENT = {"dataset": "digits", "model": "resnet50", "recipe": "quick", "seed": "0"}
+
+
+# -- another version of Snakemake --------------------------------------------------------------------------------------
+
+
+def test_jobs_that_are_kept_otherwise_have_no_order_and_a_line_says_so(capsys):
+    train_after_summaries(SimpleNamespace(dependencies={}, depending={}), jobs=None)
+    assert ": _n_until_ready not found, so training runs do not wait for the summaries" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("found", [None, 3])
+def test_retries_that_are_no_property_stay_as_they_are_and_a_line_says_so(monkeypatch, capsys, found):
+    monkeypatch.setattr(Job, "restart_times", found)
+    retry_no_divergence()
+    assert Job.restart_times == found
+    assert "so a training run whose loss is not finite is retried, too" in capsys.readouterr().err
+
+
+def test_records_that_are_kept_otherwise_stay_as_they_are_and_a_line_says_so(capsys):
+    persistence = SimpleNamespace(finished=print, started=print)
+    rerun_failed_updates(persistence)
+    assert vars(persistence) == {"finished": print, "started": print}
+    assert ": restore_output not found, so a model card whose job fails" in capsys.readouterr().err
+
+
+def test_a_store_without_the_methods_of_locks_stays_as_it_is(capsys):
+    persistence = SimpleNamespace(_lockdir=".snakemake/locks")
+    survive_other_ends(persistence)
+    assert vars(persistence) == {"_lockdir": ".snakemake/locks"}
+    assert capsys.readouterr().err == ""
+
+
+# -- the job that a node is to run -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "wildcards",
+    [
+        EXPERIMENT,
+        EXPERIMENT | {"recipe": "quick,lr=0.03"},
+        EXPERIMENT | {"recipe": "quick,augment.crop_padding=2,lr=0.03", "figure": "learning_curves"},
+        {"dataset": "digits"},
+        {},
+    ],
+)
+def test_wildcards_survive_snakemakes_command_line(wildcards):
+    [spec] = parse_target_jobs_cli_args(encode_target_jobs_cli_args([TargetSpec("train", wildcards)]))
+    assert whole_wildcards(spec.wildcards_dict, NAMES) == wildcards
+
+
+def test_wildcards_of_another_workflows_rule_stay_as_they_are():
+    assert whole_wildcards({"recipe": "a", "fold": "1"}, ("recipe", "fold")) == {"recipe": "a", "fold": "1"}
+
+
+# -- locks -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def persistence(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(snakemake_patches, "PAUSE_SECONDS", 0)
+    return FilePersistence()
+
+
+def test_locks_are_written_where_their_folder_has_gone(persistence):
+    survive_other_ends(persistence)
+    shutil.rmtree(LOCKS)
+    persistence._write_locks("output", (name for name in ["results/report.md"]))
+    assert list(persistence._read_locks()) == [("output", "results/report.md")]
+
+
+def test_a_lock_that_goes_while_it_is_read_is_no_lock(persistence):
+    calls = []
+
+    def read_locks():
+        calls.append(None)
+        if len(calls) == 1:
+            yield "output", "results/report.md"
+            raise FileNotFoundError("0.output.lock")
+
+    persistence._read_locks = read_locks
+    survive_other_ends(persistence)
+    assert persistence._read_locks() == []
+
+
+def test_an_error_that_stays_is_raised(persistence):
+    def delete_locks():
+        raise PermissionError("locks")
+
+    persistence._delete_locks = delete_locks
+    survive_other_ends(persistence)
+    with pytest.raises(PermissionError):
+        persistence._delete_locks()
