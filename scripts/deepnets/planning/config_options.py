@@ -10,13 +10,16 @@ if TYPE_CHECKING:
     from deepnets.config.schema import Config
 
 
-def add_config_options(parser: argparse.ArgumentParser) -> None:
-    """Add --study, --config and --configfile."""
-    parser.add_argument("--study", help="a study of config.yaml (default: the one that it names)")
+def add_config_options(parser: argparse.ArgumentParser, *, study: bool = True) -> None:
+    """Add --config and --configfile, by all names that Snakemake has for them, and --study unless it is false."""
+    if study:
+        parser.add_argument("--study", help="a study of config.yaml (default: the one that it names)")
     parser.add_argument(
-        "--config", nargs="+", default=[], metavar="KEY=VALUE", help="values of config.yaml for this call"
+        *("--config", "-C"), nargs="+", default=[], metavar="KEY=VALUE", help="values of config.yaml for this call"
     )
-    parser.add_argument("--configfile", nargs="+", default=[], metavar="FILE", help="files with such values")
+    parser.add_argument(
+        *("--configfile", "--configfiles"), nargs="+", default=[], metavar="FILE", help="files with such values"
+    )
 
 
 def load_config_of(args: argparse.Namespace) -> "Config":
@@ -25,7 +28,7 @@ def load_config_of(args: argparse.Namespace) -> "Config":
     Raises:
         UserError: a mistake in an option, a file or config.yaml.
     """
-    command_line = {"study": args.study} if args.study else {}
+    command_line = {"study": args.study} if getattr(args, "study", None) else {}
     if not (args.config or args.configfile):
         return load_working_config(command_line)
     from snakemake.cli import parse_config  # these take a second to load
