@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -18,6 +19,7 @@ import yaml
 from pages import blocks, commands
 from PIL import Image
 
+from deepnets.config.loader import load_config
 from deepnets.config.yaml_reader import merge, read
 from deepnets.utils.files import read_json
 
@@ -79,6 +81,34 @@ def test_commands_and_python_of_the_pages_run(root, run):
     scripts = {call for call in commands(root, "python") if call.startswith("scripts/")}
     of_one_page = {f"scripts/predict.py {line}" for line in commands(root, "python scripts/predict.py", [PREDICT])}
     assert scripts - run.ran - of_one_page == {ON_A_CLUSTER}
+
+
+@pytest.mark.parametrize("page", ["networks.md", "recipes.md", "sweeps.md"])
+def test_each_configuration_of_the_page_is_trained(root, checkout, snakemake, tmp_path, page):
+    """Its studies, or of recipes without a study a network each, with one seed and a few steps."""
+    folder, file = checkout(tmp_path / "clone"), root / "docs/how-to" / page
+    (folder / "my_models.py").write_text("".join(text for _, text in blocks(file, "python")))
+    for _, text in blocks(file, "yaml"):
+        block = yaml.safe_load(text)
+        pair = {"datasets": ["digits"], "models": ["mobilenet_v2"]}
+        studies = block.get("studies", {"recipes": [{**pair, "recipe": name} for name in block.get("recipes", [])]})
+        config = merge(read(root / "config.yaml").content, block)
+        shorten(config["recipes"].values(), [entry for study in studies.values() for entry in study])
+        (folder / "config.yaml").write_text(yaml.safe_dump({**config, "studies": studies, "study": min(studies)}))
+        experiments = [each for study in studies for each in load_config(folder / "config.yaml").experiments(study)]
+        done = snakemake(folder, *(f"{each.directory}/metrics.json" for each in experiments), cores=2)
+        assert done.returncode == 0, done.stdout
+
+
+def shorten(recipes: Iterable[dict], entries: Iterable[dict]) -> None:
+    """Let all recipes train a few steps, and entries of studies one seed each, in place."""
+    for recipe in recipes:
+        recipe["epochs"] = 0.05
+        for values in recipe.get("on", {}).values():
+            values.pop("epochs", None)
+    for entry in entries:
+        entry["seeds"] = [0]
+        entry.get("set", {}).pop("epochs", None)
 
 
 def train_by_hand(root: Path, run: Shell) -> None:
@@ -147,6 +177,11 @@ def search(root: Path, run: Shell) -> None:
     assert trial["state"] == "done"
     [status] = re.findall(r"`(scripts/status\.py [^`]+)`", page.read_text(encoding="utf-8"))
     assert "study rates: 1 experiment: " in run(f"python {status}")
+    (run.folder / "birds.yaml").write_text(yaml.safe_dump({"searches": {"rates": {"trials": 2}}}))
+    [own_file] = [text for _, text in blocks(page, "bash") if "birds.yaml" in text]
+    with_search, with_report = own_file.splitlines()
+    assert with_report.partition(" --configfile ")[2] in run(with_search).splitlines()[-1]
+    assert len(read_json(run.folder / "results/search-rates.json")["trials"]) == 2
 
 
 def compare(root: Path, run: Shell) -> None:

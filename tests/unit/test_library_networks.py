@@ -2,15 +2,19 @@
 
 import gc
 import warnings
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
 from deepnets import models
+from deepnets.config.recipe import ProgressiveResizing
 from deepnets.evaluation.network_summary import summarize
 from deepnets.models import _named, _stem
+from deepnets.models._check import build_checked
 from deepnets.models._sizes import _weightless
+from deepnets.training.resizing import image_size_at
 from deepnets.utils.errors import UserError
 from deepnets.utils.machine import usable_memory_mb
 
@@ -210,6 +214,29 @@ def test_images_that_are_too_small_are_refused_with_the_smallest_size_and_what_t
     assert counted["input_size"] == [1, 1, size, size]
 
 
+@pytest.mark.parametrize(
+    ("architecture", "size", "start", "smallest", "larger"),
+    [
+        ("torchvision/inception_v3", 96, 48, 75, ", or its start to 0.79 or more"),
+        ("timm/vit_tiny_patch16_224", 32, 16, 32, ""),
+    ],
+)
+def test_images_that_are_too_small_at_the_start_alone_are_refused_with_what_to_do(
+    architecture, size, start, smallest, larger
+):
+    check = partial(build_checked, input_shape=(1, size, size), num_classes=5)
+    with pytest.raises(UserError) as refusal:
+        check({"architecture": architecture}, smallest_image=start)
+    assert str(refusal.value) == (
+        f"{architecture}: images of {start}x{start} pixels, with which progressive_resizing starts, are too small for"
+        f" it, the smallest that it takes are {smallest}x{smallest}; set progressive_resizing of the recipe to null"
+        f"{larger}, or give the model in config.yaml resize: {smallest} (images are enlarged inside the network)"
+    )
+    check({"architecture": architecture, "resize": smallest}, smallest_image=start)
+    full_size = ProgressiveResizing(start=float(larger.split()[5])) if larger else None
+    check({"architecture": architecture}, smallest_image=image_size_at(0, 1, size, full_size))
+
+
 def test_refusal_has_the_number_of_parameters_with_a_small_stem():
     with pytest.raises(UserError) as refusal:
         summarize({"architecture": "timm/convnext_atto"}, (1, 8, 8), 5)
@@ -284,6 +311,13 @@ def last_side(network: nn.Module) -> int:
 @pytest.mark.parametrize("name", ["torchvision/vgg11", "torchvision/swin_t", "timm/vit_tiny_patch16_224"])
 def test_other_families_have_no_small_stem(name):
     with pytest.raises(UserError, match=f"^{name}: has no small stem, which the families .* have; leave out stem"):
+        weightless(name, stem="small")
+
+
+@pytest.mark.parametrize("name", ["timm/resnetblur18", "timm/resnetv2_50x1_bit"])
+def test_members_of_the_families_that_the_page_excludes_have_no_small_stem(name, root):
+    assert name in (root / "docs/how-to/networks.md").read_text(encoding="utf-8")
+    with pytest.raises(UserError, match=f"^{name}: has no small stem"):
         weightless(name, stem="small")
 
 

@@ -70,7 +70,7 @@ class Project:
 def project(tmp_path, monkeypatch):
     """A project whose search tries RATES: `project(trials=4)`."""
 
-    def suggest(axes, outcomes, number, seed):
+    def suggest(axes, outcomes, number, seed, fits):
         known = {outcome.values["lr"] for outcome in outcomes}
         return [{"lr": rate} for rate in RATES if rate not in known][:number]
 
@@ -222,12 +222,27 @@ def test_settings_that_changed_after_the_search_began_are_refused(project):
         project(model="mobilenet_v2").run()
 
 
-def test_values_that_do_not_go_together_are_one_line(project):
-    made = project(values={"lr": [0.1], "batch_size": [16], "accumulation": [3]})
-    run = made.run()
-    run.rounds = [[{"batch_size": 16, "accumulation": 3}]]
-    with pytest.raises(UserError, match="batch_size 16, accumulation 3 do not go together: accumulation 3 does not"):
-        run.finish()
+def test_a_recorded_trial_that_is_no_longer_possible_is_left_out_and_another_is_tried(project, caplog):
+    made = project(trials=2)
+    made.run().finish()
+    record = made.folder / "results/search-rates.json"
+    impossible = [{"augment.cutout": 28, "lr": 1.5}, {"accumulation": 3, "batch_size": 16}]
+    write_json(record, {**read_json(record), "rounds": [impossible[:1], [{"lr": 0.001}, impossible[1]]]})
+    trials = project(trials=3).run().finish()
+    assert [trial.values for trial in trials] == [{"lr": rate} for rate in RATES[:3]]
+    assert [message.partition("left out, as it is not possible: ")[2][:50] for message in caplog.messages] == [
+        "must be smaller than the images of digits (got 28 ",
+        "accumulation 3 does not divide batch_size 16; choo",
+    ]
+    assert read_json(record)["rounds"] == [[{"lr": 0.001}], [{"lr": 0.01}, {"lr": 0.1}]]
+
+
+def test_values_that_exclude_each_other_are_never_tried_together(tmp_path):
+    pytest.importorskip("optuna")
+    values = {"class_weights": ["none", "balanced"], "sampler": ["shuffled", "balanced"]}
+    trials = Project(tmp_path, values=values, trials=9).run().finish()
+    assert len(trials) == 3
+    assert {"class_weights": "balanced", "sampler": "balanced"} not in [trial.values for trial in trials]
 
 
 # -- config.yaml and the command ---------------------------------------------------------------------------------------
@@ -284,21 +299,48 @@ def test_an_unknown_search_and_a_missing_package_are_one_line(tmp_path, monkeypa
         search_script.main(["rates"])
 
 
-def test_other_options_go_to_snakemake_and_the_best_values_are_printed(tmp_path, project, monkeypatch, caplog):
-    made = project(trials=2)
+@pytest.fixture
+def command(tmp_path, project, monkeypatch):
+    """Call the script for a search of two trials, which are trained at once; return what Snakemake gets besides."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("deepnets.planning.suggestions.find_spec", lambda name: True)
-    options = []
 
-    def train(study, targets, given):
-        options.append(given)
-        made.train(tmp_path / study, targets)
+    def call(*arguments):
+        made, others = project(trials=2), []
 
-    monkeypatch.setattr(search_script, "_snakemake", train)
+        def train(given):
+            start = given.index("--configfile")
+            others.append(given[start:])
+            made.train(tmp_path / "results/search-rates.yaml", given[:start])
+
+        monkeypatch.setattr(search_script, "_snakemake", train)
+        if "birds.yaml" in arguments:
+            sections = yaml.safe_load(made.file.read_text())
+            (tmp_path / "birds.yaml").write_text(yaml.safe_dump({"searches": sections.pop("searches")}))
+            write(tmp_path, sections)
+        search_script.main(list(arguments))
+        [given] = others
+        return given
+
+    return call
+
+
+def test_other_options_go_to_snakemake_and_the_best_values_are_printed(command, caplog):
     with caplog.at_level("INFO", LOG.name):
-        search_script.main(["rates", "--profile", "profiles/slurm"])
-    assert options == [["--profile", "profiles/slurm"]]
+        given = command("rates", "--profile", "profiles/slurm")
+    assert given == ["--configfile", "results/search-rates.yaml", "--profile", "profiles/slurm"]
     assert "rates: the best is trial 2 (lr 0.01): validation 87.23%" in caplog.messages
+    assert "digits/resnet50: {lr: 0.01}" in caplog.messages
+
+
+def test_a_search_of_another_file_is_found_and_snakemake_reads_that_file_too(command, caplog):
+    with caplog.at_level("INFO", LOG.name):
+        given = command("rates", "--configfiles", "birds.yaml", "-C", "equivalence_margin=0.01", "--cores", "2")
+    options = ["--configfile", "birds.yaml", "results/search-rates.yaml", "--config", "equivalence_margin=0.01"]
+    assert given == [*options, "--cores", "2"]
+    assert caplog.messages[-1].endswith(f"results/report.md {' '.join(options)}")
+    with pytest.raises(UserError, match=r"^config\.yaml or birds\.yaml: searches: unknown search 'rate'"):
+        search_script.main(["rate", "--configfile", "birds.yaml"])
 
 
 # -- what Optuna suggests ----------------------------------------------------------------------------------------------
@@ -312,7 +354,7 @@ def suggest():
     from deepnets.planning.suggestions import suggest
 
     def ask(values, outcomes=(), number=4, seed=0):
-        return suggest(RecipeSpace(**values).axes(), outcomes, number, seed)
+        return suggest(RecipeSpace(**values).axes(), outcomes, number, seed, lambda values: True)
 
     return ask
 

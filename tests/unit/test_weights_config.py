@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from deepnets.config.loader import load_config
+from deepnets.config.starts import network_spec
 from deepnets.models import _published
 from deepnets.planning.job import Job
 from deepnets.planning.jobs import Jobs
@@ -17,7 +18,11 @@ RESNET = "torchvision/resnet18"
 SOURCE = "results/digits/small/quick/seed0"
 BASE = {
     "study": "own",
-    "datasets": {"digits": {"source": "sklearn_digits"}, "mnist": {"source": "torchvision", "name": "MNIST"}},
+    "datasets": {
+        "digits": {"source": "sklearn_digits"},
+        "mnist": {"source": "torchvision", "name": "MNIST"},
+        "birds": {"path": "birds"},
+    },
     "recipes": {"quick": {"epochs": 1}},
 }
 
@@ -105,6 +110,20 @@ def test_images_are_enlarged_to_the_size_that_the_weights_know_unless_config_say
     assert spec_of(load(weights=on_mnist, resize=16))["model"]["resize"] == 16
     assert spec_of(load(weights=on_mnist, stem="small"))["model"]["resize"] is None
     assert spec_of(load(small={"resize": 48}, weights=on_mnist))["model"]["resize"] == 48
+
+
+def test_weights_that_know_a_size_which_only_the_images_show_need_it_in_config_yaml(load, root):
+    on_birds = {"weights": "results/birds/small/quick/seed0"}
+    said = r"^config\.yaml: models\.tuned\.weights: results/birds/small/quick/seed0 was trained on images whose size .*"
+    said += r"; write that size as resize: for models\.tuned .* data/birds/dataset\.json .* size: for datasets\.birds$"
+    with pytest.raises(UserError, match=said):
+        load(**on_birds).experiments()
+    with pytest.raises(UserError, match=said):
+        network_spec(load(**on_birds), "tuned", "digits")
+    assert spec_of(load(**on_birds, resize=64))["model"]["resize"] == 64
+    assert spec_of(load(**on_birds, stem="small"))["model"]["resize"] is None
+    same_images = load(**on_birds).experiment("birds", "tuned", "quick", 1)
+    assert same_images.spec["model"]["resize"] is None
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ from deepnets.config.messages import KeyPath, Problem, explain
 from deepnets.config.named_recipe import NamedRecipe, keys_on
 from deepnets.config.recipe import Recipe
 from deepnets.config.schema import AnyDataset, AnyModel, Config, Entry, experiments_of, json_schema
+from deepnets.config.search import Search
+from deepnets.config.trials import check_values
 from deepnets.config.validation import OF_VALUES, EntryKey, ValidEntries, check_across
 from deepnets.config.weights import experiment_names, is_experiment
 from deepnets.config.yaml_reader import merge
@@ -113,7 +115,15 @@ def _problems(document: dict) -> Iterator[Problem]:
             given = [values for values in reversed(OF_VALUES) if values in entry.model_fields_set]
             yield from _together(("studies", *key, given[0]) if given else ("recipes", entry.recipe, "on"), error)
             experiments[key] = list(experiments_of(entry, datasets, models, None))
-    yield from check_across(document, ValidEntries(datasets, models, experiments))
+    across = list(check_across(document, ValidEntries(datasets, models, experiments)))
+    yield from across
+    reported = {path for path, _ in across}  # all trials of a search may share a mistake, and studies may have it, too
+    for name, search in _valid(Search, document.get("searches")).items():
+        if search.recipe in recipes:
+            for problem in check_values(name, search, datasets, models, recipes[search.recipe]):
+                if problem.path not in reported:
+                    reported.add(problem.path)
+                    yield problem
 
 
 def _check_values_on(recipes: Mapping[str, NamedRecipe]) -> Iterator[Problem]:

@@ -31,7 +31,7 @@ from deepnets.config.named_recipe import NamedRecipe, RecipeGrid, key_on, keys_o
 from deepnets.config.recipe import Recipe, RecipeValues
 from deepnets.config.recipe_label import changed_values, recipe_label, values_in
 from deepnets.config.search import Search
-from deepnets.config.validation import SECTIONS, ValidEntries, check_sizes, unknown_study
+from deepnets.config.validation import SECTIONS, check_unlisted, unknown_study
 from deepnets.config.weights import PUBLISHED, Deviations, Means, check_normalisation, check_weights
 from deepnets.config.yaml_reader import merge
 from deepnets.data import sources as datasets
@@ -273,16 +273,10 @@ class Config(StrictModel):
             raise UserError("\n".join(f"{recipe}: {line}" for line in _of_values(error))) from None
         if found.recipe != recipe:
             raise UserError(f"{recipe}: paths have {found.recipe} for these values; write that")
-        in_no_study = ValidEntries(self.datasets, self.models, {("", 0): [found]})
-        document = {
-            "recipes": {name: self.recipes[name].model_dump(exclude_unset=True)},
-            "studies": {"": [{"set": values}]},
-        }
+        recipes = {name: self.recipes[name].model_dump(exclude_unset=True)}
         lines = [
-            f"{recipe}: {format_path(path[4:])}: {text}"
-            if path[0] == "studies"
-            else f"config.yaml: {Problem(path, text)}"
-            for path, text in check_sizes(document, in_no_study)
+            f"{recipe}: {format_path(path[1:])}: {text}" if path[0] == "set" else f"config.yaml: {Problem(path, text)}"
+            for path, text in check_unlisted(values, recipes, [found], self.datasets, self.models)
         ]
         if lines:
             raise UserError("\n".join(lines))

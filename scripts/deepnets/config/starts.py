@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from deepnets.config.experiment import Experiment, spec_sha256
 from deepnets.config.weights import PUBLISHED, RESULTS, experiment_names, is_experiment, local_file
+from deepnets.utils import paths
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import sha256_file
 from deepnets.utils.specs import read_head
 
 if TYPE_CHECKING:
     from deepnets.config.schema import Config, Model
-    from deepnets.data.sources import DatasetOptions
 
 
 def with_start(config: "Config", experiment: Experiment, chain: tuple[str, ...] = ()) -> Experiment:
@@ -23,7 +23,8 @@ def with_start(config: "Config", experiment: Experiment, chain: tuple[str, ...] 
         chain: folders of the experiments that start from this one.
 
     Raises:
-        UserError: there is no such experiment, it starts from itself, or the library publishes no weights.
+        UserError: there is no such experiment, it starts from itself, the library publishes no weights, or the size of
+            the images that the weights know is not in config.yaml.
     """
     model = config.models[experiment.model]
     if model.weights is None:
@@ -34,7 +35,7 @@ def with_start(config: "Config", experiment: Experiment, chain: tuple[str, ...] 
     spec, size = _identity(config, model, (*chain, experiment.directory))
     if model.mean is not None:
         spec |= {"mean": model.mean, "std": model.std}
-    network = resized(experiment.spec["model"], config.datasets[experiment.dataset], size)
+    network = _resized(config, experiment.spec["model"], experiment.model, experiment.dataset, size)
     return replace(experiment, spec={**experiment.spec, "model": network, "weights": spec})
 
 
@@ -54,17 +55,37 @@ def network_spec(config: "Config", model_name: str, dataset_name: str) -> dict[s
     """What identifies a model's network on a dataset, whatever its weights are; raises what `with_start` raises."""
     model, dataset = config.models[model_name], config.datasets[dataset_name]
     spec = model.spec(dataset_name, dataset)
-    return spec if model.weights is None else resized(spec, dataset, _identity(config, model, ())[1])
+    if model.weights is None:
+        return spec
+    return _resized(config, spec, model_name, dataset_name, _identity(config, model, ())[1])
 
 
-def resized(spec: dict[str, Any], dataset: "DatasetOptions", size: int | None) -> dict[str, Any]:
+def _resized(
+    config: "Config", spec: dict[str, Any], model_name: str, dataset_name: str, size: int | None
+) -> dict[str, Any]:
     """The spec of a network that enlarges images to the size that its weights know, unless config.yaml says how.
 
     Images whose size only they show may be smaller, too; larger ones stay as they are.
     """
-    says_how = "resize" not in spec or spec["resize"] is not None or spec.get("stem") is not None
-    smallest = 0 if dataset.known_shape is None else min(dataset.known_shape[1:])
-    return spec if says_how or size is None or size <= smallest else {**spec, "resize": size}
+    if "resize" not in spec or spec["resize"] is not None or spec.get("stem") is not None:
+        return spec
+    _refuse_unknown_size(config, model_name, dataset_name)
+    shape = config.datasets[dataset_name].known_shape
+    smallest = 0 if shape is None else min(shape[1:])
+    return spec if size is None or size <= smallest else {**spec, "resize": size}
+
+
+def _refuse_unknown_size(config: "Config", model_name: str, dataset_name: str) -> None:
+    """Refuse weights of an experiment on images whose size only they show, as a network is planned before they do."""
+    weights = str(config.models[model_name].weights)
+    source = experiment_names(weights)["dataset"] if is_experiment(weights) else dataset_name
+    if source != dataset_name and config.datasets[source].known_shape is None:
+        raise UserError(
+            f"config.yaml: models.{model_name}.weights: {weights} was trained on images whose size config.yaml does not"
+            f" give, and images of {dataset_name} are to be enlarged to it; write that size as resize: for"
+            f" models.{model_name} (once {source} is prepared, input_shape in"
+            f" {paths.DATASET_INFO.format(dataset=source)} has it), or as size: for datasets.{source}"
+        )
 
 
 def _identity(config: "Config", model: "Model", chain: tuple[str, ...]) -> tuple[dict[str, Any], int | None]:

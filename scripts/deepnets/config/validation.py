@@ -85,6 +85,25 @@ def check_sizes(document: dict, valid: ValidEntries) -> Iterator[Problem]:
     yield from _check_augment(document, valid)
 
 
+def check_unlisted(
+    values: Mapping[str, Any],
+    recipes: Mapping[str, Any],
+    experiments: list[Experiment],
+    datasets: Mapping[str, DatasetOptions],
+    models: Mapping[str, _Model],
+) -> Iterator[Problem]:
+    """Find what `check_sizes` does for experiments that no study lists.
+
+    Args:
+        values: what they change of their recipe; key paths of problems with these start with `set`.
+        recipes: their recipe as it is written, by its name.
+        experiments, datasets, models: as in `ValidEntries`.
+    """
+    document = {"recipes": recipes, "studies": {"": [{"set": values}]}}
+    for path, text in check_sizes(document, ValidEntries(datasets, models, {("", 0): experiments})):
+        yield Problem(path[3:] if path[0] == "studies" else path, text)
+
+
 def unknown_study(name: str, studies: Iterable[str], searches: Collection[str]) -> str:
     """Return the message for a name of no study, which may be that of a search."""
     if name in searches:

@@ -28,7 +28,8 @@ def build_checked(
 ) -> nn.Module:
     """Build the network of a model spec, on the CPU, and check it; arguments and errors as of `check_network`.
 
-    Of a network of a library or of a user's file, the message says which images it takes where these are too small.
+    Of a network of a library or of a user's file, the message says which images it takes where these are too small, or
+    those with which training starts.
     """
     try:
         network = models.build(spec, num_classes, input_shape[0], (input_shape[1], input_shape[2]))
@@ -41,7 +42,7 @@ def build_checked(
             smallest_image=smallest_image,
         )
     except UserError as error:
-        raise (too_small(spec, input_shape, num_classes) or error) from None
+        raise (too_small(spec, input_shape, num_classes, smallest_image) or error) from None
     return network
 
 

@@ -12,20 +12,24 @@ if TYPE_CHECKING:
     from deepnets.config.schema import Config
 
 
-def add_config_options(parser: argparse.ArgumentParser) -> None:
-    """Add --study, --config, --configfile and --root."""
-    parser.add_argument("--study", help="a study of config.yaml (default: the one that it names)")
+def add_config_options(parser: argparse.ArgumentParser, *, study: bool = True) -> None:
+    """Add --config and --configfile, by all names that Snakemake has for them; also --study and --root, if `study`."""
     parser.add_argument(
-        "--config", nargs="+", default=[], metavar="KEY=VALUE", help="values of config.yaml for this call"
+        *("--config", "-C"), nargs="+", default=[], metavar="KEY=VALUE", help="values of config.yaml for this call"
     )
-    parser.add_argument("--configfile", nargs="+", default=[], metavar="FILE", help="files with such values")
     parser.add_argument(
-        "--root",
-        type=Path,
-        default=Path(),
-        metavar="FOLDER",
-        help="holds data/, results/ and logs/ (default: this folder)",
+        *("--configfile", "--configfiles"), nargs="+", default=[], metavar="FILE", help="files with such values"
     )
+    parser.set_defaults(study=None)
+    if study:
+        parser.add_argument("--study", help="a study of config.yaml (default: the one that it names)")
+        parser.add_argument(
+            "--root",
+            type=Path,
+            default=Path(),
+            metavar="FOLDER",
+            help="holds data/, results/ and logs/ (default: this folder)",
+        )
 
 
 def load_config_of(args: argparse.Namespace) -> "Config":

@@ -10,17 +10,18 @@ import statistics
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import reduce
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from deepnets.config.experiment import Experiment
-from deepnets.config.named_recipe import nested
+from deepnets.config.messages import Problem
+from deepnets.config.named_recipe import key_on
 from deepnets.config.schema import Config, Entry
 from deepnets.config.search import Search, written
+from deepnets.config.trials import entry_of, misfits
 from deepnets.config.yaml_reader import merge
 from deepnets.evaluation.schemas import Fraction
 from deepnets.planning.status import Status, experiment_status
@@ -154,7 +155,8 @@ class SearchRun:
                     f"{self.record}: of a search with other settings ({'; '.join(differing)}); give searches.{name}"
                     " another name in config.yaml, or delete the file to search from the beginning."
                 )
-            self.rounds, self.failed = found.rounds, set(found.failed)
+            self.failed = set(found.failed)
+            self.rounds = [kept for each in found.rounds if (kept := [*filter(self._still_fits, each)])]
 
     def finish(self) -> list[Trial]:
         """Run trials until as many have ended as config.yaml says; return all.
@@ -169,7 +171,8 @@ class SearchRun:
                 Outcome(trial.values, trial.state, trial.accuracy) for trial in self.trials if trial.state != "waiting"
             ]
             number = min(self.search.parallel, left)
-            values = suggest(self.search.values.axes(), outcomes, number, self.search.seed)
+            axes = self.search.values.axes()
+            values = suggest(axes, outcomes, number, self.search.seed, lambda each: not self._misfits(each))
             if not values:
                 LOG.info("%s: no values are left to try", self.name)
                 break
@@ -178,6 +181,16 @@ class SearchRun:
             self._settle(values)
         self._write_study([trial.ended for trial in self.trials if trial.ended])
         return self.trials
+
+    def lines_for(self, values: Values) -> str:
+        """Return lines below a recipe's `on:` by which the searched pair is trained with these values."""
+        search, on = self.search, self.config.recipes[self.search.recipe].on
+        key = key_on(on, search.dataset, self.config.datasets[search.dataset].variant_of, f"/{search.model}")
+        found = entry_of(search, values).set.model_dump(mode="json", exclude_unset=True)
+        # A key of the pair hides that of a dataset that it is a variant of, so it needs the values of this one, too.
+        known = {} if key is None else on[key].model_dump(mode="json", exclude_unset=True)
+        lines = {f"{search.dataset}/{search.model}": merge(known, found)}
+        return yaml.safe_dump(lines, default_flow_style=None, sort_keys=False, width=10_000).rstrip()
 
     # -- one round -----------------------------------------------------------------------------------------------------
 
@@ -197,27 +210,26 @@ class SearchRun:
         self._write()
 
     def _trial(self, number: int, values: Values) -> Trial:
-        given: dict = reduce(merge, (nested(key.split("."), value) for key, value in values.items()), {})
-        runs, share = self._runs(given), self.search.early_stopping
+        runs, share = self._runs(values), self.search.early_stopping
         if share is None:
             return Trial(number, values, runs, None)
         epochs = max(round(share * runs.epochs, 3), 0.001)
-        return Trial(number, values, runs, self._runs({**given, "epochs": epochs}))
+        return Trial(number, values, runs, self._runs({**values, "epochs": epochs}))
 
-    def _runs(self, values: dict[str, Any]) -> Runs:
-        search = self.search
-        try:
-            entry = Entry(
-                datasets=[search.dataset], models=[search.model], recipe=search.recipe, seeds=search.seeds, set=values
-            )
-            return Runs(entry, self.config.of_entry(entry))
-        except ValidationError as error:
-            problem = error.errors()[0]
-            reason = problem.get("ctx", {}).get("error", problem["msg"])
-            raise UserError(
-                f"config.yaml: searches.{self.name}.values: {written(values)} do not go together: {reason}. Change the"
-                f" values to try, and delete {self.record}."
-            ) from None
+    def _runs(self, values: Values) -> Runs:
+        entry = entry_of(self.search, values)
+        return Runs(entry, self.config.of_entry(entry))
+
+    def _misfits(self, values: Values) -> list[Problem]:
+        config = self.config
+        return misfits(self.search, values, config.datasets, config.models, config.recipes[self.search.recipe])
+
+    def _still_fits(self, values: Values) -> bool:
+        """Whether a trial of the record can be trained by config.yaml as it is now; warn of one that cannot."""
+        if problems := self._misfits(values):
+            text = "%s: the trial with %s is left out, as it is not possible: %s"
+            LOG.warning(text, self.record, written(values), problems[0].text)
+        return not problems
 
     def _stop_early(self, trials: list[Trial]) -> list[Trial]:
         """Train the first epochs of trials, and stop those that are worse than the median of all so far."""

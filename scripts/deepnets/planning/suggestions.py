@@ -2,7 +2,7 @@
 
 import hashlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
@@ -43,7 +43,9 @@ def check_optuna() -> None:
         raise UserError("a search needs the package optuna: python -m pip install optuna")
 
 
-def suggest(axes: Axes, outcomes: Sequence[Outcome], number: int, seed: int) -> list[dict[str, Any]]:
+def suggest(
+    axes: Axes, outcomes: Sequence[Outcome], number: int, seed: int, fits: Callable[[dict[str, Any]], bool]
+) -> list[dict[str, Any]]:
     """Return values to try next, none of which were tried: fewer than `number` where hardly any are left.
 
     The tree-structured Parzen estimator (Bergstra et al. 2011, NeurIPS 24) models which values are in the better
@@ -54,6 +56,7 @@ def suggest(axes: Axes, outcomes: Sequence[Outcome], number: int, seed: int) -> 
         outcomes: the trials so far; those with values that are no longer to be tried do not count.
         number: of suggestions.
         seed: of the search.
+        fits: whether values go together; others are not suggested.
     """
     import optuna
 
@@ -76,7 +79,7 @@ def suggest(axes: Axes, outcomes: Sequence[Outcome], number: int, seed: int) -> 
             values = {key: _value(axis, params[key]) for key, axis in axes.items()}
             if (text := canonical_json(values)) not in known:
                 known.add(text)
-                found.append(values)
+                found += [values] if fits(values) else []
     return found
 
 
