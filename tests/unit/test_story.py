@@ -137,7 +137,8 @@ def test_it_is_reported_if_nothing_that_can_be_afforded_would_settle_a_pair(expe
 
 def test_more_images_or_seeds_than_anyone_has_are_no_advice():
     def ways(images, seeds):
-        return [*story._ways_to_settle(Settle(smallest_difference=0.1, images=images, seeds=seeds), "digits", "A and B")]
+        settle = Settle(smallest_difference=0.1, images=images, seeds=seeds)
+        return [*story._ways_to_settle(settle, "digits", "A and B")]
 
     assert ways(2_000_000, 31) == ways(None, None) == []
     assert [way.split(" of ")[0] for way in ways(123_456, 30)] == ["About 30 seeds each", "About 120,000 test images"]

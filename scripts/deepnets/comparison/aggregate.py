@@ -203,7 +203,7 @@ def best_by_model(groups: Iterable[SeedGroup]) -> dict[str, SeedGroup]:
 
 
 def compared(groups: Iterable[SeedGroup]) -> list[SeedGroup]:
-    """Return what a study compares on a dataset: the group that stands for each model, or the recipes of its only one."""
+    """Return what a study compares on a dataset: what stands for each model, or the recipes of its only one."""
     groups = list(groups)
     chosen = list(best_by_model(groups).values())
     return chosen if len(chosen) > 1 else groups

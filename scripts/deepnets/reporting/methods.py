@@ -215,7 +215,7 @@ def _comparison(rows: Mapping[str, list[Row]], statistics: Mapping[str, Statisti
     intervals = {
         f"for one training run, it is Wilson's over images {cite('wilson1927')}": 1 in seeds,
         _OF_SEEDS: bool(seeds - {1}),
-        f"over folds, it follows from the spread of the folds {cite('bengio2004')}": any(group.folds for group in groups),
+        f"over folds, it follows from their spread {cite('bengio2004')}": any(group.folds for group in groups),
     }
     margins = sorted({f"{100 * each.margin:g}" for each in statistics.values()})
     return _sentences(

@@ -22,10 +22,10 @@ _FEWEST_VALUES = 3  # of a sweep that shows where its best value lies
 
 
 def cheapest(study: Study, rows: Mapping[str, list[Row]]) -> str:
-    """Return the sentence on the cheapest of the best networks of each dataset that cannot be distinguished; "" for one.
+    """Return the sentence on the cheapest of the networks that cannot be distinguished from the best of each dataset.
 
-    Recipes of one network cost the same in use, so nothing is said of these. Cost in use is the latency where it was measured, else multiply-adds; in training it is what
-    `training_time` chooses.
+    "" where there is one alone, or one with several recipes, which cost the same in use. Cost in use is the latency
+    where it was measured, else multiply-adds; in training it is what `training_time` chooses.
     """
     found = [
         _cheapest(place(name, rows), [row.group for row in runs], study.statistics[name], study.latencies)
