@@ -16,8 +16,8 @@ from deepnets.reporting.study import Study
 from deepnets.reporting.tables import format_duration
 
 _DATASETS_NAMED = 3
-_MANY_SEEDS = 30  # more than these are trained to settle no question
-_MANY_IMAGES = 1_000_000  # nor are more collected
+_MANY_SEEDS = 30  # nobody trains more to settle a question
+_MANY_IMAGES = 1_000_000  # nor collects more
 _FEWEST_VALUES = 3  # of a sweep that shows where its best value lies
 
 
