@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
-_ZERO: Floats = np.zeros(())  # where sums start
 
 
 class Variance(NamedTuple):
@@ -28,7 +27,7 @@ class Variance(NamedTuple):
             `freedom` up to 98.9 %. Holm's correction asks for quantiles far out, where `freedom` is needed: by
             `interval_freedom`, four equal recipes were called different in up to 10 % of studies, not in 5 %.
         of_seeds, of_images, of_residual: components of one observation: a seed's, an image's, and what is left for a
-            single (seed, image).
+            single (seed, image). Those of seeds and what is left are (..., 1), or (..., 2) for the two of a difference.
     """
 
     mean: Floats
@@ -96,23 +95,49 @@ def _combined(tables: Sequence[_Table], mean: Floats, of_images: Floats, least: 
     """Return the variance of `mean`, which has the images' means `of_images`, (..., n), and is a sum over `tables`."""
     images = of_images.shape[-1]
     free = max(images - 1, 1)  # degrees of freedom; one image alone shows nothing of the others
-    by_images = of_images.var(-1) / free
-    noises = [table.residual / (table.seeds * images) for table in tables]
-    by_seeds, noise = sum((table.between_seeds / table.seeds for table in tables), _ZERO), sum(noises, _ZERO)
-    value = np.maximum(np.maximum(by_seeds + by_images - noise, by_images), least)
-
-    spread = by_images**2 / free
-    for table, of_noise in zip(tables, noises, strict=True):
-        of_seeds = table.between_seeds / table.seeds
-        spread = spread + of_seeds**2 / (table.seeds - 1) + of_noise**2 / ((table.seeds - 1) * free)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        freedom = np.clip(np.where(spread > 0, value**2 / spread, free), 1, free)
+    seeds = np.array([table.seeds for table in tables])
+    between = np.stack([table.between_seeds for table in tables], axis=-1)
+    residual = np.stack([table.residual for table in tables], axis=-1)
+    by_seeds, by_images, noise = between / seeds, of_images.var(-1) / free, residual / (seeds * images)
+    value = by_seeds.sum(-1) + by_images - noise.sum(-1)
+    value = np.maximum(np.maximum(value, by_images), least)
+    freedom = _freedom(value, by_images, by_seeds, noise, seeds - 1, np.asarray(free))
     return Variance(
         mean,
         value,
         freedom,
-        np.where(by_seeds > noise, freedom, free),
-        sum((np.maximum(table.between_seeds - table.residual / images, 0) for table in tables), _ZERO),
-        np.maximum(images * (by_images - noise), 0),
-        sum((table.residual for table in tables), _ZERO),
+        np.where(by_seeds.sum(-1) > noise.sum(-1), freedom, free),
+        np.maximum(between - residual / images, 0),
+        np.maximum(images * (by_images - noise.sum(-1)), 0),
+        residual,
     )
+
+
+def _freedom(
+    value: Floats, by_images: Floats, by_seeds: Floats, noise: Floats, of_seeds: ArrayLike, of_images: Floats
+) -> Floats:
+    """Return Satterthwaite's degrees of freedom of the sum `value` of the other three, by those of each: `of_...`.
+
+    Args:
+        value, by_images, of_images: (...).
+        by_seeds, noise, of_seeds: (..., 1) for a mean, (..., 2) for a difference.
+    """
+    of_noise = np.multiply(of_seeds, np.expand_dims(of_images, -1))
+    spread = by_images**2 / of_images + (by_seeds**2 / of_seeds + noise**2 / of_noise).sum(-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.clip(np.where(spread > 0, value**2 / spread, of_images), 1, of_images)
+
+
+def expected_variance(variance: Variance, seeds: ArrayLike, images: ArrayLike) -> tuple[Floats, Floats]:
+    """Return the variance that other numbers of seeds and images are expected to give, and its degrees of freedom.
+
+    Args:
+        variance: of a single mean or difference; its components are taken.
+        seeds, images: their numbers, (N,) or one for all; two that differ have as many seeds each.
+    """
+    many, number = (np.asarray(each, dtype=np.float64) for each in (seeds, images))
+    noise = variance.of_residual / np.expand_dims(many * number, -1)
+    by_seeds = variance.of_seeds / np.expand_dims(many, -1) + noise
+    by_images = variance.of_images / number + noise.sum(-1)
+    value = by_seeds.sum(-1) + by_images - noise.sum(-1)
+    return value, _freedom(value, by_images, by_seeds, noise, np.expand_dims(many - 1, -1), number - 1)

@@ -36,9 +36,9 @@ def fold_variance(values: Floats, folds: Rows, least: float = 0.0) -> Variance:
         np.asarray(max(by_folds, by_images)),
         np.asarray(number - 1),
         np.asarray(number - 1 if by_folds > by_images else images - 1),
-        np.asarray(max(by_folds - by_images, 0) * number),
+        np.asarray([max(by_folds - by_images, 0) * number]),
         np.asarray(by_images * images),
-        np.zeros(()),
+        np.zeros(1),
     )
 
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm, t
 
-from deepnets.comparison.crossed import Variance
+from deepnets.comparison.crossed import Floats, Variance, expected_variance
+from deepnets.comparison.statistics_file import MOST_SEEDS
 
 POWER = 0.8
-_MOST_SEEDS = 1000
 _MOST_IMAGES = 10**9  # beyond, the two are equal for all that anyone can measure
+_TRIED = 2000  # numbers of images, each about 1 % more than the one before
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,8 @@ class Settled:
     Attributes:
         smallest_difference: the smallest that this many images and seeds would show; a fraction.
         images: about how many test images would show the difference seen; None if no number would.
-        seeds: about how many seeds each would show it on these images; None if no number would, or for one seed each,
-            where more seeds answer another question.
+        seeds: about how many seeds each would show it on these images; None if no number up to MOST_SEEDS would, for
+            one seed each, where more seeds answer another question, and for folds, whose number is that of the images.
     """
 
     smallest_difference: float
@@ -57,31 +58,47 @@ def settle_networks(a_only: int, b_only: int, images: int, alpha: float) -> Sett
 def settle_recipes(variance: Variance, seeds: int, images: int, alpha: float) -> Settled:
     """Return what would settle the comparison of two recipes by the t test on seeds and images.
 
+    With more images, the seeds' part of the variance stays, and the degrees of freedom fall towards those of the seeds;
+    with more seeds, the images' part stays. So each number that is tried has its own variance and quantile.
+
     Args:
         variance: of their difference.
-        seeds, images: how many there were.
+        seeds, images: how many of each there were.
         alpha: the two-sided level of the test.
     """
-    of_seeds, of_images, of_residual = (float(each) for each in variance[4:])
     difference = abs(float(variance.mean))
-    multiple = float(_quantiles(alpha, float(variance.freedom)))
-    smallest = multiple * math.sqrt(float(variance.value))
+    smallest = float(_smallest(alpha, variance.value, variance.freedom))
     if not difference:
         return Settled(smallest, None)
 
-    more = np.arange(seeds + 1, _MOST_SEEDS + 1)
-    by_seeds = of_seeds / more + of_images / images + of_residual / (more * images)
-    enough = _quantiles(alpha, more - 1) * np.sqrt(by_seeds) <= difference
+    def first(more: Floats, by_seeds: bool) -> int | None:
+        numbers = (more, images) if by_seeds else (seeds, more)
+        enough = _smallest(alpha, *expected_variance(variance, *numbers)) <= difference
+        return int(more[enough.argmax()]) if enough.any() else None
 
-    # As many seeds as now, so the quantiles stay those of their degrees of freedom where seeds matter most.
-    left = (difference / multiple) ** 2 - of_seeds / seeds
-    needed = (of_images + of_residual / seeds) / left if left > 0 else math.inf
-    return Settled(smallest, _whole(max(needed, images + 1)), int(more[enough.argmax()]) if enough.any() else None)
+    more_images = np.ceil(np.geomspace(images + 1, _MOST_IMAGES, _TRIED))
+    more_seeds = np.arange(seeds + 1.0, MOST_SEEDS + 1)
+    return Settled(smallest, first(more_images, by_seeds=False), first(more_seeds, by_seeds=True))
 
 
-def _quantiles(alpha: float, freedom: float | np.ndarray) -> np.ndarray:
-    """Return the multiple of the standard error that a test at `alpha` finds with 80 % power."""
-    return t.isf(alpha / 2, freedom) + t.isf(1 - POWER, freedom)
+def settle_folds(variance: Variance, folds: int, alpha: float) -> Settled:
+    """Return what would settle the comparison of two candidates by the t test on the differences in folds.
+
+    Args:
+        variance: of their difference, by `folds.fold_variance`.
+        folds: how many there are; with more images, there are as many.
+        alpha: the two-sided level of the test.
+    """
+    difference = abs(float(variance.mean))
+    multiple = float(_smallest(alpha, np.ones(()), variance.freedom))
+    smallest = multiple * math.sqrt(float(variance.value))
+    left = (difference / multiple) ** 2 - float(variance.of_seeds[0]) / folds
+    return Settled(smallest, _whole(float(variance.of_images) / left) if left > 0 else None)
+
+
+def _smallest(alpha: float, variance: Floats, freedom: Floats) -> Floats:
+    """Return the smallest difference that a t test at `alpha` finds with 80 % power."""
+    return (t.isf(alpha / 2, freedom) + t.isf(1 - POWER, freedom)) * np.sqrt(variance)
 
 
 def _whole(number: float) -> int | None:

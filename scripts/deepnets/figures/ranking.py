@@ -4,8 +4,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
+from deepnets.comparison.aggregate import group_name, several_recipes
 from deepnets.comparison.statistics_file import Candidate, Pair
-from deepnets.config.experiment import recipe_title
 from deepnets.figures.comparison import Comparison, titled_figure
 from deepnets.figures.names import short_names
 from deepnets.figures.style import GRID, MUTED, TEXT_COLOR, applied
@@ -42,10 +42,9 @@ def draw(comparison: Comparison) -> Figure:
 
 
 def _names(comparison: Comparison, shown: list[Candidate]) -> list[str]:
-    several = len({each.recipe for each in comparison.statistics.candidates}) > 1
-    of_model = {group.model: group.display_name for group in comparison.groups}
-    names = [of_model[each.model] + (f" ({recipe_title(each.recipe)})" if several else "") for each in shown]
-    return short_names(names, 34)
+    group_of = {id(group.candidate): group for group in comparison.groups}
+    with_recipe = several_recipes(comparison.groups)
+    return short_names([group_name(group_of[id(each)], with_recipe) for each in shown], 34)
 
 
 def _draw_pair(axes: Axes, row: int, column: int, pair: Pair, with_number: bool) -> None:
