@@ -116,6 +116,12 @@ def chosen(groups: Sequence[Group]) -> list[Group]:
     return [max(each, key=lambda group: group.validation) for each in of_models]
 
 
+def in_order(groups: Sequence[Group]) -> list[Group]:
+    """The chosen groups first, and the best on validation first."""
+    first = chosen(groups)
+    return sorted(groups, key=lambda group: (group not in first, -group.validation))
+
+
 # -- accuracies: intervals and pairs ----------------------------------------------------------------------------------
 
 
@@ -224,16 +230,15 @@ def ahead(a: Group, b: Group) -> float | None:
 
 
 def pairs(groups: Sequence[Group]) -> dict[tuple[int, int], float]:
-    """The p of each pair of groups after Holm's correction, by their indices; the more accurate one first."""
-    ranked = sorted(range(len(groups)), key=lambda index: -groups[index].right.mean())
-    places = list(combinations(ranked, 2))
+    """The p of each pair of groups after Holm's correction, by their indices; in their order."""
+    places = list(combinations(map(groups.index, in_order(groups)), 2))
     tested = [probability_of_equals(groups[a], groups[b]) for a, b in places]
     return dict(zip(places, multipletests(tested, method="holm")[1] if tested else [], strict=True))
 
 
 def letters(groups: Sequence[Group]) -> list[str]:
     """The letters of the groups of a dataset: two share one unless they differ after Holm's correction."""
-    ranked = sorted(groups, key=lambda group: -group.right.mean())
+    ranked = in_order(groups)
     differ = {pair: p < 0.05 for pair, p in pairs(ranked).items()}
     subsets = chain.from_iterable(combinations(range(len(ranked)), size) for size in range(len(ranked), 0, -1))
     largest: list[set[int]] = []

@@ -157,13 +157,14 @@ class Checker:
         rows: Rows = {}
         for group in recomputed.chosen(self.groups[table.dataset]):
             files = [json.loads((run.folder / "robustness.json").read_text()) for run in group.runs]
-            kinds = pd.concat([pd.DataFrame(file["corruptions"]) for file in files])  # a column for each
+            corrupted = [pd.DataFrame(file["corruptions"]) for file in files]
+            kinds = pd.concat(corrupted)  # a column for each
             named = {kind.upper() if kind == "jpeg" else kind.capitalize(): kind for kind in kinds}
             whole = all(file["n"] == file["of"] for file in files)
             of_images = [run.right("test").mean() for run in group.runs] if whole else [f["accuracy"] for f in files]
             rows[name_of(group.first.model),] = {
-                "As they are": [100 * fmean(of_images)],
-                "Corrupted": [100 * kinds.to_numpy().mean()],
+                "As they are": _with_spread(of_images),
+                "Corrupted": _with_spread([each.to_numpy().mean() for each in corrupted]),
                 **{name: [100 * kinds[kind].mean()] for name, kind in named.items()},
             }
         return rows
@@ -235,7 +236,7 @@ def _title(run: Run) -> str:
 
 
 def _calibrated(group: Group) -> dict[str, Cell]:
-    """A row of the table of calibration; of several seeds the means, without intervals."""
+    """A row of the table of calibration; of several seeds the means, and the lowest and highest error."""
     runs = group.runs
     found = [recomputed.calibration_error(run.probabilities("test").max(1), run.right("test")) for run in runs]
     value, low, high, width = np.mean(found, axis=0)
@@ -246,7 +247,8 @@ def _calibrated(group: Group) -> dict[str, Cell]:
     ]
     risks = [recomputed.risks(run) for run in runs]
     sets = [recomputed.conformal(run) for run in runs]
-    bounds = [Near(bound, 0.1 * width) for bound in (low, high)] if len(runs) == 1 else []
+    errors = [each[0] for each in found]
+    bounds = [Near(bound, 0.1 * width) for bound in (low, high)] if len(runs) == 1 else [min(errors), max(errors)]
     return {
         "Log loss": [fmean(run.loss("test") for run in runs)],
         "Brier score": [fmean(map(recomputed.brier, runs))],
@@ -255,16 +257,21 @@ def _calibrated(group: Group) -> dict[str, Cell]:
         "Log loss after": [
             Near(fmean(run.loss("test", each) for run, each in zip(runs, temperatures, strict=True)), 0.0002)
         ],
-        "Error after (%)": [Near(fmean(after), 0.06)],
-        "Surest 90 % (%)": [100 * fmean(1 - float(each[round(0.9 * len(each)) - 1]) for each in risks)],
+        "Calibration error after (%)": [Near(fmean(after), 0.06)],
+        "Accuracy on the surest 90 % (%)": [100 * fmean(1 - float(each[round(0.9 * len(each)) - 1]) for each in risks)],
         "AURC (%)": [100 * fmean(float(each.mean()) for each in risks)],
-        "Set size": [fmean(size for size, _ in sets)],
-        "Coverage (%)": [100 * fmean(coverage for _, coverage in sets)],
+        "Classes per set": [fmean(size for size, _ in sets)],
+        "Sets with the true class (%)": [100 * fmean(coverage for _, coverage in sets)],
     }
 
 
 def _listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
+
+
+def _with_spread(shares: Sequence[float]) -> list[float]:
+    """The mean in percent, and of several the standard deviation."""
+    return [100 * float(np.mean(shares)), *([100 * float(np.std(shares, ddof=1))] if len(shares) > 1 else [])]
 
 
 def _percent(shares: Sequence[float] | None) -> Cell:

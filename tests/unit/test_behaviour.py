@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from made_up_results import write_predictions
 from report_pages import table_of, tables
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import read_json, write_json
@@ -36,10 +36,33 @@ def test_a_row_per_network_has_calibration_before_and_after_and_when_to_trust_an
     assert second[9:] == [f"{conformal['mean_size']:.2f}", f"{100 * conformal['coverage']:.2f}"]
 
 
-def test_of_several_seeds_the_numbers_are_means(experiment, write_report):
-    text = section(write_report(*(experiment(seed=seed) for seed in range(3))))
+def test_of_several_seeds_the_numbers_are_means_with_the_lowest_and_the_highest_calibration_error(
+    experiment, write_report, tmp_path
+):
+    seeds = [experiment(seed=seed, accuracy=accuracy) for seed, accuracy in enumerate((0.97, 0.8, 0.9))]
+    text = section(write_report(*seeds))
     assert "Numbers are means over the seeds." in text
-    assert "<br>" not in table_of(text, "Model")[2][3]
+    [candidate] = read_json(tmp_path / "results/digits/comparison/statistics.json")["candidates"]
+    errors = [100 * network["ece"] for network in candidate["networks"]]
+    shown = f"{np.mean(errors):.2f}<br>({min(errors):.2f} to {max(errors):.2f})"
+    assert table_of(text, "Model")[2][3] == shown.replace(" ", NO_BREAK)
+    assert "0 is best; in brackets, the lowest and highest of several networks." in text
+    alone = section(write_report(seeds[0]))
+    assert "0 is best; in brackets, the 95 % interval of one network." in alone
+
+
+@pytest.mark.parametrize("carries_over", [True, False])
+def test_a_temperature_that_makes_the_log_loss_of_the_test_images_worse_is_reported(
+    experiment, write_report, carries_over
+):
+    """All validation images are wrong with confidence, so the temperature is high."""
+    directory = experiment(accuracy=0.5 if carries_over else 1.0)
+    file = directory / "predictions.safetensors"
+    tensors = load_file(file)
+    tensors["validation_labels"] = (tensors["validation_logits"].argmax(1) + 1) % 10
+    save_file(tensors, file, {"spec_sha256": read_json(directory / "metrics.json")["spec_sha256"]})
+    words = "For ResNet50, the gain in log loss on the 144 validation images did not carry over to the test images."
+    assert (words in section(write_report(directory))) is not carries_over
 
 
 def test_accuracies_without_a_network_are_given(experiment, write_report):
@@ -158,14 +181,17 @@ def test_an_experiment_has_its_classes_with_intervals_and_its_surest_mistakes(ex
 
 
 def test_a_study_with_robustness_has_a_row_per_network_with_means_over_seeds_and_severities(experiment, write_report):
-    folders = [experiment(model="vgg16", accuracy=0.8), *(experiment(seed=seed) for seed in range(2))]
+    folders = [experiment(model="vgg16", accuracy=0.8)]
+    folders += [experiment(seed=seed, accuracy=accuracy) for seed, accuracy in enumerate((0.96, 0.98))]
     assert "Corrupted" not in write_report(*folders)
     text = section(write_report(*folders, optional=("robustness",)))
     [table] = [table for table in tables(text) if "Corrupted" in table[0]]
     assert table[0] == ["Model", "As they are", "Corrupted", "Noise", "JPEG"]
-    assert table[2] == ["ResNet50", "97.00", "77.60", "77.60", "77.60"]
+    spread = [cell.replace(" ", NO_BREAK) for cell in ("97.00 ± 1.41", "77.60 ± 1.13")]
+    assert table[2] == ["ResNet50", *spread, "77.60", "77.60"]
     assert table[3] == ["VGG-16", "80.00", "64.00", "64.00", "64.00"]
     assert "Test accuracy in percent on 360 test images, as they are and corrupted" in text
+    assert "±: the standard deviation over the seeds. Differences are not tested." in text
     assert "digits/comparison/corruptions.png" in text
 
 

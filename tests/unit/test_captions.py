@@ -26,7 +26,7 @@ def two(experiment, write_report):
 
 
 def test_every_figure_of_the_report_has_its_caption_below_the_figures_of_its_section(experiment, write_report):
-    text = write_report(experiment(model="vgg16"), experiment())
+    text = write_report(experiment(model="vgg16", wall_seconds=90), experiment())
     shown = [COMPARISON_FIGURES[name] for name in re.findall(r'src="digits/comparison/(\w+)\.png', text)]
     assert {"accuracy_vs_time", "accuracy_at_equal_time", "reliability"} < {figure.name for figure in shown}
     for figure in shown:

@@ -6,10 +6,13 @@ from functools import partial
 import numpy as np
 import pytest
 from drawn import comparison_of, rendered, texts
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.transforms import Bbox
 
+from deepnets.comparison import selective
+from deepnets.comparison.statistics_file import Bin
 from deepnets.figures import (
     COMPARISON_FIGURES,
     accuracy,
@@ -51,10 +54,28 @@ def test_reliability_has_a_panel_per_model_with_the_error_before_and_after(compa
     figure = rendered(reliability.draw(comparison))
     titles = [axes.get_title("left") for axes in figure.axes]
     network = comparison.groups[1].candidate.networks[0]
-    after = f"after T={network.temperature:.2f}: {100 * network.with_temperature.ece:.1f} %"
-    errors = f"error {100 * network.ece:.1f} %, {after}"
-    assert titles[0] == f"MobileNetV2\n{errors}"
-    assert titles[1].startswith("VGG-16\n")
+    assert network.temperature == 1, "nothing to show after it"
+    assert titles[0] == f"MobileNetV2, seed 0\nerror {100 * network.ece:.1f} %"
+    network = comparison.groups[0].candidate.networks[0]
+    after = f"{100 * network.with_temperature.ece:.1f} % after T = {network.temperature:.2f}"
+    assert titles[1] == f"VGG-16, seed 0\nerror {100 * network.ece:.1f} %, {after}"
+    dashed = [[line.get_linestyle() for line in axes.lines].count("--") for axes in figure.axes]
+    assert dashed == [0, 1]
+
+
+def test_reliability_has_the_interval_of_each_bin_its_number_of_images_and_what_is_below_the_line(compare):
+    comparison = compare({"model": "vgg16", "accuracy": 0.8})
+    [network] = comparison.groups[0].candidate.networks
+    for calibration in (network, network.with_temperature):
+        calibration.reliability[:] = [Bin(n=360, confidence=0.94, accuracy=0.8)]
+    figure = rendered(reliability.draw(comparison))
+    [axes] = figure.axes
+    [bars] = [container for container in axes.containers if isinstance(container, ErrorbarContainer)]
+    [ends] = [segment[:, 1] for segment in bars[2][0].get_segments()]
+    assert ends == pytest.approx([75.56, 83.81], abs=0.01)
+    assert "360 images per bin; bars: 95 % intervals (Wilson); dashed: after temperature" in figure.get_supxlabel()
+    assert "below the line: too sure" in texts(axes)
+    assert axes.get_xlim() == axes.get_ylim() == (70, 101)
 
 
 def test_risk_coverage_ends_at_the_error_of_all_images(compare):
@@ -71,9 +92,24 @@ def test_differences_of_coverage_below_the_noise_are_not_blown_up(compare):
         group.candidate.passes[0].conformal.coverage = coverage
         group.candidate.passes[0].conformal.mean_size = 0.95 + coverage / 100
     sets = risk_coverage.draw(comparison).axes[1]
-    assert sets.get_ylim() == pytest.approx((94, 96))
+    numbers = "with 144 validation and 360 test images,\n4.2 points can be chance (grey)"
+    assert sets.get_title("left") == numbers
+    [band] = sets.patches
+    assert (band.get_y(), band.get_height()) == (pytest.approx(95 - 4.21, abs=0.01), pytest.approx(8.42, abs=0.02))
+    assert sets.get_ylim() == pytest.approx((95 - 1.2 * 4.21, 95 + 1.2 * 4.21), abs=0.02)
     low, high = sets.get_xlim()
     assert (high - low, (low + high) / 2) == (pytest.approx(0.1), pytest.approx(0.9595, abs=0.001))
+
+
+@pytest.mark.parametrize(("validation", "test"), [(144, 360), (1000, 200), (5000, 10_000)])
+def test_coverage_of_conformal_sets_is_within_the_band_in_95_percent_of_cases(validation, test):
+    rng, covered = np.random.default_rng(0), []
+    for _ in range(2000):
+        of_true = [rng.random((images, 1)) for images in (validation, test)]  # probabilities of the true class
+        threshold = selective.conformal_threshold(of_true[0], np.zeros(validation, int))
+        covered.append(selective.conformal_sets(of_true[1], threshold).mean())
+    within = np.abs(np.array(covered) - 0.95) <= risk_coverage.chance(0.95, validation, test)
+    assert 0.93 < within.mean() < 0.97
 
 
 def test_corruptions_have_a_panel_per_kind_and_a_line_per_network_from_the_images_as_they_are(compare):
@@ -105,7 +141,7 @@ def test_a_network_without_a_mistake_has_no_picture_of_one(compare):
     assert [len(part.findobj(AxesImage)) for part in (mistakes, hits)] == [0, 3]
 
 
-def test_images_that_all_networks_miss_are_shown_those_with_suspicious_labels_framed_and_first(compare):
+def test_images_that_all_networks_miss_are_shown_those_with_labels_to_look_at_framed_and_first(compare):
     comparison = compare(*TWO)
     statistics = comparison.statistics
     missed = statistics.missed_by_all.images
@@ -150,6 +186,11 @@ def test_ranking_shows_each_pair_from_both_sides_and_the_letters_of_ties(compare
     axes = figure.axes[0]
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert names == ["MobileNetV2  a  1", "ResNet50  a  2", "VGG-16  b  3"]
+    assert figure.get_suptitle() == "Which networks can be distinguished: digits"
+    note = " ".join(figure.legends[0].get_title().get_text().split())
+    numbers = "Difference in test accuracy, row minus column, percentage points."
+    assert note == f"{numbers} The same letter: not distinguished."
+    assert texts(figure.legends[0])[-1] == "open: the test found nothing"
     of_pairs = [patch for patch in axes.patches if not patch.get_hatch()]
     cells = {(patch.get_y() + 0.5, patch.get_x() + 0.5): patch.get_facecolor() for patch in of_pairs}
     assert len(cells) == 6
@@ -167,7 +208,7 @@ def test_rows_of_the_ranking_that_validation_did_not_choose_say_so(compare):
     runs = [{"recipe": name, "accuracy": 0.9, "validation_accuracy": share} for name, share in (("a", 0.6), ("b", 0.8))]
     figure = rendered(ranking.draw(compare(*runs, {"model": "vgg16", "accuracy": 0.5})))
     rows = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert rows == ["ResNet50 (a), not chosen  a  1", "ResNet50 (b)  a  2", "VGG-16 (quick)  b  3"]
+    assert rows == ["ResNet50 (b)  a  1", "VGG-16 (quick)  b  2", "ResNet50 (a), not chosen  a  3"]
 
 
 def test_long_names_of_the_ranking_are_inside_the_figure(compare):
@@ -184,7 +225,7 @@ def test_a_difference_of_zero_has_no_sign(compare):
 def test_ranking_of_many_recipes_shows_the_first_without_numbers_as_the_title_states(compare):
     recipes = ({"recipe": f"r{place}", "accuracy": 0.5 + place / 100} for place in range(40))
     figure = rendered(ranking.draw(compare(*recipes)))
-    assert figure.get_suptitle() == "Which can be distinguished, 30 of 40: digits"
+    assert figure.get_suptitle() == "Which networks can be distinguished, 30 of 40: digits"
     assert len(figure.axes[0].get_yticks()) == 30
     assert not figure.axes[0].texts
 

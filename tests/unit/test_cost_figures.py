@@ -1,5 +1,6 @@
 """The figures of accuracy against a cost: the Pareto front, the names next to it, and each cost."""
 
+import re
 from functools import partial
 
 import pytest
@@ -61,6 +62,11 @@ def test_each_point_of_the_front_has_a_ring_that_the_legend_explains(compare, ru
     assert texts(figure.legends[0])[-1] == explained
 
 
+def test_where_a_recipe_that_validation_did_not_choose_may_be_better_the_legend_names_the_front_of_the_chosen(compare):
+    runs = [{"recipe": "a", "accuracy": 0.9, "validation_accuracy": 0.5}, {"recipe": "b", "accuracy": 0.8}]
+    assert texts(accuracy_vs_time.draw(compare(*runs)).legends[0])[-1] == "Pareto front of the chosen recipes"
+
+
 @pytest.mark.parametrize("apart", [1.5, 4])
 def test_names_do_not_cover_the_front(compare, apart):
     runs = [
@@ -106,6 +112,7 @@ def test_memory_is_the_peak_of_the_training_runs_of_a_network_and_its_axis_names
 
 def test_where_the_memory_of_a_run_is_unknown_the_report_says_nothing_of_it(compare, experiment, write_report):
     directories = [experiment(**run) for run in TWO]
+    set_timing(directories[0], peak_memory_mb=1000)
     assert "digits/comparison/accuracy_vs_memory.png" in write_report(*directories)
     set_timing(directories[0], peak_memory_mb=None)
     text = write_report(*directories)
@@ -116,6 +123,22 @@ def test_where_the_memory_of_a_run_is_unknown_the_report_says_nothing_of_it(comp
     figure = rendered(accuracy_vs_memory.draw(comparison))
     assert figure.get_suptitle() == "The peak memory of some training runs is unknown: digits"
     assert not figure.axes[0].axison
+
+
+def test_costs_in_which_nothing_differs_by_a_tenth_are_not_shown(experiment, write_report):
+    """Points on each other tell nothing: of time, memory, and all that is the same for the recipes of a network."""
+    recipes = [experiment(recipe=name, wall_seconds=seconds) for name, seconds in (("a", 100), ("b", 109))]
+    assert shown_costs(write_report(*recipes, optional=("latency",))) == set()
+    longer = experiment(recipe="c", wall_seconds=111)
+    set_timing(longer, peak_memory_mb=900.5 * 1.2)
+    assert shown_costs(write_report(recipes[0], longer, optional=("latency",))) == {"time", "memory"}
+    other = experiment(model="vgg16", wall_seconds=100)
+    of_networks = {"parameters", "mult_adds", "latency", "throughput"}
+    assert shown_costs(write_report(recipes[0], other, optional=("latency",))) == of_networks
+
+
+def shown_costs(report):
+    return set(re.findall(r"digits/comparison/accuracy_vs_(\w+)\.png", report))
 
 
 def test_cost_is_on_a_log_axis_with_units(compare):

@@ -26,7 +26,7 @@ def test_time_by_stage_counts_the_jobs_of_the_study_only(experiment, write_repor
     for folder, stage, seconds in (
         *((own, "train", 90), (own, "evaluate", 6), (other, "train", 1000)),
         *((tmp_path / "logs/digits", "prepare", 2), (tmp_path / "logs/mnist", "prepare", 1000)),
-        *((tmp_path / f"logs/digits/comparison/{figure}", "plot_comparison", 1) for figure in ("one", "two")),
+        *((tmp_path / f"logs/digits/comparison/{name}", "plot_comparison", 1) for name in ("accuracy", "examples")),
     ):
         write_benchmark(folder, stage, seconds)
     write_benchmark(own, "export_int8", 1000)  # on request
@@ -38,6 +38,24 @@ def test_time_by_stage_counts_the_jobs_of_the_study_only(experiment, write_repor
         ["2", "2.0\xa0s", "2.0 %"],
         ["1", "2.0\xa0s", "2.0 %"],
     ]
+
+
+def test_stages_and_figures_of_another_study_in_the_same_folder_do_not_count(experiment, write_report, tmp_path):
+    directory = experiment()
+    for folder, stage in (
+        *(("resnet50/quick/seed0", "train"), ("resnet50/quick/seed0", "robustness"), ("resnet50", "latency")),
+        *(("comparison", "compare"), ("comparison/accuracy", "plot_comparison")),
+        *(("comparison/corruptions", "plot_comparison"), ("comparison/ranking", "plot_comparison")),
+    ):
+        write_benchmark(tmp_path / "logs/digits" / folder, stage, 1)
+
+    def jobs(*optional):
+        table = next(t for t in tables(write_report(directory, optional=optional)) if t[0][0] == "Stage")
+        return {re.sub("<.*?>", "", row[0]): int(row[1]) for row in table[2:]}
+
+    assert jobs() == {"train": 1, "compare": 1, "plot_comparison": 1}
+    assert jobs("robustness") == {"train": 1, "compare": 1, "robustness": 1, "plot_comparison": 2}
+    assert jobs("robustness", "latency").keys() == {"train", "compare", "robustness", "latency", "plot_comparison"}
 
 
 def test_the_jobs_that_made_the_weights_to_start_from_count(experiment, write_report, tmp_path):
@@ -103,6 +121,19 @@ def test_wall_time_is_from_the_first_start_to_the_last_end(experiment, write_rep
     assert f"{passed}; for 20.0 s of that time no job was running" in text
     write_benchmark(logs, "evaluate", 30, ended=1130)
     assert f"{passed}.\n" in write_report(directory).replace("\xa0", " ")
+
+
+def test_where_most_of_the_time_no_job_ran_the_report_names_several_runs_and_no_span(
+    experiment, write_report, tmp_path
+):
+    directory, logs = experiment(), tmp_path / "logs/digits/resnet50/quick/seed0"
+    write_benchmark(logs, "train", 100, ended=1100)
+    write_benchmark(logs, "evaluate", 10, ended=1220)
+    assert "for 1 min 50 s of that time" in write_report(directory).replace("\xa0", " ")
+    write_benchmark(logs, "evaluate", 10, ended=1222)
+    text = write_report(directory)
+    assert "The jobs ran in several runs of Snakemake, with more time between them than in them.\n" in text
+    assert "from the start of the first" not in text
 
 
 def test_jobs_that_run_at_the_same_time_count_once_in_the_wall_time():

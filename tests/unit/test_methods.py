@@ -158,7 +158,13 @@ def test_equivalence_and_published_numbers_have_their_method(experiment, write_r
 def test_corruptions_are_cited_where_they_were_measured(experiment, write_report):
     directory = experiment()
     assert "hendrycks2019" not in section(write_report(directory))
-    assert "[@hendrycks2019]" in words(write_report(directory, optional=("robustness",)))
+    sentence = (
+        "accuracy under six corruptions of Hendrycks and Dietterich [@hendrycks2019], shift and rotation, at three"
+        " severities each, on 360 test images."
+    )
+    assert sentence in words(write_report(directory, optional=("robustness",)))
+    larger = experiment("mnist", n_test=2000)
+    assert "on 360 to 2,000 test images." in words(write_report(directory, larger, optional=("robustness",)))
 
 
 def test_every_option_that_is_described_is_one_of_a_recipe():

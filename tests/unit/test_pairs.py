@@ -56,11 +56,24 @@ def test_over_several_seeds_no_images_are_counted_and_next_to_a_single_run_both_
     assert {(" / " in row[5], row[6] == "–") for row in rows} == {(True, True), (False, False)}
 
 
-def test_recipes_that_validation_did_not_choose_are_named_so(experiment, write_report):
+def test_recipes_that_validation_did_not_choose_are_named_so_and_come_last_whatever_their_test_accuracy(
+    experiment, write_report
+):
     recipes = (("lucky", 0.95, 0.5), ("tuned", 0.9, 0.8))
     runs = [experiment(recipe=name, accuracy=test, validation_accuracy=share) for name, test, share in recipes]
-    [row] = pairs(write_report(*runs))
-    assert row[:2] == ["ResNet50 (lucky), not chosen", "ResNet50 (tuned)"]
+    text = write_report(*runs)
+    [row] = pairs(text)
+    assert row[:2] == ["ResNet50 (tuned)", "ResNet50 (lucky), not chosen"]
+    assert row[3].startswith("−5.00<br>")
+    order = "A is before B in the order of validation accuracy"
+    assert f"{order}, in which recipes that validation did not choose come last." in text
+    assert "come last" not in write_report(runs[0], experiment(model="vgg16"))
+
+
+def test_statistics_json_is_linked_below_the_pairs(experiment, write_report):
+    text = write_report(experiment(model="vgg16"), experiment())
+    below = text.partition("| A | B |")[2].partition("</details>")[0]
+    assert "[statistics.json](digits/comparison/statistics.json) has all their numbers." in below
 
 
 def test_a_single_network_has_no_pairs(experiment, write_report):

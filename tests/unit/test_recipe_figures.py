@@ -154,6 +154,7 @@ def test_a_sweep_has_validation_accuracy_by_value_with_its_seeds_and_the_chosen_
     assert seeds[0] == pytest.approx([1, 11])
     assert (axes.get_xlabel(), axes.get_xscale()) == ("lr (log scale)", "log")
     assert axes.get_ylabel() == "Validation accuracy (%)"
+    assert axes.get_title("left") == "144 validation images: one image is 0.69 points"
     assert [label.get_text() for label in axes.get_xticklabels()] == ["0.01", "0.1", "0.3"]
 
 

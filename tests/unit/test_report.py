@@ -61,7 +61,7 @@ def test_every_link_is_relative_and_resolves_to_files_of_the_study(experiment, w
     for figure in COMPARISON_FIGURES:
         (tmp_path / f"results/digits/comparison{suffix}/{figure}.png").touch()
     targets = links(write_report(*budgets, suffix=suffix))
-    assert len(targets) == 12 + 2 * 5 + 2
+    assert len(targets) == 8 + 2 * 5 + 3
     assert {f"metrics{suffix}.csv", f"environment{suffix}.json"} < set(targets)
     assert [target for target in targets if not (tmp_path / "results" / target).is_file()] == []
 
@@ -76,7 +76,7 @@ def test_every_link_is_relative_and_resolves_to_files_of_the_study(experiment, w
 )
 def test_a_study_without_budgets_shows_no_budget_figure(experiment, write_report, other):
     targets = links(write_report(experiment(), experiment(**other)))
-    assert "digits/comparison/accuracy_vs_time.png" in targets
+    assert "digits/comparison/accuracy_at_equal_time.png" in targets
     assert "digits/comparison/accuracy_vs_budget.png" not in targets
     assert ("digits/comparison/accuracy_vs_value.png" in targets) is (other == {"recipe": "lr", "lr": 0.1})
 

@@ -49,7 +49,7 @@ def plotted(dataset: str, *figures: str) -> frozenset[str]:
 
 
 # A single experiment has none of these, two recipes of a network have the first two.
-OF_NETWORKS = ("missed_by_all",)
+OF_NETWORKS = ("accuracy_vs_parameters", "accuracy_vs_mult_adds", "missed_by_all")
 OF_SEVERAL = ("ranking", "accuracy_at_equal_time", *OF_NETWORKS)
 
 

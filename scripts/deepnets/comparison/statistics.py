@@ -53,16 +53,16 @@ def compare(results: list[Result], margin: float) -> dict[str, Any]:
     Networks are read one after the other; of each, only which images it has right is kept.
     """
     study = read_study(results)
-    # The best first; their accuracy on the test images decides nothing but the order.
-    ranked = sorted(study.candidates, key=lambda each: -float(each.on(each.folds).mean()))
-    compared = _compared(ranked)
+    # Those that stand for a model first, and the best on validation first: test accuracy decides no order.
+    ordered = sorted(study.candidates, key=lambda each: (not each.selected, -each.group.validation_accuracy))
+    compared = ordered[:COMPARED]
     pairs, groups = _pairs(compared, margin)
     group_of = dict(zip(map(id, compared), groups, strict=True))
     return {
         "n": len(study.agreement.labels),
         "margin": margin,
         "folds": study.folds,
-        "candidates": [_candidate(each, group_of.get(id(each))) for each in ranked],
+        "candidates": [_candidate(each, group_of.get(id(each))) for each in ordered],
         "pairs": pairs,
         "baselines": study.baselines,
         "committee": study.agreement.committee(),
@@ -70,16 +70,6 @@ def compare(results: list[Result], margin: float) -> dict[str, Any]:
         "suspicious_labels": study.agreement.suspicious_labels(),
         "sweeps": _sweeps([each.group for each in study.candidates]),
     }
-
-
-def _compared(ranked: list[Tested]) -> list[Tested]:
-    """Return the candidates that are compared in pairs, in their order: those that stand for a model come first.
-
-    If there are too many, validation accuracy decides, within both.
-    """
-    urgent = sorted(ranked, key=lambda each: (not each.selected, -each.group.validation_accuracy))
-    kept = {id(each) for each in urgent[:COMPARED]}
-    return [each for each in ranked if id(each) in kept]
 
 
 def _candidate(tested: Tested, letters_of: str | None) -> dict[str, Any]:

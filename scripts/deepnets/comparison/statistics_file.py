@@ -127,7 +127,7 @@ class Settle(BaseModel):
 
 
 class Pair(BaseModel):
-    """Two candidates on the same images; `a` is the more accurate one on the test images.
+    """Two candidates on the same images; `a` comes first in the order of the candidates.
 
     Attributes:
         n: test images that both have; 0 if they have no fold in common, so that nothing is known of the pair.

@@ -2,7 +2,8 @@
 
 Six of them are those of Hendrycks and Dietterich 2019, 'Benchmarking Neural Network Robustness to Common Corruptions
 and Perturbations', arXiv 1903.12261, at the levels 1, 3 and 5 of their code. They give one strength for images of 32
-pixels (CIFAR-10-C) and another one for images of 224 (ImageNet-C); images between them get a strength between them.
+pixels (CIFAR-10-C), which smaller ones get here, too, and another one for images of 224 (ImageNet-C); images between
+them get a strength between them.
 """
 
 import io
@@ -16,7 +17,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from deepnets.training.augmentation import affine_by, crop_at
+from deepnets.training.augmentation import affine_by
 
 SEVERITIES = (1, 2, 3)
 _SMALL, _LARGE = 32, 224  # pixels of a side
@@ -112,9 +113,14 @@ def _by_pillow(images: Tensor, change: Callable[[Image.Image], Image.Image]) -> 
 
 
 def _shift(images: Tensor, fraction: float, generator: torch.Generator) -> Tensor:
-    """Shift each image along both axes, to one of the four sides that are drawn; outside is black."""
-    pixels = max(1, round(fraction * min(images.shape[-2:])))
-    return crop_at(images, 2 * pixels * torch.randint(2, (len(images), 2), generator=generator), pixels)
+    """Shift each image along both axes, to one of the four corners that are drawn; outside is black.
+
+    A shift by a part of a pixel is interpolated, so that small images are shifted by the same share of their size.
+    """
+    corners = 2 * torch.randint(2, (len(images), 2), generator=generator) - 1
+    matrices = torch.eye(2, 3).repeat(len(images), 1, 1)
+    matrices[:, :, 2] = 2 * fraction * corners  # the grid of positions is 2 wide
+    return affine_by(images.float(), matrices)
 
 
 def _rotation(images: Tensor, degrees: float, generator: torch.Generator) -> Tensor:

@@ -45,7 +45,7 @@ class ComparisonFigure:
         notes: sentences that the captions of other figures have, too; the report has each once.
         condition: takes the experiments on the dataset; the figure is drawn if the result is true. None: always.
         needs: optional stages whose files it reads; it is drawn in studies that have them.
-        shown: takes what statistics.json says, and the results on the dataset; the report leaves the figure out if
+        shown: takes what statistics.json says, and the groups on the dataset; the report leaves the figure out if
             what it returns is false, because only results tell that there is nothing to see. The file is drawn even
             then. None: always shown.
         width: in the report.
@@ -88,6 +88,8 @@ EXPERIMENT_FIGURES: dict[str, ExperimentFigure] = {
     )
 }
 
+_COSTS_DIFFER = 1.1  # the highest cost divided by the lowest, from which on points are apart
+
 # Notes: sentences that several captions share.
 _INTERVALS = (
     "Bars are 95 % intervals: of the trained network over the test images (Wilson) for one seed, of the recipe over"
@@ -97,9 +99,9 @@ _INTERVALS = (
 _MANY = "If there are more than 24 networks, only the best 12 are coloured."
 _CPU_TIME = "Where training runs had different numbers of CPU threads, the time is CPU time, as the axis says."
 _FRONT = (
-    "Accuracy against a cost: the grey line with rings is the Pareto front; no other network is as accurate as one with"
-    " a ring at the same cost or less, intervals aside. Of a network with several recipes, only the one that validation"
-    " chose can have a ring; the others are pale. If there are more than 8 points, or names have no room, the pale ones"
+    "Accuracy against a cost: the grey line with rings is the Pareto front of the networks, each with the recipe that"
+    " validation chose: none of these is as accurate as one with a ring at the same cost or less, intervals aside. The"
+    " other recipes are pale and have no ring. If there are more than 8 points, or names have no room, the pale ones"
     " are small, without names and intervals."
 )
 _AGAINST_COST = (_FRONT, _INTERVALS, _MANY)
@@ -107,6 +109,11 @@ _AGAINST_COST = (_FRONT, _INTERVALS, _MANY)
 
 def _several_candidates(experiments: Sequence[Any]) -> bool:
     return len({(each.model, each.recipe) for each in experiments}) > 1
+
+
+def _several_models(experiments: Sequence[Any]) -> bool:
+    """Whether a cost that is the same for all recipes and seeds of a model can differ."""
+    return len({each.model for each in experiments}) > 1
 
 
 def _several_networks(experiments: Sequence[Any]) -> bool:
@@ -118,6 +125,21 @@ def _several_networks(experiments: Sequence[Any]) -> bool:
 def _swept_values(experiments: Sequence[Any]) -> bool:
     of_recipe = {(each.model, each.recipe): each for each in experiments}  # seeds have the same values
     return bool(swept(of_recipe.values()))
+
+
+def _times_differ(_: Any, groups: Sequence[Any]) -> bool:
+    return _differ([group.mean(lambda run: run.timing.wall_seconds) for group in groups])
+
+
+def _memories_differ(_: Any, groups: Sequence[Any]) -> bool:
+    """Whether the peaks differ; False if that of a run is unknown."""
+    peaks = [[run.timing.peak_memory_mb for run in group.results] for group in groups]
+    return all(map(all, peaks)) and _differ([max(of_group) for of_group in peaks])
+
+
+def _differ(costs: Collection[float]) -> bool:
+    """Whether costs differ by more than noise does; else their points lie on each other."""
+    return max(costs) > _COSTS_DIFFER * min(costs)
 
 
 COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
@@ -135,13 +157,14 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
         ComparisonFigure(
             "ranking",
             "Which networks can be distinguished",
-            "Each network and recipe (rows, the best first) against each other one (columns), on the same test images."
+            "Each network and recipe (rows, the best on validation first, recipes that it did not choose last) against"
+            " each other one (columns), on the same test images."
             " The numbers are differences of the test accuracy in percentage points, row minus column. Blue: the row is"
             " better, orange: the column is better (p below 5 % after Holm's correction for all pairs; exact McNemar"
             " test for one seed each, t test over seeds and images for several, over the folds where there are folds)."
-            " Grey: equivalent within the margin of config.yaml. White: open, or no fold in common. Hatched: the"
-            " network itself. Two that share a letter cannot be distinguished. Not chosen: validation chose another"
-            " recipe of the network.",
+            " Grey: equivalent within the margin of config.yaml. White: open, as the test found nothing, or no fold in"
+            " common. Hatched: the network itself. Two that share a letter cannot be distinguished. Not chosen:"
+            " validation chose another recipe of the network.",
             condition=_several_candidates,
             width="75%",
         ),
@@ -151,6 +174,7 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             "Test accuracy (vertical axis) of each network and recipe against the number of trainable parameters"
             " (horizontal axis, log scale).",
             notes=_AGAINST_COST,
+            condition=_several_models,
         ),
         ComparisonFigure(
             "accuracy_vs_mult_adds",
@@ -158,6 +182,7 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             "Test accuracy (vertical axis) of each network and recipe against the multiply-adds of a prediction"
             " (horizontal axis, log scale), as torchinfo counts them.",
             notes=_AGAINST_COST,
+            condition=_several_models,
         ),
         ComparisonFigure(
             "accuracy_vs_time",
@@ -165,6 +190,7 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             "Test accuracy (vertical axis) of each network and recipe against the wall time of training"
             " (horizontal axis, log scale), the mean over the seeds.",
             notes=(_CPU_TIME, *_AGAINST_COST),
+            shown=_times_differ,
         ),
         ComparisonFigure(
             "accuracy_vs_memory",
@@ -173,7 +199,7 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             " axis, log scale), the highest of the seeds: on a CPU all that the process holds, on a GPU what torch has"
             " allocated.",
             notes=_AGAINST_COST,
-            shown=lambda _, results: all(each.timing.peak_memory_mb for each in results),
+            shown=_memories_differ,
         ),
         ComparisonFigure(
             "accuracy_vs_latency",
@@ -181,6 +207,7 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             "Test accuracy (vertical axis) of each network and recipe against the time of predicting one image"
             " (horizontal axis, log scale), the median of single calls while nothing else ran.",
             notes=_AGAINST_COST,
+            condition=_several_models,
             needs=("latency",),
         ),
         ComparisonFigure(
@@ -189,6 +216,7 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             "Test accuracy (vertical axis) of each network and recipe against the time per image when 128 are predicted"
             " at once (horizontal axis, log scale): the inverse of images per second, while nothing else ran.",
             notes=_AGAINST_COST,
+            condition=_several_models,
             needs=("latency",),
         ),
         ComparisonFigure(
@@ -211,9 +239,11 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             " by the confidence of the answer (horizontal axis), and the share of each bin that is right (vertical"
             " axis), a panel per network: its recipe that validation chose, the first seed, or with folds a network of"
             " each on the images of all, where T is their mean. On the diagonal, confidence is what it promises; below"
-            " it, the network is too sure, above it, not sure enough. Coloured: as trained; grey and dashed: after its"
-            " logits were divided by the temperature T, which is fitted on the validation images. Above a panel: the"
-            " calibration error, about the mean distance from the diagonal, as trained and after that.",
+            " it, the network is too sure, above it, not sure enough. Bars are 95 % intervals (Wilson) of the share:"
+            " few images leave much to chance. Coloured: as trained; grey and dashed: after its logits were divided by"
+            " the temperature T, which is fitted on the validation images; it is not drawn where T is 1, which changes"
+            " nothing. Above a panel: the calibration error, about the mean distance from the diagonal, as trained and"
+            " after that. The axes begin below the lowest bin.",
             width="75%",
             of_behaviour=True,
         ),
@@ -223,9 +253,10 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             "Left: errors (vertical axis) among the test images that are answered (horizontal axis), if the network"
             " answers only where it is most confident. Right: conformal prediction sets, fitted on the validation"
             " images to hold the true class in 95 % of images (dashed line): how many do on the test images (vertical"
-            " axis), against the mean number of classes in a set (horizontal axis). With 1,000 test images, 1.4"
-            " points from the dashed line can be chance, with 10,000 images 0.4. Of each network, the recipe that"
-            " validation chose, means over the seeds.",
+            " axis), against the mean number of classes in a set (horizontal axis). The grey band is what chance does"
+            " to one network: in 95 % of cases it is within, by the choice of the validation images, which set the"
+            " threshold, and of the test images. Of each network, the recipe that validation chose, means over the"
+            " seeds.",
             width="75%",
             of_behaviour=True,
         ),
@@ -234,8 +265,8 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             "Test accuracy on corrupted images",
             "Test accuracy (vertical axis) against the severity of a corruption (horizontal axis; 0: the images as they"
             " are), a panel per kind. Of each network, the recipe that validation chose, the mean over the seeds. Of"
-            " more than 2,000 test images, a fixed random sample. The kinds are those of Hendrycks and Dietterich 2019,"
-            " milder for small images; shift and rotation are added.",
+            " more than 2,000 test images, a fixed random sample. Six kinds are those of Hendrycks and Dietterich 2019,"
+            " in the strengths of CIFAR-10-C for images up to 32 pixels; shift and rotation are added.",
             needs=("robustness",),
             width="100%",
             of_behaviour=True,

@@ -45,6 +45,7 @@ def draw(comparison: Comparison) -> Figure:
         return figure
     pale = [_draw_panel(axes, comparison, *each) for axes, each in zip(panels, shown.items(), strict=False)]
     limit_percent(panels[0])
+    panels[0].set_title(_resolution(comparison), fontsize=8, fontweight="normal", color=MUTED)
     _add_legend(figure, comparison, shown, any(pale))
     for axes, (option, runs) in zip(panels, shown.items(), strict=False):
         _scale(figure, axes, option, [options_of(group)[option] for group in runs])
@@ -52,6 +53,15 @@ def draw(comparison: Comparison) -> Figure:
     for axes in panels[::columns]:
         axes.set_ylabel("Validation accuracy (%)")
     return figure
+
+
+def _resolution(comparison: Comparison) -> str:
+    """Return how many validation images there are, and how much one of them is; "" where recipes have other numbers."""
+    sizes = {result.metrics.validation.n for group in comparison.groups for result in group.results}
+    if len(sizes) > 1:
+        return ""
+    [images] = sizes
+    return f"{images:,} validation images: one image is {100 / images:.2g} points"
 
 
 def _draw_panel(axes: Axes, comparison: Comparison, option: str, runs: Sequence[SeedGroup]) -> bool:

@@ -53,6 +53,7 @@ def draw_against(
     """
     chosen = list(best_by_model(comparison.groups).values())
     front = pareto_front(chosen, cost)
+    of_chosen = " of the chosen recipes" * (len(chosen) < len(comparison.groups))
 
     def drawn(named: Sequence[SeedGroup], names_in_legend: bool = False) -> tuple[Figure, bool]:
         """The figure with names and intervals of these points, and whether the names have room."""
@@ -63,11 +64,12 @@ def draw_against(
         draw_points(axes, comparison, cost, chosen, named)
         log_scale(figure, axes, ticks, text, coarse_ticks)
         if names_in_legend:
-            front_line.set_label("Pareto front")
+            front_line.set_label(f"Pareto front{of_chosen}")
             of_model = zip([group.model for group in named], point_names(comparison, named), strict=True)
             add_legend(figure, comparison, dict(of_model), [front_line])
             return figure, True
-        front_line.set_label("Pareto front: no other one is as accurate at the same cost or less")
+        explained = of_chosen or ": no other one is as accurate at the same cost or less"
+        front_line.set_label(f"Pareto front{explained}")
         place_legend(figure, [front_line])
         return figure, name_points(figure, axes, comparison, cost, named, front)
 

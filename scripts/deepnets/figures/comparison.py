@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations, pairwise
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -385,9 +386,13 @@ def add_legend(
     place_legend(figure, [*handles, *lines])
 
 
-def place_legend(figure: Figure, handles: list[Line2D]) -> None:
-    """Write a legend below the axes, in as many columns as have room, and make room for its lines."""
+def place_legend(figure: Figure, handles: Sequence[Artist], note: str = "") -> None:
+    """Write a legend below the axes, in as many columns as have room, below a grey `note`; make room for its lines."""
     longest = max(len(str(handle.get_label())) for handle in handles)
     columns = max(1, min(4, int(figure.get_figwidth() / (_HANDLE_INCHES + _CHARACTER_INCHES * longest))))
-    figure.set_figheight(figure.get_figheight() + 0.17 * math.ceil(len(handles) / columns))
-    figure.legend(handles=handles, loc="outside lower left", ncols=columns, fontsize=7)
+    width = int(figure.get_figwidth() / _CHARACTER_INCHES)
+    lines = [line for paragraph in note.splitlines() for line in textwrap.wrap(paragraph, width)]
+    figure.set_figheight(figure.get_figheight() + 0.17 * (math.ceil(len(handles) / columns) + len(lines)))
+    look: dict[str, Any] = {"ncols": columns, "fontsize": 7, "title_fontsize": 7, "alignment": "left"}
+    legend = figure.legend(handles=handles, loc="outside lower left", title="\n".join(lines) or None, **look)
+    legend.get_title().set_color(MUTED)

@@ -1,4 +1,4 @@
-"""The test images that every network predicts wrongly, those with suspicious labels first."""
+"""The test images that every network predicts wrongly, those with labels to look at first."""
 
 import math
 
@@ -12,7 +12,7 @@ from deepnets.figures.style import MUTED, applied
 
 _COLUMNS = 8
 _TILES = 24
-_SUSPICIOUS = "#C0392B"  # the frame of an image whose label may be wrong
+_FRAME = "#C0392B"  # of an image whose label may be wrong
 
 
 @applied()
@@ -24,9 +24,9 @@ def draw(comparison: Comparison) -> Figure:
         figure.subplots().set_axis_off()  # without axes, the layout warns
         return figure
     pictures = _pictures(comparison)
-    suspicious = {answer.index for answer in statistics.suspicious_labels.images}
+    to_look_at = {answer.index for answer in statistics.suspicious_labels.images}
     kept = [answer for answer in missed.images if answer.index in pictures]
-    shown = sorted(kept, key=lambda answer: answer.index not in suspicious)[:_TILES]
+    shown = sorted(kept, key=lambda answer: answer.index not in to_look_at)[:_TILES]
     lines = max(1, math.ceil(len(shown) / _COLUMNS))
     size = _COLUMNS * TILE[0] + 0.3, lines * TILE[1] + 0.45
     counted = f"{len(shown)} of {missed.count:,}" if len(shown) < missed.count else f"{missed.count:,}"
@@ -38,8 +38,8 @@ def draw(comparison: Comparison) -> Figure:
     tiles = figure.subplots(lines, _COLUMNS, squeeze=False).flatten().tolist()
     for axes, answer in zip(tiles, shown, strict=False):
         draw_tile(axes, pictures[answer.index], answer, comparison.groups[0].first.metrics.classes)
-        if answer.index in suspicious:
-            axes.spines[:].set(visible=True, color=_SUSPICIOUS, linewidth=2)
+        if answer.index in to_look_at:
+            axes.spines[:].set(visible=True, color=_FRAME, linewidth=2)
     for axes in tiles[len(shown) :]:
         axes.set_axis_off()
     if not shown:

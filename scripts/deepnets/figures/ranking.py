@@ -6,18 +6,24 @@ from matplotlib.patches import Patch, Rectangle
 
 from deepnets.comparison.aggregate import group_name, several_recipes
 from deepnets.comparison.statistics_file import Candidate, Pair
-from deepnets.figures.comparison import Comparison, titled_figure
+from deepnets.figures.comparison import Comparison, place_legend, titled_figure
 from deepnets.figures.names import short_names
 from deepnets.figures.style import GRID, MUTED, TEXT_COLOR, applied
 
 _ROWS = 30  # more are not readable; the title gives their number
 _NUMBERS = 16  # up to this many rows, cells have their difference in points
 _BETTER, _WORSE, _EQUIVALENT, _OPEN = "#8CB8DE", "#F2B77C", "#D5D5D5", "#FFFFFF"
+_LEGEND = {
+    "row better": _BETTER,
+    "column better": _WORSE,
+    "equivalent": _EQUIVALENT,
+    "open: the test found nothing": _OPEN,
+}
 
 
 @applied()
 def draw(comparison: Comparison) -> Figure:
-    """Draw a matrix: a row and a column per candidate, the best first, coloured by which of the two is better.
+    """Draw a matrix: a row and a column per candidate, in their order, coloured by which of the two is better.
 
     The diagonal is hatched, as white stands for an open pair.
     """
@@ -27,7 +33,7 @@ def draw(comparison: Comparison) -> Figure:
     left_out = len(statistics.candidates) - len(shown)
     best = f", {len(shown)} of {len(statistics.candidates)}" if left_out else ""
     inches = (3.2 if all(each.selected for each in shown) else 4.0) + size * len(shown), 1.7 + size * len(shown)
-    figure = titled_figure(comparison, f"Which can be distinguished{best}", inches)
+    figure = titled_figure(comparison, f"Which networks can be distinguished{best}", inches)
     axes = figure.subplots()
     for (row, column), pair in statistics.outcomes().items():
         if column < len(shown):
@@ -35,9 +41,9 @@ def draw(comparison: Comparison) -> Figure:
     for place in range(len(shown)):
         axes.add_patch(Rectangle((place - 0.5, place - 0.5), 1, 1, facecolor="white", edgecolor=GRID, hatch="////"))
     _draw_axes(axes, shown, _names(comparison, shown))
-    legend = {"row better": _BETTER, "column better": _WORSE, "equivalent": _EQUIVALENT, "open": _OPEN}
-    handles = [Patch(facecolor=color, edgecolor=MUTED, linewidth=0.6, label=label) for label, color in legend.items()]
-    figure.legend(handles=handles, loc="outside lower left", ncols=4, fontsize=7.5)
+    handles = [Patch(facecolor=color, edgecolor=MUTED, linewidth=0.6, label=label) for label, color in _LEGEND.items()]
+    numbers = "Difference in test accuracy, row minus column, percentage points.\n" * (len(shown) <= _NUMBERS)
+    place_legend(figure, handles, f"{numbers}The same letter: not distinguished.")
     return figure
 
 

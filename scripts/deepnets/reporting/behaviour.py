@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from shlex import quote
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
 from deepnets.comparison.aggregate import (
@@ -21,7 +21,9 @@ from deepnets.evaluation.results import Result
 from deepnets.reporting.markdown import Markdown, code, enumerate_words, escape, image, table
 from deepnets.reporting.study import Study
 from deepnets.reporting.tables import MISSING, ROWS, with_interval
+from deepnets.reporting.verdicts import counted
 from deepnets.utils import paths
+from deepnets.utils.durations import NO_BREAK
 
 _CLASSES = 12  # rows of a table of classes, those with the lowest F1
 _CONFUSIONS = 3  # the most frequent errors
@@ -46,8 +48,11 @@ def behaviour(groups: list[SeedGroup], statistics: Statistics, study: Study) -> 
     return {
         "baselines": _baselines(statistics, classes),
         "calibration": _calibration_table(rows),
+        "below_error": _below_error(rows),
+        "not_carried_over": _not_carried_over(rows, chosen),
         "robustness": _robustness_table(chosen, robustness) if robustness else None,
         "corrupted": _corrupted_images(groups[0], robustness) if robustness else None,
+        "repeated": any(len(each) > 1 for _, each in rows),
         "averaged": _averaged(statistics, any(len(each) > 1 for _, each in rows)),
         "classes": [_classes_of_folds(group) for group in chosen[:_NETWORKS] if statistics.folds],
         "maps": [
@@ -121,8 +126,8 @@ def _calibration_table(rows: Sequence[tuple[str, Sequence[Behaviour]]]) -> Markd
     """Return a row per network: calibration before and after temperature, and when to trust an answer."""
     header = [
         *("Model", "Log loss", "Brier score", "Calibration error (%)"),
-        *("Temperature", "Log loss after", "Error after (%)"),
-        *("Surest 90 % (%)", "AURC (%)", "Set size", "Coverage (%)"),
+        *("Temperature", "Log loss after", "Calibration error after (%)"),
+        *("Accuracy on the surest 90 % (%)", "AURC (%)", "Classes per set", "Sets with the true class (%)"),
     ]
     lines = []
     for name, networks in rows[:ROWS]:
@@ -145,16 +150,30 @@ def _calibration_table(rows: Sequence[tuple[str, Sequence[Behaviour]]]) -> Markd
 
 
 def _robustness_table(groups: list[SeedGroup], robustness: Mapping[Path, Robustness]) -> Markdown:
-    """Return a row per network: its accuracy on the images as they are, on corrupted ones, and for each kind."""
+    """Return a row per network: its accuracy on the images as they are, on corrupted ones, and for each kind.
+
+    The first two have the standard deviation over the seeds, or over the passes over the folds.
+    """
     kinds = list(robustness[groups[0].first.directory].corruptions)
     lines = []
     for group in groups[:ROWS]:
-        networks = [robustness[result.directory] for result in group.results]
-        columns = [[network.accuracy, network.corrupted_accuracy, *map(network.mean, kinds)] for network in networks]
-        images = [network.n for network in networks]  # folds may differ by an image
-        accuracies = [f"{100 * fmean(column, images):.2f}" for column in zip(*columns, strict=True)]
-        lines.append([group.display_name, *accuracies])
+        columns = zip(*(_accuracies(each, kinds, robustness) for each in passes(group.results)), strict=True)
+        cells = [_mean_percent(column, with_spread=place < 2) for place, column in enumerate(columns)]
+        lines.append([group.display_name, *cells])
     return table(["Model", "As they are", "Corrupted", *map(corruption_title, kinds)], lines, numbers_from=1)
+
+
+def _accuracies(results: Sequence[Result], kinds: list[str], robustness: Mapping[Path, Robustness]) -> list[float]:
+    """Return the columns of the table for networks that together predict each test image once."""
+    networks = [robustness[result.directory] for result in results]
+    columns = [[network.accuracy, network.corrupted_accuracy, *map(network.mean, kinds)] for network in networks]
+    images = [network.n for network in networks]  # folds may differ by an image
+    return [fmean(column, images) for column in zip(*columns, strict=True)]
+
+
+def _mean_percent(values: Sequence[float], with_spread: bool) -> str:
+    spread = f" ± {100 * stdev(values):.2f}" if with_spread and len(values) > 1 else ""
+    return f"{100 * fmean(values):.2f}{spread}".replace(" ", NO_BREAK)
 
 
 def _corrupted_images(group: SeedGroup, robustness: Mapping[Path, Robustness]) -> str:
@@ -175,10 +194,37 @@ def _log_loss(networks: Sequence[Calibration]) -> str:
 
 
 def _error(networks: Sequence[Behaviour]) -> str:
-    text = _mean(networks, lambda each: 100 * each.ece, ".2f")
-    if len(networks) > 1:
-        return text
-    return with_interval(text, *(f"{100 * bound:.2f}" for bound in networks[0].ece_ci95))
+    """Return the calibration error with its interval; of several networks the mean, with the lowest and the highest."""
+    errors = [each.ece for each in networks]
+    bounds = (min(errors), max(errors)) if len(errors) > 1 else networks[0].ece_ci95
+    return with_interval(f"{100 * fmean(errors):.2f}", *(f"{100 * bound:.2f}" for bound in bounds))
+
+
+def _below_error(rows: Sequence[tuple[str, Sequence[Behaviour]]]) -> str:
+    """Return what is in brackets below the calibration errors."""
+    several = {len(networks) > 1 for _, networks in rows}
+    kinds = {
+        "95 % interval of one network": False in several,
+        "lowest and highest of several networks": True in several,
+    }
+    return " or ".join(f"the {kind}" for kind, is_there in kinds.items() if is_there)
+
+
+def _not_carried_over(rows: Sequence[tuple[str, Sequence[Behaviour]]], groups: Sequence[SeedGroup]) -> str:
+    """Return the sentence on networks whose log loss is higher after the temperature; "" without one."""
+    names = []
+    for name, networks in rows:
+        before, after = _log_loss(networks), _log_loss([each.with_temperature for each in networks])
+        if MISSING not in (before, after) and float(after) > float(before):
+            names.append(name)
+    if not names:
+        return ""
+    sizes = {result.metrics.validation.n for group in groups for result in group.results}
+    number = "" if len(sizes) > 1 or groups[0].folds else f"{sizes.pop():,} "
+    return (
+        f"For {counted(names, f'of {len(rows)} networks')}, the gain in log loss on the {number}validation images did"
+        " not carry over to the test images."
+    )
 
 
 def _images(kind: str, images: Images, classes: list[str]) -> list[str]:

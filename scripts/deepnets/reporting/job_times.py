@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from deepnets.config.weights import start_file
-from deepnets.utils.paths import BENCHMARK_SUFFIX, ON_REQUEST
+from deepnets.utils.paths import BENCHMARK_SUFFIX, ON_REQUEST, OPTIONAL
 from deepnets.utils.specs import read_head
 
 _OF_WEIGHTS = ("download", "prepare", "fetch_weights", "train")  # the stages that make weights to start from
@@ -44,11 +44,18 @@ class StageTime:
 
 
 def job_times(
-    folder: str | Path, experiments: Iterable[Names], suffix: str = "", starts: Collection[Names] = ()
+    folder: str | Path,
+    experiments: Iterable[Names],
+    suffix: str = "",
+    starts: Collection[Names] = (),
+    *,
+    optional: Collection[str] = (),
+    figures: Collection[Names] = (),
 ) -> list[JobTime]:
     """The jobs that a study's experiments needed. When one ended is when its benchmark file was written.
 
-    Files that were asked for alone, as exported ones, do not count: they may be made days later.
+    Files that were asked for alone, as exported ones, do not count: they may be made days later. Nor do optional stages
+    and figures that another study in the same folder has.
 
     Args:
         folder: holds `{stage}.benchmark.tsv` at `{dataset}/{model}/{recipe}/seed{seed}/` and below it for jobs of one
@@ -58,17 +65,20 @@ def job_times(
         experiments: (dataset, model, recipe, "seed{seed}") of each experiment.
         suffix: of the study's paths.
         starts: what the experiments start from, as `starts_of` returns it; of it, the jobs that make weights count.
+        optional: the optional stages of the study.
+        figures: (dataset, name) of each figure that compares its experiments.
     """
     experiments = set(experiments)
     shared = {each[:length] for each in experiments for length in range(4)}
-    comparisons = {(dataset, f"comparison{suffix}") for dataset, *_ in experiments}
+    shared |= {(dataset, f"comparison{suffix}") for dataset, *_ in experiments}
+    shared |= {(dataset, f"comparison{suffix}", name) for dataset, name in figures}
     before = {*starts, *(start[:1] for start in starts)}  # with the datasets that were trained on
     jobs = []
     for path in sorted(Path(folder).rglob(f"*{BENCHMARK_SUFFIX}")):
         stage, names = path.name.removesuffix(BENCHMARK_SUFFIX), path.parent.relative_to(folder).parts
-        if stage in ON_REQUEST:
+        if stage in ON_REQUEST or (stage in OPTIONAL and stage not in optional):
             continue
-        own = names[:4] in experiments or names in shared or names[:2] in comparisons
+        own = names[:4] in experiments or names in shared
         if own or (stage in _OF_WEIGHTS and names in before):
             seconds = _seconds(path)
             if seconds is not None:

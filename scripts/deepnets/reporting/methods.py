@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from deepnets.comparison.aggregate import SeedGroup
+from deepnets.comparison.aggregate import SeedGroup, passes
 from deepnets.comparison.statistics_file import Statistics
 from deepnets.evaluation.results import Result
 from deepnets.models import display_name
@@ -67,7 +67,7 @@ def describe(study: Study, rows: Mapping[str, list[Row]]) -> dict[str, Any]:
         _training(study.results),
         _evaluation(study, rows),
         _comparison(rows, study.statistics),
-        _behaviour(study),
+        _behaviour(study, rows),
     ]
     return {"methods": paragraphs, "references": list_references(cited(" ".join(paragraphs)))}
 
@@ -276,15 +276,24 @@ _MCNEMAR = (
 )
 
 
-def _behaviour(study: Study) -> Markdown:
-    corrupted = f" Robustness is accuracy under the corruptions of Hendrycks and Dietterich {cite('hendrycks2019')}."
+def _behaviour(study: Study, rows: Mapping[str, list[Row]]) -> Markdown:
     return Markdown(
         f"Probabilities are judged by log loss, by the Brier score {cite('brier1950')} and by the expected calibration"
         f" error over 15 bins of equal mass, without the bias of small bins {cite('kumar2019', 'roelofs2022')}, before"
         f" and after a temperature that is fitted on the validation images {cite('guo2017')}, and is 1 unless they show"
         f" a gain (likelihood-ratio test at 5 %, {cite('wilks1938')}). Selective accuracy and AURC are those of"
         f" risk-coverage curves {cite('geifman2017')}; prediction sets are split conformal, at 95 %"
-        f" {cite('angelopoulos2021')}.{corrupted * bool(study.robustness)}"
+        f" {cite('angelopoulos2021')}.{_robustness(study, rows) if study.robustness else ''}"
+    )
+
+
+def _robustness(study: Study, rows: Mapping[str, list[Row]]) -> str:
+    first = [passes(runs[0].group.results)[0] for runs in rows.values()]
+    images = sorted({sum(study.robustness[result.directory].n for result in results) for results in first})
+    number = " to ".join(f"{each:,}" for each in dict.fromkeys((images[0], images[-1])))
+    return (
+        f" Robustness is accuracy under six corruptions of Hendrycks and Dietterich {cite('hendrycks2019')}, shift and"
+        f" rotation, at three severities each, on {number} test images."
     )
 
 

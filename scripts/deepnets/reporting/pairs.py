@@ -44,6 +44,7 @@ def describe(groups: list[SeedGroup], statistics: Statistics) -> dict[str, Any]:
         "left_out": len(outcomes) - len(places),
         "table": table(["A", "B", *columns], lines, numbers_from=3),
         "counted": counted,
+        "not_chosen": not all(candidate.selected for candidate in statistics.compared),
         "several_seeds": several_seeds,
     }
 

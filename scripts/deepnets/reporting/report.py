@@ -36,7 +36,7 @@ from deepnets.reporting import (
 from deepnets.reporting.audit import Audit, read_audit
 from deepnets.reporting.environment import describe
 from deepnets.reporting.headline import Row
-from deepnets.reporting.job_times import job_times, starts_of
+from deepnets.reporting.job_times import JobTime, job_times, starts_of
 from deepnets.reporting.markdown import Markdown, bold, code, enumerate_words, escape, image, link
 from deepnets.reporting.missing import incomplete, make_missing, missing_table
 from deepnets.reporting.page import render_page
@@ -117,7 +117,6 @@ def _read_study(spec: dict[str, Any], root: Path, suffix: str, missing: Sequence
     results = [read_result(root / folder) for folder in spec["experiments"]]
     check_specs(results, spec.get("specs"))
     optional = spec.get("optional", [])
-    starts = starts_of((result.metrics.spec for result in results), root)
     return Study(
         name=spec["study"],
         results=results,
@@ -131,11 +130,26 @@ def _read_study(spec: dict[str, Any], root: Path, suffix: str, missing: Sequence
         exports={each.directory: read_exports(each) for each in results},
         saliency={each.directory for each in results if has_saliency(each)},
         stopped={root / folder for folder in spec.get("stopped", [])},
-        jobs=job_times(root / paths.LOGS, [result.directory.parts[-4:] for result in results], suffix, starts),
+        jobs=_jobs(root, results, suffix, optional),
         environment=describe(paths.REPOSITORY),
         folder=(root / paths.REPORT).parent,
         suffix=suffix,
         missing=missing,
+    )
+
+
+def _jobs(root: Path, results: list[Result], suffix: str, optional: list[str]) -> list[JobTime]:
+    return job_times(
+        root / paths.LOGS,
+        [result.directory.parts[-4:] for result in results],
+        suffix,
+        starts_of((result.metrics.spec for result in results), root),
+        optional=optional,
+        figures=[
+            (name, figure.name)
+            for name, of_dataset in _by_dataset(results).items()
+            for figure in comparison_figures(of_dataset, optional)
+        ],
     )
 
 
@@ -185,11 +199,15 @@ def _context(study: Study) -> dict[str, Any]:
     }
 
 
-def _rows(study: Study) -> dict[str, list[Row]]:
+def _by_dataset(results: list[Result]) -> dict[str, list[Result]]:
     of_datasets: dict[str, list[Result]] = {}
-    for result in study.results:
+    for result in results:
         of_datasets.setdefault(result.dataset, []).append(result)
-    return {name: _rows_of(study, name, results) for name, results in of_datasets.items()}
+    return of_datasets
+
+
+def _rows(study: Study) -> dict[str, list[Row]]:
+    return {name: _rows_of(study, name, results) for name, results in _by_dataset(study.results).items()}
 
 
 def _rows_of(study: Study, dataset: str, results: list[Result]) -> list[Row]:
@@ -250,7 +268,8 @@ def _datasets(study: Study, rows: dict[str, list[Row]]) -> dict[str, Any]:
 def _shown_figures(study: Study, name: str, rows: list[Row]) -> list[ComparisonFigure]:
     results = [run for row in rows for run in row.group.results]
     drawn = comparison_figures(results, study.optional)
-    return [figure for figure in drawn if figure.shown is None or figure.shown(study.statistics[name], results)]
+    groups = [row.group for row in rows]
+    return [figure for figure in drawn if figure.shown is None or figure.shown(study.statistics[name], groups)]
 
 
 def _dataset(study: Study, name: str, rows: list[Row], figures: list[ComparisonFigure]) -> dict[str, Any]:
