@@ -215,6 +215,57 @@ def test_weights_that_were_trained_on_the_tested_images_are_refused(tmp_path):
         config.experiment("digits", "tuned", "quick", 0)
 
 
+BIRDS = {"source": "folder", "path": "birds", "size": 32, "folds": 5}
+TABLE = {"source": "csv", "path": "birds.csv", "size": 32}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_refused"),
+    [
+        (BIRDS, {**BIRDS, "channels": 1}, False),
+        (BIRDS, {**BIRDS, "path": "other"}, False),
+        (BIRDS, {**BIRDS, "folds": None}, True),
+        (BIRDS, {**BIRDS, "split_seed": 1}, True),
+        ({**BIRDS, "folds": None}, {**BIRDS, "folds": None, "test": 0.3}, True),
+        ({**BIRDS, "groups": "a"}, BIRDS, True),
+        (TABLE, {**TABLE, "label": "genus"}, True),
+        ({**TABLE, "split": "split"}, {**TABLE, "split": "split", "label": "genus"}, False),
+        (TABLE, {**TABLE, "size": 64}, False),
+    ],
+)
+def test_weights_of_the_same_files_under_another_name_are_refused_if_these_are_divided_otherwise(
+    tmp_path, first, second, is_refused
+):
+    tuned = {"architecture": "resnet50", "weights": "results/first/resnet50/quick/seed0"}
+    config = load(tmp_path, {"datasets/first": first, "datasets/second": second, "models/tuned": tuned})
+    if is_refused:
+        with pytest.raises(UserError, match="second/tuned/quick/seed0 would start from results/first/resnet50"):
+            config.experiment("second", "tuned", "quick", 0)
+    else:
+        assert config.experiment("second", "tuned", "quick", 0).spec["weights"]
+
+
+def test_each_seed_needs_weights_of_its_fold_whatever_the_name_of_the_dataset(tmp_path):
+    tuned = {"architecture": "resnet50", "weights": "results/first/resnet50/quick/seed1"}
+    gray = {**BIRDS, "channels": 1}
+    config = load(tmp_path, {"datasets/first": BIRDS, "datasets/gray": gray, "models/tuned": tuned})
+    assert config.experiment("gray", "tuned", "quick", 6).spec["weights"]
+    with pytest.raises(UserError, match="trained on another fold or split of the same files"):
+        config.experiment("gray", "tuned", "quick", 0)
+
+
+def test_weights_that_began_with_weights_of_another_fold_are_refused(tmp_path):
+    """From fold 1 of the birds to the digits, and back to fold 0 of the birds."""
+    models = {
+        "models/middle": {"architecture": "resnet50", "weights": "results/first/resnet50/quick/seed1"},
+        "models/tuned": {"architecture": "resnet50", "weights": "results/digits/middle/quick/seed0"},
+    }
+    config = load(tmp_path, {"datasets/first": BIRDS, **models})
+    assert config.experiment("first", "tuned", "quick", 1).spec["weights"]
+    with pytest.raises(UserError, match="first/tuned/quick/seed0 would start from results/first/resnet50/quick/seed1"):
+        config.experiment("first", "tuned", "quick", 0)
+
+
 def test_another_seed_draws_other_folds():
     folds = [
         [sorted(fold) for fold in in_folds(read_layout("birds", NAMES, Drawing(folds=5, seed=seed)))] for seed in (0, 1)
