@@ -1,13 +1,19 @@
 """The layout of a folder of images, and the state by which a change is seen."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from tiny_dataset import build
 
 from deepnets.data import sources as datasets
+from deepnets.data.class_folders import list_classes, read_layout
+from deepnets.utils.errors import UserError
 
 
 def options(source: str, **keys) -> datasets.DatasetOptions:
@@ -101,3 +107,51 @@ def test_state_is_taken_without_heavy_imports(birds):
     code = f"import sys; {taken}; assert not {heavy} & sys.modules.keys()"
     scripts = Path(datasets.__file__).parents[3]
     subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(scripts)}, check=True)
+
+
+# -- which folders are classes ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("folders", [("train", "test1"), ("Train_1", "test-a"), ("trainA", "testB"), ("test", "test2")])
+def test_folders_that_are_all_named_as_splits_are_no_classes(folders):
+    names = [f"{folder}/{index}.jpg" for folder in folders for index in range(5)]
+    with pytest.raises(UserError, match="have the names of splits, but would be the classes") as refusal:
+        read_layout("birds", names)
+    assert all(folder in str(refusal.value) for folder in folders)
+    with pytest.raises(UserError, match="if they are classes, rename them"):
+        list_classes("birds", names)
+    assert len(read_layout("birds", [*names, "bus/1.jpg", "bus/2.jpg"]).classes) == 3
+
+
+@pytest.fixture(params=["birds", "birds.zip"])
+def scans(request, tmp_path: Path) -> Path:
+    """Images in folders of patients, these in folders of classes, as an archive, or in a folder in one folder more."""
+    for label in ("healthy", "ill"):
+        for patient in range(5):
+            folder = tmp_path / f"birds/photos/{label}/patient{patient}"
+            folder.mkdir(parents=True)
+            for shot in range(2):
+                Image.new("L", (6, 6), 10 * patient).save(folder / f"{shot}.png")
+    if request.param == "birds.zip":
+        shutil.make_archive(str(tmp_path / "birds"), "zip", tmp_path / "birds/photos")
+    return tmp_path / request.param
+
+
+def test_folders_at_the_top_are_classes_if_there_are_as_many_as_config_yaml_says(scans, tmp_path):
+    info = json.loads(build(tmp_path, "folder", path=str(scans), classes=2, groups="^([^/]+)/").read_text())
+    assert info["classes"] == ["healthy", "ill"]
+    assert sum(info["splits"].values()) == 20
+    assert info["found"]["classes"].startswith("healthy, ill, as there are 2 such folders; their images are in folders")
+    message = "write `classes: 2` if healthy, ill are the classes; else write at the end of `path` the folder"
+    for classes in (None, 3):
+        with pytest.raises(UserError, match=message):
+            build(tmp_path, "folder", path=str(scans), classes=classes)
+
+
+def test_state_of_such_classes_changes_with_their_images(scans, tmp_path):
+    options = datasets.source("folder").Options(path=str(scans), classes=2)
+    options.check_files("birds", tmp_path)
+    before = options.local_state("birds")
+    if scans.is_dir():
+        (scans / "photos/ill/patient1/new.png").touch()
+        assert options.local_state("birds") != before

@@ -19,7 +19,8 @@ SECTIONS = [key for key, field in Config.model_fields.items() if get_origin(fiel
 # Numbers that have no unit: rates, factors, counts of things that the key itself names, and seeds.
 PURE_NUMBERS = {
     *("lr", "sgd_lr", "classifier_lr", "layer_decay", "momentum", "muon_momentum", "weight_decay", "clip_norm"),
-    *("accumulation", "augment.mixup", "augment.cutmix", "classes", "folds", "seeds", "seed", "trials", "parallel"),
+    *("accumulation", "augment.mixup", "augment.cutmix", "classes", "folds", "split_seed", "seeds", "seed"),
+    *("trials", "parallel"),
 }
 
 

@@ -13,6 +13,7 @@ from tiny_dataset import build, prepare_again
 from deepnets.data import sources as datasets
 from deepnets.data.arrays import open_dataset
 from deepnets.data.label_table import arrange, read_table
+from deepnets.data.layout import Drawing
 from deepnets.utils.errors import UserError
 
 ROWS = [(f"pictures/{index}.png", "owl" if index % 3 else "wren") for index in range(30)]
@@ -36,7 +37,7 @@ def write_pictures(folder: Path, names) -> None:
 
 def layout(tmp_path: Path, text: str, columns=None, **keys):
     path = write_table(tmp_path, text)
-    return arrange("labels.csv", read_table(path, "labels.csv", columns or {}), **keys)
+    return arrange("labels.csv", read_table(path, "labels.csv", columns or {}), Drawing(**keys))
 
 
 def refusal(tmp_path: Path, text: str, columns=None, **keys) -> str:
@@ -97,7 +98,7 @@ def test_columns_of_any_name_are_used_as_config_yaml_says(tmp_path, name):
     splits = ["train", "test", "val"]
     heading = ["path", "label", "split", "group", "file", "species", "part", "tree"]
     rows = [
-        ["x.png", "x", "x", "x", file, label, splits[index // 3 % 3], str(index // 9)]
+        ["x.png", "x", "x", "x", file, label, splits[index // 3 % 3], str(index // 3)]
         for index, (file, label) in enumerate(ROWS)
     ]
     write_pictures(tmp_path / "pictures", [file for file, _ in ROWS])
@@ -172,6 +173,39 @@ def test_groups_of_the_table_stay_together(tmp_path, heading, columns):
     assert not last[0] & last[1]
 
 
+@pytest.mark.parametrize("use", ["split", "group"])
+def test_column_of_a_usual_name_is_not_used_where_config_yaml_says_none(tmp_path, use):
+    rows = [(*row, "AB"[index % 2]) for index, row in enumerate(ROWS)]
+    text = csv_of(rows, f"path,label,{'subset' if use == 'split' else 'group'}")
+    assert f"`{use}: none`" in refusal(tmp_path, text)
+    assert layout(tmp_path, text, {use: "none"}).splits == layout(tmp_path, csv_of(ROWS)).splits
+
+
+def test_column_that_is_needed_cannot_be_none(tmp_path):
+    assert "no column 'none', as `label: none` says" in refusal(tmp_path, csv_of(ROWS), {"label": "none"})
+
+
+@pytest.mark.parametrize("empty", ["", "nan"])
+def test_image_without_a_group_is_a_group_of_its_own(tmp_path, empty):
+    rows = [(*row, empty if index < 27 else f"patient{index // 3}") for index, row in enumerate(ROWS)]
+    found = layout(tmp_path, csv_of(rows, "path,label,group"))
+    alone = {row[0] for row in rows[:27]}
+    assert all(alone & {name for name, _ in found.splits[split]} for split in ("train", "test"))
+    assert found.found["test"].startswith("about 20 % of each class, in whole groups, the same for every experiment")
+    assert found.found["validation"].startswith("about 10 % of each class in train, in whole groups")
+
+
+def test_group_that_the_splits_of_the_table_divide_is_refused_by_name(tmp_path):
+    rows = [(*row, "test" if index >= 20 else "train", f"p{index // 2}") for index, row in enumerate(ROWS)]
+    assert layout(tmp_path, csv_of(rows, "path,label,split,group"))
+    rows[25] = (*rows[25][:3], "p1")
+    text = refusal(tmp_path, csv_of(rows, "path,label,split,group"))
+    assert "1 group has images in several splits, such as 'p1' (pictures/" in text
+    assert "write `split: none` in config.yaml to draw whole groups, or write `group: none`" in text
+    assert layout(tmp_path, csv_of(rows, "path,label,split,group"), {"split": "none"})
+    assert layout(tmp_path, csv_of(rows, "path,label,split,group"), {"group": "none"})
+
+
 # -- what cannot be used -----------------------------------------------------------------------------------------------
 
 
@@ -184,6 +218,8 @@ def test_groups_of_the_table_stay_together(tmp_path, heading, columns):
         ([("a.png", "lone")], "label 'lone' has 1 image to draw from"),
         ([("a.png", "owl\x07")], "has characters that cannot be seen"),
         ([("a.png", "o\u200bwl")], "has characters that cannot be seen"),
+        ([("", ""), ("a.png", "")], "row 33: no label"),
+        ([("a.png", "barn  owl"), ("b.png", "barn owl")], "label 'barn  owl' and label 'barn owl' look the same"),
     ],
 )
 def test_row_that_cannot_be_used_is_named(tmp_path, rows, words):
@@ -193,9 +229,8 @@ def test_row_that_cannot_be_used_is_named(tmp_path, rows, words):
 def test_split_of_another_name_is_refused(tmp_path):
     rows = [(*row, "train") for row in ROWS]
     rows[3] = (*ROWS[3], "holdout")
-    assert "row 5: split 'holdout' is no split; write train, test or val." in refusal(
-        tmp_path, csv_of(rows, "path,label,split")
-    )
+    text = refusal(tmp_path, csv_of(rows, "path,label,split"))
+    assert "row 5: split 'holdout' is no split; write train, test or val, or `split: none` in config.yaml" in text
 
 
 def test_options_against_the_table_are_refused(tmp_path):
@@ -221,7 +256,10 @@ def test_images_that_are_missing_are_named_before_any_job(tmp_path):
     assert "`root: <folder>`" in text
     assert "which is no file" in check(tmp_path / "gone.csv")
     write_pictures(tmp_path / "birds", [name for name, _ in ROWS])
-    assert "2 class folders, but `classes` is 3" in check(path, classes=3)
+    text = check(path, classes=3)
+    assert "2 labels, but `classes` is 3 in config.yaml; write `classes: 2` or correct the labels: 'owl'" in text
+    write_table(tmp_path / "birds", csv_of((name, "owl") for name, _ in ROWS))
+    assert "1 label; give 2 to 10,000." in check(path)
 
 
 def test_table_given_as_a_folder_is_named_with_the_source_to_write(tmp_path):
@@ -276,3 +314,23 @@ def test_parquet_is_read_as_a_csv_file_is(tmp_path):
     (tmp_path / "labels.parquet").write_bytes(b"PAR1")
     with pytest.raises(UserError, match="not a Parquet file"):
         read_table(tmp_path / "labels.parquet", "labels.parquet", {})
+
+
+def test_labels_that_differ_in_case_alone_are_two_and_reported(tmp_path, caplog):
+    rows = [(name, label.upper() if index > 20 else label) for index, (name, label) in enumerate(ROWS)]
+    path = write_table(tmp_path / "birds", csv_of(rows))
+    write_pictures(tmp_path / "birds", [name for name, _ in rows])
+    build(tmp_path, "csv", path=str(path))
+    assert any("the classes 'OWL' and 'owl' differ in upper and lower case alone" in line for line in caplog.messages)
+
+
+def test_rows_of_validation_may_lack_a_class_where_the_test_split_is_drawn(tmp_path):
+    """From the table to the arrays, as the download must not ask for more."""
+    rows = [(*row, "val" if index % 3 == 1 else "train") for index, row in enumerate(ROWS)]
+    assert {label for _, label, split in rows if split == "val"} == {"owl"}
+    path = write_table(tmp_path / "birds", csv_of(rows, "path,label,split"))
+    write_pictures(tmp_path / "birds", [name for name, _ in ROWS])
+    assert "label 'wren' has no images in val" in check(path)
+    info = build(tmp_path, "csv", path=str(path), test=0.2)
+    assert json.loads(info.read_text())["splits"] == {"train": 16, "test": 4, "validation": 10}
+    assert datasets.source("csv").Options(path=str(path), test=0.2).local_state("birds")

@@ -1,6 +1,7 @@
 """Folders as people have them: without a split, with another one, and with nothing said but their path."""
 
 import io
+import itertools
 import json
 import zipfile
 from pathlib import Path
@@ -15,6 +16,7 @@ from deepnets.data.class_folders import list_classes, read_layout
 from deepnets.data.draws import Image as Drawn
 from deepnets.data.draws import draw
 from deepnets.data.folder_tree import list_folder
+from deepnets.data.layout import Drawing
 from deepnets.planning import found_values
 from deepnets.utils.errors import UserError
 from deepnets.utils.logging import LOG
@@ -37,8 +39,15 @@ def write(folder: Path, names: list[str], content: bytes | None = None) -> Path:
     return folder
 
 
+def pack(tmp_path: Path, names: list[str], content: bytes | None = None) -> Path:
+    with zipfile.ZipFile(tmp_path / "birds.zip", "w") as archive:
+        for name in names:
+            archive.writestr(name, content or image_file())
+    return tmp_path / "birds.zip"
+
+
 def layout(names: list[str], **keys):
-    return read_layout("birds", names, **keys)
+    return read_layout("birds", names, Drawing(**keys))
 
 
 def labels(names_of_split: list[tuple[str, int]]) -> list[int]:
@@ -71,6 +80,32 @@ def test_the_same_images_are_drawn_wherever_they_lie_and_whatever_the_order():
 def test_images_that_are_added_move_few_others():
     before, more = ({name for name, _ in layout(names).splits["test"]} for names in (NAMES, [*NAMES, "owl/new.png"]))
     assert len(before - more) <= 1
+
+
+def test_another_seed_draws_others_and_is_in_the_spec_and_in_words():
+    drawn = [{name for name, _ in layout(NAMES, seed=seed).splits["test"]} for seed in (0, 1, 2)]
+    assert drawn[0] == {name for name, _ in layout(NAMES).splits["test"]}
+    assert len(set(map(frozenset, drawn))) == 3
+    assert "the same for every experiment (`split_seed: 2`)" in layout(NAMES, seed=2).found["test"]
+    with pytest.raises(UserError, match="`split_seed: 2` draws splits, but no split is drawn; remove it"):
+        layout([f"{split}/{name}" for split in ("train", "test") for name in NAMES], seed=2)
+    specs = [
+        datasets.source("folder").Options(path="birds", **keys).prepared_spec()
+        for keys in ({}, {"split_seed": 0}, {"split_seed": 2})
+    ]
+    assert specs[0] == specs[1]
+    assert specs[2] == {**specs[0], "split_seed": 2}
+
+
+@pytest.mark.parametrize("kind", ["birds", "birds.zip"])
+def test_validation_folder_may_lack_a_class_where_the_test_split_is_drawn(tmp_path, kind):
+    """From the files to the arrays, as the download must not ask for more."""
+    names = [f"train/{name}" for name in NAMES] + ["val/owl/x.png"]
+    path = pack(tmp_path, names) if kind.endswith("zip") else write(tmp_path / "birds", names)
+    with pytest.raises(UserError, match="val/wren is missing"):
+        build(tmp_path, "folder", path=str(path))
+    info = build(tmp_path, "folder", path=str(path), test=0.2)
+    assert json.loads(info.read_text())["splits"] == {"train": 24, "test": 6, "validation": 1}
 
 
 def test_training_folder_alone_is_divided():
@@ -174,14 +209,38 @@ def test_groups_stay_together_in_all_three_splits():
         (
             [f"{split}/{name}" for split in ("train", "test", "val") for name in PATIENTS],
             r"patient\d+",
-            "`groups` keeps images together that are drawn, but each split has a folder",
+            "10 groups have images in several splits, such as 'patient0' (train/owl/patient0_0.png in train, test/owl",
         ),
     ],
 )
-def test_groups_that_say_nothing_are_refused(names, groups, message):
+def test_groups_that_cannot_be_used_are_refused(names, groups, message):
     with pytest.raises(UserError) as refusal:
         layout(names, groups=groups)
     assert message in str(refusal.value)
+
+
+def test_groups_that_the_folders_of_splits_keep_together_are_taken():
+    names = [
+        f"{split}/{label}/{split}{bird}_{shot}.png"
+        for split, label, bird, shot in itertools.product(("train", "test"), CLASSES, range(9), range(2))
+    ]
+    found = layout(names, groups=r"([a-z]+\d+)_")
+    birds = {split: {name.split("/")[2].split("_")[0] for name, _ in of} for split, of in found.splits.items()}
+    assert birds["test"] == {f"test{p}" for p in range(9)}
+    assert not birds["train"] & birds["validation"]
+    moved = [name.replace("test3_1", "train3_x") for name in names]
+    with pytest.raises(UserError, match="1 group has images in several splits, such as 'train3'") as refusal:
+        layout(moved, groups=r"([a-z]+\d+)_")
+    assert str(refusal.value).endswith(
+        "move the images of each group into one split, or remove `groups` from config.yaml if images need not stay"
+        " together."
+    )
+
+
+def test_of_groups_no_exact_share_is_promised():
+    found = layout(PATIENTS, groups=r"(patient\d+)_").found["test"]
+    assert found.startswith("about 20 % of each class, in whole groups, the same for every experiment, as")
+    assert layout(PATIENTS).found["test"].startswith("20 % of each class, the same for every experiment, as")
 
 
 def test_a_class_of_large_groups_is_divided_by_its_smallest():
@@ -213,10 +272,7 @@ def test_state_of_a_folder_without_split_changes_with_its_images_alone(tmp_path)
 def test_path_alone_is_enough(tmp_path, packed, caplog):
     path = write(tmp_path / "birds", NAMES, image_file((40, 30), "L"))
     if packed:
-        path = tmp_path / "birds.zip"
-        with zipfile.ZipFile(path, "w") as archive:
-            for name in NAMES:
-                archive.write(tmp_path / "birds" / name, name)
+        path = pack(tmp_path, NAMES, image_file((40, 30), "L"))
     with caplog.at_level("INFO", LOG.name):
         info = json.loads(build(tmp_path, "folder", path=str(path)).read_text())
     assert info["input_shape"] == [1, 30, 30]

@@ -15,6 +15,7 @@ from deepnets.data.draws import Image as Drawn
 from deepnets.data.draws import draw_folds
 from deepnets.data.image_audit import write_audit
 from deepnets.data.label_table import LabelTable, arrange
+from deepnets.data.layout import Drawing
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import read_json, write_json
 
@@ -33,7 +34,7 @@ def in_folds(found) -> list[list[tuple[str, int]]]:
 
 
 def test_each_image_is_in_one_fold_and_each_fold_has_its_share_of_each_class():
-    found = read_layout("birds", NAMES, folds=5)
+    found = read_layout("birds", NAMES, Drawing(folds=5))
     folds = in_folds(found)
     assert sorted(name for fold in folds for name, _ in fold) == sorted(NAMES)
     counts = [Counter(label for _, label in fold) for fold in folds]
@@ -44,16 +45,17 @@ def test_each_image_is_in_one_fold_and_each_fold_has_its_share_of_each_class():
 
 
 def test_folds_do_not_depend_on_place_or_order_and_an_image_that_is_added_moves_few_others():
-    folds = [{name for name, _ in fold} for fold in in_folds(read_layout("birds", NAMES, folds=5))]
-    moved = read_layout("birds", [f"photos/{name}" for name in NAMES[::-1]], folds=5)
+    folds = [{name for name, _ in fold} for fold in in_folds(read_layout("birds", NAMES, Drawing(folds=5)))]
+    moved = read_layout("birds", [f"photos/{name}" for name in NAMES[::-1]], Drawing(folds=5))
     assert folds == [{name.removeprefix("photos/") for name, _ in fold} for fold in in_folds(moved)]
-    more = [{name for name, _ in fold} for fold in in_folds(read_layout("birds", [*NAMES, "owl/new.png"], folds=5))]
+    added = read_layout("birds", [*NAMES, "owl/new.png"], Drawing(folds=5))
+    more = [{name for name, _ in fold} for fold in in_folds(added)]
     assert sum(len(before - after) for before, after in zip(folds, more, strict=True)) <= 5
 
 
 def test_groups_stay_together_and_validate_together():
     names = [f"{label}/bird{bird}_{shot}.png" for label in ("owl", "wren") for bird in range(20) for shot in range(3)]
-    found = read_layout("birds", names, groups="(bird[0-9]+)_", folds=5)
+    found = read_layout("birds", names, Drawing(groups="(bird[0-9]+)_", folds=5))
     folds = [{name.split("/")[1].split("_")[0] for name, _ in fold} for fold in in_folds(found)]
     assert sum(map(len, folds)) == 20  # no bird is in two folds, in whichever class
     images = [*found.splits["test"], *found.splits["train"]]
@@ -81,17 +83,17 @@ def test_every_draw_is_a_fold_of_equal_size_without_groups():
 )
 def test_what_cannot_be_divided_is_refused(names, message):
     with pytest.raises(UserError, match=message):
-        read_layout("birds", names, folds=5)
+        read_layout("birds", names, Drawing(folds=5))
 
 
 def test_table_is_divided_unless_it_has_splits():
     values = {"image": NAMES, "label": [name.split("/")[0] for name in NAMES]}
     columns = {"image": "file", "label": "label"}
-    found = arrange("birds.csv", LabelTable(columns, [], values), folds=5)
+    found = arrange("birds.csv", LabelTable(columns, [], range(len(NAMES)), values), Drawing(folds=5))
     assert sum(found.folds.sizes) == len(NAMES)
     values["split"] = ["train"] * 30 + ["Test"]
     with pytest.raises(UserError, match="`folds: 5` divides all images, but some are in 'Test'"):
-        arrange("birds.csv", LabelTable({**columns, "split": "split"}, [], values), folds=5)
+        arrange("birds.csv", LabelTable({**columns, "split": "split"}, [], range(len(NAMES)), values), Drawing(folds=5))
 
 
 # -- what an experiment reads ------------------------------------------------------------------------------------------
@@ -211,3 +213,61 @@ def test_weights_that_were_trained_on_the_tested_images_are_refused(tmp_path):
     assert config.experiment("digits", "tuned", "quick", 6).spec["weights"]
     with pytest.raises(UserError, match=r"quick/seed0 would start from .*seed1, which was trained on another fold"):
         config.experiment("digits", "tuned", "quick", 0)
+
+
+BIRDS = {"source": "folder", "path": "birds", "size": 32, "folds": 5}
+TABLE = {"source": "csv", "path": "birds.csv", "size": 32}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_refused"),
+    [
+        (BIRDS, {**BIRDS, "channels": 1}, False),
+        (BIRDS, {**BIRDS, "path": "other"}, False),
+        (BIRDS, {**BIRDS, "folds": None}, True),
+        (BIRDS, {**BIRDS, "split_seed": 1}, True),
+        ({**BIRDS, "folds": None}, {**BIRDS, "folds": None, "test": 0.3}, True),
+        ({**BIRDS, "groups": "a"}, BIRDS, True),
+        (TABLE, {**TABLE, "label": "genus"}, True),
+        ({**TABLE, "split": "split"}, {**TABLE, "split": "split", "label": "genus"}, False),
+        (TABLE, {**TABLE, "size": 64}, False),
+    ],
+)
+def test_weights_of_the_same_files_under_another_name_are_refused_if_these_are_divided_otherwise(
+    tmp_path, first, second, is_refused
+):
+    tuned = {"architecture": "resnet50", "weights": "results/first/resnet50/quick/seed0"}
+    config = load(tmp_path, {"datasets/first": first, "datasets/second": second, "models/tuned": tuned})
+    if is_refused:
+        with pytest.raises(UserError, match="second/tuned/quick/seed0 would start from results/first/resnet50"):
+            config.experiment("second", "tuned", "quick", 0)
+    else:
+        assert config.experiment("second", "tuned", "quick", 0).spec["weights"]
+
+
+def test_each_seed_needs_weights_of_its_fold_whatever_the_name_of_the_dataset(tmp_path):
+    tuned = {"architecture": "resnet50", "weights": "results/first/resnet50/quick/seed1"}
+    gray = {**BIRDS, "channels": 1}
+    config = load(tmp_path, {"datasets/first": BIRDS, "datasets/gray": gray, "models/tuned": tuned})
+    assert config.experiment("gray", "tuned", "quick", 6).spec["weights"]
+    with pytest.raises(UserError, match="trained on another fold or split of the same files"):
+        config.experiment("gray", "tuned", "quick", 0)
+
+
+def test_weights_that_began_with_weights_of_another_fold_are_refused(tmp_path):
+    """From fold 1 of the birds to the digits, and back to fold 0 of the birds."""
+    models = {
+        "models/middle": {"architecture": "resnet50", "weights": "results/first/resnet50/quick/seed1"},
+        "models/tuned": {"architecture": "resnet50", "weights": "results/digits/middle/quick/seed0"},
+    }
+    config = load(tmp_path, {"datasets/first": BIRDS, **models})
+    assert config.experiment("first", "tuned", "quick", 1).spec["weights"]
+    with pytest.raises(UserError, match="first/tuned/quick/seed0 would start from results/first/resnet50/quick/seed1"):
+        config.experiment("first", "tuned", "quick", 0)
+
+
+def test_another_seed_draws_other_folds():
+    folds = [
+        [sorted(fold) for fold in in_folds(read_layout("birds", NAMES, Drawing(folds=5, seed=seed)))] for seed in (0, 1)
+    ]
+    assert folds[0] != folds[1]

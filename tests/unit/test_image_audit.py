@@ -80,6 +80,13 @@ def test_blank_and_tiny_images_are_named(tmp_path):
     assert audit["files"]["tiny"] == {"images": 1, "files": ["train/owl/tiny.png"]}
 
 
+@pytest.mark.parametrize(("non_square", "is_tiny"), [("crop", True), ("squash", True), ("pad", False)])
+def test_image_that_is_padded_is_as_tiny_as_its_longer_side(tmp_path, non_square, is_tiny):
+    narrow = {"train/owl/narrow.png": picture(100).resize((20, 90)), "train/owl/tiny.png": picture(101, 12)}
+    tiny = audit_of(tmp_path, DIFFERENT | narrow, non_square=non_square)["files"]["tiny"]
+    assert tiny["files"] == ["train/owl/narrow.png"] * is_tiny + ["train/owl/tiny.png"]
+
+
 def test_pictures_that_differ_do_not_look_alike(tmp_path):
     near = audit_of(tmp_path, DIFFERENT)["near_duplicates"]
     assert (near["across_splits"], near["across_labels"]) == (0, 0)

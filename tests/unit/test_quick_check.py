@@ -140,10 +140,12 @@ def test_splits_without_images_are_named(tmp_path, check):
 
 def test_images_two_folders_below_the_top_are_counted(tmp_path, check):
     write_folder(tmp_path / "birds", ["sea/gull/1.png", "sea/tern/deep/1.png", "land/owl/1.png"])
+    assert check() is None
     assert (
         "no images found: 3 images in land/owl, sea/gull, sea/tern/deep, but none in a folder at the top; expected"
-        " <class>/<image>, or train/<class>/<image> and test/<class>/<image>: write at the end of `path` the folder"
-        " that holds the classes, move them up, or give a table" in check()
+        " <class>/<image>, or train/<class>/<image> and test/<class>/<image>: write `classes: 2` if land, sea are the"
+        " classes; else write at the end of `path` the folder that holds the classes, move them up, or give a table"
+        in check(classes=3)
     )
 
 

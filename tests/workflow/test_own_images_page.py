@@ -1,7 +1,11 @@
 """docs/how-to/own-images.md tells the truth: its configurations are read, and its lines are the real ones."""
 
+import itertools
 import re
+import zipfile
+from pathlib import Path
 
+import pytest
 import yaml
 from PIL import Image
 
@@ -9,6 +13,7 @@ from deepnets.config.loader import load_config
 from deepnets.data.download import download
 from deepnets.data.label_table import USUAL_NAMES
 from deepnets.data.prepare import prepare
+from deepnets.utils.files import read_json
 from deepnets.utils.logging import LOG
 
 
@@ -36,20 +41,56 @@ def test_choices_on_the_page_are_printed(root, tmp_path, monkeypatch, caplog):
         assert line in caplog.messages
 
 
-def test_table_of_the_page_is_read(root, tmp_path, monkeypatch):
-    """Its two rows are repeated, as a class needs two images."""
+def write_images(names) -> list[str]:
+    for number, name in enumerate(listed := list(names)):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (number % 256, 0, 0)).save(name)
+    return listed
+
+
+def write_what_the_page_names(table: str) -> None:
+    """Write the folders, archives and tables of the page into this folder; `table` is the one that it shows."""
+    shots = [f"{label}/{number}.png" for label in ("owl", "wren") for number in range(10)]
+    write_images(f"birds/{shot}" for shot in shots)
+    with zipfile.ZipFile("birds.zip", "w") as packed:
+        for kind, shot in itertools.product(range(12), range(3)):
+            packed.write("birds/owl/0.png", f"bird{kind}/{shot}.png")
+    people = itertools.product(("ill", "healthy"), range(9), range(2))
+    scans = [f"{label}/patient{patient}_{shot}.png" for label, patient, shot in people]
+    write_images(f"scans/{scan}" for scan in scans)
+    by_patient = [f"{scan},{scan.split('/')[0]},{re.search('patient[0-9]', scan)[0]}" for scan in scans]
+    Path("scans.csv").write_text("\n".join(["path,diagnosis,patient", *by_patient]))
+    heading, *rows = table.splitlines()
+    rows += [row.replace("/", "/more") for row in rows]  # a class needs two images
+    write_images(row.partition(",")[0] for row in rows)
+    Path("labels.csv").write_text("\n".join([heading, *rows]))
+
+
+@pytest.mark.parametrize("index", range(7))
+def test_every_dataset_on_the_page_is_checked_downloaded_and_prepared(root, tmp_path, monkeypatch, index):
     monkeypatch.chdir(tmp_path)
     page = blocks(root)
-    heading, *rows = page["csv"][0].splitlines()
-    rows += [row.replace("/", "/more") for row in rows]
-    (tmp_path / "labels.csv").write_text("\n".join([heading, *rows]))
-    (tmp_path / "pictures").mkdir()
-    for row in rows:
-        Image.new("RGB", (8, 8)).save(tmp_path / row.partition(",")[0])
-    (example,) = [block for block in page["yaml"] if "labels.csv" in block]
-    options = load_config(root / "config.yaml", yaml.safe_load(example)).datasets["birds"]
-    options.check_files("birds", tmp_path)
-    assert options.local_state("birds")
+    assert len(page["yaml"]) == 7
+    write_what_the_page_names(page["csv"][0])
+    changes = yaml.safe_load(page["yaml"][index])
+    (name,) = changes["datasets"]
+    options = load_config(root / "config.yaml", changes).datasets[name]
+    options.check_files(name, tmp_path)
+    assert options.local_state(name)
+    download(name, options.raw_spec(), None, tmp_path / "data/raw.json")
+    prepare(name, options.prepared_spec(), tmp_path / "data/raw.json", tmp_path / "data/dataset.json")
+    info = read_json(tmp_path / "data/dataset.json")
+    kind = changes["datasets"][name]["path"]
+    images = {"birds": 20, "birds.zip": 36, "scans": 36, "scans.csv": 36, "labels.csv": 4}[kind]
+    assert sum(info["splits"].values()) == images
+    assert len(info["classes"]) == (12 if kind == "birds.zip" else 2)
+    if options.folds:
+        assert info["folds"]["sizes"] == [images // options.folds] * options.folds
+    if name == "scans":
+        tested, others = set(info["test_files"]), info["raw"].keys() - {*info["test_files"], "../scans.csv"}
+        patients = [{re.search("patient[0-9]", file)[0] for file in files} for files in (tested, others)]
+        assert all(patients)
+        assert not patients[0] & patients[1]
 
 
 def test_page_has_the_usual_names_of_columns(root):

@@ -16,38 +16,42 @@ if TYPE_CHECKING:
     from deepnets.config.schema import Config, Model
 
 
-def with_start(config: "Config", experiment: Experiment, chain: tuple[str, ...] = ()) -> Experiment:
+def with_start(config: "Config", experiment: Experiment, chain: tuple[Experiment, ...] = ()) -> Experiment:
     """The experiment with what identifies the weights that it starts from, and images of the size that these know.
 
     Args:
-        chain: folders of the experiments that start from this one.
+        chain: the experiments that start from this one, directly or not.
 
     Raises:
-        UserError: there is no such experiment, it starts from itself, the library publishes no weights, or the size of
-            the images that the weights know is not in config.yaml.
+        UserError: there is no such experiment, it starts from itself or was trained on images that one of `chain` is
+            tested on, the library publishes no weights, or the size of the images that the weights know is not in
+            config.yaml.
     """
     model = config.models[experiment.model]
+    if experiment.directory in [each.directory for each in chain]:
+        raise UserError(f"{experiment.directory} would start from itself; give models.{experiment.model} other weights")
+    for tested in chain:
+        _refuse_other_division(config, experiment, tested)
     if model.weights is None:
         return experiment
-    if experiment.directory in chain:
-        raise UserError(f"{experiment.directory} would start from itself; give models.{experiment.model} other weights")
-    _refuse_other_fold(config, experiment, str(model.weights))
-    spec, size = _identity(config, model, (*chain, experiment.directory))
+    spec, size = _identity(config, model, (*chain, experiment))
     if model.mean is not None:
         spec |= {"mean": model.mean, "std": model.std}
     network = _resized(config, experiment.spec["model"], experiment.model, experiment.dataset, size)
     return replace(experiment, spec={**experiment.spec, "model": network, "weights": spec})
 
 
-def _refuse_other_fold(config: "Config", experiment: Experiment, weights: str) -> None:
-    """Refuse weights that were trained on the images that an experiment is tested on: those of another fold."""
-    if not is_experiment(weights) or (names := experiment_names(weights))["dataset"] != experiment.dataset:
-        return
-    of_seed = config.datasets[experiment.dataset].of_seed
-    if of_seed(int(names["seed"])) != of_seed(experiment.seed):
+def _refuse_other_division(config: "Config", start: Experiment, tested: Experiment) -> None:
+    """Refuse weights that were trained on the images that an experiment is tested on.
+
+    These are weights of another fold, or of a dataset of another name that divides the same files in another way.
+    """
+    first, second = config.datasets[start.dataset], config.datasets[tested.dataset]
+    same_files = (first.own_files or first.raw_spec()) == (second.own_files or second.raw_spec())
+    if same_files and first.division(start.seed) != second.division(tested.seed):
         raise UserError(
-            f"{experiment.directory} would start from {weights}, which was trained on another fold, so on the images"
-            f" that it is tested on; give models.{experiment.model} other weights"
+            f"{tested.directory} would start from {start.directory}, which was trained on another fold or split of the"
+            f" same files, so on images that it is tested on; give models.{tested.model} other weights"
         )
 
 
@@ -88,7 +92,7 @@ def _refuse_unknown_size(config: "Config", model_name: str, dataset_name: str) -
         )
 
 
-def _identity(config: "Config", model: "Model", chain: tuple[str, ...]) -> tuple[dict[str, Any], int | None]:
+def _identity(config: "Config", model: "Model", chain: tuple[Experiment, ...]) -> tuple[dict[str, Any], int | None]:
     """What identifies a model's weights in a spec, and the side in pixels of the images that they were trained on."""
     written = str(model.weights)
     if written == PUBLISHED:

@@ -8,7 +8,7 @@ folders below their class.
 import itertools
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -22,24 +22,28 @@ from deepnets.data.folder_tree import (
     find_root,
     has_images,
     is_image,
+    is_named_as_split,
     or_a_table,
     printable,
     split_of,
     visible_paths,
 )
 from deepnets.data.layout import (
+    NOTHING_SAID,
+    Drawing,
     Images,
     Layout,
     complete,
     count,
     group_of,
     no_images,
+    refuse_divided_groups,
     too_few_to_draw,
     use_validation_as_test,
 )
 from deepnets.utils.errors import UserError
 from deepnets.utils.paths import SPLITS
-from deepnets.utils.text import shortened
+from deepnets.utils.text import first_few, shortened
 
 
 @dataclass
@@ -65,8 +69,24 @@ class _Sorted:
         return not self.spelled["test"]
 
 
+def list_images(shown_as: str, names: list[str], classes: Container[int] = ()) -> list[str]:
+    """List the images of all splits: those of train first, in the order of classes and names.
+
+    Args:
+        shown_as, names, classes: as for `read_layout`.
+
+    Raises:
+        UserError: as of `read_layout`, for what is wrong whatever config.yaml says of splits.
+    """
+    there = _read(shown_as, names, classes)
+    # Whether val has to have each class, or will be the test split, depends on `test` in config.yaml.
+    is_known = not (there.is_drawn and there.count(VALIDATION))
+    _refuse(shown_as, there, _split_problems(there), _class_problems(there) if is_known else ())
+    return [file for split in there.images.values() for name in there.classes for file in sorted(split.get(name, []))]
+
+
 def read_layout(
-    shown_as: str, names: list[str], test: float | None = None, groups: str | None = None, folds: int | None = None
+    shown_as: str, names: list[str], drawing: Drawing = NOTHING_SAID, classes: Container[int] = ()
 ) -> Layout:
     """Sort file names into splits and classes, and draw what no folder has.
 
@@ -75,51 +95,66 @@ def read_layout(
     Args:
         shown_as: the folder or archive, for messages.
         names: of its files and folders, relative, with `/`; those of folders end with `/`.
-        test: the share of each class that is drawn for the test split, in (0, 0.5]; None: `DRAWN_TEST` if no folder
-            has one.
-        groups: a regular expression; images whose names have the same match (or first group of it) are drawn together.
-        folds: how many folds to draw instead of a test split.
+        drawing: how splits are drawn that no folder has; the expression for groups is searched in the names below the
+            class.
+        classes: as for `find_root`.
 
     Raises:
         UserError: one line for each misplaced file, each class that a split lacks, each empty class, each class name
-            that readers cannot tell from another; or nothing is to be drawn, though `test`, `groups` or `folds` is
-            given.
+            that readers cannot tell from another; or nothing is to be drawn, though `test`, `folds` or a seed is given;
+            or images of a group are in several splits.
     """
-    paths = visible_paths(names)
-    root = find_root(shown_as, paths)
-    if problem := _without_classes(root, paths):
-        raise UserError(f"{shown_as}: {problem}")
-    there = _sort(shown_as, paths, root)
-    found = {}
-    if there.is_drawn and test is None and folds is None and there.count(VALIDATION):
+    there, found = _read(shown_as, names, classes), dict[str, str]()
+    if there.root.is_deep:
+        found["classes"] = (
+            f"{first_few(there.classes)}, as there are {len(there.classes):,} such folders; their images are in folders"
+            " below them"
+        )
+    if there.is_drawn and drawing.test is None and drawing.folds is None and there.count(VALIDATION):
         found["test"] = use_validation_as_test(there.images, min(there.spelled[VALIDATION]))
         there.spelled["test"], there.spelled[VALIDATION] = there.spelled[VALIDATION], set()
-    there.problems += [f"{shown_as}: {problem}" for problem in _problems(there, test, groups, folds)]
-    if there.problems:
-        raise UserError(shortened(there.problems))
+    _refuse(shown_as, there, _split_problems(there), _option_problems(there, drawing), _class_problems(there))
     start = len(there.root.top) + there.root.has_splits  # names count from the class on, wherever the folder lies
 
     def identify(file: str) -> tuple[str, str | None]:
         name = unicodedata.normalize("NFC", "/".join(PurePosixPath(file).parts[start:]))
-        return name, group_of(shown_as, file, name.partition("/")[2], groups)
+        return name, group_of(shown_as, file, name.partition("/")[2], drawing.groups)
 
-    grouped = groups is not None
+    without_groups = "remove `groups` from config.yaml if images need not stay together" if drawing.groups else None
+    if without_groups:
+        hint = f"move the images of each group into one split, or {without_groups}"
+        refuse_divided_groups(shown_as, there.images, identify, hint)
     saw = _what_was_seen(there)
-    return complete(shown_as, there.classes, there.images, found, test, identify, grouped, saw, folds)
+    return complete(shown_as, there.classes, there.images, found, drawing, identify, without_groups, saw)
 
 
-def list_classes(shown_as: str, names: list[str]) -> list[str]:
+def _read(shown_as: str, names: list[str], classes: Container[int]) -> _Sorted:
+    paths = visible_paths(names)
+    root = find_root(shown_as, paths, classes)
+    if problem := _without_classes(root, paths):
+        raise UserError(f"{shown_as}: {problem}")
+    return _sort(shown_as, paths, root)
+
+
+def _refuse(shown_as: str, there: _Sorted, *problems: Iterable[str]) -> None:
+    lines = [*there.problems, *(f"{shown_as}: {problem}" for problem in itertools.chain(*problems))]
+    if lines:
+        raise UserError(shortened(lines))
+
+
+def list_classes(shown_as: str, names: list[str], classes: Container[int] = ()) -> list[str]:
     """List the names of the class folders below all splits, sorted; most mistakes are left to `read_layout`.
 
     Args:
         shown_as: the folder or archive, for messages.
         names: as for `read_layout`; names of files below splits may be left out.
+        classes: as for `find_root`.
 
     Raises:
         UserError: no class folder was found, or readers cannot tell a class name from another.
     """
     paths = visible_paths(names)
-    root = find_root(shown_as, paths)
+    root = find_root(shown_as, paths, classes)
     inside = [(root.inside(path), is_folder) for path, is_folder in paths]
     found = {parts[:2] for parts, is_folder in inside if len(parts) > 2 - is_folder and _split(root, parts)}
     if problem := _without_classes(root, paths):
@@ -129,16 +164,17 @@ def list_classes(shown_as: str, names: list[str]) -> list[str]:
     return sorted({unicodedata.normalize("NFC", name) for _, name in found})
 
 
-def folders_left_out(shown_as: str, names: list[str], folder: Path | None = None) -> list[str]:
+def folders_left_out(
+    shown_as: str, names: list[str], classes: Container[int] = (), folder: Path | None = None
+) -> list[str]:
     """List the folders with images that are not used, as others have the names of splits; sorted.
 
     Args:
-        shown_as: the folder or archive, for messages.
-        names: as for `read_layout`.
+        shown_as, names, classes: as for `read_layout`.
         folder: where they are on the disk; None: in an archive, of which `names` has all.
     """
     paths = visible_paths(names)
-    root = find_root(shown_as, paths)
+    root = find_root(shown_as, paths, classes)
     level, has = len(root.top), dict[str, bool]()
     for path, is_folder in paths if root.has_splits else ():
         folders = path.parts if is_folder else path.parts[:-1]
@@ -156,10 +192,10 @@ def _split(root: Root, inside: Sequence[str]) -> str | None:
 
 
 def _without_classes(root: Root, paths: Sequence[tuple[PurePosixPath, bool]]) -> str | None:
-    """Return what is wrong if folders of splits have images but no class folders, or if there is no class at all."""
-    if not root.has_splits:
-        return None
+    """Return what is wrong if there are folders of splits, but no class folders in one of them or in all."""
     inside = [(parts, is_folder) for path, is_folder in paths if (parts := root.inside(path))]
+    if not root.has_splits:
+        return _only_splits({parts[1] for parts, is_folder in inside if len(parts) > 2 - is_folder}, paths)
     splits = sorted({parts[0] for parts, _ in inside if split_of(parts[0])})
     with_classes = {parts[0] for parts, is_folder in inside if len(parts) > 2 - is_folder} & set(splits)
     images = Counter(
@@ -181,6 +217,17 @@ def _without_classes(root: Root, paths: Sequence[tuple[PurePosixPath, bool]]) ->
     if {parts[0] for parts, is_folder in inside if is_folder or len(parts) > 1} - set(splits):
         hint += f"; {printable((flat or splits)[0])} is read as a split: rename it if it is a class"
     return f"{hint}."
+
+
+def _only_splits(folders: set[str], paths: Sequence[tuple[PurePosixPath, bool]]) -> str | None:
+    """Return what is wrong with folders that would be classes, but are all named as splits: train and test1."""
+    if len(folders) < 2 or not all(map(is_named_as_split, folders)):
+        return None
+    return (
+        f"{' and '.join(sorted(map(printable, folders)))} have the names of splits, but would be the classes; if they"
+        f" are splits, expected train/<class>/<image> and test/<class>/<image>, or {or_a_table(paths)}; if they are"
+        " classes, rename them."
+    )
 
 
 def _sort(shown_as: str, paths: Sequence[tuple[PurePosixPath, bool]], root: Root) -> _Sorted:
@@ -218,31 +265,37 @@ def _problem(inside: tuple[str, ...], is_folder: bool) -> str | None:
     return None
 
 
-def _problems(there: _Sorted, test: float | None, groups: str | None, folds: int | None) -> Iterator[str]:
-    """Yield what is wrong with the splits' folders, the classes' folders and the options, a line each."""
+def _split_problems(there: _Sorted) -> Iterator[str]:
+    """Yield what is wrong with the splits' folders and the names of the classes' folders, a line each."""
     for split, names in there.spelled.items():
         if len(names) > 1:
             yield f"{' and '.join(sorted(names))} are both {split} splits; keep one."
     if there.spelled[VALIDATION] and not there.count(VALIDATION):
         yield f"{min(there.spelled[VALIDATION])} has no images; add some or remove it."
-    if test is not None and not there.is_drawn:
-        yield (
-            f"`test: {test:g}` draws a test split, but {min(there.spelled['test'])} is one ({there.count('test'):,}"
-            " images); remove `test` from config.yaml, or rename the folder."
-        )
-    chosen = min((*there.spelled["test"], *there.spelled[VALIDATION]), default=None)
-    if folds is not None and chosen is not None:
-        yield f"`folds: {folds}` divides all images, but {chosen} is a split; remove `folds` or move them to train."
-    if groups is not None and not there.is_drawn and there.spelled[VALIDATION]:
-        yield "`groups` keeps images together that are drawn, but each split has a folder; remove it from config.yaml."
-    yield from name_problems(there.folders)
     if there.root.has_splits and not there.spelled["train"]:
         yield f"no train folder, but {there.count('test'):,} images in {min(there.spelled['test'])}; add one."
-    else:
-        yield from _class_problems(there)
+    yield from name_problems(there.folders)
+
+
+def _option_problems(there: _Sorted, drawing: Drawing) -> Iterator[str]:
+    """Yield what config.yaml says against the splits' folders, a line each."""
+    if drawing.test is not None and not there.is_drawn:
+        yield (
+            f"`test: {drawing.test:g}` draws a test split, but {min(there.spelled['test'])} is one"
+            f" ({there.count('test'):,} images); remove `test` from config.yaml, or rename the folder."
+        )
+    chosen = min((*there.spelled["test"], *there.spelled[VALIDATION]), default=None)
+    if drawing.folds is not None and chosen is not None:
+        yield (
+            f"`folds: {drawing.folds}` divides all images, but {chosen} is a split; remove `folds` or move them to"
+            " train."
+        )
 
 
 def _class_problems(there: _Sorted) -> Iterator[str]:
+    """Yield what is wrong with the numbers of images in the classes' folders, a line each."""
+    if there.root.has_splits and not there.spelled["train"]:
+        return
     if not there.is_drawn:
         for split, name in itertools.product(SPLITS, there.classes):
             if problem := _class_problem(there.images[split].get(name)):

@@ -1,4 +1,4 @@
-"""Names of class folders: characters that cannot be seen, and two names that look the same."""
+"""Names of classes: characters that cannot be seen, and two names that look the same."""
 
 import unicodedata
 from collections import defaultdict
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from deepnets.utils.visible import IGNORABLE, JOINERS
 
 
-def name_problems(folders: Iterable[tuple[str, str]]) -> list[str]:
+def name_problems(folders: Iterable[tuple[str, str]], are_folders: bool = True) -> list[str]:
     """Return a line for each class folder with an invisible character, and for each two that look the same.
 
     In train and in test a class may be composed differently (é as one code point or as two): it is one class. Within a
@@ -15,7 +15,11 @@ def name_problems(folders: Iterable[tuple[str, str]]) -> list[str]:
 
     Args:
         folders: (folder of the split, name of the class folder) of each.
+        are_folders: False for the labels of a table: (name of the column, label) of each.
     """
+    shown = "{}/{!a}" if are_folders else "{} {!a}"
+    correct = "rename the folder" if are_folders else "correct it"
+    merge = "rename one, or move its images into the other" if are_folders else "write one of them in all rows"
     ordered = sorted(set(folders), key=lambda folder: (folder[0] != "train", folder))
     alike: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for split, name in ordered:
@@ -23,13 +27,13 @@ def name_problems(folders: Iterable[tuple[str, str]]) -> list[str]:
     twins = [_twins(group) for group in alike.values()]
     return [
         *(
-            f"{split}/{name!a} has {_code_point(hidden)} in its name, which cannot be seen; rename the folder."
+            f"{shown.format(split, name)} has {_code_point(hidden)} in its name, which cannot be seen; {correct}."
             for split, name in ordered
             if (hidden := _hidden_character(name))
         ),
         *(
-            f"{split}/{name!a} and {other_split}/{other!a} look the same{_difference(name, other)}; rename one, or move"
-            " its images into the other."
+            f"{shown.format(split, name)} and {shown.format(other_split, other)} look the"
+            f" same{_difference(name, other)}; {merge}."
             for (split, name), (other_split, other) in filter(None, twins)
         ),
     ]

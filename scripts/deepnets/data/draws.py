@@ -57,7 +57,7 @@ def draw(images: Iterable[Image], fraction: float, seed: int = 0) -> set[str]:
     return {image.name for name in drawn_groups for image in members[name]}
 
 
-def draw_folds(images: Iterable[Image], folds: int) -> list[set[str]]:
+def draw_folds(images: Iterable[Image], folds: int, seed: int = 0) -> list[set[str]]:
     """Divide the images into folds, each with the same share of each class; return the names in each.
 
     The first fold is a draw from all images, the next one a draw from those that are left. So groups stay together, and
@@ -65,7 +65,7 @@ def draw_folds(images: Iterable[Image], folds: int) -> list[set[str]]:
     """
     left, found = list(images), list[set[str]]()
     for more in range(folds, 1, -1):
-        found.append(draw(left, 1 / more))
+        found.append(draw(left, 1 / more, seed))
         left = [image for image in left if image.name not in found[-1]]
     return [*found, {image.name for image in left}]
 

@@ -9,7 +9,7 @@ import os
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -19,6 +19,8 @@ from deepnets.utils.files import canonical_json, sha256_text
 from deepnets.utils.paths import SPLITS
 from deepnets.utils.text import first_few
 
+MAX_CLASSES = 10_000  # metrics.json holds the confusion matrix: of as many classes, 100 million counts
+ANY_NUMBER = range(2, MAX_CLASSES + 1)  # of classes
 MAX_DEPTH = 16  # folders below a split, the class among them
 # File endings of images. They only tell images from other files: `decode` finds the format by the content.
 _JPEG, _NETPBM = (".jpg", ".jpeg", ".jpe", ".jfif"), (".ppm", ".pgm", ".pbm", ".pnm")
@@ -44,6 +46,12 @@ def split_of(folder: str) -> str | None:
     return next((split for split, names in _SPELLINGS.items() if re.fullmatch(f"({names}){end}", name)), None)
 
 
+def is_named_as_split(folder: str) -> bool:
+    """Whether a folder's name is that of a split or only extends one, as test1, train_small and testA do."""
+    spellings = "|".join(_SPELLINGS.values())
+    return split_of(folder) is not None or re.fullmatch(rf"(?i:{spellings})([\W\d_].*|[A-Z])", folder) is not None
+
+
 def is_image(name: str) -> bool:
     """Whether a file's name has the ending of an image."""
     return name.lower().endswith(SUFFIXES)
@@ -55,10 +63,12 @@ class Root:
 
     top         () where the folders of splits or classes lie at the top; (name,) where they lie in that folder
     has_splits  whether these are folders of splits; else of classes
+    is_deep     whether no class has an image directly inside; else a single one is enough
     """
 
     top: tuple[str, ...]
     has_splits: bool
+    is_deep: bool = False
 
     def inside(self, path: PurePosixPath) -> tuple[str, ...]:
         """The parts of a path below `top`, the first of them a split: "" without splits. () outside."""
@@ -94,12 +104,14 @@ def _are_splits(paths: Iterable[tuple[Sequence[str], bool]]) -> bool:
     return not is_class and any(split_of(name) in SPLITS for name in named)
 
 
-def find_root(shown_as: str, paths: Sequence[tuple[PurePosixPath, bool]]) -> Root:
+def find_root(shown_as: str, paths: Sequence[tuple[PurePosixPath, bool]], classes: Container[int] = ()) -> Root:
     """Find where the images are: in folders of splits if there are some, else in folders of classes.
 
     Args:
         shown_as: the folder or archive, for messages.
         paths: as of `visible_paths`.
+        classes: their possible numbers. If all images are in folders below those at the top, these may be classes or
+            hold some; they are classes if there are as many.
 
     Raises:
         UserError: neither is there; the message says what is.
@@ -117,10 +129,21 @@ def find_root(shown_as: str, paths: Sequence[tuple[PurePosixPath, bool]]) -> Roo
     if not holders:
         if any(len(parts) == 2 for parts in images):
             return Root((), False)
-        tops = {path.parts[0] for path, is_folder in paths if is_folder or len(path.parts) > 1}
-        if len(tops) == 1 and any(len(parts) == 3 for parts in images):
-            return Root((tops.pop(),), False)
+        top, folders = _outermost_folders(paths)
+        if top and any(len(parts) == 3 for parts in images):
+            return Root(top, False)
+        if len(folders) in classes and any(len(parts) > len(top) + 2 for parts in images):
+            return Root(top, False, is_deep=True)
     raise UserError(f"{shown_as}: no images found: {_what_is_there(paths, sorted(holders), images)}")
+
+
+def _outermost_folders(paths: Sequence[tuple[PurePosixPath, bool]]) -> tuple[tuple[str, ...], list[str]]:
+    """The folders at the top; if there is only one, it, and the folders in it."""
+    at_top, inside = (
+        sorted({path.parts[level] for path, is_folder in paths if len(path.parts) > level + (not is_folder)})
+        for level in (0, 1)
+    )
+    return ((at_top[0],), inside) if len(at_top) == 1 else ((), at_top)
 
 
 def _what_is_there(
@@ -139,6 +162,10 @@ def _what_is_there(
             return f"{seen}, but no folders of classes; {expected}: {hint}."
         folders = sorted({printable("/".join(parts[:-1])) for parts in images if len(parts) > 1})
         hint = f"write at the end of `path` the folder that holds the classes, move them up, or {or_a_table(paths)}"
+        _, outermost = _outermost_folders(paths)
+        if len(outermost) > 1:
+            listed = first_few(list(map(printable, outermost)))
+            hint = f"write `classes: {len(outermost)}` if {listed} are the classes; else {hint}"
         return f"{least}{seen} in {first_few(folders)}, but none in a folder at the top; {expected}: {hint}."
     found = sorted({printable(path.parts[0]) for path, _ in paths})
     return f"it has {', '.join(found[:5]) or 'nothing'}{', ...' if len(found) > 5 else ''}; {expected}."
@@ -163,7 +190,7 @@ def printable(name: str) -> str:
 # -- on the disk -------------------------------------------------------------------------------------------------------
 
 
-def fingerprint(path: Path) -> str:
+def fingerprint(path: Path, classes: Container[int] = ()) -> str:
     """Digest what can be seen of a folder's images or of an archive without reading them all.
 
     Of a folder it sees names and sizes below its splits or classes, of an archive the size, the start and the end;
@@ -171,12 +198,16 @@ def fingerprint(path: Path) -> str:
     inside a large archive that moves nothing. Times are left out: they would make a fresh copy of the same images a
     change.
 
+    Args:
+        path: the folder or archive.
+        classes: as for `find_root`.
+
     Raises:
         OSError: something cannot be read.
         UserError: a folder has something that is no file, or a link that leads in a circle.
     """
     if path.is_dir():
-        entries, has_splits = _walk(path)
+        entries, has_splits = _walk(path, classes=classes)
         used = [
             (name, entry)
             for name, entry in entries
@@ -190,7 +221,7 @@ def fingerprint(path: Path) -> str:
         return hashlib.sha256(b"%d %b %b" % (size, start, file.read())).hexdigest()
 
 
-def list_folder(root: Path, deepest: int = MAX_DEPTH) -> list[str]:
+def list_folder(root: Path, deepest: int = MAX_DEPTH, classes: Container[int] = ()) -> list[str]:
     """List the files and folders of `root` that matter for its layout; names of folders end with `/`.
 
     These are all at the top and all below the folders of splits; without splits, all below the folders of classes.
@@ -199,15 +230,16 @@ def list_folder(root: Path, deepest: int = MAX_DEPTH) -> list[str]:
     Args:
         root: the folder.
         deepest: how many folders below a split may be inside each other, and are listed; 0 lists the classes alone.
+        classes: as for `find_root`.
 
     Raises:
         OSError: something cannot be read.
         UserError: there is something that is no file (a FIFO, a device), or a link that leads in a circle.
     """
-    return [name for name, _ in _walk(root, deepest)[0]]
+    return [name for name, _ in _walk(root, deepest, classes)[0]]
 
 
-def _walk(root: Path, deepest: int = MAX_DEPTH) -> tuple[_Names, bool]:
+def _walk(root: Path, deepest: int = MAX_DEPTH, classes: Container[int] = ()) -> tuple[_Names, bool]:
     """Each file and folder with its name relative to `root`, and whether there are folders of splits."""
     top = _scan(root)
     if _holds_splits(top):
@@ -216,12 +248,12 @@ def _walk(root: Path, deepest: int = MAX_DEPTH) -> tuple[_Names, bool]:
     found = top + [entry for _, inside in inner for entry in inside]
     if holders := [inside for _, inside in inner if _holds_splits(inside)]:
         return found + [entry for inside in holders for entry in _below_splits(inside, deepest)], True
-    if any(map(_holds_images, (inside for _, inside in inner))):
+    if any(map(_holds_images, (inside for _, inside in inner))) or len(inner) in classes:
         return top + [entry for folder, _ in inner for entry in _below(*folder, deepest, 2)], False
     if len(inner) == 1:
-        classes = _folders(inner[0][1])
-        if any(_holds_images(_scan(entry.path)) for _, entry in classes):
-            return found + [each for folder in classes for each in _below(*folder, deepest, 2)], False
+        folders = _folders(inner[0][1])
+        if len(folders) in classes or any(_holds_images(_scan(entry.path)) for _, entry in folders):
+            return found + [each for folder in folders for each in _below(*folder, deepest, 2)], False
     return [*found, *islice((each for _, inside in inner for each in _seen_below(inside)), _MOST_LISTED)], False
 
 

@@ -73,7 +73,7 @@ def write_audit(dataset: str, spec: dict, raw_manifest: Path, info: Path, output
         **count_duplicates(rows),
         "near_duplicates": _near_duplicates(rows, looks),
         "blank": _blank(rows, looks),
-        "files": files and _describe_files(files, metadata["input_shape"][-1]),
+        "files": files and _describe_files(files, metadata["input_shape"][-1], spec.get("non_square")),
     }
     write_json(output, content)
     _warn_of_duplicates(dataset, content["duplicates"], output)
@@ -167,8 +167,9 @@ def _names_and_files(spec: dict, raw_manifest: Path) -> tuple[dict[str, list[str
     return images.names, images
 
 
-def _describe_files(images: ImageSource, prepared_size: int) -> dict[str, Any]:
+def _describe_files(images: ImageSource, prepared_size: int, non_square: str | None) -> dict[str, Any]:
     """Describe the image files: formats, sizes, and those that were enlarged more than twice."""
+    resized_side = max if non_square == "pad" else min  # that becomes `prepared_size`
     assert images.open_files is not None
     sizes: Counter[tuple[int, int]] = Counter()
     formats: Counter[str] = Counter()
@@ -177,7 +178,7 @@ def _describe_files(images: ImageSource, prepared_size: int) -> dict[str, Any]:
         if (seen := look(file)) is not None:
             sizes[seen.width, seen.height] += 1
             formats[seen.format] += 1
-            if 2 * min(seen.width, seen.height) < prepared_size:
+            if 2 * resized_side(seen.width, seen.height) < prepared_size:
                 tiny.append(name)
     sides = [min(size) for size in sizes]
     return {

@@ -1,23 +1,27 @@
 """A table of images and their labels, in CSV, TSV or Parquet: a row for each image."""
 
 import csv
+import itertools
 import os
 import posixpath
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from deepnets.data.class_names import name_problems
 from deepnets.data.folder_tree import VALIDATION, is_image, split_of
 from deepnets.data.layout import (
+    NOTHING_SAID,
+    Drawing,
     Images,
     Layout,
     complete,
     count,
     group_of,
     no_images,
+    refuse_divided_groups,
     too_few_to_draw,
     use_validation_as_test,
 )
@@ -32,6 +36,7 @@ USUAL_NAMES = {
     "split": ("split", "subset", "partition"),
     "group": ("group", "group_id"),
 }
+NO_COLUMN = "none"  # config.yaml's word for a use that no column has, though one has a usual name
 _NEEDED = ("image", "label")
 _SHOWN = 60  # characters of a value
 
@@ -42,11 +47,13 @@ class LabelTable:
 
     columns  what a column is for -> its name; "split" and "group" where there are such
     others   names of the other columns
+    numbers  of the rows, as a spreadsheet counts them: the heading is row 1, and empty rows are left out
     values   what a column is for -> its values as text, without spaces around them, one for each row
     """
 
     columns: dict[str, str]
     others: list[str]
+    numbers: Sequence[int]
     values: dict[str, list[str]]
 
     def found(self) -> str:
@@ -62,7 +69,8 @@ def read_table(path: Path, shown_as: str, columns: Mapping[str, str]) -> LabelTa
     Args:
         path: of the file; what does not end with .parquet is read as CSV.
         shown_as: its name in messages.
-        columns: what a column is for -> its name, as config.yaml says; the others are found by their usual names.
+        columns: what a column is for -> its name, or `NO_COLUMN`, as config.yaml says; the others are found by their
+            usual names.
 
     Raises:
         UserError: it is no such table, or has no column for the path or the label.
@@ -72,12 +80,21 @@ def read_table(path: Path, shown_as: str, columns: Mapping[str, str]) -> LabelTa
     names, rows = _read_parquet(path, shown_as) if is_parquet else _read_csv(path, shown_as)
     used = _find_columns(shown_as, names, columns)
     others = [name for name in names if name not in used.values()]
-    return LabelTable(used, others, {use: [row[name].strip() for row in rows] for use, name in used.items()})
+    values = {use: [row[name].strip() for row in rows.values()] for use, name in used.items()}
+    return LabelTable(used, others, list(rows), values)
 
 
-def arrange(
-    shown_as: str, table: LabelTable, test: float | None = None, groups: str | None = None, folds: int | None = None
-) -> Layout:
+def list_images(shown_as: str, table: LabelTable) -> list[str]:
+    """List the paths of the images in a table.
+
+    Raises:
+        UserError: a line for each row that cannot be used, whatever config.yaml says of splits.
+    """
+    _refuse(shown_as, _row_problems(table))
+    return [clean_path(value) for value in table.values["image"]]
+
+
+def arrange(shown_as: str, table: LabelTable, drawing: Drawing = NOTHING_SAID) -> Layout:
     """Sort the images of a table into splits and classes, and draw the splits that it does not have.
 
     Classes are in the order of their code points; if all are whole numbers, in the order of the numbers.
@@ -85,38 +102,35 @@ def arrange(
     Args:
         shown_as: the table, for messages.
         table: as it was read.
-        test, groups, folds: as for `class_folders.read_layout`.
+        drawing: how splits are drawn that it does not have; the expression for groups is searched in the paths.
 
     Raises:
-        UserError: a line for each row or class that cannot be used, with the row's number; the heading is row 1.
+        UserError: a line for each row or class that cannot be used, with the row's number; or images of a group are in
+            several splits, or nothing is drawn, though a seed is given.
     """
-    problems = list(_row_problems(table))
-    if groups is not None and "group" in table.columns:
-        problems.append(f"has the column {table.columns['group']!r} of groups; remove `groups` from config.yaml.")
-    if problems:
-        raise UserError(shortened([f"{shown_as}: {problem}" for problem in problems]))
-    files, found = [clean_path(value) for value in table.values["image"]], {"columns": table.found()}
+    files, found = list_images(shown_as, table), {"columns": table.found()}
     images, spelled = _sort(table, files)
-    if test is None and folds is None and not count(images, "test") and count(images, VALIDATION):
+    if drawing.test is None and drawing.folds is None and not count(images, "test") and count(images, VALIDATION):
         found["test"] = use_validation_as_test(images, f"{table.columns['split']} {spelled[VALIDATION]!r}")
         spelled["test"] = spelled[VALIDATION]
     classes = _in_order({label for split in images.values() for label in split})
-    problems = list(_class_problems(images, classes, spelled, table.columns, test))
-    if folds is not None and (chosen := spelled.keys() - {"train"}):
-        written = spelled[min(chosen)]
-        problems.append(
-            f"`folds: {folds}` divides all images, but some are in {written!r}; remove `folds`, or write train."
-        )
-    if problems:
-        raise UserError(shortened([f"{shown_as}: {problem}" for problem in problems]))
-    grouped = "group" in table.columns or groups is not None
-    group = dict(zip(files, table.values["group"], strict=True)) if "group" in table.columns else {}
+    in_classes = _class_problems(images, classes, spelled, table.columns)
+    _refuse(shown_as, itertools.chain(_option_problems(images, spelled, table.columns, drawing), in_classes))
+    has_groups = "group" in table.columns
+    groups = table.values["group"] if has_groups else [""] * len(files)
+    group = {file: None if _is_empty(value) else value for file, value in zip(files, groups, strict=True)}
 
     def identify(file: str) -> tuple[str, str | None]:
-        return file, group[file] if group else group_of(shown_as, file, file, groups)
+        return file, group[file] if has_groups else group_of(shown_as, file, file, drawing.groups)
 
+    without_groups = None
+    if has_groups or drawing.groups is not None:
+        without_groups = f"write `group: {NO_COLUMN}` in" if has_groups else "remove `groups` from"
+        without_groups += " config.yaml if images need not stay together"
+        hint = f"give each group one split, write `split: {NO_COLUMN}` in config.yaml to draw whole groups"
+        refuse_divided_groups(shown_as, images, identify, f"{hint}, or {without_groups}")
     saw = f"there are {len(files):,} images of {len(classes):,} classes, but none of a test split"
-    return complete(shown_as, classes, images, found, test, identify, grouped, saw, folds)
+    return complete(shown_as, classes, images, found, drawing, identify, without_groups, saw)
 
 
 def clean_path(path: str) -> str:
@@ -139,18 +153,24 @@ def missing_images(shown_as: str, folder: Path, files: Sequence[str]) -> None:
         )
 
 
-def _read_csv(path: Path, shown_as: str) -> tuple[list[str], list[dict[str, str]]]:
+def _refuse(shown_as: str, problems: Iterable[str]) -> None:
+    if lines := [f"{shown_as}: {problem}" for problem in problems]:
+        raise UserError(shortened(lines))
+
+
+def _read_csv(path: Path, shown_as: str) -> tuple[list[str], dict[int, dict[str, str]]]:
+    """The names of the columns, and the rows by their numbers."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             heading = file.readline()
             file.seek(0)
             reader = csv.reader(file, delimiter=max(",;\t|", key=heading.count))
             names = [name.strip() for name in next(reader, [])]
-            rows = [
-                {**dict.fromkeys(names, ""), **dict(zip(names, row, strict=False))}
-                for row in reader
+            rows = {
+                number: {**dict.fromkeys(names, ""), **dict(zip(names, row, strict=False))}
+                for number, row in enumerate(reader, 2)
                 if any(map(str.strip, row))
-            ]
+            }
     except UnicodeDecodeError:
         raise UserError(f"{shown_as}: not text in UTF-8; save it again as CSV in UTF-8.") from None
     except csv.Error as error:
@@ -163,7 +183,7 @@ def _read_csv(path: Path, shown_as: str) -> tuple[list[str], list[dict[str, str]
     return names, rows
 
 
-def _read_parquet(path: Path, shown_as: str) -> tuple[list[str], list[dict[str, str]]]:
+def _read_parquet(path: Path, shown_as: str) -> tuple[list[str], dict[int, dict[str, str]]]:
     import pyarrow.parquet  # here, as config.yaml is checked without it
 
     try:
@@ -175,7 +195,8 @@ def _read_parquet(path: Path, shown_as: str) -> tuple[list[str], list[dict[str, 
     # Nested columns hold pictures or boxes, not paths or labels.
     names = [each.name for each in table.schema if not pyarrow.types.is_nested(each.type)]
     columns = [["" if value is None else str(value) for value in table[name].to_pylist()] for name in names]
-    return names, [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    rows = enumerate(zip(*columns, strict=True), 2)
+    return names, {number: dict(zip(names, row, strict=True)) for number, row in rows}
 
 
 def _find_columns(shown_as: str, names: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
@@ -183,6 +204,8 @@ def _find_columns(shown_as: str, names: Sequence[str], given: Mapping[str, str])
     plain = {re.sub(r"[ -]", "_", name.lower()): name for name in reversed(names)}
     used = {}
     for use, usual in USUAL_NAMES.items():
+        if given.get(use) == NO_COLUMN and use not in _NEEDED:
+            continue
         if use in given:
             if given[use] not in names:
                 raise UserError(
@@ -207,16 +230,25 @@ def _row_problems(table: LabelTable) -> Iterator[str]:
         yield "has no rows; add a row for each image."
     first: dict[str, int] = {}
     for use, name in table.columns.items():
-        for row, value in enumerate(table.values[use], 2):
+        for row, value in zip(table.numbers, table.values[use], strict=True):
             shown = f"row {row}: {name} {value[:_SHOWN]!r}"
-            if not value or value.lower() == "nan":
+            if _is_empty(value) and use == "group":
+                continue  # an image without a group is a group of its own
+            if _is_empty(value):
                 yield f"row {row}: no {name}; add it or remove the row."
             elif not value.isprintable():
                 yield f"{shown} has characters that cannot be seen; correct it."
             elif use == "image" and (other := first.setdefault(clean_path(value), row)) != row:
                 yield f"{shown} is also in row {other}; an image has one row and one label: keep one."
             elif use == "split" and split_of(value) is None:
-                yield f"{shown} is no split; write train, test or val."
+                yield (
+                    f"{shown} is no split; write train, test or val, or `split: {NO_COLUMN}` in config.yaml if {name}"
+                    " says something else."
+                )
+
+
+def _is_empty(value: str) -> bool:
+    return not value or value.lower() == "nan"  # as pandas writes it
 
 
 def _sort(table: LabelTable, files: Sequence[str]) -> tuple[Images, dict[str, str]]:
@@ -235,15 +267,27 @@ def _in_order(labels: set[str]) -> list[str]:
     return sorted(labels, key=(lambda label: (int(label), label)) if numbers else None)
 
 
-def _class_problems(
-    images: Images, classes: Sequence[str], spelled: Mapping[str, str], columns: Mapping[str, str], test: float | None
+def _option_problems(
+    images: Images, spelled: Mapping[str, str], columns: Mapping[str, str], drawing: Drawing
 ) -> Iterator[str]:
-    yield from name_problems((columns["label"], label) for label in classes)
-    if test is not None and count(images, "test"):
+    if drawing.groups is not None and "group" in columns:
+        yield f"has the column {columns['group']!r} of groups; remove `groups` from config.yaml."
+    if drawing.test is not None and count(images, "test"):
         yield (
-            f"`test: {test:g}` draws a test split, but {count(images, 'test'):,} images are in {spelled['test']!r};"
-            " remove `test` from config.yaml."
+            f"`test: {drawing.test:g}` draws a test split, but {count(images, 'test'):,} images are in"
+            f" {spelled['test']!r}; remove `test` from config.yaml."
         )
+    if drawing.folds is not None and (chosen := spelled.keys() - {"train"}):
+        yield (
+            f"`folds: {drawing.folds}` divides all images, but some are in {spelled[min(chosen)]!r}; remove `folds`, or"
+            " write train."
+        )
+
+
+def _class_problems(
+    images: Images, classes: Sequence[str], spelled: Mapping[str, str], columns: Mapping[str, str]
+) -> Iterator[str]:
+    yield from name_problems(((columns["label"], label) for label in classes), are_folders=False)
     if count(images, "test"):
         for split in SPLITS:
             for label in classes:

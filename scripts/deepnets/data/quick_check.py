@@ -1,6 +1,7 @@
 """Look at a folder or an archive of images for about a second, so that a wrong path is found before any job runs."""
 
 import struct
+from collections.abc import Container
 from pathlib import Path
 
 from deepnets.data import archive
@@ -13,20 +14,23 @@ _END_OF_ZIP, _MANY = struct.Struct("<4s6xH8xH"), 2**16 - 1  # ... number of memb
 _MAGIC = {".gz": b"\x1f\x8b", ".tgz": b"\x1f\x8b", ".xz": b"\xfd7zXZ\x00"}
 
 
-def find_classes(path: Path, shown_as: str, encoding: str | None = None) -> list[str] | None:
+def find_classes(
+    path: Path, shown_as: str, encoding: str | None = None, classes: Container[int] = ()
+) -> list[str] | None:
     """Find the names of the class folders in a folder or an archive; None if that would take longer than a second.
 
     Args:
         path: the folder or archive.
         shown_as: its name in messages.
         encoding: of an archive's names that do not say theirs.
+        classes: as for `find_root`.
 
     Raises:
         UserError: there is neither train/<class> nor test/<class>, or the archive is not one.
         OSError: something cannot be read.
     """
     names = list_folder(path, deepest=0) if path.is_dir() else _members(path, shown_as, encoding)
-    return None if names is None else list_classes(shown_as, names)
+    return None if names is None else list_classes(shown_as, names, classes)
 
 
 def _members(path: Path, shown_as: str, encoding: str | None) -> list[str] | None:

@@ -1,7 +1,7 @@
 """Which of the user's images changed since they were listed in raw.json, by name and size."""
 
-from deepnets.data.class_folders import read_layout
-from deepnets.data.folder_tree import list_folder
+from deepnets.data.class_folders import list_images
+from deepnets.data.folder_tree import ANY_NUMBER, list_folder
 from deepnets.data.search_paths import find_local
 from deepnets.planning.jobs import Jobs
 from deepnets.utils import paths
@@ -22,7 +22,7 @@ def image_changes(jobs: Jobs, dataset: str) -> str:
         folder = find_local(options.own_files or "", dataset, options.mirror)
         if folder is None or not folder.is_dir():
             return ""
-        names = read_layout(str(folder), list_folder(folder)).names()
+        names = list_images(str(folder), list_folder(folder, classes=ANY_NUMBER), ANY_NUMBER)
         after = {name: (folder / name).stat().st_size for name in names}
     except (UserError, OSError, KeyError, TypeError):
         return ""

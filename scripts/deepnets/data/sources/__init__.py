@@ -173,6 +173,10 @@ class DatasetOptions(StrictModel):
         channels, height, _ = self.input_shape
         return {**self.raw_spec(), "size": height, "channels": channels}
 
+    def division(self, seed: int) -> dict:
+        """What decides which of the images an experiment is tested on; datasets of the same files may differ in it."""
+        return {"folds": self.number_of_folds, **self.of_seed(seed)}
+
     def of_seed(self, seed: int) -> dict:
         """Identify the splits of an experiment, where its seed chooses them: the fold that it is tested on."""
         return {} if self.number_of_folds is None else {"fold": seed % self.number_of_folds}

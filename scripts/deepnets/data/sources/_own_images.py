@@ -9,23 +9,25 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from deepnets.data.class_names import case_twins
 from deepnets.data.decode_options import NonSquare
-from deepnets.data.folder_tree import TABLES
+from deepnets.data.folder_tree import MAX_CLASSES, TABLES
+from deepnets.data.layout import Drawing
 from deepnets.data.sources import FOLDS, DatasetOptions, FoldCount, ImageSide, Megapixels
 from deepnets.utils.errors import UserError
-from deepnets.utils.option_types import AcceptExponent, measured_in
+from deepnets.utils.logging import LOG
+from deepnets.utils.option_types import AcceptExponent, NonNegativeInt, measured_in
 
 TestShare = Annotated[
     float, Field(strict=True, gt=0, le=0.5, allow_inf_nan=False), measured_in("fraction"), AcceptExponent
 ]
-MAX_CLASSES = 10_000  # metrics.json holds the confusion matrix: of as many classes, 100 million counts
 
 
 class OwnImages(DatasetOptions):
     """The user's own images. Images of mixed sizes become squares of one size."""
 
     classes: Annotated[int, Field(ge=2, le=MAX_CLASSES, strict=True)] | None = Field(
-        default=None, description="Number of classes, to be checked; null: as many as there are folders."
+        default=None, description="Number of classes, to be checked; null: as many as there are."
     )
     size: ImageSide | None = Field(
         default=None,
@@ -42,6 +44,11 @@ class OwnImages(DatasetOptions):
         " validation folder is the test split.",
     )
     folds: FoldCount | None = Field(default=None, description=FOLDS)
+    split_seed: NonNegativeInt = Field(
+        default=0,
+        description="Seed by which the test split or the folds are drawn, and the validation split of groups; another"
+        " one draws other images.",
+    )
     groups: str | None = Field(
         default=None,
         min_length=1,
@@ -78,6 +85,14 @@ class OwnImages(DatasetOptions):
     @property
     def number_of_folds(self) -> int | None:
         return self.folds
+
+    @property
+    def drawing(self) -> Drawing:
+        """What these options say about the splits that are drawn."""
+        return Drawing(self.test, self.folds, self.groups, self.split_seed)
+
+    def division(self, seed: int) -> dict:
+        return {**super().division(seed), "test": self.test, "groups": self.groups, "split_seed": self.split_seed}
 
     @property
     def native_shape(self) -> tuple[int, int, int]:
@@ -118,7 +133,7 @@ class OwnImages(DatasetOptions):
         given = _without_none(
             {
                 **{"test": self.test, "folds": self.folds, "groups": self.groups},
-                **{"non_square": non_square, "bit_depth": bit_depth},
+                **{"split_seed": self.split_seed or None, "non_square": non_square, "bit_depth": bit_depth},
             }
         )
         channels = self.channels if self.size is None else self.input_shape[0]
@@ -152,17 +167,29 @@ def unreadable_named(path: Path) -> Iterator[None]:
         raise UserError(f"{error.filename or path}: {error.strerror}; correct or remove it.") from None
 
 
-def check_classes(shown_as: str, found: list[str], expected: int | None) -> None:
+def check_classes(shown_as: str, found: list[str], expected: int | None, noun: str = "class folder") -> None:
     """Check the number of classes.
+
+    Args:
+        shown_as: the folder, archive or table, for messages.
+        found: their names.
+        expected: their number by config.yaml.
+        noun: what makes a class there.
 
     Raises:
         UserError: too few or too many, or another number than `expected`.
     """
     if not 2 <= len(found) <= MAX_CLASSES:
-        raise UserError(f"{shown_as}: {len(found):,} class folder{'s' * (len(found) > 1)}; give 2 to {MAX_CLASSES:,}.")
+        raise UserError(f"{shown_as}: {len(found):,} {noun}{'s' * (len(found) != 1)}; give 2 to {MAX_CLASSES:,}.")
     if expected is not None and len(found) != expected:
         raise UserError(
-            f"{shown_as}: {len(found)} class folders, but `classes` is {expected} in config.yaml; write"
-            f" `classes: {len(found)}` or correct the folders: {', '.join(map(repr, found[:20]))}"
+            f"{shown_as}: {len(found)} {noun}s, but `classes` is {expected} in config.yaml; write"
+            f" `classes: {len(found)}` or correct the {noun}s: {', '.join(map(repr, found[:20]))}"
             f"{', ...' if len(found) > 20 else ''}."
         )
+
+
+def report_case_twins(shown_as: str, classes: list[str]) -> None:
+    """Log classes that differ in upper and lower case alone: they may be one class that is spelled in two ways."""
+    for first, second in case_twins(classes):
+        LOG.warning("%s: the classes %r and %r differ in upper and lower case alone", shown_as, first, second)

@@ -8,9 +8,23 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from deepnets.data.folder_tree import TABLES
-from deepnets.data.label_table import USUAL_NAMES, LabelTable, arrange, missing_images, read_table
+from deepnets.data.label_table import (
+    NO_COLUMN,
+    USUAL_NAMES,
+    LabelTable,
+    arrange,
+    list_images,
+    missing_images,
+    read_table,
+)
 from deepnets.data.search_paths import find_local, search_paths
-from deepnets.data.sources._own_images import OwnImages, check_classes, shortest, unreadable_named
+from deepnets.data.sources._own_images import (
+    OwnImages,
+    check_classes,
+    report_case_twins,
+    shortest,
+    unreadable_named,
+)
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import canonical_json, sha256_file, sha256_text
 
@@ -24,6 +38,7 @@ _LOOKED_FOR = 100  # images, before any job runs
 
 _Column = Annotated[str, Field(min_length=1)] | None
 _BY_NAME = "null: found by its usual names"
+_OR_NONE = f"{_BY_NAME}, if there is one; {NO_COLUMN}: no column"
 
 
 class Options(OwnImages):
@@ -39,16 +54,15 @@ class Options(OwnImages):
     root: str | None = Field(
         default=None,
         min_length=1,
-        description="Folder in which the paths of the table start; null: the folder of the table.",
+        description="Folder in which the paths of the table start, itself relative to the working directory; null: the"
+        " folder of the table.",
     )
     image: _Column = Field(default=None, description=f"Column of the images' paths; {_BY_NAME}.")
     label: _Column = Field(default=None, description=f"Column of their classes; {_BY_NAME}.")
-    split: _Column = Field(
-        default=None, description=f"Column of their splits (train, test or val); {_BY_NAME}, if there is one."
-    )
+    split: _Column = Field(default=None, description=f"Column of their splits (train, test or val); {_OR_NONE}.")
     group: _Column = Field(
         default=None,
-        description=f"Column of what belongs together and stays in one split; {_BY_NAME}, if there is one.",
+        description=f"Column of what belongs together and stays in one split; {_OR_NONE}.",
     )
 
     @field_validator("path")
@@ -67,6 +81,11 @@ class Options(OwnImages):
     def own_files(self) -> str | None:
         return shortest(self.path)
 
+    def division(self, seed: int) -> dict:
+        if self.split not in (None, NO_COLUMN):
+            return {"split": self.split, "test": self.test}
+        return {**super().division(seed), "split": self.split, "group": self.group, "label": self.label}
+
     def raw_spec(self) -> dict:
         """Identify the raw files by the table's path, and where it differs from the usual by folder and columns."""
         root = {} if self.root is None else {"root": shortest(self.root)}
@@ -77,7 +96,7 @@ class Options(OwnImages):
         try:
             path = _find(self.path, dataset, self.mirror)
             table, folder = read_table(path, "", self.given_columns), _folder(path, self.root)
-            sizes = {name: (folder / name).stat().st_size for name in arrange("", table).names()}
+            sizes = {name: (folder / name).stat().st_size for name in list_images("", table)}
             return sha256_text(canonical_json({"table": sha256_file(path), "sizes": sizes}))
         except (OSError, UserError):
             return None
@@ -117,8 +136,8 @@ def _folder(table: Path, root: str | None) -> Path:
 
 
 def _layout(shown_as: str, table: LabelTable, options: Options) -> "Layout":
-    layout = arrange(shown_as, table, options.test, options.groups, options.folds)
-    check_classes(shown_as, layout.classes, options.classes)
+    layout = arrange(shown_as, table, options.drawing)
+    check_classes(shown_as, layout.classes, options.classes, "label")
     return layout
 
 
@@ -133,7 +152,7 @@ def download(raw_spec: dict, dataset: str, mirror: str | None, folder: Path, max
     path = _find(raw_spec["path"], dataset, mirror)
     images = _folder(path, raw_spec.get("root"))
     with unreadable_named(path):
-        names = arrange(str(path), read_table(path, str(path), _columns_in(raw_spec))).names()
+        names = list_images(str(path), read_table(path, str(path), _columns_in(raw_spec)))
         missing_images(str(path), images, names)
         listed = raw_files.manifest(dataset, images, [os.path.relpath(path, images), *names])
     return {**listed, "folder": str(images)}
@@ -154,4 +173,5 @@ def read(options: Options, raw: "Raw") -> "ImageSource":
         layout = _layout(str(path), read_table(path, str(path), options.given_columns), options)
     if difference := set(layout.names()) ^ (raw.sha256.keys() - {name}):
         raise raw.changed(min(difference))
+    report_case_twins(str(path), layout.classes)
     return read_images(FolderFiles(raw), layout, options)

@@ -6,12 +6,17 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator
 
-from deepnets.data.class_folders import folders_left_out, read_layout
-from deepnets.data.class_names import case_twins
-from deepnets.data.folder_tree import TABLES, fingerprint, list_folder, printable
+from deepnets.data.class_folders import folders_left_out, list_images, read_layout
+from deepnets.data.folder_tree import ANY_NUMBER, TABLES, fingerprint, list_folder, printable
 from deepnets.data.member_names import is_encoding
 from deepnets.data.search_paths import MIRROR_VARIABLE, find_local, search_paths
-from deepnets.data.sources._own_images import OwnImages, check_classes, shortest, unreadable_named
+from deepnets.data.sources._own_images import (
+    OwnImages,
+    check_classes,
+    report_case_twins,
+    shortest,
+    unreadable_named,
+)
 from deepnets.utils.errors import UserError
 from deepnets.utils.logging import LOG
 
@@ -49,6 +54,11 @@ class Options(OwnImages):
         return encoding
 
     @property
+    def possible_classes(self) -> tuple[int, ...]:
+        """As `find_root` takes them."""
+        return () if self.classes is None else (self.classes,)
+
+    @property
     def own_files(self) -> str | None:
         return None if "://" in (self.mirror or "") else shortest(self.path)
 
@@ -72,7 +82,9 @@ class Options(OwnImages):
             return None
         try:
             path = find_local(self.path, dataset, self.mirror)
-            return fingerprint(path) if path is not None and (path.is_dir() or path.is_file()) else None
+            if path is None or not (path.is_dir() or path.is_file()):
+                return None
+            return fingerprint(path, self.possible_classes)
         except (OSError, UserError):  # the download reports it, with what to do
             return None
 
@@ -86,7 +98,7 @@ class Options(OwnImages):
             if path is None:
                 return
             shown_as = f"config.yaml: datasets.{dataset}.path: {path}"
-            if (found := find_classes(path, shown_as, self.encoding)) is not None:
+            if (found := find_classes(path, shown_as, self.encoding, self.possible_classes)) is not None:
                 check_classes(shown_as, found, self.classes)
         except OSError as error:
             raise UserError(f"{shown_as}: {error.filename or path}: {error.strerror}; correct or remove it.") from None
@@ -108,7 +120,7 @@ def download(raw_spec: dict, dataset: str, mirror: str | None, folder: Path, max
     download.fetch(file, folder, dataset, mirror, max_gb)
     shown_as = str(found or path)
     try:
-        read_layout(shown_as, archive.list_members(folder / file.name, shown_as, encoding))
+        list_images(shown_as, archive.list_members(folder / file.name, shown_as, encoding), ANY_NUMBER)
     except UserError:
         (folder / file.name).unlink()
         raise
@@ -149,7 +161,7 @@ def _list_folder(path: Path, dataset: str) -> dict:
     from deepnets.data import raw_files
 
     with unreadable_named(path):
-        names = read_layout(str(path), list_folder(path)).names()
+        names = list_images(str(path), list_folder(path, classes=ANY_NUMBER), ANY_NUMBER)
         return {**raw_files.manifest(dataset, path, names), "folder": str(path)}
 
 
@@ -165,22 +177,22 @@ def read(options: Options, raw: "Raw") -> "ImageSource":
     if raw.in_place:
         files: Files = FolderFiles(raw)
         with unreadable_named(raw.folder):
-            listed = list_folder(raw.folder)
+            listed = list_folder(raw.folder, classes=options.possible_classes)
     else:
         name = PurePosixPath(options.path).name
         path = raw.verified(name)
         files = ArchiveFiles(path, options.path, raw.sha256[name], options.encoding)
         listed = archive.list_members(path, files.shown_as, options.encoding)
-    layout = read_layout(files.shown_as, listed, options.test, options.groups, options.folds)
+    layout = read_layout(files.shown_as, listed, options.drawing, options.possible_classes)
     if raw.in_place and (difference := set(layout.names()) ^ set(raw.sha256)):
         raise raw.changed(min(difference))
     check_classes(files.shown_as, layout.classes, options.classes)
-    for name in folders_left_out(files.shown_as, listed, raw.folder if raw.in_place else None):
+    folder = raw.folder if raw.in_place else None
+    for name in folders_left_out(files.shown_as, listed, options.possible_classes, folder):
         LOG.warning(
             "%s: the images in %s are not used; if they are a split, rename the folder to val or test, next to train",
             files.shown_as,
             printable(name),
         )
-    for first, second in case_twins(layout.classes):
-        LOG.warning("%s: the classes %r and %r differ in upper and lower case alone", files.shown_as, first, second)
+    report_case_twins(files.shown_as, layout.classes)
     return read_images(files, layout, options)
