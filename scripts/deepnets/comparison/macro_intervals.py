@@ -1,4 +1,4 @@
-"""95 % intervals of macro averages of one trained network: precision, recall and F1 by a bootstrap over images."""
+"""95 % intervals of one trained network by a bootstrap over images: of macro averages of classes, and of a mean."""
 
 import numpy as np
 
@@ -39,6 +39,14 @@ def macro_intervals(predicted: Labels, labels: Labels, classes: int) -> dict[str
     names = ("precision_macro", "recall_macro", "f1_macro", "balanced_accuracy")
     of_all = [*(share * bounds), bounds[1]]
     return {name: (float(low), float(high)) for name, (low, high) in zip(names, of_all, strict=True)}
+
+
+def mean_interval(values: Floats) -> tuple[float, float]:
+    """Return the percentile interval of a bootstrap over images of the mean of their values, (n,), such as losses."""
+    rng = np.random.default_rng(_SEED)
+    means = [values[rng.integers(len(values), size=len(values))].mean() for _ in range(RESAMPLES)]
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
 
 
 def _scores(counts: Labels, cells: Labels, classes: int) -> Floats:
