@@ -65,6 +65,7 @@ class Jobs:
                 "experiment": self._experiment_names,
                 "spec": self._experiment_spec,
                 "files": lambda **_: self._file_digests(paths.BUNDLE_EXAMPLE),
+                "network": lambda model, **_: self._code.own_code(model),
             },
             "plot_experiment": {"experiment": self._experiment_names, "spec": self._figure_spec},
             "plot_comparison": {"spec": self._comparison_spec, "files": self._published_digest},
