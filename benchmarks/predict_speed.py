@@ -29,7 +29,7 @@ import torch  # noqa: E402
 from deepnets import load, models  # noqa: E402
 from deepnets.config.experiment import spec_sha256  # noqa: E402
 from deepnets.config.recipe import Recipe  # noqa: E402
-from deepnets.data.pictures import Form, Place, decode_block, read_blocks  # noqa: E402
+from deepnets.data.pictures import Form, PictureFile, decode_block, read_blocks  # noqa: E402
 from deepnets.evaluation.predictor import count_workers  # noqa: E402
 from deepnets.training.device import disable_malloc_trim  # noqa: E402
 from deepnets.training.experiment_dir import preprocessing  # noqa: E402
@@ -151,7 +151,7 @@ def decode_plainly(files: Sequence[Path], size: int) -> None:
 
 def decode_alone(files: Sequence[Path], size: int) -> None:
     """Decode as scripts/predict.py does, in this process."""
-    for block in read_blocks([Place(str(file)) for file in files]):
+    for block in read_blocks([PictureFile(str(file)) for file in files]):
         decode_block(block, [Form(size, 1)])
 
 

@@ -14,11 +14,16 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from deepnets.evaluation.predict_options import add_network_options, add_picture_options
+from deepnets.evaluation.predict_options import (
+    IF_OUT_OF_MEMORY,
+    add_experiment,
+    add_network_options,
+    add_picture_options,
+    load_model,
+)
 from deepnets.utils.command_line import argument_parser, run
 from deepnets.utils.files import atomic_path
 from deepnets.utils.logging import LOG, log_to
-from deepnets.utils.machine import usable_cores
 from deepnets.utils.text import one_line
 
 if TYPE_CHECKING:
@@ -32,28 +37,21 @@ _BLOCK_PICTURES = 32  # at once: gradients take memory
 
 def main(argv: list[str] | None = None) -> None:
     parser = argument_parser(__doc__, log=False)
-    parser.add_argument("experiment", metavar="EXPERIMENT", help="folder of a trained experiment, or a weights file")
+    add_experiment(parser)
     parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="file, folder, archive or pattern in quotes")
     parser.add_argument("--output", type=Path, metavar="FOLDER", required=True, help="write the overlays there")
     add_picture_options(parser)
     add_network_options(parser)
     args = parser.parse_args(argv)
     log_to(None)
-    import torch  # here, so that a mistake in the command is reported at once, and an error of torch in one line
+    model = load_model(args)
+    from deepnets.data.pictures import list_pictures, read_blocks
+    from deepnets.evaluation.saliency import find_last_maps  # here: it loads torch
 
-    from deepnets.data.pictures import find, read_blocks
-    from deepnets.evaluation.predictor import load
-    from deepnets.evaluation.saliency import find_last_maps
-    from deepnets.training.device import disable_malloc_trim
-
-    disable_malloc_trim()
-    torch.set_num_threads(min(args.threads or usable_cores(), usable_cores()))
-    device = "auto" if args.gpus else "cpu"
-    model = load(args.experiment, device=device, max_megapixels=args.max_megapixels)
     name, layer = find_last_maps(model, args.experiment)
     LOG.info("%s: Grad-CAM of %s", args.experiment, name)
-    places, problems = find(args.pictures, args.encoding)
-    blocks = read_blocks(places, _BLOCK_PICTURES, args.encoding)
+    files, problems = list_pictures(args.pictures, args.encoding)
+    blocks = read_blocks(files, _BLOCK_PICTURES, args.encoding)
     problems += explain(model, layer, blocks, args.output, args.invert)
     for problem in problems:
         LOG.error("%s", problem)
@@ -79,7 +77,8 @@ def explain(
         problems += decoded.problems
         dim += decoded.dim
         images = list(decoded.images[0])
-        maps, predictions = saliency_maps(model, layer, images), model.of_pixels(images)
+        predictions = model.of_pixels(images, decoded.names)
+        maps = saliency_maps(model, layer, images, [int(each.probabilities.argmax()) for each in predictions])
         for name, pixels, saliency, prediction in zip(decoded.names, images, maps, predictions, strict=True):
             file = file_of(name)
             with atomic_path(file) as temporary:
@@ -104,4 +103,4 @@ def new_names(folder: Path) -> Callable[[str], Path]:
 
 
 if __name__ == "__main__":
-    run(main, continues=False)
+    run(main, continues=False, if_out_of_memory=IF_OUT_OF_MEMORY)

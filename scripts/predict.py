@@ -16,7 +16,12 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from deepnets.evaluation.predict_options import add_network_options, add_picture_options
+from deepnets.evaluation.predict_options import (
+    IF_OUT_OF_MEMORY,
+    add_experiment,
+    add_network_options,
+    add_picture_options,
+)
 from deepnets.evaluation.weights_file import find_weights
 from deepnets.utils.command_line import argument_parser, number, run
 from deepnets.utils.errors import UserError
@@ -26,14 +31,14 @@ from deepnets.utils.machine import usable_cores
 
 if TYPE_CHECKING:
     from deepnets.data.decoders import Decoders
-    from deepnets.data.pictures import Place
+    from deepnets.data.pictures import PictureFile
 
 MAX_TOP = 10_000  # classes
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argument_parser(__doc__, log=False)
-    parser.add_argument("experiment", metavar="EXPERIMENT", help="folder of a trained experiment, or a weights file")
+    add_experiment(parser)
     parser.add_argument(
         "pictures",
         nargs="+",
@@ -64,28 +69,31 @@ def main(argv: list[str] | None = None) -> None:
     for experiment in [args.experiment, *args.committee]:
         find_weights(experiment)
     from deepnets.data.decoders import start_decoders  # here, so that a mistake in the command is reported at once
-    from deepnets.data.pictures import find
+    from deepnets.data.pictures import count_bytes, list_pictures
 
     threads = min(args.threads or usable_cores(), usable_cores())
     arguments, problems = named(args.pictures)
-    places, unfound = find(arguments, args.encoding)
+    files, unfound = list_pictures(arguments, args.encoding)
     problems += unfound
-    with start_decoders(len(places), threads) as decoders:  # they start while this process loads torch
-        problems += predict(args, places, decoders, threads)
+    # They start while this process loads torch.
+    with start_decoders(len(files), threads, count_bytes(files)) as decoders:
+        problems += predict(args, files, decoders, threads)
     for problem in problems:
         LOG.error("%s", problem)
     if problems:
-        LOG.error("%d could not be predicted, and are reported above", len(problems))
+        LOG.error("not predicted, as reported above: %d of the pictures, archives and folders", len(problems))
         sys.exit(1)
 
 
-def predict(args: argparse.Namespace, places: "list[Place]", decoders: "Decoders | None", threads: int) -> list[str]:
+def predict(
+    args: argparse.Namespace, files: "list[PictureFile]", decoders: "Decoders | None", threads: int
+) -> list[str]:
     """Write the predictions; return a line for each broken picture."""
     import torch  # here, so that an error of torch is one line
 
     from deepnets.data.pictures import dim_line
     from deepnets.data.progress import progress_bar
-    from deepnets.evaluation.predictor import check_committee, count_workers, load, predict_places
+    from deepnets.evaluation.predictor import check_committee, count_workers, load, predict_files
     from deepnets.training.device import disable_malloc_trim
 
     disable_malloc_trim()
@@ -96,10 +104,10 @@ def predict(args: argparse.Namespace, places: "list[Place]", decoders: "Decoders
     workers = count_workers(members, threads)
     torch.set_num_threads(max(1, threads // workers))
     top, problems, dim = min(args.top, len(members[0].classes)), list[str](), list[str]()
-    with output_file(args.output) as file, progress_bar("predict", len(places), "pictures") as bar:
+    with output_file(args.output) as file, progress_bar("predict", len(files), "pictures") as bar:
         write = json_writer(file, top) if args.json else csv_writer(file, top)
         reading = {"invert": args.invert, "encoding": args.encoding}
-        for batch in predict_places(members, places, decoders, workers, **reading):
+        for batch in predict_files(members, files, decoders, workers, **reading):
             # Where both are on one terminal, the bar steps aside.
             with bar.external_write_mode() if file.isatty() else contextlib.nullcontext():
                 write(batch.top(top))
@@ -173,4 +181,4 @@ def json_writer(file: TextIO, top: int) -> Callable[[Rows], None]:
 
 
 if __name__ == "__main__":
-    run(main, continues=False)
+    run(main, continues=False, if_out_of_memory=IF_OUT_OF_MEMORY)

@@ -6,7 +6,7 @@ The arrays go to data/mnist/; dataset.json, which describes them, is written las
 resumes.
 """
 
-from deepnets.data.decode_options import MOST_MEGAPIXELS
+from deepnets.data.decode_options import LARGEST_MEGAPIXELS
 from deepnets.data.prepare import prepare
 from deepnets.planning.job_files import job_parser, load_job, load_working_config
 from deepnets.utils import paths
@@ -17,7 +17,7 @@ from deepnets.utils.logging import log_to
 def main(argv: list[str] | None = None) -> None:
     parser = job_parser(__doc__, "prepare")
     parser.add_argument("--processes", type=number(int, 1), default=1, help="that decode images (default: 1)")
-    megapixels = number(float, 0.01, MOST_MEGAPIXELS)
+    megapixels = number(float, 0.01, LARGEST_MEGAPIXELS)
     parser.add_argument("--max-megapixels", type=megapixels, help="of an image of the user's (default: 100)")
     bits = number(int, 8, 16)
     parser.add_argument("--bit-depth", type=bits, help="of a value in the user's gray images of 16 bits (default: 16)")

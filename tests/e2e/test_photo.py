@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import subprocess
 import sys
 
@@ -49,11 +50,11 @@ def ink(digit):
     return np.asarray(image.filter(ImageFilter.GaussianBlur(3))) / 255
 
 
-def photo(digit, draws, paper, shade):
-    """Return a photo of a digit that fills it: a JPEG file whose EXIF says how it was held.
+def photo(drawn, draws, paper, shade):
+    """Return a photo of ink on paper: a JPEG file whose EXIF says how it was held.
 
     Args:
-        digit: from 0 to 9.
+        drawn: the ink, float (SIDE, SIDE), from 0 to 1.
         draws: the generator of random numbers.
         paper: the least and the most brightness of the paper in the middle.
         shade: how much brighter, at most, it is on one side than in the middle, where the light comes from.
@@ -61,7 +62,7 @@ def photo(digit, draws, paper, shade):
     y, x = np.mgrid[0:SIDE, 0:SIDE] / SIDE - 0.5
     angle = draws.uniform(0, 2 * np.pi)
     light = 1 + 2 * shade * draws.uniform(0.3, 1) * (x * np.cos(angle) + y * np.sin(angle))
-    drawn, noise = ink(digit), draws.normal(0, 5, (SIDE, SIDE))
+    noise = draws.normal(0, 5, (SIDE, SIDE))
     gray = draws.uniform(*paper) * light * (1 - drawn) + draws.uniform(30, 70) * drawn + noise
     colour = np.clip(gray[..., None] * [1, 0.97, 0.9], 0, 255).astype(np.uint8)  # in the light of a lamp
     exif = Image.Exif()
@@ -88,10 +89,41 @@ PAPERS = {"bright and even": ((190, 235), 0.08), "gray with a shade": ((110, 220
 def test_most_photographed_digits_are_recognised(demo, tmp_path, paper, shade):
     draws = np.random.default_rng(0)
     for number in range(30):
-        (tmp_path / f"{number:02}.jpg").write_bytes(photo(number % 10, draws, paper, shade))
-    command = [sys.executable, "scripts/predict.py", EXPERIMENT, str(tmp_path), "--invert", "--gpus", "0"]
+        (tmp_path / f"{number:02}.jpg").write_bytes(photo(ink(number % 10), draws, paper, shade))
+    right = [digit == number % 10 for number, digit in enumerate(predicted(demo, tmp_path))]
+    assert sum(right) >= 25
+
+
+def predicted(demo, folder):
+    """Return the digits that the demo's network names on the photos in a folder, in the order of their names."""
+    command = [sys.executable, "scripts/predict.py", EXPERIMENT, str(folder), "--invert", "--gpus", "0"]
     done = subprocess.run([*command, "--threads", "1"], cwd=demo, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    found = [row["class"] for row in csv.DictReader(io.StringIO(done.stdout))]
-    right = sum(int(digit) == number % 10 for number, digit in enumerate(found))
-    assert right >= 25, found
+    return [int(row["class"]) for row in csv.DictReader(io.StringIO(done.stdout))]
+
+
+def written(image, margin):
+    """Draw a test image as ink with margins, shares of its height, around it: float (SIDE, SIDE), from 0 to 1."""
+    side = round(SIDE / (1 + 2 * margin))
+    digit = Image.fromarray(image[..., 0]).resize((side, side), Image.Resampling.BICUBIC)
+    page = Image.new("L", (SIDE, SIDE))
+    page.paste(digit, ((SIDE - side) // 2, (SIDE - side) // 2))
+    return np.asarray(page) / 255
+
+
+def test_accuracies_of_photographed_test_digits_are_those_of_the_page(demo, root, tmp_path):
+    images, labels = (np.load(demo / f"data/digits/test_{kind}.npy") for kind in ("images", "labels"))
+    found = {}
+    for name, (paper, shade), margin in [
+        *((name, paper, 0.0) for name, paper in PAPERS.items()),
+        ("with margins", PAPERS["bright and even"], 0.3),
+    ]:
+        (folder := tmp_path / name).mkdir()
+        draws = np.random.default_rng(0)
+        for number, image in enumerate(images):
+            (folder / f"{number:03}.jpg").write_bytes(photo(written(image, margin), draws, paper, shade))
+        found[name] = 100 * np.mean(predicted(demo, folder) == labels)
+    page = " ".join((root / "docs/how-to/predict.md").read_text(encoding="utf-8").split())
+    paper = r"(\d+) % on bright paper, (\d+) % on gray paper [^,]*, and (\d+) % on bright paper with margins of 30 %"
+    [stated] = re.findall(f"names {paper}", page)
+    assert list(found.values()) == pytest.approx(list(map(int, stated)), abs=3), found

@@ -16,6 +16,7 @@ from PIL import Image
 
 from deepnets.data import array_writer, image_files, image_source, progress
 from deepnets.data import sources as datasets
+from deepnets.data.decode import DecodedImage
 from deepnets.data.download import download
 from deepnets.data.image_source import DecodeTask, ImageSource
 from deepnets.data.prepare import prepare
@@ -228,16 +229,16 @@ def one_task_each(count: int, decode_image, waiting=lambda: None) -> ImageSource
     return ImageSource(["a"], {"train": np.zeros(count, np.int64)}, tasks(), (1, 2, 2))
 
 
-def black(index: int) -> list[np.ndarray]:
-    return [np.zeros((2, 2, 1), np.uint8)]
+def black(index: int) -> list[DecodedImage]:
+    return [DecodedImage(np.zeros((2, 2, 1), np.uint8), None)]
 
 
-def end_process(index: int) -> list[np.ndarray]:
+def end_process(index: int) -> list[DecodedImage]:
     os._exit(1)
 
 
-def report_priority(index: int) -> list[np.ndarray]:
-    return [np.full((2, 2, 1), os.nice(0), np.uint8)]
+def report_priority(index: int) -> list[DecodedImage]:
+    return [DecodedImage(np.full((2, 2, 1), os.nice(0), np.uint8), None)]
 
 
 def test_killed_process_is_one_clear_line(tmp_path):
@@ -272,8 +273,8 @@ def test_images_in_any_order_get_to_their_place(tmp_path):
     assert np.flatnonzero(intensities[0]).tolist() == [0, 2, 4, 6, 8, 10]  # of the training images only
 
 
-def grays(values: np.ndarray) -> list[np.ndarray]:
-    return [np.full((1, 1, 1), value, np.uint8) for value in values]
+def grays(values: np.ndarray) -> list[DecodedImage]:
+    return [DecodedImage(np.full((1, 1, 1), value, np.uint8), None) for value in values]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")

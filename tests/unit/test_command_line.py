@@ -5,10 +5,12 @@ import os
 import resource
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
 
+from deepnets.evaluation.predict_options import IF_OUT_OF_MEMORY
 from deepnets.utils import machine
 from deepnets.utils.command_line import argument_parser, number, run
 from deepnets.utils.errors import UserError
@@ -18,7 +20,7 @@ from deepnets.utils.logging import LOG, log_to
 RUN_AGAIN = "Then run the same command again."
 
 
-def end(error: BaseException, **options: bool) -> object:
+def end(error: BaseException, **options: Any) -> object:
     """The exit code of a script whose `main` raises this error."""
 
     def main() -> None:
@@ -81,6 +83,13 @@ def test_out_of_memory_is_a_line_that_says_what_to_do(caplog, error):
     assert end(error) == 2
     assert caplog.messages == ["error: out of memory; run fewer jobs at a time (a smaller --cores).", RUN_AGAIN]
     assert caplog.records[0].exc_info is None
+
+
+def test_a_script_that_runs_no_jobs_has_advice_of_its_own_for_memory(caplog):
+    end(MemoryError(), continues=False, if_out_of_memory=IF_OUT_OF_MEMORY)
+    assert caplog.messages[0] == (
+        "error: out of memory; give fewer --threads, or refuse large pictures with --max-megapixels."
+    )
 
 
 def test_a_limit_of_the_address_space_is_named(caplog, monkeypatch):

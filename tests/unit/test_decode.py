@@ -12,7 +12,12 @@ from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 from png_files import png_of_16_bits
 
-from deepnets.data.decode import DimImageWarning, decode, fit
+from deepnets.data.decode import Dim, fit
+from deepnets.data.decode import decode as decode_file
+
+
+def decode(*arguments, **options) -> np.ndarray:
+    return decode_file(*arguments, **options).pixels
 
 
 def random_images(*shape: int) -> np.ndarray:
@@ -215,6 +220,14 @@ def test_other_format_is_named(data, kind):
         decode(data, 6, 3)
 
 
+@pytest.mark.parametrize(
+    ("data", "kind"), [(b"7z\xbc\xaf", "a 7-Zip archive"), (b"Rar!", "a RAR archive"), (b"BZh9", "a bzip2 file")]
+)
+def test_an_archive_is_to_be_unpacked(data, kind):
+    with pytest.raises(ValueError, match=rf"^is {kind}; unpack it, or remove it$"):
+        decode(data, 6, 3)
+
+
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF"])
 def test_half_a_file_is_refused(format):
     file = file_of(random_images(40, 40, 3), format)
@@ -239,10 +252,11 @@ def test_empty_file_is_called_empty():
 @pytest.mark.parametrize("format", ["PNG", "TIFF", "PPM"])
 def test_12_bits_are_as_bright_as_bit_depth_says(format):
     file = file_of(np.array([[0, 2048], [4094, 4095]], np.uint16), format)
-    with pytest.warns(DimImageWarning):
-        assert decode(file, 2, 1).max() == 16
+    assert decode(file, 2, 1).max() == 16
+    assert decode_file(file, 2, 1).dim == Dim(12, True)
     assert decode(file, 2, 1, bit_depth=12)[..., 0].tolist() == [[0, 128], [255, 255]]
-    assert decode(file, 2, 1, bit_depth=16).max() == 16  # no warning
+    assert decode(file, 2, 1, bit_depth=16).max() == 16
+    assert decode_file(file, 2, 1, bit_depth=16).dim is None
 
 
 def test_dark_colour_of_16_bits_is_reported():
@@ -252,8 +266,8 @@ def test_dark_colour_of_16_bits_is_reported():
     file = b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">L", len(data)) + kind + data + struct.pack(">L", zlib.crc32(kind + data)) for kind, data in chunks
     )
-    with pytest.warns(DimImageWarning):
-        assert decode(file, 1, 3).max() == 15
+    assert decode(file, 1, 3).max() == 15
+    assert decode_file(file, 1, 3).dim == Dim(12, False)
     with pytest.raises(
         ValueError, match=r"16 bits in colour or with transparency have no `bit_depth`.*convert it to 8 bits"
     ):
@@ -278,15 +292,13 @@ NOISE = np.random.default_rng(0).integers(0, 2**12, (64, 64))
     ],
 )
 def test_bits_that_all_but_a_few_pixels_need_are_counted(values, bits):
-    with pytest.warns(DimImageWarning) as caught:
-        decode(gray(values), 64, 1)
-    assert (caught[0].message.used_bits, caught[0].message.is_gray) == (bits, True)
+    assert decode_file(gray(values), 64, 1).dim == Dim(bits, True)
     assert decode(gray(values), 64, 1, bit_depth=bits).mean() > 100
 
 
 @pytest.mark.parametrize("values", [NOISE * 16, np.eye(64) * 0, np.pad([[60_000]], (0, 63))])
 def test_bright_and_black_images_of_16_bits_are_not_reported(values):
-    decode(gray(values), 64, 1)
+    assert decode_file(gray(values), 64, 1).dim is None
 
 
 @pytest.mark.parametrize("kind", [b"P5", b"P2"])
@@ -300,8 +312,7 @@ def test_pgm_says_what_is_white_unless_that_is_all_16_bits(kind, comment):
     bright = [[0, 128], [255, 255]]
     assert decode(pgm(4095), 2, 1)[..., 0].tolist() == decode(pgm(4095), 2, 1, bit_depth=12)[..., 0].tolist() == bright
     assert decode(pgm(65535), 2, 1, bit_depth=12)[..., 0].tolist() == bright
-    with pytest.warns(DimImageWarning):
-        decode(pgm(65535), 2, 1)
+    assert decode_file(pgm(65535), 2, 1).dim == Dim(12, True)
 
 
 @pytest.mark.parametrize("pixels", [np.full((2, 2), 0.5, np.float32), np.full((2, 2), 70000, np.int32)])
@@ -311,7 +322,8 @@ def test_values_without_a_known_white_are_refused(pixels):
 
 
 def test_black_image_of_16_bits_is_black_without_a_word():
-    assert decode(file_of(np.zeros((2, 2), np.uint16)), 2, 1).max() == 0
+    pixels, dim = decode_file(file_of(np.zeros((2, 2), np.uint16)), 2, 1)
+    assert (pixels.max(), dim) == (0, None)
 
 
 def test_108_megapixels_are_taken_on_request():

@@ -45,6 +45,13 @@ def test_few_pictures_or_one_core_need_no_processes(pictures, processes):
         assert decoders is None
 
 
+def test_few_photos_are_worth_processes_for_their_bytes():
+    with start_decoders(20, 2, 20 * 2**22) as decoders:
+        assert decoders.processes == 2
+    with start_decoders(1, 2, 2**30) as decoders:
+        assert decoders is None
+
+
 def test_a_killed_process_is_one_clear_line():
     with (
         pytest.raises(UserError, match=r"was killed, most likely because memory ran out; give fewer --threads"),

@@ -45,10 +45,10 @@ def test_a_damaged_picture_is_decoded_or_refused(kind):
     @given(DAMAGES, st.sampled_from((1, 3)))
     def check(damages, channels):
         with harmless(), contextlib.suppress(ValueError):  # its message becomes a line with the file's name
-            image = decode(damaged(pictures()[kind], damages), 6, channels)
+            image = decode(damaged(pictures()[kind], damages), 6, channels).pixels
             assert (image.shape, image.dtype) == ((6, 6, channels), np.uint8)
 
-    assert decode(pictures()[kind], 6, 3).shape == (6, 6, 3)
+    assert decode(pictures()[kind], 6, 3).pixels.shape == (6, 6, 3)
     check()
 
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 import card as card_script
 from deepnets.comparison import networks
 from deepnets.comparison.macro_intervals import macro_intervals
-from deepnets.evaluation.metrics import predicted_classes
+from deepnets.evaluation.metrics import losses, predicted_classes
 from deepnets.evaluation.predictions import read_predictions
 from deepnets.evaluation.results import read_result
 from deepnets.evaluation.temperature import own_temperature
@@ -77,7 +77,13 @@ def test_body_has_intervals_worst_classes_cost_limits_and_how_to_use_it(experime
     assert max(recalls[name] for name in worst) <= min(recalls[name] for name in recalls.keys() - set(worst))
     assert "23,519,690 parameters" in section(body, "Cost")
     assert "The loss still fell." in section(body, "Limits")
-    assert 'load("results/digits/resnet50/quick/seed0")' in section(body, "How to use it")
+    use = section(body, "How to use it")
+    assert re.findall(r"^```(\w+)\n(.*?)\n```$", use, re.MULTILINE | re.DOTALL) == [
+        ("bash", "python -m pip install --requirement requirements.txt\npython predict.py photo.png"),
+        ("python", 'from deepnets import load\n\nmodel = load(".")\nprint(model.predict(["photo.png"])[0].top(3))'),
+    ]
+    assert "clone the repository of Deeper Networks" in use
+    assert "<code>model.safetensors</code>, is enough for <code>load</code>. " in use
     assert metrics["spec_sha256"] in body
 
 
@@ -92,6 +98,69 @@ def test_macro_averages_have_intervals(experiment, written):
         assert low < metrics["test"][name] < high
         assert f"| {title} (macro) | {metrics['test'][name]:.3f} | {low:.3f} to {high:.3f} |" in body
     assert "the mean over the 10 classes, each of which counts alike and has 36 test images" in section(body, "Results")
+
+
+def test_loss_has_a_bootstrapped_interval(experiment, written):
+    _, body = written(accuracy=0.9)
+    directory = experiment(accuracy=0.9)
+    result = read_result(directory)
+    predictions = read_predictions(directory / "predictions.safetensors", result.metrics.spec_sha256)
+    values = losses(predictions.test_logits, predictions.test_labels)
+    half = 1.96 * values.std(ddof=1) / len(values) ** 0.5
+    [row] = re.findall(r"^\| Loss \| (.*) \| (.*) to (.*) \|$", body, re.MULTILINE)
+    _, low, high = map(float, row)
+    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=half / 3)
+
+
+STARTED = {"sha256": "ab" * 32, "tensors": 120, "parameters": 999, "parameters_of": 1000, "replaced": ["fc.weight"]}
+STARTED |= {"adapted": [], "initialised": [], "unused": [], "normalised": "by the dataset"}
+
+
+@pytest.mark.parametrize(
+    ("weights", "name", "base_model"),
+    [
+        ({"file": "mine.pth", "sha256": "ab" * 32}, "mine.pth", None),
+        ({"experiment": "birds/resnet50/quick/seed0", "spec_sha256": "0"}, "birds/resnet50/quick/seed0", None),
+        (
+            {"published": "timm/resnet18", "name": "resnet18.a1_in1k", "file": "resnet18.a1_in1k.safetensors"},
+            "resnet18.a1_in1k",
+            "timm/resnet18.a1_in1k",
+        ),
+        (
+            {"published": "torchvision/resnet18", "name": "ResNet18_Weights.IMAGENET1K_V1", "file": "resnet18.pth"},
+            "ResNet18_Weights.IMAGENET1K_V1",
+            None,
+        ),
+    ],
+)
+def test_a_fine_tuned_network_names_its_weights_in_each_part_that_they_concern(experiment, weights, name, base_model):
+    directory = experiment()
+    write_json(
+        directory / "metrics.json",
+        read_json(directory / "metrics.json") | {"started_from": {**STARTED, "weights": weights}},
+    )
+    _, header, body = card(read_result(directory), None).split("---\n", 2)
+    assert yaml.safe_load(header).get("base_model") == base_model
+    assert f"Fine-tuned: it was started from <code>{name}</code> (SHA-256 {'ab' * 32}, 99.9" in section(body, "Recipe")
+    assert "started from weights that had learned from other images" in section(body, "Limits")
+    licence = section(body, "Licence")
+    assert f"started from, <code>{name}</code>: the terms of their licence hold for these weights, too" in licence
+
+
+def test_a_network_from_scratch_says_nothing_of_other_weights(written):
+    header, body = written()
+    assert "base_model" not in header
+    assert "started from" not in body
+
+
+def test_a_network_in_a_users_file_names_that_file(experiment):
+    directory = experiment()
+    metrics = read_json(directory / "metrics.json")
+    metrics["spec"]["model"]["architecture"] = "workflow/networks/resnet9.py:ResNet9"
+    write_json(directory / "metrics.json", metrics)
+    use = section(card(read_result(directory), None), "How to use it")
+    file = "<code>workflow/networks/resnet9.py</code>, the file of its network, in the working directory"
+    assert f"is enough for <code>load</code>, with {file}. " in use
 
 
 def test_calibration_is_that_of_the_logits_and_after_the_temperature_that_users_get(experiment):

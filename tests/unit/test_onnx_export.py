@@ -19,7 +19,7 @@ from torch import nn
 import export as export_script
 from deepnets import load, models
 from deepnets.evaluation import onnx_export, timing
-from deepnets.evaluation.exported import largest_differences, open_onnx, runtime_errors
+from deepnets.evaluation.exported import compared_images, largest_differences, open_onnx, runtime_errors
 from deepnets.evaluation.network import load_network
 from deepnets.evaluation.onnx_export import torch_predictor, write_onnx
 from deepnets.planning.code_digest import digests
@@ -126,6 +126,14 @@ def test_a_file_that_computes_something_else_is_not_written(call, monkeypatch, c
     assert "would differ from the network by" in line
     assert "was not written" in line
     assert not [file.name for file in folder.iterdir() if "onnx" in file.name]
+
+
+def test_files_are_compared_on_images_of_all_classes_also_where_these_are_in_order():
+    images = np.repeat(np.arange(10, dtype=np.uint8), 100).reshape(1000, 1, 1, 1)
+    found = compared_images(images)
+    assert found.shape == (256, 1, 1, 1)
+    assert set(found.flatten()) == set(range(10))
+    assert np.array_equal(compared_images(images[:20]), images[:20])
 
 
 def test_differences_are_found(tmp_path):

@@ -11,7 +11,16 @@ from PIL import Image
 
 from deepnets.data.archive import MAX_MEMBER_BYTES
 from deepnets.data.decode import decode
-from deepnets.data.pictures import Form, Place, block_length, decode_block, dim_line, find, read_blocks, to_pixels
+from deepnets.data.pictures import (
+    Form,
+    PictureFile,
+    block_length,
+    decode_block,
+    dim_line,
+    list_pictures,
+    prepare_picture,
+    read_blocks,
+)
 
 FORM = Form(8, 1)
 
@@ -30,14 +39,14 @@ def pictures(tmp_path, monkeypatch):
 
 
 def names(*arguments):
-    places, problems = find(arguments)
+    files, problems = list_pictures(arguments)
     assert problems == []
-    return [place.name for place in places]
+    return [file.name for file in files]
 
 
-def read(places, encoding=None):
+def read(files, encoding=None):
     """Return the pixels of each picture by its name, and the lines of those that are broken."""
-    decoded = [decode_block(block, [FORM]) for block in read_blocks(places, encoding=encoding)]
+    decoded = [decode_block(block, [FORM]) for block in read_blocks(files, encoding=encoding)]
     pixels = {name: image for block in decoded for name, image in zip(block.names, block.images[0], strict=True)}
     return pixels, [line for block in decoded for line in block.problems]
 
@@ -58,7 +67,7 @@ def test_folders_are_searched_to_their_depth_without_what_desktops_leave(picture
 def test_archives_and_patterns_are_as_the_files_in_them(pictures):
     assert set(names("packed.zip")) == {"packed.zip/b.png", "packed.zip/below/a.JPG", "packed.zip/below/deeper/c.webp"}
     assert names("folder/**/*.[Jw]*") == ["folder/below/a.JPG", "folder/below/deeper/c.webp"]
-    outside, inside = read(find(["folder"])[0])[0], read(find(["packed.zip"])[0])[0]
+    outside, inside = read(list_pictures(["folder"])[0])[0], read(list_pictures(["packed.zip"])[0])[0]
     assert len(inside) == 3
     for name, pixels in inside.items():
         assert np.array_equal(pixels, outside[name.replace("packed.zip", "folder")])
@@ -70,6 +79,25 @@ def test_a_named_file_is_taken_whatever_its_ending_and_once(pictures):
     assert names("folder/b", "folder/below", "./folder/b").count("folder/b") == 1
 
 
+def test_pictures_of_formats_that_are_not_read_are_reported_and_the_others_are_found(pictures):
+    for name in ("c.HEIC", "below/d.dng", "._e.heic"):
+        (pictures / name).write_bytes(b"no matter what")
+    shutil.make_archive("phone", "zip", pictures)
+    for where in ("folder", "phone.zip"):
+        files, problems = list_pictures([where])
+        assert len(files) == 3
+        assert sorted(problems) == [
+            f"{where}/{name}: pictures with this ending are not read; convert it to JPEG or PNG."
+            for name in ("below/d.dng", "c.HEIC")
+        ]
+
+
+def test_an_archive_of_a_kind_that_is_not_read_is_to_be_unpacked(pictures):
+    shutil.make_archive("packed", "bztar", pictures)
+    _, problems = read(list_pictures(["packed.tar.bz2"])[0])
+    assert problems == ["packed.tar.bz2: is a bzip2 file; unpack it, or remove it."]
+
+
 def test_links_in_a_circle_end(pictures):
     (pictures / "below/circle").symlink_to(pictures)
     assert len(names("folder")) == 3
@@ -78,8 +106,8 @@ def test_links_in_a_circle_end(pictures):
 def test_what_leads_to_no_picture_is_named_and_the_others_are_found(pictures):
     (pictures / "empty").mkdir()
     (pictures.parent / "broken.zip").write_bytes(b"PK no archive")
-    places, problems = find(["missing.png", "*.tif", "folder/empty", "broken.zip", "folder/b.png"])
-    assert [place.name for place in places] == ["folder/b.png"]
+    files, problems = list_pictures(["missing.png", "*.tif", "folder/empty", "broken.zip", "folder/b.png"])
+    assert [file.name for file in files] == ["folder/b.png"]
     starts = ("missing.png: does not exist", "*.tif: ", "folder/empty: there are no pictures", "broken.zip: ")
     assert all(line.startswith(start) for line, start in zip(problems, starts, strict=True))
 
@@ -90,23 +118,23 @@ def test_files_are_decoded_as_those_of_a_dataset(pictures):
     exif[0x0112] = 6
     photo.save("photo.jpg", exif=exif)
     for form in (Form(8, 1), Form(16, 3)):
-        expected = decode((pictures.parent / "photo.jpg").read_bytes(), form.size, form.channels)
-        assert np.array_equal(to_pixels("photo.jpg", form), expected)
+        expected = decode((pictures.parent / "photo.jpg").read_bytes(), form.size, form.channels).pixels
+        assert np.array_equal(prepare_picture("photo.jpg", form).pixels, expected)
         with Image.open("photo.jpg") as opened:
-            assert np.array_equal(to_pixels(opened, form), expected)
+            assert np.array_equal(prepare_picture(opened, form).pixels, expected)
 
 
 def test_bits_of_a_dataset_count_for_its_pictures(tmp_path):
     Image.fromarray(np.full((8, 8), 4095, np.uint16)).save(tmp_path / "12bit.png")
-    assert to_pixels(tmp_path / "12bit.png", Form(8, 1, bit_depth=12)).min() == 255
+    assert prepare_picture(tmp_path / "12bit.png", Form(8, 1, bit_depth=12)).pixels.min() == 255
 
 
 def test_arrays_of_the_networks_size_stay_as_they_are():
     gray = np.arange(64, dtype=np.uint8).reshape(8, 8)
-    assert np.array_equal(to_pixels(gray, FORM)[..., 0], gray)
-    assert np.array_equal(to_pixels(gray[..., None], FORM)[..., 0], gray)
+    assert np.array_equal(prepare_picture(gray, FORM).pixels[..., 0], gray)
+    assert np.array_equal(prepare_picture(gray[..., None], FORM).pixels[..., 0], gray)
     colour = np.arange(192, dtype=np.uint8).reshape(8, 8, 3)
-    assert np.array_equal(to_pixels(colour, Form(8, 3)), colour)
+    assert np.array_equal(prepare_picture(colour, Form(8, 3)).pixels, colour)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +142,7 @@ def test_arrays_of_the_networks_size_stay_as_they_are():
 )
 def test_pixels_of_another_kind_are_refused(wrong):
     with pytest.raises(ValueError, match=r"uint8|not of 8 bits"):
-        to_pixels(wrong, FORM)
+        prepare_picture(wrong, FORM)
 
 
 def test_each_broken_picture_has_its_line(pictures):
@@ -124,7 +152,7 @@ def test_each_broken_picture_has_its_line(pictures):
         os.truncate(file.fileno(), MAX_MEMBER_BYTES + 1)
     (pictures / "lost.png").symlink_to("nowhere")
     os.mkfifo(pictures / "pipe.png")
-    pixels, problems = read(find(["folder"])[0])
+    pixels, problems = read(list_pictures(["folder"])[0])
     expected = [f"folder/{name}.png" for name in ("a", "b", "huge", "lost", "pipe")]
     assert sorted(line.partition(": ")[0] for line in problems) == expected
     assert len(pixels) == 2
@@ -133,19 +161,19 @@ def test_each_broken_picture_has_its_line(pictures):
 def test_a_large_picture_is_refused_with_the_option_that_takes_it(tmp_path):
     Image.new("1", (1200, 1000)).save(tmp_path / "large.png")
     with pytest.raises(ValueError, match=r"take more with max_megapixels 2$"):
-        to_pixels(tmp_path / "large.png", FORM._replace(max_megapixels=1))
-    assert to_pixels(tmp_path / "large.png", FORM).shape == (8, 8, 1)
+        prepare_picture(tmp_path / "large.png", FORM._replace(max_megapixels=1))
+    assert prepare_picture(tmp_path / "large.png", FORM).pixels.shape == (8, 8, 1)
 
 
 def test_an_archive_that_changes_after_it_was_listed_costs_a_line_for_each_of_its_pictures(pictures):
-    places = find(["packed.zip", "folder/b.png"])[0]
+    files = list_pictures(["packed.zip", "folder/b.png"])[0]
     (pictures.parent / "packed.zip").write_bytes(b"replaced since it was listed")
-    pixels, problems = read(places)
+    pixels, problems = read(files)
     assert list(pixels) == ["folder/b.png"]
-    assert [line.partition(": ")[0] for line in problems] == [place.name for place in places[:-1]]
+    assert [line.partition(": ")[0] for line in problems] == [file.name for file in files[:-1]]
     with zipfile.ZipFile("packed.zip", "w") as packed:
         packed.write("folder/b.png", "b.png")
-    pixels, problems = read(places)
+    pixels, problems = read(files)
     assert set(pixels) == {"packed.zip/b.png", "folder/b.png"}
     assert len(problems) == 2
     assert all(line.endswith(": has changed since its names were read; run this again.") for line in problems)
@@ -156,7 +184,7 @@ def test_a_damaged_member_of_a_zip_costs_none_of_the_others(pictures):
         for name in ("1.png", "2.png", "3.png"):
             packed.write("folder/b.png", name)
     damage(pictures.parent / "stored.zip", "2.png")
-    pixels, problems = read(find(["stored.zip"])[0])
+    pixels, problems = read(list_pictures(["stored.zip"])[0])
     assert list(pixels) == ["stored.zip/1.png", "stored.zip/3.png"]
     assert len(problems) == 1
     assert problems[0].startswith("stored.zip/2.png: a damaged archive, or not one (Bad CRC-32")
@@ -169,17 +197,17 @@ def test_a_tar_that_breaks_off_costs_a_line_for_each_picture_after_that(pictures
             packed.add("gray.bmp", name)
     with tarfile.open("packed.tar") as packed:
         second = packed.getmember("2.bmp").offset_data
-    places = find(["packed.tar"])[0]
+    files = list_pictures(["packed.tar"])[0]
     os.truncate("packed.tar", second + 1000)
-    pixels, problems = read(places)
+    pixels, problems = read(files)
     assert list(pixels) == ["packed.tar/1.bmp"]
     assert [line.partition(": a damaged archive")[0] for line in problems] == ["packed.tar/2.bmp", "packed.tar/3.bmp"]
 
 
 def test_a_pattern_with_a_broken_archive_still_leads_to_the_others(pictures):
     (pictures.parent / "broken.zip").write_bytes(b"PK no archive")
-    places, problems = find(["*.zip"])
-    assert len(places) == 3
+    files, problems = list_pictures(["*.zip"])
+    assert len(files) == 3
     assert [line.partition(": ")[0] for line in problems] == ["broken.zip"]
 
 
@@ -192,8 +220,8 @@ def test_a_folder_that_cannot_be_read_is_named_and_the_others_are_searched(pictu
         return scandir(folder)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    places, problems = find(["folder"])
-    assert [place.name for place in places] == ["folder/b.png", "folder/below/a.JPG"]
+    files, problems = list_pictures(["folder"])
+    assert [file.name for file in files] == ["folder/b.png", "folder/below/a.JPG"]
     assert problems == ["folder/below/deeper: Permission denied; correct the path or its permissions."]
 
 
@@ -203,21 +231,21 @@ def test_names_of_a_zip_of_another_encoding_are_read_with_the_option_that_its_me
         packed.write("folder/b.png", "Bar.png")
     content = (pictures.parent / "windows.zip").read_bytes().replace(b"Bar.png", "Bär.png".encode("cp437"))
     (pictures.parent / "windows.zip").write_bytes(content)
-    places, (problem,) = find(["windows.zip"])
-    assert places == []
+    files, (problem,) = list_pictures(["windows.zip"])
+    assert files == []
     assert "cp437" in problem
     assert "as --encoding, or pack it again" in problem
     assert "config.yaml" not in problem
-    places, problems = find(["windows.zip"], "cp437")
-    assert (places, problems) == ([Place("windows.zip", "Bär.png")], [])
-    assert list(read(places, "cp437")[0]) == ["windows.zip/Bär.png"]
+    files, problems = list_pictures(["windows.zip"], "cp437")
+    assert (files, problems) == ([PictureFile("windows.zip", "Bär.png")], [])
+    assert list(read(files, "cp437")[0]) == ["windows.zip/Bär.png"]
 
 
 def test_a_message_about_an_archive_names_no_option_of_config_yaml(pictures):
     body, *members = (pictures.parent / "packed.zip").read_bytes().split(b"PK\1\2")
     deflate64 = [part[:6] + b"\x09" + part[7:] for part in members]  # as Windows packs large files
     (pictures.parent / "packed.zip").write_bytes(b"PK\1\2".join([body, *deflate64]))
-    (problem,) = find(["packed.zip"])[1]
+    (problem,) = list_pictures(["packed.zip"])[1]
     assert "name the folder" in problem
     assert "`path:`" not in problem
 
@@ -225,14 +253,14 @@ def test_a_message_about_an_archive_names_no_option_of_config_yaml(pictures):
 def test_a_name_that_a_terminal_would_obey_is_escaped_on_its_one_line(pictures):
     name = "folder/a\n\x1b[2Jb.png"
     (pictures.parent / name).write_text("no picture")
-    problems = [*find([name + "x"])[1], *read(find([name])[0])[1]]
+    problems = [*list_pictures([name + "x"])[1], *read(list_pictures([name])[0])[1]]
     assert len(problems) == 2
     assert all(line.startswith("folder/a\\n\\x1b[2Jb.png") for line in problems)
 
 
 def test_dim_pictures_of_16_bits_are_named_unless_the_network_knows_their_bits(pictures):
     Image.fromarray(np.full((8, 8), 1023, np.uint16)).save("dim.png")
-    (block,) = read_blocks(find(["dim.png", "folder"])[0])
+    (block,) = read_blocks(list_pictures(["dim.png", "folder"])[0])
     assert decode_block(block, [FORM]).dim == ["dim.png"]
     assert decode_block(block, [FORM._replace(bit_depth=10)]).dim == []
     assert dim_line(["dim.png", "a", "b", "c\n"]).startswith("dim.png, a, b and 1 more: of 16 bits")
@@ -252,4 +280,4 @@ def test_few_bytes_of_an_archive_are_in_memory_at_once(pictures, monkeypatch):
     with zipfile.ZipFile("photos.zip", "w") as packed:
         for index, size in enumerate((5000, 400, 400, 400, 400, 5000)):
             packed.writestr(f"{index}.png", bytes(size))
-    assert [len(block) for block in read_blocks(find(["photos.zip"])[0])] == [1, 4, 1]
+    assert [len(block) for block in read_blocks(list_pictures(["photos.zip"])[0])] == [1, 4, 1]

@@ -18,8 +18,9 @@ from tiny_experiment import CLASSES, SPEC, error_line
 import predict as predict_script
 from deepnets import Model, load, models
 from deepnets.data import decoders
-from deepnets.data.pictures import find
-from deepnets.evaluation.predictor import count_workers, predict_places
+from deepnets.data.pictures import list_pictures
+from deepnets.evaluation import predictor
+from deepnets.evaluation.predictor import count_workers, predict_files
 from deepnets.utils.tensors import save_tensors
 
 pytestmark = pytest.mark.usefixtures("process_as_it_was")
@@ -95,19 +96,37 @@ def test_few_pictures_are_divided_among_the_threads(weights, pictures, monkeypat
         return logits(self, images)
 
     monkeypatch.setattr(Model, "logits", recorded)
-    places = find([str(pictures)])[0]
-    found = list(predict_places([model], places, workers=workers))
-    assert [name for batch in found for name in batch.names] == [place.name for place in places]
+    files = list_pictures([str(pictures)])[0]
+    found = list(predict_files([model], files, workers=workers))
+    assert [name for batch in found for name in batch.names] == [file.name for file in files]
     assert (len(lengths), max(lengths), sum(lengths)) == (workers, longest, 21)
 
 
 def test_batches_of_several_threads_take_no_more_memory_than_one_alone(weights, many):
-    model, places = load(weights, device="cpu"), find(map(str, many))[0]
+    model, files = load(weights, device="cpu"), list_pictures(map(str, many))[0]
     for threads in (1, 2, 3, 4, 16):
         workers = count_workers([model], threads)
-        lengths = [len(batch.names) for batch in predict_places([model], places, workers=workers)]
+        lengths = [len(batch.names) for batch in predict_files([model], files, workers=workers)]
         assert max(lengths) * workers <= 256
         assert sum(lengths) == 297
+
+
+def test_what_waits_is_not_predicted_once_nobody_reads(weights, pictures, monkeypatch):
+    model, begun, may_go_on, logits = load(weights, device="cpu"), [], threading.Event(), Model.logits
+
+    def first_at_once(self, images):
+        begun.append(len(images))
+        if len(begun) > 1:
+            may_go_on.wait(60)
+        return logits(self, images)
+
+    monkeypatch.setattr(Model, "logits", first_at_once)
+    monkeypatch.setattr(predictor, "EVALUATION_BATCH", 4)
+    found = predict_files([model], list_pictures([str(pictures)])[0], workers=2)
+    next(found)
+    threading.Timer(1, may_go_on.set).start()
+    found.close()  # as Ctrl-C and a closed pipe do; 4 batches were handed out, one is done, and each thread has one
+    assert len(begun) == 3
 
 
 def test_a_reader_that_is_gone_ends_it_without_a_word(root, weights, many):

@@ -17,8 +17,10 @@ from safetensors.torch import load_file, safe_open
 from scipy.special import softmax
 from tiny_experiment import CLASSES, error_line, set_temperature
 
+import explain as explain_script
 import predict as predict_script
-from deepnets import load
+import serve as serve_script
+from deepnets import Model, load
 from deepnets.training.experiment_dir import load_model_file
 from deepnets.utils.errors import UserError
 from deepnets.utils.tensors import save_tensors
@@ -142,14 +144,67 @@ def test_broken_pictures_are_all_named(finished, folder, tmp_path):
     assert [line.partition(": ")[0] for line in str(error.value).splitlines()] == [f"{tmp_path}/text.png", "picture 2"]
 
 
-def test_what_is_no_trained_network_is_refused(finished, tmp_path):
+def test_what_is_no_trained_network_is_refused_and_never_to_be_deleted(finished, folder, tmp_path):
     with pytest.raises(UserError, match="does not exist; give the folder of a trained experiment"):
         load(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"no weights")
-    with pytest.raises(UserError, match="damaged"):
-        load(tmp_path)
+    save_tensors(tmp_path / "of_timm.safetensors", {"a": torch.zeros(1)}, {"format": "pt"})
+    (tmp_path / "model.onnx").write_bytes(b"\x08\x0a")
+    for path in (tmp_path, folder / "00.png", tmp_path / "model.onnx", tmp_path / "of_timm.safetensors"):
+        with pytest.raises(UserError) as error:
+            load(path)
+        assert "is no weights file of this program, or a damaged one; give the folder of a trained" in str(error.value)
+
+
+def test_a_weights_file_that_breaks_off_is_to_be_copied_again_where_the_user_named_it(finished, tmp_path):
+    content = (finished / "model.safetensors").read_bytes()
+    (tmp_path / "mine.safetensors").write_bytes(content[:-1])
+    with pytest.raises(UserError, match=r"damaged \(.*\); copy it again, or give another file\."):
+        load(tmp_path / "mine.safetensors")
+
+
+def test_what_the_workflow_wrote_and_is_damaged_may_be_deleted(copy):
+    (copy / "model.safetensors").write_bytes(b"no weights")
+    with pytest.raises(UserError, match=r"model\.safetensors: damaged, its checksum has changed; delete it"):
+        load(copy)
+
+
+@pytest.mark.parametrize("script", [predict_script, explain_script, serve_script])
+def test_a_wrong_path_is_refused_before_torch_is_loaded(script, folder, tmp_path, caplog, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)  # an import fails
+    output = [] if script is serve_script else [str(folder), "--output", str(tmp_path / "out")]
+    line = error_line(caplog, script.main, [str(folder / "00.png"), *output])
+    assert line.startswith(f"error: {folder}/00.png: is no weights file of this program")
+
+
+@pytest.mark.parametrize("single", ["a.png", b"no list", Image.new("L", (8, 8)), np.zeros((8, 8, 3), np.uint8)])
+def test_a_single_picture_instead_of_a_list_is_refused(finished, single):
     with pytest.raises(UserError, match=r"write predict\(\[picture\]\)"):
-        load(finished, device="cpu").predict("a.png")
+        load(finished, device="cpu").predict(single)
+
+
+@pytest.fixture
+def without_numbers(monkeypatch):
+    """Let networks answer NaN for pictures whose first pixel is below 30, of which there are some."""
+    logits = Model.logits
+
+    def broken(model, images):
+        return np.where(images[:, 0, 0] < 30, np.float32(np.nan), logits(model, images))
+
+    monkeypatch.setattr(Model, "logits", broken)
+
+
+@pytest.mark.usefixtures("without_numbers")
+def test_an_answer_that_is_no_number_is_a_line_for_each_such_picture(finished, folder, images, rows):
+    broken = [f"{folder}/{index:02}.png" for index in np.flatnonzero(images[:, 0, 0, 0] < 30)]
+    assert 0 < len(broken) < len(images)
+    for options in ([], ["--committee", finished]):
+        assert len(rows(finished, folder, *options, code=1)) == len(images) - len(broken)
+        lines = [line for line in rows.errors if "the network's answer is not a number (NaN)" in line]
+        assert [line.partition(": ")[0] for line in lines] == broken
+    with pytest.raises(UserError) as error:
+        load(finished, device="cpu").predict(sorted(folder.iterdir()))
+    assert [line.partition(": the network's")[0] for line in str(error.value).splitlines()] == broken
 
 
 @pytest.mark.parametrize("recipe", [{}, {"recipe": {"epochs": 1, "batch_size": 8, "warp": 3}}])

@@ -166,12 +166,12 @@ def test_picture_without_anything_for_its_class_has_an_empty_map(with_network):
 
 def test_explaining_changes_no_prediction(trained, data):
     images = list(np.load(data.parent / "test_images.npy"))
-    before = [each.probabilities for each in trained.of_pixels(images)]
+    before = [each.probabilities for each in trained.of_pixels(images, [""] * len(images))]
     _, layer = find_last_maps(trained, "a")
     maps = saliency_maps(trained, layer, images)
     assert maps.shape == (len(images), 8, 8)
     assert np.isfinite(maps).all()
-    assert np.array_equal(before, [each.probabilities for each in trained.of_pixels(images)])
+    assert np.array_equal(before, [each.probabilities for each in trained.of_pixels(images, [""] * len(images))])
 
 
 @pytest.mark.parametrize("channels", [1, 3])

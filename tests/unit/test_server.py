@@ -1,12 +1,10 @@
 """The page and the endpoint of `make serve`, with real requests."""
 
-import argparse
 import contextlib
 import http.client
 import io
 import json
 import re
-import shlex
 import shutil
 import signal
 import socket
@@ -16,7 +14,6 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from unittest.mock import Mock
 
 import numpy as np
@@ -25,9 +22,10 @@ import requests
 from PIL import Image
 from safetensors.numpy import load_file
 from scipy.special import softmax
+from served_answers import keys, keys_of_schema, run_curl
 from tiny_experiment import CLASSES, set_temperature
 
-from deepnets import load
+from deepnets import Model, load
 from deepnets.reporting import server
 from deepnets.utils.errors import UserError
 
@@ -83,7 +81,7 @@ def probabilities(response):
     """Return the probabilities of an answer by class; check its form."""
     assert response.status_code == 200, response.text
     answer = response.json()
-    assert set(answer) == {"class", "probability", "top"}
+    assert set(answer) == {"class", "probability", "top", "warning"}
     assert answer["top"][0] == {"class": answer["class"], "probability": answer["probability"]}
     found = {each["class"]: each["probability"] for each in answer["top"]}
     assert list(found.values()) == sorted(found.values(), reverse=True)
@@ -202,6 +200,26 @@ def test_what_is_no_picture_is_refused_in_a_line(url, content, kind, code, detai
     refused = post(url, content, {"Content-Type": kind})
     assert refused.status_code == code
     assert detail in refused.json()["detail"]
+
+
+def test_an_option_with_a_wrong_value_is_refused_in_a_line_as_the_schema_has_it(url, pictures):
+    refused = requests.post(f"{url}/predict?invert=maybe", data=pictures[0], headers=PNG, timeout=60)
+    assert refused.status_code == 422
+    assert re.fullmatch(r"invert: .* valid boolean.* \(got 'maybe'\)\.", refused.json()["detail"])
+
+
+def test_a_network_that_gives_no_number_is_a_line(url, pictures, monkeypatch):
+    monkeypatch.setattr(Model, "logits", lambda _, images: np.full((len(images), len(CLASSES)), np.nan, np.float32))
+    for address in ("predict", "explain"):
+        refused = requests.post(f"{url}/{address}", data=pictures[0], headers=PNG, timeout=60)
+        assert refused.status_code == 500
+        assert refused.json()["detail"].startswith("the picture: the network's answer is not a number (NaN)")
+
+
+def test_a_dim_picture_of_16_bits_is_predicted_with_a_warning(url, pictures):
+    assert post(url, pictures[0]).json()["warning"] == ""
+    warning = post(url, as_png(np.full((8, 8), 1023, np.uint16))).json()["warning"]
+    assert warning.startswith("the picture: of 16 bits with hardly a value above a quarter of white")
 
 
 def test_half_a_picture_is_refused(url, pictures):
@@ -348,41 +366,6 @@ def test_command_of_the_page_gets_an_answer_as_the_page_shows_it_and_as_the_sche
     for each in (answer, json.loads(shown)):
         assert keys(each) == keys_of_schema(schema, content)
         assert each["top"][0] == {"class": each["class"], "probability": each["probability"]}
-
-
-def run_curl(command):
-    """Do what curl does with the arguments of the page; return the answer."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--data-binary", required=True)
-    parser.add_argument("--header", action="append", required=True)
-    parser.add_argument("url")
-    given = parser.parse_args(shlex.split(command))
-    assert given.data_binary.startswith("@")
-    headers = dict(header.split(": ", 1) for header in given.header)
-    content = Path(given.data_binary[1:]).read_bytes()
-    response = requests.post(given.url, data=content, headers=headers, timeout=60)
-    assert response.status_code == 200, response.text
-    return response.json()
-
-
-def keys(answer):
-    """Return the keys of a JSON value, with what is below each; of a list, those of its entries."""
-    if isinstance(answer, dict):
-        return {key: keys(value) for key, value in answer.items()}
-    if isinstance(answer, list):
-        [of_entries] = {json.dumps(keys(each), sort_keys=True) for each in answer}
-        return [json.loads(of_entries)]
-    return "number" if isinstance(answer, float) else "string"
-
-
-def keys_of_schema(schema, part):
-    """Return the same of a part of the schema, all of whose keys must be there."""
-    if "$ref" in part:
-        part = schema["components"]["schemas"][part["$ref"].rpartition("/")[2]]
-    if part["type"] == "object":
-        assert set(part["required"]) == set(part["properties"])
-        return {key: keys_of_schema(schema, value) for key, value in part["properties"].items()}
-    return [keys_of_schema(schema, part["items"])] if part["type"] == "array" else part["type"]
 
 
 def test_refusals_and_addresses_of_the_page_are_those_of_the_schema(page, schema):

@@ -6,19 +6,23 @@
 
 Logits are divided by the temperature of the network before they become probabilities, inside model.onnx.
 
-Exit codes: 0; 1 if a picture cannot be read, which is reported, after the others are done.
+Exit codes: 0; 1 if a picture cannot be read or predicted, which is reported, after the others are done.
 """
 
 import argparse
 import csv
 import json
+import re
 import sys
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 
+FORMATS = ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", *(["AVIF"] if features.check("avif") else [])]
+BITS_PER_SAMPLE = 258  # a tag of TIFF
+NETPBM_WHITE = re.compile(rb"P[2356]" + rb"(?:\s|#[^\r\n]*[\r\n])+(\d+)" * 3)  # kind, width, height, white
 FITS = {"crop": ImageOps.fit, "pad": ImageOps.pad, "squash": Image.Image.resize}
 
 
@@ -34,14 +38,15 @@ def read(picture: str, size: int, channels: int, dataset: dict, invert: bool = F
 
     Raises:
         ValueError: its values are of more than 8 bits, in a file other than PNG.
+        Exception: of Pillow's, it is no picture of FORMATS, or damaged.
     """
-    file = Image.open(picture)
-    has_16_bits = file.format == "PNG" and Path(picture).read_bytes()[24] == 16  # in its header
+    file = Image.open(picture, formats=FORMATS)
+    bits = bits_of(file, Path(picture).read_bytes())
     image = ImageOps.exif_transpose(file)
-    if has_16_bits:
+    if file.format == "PNG" and bits == 16:
         image = in_8_bits(image, dataset.get("bit_depth") or 16)
-    elif image.mode.startswith("I") or image.mode in ("F", "LAB"):
-        raise ValueError(f"its values are of the kind {image.mode}; only PNG files may have 16 bits")
+    elif bits > 8 or image.mode.startswith("I") or image.mode in ("F", "LAB"):
+        raise ValueError(f"its values are of the kind {image.mode}, of {bits} bits; only PNG files may have 16 bits")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
@@ -54,6 +59,16 @@ def read(picture: str, size: int, channels: int, dataset: dict, invert: bool = F
     black = float(np.percentile(inverted, 25, method="lower"))
     contrast = max(1.0, float(inverted.max()) - black)
     return np.rint(np.maximum(inverted - black, 0) * (255 / contrast)).astype(np.uint8)
+
+
+def bits_of(file: Image.Image, data: bytes) -> int:
+    """Return how many bits a value of a picture file has; Pillow itself keeps only the upper 8 of 16 in colour."""
+    if file.format == "PNG":
+        return data[24]  # in its header
+    if file.format == "TIFF":
+        return max(file.tag_v2.get(BITS_PER_SAMPLE, (1,)))
+    netpbm = NETPBM_WHITE.match(data) if file.format == "PPM" else None
+    return 16 if netpbm and int(netpbm[3]) > 255 else 8
 
 
 def in_8_bits(image: Image.Image, bit_depth: int) -> Image.Image:
@@ -96,6 +111,10 @@ def main() -> None:
             code = 1
             continue
         (probabilities,) = session.run(["probabilities"], {"images": images})
+        if not np.isfinite(probabilities).all():
+            print(f"{picture}: the network's answer is not a number (NaN); train it again", file=sys.stderr)
+            code = 1
+            continue
         best = probabilities[0].argmax()
         output.writerow([picture, classes[best], f"{probabilities[0, best]:.6f}"])
     sys.exit(code)

@@ -57,7 +57,7 @@ async function predict(picture) {
     return;
   }
   if (number !== newest) return; // another picture was dropped meanwhile
-  say(`${answer.class} (${(100 * answer.probability).toFixed(1)} %)`);
+  say(`${answer.class} (${(100 * answer.probability).toFixed(1)} %)${answer.warning && `; ${answer.warning}`}`);
   table.tBodies[0].replaceChildren();
   for (const each of answer.top.slice(0, MOST_CLASSES)) addRow(each.class, each.probability);
   table.hidden = false;

@@ -1,9 +1,12 @@
-"""95 % intervals of macro averages of one trained network: of precision, recall and F1, over images."""
+"""95 % intervals of one trained network over images: of macro averages of classes, and of a mean, such as the loss."""
 
 import numpy as np
 
-from deepnets.comparison.intervals import share_interval
+from deepnets.comparison.crossed import Floats
+from deepnets.comparison.intervals import LEVEL, share_interval
 from deepnets.evaluation.metrics import NO_PREDICTION, Labels, scores_of_counts
+
+_RESAMPLES, _SEED = 1000, 0
 
 
 def macro_intervals(predicted: Labels, labels: Labels, classes: int) -> dict[str, tuple[float, float]]:
@@ -42,3 +45,11 @@ def macro_intervals(predicted: Labels, labels: Labels, classes: int) -> dict[str
         found[name] = share_interval(mean, number)
     of_all = {f"{name}_macro": (low * there / classes, high * there / classes) for name, (low, high) in found.items()}
     return {**of_all, "balanced_accuracy": found["recall"]}
+
+
+def mean_interval(values: Floats) -> tuple[float, float]:
+    """Return the percentile interval of a bootstrap over images of the mean of their values, (n,), such as losses."""
+    rng = np.random.default_rng(_SEED)
+    means = [values[rng.integers(len(values), size=len(values))].mean() for _ in range(_RESAMPLES)]
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)

@@ -10,7 +10,6 @@ import itertools
 import json
 import math
 import os
-import warnings
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -20,7 +19,6 @@ import joblib
 import numpy as np
 
 from deepnets.data.archive import DamagedArchiveError
-from deepnets.data.decode import DimImageWarning
 from deepnets.data.image_source import DecodeTask, ImageSource, block_length
 from deepnets.data.intensities import count_intensities
 from deepnets.data.progress import log_summary, progress_bar
@@ -225,21 +223,16 @@ def _write_shard(path: Path, task: DecodeTask, image_shape: tuple[int, int, int]
         return _Decoded(count, True, [], json.loads(shard.dim.item()))
     images = np.empty((count, *image_shape), np.uint8)
     intensities = np.zeros((image_shape[2], 256), np.int64)
-    problems = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", DimImageWarning)
-        for row, ((split, _), image) in enumerate(zip(task.positions, task.decode(), strict=True)):
-            if isinstance(image, ValueError):
-                problems.append(str(image))
-                continue
-            images[row] = image
-            if split == "train":
-                intensities += count_intensities(image)
-    dim = {
-        each.message.name: each.message.used_bits if each.message.is_gray else None
-        for each in caught
-        if isinstance(each.message, DimImageWarning)
-    }
+    problems, dim = list[str](), dict[str, int | None]()
+    for row, ((split, _), image) in enumerate(zip(task.positions, task.decode(), strict=True)):
+        if isinstance(image, ValueError):
+            problems.append(f"{task.names[row]}: {image}.")
+            continue
+        images[row] = image.pixels
+        if split == "train":
+            intensities += count_intensities(image.pixels)
+        if image.dim is not None:
+            dim[task.names[row]] = image.dim.used_bits if image.dim.is_gray else None
     if not problems:
         with atomic_path(path) as temporary:
             np.savez(temporary, images=images, intensities=intensities, dim=np.array(json.dumps(dim)))

@@ -13,10 +13,9 @@ import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError, features
 from PIL.TiffImagePlugin import TiffImageFile
 
-from deepnets.data.decode_options import MOST_MEGAPIXELS, NonSquare
-from deepnets.data.file_kinds import AVIF, EMPTY, kind_of
+from deepnets.data.decode_options import DEFAULT_MEGAPIXELS, LARGEST_MEGAPIXELS, NonSquare
+from deepnets.data.file_kinds import AVIF, EMPTY, PACKED_KINDS, kind_of
 
-MAX_MEGAPIXELS = 100  # more than most cameras have; a decoded image takes 4 bytes a pixel, some for a moment 12
 # Texts and colour profiles of a PNG: Pillow refuses a whole image for one of a megabyte.
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 # No other decoder of Pillow ever sees a user's bytes.
@@ -52,24 +51,22 @@ class Dim(NamedTuple):
     is_gray: bool
 
 
-class DimImageWarning(UserWarning):
-    """An image is dim; `name` is its name, and the rest as of `Dim`."""
+class DecodedImage(NamedTuple):
+    """An image, uint8 (size, size, channels), and how dim its file is; None if it is not."""
 
-    def __init__(self, name: str, dim: Dim):
-        super().__init__(name)
-        self.name, self.used_bits, self.is_gray = name, *dim
+    pixels: np.ndarray
+    dim: Dim | None
 
 
 def decode(
     data: bytes,
     size: int,
     channels: int,
-    max_megapixels: float = MAX_MEGAPIXELS,
+    max_megapixels: float = DEFAULT_MEGAPIXELS,
     bit_depth: int | None = None,
-    shown_as: str = "an image",
     non_square: NonSquare = "crop",
-) -> np.ndarray:
-    """Decode an image file to uint8 (size, size, channels).
+) -> DecodedImage:
+    """Decode an image file to uint8 (size, size, channels), and find whether it is dim.
 
     The format is found by the content. The image is turned upright by its EXIF orientation, if that can be read.
     Transparent areas become white, 16 bits per channel become 8, CMYK becomes RGB. The first frame of an animation and
@@ -81,28 +78,10 @@ def decode(
         channels: 1 or 3.
         max_megapixels: an image with more is refused before its pixels are decoded.
         bit_depth: how many bits a value has in gray images of 16 bits; with 12, 4095 is white. None: 16.
-        shown_as: its name in the warning.
         non_square: as for `fit`.
 
     Raises:
         ValueError: the bytes are not a whole image of a known format, or have too many pixels; with what to do.
-
-    Warns:
-        DimImageWarning: see there.
-    """
-    pixels, dim = decode_and_look(data, size, channels, max_megapixels, bit_depth, non_square)
-    if dim is not None:
-        warnings.warn(DimImageWarning(shown_as, dim), stacklevel=2)
-    return pixels
-
-
-def decode_and_look(
-    data: bytes, size: int, channels: int, max_megapixels: float, bit_depth: int | None, non_square: NonSquare
-) -> tuple[np.ndarray, Dim | None]:
-    """Decode an image file as `decode` does; return whether it is dim instead of a warning: those are not for threads.
-
-    Raises:
-        ValueError: as of `decode`.
     """
     try:
         with quiet_pillow:
@@ -122,11 +101,11 @@ def decode_and_look(
     except Exception as error:  # a decoder reports damage by any exception: OSError, SyntaxError, struct.error ...
         raise ValueError(f"not a whole image: {error}; replace or remove it") from None
     is_dim = bits == 16 and bit_depth is None and used_bits < 16
-    return result, Dim(used_bits, _is_16_bit_gray(image)) if is_dim else None
+    return DecodedImage(result, Dim(used_bits, _is_16_bit_gray(image)) if is_dim else None)
 
 
-class Look(NamedTuple):
-    """What the start of an image file shows: width and height in pixels, and its format, such as PNG."""
+class Header(NamedTuple):
+    """What the start of an image file says: width and height in pixels, and its format, such as PNG."""
 
     width: int
     height: int
@@ -134,11 +113,11 @@ class Look(NamedTuple):
     format: str
 
 
-def look(file: BinaryIO) -> Look | None:
+def read_header(file: BinaryIO) -> Header | None:
     """Read the start of an image file. None: not an image."""
     try:
         with quiet_pillow, Image.open(file, formats=_FORMATS) as image:
-            return Look(image.width, image.height, image.mode in _GRAY_MODES, image.format or "")
+            return Header(image.width, image.height, image.mode in _GRAY_MODES, image.format or "")
     except Exception:  # a decoder reports damage by any exception; `decode` names it
         return None
 
@@ -208,7 +187,7 @@ def _too_large(width: int, height: int, max_megapixels: float) -> str:
     option = f", or write `max_megapixels: {needed}` for this dataset in config.yaml"
     return (
         f"{width:,} x {height:,} pixels are {megapixels:.4g} megapixels, more than {max_megapixels:g}; make it smaller"
-        f"{option if needed <= MOST_MEGAPIXELS else ''}"
+        f"{option if needed <= LARGEST_MEGAPIXELS else ''}"
     )
 
 
@@ -219,6 +198,8 @@ def _unidentified(data: bytes) -> str:
         return "is empty; replace or remove it"
     if kind is None or (kind == AVIF and "AVIF" in _FORMATS):
         return f"not a whole {known}; replace or remove it"
+    if kind in PACKED_KINDS:
+        return f"is {kind}; unpack it, or remove it"
     return f"is {kind}; convert it to {known}, or remove it"
 
 

@@ -15,8 +15,8 @@ from deepnets.utils.ahead import map_ahead
 from deepnets.utils.errors import UserError
 from deepnets.utils.worker import start_worker
 
-_ALONE = 256  # this many pictures are decoded sooner than processes start
-_LEAST_EACH = 32  # pictures for a process
+_ALONE, _ALONE_BYTES = 256, 2**24  # less than both is decoded sooner than processes start: pictures, bytes of files
+_LEAST_EACH, _LEAST_BYTES_EACH = 32, 2**22  # one of both is enough for a process
 _AHEAD = 4  # blocks for each process, decoded or not, that wait to be used
 
 Block = TypeVar("Block")
@@ -46,7 +46,7 @@ class Decoders:
 
 
 @contextlib.contextmanager
-def start_decoders(pictures: int, processes: int) -> Iterator[Decoders | None]:
+def start_decoders(pictures: int, processes: int, size: int = 0) -> Iterator[Decoders | None]:
     """Start processes that decode, at the lowest priority, for the time of the `with` block; None where one is enough.
 
     They start while the caller does something else: nothing waits for them here.
@@ -54,9 +54,11 @@ def start_decoders(pictures: int, processes: int) -> Iterator[Decoders | None]:
     Args:
         pictures: how many there are to decode.
         processes: at most.
+        size: bytes of their files: few photos take as long as many small pictures.
     """
-    processes = min(processes, math.ceil(pictures / _LEAST_EACH))
-    if processes <= 1 or pictures < _ALONE:
+    enough_for = max(math.ceil(pictures / _LEAST_EACH), size // _LEAST_BYTES_EACH)
+    processes = min(processes, pictures, enough_for)
+    if processes <= 1 or (pictures < _ALONE and size < _ALONE_BYTES):
         yield None
         return
     others = multiprocessing.active_children()

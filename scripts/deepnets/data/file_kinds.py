@@ -10,6 +10,8 @@ PACKED = {
     ".tgz": "a gzip file",
     ".xz": "an xz file",
 }
+_RAR, _7_ZIP, _BZIP2, _ZSTANDARD = "a RAR archive", "a 7-Zip archive", "a bzip2 file", "a Zstandard file"
+PACKED_KINDS = {*PACKED.values(), _RAR, _7_ZIP, _BZIP2, _ZSTANDARD}  # also those that are not read
 _MAGIC = (  # (offset, bytes, what it is)
     (0, b"\0\0\0\x0cJXL ", "a JPEG XL picture"),
     (0, b"\xff\x0a", "a JPEG XL picture"),
@@ -39,12 +41,12 @@ _MAGIC = (  # (offset, bytes, what it is)
     (0, b"\x76\x2f\x31\x01", "an OpenEXR picture"),
     (0, b"%PDF", "a PDF document"),
     (0, b"PK\x03\x04", PACKED[".zip"]),
-    (0, b"Rar!", "a RAR archive"),
-    (0, b"7z\xbc\xaf", "a 7-Zip archive"),
+    (0, b"Rar!", _RAR),
+    (0, b"7z\xbc\xaf", _7_ZIP),
     (0, b"\x1f\x8b", PACKED[".gz"]),
     (0, b"\xfd7zXZ\0", PACKED[".xz"]),
-    (0, b"BZh", "a bzip2 file"),
-    (0, b"\x28\xb5\x2f\xfd", "a Zstandard file"),
+    (0, b"BZh", _BZIP2),
+    (0, b"\x28\xb5\x2f\xfd", _ZSTANDARD),
     (257, b"ustar", PACKED[".tar"]),
     (0, b"\x93NUMPY", "a NumPy array"),
     (0, b"\x89HDF", "an HDF5 file"),

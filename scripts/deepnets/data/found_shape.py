@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import BinaryIO
 
-from deepnets.data.decode import Look, look
+from deepnets.data.decode import Header, read_header
 from deepnets.utils.errors import UserError
 
 LARGEST = 64  # pixels; a network takes minutes for a thousand of them on a CPU
@@ -34,7 +34,7 @@ def find_shape(
     Raises:
         UserError: none of the files is an image.
     """
-    seen = [image for file in files if (image := look(file)) is not None]
+    seen = [image for file in files if (image := read_header(file)) is not None]
     if not seen:
         raise UserError(f"{shown_as}: none of the files is an image that can be read; replace them.")
     median = statistics.median_low([min(image.width, image.height) for image in seen])
@@ -50,7 +50,7 @@ def find_shape(
     return (channels, size, size), found
 
 
-def _sides(seen: Sequence[Look], median: int) -> str:
+def _sides(seen: Sequence[Header], median: int) -> str:
     sizes = {(image.width, image.height) for image in seen}
     if len(sizes) == 1:
         ((width, height),) = sizes

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from deepnets.data.arrays import open_dataset
-from deepnets.data.decode import look
+from deepnets.data.decode import read_header
 from deepnets.data.duplicates import count_duplicates
 from deepnets.data.folds import Folds
 from deepnets.data.image_rows import ImageRows
@@ -175,7 +175,7 @@ def _describe_files(images: ImageSource, prepared_size: int, non_square: str | N
     formats: Counter[str] = Counter()
     tiny = []
     for name, file in images.open_files():
-        if (seen := look(file)) is not None:
+        if (seen := read_header(file)) is not None:
             sizes[seen.width, seen.height] += 1
             formats[seen.format] += 1
             if 2 * resized_side(seen.width, seen.height) < prepared_size:

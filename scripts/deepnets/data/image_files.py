@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 import numpy as np
 
 from deepnets.data.archive import MAX_MEMBER_BYTES, read_members
-from deepnets.data.decode import MAX_MEGAPIXELS, decode
+from deepnets.data.decode import DecodedImage, decode
+from deepnets.data.decode_options import DEFAULT_MEGAPIXELS
 from deepnets.data.found_shape import find_shape, sample
 from deepnets.data.image_source import DecodeTask, ImageSource, block_length
 from deepnets.data.layout import Layout
@@ -83,7 +84,9 @@ class FolderFiles:
             of_block = replace(raw, sha256={name: raw.sha256[name] for name in block})
             # The hashes are those of raw.json. Sizes and times show a later change without reading every image again.
             source_key = [(name, sha256, *_size_and_time(raw, name)) for name, sha256 in of_block.sha256.items()]
-            yield DecodeTask([positions[name] for name in block], partial(_decode_files, of_block, options), source_key)
+            decode_block = partial(_decode_files, of_block, options)
+            shown = [f"{self.shown_as}/{name}" for name in block]
+            yield DecodeTask([positions[name] for name in block], decode_block, source_key, shown)
 
 
 @dataclass(frozen=True)
@@ -107,8 +110,9 @@ class ArchiveFiles:
         members = self._members(positions)
         while block := _next_block(members, block_length(options.input_shape)):
             names = [name for name, _ in block]
-            decode_block = partial(_decode_members, self.shown_as, block, options)
-            yield DecodeTask([positions[name] for name in names], decode_block, [self.sha256, names])
+            decode_block = partial(_decode_members, block, options)
+            shown = [f"{self.shown_as}/{name}" for name in names]
+            yield DecodeTask([positions[name] for name in names], decode_block, [self.sha256, names], shown)
 
     def _members(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         return read_members(self.path, set(names), self.shown_as, self.encoding)
@@ -124,29 +128,27 @@ def _next_block(members: Iterator[tuple[str, bytes]], length: int) -> list[tuple
     return block
 
 
-def _decode_files(raw: Raw, options: "OwnImages") -> Iterator[np.ndarray | ValueError]:
+def _decode_files(raw: Raw, options: "OwnImages") -> Iterator[DecodedImage | ValueError]:
     for name in raw.sha256:
         size, _ = _size_and_time(raw, name)
         if size > MAX_MEMBER_BYTES:
-            yield ValueError(f"{raw.folder}/{name}: has {size:,} bytes, more than any image; replace or remove it.")
+            yield ValueError(f"has {size:,} bytes, more than any image; replace or remove it")
         else:
-            yield _decode(str(raw.folder), name, _read_unchanged(raw, name), options)
+            yield _decode(_read_unchanged(raw, name), options)
 
 
-def _decode_members(
-    shown_as: str, members: list[tuple[str, bytes]], options: "OwnImages"
-) -> Iterator[np.ndarray | ValueError]:
-    for name, content in members:
-        yield _decode(shown_as, name, content, options)
+def _decode_members(members: list[tuple[str, bytes]], options: "OwnImages") -> Iterator[DecodedImage | ValueError]:
+    for _, content in members:
+        yield _decode(content, options)
 
 
-def _decode(shown_as: str, name: str, content: bytes, options: "OwnImages") -> np.ndarray | ValueError:
+def _decode(content: bytes, options: "OwnImages") -> DecodedImage | ValueError:
     channels, size, _ = options.input_shape
-    limit = MAX_MEGAPIXELS if options.max_megapixels is None else options.max_megapixels
+    limit = DEFAULT_MEGAPIXELS if options.max_megapixels is None else options.max_megapixels
     try:
-        return decode(content, size, channels, limit, options.bit_depth, f"{shown_as}/{name}", options.non_square)
+        return decode(content, size, channels, limit, options.bit_depth, options.non_square)
     except ValueError as error:
-        return ValueError(f"{shown_as}/{name}: {error}.")
+        return error
 
 
 def _size_and_time(raw: Raw, name: str) -> tuple[int, int]:

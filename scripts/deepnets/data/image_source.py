@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, BinaryIO
@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from deepnets.data.decode import fit
+from deepnets.data.decode import DecodedImage, fit
 from deepnets.data.folds import Folds, how_folds_are_used
 from deepnets.utils.paths import SPLITS
 
@@ -23,13 +23,15 @@ class DecodeTask:
     """A block of images that one process decodes; the task is pickled on its way there.
 
     positions    (split, index) of each image
-    decode       yields them in that order: uint8 (H, W, C), or the ValueError that names what is wrong with one
+    decode       yields them in that order, or the ValueError that says what is wrong with one
     source_key   JSON-able, identifies what they are decoded from
+    names        of their files, for messages; nothing if they were no files
     """
 
     positions: list[tuple[str, int]]
-    decode: Callable[[], Iterable[np.ndarray | ValueError]]
+    decode: Callable[[], Iterable[DecodedImage | ValueError]]
     source_key: Any
+    names: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def _task_of_array(split: str, start: int, arrays: np.ndarray, input_shape: tupl
     )
 
 
-def _fit_all(arrays: np.ndarray, size: int, channels: int) -> Iterator[np.ndarray]:
+def _fit_all(arrays: np.ndarray, size: int, channels: int) -> Iterator[DecodedImage]:
     fits = arrays.shape[1:] == (size, size, channels)
     for array in arrays:
-        yield array if fits else fit(Image.fromarray(array.squeeze()), size, channels)
+        yield DecodedImage(array if fits else fit(Image.fromarray(array.squeeze()), size, channels), None)

@@ -3,6 +3,7 @@
 Here is no torch: the processes that decode start in a moment.
 """
 
+import contextlib
 import glob
 import itertools
 import os
@@ -17,8 +18,8 @@ from PIL import Image, ImageOps
 
 from deepnets.data.archive import FOLDER_OPTION, MAX_MEMBER_BYTES, list_members, try_members
 from deepnets.data.archive import SUFFIXES as ARCHIVES
-from deepnets.data.decode import MAX_MEGAPIXELS, decode_and_look, fit, quiet_pillow
-from deepnets.data.decode_options import NonSquare
+from deepnets.data.decode import decode, fit, quiet_pillow
+from deepnets.data.decode_options import DEFAULT_MEGAPIXELS, NonSquare
 from deepnets.data.folder_tree import is_ignored, is_image
 from deepnets.data.ink import to_bright_on_black
 from deepnets.data.member_names import ENCODING_OPTION
@@ -28,6 +29,11 @@ from deepnets.utils.text import first_few, one_line
 BLOCK_PICTURES = 128  # that a process decodes at once,
 _DECODED_BYTES = 2**22  # and fewer if they are large: a process hands them over in one piece,
 _BLOCK_BYTES = 2**23  # or their files are large in an archive: they are in memory
+# Endings of pictures that no dataset may have, as cameras and phones write them: a folder does not hide them.
+_NOT_READ = (
+    *(".heic", ".heif", ".jxl", ".jp2", ".j2k", ".psd", ".tga", ".svg", ".exr", ".hdr", ".dcm"),
+    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2"),
+)
 _NOT_8_BITS = ("I", "F", "LAB")  # starts of Pillow's names of such pixels
 _OPTION_OF_CONFIG = re.compile(r"write `max_megapixels: (\d+)` for this dataset in config.yaml")
 
@@ -40,11 +46,11 @@ class Form(NamedTuple):
     size: int
     channels: int
     bit_depth: int | None = None
-    max_megapixels: float = MAX_MEGAPIXELS
+    max_megapixels: float = DEFAULT_MEGAPIXELS
     non_square: NonSquare = "crop"
 
 
-class Place(NamedTuple):
+class PictureFile(NamedTuple):
     """A file, or a member of an archive."""
 
     path: str
@@ -56,7 +62,7 @@ class Place(NamedTuple):
         return self.path if self.member is None else f"{self.path}/{self.member}"
 
 
-def find(arguments: Iterable[str], encoding: str | None = None) -> tuple[list[Place], list[str]]:
+def list_pictures(arguments: Iterable[str], encoding: str | None = None) -> tuple[list[PictureFile], list[str]]:
     """List the pictures of files, folders, archives and glob patterns, in this order; one that is named twice is once.
 
     A file that is named is always taken. Of a folder, with those below it, and of an archive, the files are taken
@@ -67,37 +73,52 @@ def find(arguments: Iterable[str], encoding: str | None = None) -> tuple[list[Pl
         encoding: of names in archives that do not say theirs.
 
     Returns:
-        The pictures, and a line for each argument that leads to none, and for each folder that cannot be read.
+        The pictures, and a line for each argument that leads to none, for each folder that cannot be read, and for each
+        picture in a folder or an archive whose ending is of a format that is not read.
     """
-    places, problems = dict[Place, None](), list[str]()
+    files, problems = dict[PictureFile, None](), list[str]()
     for argument in arguments:
         reported = len(problems)
-        found = _places(argument, encoding, problems)
+        found = _files_of(argument, encoding, problems)
         if not found and len(problems) == reported:
             problems.append(f"{argument}: there are no pictures here; correct the path.")
-        places.update(dict.fromkeys(found))
-    return list(places), list(map(one_line, problems))
+        files.update(dict.fromkeys(found))
+    return list(files), list(map(one_line, problems))
 
 
-def _places(argument: str, encoding: str | None, problems: list[str]) -> list[Place]:
+def count_bytes(files: Iterable[PictureFile]) -> int:
+    """Return how many bytes the files and archives have in all; those that cannot be read have none."""
+    size = 0
+    for path in {file.path for file in files}:
+        with contextlib.suppress(OSError):
+            size += os.stat(path).st_size
+    return size
+
+
+def _files_of(argument: str, encoding: str | None, problems: list[str]) -> list[PictureFile]:
     try:
         mode = os.stat(argument).st_mode
         if stat.S_ISDIR(mode):
-            return [Place(file) for file in sorted(_walk(argument, problems), key=lambda file: file.split(os.sep))]
+            return [PictureFile(path) for path in sorted(_walk(argument, problems), key=_by_folder)]
         if stat.S_ISREG(mode) and argument.lower().endswith(ARCHIVES):
-            members = list_members(Path(argument), encoding=encoding)
-            return [Place(str(Path(argument)), name) for name in members if _is_picture(name)]
-        return [Place(str(Path(argument)))]
+            path, members = str(Path(argument)), list_members(Path(argument), encoding=encoding)
+            members = [name for name in members if not any(map(is_ignored, name.split("/")))]
+            return [PictureFile(path, name) for name in _pictures(members, f"{path}/", problems)]
+        return [PictureFile(str(Path(argument)))]
     except UserError as error:
         problems.append(_in_command(str(error)))
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a zero byte
         if glob.has_magic(argument):
             matches = sorted(glob.glob(argument, recursive=True))
-            return [place for match in matches for place in _places(match, encoding, problems)]
+            return [file for match in matches for file in _files_of(match, encoding, problems)]
         problems.append(f"{argument}: does not exist; correct the path.")
     except OSError as error:
         problems.append(_unreadable(error, argument))
     return []
+
+
+def _by_folder(path: str) -> list[str]:
+    return path.split(os.sep)
 
 
 def _walk(root: str, problems: list[str]) -> Iterator[str]:
@@ -120,11 +141,17 @@ def _walk(root: str, problems: list[str]) -> Iterator[str]:
         seen.add((status.st_dev, status.st_ino))
         folders[:] = [name for name in folders if not is_ignored(name)]
         start = str(Path(folder, "_"))[:-1]
-        yield from (start + name for name in files if is_image(name) and not is_ignored(name))
+        visible = (name for name in files if not is_ignored(name))
+        yield from (start + name for name in _pictures(visible, start, problems))
 
 
-def _is_picture(member: str) -> bool:
-    return is_image(member) and not any(map(is_ignored, member.split("/")))
+def _pictures(names: Iterable[str], start: str, problems: list[str]) -> Iterator[str]:
+    """Yield the names of pictures; report those of formats that are not read. `start` is what precedes each name."""
+    for name in names:
+        if is_image(name):
+            yield name
+        elif name.lower().endswith(_NOT_READ):
+            problems.append(f"{start}{name}: pictures with this ending are not read; convert it to JPEG or PNG.")
 
 
 def _unreadable(error: OSError, argument: str) -> str:
@@ -172,16 +199,16 @@ def block_length(forms: Sequence[Form]) -> int:
 
 
 def read_blocks(
-    places: Iterable[Place], length: int = BLOCK_PICTURES, encoding: str | None = None
+    files: Iterable[PictureFile], length: int = BLOCK_PICTURES, encoding: str | None = None
 ) -> Iterator[list[tuple[str, Content]]]:
     """Yield the pictures by name, in blocks: files by their path, members of archives with their bytes.
 
     Args:
-        places: the pictures.
+        files: the pictures.
         length: how many a block has; fewer where members of archives are large.
-        encoding: as of `find`.
+        encoding: as of `list_pictures`.
     """
-    pictures = _read(places, encoding)
+    pictures = _read(files, encoding)
     while first := next(pictures, None):
         block, size = [first], _bytes(first)
         for each in itertools.islice(pictures, length - 1) if size <= _BLOCK_BYTES else ():
@@ -196,21 +223,21 @@ def _bytes(picture: tuple[str, Content]) -> int:
     return len(picture[1]) if isinstance(picture[1], bytes) else 0
 
 
-def _read(places: Iterable[Place], encoding: str | None) -> Iterator[tuple[str, Content]]:
-    for path, group in itertools.groupby(places, key=lambda place: place.path):
-        members = [place.member for place in group if place.member is not None]
+def _read(files: Iterable[PictureFile], encoding: str | None) -> Iterator[tuple[str, Content]]:
+    for path, group in itertools.groupby(files, key=lambda file: file.path):
+        members = [file.member for file in group if file.member is not None]
         if not members:
             yield path, path
             continue
         for member, content in try_members(Path(path), dict.fromkeys(members), encoding):
-            place = Place(path, member)
-            yield place.name, content if isinstance(content, bytes) else _lost(place, content)
+            file = PictureFile(path, member)
+            yield file.name, content if isinstance(content, bytes) else _lost(file, content)
 
 
-def _lost(place: Place, error: Exception) -> Problem:
+def _lost(file: PictureFile, error: Exception) -> Problem:
     """Say why a member cannot be read, by the error of its archive, whose message starts with the archive's name."""
-    line = _unreadable(error, place.path) if isinstance(error, OSError) else _in_command(str(error))
-    return Problem(one_line(f"{place.name}: {line.removeprefix(f'{place.path}: ')}"))
+    line = _unreadable(error, file.path) if isinstance(error, OSError) else _in_command(str(error))
+    return Problem(one_line(f"{file.name}: {line.removeprefix(f'{file.path}: ')}"))
 
 
 def decode_block(block: Sequence[tuple[str, Content]], forms: Sequence[Form], invert: bool = False) -> Decoded:
@@ -224,14 +251,14 @@ def decode_block(block: Sequence[tuple[str, Content]], forms: Sequence[Form], in
                 continue
             try:
                 data = _file_bytes(content) if isinstance(content, str) else content
-                read = [look_at(data, form, invert) for form in forms]
+                prepared = [prepare_picture(data, form, invert) for form in forms]
             except ValueError as error:
                 problems.append(one_line(f"{name}: {error}."))
                 continue
-            for of_form, each in zip(images, read, strict=True):
+            for of_form, each in zip(images, prepared, strict=True):
                 of_form[len(names)] = each.pixels
             names.append(name)
-            if any(each.is_dim for each in read):
+            if any(each.is_dim for each in prepared):
                 dim.append(name)
     return Decoded(names, [of_form[: len(names)] for of_form in images], problems, dim)
 
@@ -244,16 +271,16 @@ def dim_line(names: Sequence[str]) -> str:
     )
 
 
-class Read(NamedTuple):
+class Prepared(NamedTuple):
     """A picture as a network takes it, and whether it nearly loses its contrast, as of `deepnets.data.decode.Dim`."""
 
     pixels: Pixels
     is_dim: bool
 
 
-def to_pixels(
+def prepare_picture(
     picture: str | os.PathLike | bytes | Image.Image | np.ndarray, form: Form, invert: bool = False
-) -> Pixels:
+) -> Prepared:
     """Turn a picture into what the network was trained on: upright, fitted into a square as its images were, in 8 bits.
 
     Args:
@@ -263,34 +290,24 @@ def to_pixels(
         invert: make bright what is dark and dark what is bright, as for ink on paper where the training images are
             bright on black; see `to_bright_on_black`.
 
-    Returns:
-        uint8 (size, size, channels).
-
     Raises:
         ValueError: it is no such thing; with what to do.
     """
-    return look_at(picture, form, invert).pixels
-
-
-def look_at(picture: str | os.PathLike | bytes | Image.Image | np.ndarray, form: Form, invert: bool = False) -> Read:
-    """Do as `to_pixels`, and say whether the picture is dim."""
     pixels, is_dim = _as_in_training(picture, form)
-    return Read(to_bright_on_black(pixels) if invert else pixels, is_dim)
+    return Prepared(to_bright_on_black(pixels) if invert else pixels, is_dim)
 
 
-def _as_in_training(picture: str | os.PathLike | bytes | Image.Image | np.ndarray, form: Form) -> Read:
+def _as_in_training(picture: str | os.PathLike | bytes | Image.Image | np.ndarray, form: Form) -> Prepared:
     if isinstance(picture, Image.Image):
-        return Read(_of_image(picture, form), False)
+        return Prepared(_of_image(picture, form), False)
     if isinstance(picture, np.ndarray):
-        return Read(_of_array(picture, form), False)
+        return Prepared(_of_array(picture, form), False)
     data = picture if isinstance(picture, bytes) else _file_bytes(picture)
     try:
-        pixels, dim = decode_and_look(
-            data, form.size, form.channels, form.max_megapixels, form.bit_depth, form.non_square
-        )
+        pixels, dim = decode(data, form.size, form.channels, form.max_megapixels, form.bit_depth, form.non_square)
     except ValueError as error:
         raise ValueError(_OPTION_OF_CONFIG.sub(r"take more with max_megapixels \1", str(error))) from None
-    return Read(pixels, dim is not None)
+    return Prepared(pixels, dim is not None)
 
 
 def _file_bytes(path: str | os.PathLike) -> bytes:

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from deepnets.config.experiment import OF_ARRAYS
 from deepnets.data.arrays import open_dataset
+from deepnets.evaluation.samples import sample
 from deepnets.evaluation.timed_calls import time_calls
 from deepnets.utils import paths
 from deepnets.utils.checked_json import read_checked
@@ -29,7 +30,7 @@ from deepnets.utils.text import one_line
 
 SCHEMA_VERSION = 1
 INPUT, OUTPUTS = "images", ("logits", "probabilities")
-TEST_IMAGES = 256  # that are compared
+TEST_IMAGES, SEED = 256, 0  # that are compared; of all samples of images
 BATCH, _FIRST = 32, (1, 8)  # the first batches end there: any number of images must do
 
 # From images, uint8 (N, H, W, C), to logits and probabilities, both float32 (N, classes).
@@ -76,7 +77,12 @@ def open_source(job: dict, data: str | Path, folder: Path, threads: int) -> tupl
     images, _, dataset = open_dataset(data, "test", job["spec"]["dataset"])
     check_made_by(record, source.model_dump(include={*OF_ARRAYS}), {key: dataset.get(key) for key in OF_ARRAYS})
     with runtime_errors(file.name):
-        return source, np.asarray(images[:TEST_IMAGES]), open_onnx(file, threads)
+        return source, compared_images(images), open_onnx(file, threads)
+
+
+def compared_images(images: np.ndarray) -> np.ndarray:
+    """Return the test images that files are compared on, uint8 (N, H, W, C): a sample, as classes may be in order."""
+    return images[sample(np.arange(len(images)), TEST_IMAGES, SEED)]
 
 
 @dataclass(frozen=True)

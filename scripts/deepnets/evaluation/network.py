@@ -32,7 +32,10 @@ def load_network(path: Path, spec: dict | None = None) -> tuple[nn.Module, dict]
         UserError: the file is missing or damaged, of another program, or belongs to another experiment.
     """
     verify(path)
-    tensors, metadata = load_model_file(path)
+    # What the workflow wrote may be deleted; a file that the user named may not.
+    if_damaged = "delete it" if spec is not None else "copy it again, or give another file"
+    if_other = "delete the file, so that it is made from the start" if spec is not None else "train again"
+    tensors, metadata = load_model_file(path, if_damaged)
     if spec is not None:
         check_made_by(path, metadata.get("spec", {}), spec)
     if missing := [key for key in _NEEDED if key not in metadata]:
@@ -47,7 +50,7 @@ def load_network(path: Path, spec: dict | None = None) -> tuple[nn.Module, dict]
         except RuntimeError as error:
             raise UserError(
                 f"{path}: these weights do not fit {models.file_of(model_spec['architecture'])} as it is now"
-                f" ({models.reason_of(error)}); undo the change, or delete the file, so that it is made from the start."
+                f" ({models.reason_of(error)}); undo the change, or {if_other}."
             ) from None
     return model, metadata
 

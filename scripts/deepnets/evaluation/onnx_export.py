@@ -17,10 +17,10 @@ from deepnets.data.arrays import open_dataset
 from deepnets.evaluation.exported import (
     INPUT,
     OUTPUTS,
-    TEST_IMAGES,
     Comparison,
     Predictor,
     Source,
+    compared_images,
     exporting,
     open_onnx,
     write_export,
@@ -113,7 +113,7 @@ def load_trained(job: dict, data: str | Path, folder: Path, threads: int) -> Tra
     )
     temperature = own_temperature(folder, metadata["spec_sha256"])
     model = FromPixels(network, augmentation, temperature).eval()
-    return Trained(model, metadata, source, np.asarray(images[:TEST_IMAGES]))
+    return Trained(model, metadata, source, compared_images(images))
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ from deepnets.data.splits import split_train_validation
 from deepnets.evaluation.exported import (
     BATCH,
     INPUT,
+    SEED,
     Comparison,
     Predictor,
     accuracy,
@@ -35,7 +36,6 @@ from deepnets.utils import paths
 from deepnets.utils.logging import LOG
 from deepnets.utils.machine import usable_cores
 
-SEED = 0  # of the samples
 CALIBRATION_IMAGES, VALIDATION_IMAGES = 256, 10_000
 MOST_LOST = 0.01  # of the accuracy, without a warning
 

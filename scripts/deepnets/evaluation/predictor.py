@@ -1,5 +1,6 @@
 """Trained networks in use: from pictures to classes with probabilities, in Python and for scripts/predict.py."""
 
+import itertools
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,18 +17,17 @@ from torch import nn
 
 from deepnets import models
 from deepnets.config.recipe import Recipe
-from deepnets.data.decode import MAX_MEGAPIXELS
-from deepnets.data.decode_options import MOST_MEGAPIXELS
+from deepnets.data.decode_options import DEFAULT_MEGAPIXELS, LARGEST_MEGAPIXELS
 from deepnets.data.decoders import Decoders
 from deepnets.data.pictures import (
     Decoded,
     Form,
+    PictureFile,
     Pixels,
-    Place,
     block_length,
     decode_block,
     dim_line,
-    look_at,
+    prepare_picture,
     read_blocks,
 )
 from deepnets.data.splits import Split
@@ -44,6 +44,7 @@ from deepnets.utils.text import one_line, shortened
 
 Picture = str | os.PathLike | Image.Image | np.ndarray
 _MOST_WORKERS = 4  # batches that are predicted at once
+_NO_NUMBERS = "the network's answer is not a number (NaN); train it again, with precision: fp32 or a smaller lr"
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,18 +110,22 @@ class Model:
             A prediction for each, in the same order.
 
         Raises:
-            UserError: pictures are broken or cannot be read; the message has a line for each.
+            UserError: pictures are broken or cannot be read, or the network's answer is not a number; the message has a
+                line for each.
         """
-        if isinstance(pictures, str | os.PathLike | Image.Image):
+        if isinstance(pictures, str | bytes | os.PathLike | Image.Image) or (
+            isinstance(pictures, np.ndarray) and pictures.ndim < 4  # many of them are (N, H, W, channels)
+        ):
             raise UserError("predict: takes a list of pictures, also of a single one; write predict([picture]).")
-        images, problems, dim = list[Pixels](), list[str](), list[str]()
+        names, images, problems, dim = list[str](), list[Pixels](), list[str](), list[str]()
         for index, picture in enumerate(pictures):
             name = str(picture) if isinstance(picture, str | os.PathLike) else f"picture {index}"
             try:
-                pixels, is_dim = look_at(picture, self.form, invert)
+                pixels, is_dim = prepare_picture(picture, self.form, invert)
             except ValueError as error:
                 problems.append(one_line(f"{name}: {error}."))
                 continue
+            names.append(name)
             images.append(pixels)
             if is_dim:
                 dim.append(name)
@@ -128,13 +133,20 @@ class Model:
             raise UserError(shortened(problems))
         if dim:
             LOG.warning("%s", dim_line(dim))
-        return self.of_pixels(images)
+        return self.of_pixels(images, names)
 
-    def of_pixels(self, images: Sequence[Pixels]) -> list[Prediction]:
-        """Predict images that are as the network takes them: each uint8 (size, size, channels)."""
+    def of_pixels(self, images: Sequence[Pixels], names: Sequence[str]) -> list[Prediction]:
+        """Predict images that are as the network takes them: each uint8 (size, size, channels).
+
+        Raises:
+            UserError: the network's answer is not a number; the message has a line for each such image, by its name.
+        """
         if not len(images):
             return []
-        return [Prediction(self.classes, each) for each in self.probabilities(np.stack(images))]
+        probabilities = self.probabilities(np.stack(images))
+        if lost := _without_numbers(names, probabilities):
+            raise UserError(shortened(lost))
+        return [Prediction(self.classes, each) for each in probabilities]
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Return the probabilities, float32 (N, C), of images uint8 (N, size, size, channels)."""
@@ -147,6 +159,12 @@ class Model:
         split = Split.of_arrays(images, np.zeros(len(images), np.int64))
         with models.own_errors():
             return predict(self.network, split, self.augmentation, self.device).numpy()
+
+
+def _without_numbers(names: Sequence[str], probabilities: np.ndarray) -> list[str]:
+    """Return a line for each picture whose probabilities, float32 (N, C), are not numbers."""
+    wrong = np.flatnonzero(~np.isfinite(probabilities).all(1)).tolist()
+    return [one_line(f"{names[index]}: {_NO_NUMBERS}.") for index in wrong]
 
 
 def _top(classes: list[str], probabilities: np.ndarray, count: int) -> Iterator[list[tuple[str, float]]]:
@@ -209,7 +227,7 @@ def load(
 def _max_megapixels(metadata: dict) -> float:
     """The option of the dataset, which its weights have where it is not the default."""
     found = metadata.get("max_megapixels")
-    return min(found, MOST_MEGAPIXELS) if isinstance(found, int | float) else MAX_MEGAPIXELS
+    return min(found, LARGEST_MEGAPIXELS) if isinstance(found, int | float) else DEFAULT_MEGAPIXELS
 
 
 # -- many files --------------------------------------------------------------------------------------------------------
@@ -232,10 +250,10 @@ def check_committee(members: Sequence[Model]) -> None:
 class Predicted(NamedTuple):
     """What networks say of some pictures.
 
-    names          of those that could be decoded
+    names          of those that have a prediction
     classes        all class names, by label
     probabilities  of each class, float32 (N, C)
-    problems       a line for each picture that could not be decoded
+    problems       a line for each of the others
     dim            names of pictures that nearly lose their contrast, as of `deepnets.data.decode.Dim`
     """
 
@@ -250,9 +268,9 @@ class Predicted(NamedTuple):
         return zip(self.names, _top(self.classes, self.probabilities, count), strict=True)
 
 
-def predict_places(
+def predict_files(
     members: Sequence[Model],
-    places: Sequence[Place],
+    files: Sequence[PictureFile],
     decoders: Decoders | None = None,
     workers: int = 1,
     *,
@@ -263,19 +281,23 @@ def predict_places(
 
     Args:
         members: the networks, of the same classes.
-        places: the pictures.
+        files: the pictures.
         decoders: processes that decode, while this one predicts; None: this one does both.
         workers: threads that predict a batch each.
         invert: as of `Model.predict`.
-        encoding: as of `deepnets.data.pictures.find`.
+        encoding: as of `deepnets.data.pictures.list_pictures`.
     """
     forms = list(dict.fromkeys(member.form for member in members))
-    length = max(1, min(EVALUATION_BATCH // workers, math.ceil(len(places) / workers)))
-    blocks = read_blocks(places, min(block_length(forms), length), encoding)
+    length = max(1, min(EVALUATION_BATCH // workers, math.ceil(len(files) / workers)))
+    processes = 1 if decoders is None else decoders.processes
+    blocks = read_blocks(files, min(block_length(forms), length, math.ceil(len(files) / processes) or 1), encoding)
     decode = partial(decode_block, forms=forms, invert=invert)
     decoded = map(decode, blocks) if decoders is None else decoders.map(decode, blocks)
-    with ThreadPoolExecutor(workers) as pool:
+    pool = ThreadPoolExecutor(workers)
+    try:
         yield from map_ahead(pool, partial(_predict_batch, members, forms), _batches(decoded, length), 2 * workers)
+    finally:  # also after Ctrl-C, and where nobody reads any more: what waits is not predicted
+        pool.shutdown(cancel_futures=True)
 
 
 def count_workers(members: Sequence[Model], threads: int) -> int:
@@ -306,10 +328,13 @@ def _batches(decoded: Iterable[Decoded], length: int) -> Iterator[list[Decoded]]
 def _predict_batch(members: Sequence[Model], forms: list[Form], batch: list[Decoded]) -> Predicted:
     images = [np.concatenate(of_form) for of_form in zip(*(block.images for block in batch), strict=True)]
     of_members = [member.probabilities(images[forms.index(member.form)]) for member in members]
+    probabilities = of_members[0] if len(members) == 1 else np.mean(of_members, axis=0)
+    names = [name for block in batch for name in block.names]
+    are_numbers = np.isfinite(probabilities).all(1)
     return Predicted(
-        [name for block in batch for name in block.names],
+        list(itertools.compress(names, are_numbers)),
         members[0].classes,
-        of_members[0] if len(members) == 1 else np.mean(of_members, axis=0),
-        [line for block in batch for line in block.problems],
+        probabilities[are_numbers],
+        [*(line for block in batch for line in block.problems), *_without_numbers(names, probabilities)],
         [name for block in batch for name in block.dim],
     )

@@ -33,7 +33,8 @@ class JobCode:
         Raises:
             UserError: a wildcard is unknown, or a code file is broken.
         """
-        return self._of_stage(stage, self._plugins(stage, wildcards)) | self._own_code(stage, wildcards)
+        own = self.own_code(wildcards["model"]) if stage in _WITH_NETWORK else {}
+        return self._of_stage(stage, self._plugins(stage, wildcards)) | own
 
     def _plugins(self, stage: str, wildcards: Mapping[str, str]) -> tuple[str, ...]:
         """Modules that a stage imports by a computed name: a network's, a data source's or a figure's."""
@@ -72,11 +73,9 @@ class JobCode:
     def _of_stage(self, stage: str, plugins: tuple[str, ...]) -> dict[str, str]:
         return digests(import_closure(f"scripts/{stage}.py", self.code_root, plugins), self.code_root)
 
-    def _own_code(self, stage: str, wildcards: Mapping[str, str]) -> dict[str, str]:
-        """Digests of the file of the user's that a stage's network is in, and of what it imports from its folder."""
-        if stage not in _WITH_NETWORK:
-            return {}
-        network = models.named(self.config.models[wildcards["model"]].architecture)
+    def own_code(self, model: str) -> dict[str, str]:
+        """Digests of the file of the user's that a network is in, and of what it imports; of other networks, none."""
+        network = models.named(entry("model", model, self.config.models).architecture)
         if network is None or (own := network.own_file()) is None:
             return {}
         file, folder = own

@@ -55,7 +55,11 @@ class Jobs:
             "latency": {"spec": self._network_spec},
             **dict.fromkeys(("train", "robustness", *paths.EXPORTS, "saliency", "card"), of_experiment),
             "evaluate": {**of_experiment, "test_time_augmentation": self._test_time_augmentation},
-            "bundle": {**of_experiment, "files": lambda **_: self._file_digests(paths.BUNDLE_EXAMPLE)},
+            "bundle": {
+                **of_experiment,
+                "files": lambda **_: self._file_digests(paths.BUNDLE_EXAMPLE),
+                "network": lambda model, **_: self._code.own_code(model),
+            },
             "compare": {"spec": self._statistics_spec},
             "plot_experiment": {"experiment": self._experiment_names, "spec": self._figure_spec},
             "plot_comparison": {"spec": self._comparison_spec, "files": self._published_digest},

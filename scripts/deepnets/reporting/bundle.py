@@ -1,6 +1,7 @@
 """bundle.zip of an experiment: all that is needed to use its network elsewhere, without this project."""
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile, ZipInfo
@@ -9,6 +10,7 @@ import numpy as np
 import onnxruntime
 import PIL
 
+from deepnets import models
 from deepnets.config.experiment import spec_sha256
 from deepnets.utils import paths
 from deepnets.utils.checksums import record_checksums, verify
@@ -26,10 +28,13 @@ _UNIX = 3
 def write_bundle(job: dict[str, Any], root: Path) -> None:
     """Pack model card, weights, model.onnx, an example that predicts with it, and its requirements into bundle.zip.
 
+    Where the network is in a file of the user's, that file and what it imports are packed, too: the weights need them.
+
     The same files and versions give the same bytes.
 
     Args:
-        job: {"experiment": its names, "spec": its spec, "code": digests of the code}.
+        job: {"experiment": its names, "spec": its spec, "code": digests of the code, "network": those of the file of
+            its network}.
         root: the folder that holds data/ and results/.
 
     Raises:
@@ -47,6 +52,7 @@ def write_bundle(job: dict[str, Any], root: Path) -> None:
     check_made_by(files[paths.MODEL_FILE], read_head(files[paths.MODEL_FILE], "spec").get("spec"), job["spec"])
     _check_onnx(files[paths.ONNX_FILE], spec_sha256(job["spec"]))
     files[PREDICT] = paths.REPOSITORY / paths.BUNDLE_EXAMPLE
+    files |= _files_of_network(job["spec"]["model"]["architecture"], job["network"])
     inside = paths.EXPERIMENT_NAME.format(**names).replace("/", "-")  # one folder, so that it can be unpacked anywhere
     # Not compressed: weights hardly shrink.
     with record_checksums("bundle", bundle), atomic_path(bundle) as temporary, ZipFile(temporary, "w") as packed:
@@ -55,6 +61,16 @@ def write_bundle(job: dict[str, Any], root: Path) -> None:
                 shutil.copyfileobj(source, entry)
         packed.writestr(_entry(f"{inside}/{REQUIREMENTS}"), _requirements())
     LOG.info("%s: %.1f MB, to be unpacked anywhere", bundle, bundle.stat().st_size / 1e6)
+
+
+def _files_of_network(architecture: str, digests: Iterable[str]) -> dict[str, Path]:
+    """Return the paths of the user's files of a network, by their names from the folder of config.yaml on."""
+    network = models.named(architecture)
+    own = None if network is None else network.own_file()
+    if own is None:
+        return {}
+    _, folder = own
+    return {name: folder / name for name in digests if not name.startswith("scripts/")}  # those are of this project
 
 
 def _check_onnx(file: Path, expected: str) -> None:

@@ -3,7 +3,6 @@
 Its header is the YAML that Hugging Face's hub reads.
 """
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from shlex import quote
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from deepnets.comparison import calibration
 from deepnets.comparison.crossed import Floats
-from deepnets.comparison.macro_intervals import macro_intervals
+from deepnets.comparison.macro_intervals import macro_intervals, mean_interval
 from deepnets.config.experiment import spec_sha256
 from deepnets.evaluation import metrics
 from deepnets.evaluation.confidence import probabilities_of
@@ -23,6 +22,7 @@ from deepnets.evaluation.measurements import Exported, corruption_title, find_ro
 from deepnets.evaluation.predictions import Predictions, read_predictions
 from deepnets.evaluation.results import Result, check_specs, read_result
 from deepnets.evaluation.temperature import own_temperature
+from deepnets.models import named
 from deepnets.reporting.audit import Audit, read_audit
 from deepnets.reporting.completed_card import NOTES_LINE, NOTHING, Kept, read_kept
 from deepnets.reporting.cost_tables import cost_table
@@ -30,6 +30,7 @@ from deepnets.reporting.duplicates import counted, leakage
 from deepnets.reporting.image_audit import sentences
 from deepnets.reporting.markdown import Markdown, code, escape, table
 from deepnets.reporting.settings import departures, networks_table, recipes
+from deepnets.reporting.started_from import source, started_from
 from deepnets.reporting.tables import MISSING
 from deepnets.utils import paths
 from deepnets.utils.files import remove_leftovers, write_text
@@ -37,6 +38,15 @@ from deepnets.utils.files import remove_leftovers, write_text
 LIBRARY = "deeper-networks"
 _CLASSES_NAMED, _WORST_CLASSES = 20, 5
 _IN_AND_OUT = "pixels in, probabilities out"  # of an exported file
+_PREDICT = """python -m pip install --requirement requirements.txt
+python predict.py photo.png"""  # of bundle.zip
+_LOAD = """from deepnets import load
+
+model = load(".")
+print(model.predict(["photo.png"])[0].top(3))"""
+_FINE_TUNED = (
+    "It was started from weights that had learned from other images. It may have kept what these got wrong or left out."
+)
 # Of a source, or of a dataset of torchvision's. The authors of others state no licence, or several are said of them.
 _LICENCES = {
     "sklearn_digits": "CC BY 4.0, as all of the UCI Machine Learning Repository",
@@ -84,7 +94,7 @@ def card(result: Result, audit: Audit | None, kept: Kept = NOTHING) -> str:
     header = yaml.safe_dump(_header(result, kept.licence), sort_keys=False, allow_unicode=True, width=120)
     sections = {
         "Data": _data(result, audit),
-        "Recipe": [Markdown(f"{escape(recipes([result])[0])}.")],
+        "Recipe": _recipe(result),
         "Results": _results(result, predictions),
         "Calibration": _calibration(result, predictions),
         "Known failures": [*_worst_classes(result), _corrupted(result)],
@@ -120,6 +130,7 @@ def _header(result: Result, licence: dict[str, Any]) -> dict[str, Any]:
     return {
         "license": "unknown",
         **licence,
+        **_base_model(result),
         "library_name": LIBRARY,
         "pipeline_tag": "image-classification",
         "tags": ["image-classification", "pytorch", result.architecture],
@@ -129,6 +140,13 @@ def _header(result: Result, licence: dict[str, Any]) -> dict[str, Any]:
             {"name": _title(result), "results": [{"task": task, "dataset": dataset, "metrics": values}]},
         ],
     }
+
+
+def _base_model(result: Result) -> dict[str, str]:
+    """Return the name on the hub of the weights that the network was started from; only those of timm have one."""
+    started = result.metrics.started_from
+    weights = {} if started is None else started.weights
+    return {"base_model": f"timm/{weights['name']}"} if weights.get("published", "").startswith("timm/") else {}
 
 
 def _network(result: Result) -> list[Markdown]:
@@ -161,15 +179,25 @@ def _data(result: Result, audit: Audit | None) -> list[Markdown]:
     return [table(header, [row], numbers_from=2), _bullets([*found, counted(result.dataset, audit)])]
 
 
+def _recipe(result: Result) -> list[Markdown]:
+    lines = [Markdown(f"{escape(recipes([result])[0])}.")]
+    if result.metrics.started_from is not None:
+        lines.append(Markdown(f"Fine-tuned: it was started from {started_from(result.metrics, digits=64)}."))
+    return lines
+
+
 def _results(result: Result, predictions: Predictions) -> list[Markdown]:
     test, classes = result.metrics.test, len(result.metrics.classes)
-    of_macro = macro_intervals(metrics.predicted_classes(predictions.test_logits), predictions.test_labels, classes)
+    logits, labels = predictions.test_logits, predictions.test_labels
+    intervals = macro_intervals(metrics.predicted_classes(logits), labels, classes)
+    if np.isfinite(losses := metrics.losses(logits, labels)).all():
+        intervals["loss"] = mean_interval(losses)
     rows = []
     for metric in metrics.of_split("test"):
         if metric.name == "ece":  # Calibration has it, without the bias of small bins
             continue
         value, interval = getattr(test, metric.name), MISSING
-        bounds = getattr(test, metric.interval_name) if metric.interval else of_macro.get(metric.name)
+        bounds = getattr(test, metric.interval_name) if metric.interval else intervals.get(metric.name)
         if bounds:
             interval = _range([metric.scale * bound for bound in bounds], metric.format)
         shown = MISSING if value is None else format(metric.scale * value, metric.format)
@@ -182,7 +210,8 @@ def _results(result: Result, predictions: Predictions) -> list[Markdown]:
         f"On {test.n:,} test images, with the weights after the last epoch{fold}. Macro: the mean over the {classes}"
         f" classes, each of which counts alike and has {support} test images. Intervals cover the choice of the test"
         " images, not of the seed: Wilson's; for the averages of classes, at the number of images that gives a share"
-        " their variance (delta method, Takahashi et al. 2022)."
+        " their variance (delta method, Takahashi et al. 2022); for the loss, a percentile bootstrap over images (Efron"
+        " and Tibshirani 1993)."
     )
     return [table(["Metric", "Value", "95 % interval"], rows, numbers_from=1), escape(note)]
 
@@ -276,6 +305,7 @@ def _limits(result: Result, audit: Audit | None) -> list[str]:
         "It names one of its classes for every picture, also for a picture of something else.",
         "The numbers are for pictures like the test images. Expect more errors with another camera, light or framing.",
         "It is one training run; another seed gives other numbers.",
+        *([_FINE_TUNED] if result.metrics.started_from else []),
         *(f"{sentence[0].upper()}{sentence[1:]}." for sentence in found),
     ]
 
@@ -288,18 +318,30 @@ def _licence(result: Result, chosen: dict[str, Any]) -> list[Markdown]:
     known = _LICENCES.get(_data_name(result))
     data = f"The data: {known}." if known else "The data's licence is not known to this program; see where it is from."
     choose = Markdown(f"choose their licence, and replace {code('license: unknown')} in the header by it")
-    return [Markdown(f"The weights: {code(chosen['license']) if chosen else choose}."), escape(data)]
+    lines = [Markdown(f"The weights: {code(chosen['license']) if chosen else choose}."), escape(data)]
+    if (started := result.metrics.started_from) is not None:
+        terms = "the terms of their licence hold for these weights, too; this program does not know it"
+        lines.insert(1, Markdown(f"The weights that it was started from, {code(source(started))}: {terms}."))
+    return lines
 
 
 def _use(result: Result) -> list[Markdown]:
-    load = f"model = load({json.dumps(f'results/{_name(result)}', ensure_ascii=False)})"
-    lines = ["from deepnets import load", "", load, 'print(model.predict(["photo.png"])[0].top(3))']
+    network = named(result.architecture)
+    own_file = result.architecture.rpartition(":")[0] if network is not None and network.library is None else None
+    needs = f", with {code(own_file)}, the file of its network, in the working directory" if own_file else ""
     return [
-        Markdown("\n".join(["```python", *lines, "```"])),
+        Markdown(f"In the folder of {code('bundle.zip')}, with Python alone:"),
+        _block("bash", _PREDICT),
         Markdown(
-            f"The weights file alone, {code(paths.MODEL_FILE)}, is enough for {code('load')}. Its metadata says how a"
-            " picture is prepared. The temperature is applied to the probabilities of the experiment's folder and of"
-            " exported files, but not of the weights file alone."
+            "In Python, with the library that made it: clone the repository of Deeper Networks (whoever gave you this"
+            f" card has its address), run {code('make setup')} there, and use its {code('.venv')} in the folder of this"
+            " card:"
+        ),
+        _block("python", _LOAD),
+        Markdown(
+            f"The weights file alone, {code(paths.MODEL_FILE)}, is enough for {code('load')}{needs}. Its metadata says"
+            " how a picture is prepared. The temperature is applied to the probabilities of the experiment's folder, as"
+            " long as its predictions are there, and of exported files, but not of the weights file alone."
         ),
         # In the same words before and after it is exported, so that the card of a bundle need not wait for that.
         Markdown(f"{code(paths.ONNX_FILE)}, if it is next to this card: onnxruntime runs it, {_IN_AND_OUT}."),
@@ -309,6 +351,10 @@ def _use(result: Result) -> list[Markdown]:
             if each.file != paths.ONNX_FILE
         ),
     ]
+
+
+def _block(language: str, lines: str) -> Markdown:
+    return Markdown(f"```{language}\n{lines}\n```")
 
 
 def _exported(exported: Exported) -> str:

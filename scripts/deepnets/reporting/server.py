@@ -14,12 +14,13 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.trustedhost import TrustedHostMiddleware
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel, Field
 from torch import nn
 
-from deepnets.data.pictures import Pixels, to_pixels
+from deepnets.data.pictures import Pixels, Prepared, dim_line, prepare_picture
 from deepnets.evaluation.predictor import Model
 from deepnets.evaluation.saliency import find_last_maps, saliency_maps
 from deepnets.figures.overlay import overlay
@@ -35,6 +36,7 @@ MAX_WAITING = 256  # requests, those that are being answered among them
 READ_SECONDS = 30.0  # for the bytes of a picture: a connection that stalls must not hold up the others
 _NAMED_CLASSES = 20
 _ANY_FILE = "application/octet-stream"
+_THE_PICTURE = "the picture"  # its name in messages
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 
 
@@ -46,9 +48,10 @@ class ClassProbability(BaseModel):
 
 
 class Answer(ClassProbability):
-    """The most probable class of a picture, and all classes, the most probable first."""
+    """The most probable class of a picture, all classes, the most probable first, and what to know of the picture."""
 
     top: list[ClassProbability]
+    warning: str
 
 
 class Problem(BaseModel):
@@ -61,7 +64,8 @@ _PROBLEMS = {
     408: "the picture did not arrive in time",
     413: "the picture has too many bytes",
     415: "the content is not declared as a picture",
-    422: "the content is no picture that can be read",
+    422: "the content is no picture that can be read, or an option has a wrong value",
+    500: "the network's answer is not a number",
     503: "too many requests wait",
 }
 
@@ -125,6 +129,7 @@ def create_app(model: Model, name: str) -> FastAPI:
     """
     # The pages of FastAPI about a schema fetch scripts from the internet.
     app = FastAPI(title=name, version=model.spec_sha256[:16], docs_url=None, redoc_url=None)
+    app.add_exception_handler(RequestValidationError, _refuse_option)
     # A page of another site must not reach this server by a name that leads here (DNS rebinding).
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[LOOPBACK, "localhost"], www_redirect=False)
     layer, no_map = _last_maps(model, name)
@@ -133,12 +138,15 @@ def create_app(model: Model, name: str) -> FastAPI:
     problems: dict[int | str, Any] = {code: {"model": Problem, "description": text} for code, text in _PROBLEMS.items()}
     body = {"requestBody": {"required": True, "content": {"image/*": _BINARY, _ANY_FILE: _BINARY}}}
 
-    async def use_picture(request: Request, invert: bool, use: Callable[[Pixels], Any]) -> Any:
+    async def use_picture(request: Request, invert: bool, use: Callable[[Prepared], Any]) -> Any:
         _check_head(request)
         async with turns.take():
             picture = await _read(request)
             work = asyncio.get_running_loop().run_in_executor(worker, lambda: use(_decode(model, picture, invert)))
-            return await work
+            try:
+                return await work
+            except UserError as error:
+                raise HTTPException(500, str(error)) from None
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def show_page() -> str:
@@ -147,7 +155,7 @@ def create_app(model: Model, name: str) -> FastAPI:
     @app.post("/predict", responses=problems, openapi_extra=body)
     async def predict(request: Request, invert: bool = False) -> Answer:
         """Predict the picture that is the body of the request, if asked for with dark and bright exchanged."""
-        return await use_picture(request, invert, lambda pixels: _answer(model, pixels))
+        return await use_picture(request, invert, lambda picture: _answer(model, picture))
 
     if layer is not None:
         drawing = {
@@ -158,10 +166,17 @@ def create_app(model: Model, name: str) -> FastAPI:
         @app.post("/explain", response_class=Response, responses={200: drawing, **problems}, openapi_extra=body)
         async def explain(request: Request, invert: bool = False) -> Response:
             """Draw where the network found the class of the picture that is the body of the request (Grad-CAM)."""
-            drawn = await use_picture(request, invert, lambda pixels: _draw_map(model, layer, pixels))
+            drawn = await use_picture(request, invert, lambda picture: _draw_map(model, layer, picture.pixels))
             return Response(drawn, media_type="image/png")
 
     return app
+
+
+async def _refuse_option(_request: Request, error: Exception) -> Response:
+    """Say in a line what FastAPI says in a list, as the schema has it."""
+    assert isinstance(error, RequestValidationError)
+    wrong = error.errors()[0]
+    return JSONResponse({"detail": f"{wrong['loc'][-1]}: {wrong['msg']} (got {wrong['input']!r:.60})."}, 422)
 
 
 def page_of(model: Model, name: str, no_map: str = "") -> str:
@@ -189,21 +204,23 @@ def _last_maps(model: Model, name: str) -> tuple[nn.Module | None, str]:
         return None, str(error)
 
 
-def _decode(model: Model, picture: bytes, invert: bool) -> Pixels:
+def _decode(model: Model, picture: bytes, invert: bool) -> Prepared:
     try:
-        return to_pixels(picture, model.form, invert)
+        return prepare_picture(picture, model.form, invert)
     except ValueError as error:
-        raise HTTPException(422, f"the picture: {error}.") from None
+        raise HTTPException(422, f"{_THE_PICTURE}: {error}.") from None
 
 
-def _answer(model: Model, pixels: Pixels) -> Answer:
-    (prediction,) = model.of_pixels([pixels])
+def _answer(model: Model, picture: Prepared) -> Answer:
+    (prediction,) = model.of_pixels([picture.pixels], [_THE_PICTURE])
     top = [ClassProbability(name=each, probability=value) for each, value in prediction.top(len(model.classes))]
-    return Answer(name=top[0].name, probability=top[0].probability, top=top)
+    warning = dim_line([_THE_PICTURE]) if picture.is_dim else ""
+    return Answer(name=top[0].name, probability=top[0].probability, top=top, warning=warning)
 
 
 def _draw_map(model: Model, layer: nn.Module, pixels: Pixels) -> bytes:
-    (saliency,) = saliency_maps(model, layer, [pixels])
+    (prediction,) = model.of_pixels([pixels], [_THE_PICTURE])
+    (saliency,) = saliency_maps(model, layer, [pixels], [int(prediction.probabilities.argmax())])
     file = io.BytesIO()
     overlay(pixels, saliency).save(file, "png")
     return file.getvalue()

@@ -49,12 +49,18 @@ def starts(results: list[Result]) -> list[Markdown]:
     if all(result.metrics.started_from is None for result in found.values()):
         return []
     return [
-        Markdown(f"{bold(f'{result.display_name} on {result.dataset}')}: {_words(result.metrics)}.")
+        Markdown(f"{bold(f'{result.display_name} on {result.dataset}')}: {started_from(result.metrics)}.")
         for result in found.values()
     ]
 
 
-def _words(metrics: Metrics) -> Markdown:
+def started_from(metrics: Metrics, digits: int = 12) -> Markdown:
+    """Return what a network was started from and what became of these weights.
+
+    Args:
+        metrics: of the experiment.
+        digits: how many of the SHA-256 of the weights are shown.
+    """
     started = metrics.started_from
     if started is None:
         return Markdown("random weights")
@@ -67,6 +73,6 @@ def _words(metrics: Metrics) -> Markdown:
         "in the weights, but not used": started.unused,
     }
     parts = [f"{words} ({first_few(names)})" for words, names in lists.items() if names]
-    loaded = f"SHA-256 {started.sha256[:12]}, {share} of the parameters outside the last layer were loaded"
+    loaded = f"SHA-256 {started.sha256[:digits]}, {share} of the parameters outside the last layer were loaded"
     text = "; ".join([loaded, *parts, f"images were normalised {started.normalised}"])
     return Markdown(f"{code(source(started))} ({escape(text)}){escape(frozen)}")

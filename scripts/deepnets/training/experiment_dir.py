@@ -187,15 +187,19 @@ def _timing(trainer: Trainer, keeps_memory: bool) -> dict:
     }
 
 
-def load_model_file(path: str | Path) -> tuple[dict, dict]:
+def load_model_file(path: str | Path, hint: str = "delete it") -> tuple[dict, dict]:
     """The weights of model.safetensors by name, and its metadata with every value decoded from JSON.
+
+    Args:
+        path: the file.
+        hint: what to do if it is damaged or of another program.
 
     Raises:
         UserError: the file is missing, damaged or not written by this program.
     """
-    tensors, metadata = load_tensors(path)
+    tensors, metadata = load_tensors(path, hint)
     try:
         decoded = {key: value if key == "spec_sha256" else json.loads(value) for key, value in metadata.items()}
     except ValueError:
-        raise UserError(f"{path}: not a model of this program; delete it.") from None
+        raise UserError(f"{path}: not a model of this program; {hint}.") from None
     return tensors, decoded

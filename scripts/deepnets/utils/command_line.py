@@ -65,12 +65,18 @@ def add_gpus(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(main: Callable[[], None], *, continues: bool = True) -> None:
+def run(
+    main: Callable[[], None],
+    *,
+    continues: bool = True,
+    if_out_of_memory: str = "run fewer jobs at a time (a smaller --cores)",
+) -> None:
     """Call a script's `main` and end the process by how it went.
 
     Args:
         main: the script.
         continues: whether the same command does only what an interrupted one has not done.
+        if_out_of_memory: what to do then.
 
     Exit codes: 2 after an error that the user can fix, reported in plain lines; 1 after any other exception, reported
     with its traceback; 130 after Ctrl-C.
@@ -82,7 +88,7 @@ def run(main: Callable[[], None], *, continues: bool = True) -> None:
         LOG.error("interrupted; run the same command again to continue" if continues else "interrupted")
         sys.exit(128 + signal.SIGINT)
     except Exception as error:
-        message = _user_message(error)
+        message = _user_message(error, if_out_of_memory)
         if message is None:
             LOG.exception(INTERNAL_ERROR_LINE)
             sys.exit(INTERNAL_ERROR_EXIT_CODE)
@@ -91,14 +97,14 @@ def run(main: Callable[[], None], *, continues: bool = True) -> None:
         sys.exit(USER_ERROR_EXIT_CODE)
 
 
-def _user_message(error: Exception) -> str | None:
+def _user_message(error: Exception, if_out_of_memory: str) -> str | None:
     """Return the problem and what to do; None if the user cannot fix it."""
     if isinstance(error, UserError):
         return str(error)
     if is_out_of_memory(error):
         limit = address_space_mb()
         or_raise = f", or raise the limit of {limit} MB (ulimit -v)" if limit is not None else ""
-        return f"out of memory; run fewer jobs at a time (a smaller --cores){or_raise}."
+        return f"out of memory; {if_out_of_memory}{or_raise}."
     if isinstance(error, OSError) and error.errno in FULL_DISK:
         # The project's own files have names (`error_names`); what a library writes without one is temporary.
         where = error.filename or f"a temporary file, in {tempfile.gettempdir()} or /dev/shm"

@@ -75,8 +75,12 @@ def _sort_metadata(path: Path) -> None:
         file.write(text.ljust(length))
 
 
-def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def load_tensors(path: str | Path, hint: str = "delete it") -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return the tensors of a safetensors file, on the CPU, and its metadata.
+
+    Args:
+        path: the file.
+        hint: what to do if it is damaged; what the workflow wrote is rebuilt once it is deleted.
 
     Raises:
         UserError: the file is missing or damaged.
@@ -87,4 +91,4 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except FileNotFoundError:
         raise UserError(f"{path}: the file is missing; the next run rebuilds it.") from None
     except (safetensors.SafetensorError, OSError) as error:
-        raise UserError(f"{path}: damaged ({error}); delete it.") from None
+        raise UserError(f"{path}: damaged ({error}); {hint}.") from None

@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from deepnets.data.decode_options import MOST_MEGAPIXELS
+from deepnets.data.decode_options import LARGEST_MEGAPIXELS
 from deepnets.data.search_paths import is_secure
 from deepnets.utils.errors import UserError
 from deepnets.utils.option_types import MAX_IMAGE_SIZE, AcceptExponent, Flag, StrictModel, measured_in
@@ -32,7 +32,7 @@ FOLDS = (
     " each trained on all others; null: one test split."
 )
 Gigabytes = Annotated[int, Field(gt=0, le=1_000_000, strict=True)]
-Megapixels = Annotated[float, Field(strict=True, gt=0, le=MOST_MEGAPIXELS, allow_inf_nan=False), AcceptExponent]
+Megapixels = Annotated[float, Field(strict=True, gt=0, le=LARGEST_MEGAPIXELS, allow_inf_nan=False), AcceptExponent]
 
 
 class DatasetOptions(StrictModel):
