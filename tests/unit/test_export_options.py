@@ -22,7 +22,7 @@ import export_program
 from deepnets import models
 from deepnets.config.recipe import Recipe
 from deepnets.data.splits import split_train_validation
-from deepnets.evaluation import onnx_fp16, onnx_int8, timing
+from deepnets.evaluation import onnx_fp16, onnx_int8, timed_calls
 from deepnets.evaluation.exported import Comparison, largest_differences, open_onnx
 from deepnets.evaluation.onnx_export import write_onnx
 from deepnets.evaluation.samples import sample
@@ -40,7 +40,7 @@ ONNX = ("model_fp16.onnx", "model_int8.onnx")
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
-    monkeypatch.setattr(timing, "LEAST_SECONDS", 0)
+    monkeypatch.setattr(timed_calls, "LEAST_SECONDS", 0)
 
 
 def command(home, data, stage, **changes):
@@ -61,7 +61,7 @@ def home(finished, data, tmp_path_factory):
     shutil.copytree(finished, folder)
     set_temperature(folder, 2.5)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(timing, "LEAST_SECONDS", 0)
+        patch.setattr(timed_calls, "LEAST_SECONDS", 0)
         for stage, script in SCRIPTS.items():
             script.main(command(home, data, stage))
     return home

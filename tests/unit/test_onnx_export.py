@@ -18,7 +18,7 @@ from torch import nn
 
 import export as export_script
 from deepnets import load, models
-from deepnets.evaluation import onnx_export, timing
+from deepnets.evaluation import onnx_export, timed_calls
 from deepnets.evaluation.exported import compared_images, largest_differences, open_onnx, runtime_errors
 from deepnets.evaluation.network import load_network
 from deepnets.evaluation.onnx_export import torch_predictor, write_onnx
@@ -48,7 +48,7 @@ def run(file, images):
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
-    monkeypatch.setattr(timing, "LEAST_SECONDS", 0)
+    monkeypatch.setattr(timed_calls, "LEAST_SECONDS", 0)
 
 
 def test_onnxruntime_alone_has_the_logits_of_the_network(call, data, caplog):
