@@ -84,12 +84,14 @@ def test_commands_and_python_of_the_pages_run(root, run):
 
 
 @pytest.mark.parametrize("page", ["networks.md", "recipes.md", "sweeps.md"])
-def test_each_configuration_of_the_page_is_trained(root, checkout, snakemake, tmp_path, page):
+def test_each_configuration_of_the_page_is_trained(root, checkout, snakemake, tmp_path, monkeypatch, page):
     """Its studies, or of recipes without a study a network each, with one seed and a few steps."""
     folder, file = checkout(tmp_path / "clone"), root / "docs/how-to" / page
     (folder / "my_models.py").write_text("".join(text for _, text in blocks(file, "python")))
+    monkeypatch.chdir(folder)
     for _, text in blocks(file, "yaml"):
-        block = yaml.safe_load(text)
+        (folder / "block.yaml").write_text(text)
+        block = read(folder / "block.yaml").content
         pair = {"datasets": ["digits"], "models": ["mobilenet_v2"]}
         studies = block.get("studies", {"recipes": [{**pair, "recipe": name} for name in block.get("recipes", [])]})
         config = merge(read(root / "config.yaml").content, block)
