@@ -147,13 +147,8 @@ def output_file(path: Path | None) -> Iterator[TextIO]:
             yield file
         return
     target = sys.stdout.fileno() if path is None else path
-    try:
-        with error_names(path or "standard output"), open(target, closefd=path is not None, **options) as file:
-            yield file
-    except BrokenPipeError:  # as of `| head`: nobody reads any more
-        if path is None:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+    with error_names(path or "standard output"), open(target, closefd=path is not None, **options) as file:
+        yield file
 
 
 Rows = Iterable[tuple[str, list[tuple[str, float]]]]  # the name of a picture, its best classes with probabilities

@@ -170,3 +170,19 @@ def test_a_log_that_cannot_be_written_there_is_a_line(tmp_path, place, caplog, m
         run(lambda: log_to(tmp_path / place))
     assert end.value.code == 2
     assert caplog.messages[0].startswith(f"error: {tmp_path}/{place.split('/')[0]}")
+
+
+@pytest.mark.parametrize("lines", [1, 100_000])
+def test_when_nobody_reads_any_more_a_script_ends_without_a_line(lines):
+    code = f"from deepnets.utils.command_line import run; run(lambda: [print(n) for n in range({lines})])"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait()) == (b"", 1)
+
+
+def test_a_broken_pipe_to_another_process_is_an_internal_error():
+    code = "from deepnets.utils.command_line import run\ndef main(): raise BrokenPipeError\nrun(main)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, "internal error, please report it:" in done.stderr) == (1, True)

@@ -2,6 +2,8 @@
 
 import argparse
 import errno
+import os
+import select
 import signal
 import sys
 import tempfile
@@ -79,15 +81,18 @@ def run(
         if_out_of_memory: what to do then.
 
     Exit codes: 2 after an error that the user can fix, reported in plain lines; 1 after any other exception, reported
-    with its traceback; 130 after Ctrl-C.
+    with its traceback, or without a line if nobody reads standard output any more; 130 after Ctrl-C.
     """
     name_user()
     try:
         main()
+        sys.stdout.flush()
     except KeyboardInterrupt:
         LOG.error("interrupted; run the same command again to continue" if continues else "interrupted")
         sys.exit(128 + signal.SIGINT)
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            sys.exit(INTERNAL_ERROR_EXIT_CODE)
         message = _user_message(error, if_out_of_memory)
         if message is None:
             LOG.exception(INTERNAL_ERROR_LINE)
@@ -95,6 +100,16 @@ def run(
         LOG.error("error: %s", message)
         LOG.warning(TRY_AGAIN_LINE)  # a warning: of several processes, only the first logs it
         sys.exit(USER_ERROR_EXIT_CODE)
+
+
+def _nobody_reads() -> bool:
+    """Whether the reader of standard output has ended, as `| head` does; then what is left goes nowhere."""
+    output, poll = sys.stdout.fileno(), select.poll()
+    poll.register(output, 0)
+    if not any(events & select.POLLERR for _, events in poll.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    return True
 
 
 def _user_message(error: Exception, if_out_of_memory: str) -> str | None:
