@@ -26,20 +26,20 @@ EXPERIMENT = {"dataset": "digits", "model": "resnet50", "recipe": "quick", "seed
 # -- another version of Snakemake --------------------------------------------------------------------------------------
 
 
-def test_jobs_that_are_kept_otherwise_have_no_order_and_a_line_says_so(capsys):
+def test_jobs_that_are_kept_otherwise_have_no_order_and_a_line_reports_it(capsys):
     train_after_summaries(SimpleNamespace(dependencies={}, depending={}), jobs=None)
     assert ": _n_until_ready not found, so training runs do not wait for the summaries" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("found", [None, 3])
-def test_retries_that_are_no_property_stay_as_they_are_and_a_line_says_so(monkeypatch, capsys, found):
+def test_retries_that_are_no_property_stay_as_they_are_and_a_line_reports_it(monkeypatch, capsys, found):
     monkeypatch.setattr(Job, "restart_times", found)
     retry_no_divergence()
     assert Job.restart_times == found
     assert "so a training run whose loss is not finite is retried, too" in capsys.readouterr().err
 
 
-def test_records_that_are_kept_otherwise_stay_as_they_are_and_a_line_says_so(capsys):
+def test_records_that_are_kept_otherwise_stay_as_they_are_and_a_line_reports_it(capsys):
     persistence = SimpleNamespace(finished=print, started=print)
     rerun_failed_updates(persistence)
     assert vars(persistence) == {"finished": print, "started": print}
