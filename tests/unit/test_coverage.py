@@ -15,6 +15,7 @@ from deepnets.comparison.intervals import recipe_interval, wilson
 from deepnets.comparison.paired import (
     ALPHA,
     bootstrap_interval,
+    equivalence_interval,
     holm,
     mcnemar,
     t_interval,
@@ -37,7 +38,11 @@ def blocks(images, networks, studies=STUDIES):
 
 
 def simulate(rng, studies, recipes, seeds, images, accuracy, spread):
-    """Which images are right: (studies, recipes, seeds, images); and the trained networks' own accuracies."""
+    """Which images are right: (studies, recipes, seeds, images); and the trained networks' own accuracies.
+
+    `accuracy`, `spread`: of all recipes, or (recipes,).
+    """
+    accuracy, spread = (np.reshape(each, (-1, 1, 1)) for each in (accuracy, spread))
     # Averaged over seeds and images, the chance to be right is the accuracy.
     middle = norm.ppf(accuracy) * np.sqrt(1 + spread**2)
     means = middle + spread * rng.standard_normal((studies, recipes, seeds, 1), np.float32)
@@ -91,10 +96,56 @@ def test_interval_of_a_difference_of_two_recipes_covers_it(images, seeds, accura
     rng, covered = np.random.default_rng(4), []
     for studies in blocks(images, 2 * seeds):
         right, _ = simulate(rng, studies, 2, seeds, images, accuracy, spread)
-        low, high = t_interval(difference_variance(right[:, 0], right[:, 1]), 0.95)
+        low, high = t_interval(difference_variance(right[:, 0], right[:, 1]))
         covered += ((low <= 0) & (high >= 0)).tolist()
     # Above 98 % only where errors are few (360 images, accuracy 98.6 %).
     assert 0.92 <= np.mean(covered) <= 0.985
+
+
+# Accuracies of two recipes, and the spreads of their seeds.
+UNEQUAL = [((0.8, 0.75), (0.0, 0.15)), ((0.986, 0.96), (0.05, 0.15)), ((0.986, 0.981), (0.15, 0.15))]
+
+
+@pytest.mark.parametrize(("accuracies", "spreads"), UNEQUAL)
+@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize("images", SIZES)
+def test_interval_of_a_difference_of_two_unequal_recipes_covers_it(images, seeds, accuracies, spreads):
+    rng, covered, truth = np.random.default_rng(8), [], accuracies[0] - accuracies[1]
+    for studies in blocks(images, 2 * seeds):
+        right, _ = simulate(rng, studies, 2, seeds, images, accuracies, spreads)
+        low, high = t_interval(difference_variance(right[:, 0], right[:, 1]))
+        covered += ((low <= truth) & (truth <= high)).tolist()
+    assert 0.92 <= np.mean(covered) <= 0.98
+
+
+@pytest.mark.parametrize(("accuracy", "spread"), [*itertools.product(LEVELS, SPREADS)])
+@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize(("images", "margin"), [(360, 0.03), pytest.param(10_000, 0.01, marks=pytest.mark.full)])
+def test_recipes_that_differ_by_the_margin_are_rarely_called_equivalent(images, margin, seeds, accuracy, spread):
+    rng, found = np.random.default_rng(9), []
+    for studies in blocks(images, 2 * seeds):
+        right, _ = simulate(rng, studies, 2, seeds, images, (accuracy, accuracy - margin), spread)
+        low, high = equivalence_interval(difference_variance(right[:, 0], right[:, 1]))
+        found += ((low > -margin) & (high < margin)).tolist()
+    # Within a wide margin, seeds that are better by chance spread less where few errors are left, so it is narrow then.
+    is_skewed = margin == 0.03 and (accuracy, spread) == (0.986, 0.15)
+    assert np.mean(found) <= (0.08 if is_skewed else 0.05 + NOISE)
+
+
+@pytest.mark.parametrize("accuracy", LEVELS)
+@pytest.mark.parametrize(("images", "margin"), [(360, 0.03), (10_000, 0.01)])
+def test_networks_that_differ_by_the_margin_are_called_equivalent_in_at_most_5_percent_of_studies(
+    images, margin, accuracy
+):
+    rng = np.random.default_rng(10)
+    both = simulate(rng, 1, 2, 1, 400_000, (accuracy, accuracy - margin), 0.0)[0][0, :, 0]
+    b_only = (both[1] & ~both[0]).mean()
+    chances = [b_only + margin, b_only]
+    found = []
+    for a_only, b_only, _ in rng.multinomial(images, [*chances, 1 - sum(chances)], STUDIES).tolist():
+        low, high = bootstrap_interval(a_only, b_only, images, 0.9)
+        found.append(-margin < low and high < margin)
+    assert np.mean(found) <= 0.05 + NOISE
 
 
 @pytest.mark.parametrize(("accuracy", "spread"), [*itertools.product(LEVELS, SPREADS)])

@@ -1,4 +1,4 @@
-"""Letters for ties, and what would settle an open comparison."""
+"""Letters for those that cannot be distinguished, and what would settle an open comparison."""
 
 import itertools
 
@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepnets.comparison.crossed import Variance
-from deepnets.comparison.paired import mcnemar
+from deepnets.comparison.crossed import Variance, difference_variance
+from deepnets.comparison.folds import fold_variance
+from deepnets.comparison.paired import mcnemar, t_probability
 from deepnets.comparison.ranking import groups, letters
-from deepnets.comparison.settle import settle_networks, settle_recipes
+from deepnets.comparison.settle import settle_folds, settle_networks, settle_recipes
 from deepnets.comparison.sweeps import expected_best
 
 
@@ -67,19 +68,77 @@ def test_no_number_of_images_shows_a_difference_of_0():
     assert 0 < found.smallest_difference < 0.1
 
 
-def variance(mean, of_seeds, of_images, of_residual, seeds, images):
-    parts = of_seeds / seeds, of_images / images, of_residual / (seeds * images)
-    return Variance(*map(np.float64, (mean, sum(parts), seeds - 1, seeds - 1, of_seeds, of_images, of_residual)))
+SEEDS, IMAGES = 3, 360
 
 
-def test_more_seeds_settle_what_seeds_leave_open_and_images_what_images_do():
-    by_seeds = settle_recipes(variance(0.01, 1e-4, 0.001, 0.01, 3, 10_000), 3, 10_000, 0.05)
-    assert by_seeds.images is None
-    assert 8 <= by_seeds.seeds <= 12
-    by_images = settle_recipes(variance(0.01, 1e-9, 0.05, 0.001, 3, 360), 3, 360, 0.05)
-    assert by_images.seeds is None
-    assert by_images.images > 360
-    assert settle_recipes(variance(0.0, 1e-4, 0.05, 0.001, 3, 360), 3, 360, 0.05).images is None
+def variance(mean, of_seeds, of_images, of_residual):
+    """What many studies show of a difference; the first recipe's seeds spread by `of_seeds[0]`."""
+    components = (np.asarray(each, dtype=float) for each in (of_seeds, of_images, of_residual))
+    return Variance(np.float64(mean), *[np.zeros(())] * 3, *components)
+
+
+def power(found, seeds, images, alpha, studies=2000):
+    """The share of simulated studies in which the t test finds the difference, whose components are known."""
+    rng, significant = np.random.default_rng(0), 0
+    each = max(1, 10**7 // (seeds * images))
+    for start in range(0, studies, each):
+        size = min(each, studies - start)
+        of_image = np.sqrt(found.of_images) * rng.standard_normal((size, 1, images), np.float32)
+        a, b = (
+            np.sqrt(of_seed) * rng.standard_normal((size, seeds, 1), np.float32)
+            + np.sqrt(of_residual) * rng.standard_normal((size, seeds, images), np.float32)
+            for of_seed, of_residual in zip(found.of_seeds, found.of_residual, strict=True)
+        )
+        significant += (t_probability(difference_variance(found.mean + of_image + a, b)) < alpha).sum()
+    return significant / studies
+
+
+# Whose difference is seen among images that matter more, or among seeds that do, alike for both or for one alone.
+BY_IMAGES = [(0.025, (1e-5, 1e-5), 0.02, (0.02, 0.02)), (0.01, (1e-6, 1e-6), 0.02, (0.01, 0.01))]
+BY_SEEDS = [(0.03, (4e-4, 4e-4), 0.01, (0.01, 0.01)), (0.03, (9e-4, 0), 0.01, (0.01, 0.01))]
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.05 / 6])
+@pytest.mark.parametrize("of", [*BY_IMAGES, *BY_SEEDS])
+def test_smallest_difference_of_recipes_is_found_with_80_percent_power_by_simulation(of, alpha):
+    found = variance(*of)
+    smallest = settle_recipes(found, SEEDS, IMAGES, alpha).smallest_difference
+    assert power(found._replace(mean=smallest), SEEDS, IMAGES, alpha) == pytest.approx(0.8, abs=0.04)
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.05 / 6])
+@pytest.mark.parametrize("of", BY_IMAGES)
+def test_as_many_images_as_are_asked_for_find_the_difference_of_recipes(of, alpha):
+    found = variance(*of)
+    asked = settle_recipes(found, SEEDS, IMAGES, alpha).images
+    assert power(found, SEEDS, asked, alpha) == pytest.approx(0.8, abs=0.04)
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.05 / 6])
+@pytest.mark.parametrize("of", BY_SEEDS)
+def test_as_many_seeds_as_are_asked_for_find_the_difference_of_recipes(of, alpha):
+    found = variance(*of)
+    asked = settle_recipes(found, SEEDS, IMAGES, alpha).seeds
+    assert power(found, asked, IMAGES, alpha) == pytest.approx(0.8, abs=0.04)
+    assert power(found, asked - 2, IMAGES, alpha) < 0.8
+
+
+def test_images_do_not_settle_what_seeds_leave_open_nor_seeds_what_images_do():
+    assert settle_recipes(variance(0.005, (1e-4, 1e-4), 0.001, (0.01, 0.01)), SEEDS, IMAGES, 0.05).images is None
+    assert settle_recipes(variance(0.01, (1e-9, 0), 0.05, (0.001, 0)), SEEDS, IMAGES, 0.05).seeds is None
+    nothing = settle_recipes(variance(0.0, (1e-4, 0), 0.05, (0.001, 0)), SEEDS, IMAGES, 0.05)
+    assert (nothing.images, nothing.seeds) == (None, None)
+
+
+def test_with_folds_images_are_asked_for_and_not_more_folds_of_the_same_images():
+    rng, folds = np.random.default_rng(0), np.repeat(np.arange(5), 40)
+    alike = fold_variance(rng.choice([-1.0, 0, 0, 0, 0, 1], 200) + 0.05, folds)
+    found = settle_folds(alike, 5, 0.05)
+    assert found.seeds is None
+    assert found.images > 200
+    apart = fold_variance(np.array([0.5, -0.4, 0.5, -0.4, 0.0])[folds], folds)
+    assert settle_folds(apart, 5, 0.05).images is None
+    assert settle_folds(apart, 5, 0.05).smallest_difference > 0.4
 
 
 def test_expected_best_of_trials_is_the_mean_over_all_draws_without_replacement():

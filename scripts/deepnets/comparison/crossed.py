@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
-_ZERO: Floats = np.zeros(())  # where sums start
 
 
 class Variance(NamedTuple):
@@ -28,7 +27,7 @@ class Variance(NamedTuple):
             `freedom` up to 98.9 %. Holm's correction asks for quantiles far out, where `freedom` is needed: by
             `interval_freedom`, four equal recipes were called different in up to 10 % of studies, not in 5 %.
         of_seeds, of_images, of_residual: components of one observation: a seed's, an image's, and what is left for a
-            single (seed, image).
+            single (seed, image). Those of seeds and what is left are (..., 1), or (..., 2) for the two of a difference.
     """
 
     mean: Floats
@@ -89,30 +88,47 @@ def difference_variance(a: ArrayLike, b: ArrayLike) -> Variance:
     tables = _read(a), _read(b)
     images = tables[0].of_images.shape[-1]
     of_images = tables[0].of_images - tables[1].of_images
-    return _combined(tables, tables[0].mean - tables[1].mean, of_images, least=2 / images**2)
+    return _combined(tables, tables[0].mean - tables[1].mean, of_images, least_of_difference(images))
+
+
+def least_of_difference(images: int) -> float:
+    """Return the variance of a difference with one discordant image on each side."""
+    return 2 / images**2
 
 
 def _combined(tables: Sequence[_Table], mean: Floats, of_images: Floats, least: float) -> Variance:
     """Return the variance of `mean`, which has the images' means `of_images`, (..., n), and is a sum over `tables`."""
     images = of_images.shape[-1]
+    seeds = np.array([table.seeds for table in tables])
+    between = np.stack([table.between_seeds for table in tables], axis=-1)
+    residual = np.stack([table.residual for table in tables], axis=-1)
     free = max(images - 1, 1)  # degrees of freedom; one image alone shows nothing of the others
-    by_images = of_images.var(-1) / free
-    noises = [table.residual / (table.seeds * images) for table in tables]
-    by_seeds, noise = sum((table.between_seeds / table.seeds for table in tables), _ZERO), sum(noises, _ZERO)
-    value = np.maximum(np.maximum(by_seeds + by_images - noise, by_images), least)
-
-    spread = by_images**2 / free
-    for table, of_noise in zip(tables, noises, strict=True):
-        of_seeds = table.between_seeds / table.seeds
-        spread = spread + of_seeds**2 / (table.seeds - 1) + of_noise**2 / ((table.seeds - 1) * free)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        freedom = np.clip(np.where(spread > 0, value**2 / spread, free), 1, free)
+    by_seeds, by_images, noise = between / seeds, of_images.var(-1) / free, residual / (seeds * images)
+    value, freedom = summed(by_seeds, by_images, noise, seeds - 1, free, least)
     return Variance(
         mean,
         value,
         freedom,
-        np.where(by_seeds > noise, freedom, free),
-        sum((np.maximum(table.between_seeds - table.residual / images, 0) for table in tables), _ZERO),
-        np.maximum(images * (by_images - noise), 0),
-        sum((table.residual for table in tables), _ZERO),
+        np.where(by_seeds.sum(-1) > noise.sum(-1), freedom, free),
+        np.maximum(between - residual / images, 0),
+        np.maximum(images * (by_images - noise.sum(-1)), 0),
+        residual,
     )
+
+
+def summed(
+    by_seeds: Floats, by_images: Floats, noise: Floats, of_seeds: NDArray[np.int64] | int, of_images: int, least: float
+) -> tuple[Floats, Floats]:
+    """Return the variance that is the sum of three parts, and Satterthwaite's degrees of freedom, each (...).
+
+    Args:
+        by_seeds, noise: the parts of seeds and interaction, (..., 1) of a mean, (..., 2) of a difference.
+        by_images: the part of the images, (...).
+        of_seeds: degrees of freedom of the seeds, (1,), (2,) or one for both.
+        of_images: those of the images.
+        least: what the variance is at least.
+    """
+    value = np.maximum(np.maximum(by_seeds.sum(-1) + by_images - noise.sum(-1), by_images), least)
+    spread = by_images**2 / of_images + ((by_seeds**2 + noise**2 / of_images) / of_seeds).sum(-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return value, np.clip(np.where(spread > 0, value**2 / spread, of_images), 1, of_images)

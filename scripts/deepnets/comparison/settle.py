@@ -1,16 +1,20 @@
 """What would settle an open comparison: the difference that would show, and the images or seeds that are missing."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.special import chdtri, ndtr, stdtrit
 from scipy.stats import norm, t
 
-from deepnets.comparison.crossed import Variance
+from deepnets.comparison.crossed import Variance, least_of_difference, summed
+from deepnets.comparison.statistics_file import MOST_SEEDS
 
 POWER = 0.8
-_MOST_SEEDS = 1000
 _MOST_IMAGES = 10**9  # beyond, the two are equal for all that anyone can measure
+_STEPS = 10**5  # of differences that are tried, from 0 to 1
+_SHARES = (np.arange(12) + 0.5) / 12  # of studies, for a mean over the quantiles of a distribution
 
 
 @dataclass(frozen=True)
@@ -20,8 +24,8 @@ class Settled:
     Attributes:
         smallest_difference: the smallest that this many images and seeds would show; a fraction.
         images: about how many test images would show the difference seen; None if no number would.
-        seeds: about how many seeds each would show it on these images; None if no number would, or for one seed each,
-            where more seeds answer another question.
+        seeds: about how many seeds each would show it on these images; None if no number up to MOST_SEEDS would, for
+            one seed each, where more seeds answer another question, and for folds, whose number is that of the images.
     """
 
     smallest_difference: float
@@ -57,31 +61,72 @@ def settle_networks(a_only: int, b_only: int, images: int, alpha: float) -> Sett
 def settle_recipes(variance: Variance, seeds: int, images: int, alpha: float) -> Settled:
     """Return what would settle the comparison of two recipes by the t test on seeds and images.
 
+    With more images, the seeds' part of the variance stays, and the degrees of freedom fall towards those of the seeds;
+    with more seeds, the images' part stays.
+
     Args:
         variance: of their difference.
-        seeds, images: how many there were.
+        seeds, images: how many of each there were.
         alpha: the two-sided level of the test.
     """
-    of_seeds, of_images, of_residual = (float(each) for each in variance[4:])
     difference = abs(float(variance.mean))
-    multiple = float(_quantiles(alpha, float(variance.freedom)))
-    smallest = multiple * math.sqrt(float(variance.value))
+    smallest = _first(lambda steps: _power(variance, steps / _STEPS, seeds, images, alpha) >= POWER, 1, _STEPS)
+    found = Settled(1.0 if smallest is None else smallest / _STEPS, None)
     if not difference:
-        return Settled(smallest, None)
-
-    more = np.arange(seeds + 1, _MOST_SEEDS + 1)
-    by_seeds = of_seeds / more + of_images / images + of_residual / (more * images)
-    enough = _quantiles(alpha, more - 1) * np.sqrt(by_seeds) <= difference
-
-    # As many seeds as now, so the quantiles stay those of their degrees of freedom where seeds matter most.
-    left = (difference / multiple) ** 2 - of_seeds / seeds
-    needed = (of_images + of_residual / seeds) / left if left > 0 else math.inf
-    return Settled(smallest, _whole(max(needed, images + 1)), int(more[enough.argmax()]) if enough.any() else None)
+        return found
+    return replace(
+        found,
+        images=_first(lambda more: _power(variance, difference, seeds, more, alpha) >= POWER, images + 1, _MOST_IMAGES),
+        seeds=_first(lambda more: _power(variance, difference, more, images, alpha) >= POWER, seeds + 1, MOST_SEEDS),
+    )
 
 
-def _quantiles(alpha: float, freedom: float | np.ndarray) -> np.ndarray:
-    """Return the multiple of the standard error that a test at `alpha` finds with 80 % power."""
-    return t.isf(alpha / 2, freedom) + t.isf(1 - POWER, freedom)
+def _power(variance: Variance, difference: float, seeds: int, images: int, alpha: float) -> float:
+    """Return the share of studies with as many seeds of each recipe and images in which the t test finds a difference.
+
+    Few seeds may happen to spread little or much, and so do variance and degrees of freedom as they are estimated: the
+    power is the mean over both recipes' mean squares, which have chi-squared distributions. Those of the images, with
+    many degrees of freedom, are taken as they are expected.
+    """
+    noise = variance.of_residual / (seeds * images)
+    by_seeds, by_images = variance.of_seeds / seeds + noise, float(variance.of_images) / images + noise.sum()
+    spread, least = chdtri(seeds - 1, _SHARES) / (seeds - 1), least_of_difference(images)
+    drawn = by_seeds * np.stack(np.meshgrid(spread, spread), axis=-1).reshape(-1, 2)
+    value, freedom = summed(drawn, by_images, noise, seeds - 1, max(images - 1, 1), least)
+    error = math.sqrt(max(by_seeds.sum() + by_images - noise.sum(), least))
+    return float(ndtr((difference - stdtrit(freedom, 1 - alpha / 2) * np.sqrt(value)) / error).mean())
+
+
+def _first(is_enough: Callable[[int], bool], low: int, high: int) -> int | None:
+    """Return the first number from `low` to `high` that is enough, or about that; None if no number is.
+
+    Larger ones need not be enough: with ever more images, the degrees of freedom fall to those of the few seeds. So
+    numbers are tried from below, each 25 % above the one before, and then those between the last two.
+    """
+    below, number = low - 1, low
+    while number <= high and not is_enough(number):
+        below, number = number, number + max(1, number // 4)
+    if number > high:
+        return None
+    while number - below > 1:
+        middle = (below + number) // 2
+        below, number = (below, middle) if is_enough(middle) else (middle, number)
+    return number
+
+
+def settle_folds(variance: Variance, folds: int, alpha: float) -> Settled:
+    """Return what would settle the comparison of two candidates by the t test on the differences in folds.
+
+    Args:
+        variance: of their difference, by `folds.fold_variance`.
+        folds: how many there are; with more images, there are as many.
+        alpha: the two-sided level of the test.
+    """
+    difference, freedom = abs(float(variance.mean)), float(variance.freedom)
+    multiple = float(t.isf(alpha / 2, freedom) + t.isf(1 - POWER, freedom))
+    left = (difference / multiple) ** 2 - float(variance.of_seeds[0]) / folds
+    images = _whole(float(variance.of_images) / left) if left > 0 else None
+    return Settled(multiple * math.sqrt(float(variance.value)), images)
 
 
 def _whole(number: float) -> int | None:

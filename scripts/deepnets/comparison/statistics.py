@@ -131,7 +131,7 @@ def _pairs(candidates: list[Tested], margin: float) -> tuple[list[dict[str, Any]
                 "p": difference.p,
                 "p_holm": float(p_holm),
                 "verdict": verdict,
-                "settle": _settled(difference, described["seeds"], described["n"], alpha, verdict),
+                "settle": _settled(difference, described, alpha) if verdict == "open" and described["n"] else None,
             }
         )
     return pairs, letters(different)
@@ -171,14 +171,17 @@ def _difference(a: Right, b: Right, a_seeds: list[int], b_seeds: list[int], fold
     return paired.compare_networks(a[row_a], b[row_b])
 
 
-def _settled(difference: Difference, seeds: int, images: int, alpha: float, verdict: str) -> dict[str, Any] | None:
-    """Return what would settle an open pair, at the level that Holm's correction asks of the first of all pairs."""
-    if verdict != "open" or not images:
-        return None
-    if difference.variance is not None:
-        return vars(settle.settle_recipes(difference.variance, seeds, images, alpha))
-    assert difference.counts is not None
-    return vars(settle.settle_networks(*difference.counts, images, alpha))
+def _settled(difference: Difference, described: dict[str, Any], alpha: float) -> dict[str, Any]:
+    """Return what would settle an open pair, at the level that Holm's correction asks of the first of all pairs.
+
+    `described`: as from `_pair`.
+    """
+    if difference.variance is None:
+        assert difference.counts is not None
+        return vars(settle.settle_networks(*difference.counts, described["n"], alpha))
+    if described["folds"] > 1:
+        return vars(settle.settle_folds(difference.variance, described["folds"], alpha))
+    return vars(settle.settle_recipes(difference.variance, described["seeds"], described["n"], alpha))
 
 
 def _sweeps(study: list[SeedGroup]) -> list[dict[str, Any]]:

@@ -13,6 +13,8 @@ from deepnets.utils.checked_json import read_checked
 from deepnets.utils.errors import UserError
 from deepnets.utils.programs import program
 
+MOST_SEEDS = 1000  # of each recipe, up to which is looked for how many would settle an open pair
+
 
 class Answer(BaseModel):
     """A network's answer for one test image: the indices of image and classes, and the probability of `predicted`.
