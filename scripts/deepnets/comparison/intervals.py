@@ -27,7 +27,7 @@ def wilson(share: ArrayLike, number: ArrayLike, quantile: ArrayLike) -> tuple[Fl
     return np.clip(middle - half, 0, p), np.clip(middle + half, p, 1)
 
 
-def share_interval(share: float, number: int) -> tuple[float, float]:
+def share_interval(share: float, number: float) -> tuple[float, float]:
     """Return Wilson's 95 % interval of a share of `number` images."""
     low, high = wilson(share, number, _QUANTILE)
     return float(low), float(high)

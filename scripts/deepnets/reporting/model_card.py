@@ -182,8 +182,8 @@ def _results(result: Result, predictions: Predictions) -> list[Markdown]:
     note = (
         f"On {test.n:,} test images, with the weights after the last epoch{fold}. Macro: the mean over the {classes}"
         f" classes, each of which counts alike and has {support} test images. Intervals cover the choice of the test"
-        " images, not of the seed: Wilson's for accuracy, a percentile bootstrap over images for the averages of"
-        " classes (Efron and Tibshirani 1993)."
+        " images, not of the seed: Wilson's; for the averages of classes, at the number of images that gives a share"
+        " their variance (delta method, Takahashi et al. 2022)."
     )
     return [table(["Metric", "Value", "95 % interval"], rows, numbers_from=1), escape(note)]
 
