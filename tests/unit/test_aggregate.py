@@ -16,7 +16,7 @@ from deepnets.comparison.aggregate import (
     with_statistics,
 )
 from deepnets.comparison.statistics_file import Statistics
-from deepnets.comparison.swept import budget_lines, swept
+from deepnets.comparison.swept import budget_lines, swept, titles
 from deepnets.evaluation.results import read_result
 from deepnets.utils.checked_json import read_checked
 
@@ -122,6 +122,23 @@ def test_a_recipe_with_several_values_is_a_sweep_of_each_number_in_it(experiment
         for lr, optimizer in ((0.3, "sgd"), (0.01, "adamw"))
     ]
     assert sweeps(experiment, *trials) == {"lr": ["quick,optimizer=adamw,lr=0.01", "quick,optimizer=sgd,lr=0.3"]}
+
+
+def test_a_value_that_a_study_gives_one_recipe_is_in_the_title_of_all_of_its_name(experiment):
+    options = [
+        {"lr": 0.05},
+        {"recipe": "quick,augment.mixup=0.2,lr=0.1", "lr": 0.1, "set": {"augment": {"mixup": 0.2}}},
+        {"recipe": "paper", "lr": 0.3},
+        {"model": "vgg16"},
+        {"recipe": "quick,lr=0.4,sha256=0b5f", "lr": 0.4},
+    ]
+    folders = [experiment(**{name: value for name, value in each.items() if name != "set"}) for each in options]
+    for folder, each in zip(folders, options, strict=True):
+        set_recipe(folder, **each.get("set", {}))
+    assert titles(group_seeds(map(read_result, folders))) == [
+        *("quick, augment.mixup 0, lr 0.05", "quick, augment.mixup 0.2, lr 0.1", "paper", "quick"),
+        "quick, lr 0.4, sha256 0b5f",
+    ]
 
 
 def test_recipes_that_differ_in_all_sorts_of_things_are_no_sweep(experiment):

@@ -248,8 +248,10 @@ def test_recipes_of_a_sweep_have_their_values_in_their_names(compare):
     assert [row.get_text() for row in rows] == [
         "ResNet50 (quick, lr 0.1)",
         "ResNet50 (quick, lr 0.03)",
-        "ResNet50 (quick)",
+        "ResNet50 (quick, lr 0.05)",
     ]
+    drawn = texts(ranking.draw(compare(*runs)))
+    assert any(text.startswith("ResNet50 (quick, lr 0.05), not chosen") for text in drawn)
     for module in (accuracy_vs_time, accuracy_vs_parameters):
         figure = module.draw(compare(*runs, {"model": "vgg16"}))
         assert "ResNet50 (quick, lr 0.1)" in texts(figure)

@@ -40,7 +40,7 @@ def test_a_trial_that_its_search_stopped_early_is_named_so(experiment, write_rep
     names = [row[0] for row in tables(write_report(stopped, done, stopped=(stopped,)))[0][2:]]
     assert names == [
         "**ResNet50 (quick, epochs 2, lr 0.1), stopped early**",
-        "ResNet50 (quick, lr 0.05)<br><small>not chosen</small>",
+        "ResNet50 (quick, epochs 8, lr 0.05)<br><small>not chosen</small>",
     ]
 
 
@@ -205,8 +205,9 @@ def test_each_recipe_has_its_values_in_its_name(experiment, write_report):
     text = write_report(*(experiment(recipe=recipe, lr=0.01 * (i + 1)) for i, recipe in enumerate(recipes)))
     of_runs = tables(text)[0]
     names = ["quick", "quick, lr 0.03", "quick, augment.crop_padding 2, lr 0.03"]
-    # Validation accuracies are equal: the first is chosen.
-    of_models = ["**ResNet50 (quick)**", *(f"ResNet50 ({name})<br><small>not chosen</small>" for name in names[1:])]
+    # Validation accuracies are equal: the first is chosen. Its own learning rate stands next to the others.
+    chosen = "**ResNet50 (quick, lr 0.01)**"
+    of_models = [chosen, *(f"ResNet50 ({name})<br><small>not chosen</small>" for name in names[1:])]
     assert [row[0].replace("\\", "") for row in of_runs[2:5]] == of_models
     assert names == [row[0].replace("\\", "") for row in table_of(text, "Recipe")[2:]]
     assert "quick, lr 0.03, seed 0" in text

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from deepnets.comparison.statistics_file import Candidate, Statistics
+from deepnets.comparison.swept import titles
 from deepnets.config.experiment import recipe_title
 from deepnets.evaluation.results import Result
 from deepnets.models import display_name
@@ -26,11 +27,12 @@ class Estimate:
 class SeedGroup:
     """Experiments that differ only in their seed, in the order of the study.
 
-    `candidate`: what statistics.json has of them, None before it is read.
+    Before statistics.json is read, `candidate`, what it has of them, is None, and `title`, the recipe for readers, "".
     """
 
     results: tuple[Result, ...]
     candidate: Candidate | None = None
+    title: str = ""
 
     @property
     def first(self) -> Result:
@@ -157,11 +159,13 @@ def with_statistics(groups: Iterable[SeedGroup], statistics: Statistics) -> list
         (each.model, each.recipe, tuple(network.seed for network in each.networks)): each
         for each in statistics.candidates
     }
-    found = [(group, of_key[group.key]) for group in groups]
-    return [
-        replace(group, candidate=each, results=tuple(result for result in group.results if result.seed in each.seeds))
-        for group, each in found
-    ]
+    all_groups = list(groups)
+    found = []
+    for group, title in zip(all_groups, titles(all_groups), strict=True):
+        candidate = of_key[group.key]
+        results = tuple(result for result in group.results if result.seed in candidate.seeds)
+        found.append(replace(group, candidate=candidate, results=results, title=title))
+    return found
 
 
 def several_recipes(groups: Iterable[SeedGroup]) -> bool:
@@ -172,7 +176,7 @@ def several_recipes(groups: Iterable[SeedGroup]) -> bool:
 def group_name(group: SeedGroup, with_recipe: bool) -> str:
     """Return the name of a group within its dataset: the model, followed by the recipe if `with_recipe`."""
     name = display_name(group.model)
-    return f"{name} ({recipe_title(group.first.recipe)})" if with_recipe else name
+    return f"{name} ({group.title or recipe_title(group.recipe)})" if with_recipe else name
 
 
 def ranked(groups: Iterable[SeedGroup]) -> list[SeedGroup]:
@@ -196,6 +200,13 @@ def best_by_model(groups: Iterable[SeedGroup]) -> dict[str, SeedGroup]:
         if group.validation_accuracy > known.validation_accuracy:
             best[group.model] = group
     return best
+
+
+def compared(groups: Iterable[SeedGroup]) -> list[SeedGroup]:
+    """Return what a study compares on a dataset: what stands for each model, or the recipes of its only one."""
+    groups = list(groups)
+    chosen = list(best_by_model(groups).values())
+    return chosen if len(chosen) > 1 else groups
 
 
 def pareto_front(groups: Iterable[SeedGroup], cost: Callable[[SeedGroup], float]) -> list[SeedGroup]:

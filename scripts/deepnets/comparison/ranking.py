@@ -1,4 +1,4 @@
-"""A ranking with ties: letters for those that cannot be distinguished."""
+"""A ranking in which those that cannot be distinguished share a letter."""
 
 from string import ascii_letters
 

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-from deepnets.config.experiment import recipe_name
+from deepnets.config.experiment import recipe_name, recipe_title
 from deepnets.config.recipe import idle_options
+from deepnets.config.recipe_label import HASH_KEY, written
 from deepnets.utils.files import canonical_json
 from deepnets.utils.specs import leaves
 
@@ -65,6 +66,25 @@ def options_of(run: HasRecipe) -> _Options:
     recipe = run.spec["recipe"]
     idle = idle_options(recipe)
     return {".".join(key): value for key, value in leaves(recipe) if key[0] not in idle}
+
+
+def titles(runs: Sequence[HasRecipe]) -> list[str]:
+    """Return the recipe of each run of one dataset for readers: "quick, lr 0.03".
+
+    An option that a study sets for one recipe has its value in all recipes of this model and name, also in the one
+    whose own value it is: "quick, lr 0.05" next to "quick, lr 0.03".
+    """
+    given = [dict(part.split("=", 1) for part in run.recipe.split(",")[1:]) for run in runs]
+    shown: dict[tuple[str, str], set[str]] = {}
+    for run, values in zip(runs, given, strict=True):
+        shown.setdefault((run.model, recipe_name(run.recipe)), set()).update(values)
+    found = []
+    for run, values in zip(runs, given, strict=True):
+        name, options = recipe_name(run.recipe), options_of(run)
+        others = {} if HASH_KEY in values else {key: options[key] for key in shown[run.model, name] & options.keys()}
+        texts = {key: written(value) for key, value in others.items()} | values
+        found.append(recipe_title(",".join([name, *(f"{key}={texts[key]}" for key in sorted(texts))])))
+    return found
 
 
 def _with_options(runs: Iterable[Run]) -> list[tuple[Run, _Options]]:

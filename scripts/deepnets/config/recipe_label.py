@@ -16,7 +16,7 @@ from deepnets.utils.specs import leaves
 MAX_LENGTH = 100  # characters, so that folders named by it can be made everywhere
 # What may follow the recipe's name in a label. Snakemake allows no braces in it.
 VALUES_PATTERN = r"(?:,[a-z0-9_.]+=[A-Za-z0-9_.-]+)*"
-_HASH_KEY = "sha256"  # no option of a recipe
+HASH_KEY = "sha256"  # no option of a recipe
 _HASH_DIGITS = 12
 
 
@@ -25,15 +25,15 @@ def recipe_label(recipe: str, values: Mapping[str, Any]) -> str:
 
     Of a label above MAX_LENGTH characters, the last values are replaced by a hash of all.
     """
-    label = ",".join([recipe, *(f"{key}={_written(value)}" for key, value in sorted(values.items()))])
+    label = ",".join([recipe, *(f"{key}={written(value)}" for key, value in sorted(values.items()))])
     if len(label) <= MAX_LENGTH:
         return label
-    ending = f",{_HASH_KEY}={sha256_text(label)[:_HASH_DIGITS]}"
+    ending = f",{HASH_KEY}={sha256_text(label)[:_HASH_DIGITS]}"
     return label[: MAX_LENGTH - len(ending)].rpartition(",")[0] + ending
 
 
-def _written(value: Any) -> str:
-    """The one way to write a value: numbers as short as they can be without a change, the rest as in YAML."""
+def written(value: Any) -> str:
+    """Return the one way to write a value: numbers as short as they can be without a change, the rest as in YAML."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -47,7 +47,7 @@ def values_in(label: str) -> dict[str, Any]:
     Raises:
         UserError: the label has another form, or only a study can say what it stands for.
     """
-    if len(label) > MAX_LENGTH or f",{_HASH_KEY}=" in label:
+    if len(label) > MAX_LENGTH or f",{HASH_KEY}=" in label:
         raise UserError(f"{label[:MAX_LENGTH]}: too many values for a name; list the experiment in a study")
     values: dict[str, Any] = {}
     for part in label.split(",")[1:]:

@@ -4,12 +4,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from deepnets.comparison.statistics_file import Candidate, Pair, Statistics
-from deepnets.config.experiment import recipe_title
+from deepnets.comparison.aggregate import group_name, several_recipes
+from deepnets.comparison.statistics_file import Candidate, Pair
 from deepnets.figures.comparison import Comparison, titled_figure
 from deepnets.figures.names import short_names
 from deepnets.figures.style import GRID, MUTED, TEXT_COLOR, applied
-from deepnets.models import display_name
 
 _ROWS = 30  # more are not readable; the title gives their number
 _NUMBERS = 16  # up to this many rows, cells have their difference in points
@@ -35,17 +34,17 @@ def draw(comparison: Comparison) -> Figure:
             _draw_pair(axes, row, column, pair, with_number=len(shown) <= _NUMBERS)
     for place in range(len(shown)):
         axes.add_patch(Rectangle((place - 0.5, place - 0.5), 1, 1, facecolor="white", edgecolor=GRID, hatch="////"))
-    _draw_axes(axes, shown, _names(statistics, shown))
+    _draw_axes(axes, shown, _names(comparison, shown))
     legend = {"row better": _BETTER, "column better": _WORSE, "equivalent": _EQUIVALENT, "open": _OPEN}
     handles = [Patch(facecolor=color, edgecolor=MUTED, linewidth=0.6, label=label) for label, color in legend.items()]
     figure.legend(handles=handles, loc="outside lower left", ncols=4, fontsize=7.5)
     return figure
 
 
-def _names(statistics: Statistics, shown: list[Candidate]) -> list[str]:
-    several = len({each.recipe for each in statistics.candidates}) > 1
-    names = [display_name(each.model) + (f" ({recipe_title(each.recipe)})" if several else "") for each in shown]
-    return short_names(names, 34)
+def _names(comparison: Comparison, shown: list[Candidate]) -> list[str]:
+    group_of = {id(group.candidate): group for group in comparison.groups}
+    with_recipe = several_recipes(comparison.groups)
+    return short_names([group_name(group_of[id(each)], with_recipe) for each in shown], 34)
 
 
 def _draw_pair(axes: Axes, row: int, column: int, pair: Pair, with_number: bool) -> None:
