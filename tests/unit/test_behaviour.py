@@ -58,8 +58,11 @@ def test_images_that_all_networks_miss_and_labels_to_look_at_are_listed(experime
     write_predictions(folders[0], true, predicted, 10)
     write_predictions(folders[1], true, np.where(np.arange(360) == 20, 5, predicted), 10)
     text = section(write_report(*folders))
-    lists = text.split("2 test images that every network predicts wrongly:")[1]
-    missed, suspicious = lists.split("One test image with a label to look at: every network gives the same other")
+    lists = text.split("2 test images that all 2 trained networks predict wrongly, with the mean probability:")[1]
+    missed, suspicious = lists.split(
+        "One test image with a label to look at: all 2 trained networks give the same other class, with the lowest"
+        " probability of any of them:"
+    )
     assert "- image 7: 7, predicted as 8 (94.3 %)" in missed
     assert "- image 20: 0, predicted as" in missed
     assert "- image 7: 7, predicted as 8 (94.3 %)" in suspicious
@@ -122,14 +125,21 @@ def test_images_that_were_files_are_named_by_them(experiment, write_report):
     assert "numbers from 0):\ntest/a&#124;b/7.png: 7, predicted as 8" in text
 
 
+def test_of_one_network_it_is_said_which_recipe_all_seeds_are_of(experiment, write_report):
+    runs = [experiment(recipe="quick", lr=0.05, seed=seed, validation_accuracy=0.9) for seed in range(3)]
+    runs += [experiment(recipe="quick,lr=0.1", lr=0.1, seed=seed, accuracy=0.5) for seed in range(3)]
+    of_all = "all 3 trained networks of ResNet50 (quick, lr 0.05)"
+    assert f"No test image is predicted wrongly by {of_all}." in section(write_report(*runs))
+
+
 def test_one_network_alone_shows_no_image_that_all_miss(experiment, write_report):
-    assert "every network" not in section(write_report(experiment(accuracy=0.5)))
+    assert "trained networks" not in section(write_report(experiment(accuracy=0.5)))
 
 
 @pytest.mark.parametrize("accuracy", [1.0, 0.5])
 def test_where_no_image_is_missed_by_all_a_sentence_says_it_and_no_figure_is_shown(experiment, write_report, accuracy):
     text = section(write_report(experiment(model="vgg16"), experiment(model="resnet50", accuracy=accuracy)))
-    assert ("\nNo test image is predicted wrongly by every network.\n" in text) == (accuracy == 1)
+    assert ("\nNo test image is predicted wrongly by all 2 trained networks.\n" in text) == (accuracy == 1)
     assert ("digits/comparison/missed_by_all.png" in text) == (accuracy < 1)
 
 

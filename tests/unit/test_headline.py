@@ -63,10 +63,45 @@ def test_the_recipe_that_validation_chose_is_reported_although_another_is_better
         " chosen on validation."
     ) in text
     text = summary(write_report(lucky, chosen))
-    assert re.search(r"ResNet50 \(chosen\) reached 95\.00 % .*? %\), its recipe chosen on validation\.", text)
+    assert "ResNet50 (chosen) was best on validation and has 95.00 % test accuracy" in text
+    assert "%), but was worse there than ResNet50 (lucky)." in text
 
 
-def test_where_networks_tie_the_answer_says_that_validation_chose_the_recipes(experiment, write_report):
+def sweep(experiment, *recipes):
+    """Three seeds for each recipe of ResNet50, given by its name, learning rate and number of right answers of 144."""
+    return [
+        experiment(recipe=name, lr=lr, seed=seed, validation_accuracy=right / 144)
+        for name, lr, right in recipes
+        for seed in range(3)
+    ]
+
+
+def test_of_one_network_the_recipes_that_cannot_be_distinguished_are_named_each_with_its_value(
+    experiment, write_report
+):
+    text = write_report(
+        *sweep(experiment, ("quick", 0.05, 142), ("quick,lr=0.1", 0.1, 143), ("quick,lr=0.02", 0.02, 141))
+    )
+    opening = summary(text)
+    assert "ResNet50 (quick, lr 0.1) was best on validation (by 1 of 144 images on average) and has 96.94 %" in opening
+    others = "ResNet50 (quick, lr 0.05) and ResNet50 (quick, lr 0.02)"
+    assert f"%), but cannot be distinguished from {others}." in opening
+    assert "What would settle what is open" in text
+    assert "- ResNet50 (quick, lr 0.1) and ResNet50 (quick, lr 0.05) are level; 360 test images with 3 seeds" in text
+    assert "is the cheapest" not in opening
+
+
+def test_a_recipe_that_is_better_than_all_others_of_its_network_was_best(experiment, write_report):
+    runs = sweep(experiment, ("quick", 0.05, 142))
+    worse = [experiment(recipe="quick,lr=0.1", lr=0.1, seed=seed, accuracy=0.5) for seed in range(3)]
+    text = summary(write_report(*runs, *worse))
+    assert "On digits, ResNet50 (quick, lr 0.05) was best with 96.94 % test accuracy" in text
+    assert "%), its recipe chosen on validation." in text
+
+
+def test_where_networks_cannot_be_distinguished_the_answer_says_that_validation_chose_the_recipes(
+    experiment, write_report
+):
     runs = [experiment(recipe=recipe, validation_accuracy=value) for recipe, value in (("long", 0.96), ("quick", 0.9))]
     text = summary(write_report(*runs, experiment(model="vgg16", validation_accuracy=0.9)))
     assert "ResNet50 (long) was best on validation, which also chose the recipes, and has 96.94 % test" in text
@@ -138,7 +173,21 @@ def test_it_is_reported_which_network_of_an_open_pair_is_ahead(experiment, write
 
 def test_an_open_pair_without_a_difference_is_level(experiment, write_report):
     text = write_report(experiment(accuracy=0.9), experiment(model="vgg16", accuracy=0.9))
-    assert "- ResNet50 and VGG-16 are level; 360 test images show differences" in text
+    assert re.search(
+        r"- ResNet50 and VGG-16 are level; 360 test images show differences .* \(in 80 % of studies\)\.\n", text
+    )
+
+
+def test_it_is_reported_that_neither_seeds_nor_images_alone_show_a_small_difference(experiment, write_report):
+    runs = [
+        experiment(model=model, seed=seed, accuracy=accuracy)
+        for model, accuracies in (("vgg16", (0.9, 0.95, 0.99)), ("resnet50", (0.91, 0.945, 0.99)))
+        for seed, accuracy in enumerate(accuracies)
+    ]
+    assert (
+        "(in 80 % of studies). Neither more test images with 3 seeds each nor up to 1,000 seeds on these images would"
+        " show a difference as small as the one seen; both together may."
+    ) in write_report(*runs)
 
 
 def test_of_one_seed_and_several_it_is_said_that_one_seed_is_compared(experiment, write_report):
@@ -173,18 +222,30 @@ def test_epochs_and_learning_rate_are_named_before_the_many_other_options(experi
     short, long = experiment(model="vgg16", epochs=3), experiment(lr=0.1)
     set_recipe(short, batch_size=32, augment={"rotation": 5.0, "cutout": 4, "shear": 2.0})
     text = summary(write_report(short, long))
-    assert "differ in epochs (3 to 8), learning rate (0.05 to 0.1), batch_size (32 to 64), 5 more options and" in text
+    assert "differ in epochs (3 to 8), learning rate (0.05 to 0.1), batch_size (32 to 64) and 5 more options." in text
 
 
-def test_of_one_network_the_recipes_are_compared(experiment, write_report):
-    runs = [experiment(recipe=f"quick,lr={lr}", lr=lr, wall_seconds=30) for lr in (0.02, 0.05)]
+def test_a_fourth_option_is_named_as_it_takes_no_more_room_than_its_number(experiment, write_report):
+    short, long = experiment(model="vgg16", epochs=3), experiment(lr=0.1)
+    set_recipe(short, batch_size=32, momentum=0.8)
+    set_recipe(long, momentum=0.9)
+    text = summary(write_report(short, long))
+    assert "learning rate (0.05 to 0.1), batch_size (32 to 64) and momentum (0.8 to 0.9)." in text
+
+
+@pytest.mark.parametrize(("slower", "words"), [(32.9, ""), (33.0, " and training time (30.0 s to 33.0 s)")])
+def test_of_one_network_the_recipes_are_compared_and_times_that_are_alike_left_out(
+    experiment, write_report, slower, words
+):
+    times = {0.02: 30, 0.05: slower}
+    runs = [experiment(recipe=f"quick,lr={lr}", lr=lr, wall_seconds=seconds) for lr, seconds in times.items()]
     text = summary(write_report(*runs)).replace("\N{NO-BREAK SPACE}", " ")
-    assert "The recipes differ in learning rate (0.02 to 0.05) and training time (30.0 s)." in text
+    assert f"The recipes differ in learning rate (0.02 to 0.05){words}." in text
 
 
 def test_equal_conditions_are_reported_with_the_time(experiment, write_report):
     text = summary(write_report(experiment(model="vgg16", wall_seconds=30), experiment(model="resnet50")))
-    expected = "On digits, all networks have the same recipe, and training took 30.0 s to 1 min 00 s."
+    expected = " All networks have the same recipe, and training took 30.0 s to 1 min 00 s."
     assert expected in text.replace("\N{NO-BREAK SPACE}", " ")
 
 

@@ -72,12 +72,13 @@ def test_a_name_of_a_user_is_no_citation(experiment, write_report):
 
 def test_one_seed_has_mcnemar_and_wilson_several_have_variance_components(experiment, write_report):
     one = words(write_report(experiment(), experiment(model="vgg16")))
-    assert "of one training run Wilson's over images [@wilson1927]." in one
+    assert "has a 95 % interval; for one training run, it is Wilson's over images [@wilson1927]." in one
     assert "The one pair of networks was compared on the same test images by exact McNemar tests" in one
     assert "crossed random effects" not in one
     several = words(write_report(*(experiment(model=m, seed=s) for m in ("vgg16", "resnet50") for s in range(3))))
     assert "Each was trained with 3 seeds; a seed decides the first weights, the order of the images" in several
-    assert "with seeds and images as two crossed random effects [@searle1992; @satterthwaite1946]" in several
+    intervals = "seeds and images are two crossed random effects [@searle1992; @satterthwaite1946]"
+    assert f"has a 95 % interval; over several seeds, {intervals}" in several
     assert "by t tests over seeds and images [@satterthwaite1946], at 5 % after Holm's correction" in several
     assert "McNemar" not in several
 

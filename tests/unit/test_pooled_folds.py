@@ -104,7 +104,8 @@ def test_folds_are_those_of_the_datasets_that_have_them(folds, experiment, write
     assert "On digits, each was trained 3 times, over 3 folds of which each is the test split once." in text
     assert "On mnist, each was trained with one seed; a seed decides" in text
     methods = text.partition("## Methods")[2]
-    for kind in ("of one training run Wilson's", "of folds from the spread", "exact McNemar", "t tests over the folds"):
+    intervals = "for one training run, it is Wilson's", "over folds, it follows from their spread"
+    for kind in (*intervals, "exact McNemar", "t tests over the folds"):
         assert kind in methods
     assert "t tests over seeds" not in text
 

@@ -61,7 +61,7 @@ def test_every_link_is_relative_and_resolves_to_files_of_the_study(experiment, w
     for figure in COMPARISON_FIGURES:
         (tmp_path / f"results/digits/comparison{suffix}/{figure}.png").touch()
     targets = links(write_report(*budgets, suffix=suffix))
-    assert len(targets) == 12 + 2 * 5 + 2
+    assert len(targets) == 13 + 2 * 5 + 2
     assert {f"metrics{suffix}.csv", f"environment{suffix}.json"} < set(targets)
     assert [target for target in targets if not (tmp_path / "results" / target).is_file()] == []
 

@@ -167,3 +167,11 @@ def test_the_commands_repeat_a_deterministic_training_on_a_gpu(experiment, write
     assert "DEEPNETS_DETERMINISTIC" not in write_report(directory)
     set_timing(directory, device="cuda")
     assert "\nDEEPNETS_DETERMINISTIC=1 snakemake --cores " in write_report(directory)
+
+
+def test_the_commit_is_said_to_be_that_of_the_report_as_training_may_be_older(experiment, write_report, monkeypatch):
+    monkeypatch.setattr(report, "describe", lambda root: describe(root) | {"git_commit": "abc", "git_modified": False})
+    text = write_report(experiment())
+    provenance = text[text.index("## Provenance") :]
+    assert "| Report made by commit | <code>abc</code> |" in provenance
+    assert "Training runs may be older than this commit: Snakemake trains again only where" in provenance

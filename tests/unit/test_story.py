@@ -1,4 +1,4 @@
-"""What follows from a report: the cheapest of those that tie, and what to run next."""
+"""What follows from a report: the cheapest of those that cannot be distinguished, and what to run next."""
 
 import re
 from html import unescape
@@ -6,6 +6,7 @@ from html import unescape
 from made_up_results import write_latency
 from report_pages import set_recipe, set_timing, summary
 
+from deepnets.comparison.statistics_file import Settle
 from deepnets.reporting import story
 from deepnets.reporting.study import Missing
 
@@ -18,62 +19,65 @@ def steps(text):
     return [re.sub("</?code>|</?span>", "", unescape(line)).removeprefix("- ") for line in lines]
 
 
-def tie(experiment, **options):
+def alike(experiment, **options):
     """Two networks that cannot be distinguished; the second is larger, and trained in less time."""
     small = experiment(model="mobilenet_v2", accuracy=0.95, wall_seconds=90, **options)
     return small, experiment(model="vgg16", accuracy=0.94, wall_seconds=30, **options)
 
 
-def test_the_cheapest_in_use_and_in_training_of_those_that_tie_are_named(experiment, write_report):
-    small, large = tie(experiment)
+def test_the_cheapest_in_use_and_in_training_of_those_that_cannot_be_distinguished_are_named(experiment, write_report):
+    small, large = alike(experiment)
     for folder, seconds in ((small, 0.002), (large, 0.0123)):
         write_latency(folder, seconds)
     worse = experiment(model="resnet50", accuracy=0.5, wall_seconds=1)
     text = summary(write_report(small, large, worse, optional=("latency",))).replace("\N{NO-BREAK SPACE}", " ")
-    words = "in use is MobileNetV2 (2.00 ms for an image), in training VGG-16 (30.0 s)."
-    assert f"Of the best and the one that ties with it, the cheapest {words}" in text
+    assert (
+        "Among MobileNetV2 and the network that cannot be distinguished from it, MobileNetV2 is the cheapest in use"
+        " (2.00 ms for an image) and VGG-16 in training (30.0 s)."
+    ) in text
 
 
 def test_without_latency_the_cost_in_use_is_multiply_adds(experiment, write_report):
-    text = summary(write_report(*tie(experiment))).replace("\N{NO-BREAK SPACE}", " ")
-    assert "the cheapest in use is MobileNetV2 (100,000,000 multiply-adds for an image), in training VGG-16" in text
+    text = summary(write_report(*alike(experiment))).replace("\N{NO-BREAK SPACE}", " ")
+    words = "MobileNetV2 is the cheapest in use (100,000,000 multiply-adds for an image) and VGG-16 in training"
+    assert words in text
 
 
 def test_one_that_is_cheapest_in_both_is_named_once(experiment, write_report):
     runs = [experiment(model=model, wall_seconds=seconds) for model, seconds in (("vgg16", 5), ("resnet50", 9))]
     text = summary(write_report(*runs)).replace("\N{NO-BREAK SPACE}", " ")
-    assert "is VGG-16, in use (100,000,000 multiply-adds for an image) and in training (5.0 s)." in text
+    assert "it, VGG-16 is the cheapest: 100,000,000 multiply-adds for an image, 5.0 s for training." in text
 
 
 def test_where_runs_had_unlike_threads_the_cheapest_in_training_took_the_least_cpu_time(experiment, write_report):
     shared = experiment(model="mobilenet_v2", accuracy=0.95, wall_seconds=90, threads=1)
     alone = experiment(model="vgg16", accuracy=0.94, wall_seconds=30, threads=4)
     text = summary(write_report(shared, alone)).replace("\N{NO-BREAK SPACE}", " ")
-    assert "the cheapest is MobileNetV2, in use (100,000,000 multiply-adds for an image) and in training" in text
-    assert "in training (1 min 21 s of CPU time)." in text
+    assert "MobileNetV2 is the cheapest: 100,000,000 multiply-adds for an image, 1 min 21 s of CPU time for" in text
     assert "training took 1 min 21 s to 1 min 48 s of CPU time." in text
     for folder in (shared, alone):
         set_timing(folder, cpu_seconds=None)
     text = summary(write_report(shared, alone)).replace("\N{NO-BREAK SPACE}", " ")
-    assert "in training VGG-16 (30.0 s)." in text
+    assert "VGG-16 in training (30.0 s)." in text
     assert "training took 30.0 s to 1 min 30 s." in text
 
 
 def test_of_many_datasets_three_are_named(experiment, write_report):
     runs = [experiment(f"set{place}", model) for place in range(5) for model in ("vgg16", "resnet50")]
     text = write_report(*runs)
-    assert "on set2, of the best and the one that ties with it, the cheapest is VGG-16" in summary(text)
+    cheapest = "on set2, among VGG-16 and the network that cannot be distinguished from it, VGG-16 is the cheapest: "
+    assert cheapest in summary(text)
     assert "; the tables below have that of 2 more." in summary(text)
     assert steps(text)[0].startswith("Three or more seeds of the best networks on 5 datasets (seeds: [0, 1, 2]): ")
 
 
-def test_where_one_is_best_nothing_ties(experiment, write_report):
+def test_where_one_is_best_nothing_is_as_good_and_cheaper(experiment, write_report):
     text = summary(write_report(experiment(model="vgg16", accuracy=0.5), experiment(model="resnet50", accuracy=0.95)))
-    assert "with it, the cheapest" not in text
+    assert "is the cheapest" not in text
 
 
-def test_networks_with_one_seed_that_tie_need_more_seeds(experiment, write_report):
-    [step] = steps(write_report(*tie(experiment)))
+def test_networks_with_one_seed_that_cannot_be_distinguished_need_more_seeds(experiment, write_report):
+    [step] = steps(write_report(*alike(experiment)))
     assert step.startswith("Three or more seeds of MobileNetV2 and VGG-16 on digits (seeds: [0, 1, 2]): another seed")
 
 
@@ -107,6 +111,39 @@ def test_an_open_pair_of_several_seeds_needs_as_many_as_would_settle_it(experime
     )
 
 
+SPREAD = {"resnet50": (0.98, 0.97, 0.985), "mobilenet_v2": (0.975, 0.98, 0.977), "vgg16": (0.9, 0.95, 0.93)}
+
+
+def of_seeds(experiment, *models):
+    """Three seeds of each model with the accuracies of SPREAD; the first model is best on validation."""
+    return [
+        experiment(model=model, seed=seed, accuracy=accuracy, validation_accuracy=0.99 - 0.02 * place)
+        for place, model in enumerate(models)
+        for seed, accuracy in enumerate(SPREAD[model])
+    ]
+
+
+def test_the_first_pair_that_can_be_settled_comes_next_though_another_one_cannot(experiment, write_report):
+    [step] = steps(write_report(*of_seeds(experiment, "resnet50", "mobilenet_v2", "vgg16")))
+    assert re.fullmatch(r"About \d+ seeds each of ResNet50 and VGG-16 on digits, which would show which .*\.", step)
+
+
+def test_it_is_reported_if_nothing_that_can_be_afforded_would_settle_a_pair(experiment, write_report):
+    assert steps(write_report(*of_seeds(experiment, "resnet50", "mobilenet_v2"))) == [
+        "No runs to find out which of ResNet50 and MobileNetV2 is best on digits: more than 30 seeds each or 1,000,000"
+        " test images would be needed. Choose by their cost."
+    ]
+
+
+def test_more_images_or_seeds_than_anyone_has_are_no_advice():
+    def ways(images, seeds):
+        settle = Settle(smallest_difference=0.1, images=images, seeds=seeds)
+        return [*story._ways_to_settle(settle, "digits", "A and B")]
+
+    assert ways(2_000_000, 31) == ways(None, None) == []
+    assert [way.split(" of ")[0] for way in ways(123_456, 30)] == ["About 30 seeds each", "About 120,000 test images"]
+
+
 def test_what_is_settled_over_several_seeds_needs_nothing(experiment, write_report):
     runs = [
         experiment(model=model, seed=seed, accuracy=accuracy, n_test=2000)
@@ -125,32 +162,41 @@ def test_missing_experiments_and_warnings_come_first(experiment, write_report):
 
 
 def test_a_sweep_whose_best_value_is_the_last_tried_continues_beyond_it(experiment, write_report):
-    def sweep(best):
+    def after(best, lead=0.05):
         rates = (0.01, 0.03, 0.1)
-        return [
-            experiment(recipe=f"quick,lr={rate}", lr=rate, seed=seed, validation_accuracy=0.9 + 0.05 * (rate == best))
+        runs = [
+            experiment(recipe=f"quick,lr={rate}", lr=rate, seed=seed, validation_accuracy=0.9 + lead * (rate == best))
             for rate in rates
             for seed in range(2)
         ]
+        return [step for step in steps(write_report(*runs)) if "values of" in step]
 
     largest = "ResNet50 on digits with larger values of lr: the largest of 3, 0.1, is best on validation."
     smallest = "ResNet50 on digits with smaller values of lr: the smallest of 3, 0.01, is best on validation."
-    assert steps(write_report(*sweep(0.1))) == [largest]
-    assert steps(write_report(*sweep(0.03))) == []
-    assert steps(write_report(*sweep(0.01))) == [smallest]
+    assert after(0.1) == [largest]
+    assert after(0.03) == after(0.1, lead=0) == []
+    assert after(0.01) == [smallest]
+    assert after(0.1, lead=1.5 / 144) == [
+        "ResNet50 on digits with larger values of lr, but more seeds first: the largest of 3, 0.1, is best on"
+        " validation by only 1.5 of 144 images."
+    ]
 
 
 def test_recipes_that_differ_in_words_or_in_several_options_are_no_sweep(experiment, write_report):
     runs = [experiment(recipe=f"r{rate}", lr=rate, seed=seed) for rate in (0.01, 0.03, 0.1) for seed in range(2)]
     for place, folder in enumerate(runs):
         set_recipe(folder, schedule=("linear", "cosine", "one_cycle")[place // 2])
-    assert steps(write_report(*runs)) == []
+    assert "values of" not in " ".join(steps(write_report(*runs)))
 
 
 def test_what_more_trials_gain_is_a_sentence_of_the_report(experiment, write_report):
     runs = [experiment(recipe=f"r{n}", validation_accuracy=(90 + n) / 100) for n in range(5)]
     few = [experiment(model="vgg16", recipe=f"r{n}") for n in range(2)]
     text = unescape(write_report(*runs, *few))
-    assert "gains to try more recipes, by the expected best validation accuracy: ResNet50 92.00 %, 93.80 %" in text
-    assert "and 94.00 % after 1, 4 and 5 recipes. Recipes with fewer epochs" in text
-    assert "gains to try more" not in write_report(*few)
+    assert (
+        "Expected best validation accuracy by the number of recipes tried: ResNet50 92.00 % after 1, 93.80 % after 4"
+        " and 94.00 % after 5.\n"
+    ) in text
+    assert "Expected best" not in write_report(*few)
+    text = write_report(*runs, experiment(recipe="short", epochs=4))
+    assert "after 5. Recipes with fewer epochs than others of their network are not counted." in text

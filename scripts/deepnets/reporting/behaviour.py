@@ -6,7 +6,14 @@ from shlex import quote
 from statistics import fmean
 from typing import Any
 
-from deepnets.comparison.aggregate import SeedGroup, best_by_model, by_validation, passes
+from deepnets.comparison.aggregate import (
+    SeedGroup,
+    best_by_model,
+    by_validation,
+    group_name,
+    passes,
+    several_recipes,
+)
 from deepnets.comparison.per_class import ClassCounts, Score, class_counts, class_scores
 from deepnets.comparison.statistics_file import Answer, Behaviour, Calibration, Images, Network, Statistics
 from deepnets.evaluation.measurements import Robustness, corruption_title
@@ -50,18 +57,28 @@ def behaviour(groups: list[SeedGroup], statistics: Statistics, study: Study) -> 
             if group.first.directory in study.saliency
         ],
         "draw_maps": _draw_maps(chosen),
-        "missed": _images("that every network predicts wrongly", statistics.missed_by_all, classes)
-        or ["No test image is predicted wrongly by every network."] * (statistics.committee is not None),
-        "to_look_at": _images(_to_look_at(chosen), statistics.suspicious_labels, classes),
+        **_of_all_networks(groups, chosen, statistics),
     }
 
 
-def _to_look_at(networks: Sequence[SeedGroup]) -> str:
-    """Return what labels to look at are, and where networks often err, that these may be their mistakes."""
-    text = "with a label to look at: every network gives the same other class, with the given probability or more"
-    best = max(group.accuracy.value for group in networks)
-    doubt = f"as the best network has {100 * best:.1f} % accuracy, their own mistakes are likelier than wrong labels"
-    return text if best >= _RELIABLE else f"{text}; {doubt}"
+def _of_all_networks(
+    groups: Sequence[SeedGroup], chosen: Sequence[SeedGroup], statistics: Statistics
+) -> dict[str, list[str]]:
+    """Return what the template shows of the images that all trained networks of the chosen recipes predict alike."""
+    if statistics.committee is None:
+        return {"missed": [], "to_look_at": []}
+    only = f" of {group_name(chosen[0], several_recipes(groups))}" if len(chosen) == 1 else ""
+    of_fold = " of their fold" * (statistics.folds is not None)
+    networks = f"all {statistics.committee.networks} trained networks{only}{of_fold}"
+    classes = chosen[0].first.metrics.classes
+    missed = _images(f"that {networks} predict wrongly, with the mean probability", statistics.missed_by_all, classes)
+    same = f"with a label to look at: {networks} give the same other class, with the lowest probability of any of them"
+    best = max(group.accuracy.value for group in chosen)
+    doubt = f"; as the best network has {100 * best:.1f} % accuracy, their own mistakes are likelier than wrong labels"
+    return {
+        "missed": missed or [f"No test image is predicted wrongly by {networks}."],
+        "to_look_at": _images(same + doubt * (best < _RELIABLE), statistics.suspicious_labels, classes),
+    }
 
 
 def _baselines(statistics: Statistics, classes: list[str]) -> str:

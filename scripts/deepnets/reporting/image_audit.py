@@ -80,7 +80,7 @@ def _near(audit: Audit) -> str:
     if tested >= _MANY and near.across_splits > _TOO_COMMON * tested:
         return (
             f"Perceptual hashes cannot tell these images apart ({near.across_splits:,} of {tested:,} test images have"
-            " nearly the same as a training or validation image), so they say nothing about near-duplicates here."
+            " nearly the same hash as a training or validation image), so they say nothing about near-duplicates here."
         )
     own_validation = audit.splits.validation is not None and audit.folds is None
     kinds = [

@@ -213,14 +213,14 @@ def _comparison(rows: Mapping[str, list[Row]], statistics: Mapping[str, Statisti
     groups = [row.group for runs in rows.values() for row in runs]
     seeds = {len(group.results) for group in groups if not group.folds}
     intervals = {
-        f"of one training run Wilson's over images {cite('wilson1927')}": 1 in seeds,
+        f"for one training run, it is Wilson's over images {cite('wilson1927')}": 1 in seeds,
         _OF_SEEDS: bool(seeds - {1}),
-        f"of folds from the spread of the folds {cite('bengio2004')}": any(group.folds for group in groups),
+        f"over folds, it follows from their spread {cite('bengio2004')}": any(group.folds for group in groups),
     }
     margins = sorted({f"{100 * each.margin:g}" for each in statistics.values()})
     return _sentences(
         [
-            Markdown(f"Intervals are 95 % intervals of the test accuracy, {_words(_true(intervals))}."),
+            Markdown(f"Each test accuracy has a 95 % interval; {'; '.join(_true(intervals))}."),
             *_of_pairs(statistics, " or ".join(margins)),
         ]
     )
@@ -262,7 +262,7 @@ _THEIRS = (
     f" independent proportions {cite('newcombe1998')}."
 )
 _OF_SEEDS = (
-    "of several seeds with seeds and images as two crossed random effects"
+    "over several seeds, seeds and images are two crossed random effects"
     f" {cite('searle1992', 'satterthwaite1946')}, because both vary from study to study"
     f" {cite('bouthillier2021', 'jordan2023')}"
 )

@@ -21,7 +21,7 @@ def provenance(study: Study) -> Markdown:
         commit = Markdown(f"{commit}, with changes that are not committed")
     memory = [f"{made_on['memory_gb']:g} GB"] if made_on["memory_gb"] else []
     rows = [
-        ["Commit", commit],
+        ["Report made by commit", commit],
         ["Settings", Markdown(f"{code(_settings_hash(study))} (SHA-256 of all experiments' specs)")],
         ["Trained on", Markdown("<br>".join(escape(line) for line in trained))],
         ["Report made on", ", ".join([made_on["cpu"], f"{made_on['cores']} cores", *memory, *made_on["gpus"]])],

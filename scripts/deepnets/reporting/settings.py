@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from deepnets.comparison.aggregate import SeedGroup, best_by_model
+from deepnets.comparison.aggregate import SeedGroup, best_by_model, compared
 from deepnets.comparison.training_time import training_time
 from deepnets.config.experiment import recipe_title
 from deepnets.config.recipe import idle_options
@@ -16,7 +16,8 @@ from deepnets.utils.files import canonical_json
 
 _USERS_NAMED = 4  # models that use a recipe; if there are more, only their number is shown
 _DATASETS_NAMED = 3
-_DIFFERENCES_NAMED = 3  # options that differ; if there are more, only the number of the others is given
+_DIFFERENCES_NAMED = 3  # options that differ; if there are two more, or many, only their number is given
+_SLOWER = 1.1  # times that differ by less are alike: the next run would take another one
 _NAMED_FIRST = ("epochs", "lr")
 _IN_WORDS = {"lr": "learning rate"}
 
@@ -34,10 +35,10 @@ def conditions(rows: dict[str, list[Row]]) -> str:
 
 def whose_recipe(rows: dict[str, list[Row]]) -> str:
     """Return what the question adds to the networks where their recipes differ: it is not about networks alone."""
-    compared = {name: list(best_by_model(row.group for row in runs).values()) for name, runs in rows.items()}
-    if not any(_options(groups) for groups in compared.values()):
+    chosen = {name: list(best_by_model(row.group for row in runs).values()) for name, runs in rows.items()}
+    if not any(_options(groups) for groups in chosen.values()):
         return ""
-    is_chosen = any(len(groups) < len(rows[name]) for name, groups in compared.items())
+    is_chosen = any(len(groups) < len(rows[name]) for name, groups in chosen.items())
     return ", each with the recipe that validation chose," if is_chosen else ", each with its own recipe,"
 
 
@@ -47,21 +48,22 @@ def _differing(where: str, groups: list[SeedGroup]) -> str:
     The recipe that stands for each network is compared, or the recipes of the only network; time is that of a
     training run, as `training_time` chooses it.
     """
-    chosen = list(best_by_model(groups).values())
-    compared, what = (chosen, "networks") if len(chosen) > 1 else (groups, "recipes")
-    if len(compared) < 2:
+    of_study, kind = compared(groups), training_time(groups)
+    if len(of_study) < 2:
         return ""
-    kind = training_time(groups)
-    seconds = [kind.of(group) for group in compared]
+    what = "networks" if len({group.model for group in of_study}) > 1 else "recipes"
+    seconds = [kind.of(group) for group in of_study]
     time = " to ".join(dict.fromkeys(map(format_duration, (min(seconds), max(seconds))))) + kind.in_words
-    options = _options(compared)
+    options = _options(of_study)
     if not options:
         same = "networks have the same recipe" if what == "networks" else "recipes do the same"
         return f"{where}all {same}, and training took {time}"
-    first = sorted(options, key=lambda name: name not in _NAMED_FIRST)[:_DIFFERENCES_NAMED]
+    ordered = sorted(options, key=lambda name: name not in _NAMED_FIRST)
+    first = ordered if len(ordered) <= _DIFFERENCES_NAMED + 1 else ordered[:_DIFFERENCES_NAMED]
     shown, left = [_difference(name, options[name]) for name in first], len(options) - len(first)
-    more = [f"{left} more options"] if left > 1 else ["one more option"] if left else []
-    return f"{where}the {what} differ in {enumerate_words([*shown, *more, f'training time ({time})'])}"
+    shown += [f"{left} more options"] * (left > 0)
+    shown += [f"training time ({time})"] * (max(seconds) >= _SLOWER * min(seconds))
+    return f"{where}the {what} differ in {enumerate_words(shown)}"
 
 
 def _options(groups: list[SeedGroup]) -> dict[str, list[str]]:

@@ -1,9 +1,10 @@
 """What a reader who must choose takes from a report: the cheapest of the best networks, and what to run next."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from deepnets.comparison.aggregate import SeedGroup, best_by_model, group_name, several_recipes
-from deepnets.comparison.statistics_file import Statistics, Sweep
+from deepnets.comparison.aggregate import SeedGroup, best_by_model, by_validation, group_name, several_recipes
+from deepnets.comparison.statistics_file import Settle, Statistics, Sweep
 from deepnets.comparison.swept import options_of, swept
 from deepnets.comparison.training_time import training_time
 from deepnets.evaluation.measurements import Latency
@@ -15,15 +16,16 @@ from deepnets.reporting.study import Study
 from deepnets.reporting.tables import format_duration
 
 _DATASETS_NAMED = 3
-_MANY_SEEDS = 30  # more seeds than anyone trains to settle a question
+_MANY_SEEDS = 30  # nobody trains more to settle a question
+_MANY_IMAGES = 1_000_000  # nor collects more
 _FEWEST_VALUES = 3  # of a sweep that shows where its best value lies
 
 
 def cheapest(study: Study, rows: Mapping[str, list[Row]]) -> str:
-    """Return the sentence on the cheapest of the networks that tie for the best of each dataset; "" without a tie.
+    """Return the sentence on the cheapest of the networks that cannot be distinguished from the best of each dataset.
 
-    Cost in use is the latency where it was measured, else multiply-adds; in training it is what
-    `training_time` chooses.
+    "" where there is one alone, or one with several recipes, which cost the same in use. Cost in use is the latency
+    where it was measured, else multiply-adds; in training it is what `training_time` chooses.
     """
     found = [
         _cheapest(place(name, rows), [row.group for row in runs], study.statistics[name], study.latencies)
@@ -38,22 +40,23 @@ def cheapest(study: Study, rows: Mapping[str, list[Row]]) -> str:
 def _cheapest(
     where: str, groups: list[SeedGroup], statistics: Statistics, latencies: Mapping[tuple[str, str], Latency]
 ) -> str:
-    tied, with_recipe = verdicts.standing(groups, statistics).tied, several_recipes(groups)
-    if len(tied) < 2:
+    alike, with_recipe = verdicts.standing(groups, statistics).not_distinguished, several_recipes(groups)
+    if len({group.model for group in alike}) < 2:
         return ""
-    measured = [latencies.get((group.first.dataset, group.model)) for group in tied]
+    measured = [latencies.get((group.first.dataset, group.model)) for group in alike]
     seconds = [each.latency.median_seconds for each in measured if each]
-    are_measured = len(seconds) == len(tied)
-    costs = seconds if are_measured else [float(group.first.metrics.model.mult_adds) for group in tied]
+    are_measured = len(seconds) == len(alike)
+    costs = seconds if are_measured else [float(group.first.metrics.model.mult_adds) for group in alike]
     least, time = min(costs), training_time(groups)
-    use, training = tied[costs.index(least)], min(tied, key=time.of)
+    use, training = alike[costs.index(least)], min(alike, key=time.of)
     in_use = f"{1000 * least:,.2f} ms for an image" if are_measured else f"{least:,.0f} multiply-adds for an image"
-    in_training, named = f"{format_duration(time.of(training))}{time.in_words}", group_name(use, with_recipe)
-    others = "the one that ties" if len(tied) == 2 else f"the {len(tied) - 1} that tie"  # each with the best alone
-    start = f"{where}of the best and {others} with it, the cheapest"
+    in_training = f"{format_duration(time.of(training))}{time.in_words}"
+    best, of_use, of_training = (group_name(group, with_recipe) for group in (alike[0], use, training))
+    others = "the network" if len(alike) == 2 else f"the {len(alike) - 1} networks"  # compared with the best alone
+    start = f"{where}among {best} and {others} that cannot be distinguished from it, {of_use} is the cheapest"
     if training is use:
-        return f"{start} is {named}, in use ({in_use}) and in training ({in_training})"
-    return f"{start} in use is {named} ({in_use}), in training {group_name(training, with_recipe)} ({in_training})"
+        return f"{start}: {in_use}, {in_training} for training"
+    return f"{start} in use ({in_use}) and {of_training} in training ({in_training})"
 
 
 # -- what to run next -------------------------------------------------------------------------------------------------
@@ -100,26 +103,49 @@ def _has_one(group: SeedGroup) -> bool:
 
 
 def _models(groups: Sequence[SeedGroup]) -> str:
-    return verdicts.counted([display_name(group.model) for group in groups], "networks")
+    return verdicts.counted([*dict.fromkeys(display_name(group.model) for group in groups)], "networks")
 
 
 def _settle(study: Study, groups: Mapping[str, list[SeedGroup]]) -> Iterator[Markdown]:
-    """Yield for each dataset what would settle the first open pair of the best network, over several seeds or folds."""
+    """Yield for each dataset what would settle a pair of the best network that is open over several seeds or folds.
+
+    It is the first pair that somebody can afford to settle, or the sentence that this holds for no pair.
+    """
     for dataset, of_dataset in groups.items():
-        found = verdicts.standing(of_dataset, study.statistics[dataset])
-        rival = next((each for each in found.rivals if each.pair.settle), None)
-        if rival is None or rival.pair.settle is None or _has_one(found.leader) or _has_one(rival.group):
+        found, with_recipe = verdicts.standing(of_dataset, study.statistics[dataset]), several_recipes(of_dataset)
+        are_open = [each for each in found.rivals if each.pair.settle and not _has_one(each.group)]
+        if not are_open or _has_one(found.leader):
             continue
-        settle, both = rival.pair.settle, enumerate_words([display_name(g.model) for g in (found.leader, rival.group)])
-        if settle.seeds and settle.seeds <= _MANY_SEEDS:
-            yield escape(f"About {settle.seeds} seeds each of {both} on {dataset}, which would show which is better.")
-        elif settle.images:
-            images = f"{verdicts.rounded(settle.images):,}"
-            yield escape(f"About {images} test images of {dataset}, which would show which of {both} is better.")
+        best = group_name(found.leader, with_recipe)
+        names = [group_name(rival.group, with_recipe) for rival in are_open]
+        ways = (
+            way
+            for rival, name in zip(are_open, names, strict=True)
+            if rival.pair.settle
+            for way in _ways_to_settle(rival.pair.settle, dataset, f"{best} and {name}")
+        )
+        seeds = f"{_MANY_SEEDS} seeds each or " * any(rival.pair.over == "seeds" for rival in are_open)
+        otherwise = (
+            f"No runs to find out which of {verdicts.counted([best, *names], 'networks')} is best on {dataset}: more"
+            f" than {seeds}{_MANY_IMAGES:,} test images would be needed. Choose by their cost."
+        )
+        yield escape(next(ways, otherwise))
+
+
+def _ways_to_settle(settle: Settle, dataset: str, both: str) -> Iterator[str]:
+    """Yield what somebody can afford that would show which of `both` is better."""
+    if settle.seeds and settle.seeds <= _MANY_SEEDS:
+        yield f"About {settle.seeds} seeds each of {both} on {dataset}, which would show which is better."
+    if settle.images and settle.images <= _MANY_IMAGES:
+        images = f"{verdicts.rounded(settle.images):,}"
+        yield f"About {images} test images of {dataset}, which would show which of {both} is better."
 
 
 def _sweeps(groups: Mapping[str, list[SeedGroup]]) -> Iterator[Markdown]:
-    """Yield a sentence for each sweep of one option whose best value on validation is the first or the last tried."""
+    """Yield a sentence for each sweep of one option whose best value on validation is the first or the last tried.
+
+    A lead that may be chance is no reason to go on: then more seeds come first.
+    """
     for dataset, of_dataset in groups.items():
         for model, chosen in best_by_model(of_dataset).items():
             options = swept([group for group in of_dataset if group.model == model])
@@ -128,11 +154,14 @@ def _sweeps(groups: Mapping[str, list[SeedGroup]]) -> Iterator[Markdown]:
             [(option, runs)] = options.items()
             tried = [*dict.fromkeys(options_of(run)[option] for run in runs)]
             best = options_of(chosen)[option] if chosen in runs else None
-            if len(tried) >= _FEWEST_VALUES and best in (tried[0], tried[-1]):
+            lead = verdicts.lead_in_images(*by_validation(runs)[:2])
+            if len(tried) >= _FEWEST_VALUES and best in (tried[0], tried[-1]) and lead:
                 kind, more = ("largest", "larger") if best == tried[-1] else ("smallest", "smaller")
+                of = f" by only {lead:g} of {chosen.first.metrics.validation.n:,} images"
+                few, first = (of, ", but more seeds first") if lead < verdicts.FEW_IMAGES else ("", "")
                 who = escape(f"{display_name(model)} on {dataset}")
-                end = f"the {kind} of {len(tried)}, {best:g}, is best on validation"
-                yield Markdown(f"{who} with {more} values of {code(option)}: {end}.")
+                end = f"the {kind} of {len(tried)}, {best:g}, is best on validation{few}"
+                yield Markdown(f"{who} with {more} values of {code(option)}{first}: {end}.")
 
 
 # -- what a sweep gained ----------------------------------------------------------------------------------------------
@@ -146,15 +175,15 @@ def gain_of_trials(statistics: Statistics) -> str:
     clauses = [_gain(sweep) for sweep in tried[: verdicts.NAMED]]
     left = len(tried) - len(clauses)
     more = f"; statistics.json has {left} more networks" if left else ""
-    return (
-        f"What it gains to try more recipes, by the expected best validation accuracy: {'; '.join(clauses)}{more}."
-        " Recipes with fewer epochs than others of their network are not counted."
-    )
+    recipes = Counter(candidate.model for candidate in statistics.candidates)
+    shorter = any(recipes[sweep.model] > len(sweep.expected_best_validation) for sweep in tried)
+    not_counted = " Recipes with fewer epochs than others of their network are not counted." * shorter
+    return f"Expected best validation accuracy by the number of recipes tried: {'; '.join(clauses)}{more}.{not_counted}"
 
 
 def _gain(sweep: Sweep) -> str:
     """Return a clause with the expected best of 1, 4, 16, ... and all recipes."""
     values = sweep.expected_best_validation
     numbers = [*(number for number in (1, 4, 16, 64, 256) if number < len(values)), len(values)]
-    reached = enumerate_words([f"{100 * values[number - 1]:.2f} %" for number in numbers])
-    return f"{display_name(sweep.model)} {reached} after {enumerate_words(list(map(str, numbers)))} recipes"
+    reached = [f"{100 * values[number - 1]:.2f} % after {number}" for number in numbers]
+    return f"{display_name(sweep.model)} {enumerate_words(reached)}"

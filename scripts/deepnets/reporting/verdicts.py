@@ -1,24 +1,32 @@
 """Put the statistics of one dataset into words: what is best, what cannot be distinguished, what would settle it.
 
 Of each model, the recipe with the best validation accuracy stands for it, and the best model is the one that is best on
-validation. Whether two differ is decided by their paired test with Holm's correction, never by their intervals.
+validation. Of a single model, its recipes are compared. Whether two differ is decided by their paired test with Holm's
+correction, never by their intervals.
 """
 
 from dataclasses import dataclass
 from math import floor, log10
 
-from deepnets.comparison.aggregate import SeedGroup, best_by_model, by_validation, group_name, several_recipes
-from deepnets.comparison.statistics_file import Pair, Settle, Statistics
+from deepnets.comparison.aggregate import (
+    SeedGroup,
+    best_by_model,
+    by_validation,
+    compared,
+    group_name,
+    several_recipes,
+)
+from deepnets.comparison.statistics_file import MOST_SEEDS, Pair, Settle, Statistics
 from deepnets.reporting.markdown import enumerate_words
 
 NAMED = 6  # longer lists are counted, not read
-_FEW_IMAGES = 2  # of validation: a smaller lead is reported in images
+FEW_IMAGES = 2  # of validation: a smaller lead may be chance, and is reported in images
 _OPEN_SHOWN = 3  # open pairs that get a sentence; figure and statistics.json have all
 
 
 @dataclass(frozen=True)
 class Rival:
-    """A model that the best one is not better than: `verdict` is "b" where it is better, "equivalent" or "open".
+    """A network that the best one is not better than: `verdict` is "b" where it is better, "equivalent" or "open".
 
     `behind`: the best one's accuracy minus its own, where they are compared; a fraction.
     """
@@ -31,12 +39,12 @@ class Rival:
 
 @dataclass(frozen=True)
 class Standing:
-    """The models of a dataset, compared with the one that is best on validation.
+    """The networks of a dataset (one of each model, or the recipes of its only one) and the best on validation.
 
     Attributes:
-        leader: of the groups that stand for a model, the one with the highest validation accuracy.
+        leader: of these, the one with the highest validation accuracy.
         rivals: the others that it is not better than, by the paired tests on the test images.
-        others: those of the other models that are compared with the leader, the best on validation first.
+        others: all that are compared with the leader, the best on validation first.
     """
 
     leader: SeedGroup
@@ -45,14 +53,14 @@ class Standing:
 
     @property
     def has_winner(self) -> bool:
-        """Whether the leader is better than each other model, by the paired tests."""
+        """Whether the leader is better than each other one, by the paired tests."""
         return bool(self.others) and not self.rivals
 
     @property
-    def tied(self) -> list[SeedGroup]:
+    def not_distinguished(self) -> list[SeedGroup]:
         """The leader, and those that cannot be distinguished from it, or are equivalent."""
-        ties = (rival.group for rival in self.rivals if rival.verdict != "b" and rival.pair.over != "nothing")
-        return [self.leader, *ties]
+        others = (rival.group for rival in self.rivals if rival.verdict != "b" and rival.pair.over != "nothing")
+        return [self.leader, *others]
 
     @property
     def undecided(self) -> list[SeedGroup]:
@@ -61,10 +69,9 @@ class Standing:
 
 
 def standing(groups: list[SeedGroup], statistics: Statistics) -> Standing:
-    """Compare the models of a dataset; `groups` have their candidates of the statistics."""
+    """Compare the networks of a dataset; `groups` have their candidates of the statistics."""
     places = {id(candidate): place for place, candidate in enumerate(statistics.compared)}
-    of_models = [group for group in best_by_model(groups).values() if id(group.candidate) in places]
-    leader, *others = by_validation(of_models)
+    leader, *others = by_validation(group for group in compared(groups) if id(group.candidate) in places)
     outcomes, mine, rivals = statistics.outcomes(), places[id(leader.candidate)], list[Rival]()
     for group in others:
         place = places[id(group.candidate)]
@@ -89,7 +96,7 @@ def best(dataset: str, groups: list[SeedGroup], statistics: Statistics) -> str:
         for words, rivals in _relations(found, statistics.margin).items()
         if rivals
     ]
-    chosen = ", which also chose the recipes," if len(groups) > len(best_by_model(groups)) else ""
+    chosen = ", which also chose the recipes," if len(groups) > len(best_by_model(groups)) > 1 else ""
     return (
         f"on {dataset}, {name} was best on validation{_lead(found, with_recipe)}{chosen} and has {value} test accuracy"
         f" {interval}, but {enumerate_words(clauses)}"
@@ -121,15 +128,20 @@ def _relations(found: Standing, margin: float) -> dict[str, list[Rival]]:
 def _lead(found: Standing, with_recipe: bool) -> str:
     """Return by how many validation images the leader was best, if they are fewer than two, or who is level with it."""
     leader, second = found.leader, found.others[0]
-    images = leader.first.metrics.validation.n
-    lead = round(images * (leader.validation_accuracy - second.validation_accuracy), 1)
-    if lead >= _FEW_IMAGES:
+    lead = lead_in_images(leader, second)
+    if lead >= FEW_IMAGES:
         return ""
     if not lead:
         level = [each for each in found.others if each.validation_accuracy == second.validation_accuracy]
         return f" (level with {counted([group_name(each, with_recipe) for each in level], 'others')})"
     mean = " on average" * (len(leader.results) + len(second.results) > 2)
-    return f" (by {lead:g} of {images:,} images{mean})"
+    return f" (by {lead:g} of {leader.first.metrics.validation.n:,} images{mean})"
+
+
+def lead_in_images(leader: SeedGroup, second: SeedGroup) -> float:
+    """Return how many validation images more the leader has right, the mean over its seeds, to one decimal place."""
+    images = leader.first.metrics.validation.n
+    return round(images * (leader.validation_accuracy - second.validation_accuracy), 1)
 
 
 def _who_chose(leader: SeedGroup, groups: list[SeedGroup]) -> str:
@@ -146,7 +158,7 @@ def counted(names: list[str], kind: str) -> str:
 
 
 def open_questions(groups: list[SeedGroup], statistics: Statistics) -> list[str]:
-    """Return sentences about what would settle which model is best; [] if that is settled."""
+    """Return sentences about what would settle which network is best; [] if that is settled."""
     found, with_recipe = standing(groups, statistics), several_recipes(groups)
     name = group_name(found.leader, with_recipe)
     open_pairs = [(rival, rival.pair.settle) for rival in found.rivals if rival.pair.settle]
@@ -212,9 +224,16 @@ def _open(leader: SeedGroup, rival: Rival, settle: Settle, with_recipe: bool) ->
     )
     ways = [f"about {rounded(settle.images):,} test images"] if settle.images else []
     ways += [f"about {rounded(settle.seeds):,} seeds each"] if settle.seeds else []
-    if not ways:
-        return f"{start} No number of test images would show that they differ."
-    return f"{start} To show the difference seen takes {' or '.join(ways)}."
+    if ways:
+        return f"{start} To show the difference seen takes {' or '.join(ways)}."
+    if not pair.difference:
+        return start
+    if pair.over != "seeds":
+        return f"{start} No number of test images{runs} would show a difference as small as the one seen."
+    return (
+        f"{start} Neither more test images{runs} each nor up to {MOST_SEEDS:,} seeds on these images would show a"
+        " difference as small as the one seen; both together may."
+    )
 
 
 def rounded(number: int) -> int:
