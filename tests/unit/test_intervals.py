@@ -8,7 +8,7 @@ from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
-from deepnets.comparison.crossed import crossed_variance, difference_variance, expected_variance
+from deepnets.comparison.crossed import crossed_variance
 from deepnets.comparison.intervals import (
     difference_interval,
     network_interval,
@@ -54,17 +54,6 @@ def test_components_of_variance_are_those_of_an_analysis_of_variance():
     assert variance.of_images == pytest.approx((mean_square["C(i)"] - mean_square["Residual"]) / seeds)
     total = (mean_square["C(s)"] + mean_square["C(i)"] - mean_square["Residual"]) / (seeds * images)
     assert variance.value == pytest.approx(max(total, mean_square["C(i)"] / (seeds * images)))
-
-
-def test_as_many_seeds_and_images_as_there_are_are_expected_to_have_their_own_variance():
-    found = difference_variance(table(), table(seed=1))
-    assert expected_variance(found, 3, 40) == pytest.approx((found.value, found.freedom))
-    value, freedom = expected_variance(found, np.array([3, 3, 1000]), np.array([40, 10**9, 10**9]))
-    assert value[0] == pytest.approx(found.value)
-    assert value[1] == pytest.approx(found.of_seeds.sum() / 3, rel=1e-5)
-    # Welch's: 2 where one recipe's seeds spread alone, 4 where both do alike.
-    assert freedom[1] == pytest.approx(2 * found.of_seeds.sum() ** 2 / (found.of_seeds**2).sum(), rel=1e-4)
-    assert value[2] == pytest.approx(found.of_seeds.sum() / 1000, rel=1e-3)
 
 
 def test_degrees_of_freedom_are_the_images_where_seeds_agree_and_the_seeds_where_they_differ():

@@ -34,7 +34,7 @@ def test_with_many_errors_they_are_those_of_images_that_are_drawn_one_by_one():
 @pytest.mark.parametrize(("images", "accuracy"), [(360, 0.75), (360, 0.95), (360, 0.986), (10_000, 0.986)])
 @pytest.mark.parametrize("shares", [np.ones(CLASSES), np.linspace(1, 3, CLASSES)], ids=["balanced", "imbalanced"])
 def test_intervals_hold_the_truth(images, accuracy, shares):
-    """Classes differ in how many of their images are right, and in what the others are taken for."""
+    """Classes differ in how many of their images are right, and in how the others are predicted."""
     rng = np.random.default_rng(2)
     wrong = rng.dirichlet(np.full(CLASSES, 0.5), CLASSES) * (1 - np.eye(CLASSES))
     errors = (1 - accuracy) * np.linspace(0.5, 1.5, CLASSES)

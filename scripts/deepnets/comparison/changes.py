@@ -162,5 +162,5 @@ def _accuracy(networks: Sequence[tuple[_Network, _Network]]) -> dict[str, tuple[
         ((before, after),) = networks
         return {"accuracy": (compare_networks(after.right, before.right).ci95, SAME_IMAGES)}
     variance = crossed_variance([after.right.astype(float) - before.right for before, after in networks])
-    low, high = t_interval(variance, LEVEL)
+    low, high = t_interval(variance)
     return {"accuracy": ((float(low), float(high)), SAME_SEEDS)} if variance.value > 0 else {}

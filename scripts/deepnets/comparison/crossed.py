@@ -88,20 +88,23 @@ def difference_variance(a: ArrayLike, b: ArrayLike) -> Variance:
     tables = _read(a), _read(b)
     images = tables[0].of_images.shape[-1]
     of_images = tables[0].of_images - tables[1].of_images
-    return _combined(tables, tables[0].mean - tables[1].mean, of_images, least=2 / images**2)
+    return _combined(tables, tables[0].mean - tables[1].mean, of_images, least_of_difference(images))
+
+
+def least_of_difference(images: int) -> float:
+    """Return the variance of a difference with one discordant image on each side."""
+    return 2 / images**2
 
 
 def _combined(tables: Sequence[_Table], mean: Floats, of_images: Floats, least: float) -> Variance:
     """Return the variance of `mean`, which has the images' means `of_images`, (..., n), and is a sum over `tables`."""
     images = of_images.shape[-1]
-    free = max(images - 1, 1)  # degrees of freedom; one image alone shows nothing of the others
     seeds = np.array([table.seeds for table in tables])
     between = np.stack([table.between_seeds for table in tables], axis=-1)
     residual = np.stack([table.residual for table in tables], axis=-1)
+    free = max(images - 1, 1)  # degrees of freedom; one image alone shows nothing of the others
     by_seeds, by_images, noise = between / seeds, of_images.var(-1) / free, residual / (seeds * images)
-    value = by_seeds.sum(-1) + by_images - noise.sum(-1)
-    value = np.maximum(np.maximum(value, by_images), least)
-    freedom = _freedom(value, by_images, by_seeds, noise, seeds - 1, np.asarray(free))
+    value, freedom = summed(by_seeds, by_images, noise, seeds - 1, free, least)
     return Variance(
         mean,
         value,
@@ -113,31 +116,19 @@ def _combined(tables: Sequence[_Table], mean: Floats, of_images: Floats, least: 
     )
 
 
-def _freedom(
-    value: Floats, by_images: Floats, by_seeds: Floats, noise: Floats, of_seeds: ArrayLike, of_images: Floats
-) -> Floats:
-    """Return Satterthwaite's degrees of freedom of the sum `value` of the other three, by those of each: `of_...`.
+def summed(
+    by_seeds: Floats, by_images: Floats, noise: Floats, of_seeds: NDArray[np.int64] | int, of_images: int, least: float
+) -> tuple[Floats, Floats]:
+    """Return the variance that is the sum of three parts, and Satterthwaite's degrees of freedom, each (...).
 
     Args:
-        value, by_images, of_images: (...).
-        by_seeds, noise, of_seeds: (..., 1) for a mean, (..., 2) for a difference.
+        by_seeds, noise: the parts of seeds and interaction, (..., 1) of a mean, (..., 2) of a difference.
+        by_images: the part of the images, (...).
+        of_seeds: degrees of freedom of the seeds, (1,), (2,) or one for both.
+        of_images: those of the images.
+        least: what the variance is at least.
     """
-    of_noise = np.multiply(of_seeds, np.expand_dims(of_images, -1))
-    spread = by_images**2 / of_images + (by_seeds**2 / of_seeds + noise**2 / of_noise).sum(-1)
+    value = np.maximum(np.maximum(by_seeds.sum(-1) + by_images - noise.sum(-1), by_images), least)
+    spread = by_images**2 / of_images + ((by_seeds**2 + noise**2 / of_images) / of_seeds).sum(-1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.clip(np.where(spread > 0, value**2 / spread, of_images), 1, of_images)
-
-
-def expected_variance(variance: Variance, seeds: ArrayLike, images: ArrayLike) -> tuple[Floats, Floats]:
-    """Return the variance that other numbers of seeds and images are expected to give, and its degrees of freedom.
-
-    Args:
-        variance: of a single mean or difference; its components are taken.
-        seeds, images: their numbers, (N,) or one for all; two that differ have as many seeds each.
-    """
-    many, number = (np.asarray(each, dtype=np.float64) for each in (seeds, images))
-    noise = variance.of_residual / np.expand_dims(many * number, -1)
-    by_seeds = variance.of_seeds / np.expand_dims(many, -1) + noise
-    by_images = variance.of_images / number + noise.sum(-1)
-    value = by_seeds.sum(-1) + by_images - noise.sum(-1)
-    return value, _freedom(value, by_images, by_seeds, noise, np.expand_dims(many - 1, -1), number - 1)
+        return value, np.clip(np.where(spread > 0, value**2 / spread, of_images), 1, of_images)

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t
 
-from deepnets.comparison.crossed import Floats, Variance
+from deepnets.comparison.crossed import Floats, Variance, least_of_difference
 from deepnets.comparison.intervals import LEVEL, wilson
-from deepnets.comparison.paired import Difference, Right, t_interval, t_probability
+from deepnets.comparison.paired import Difference, Right, by_t_test
 
 Rows = NDArray[np.int64]  # the fold of each test image
 
@@ -61,8 +61,4 @@ def compare_folds(a: Right, b: Right, folds: Rows) -> Difference:
     A t test on the folds' differences, with one degree of freedom less than there are folds. The variance is never
     below that of one discordant image on each side, as for several seeds.
     """
-    variance = fold_variance(a.mean(0) - b.mean(0), folds, least=2 / len(folds) ** 2)
-    (low, high), (low90, high90) = (t_interval(variance, level) for level in (LEVEL, 0.9))
-    p = float(t_probability(variance))
-    ci95, ci90 = (float(low), float(high)), (float(low90), float(high90))
-    return Difference(float(variance.mean), ci95, ci90, p, variance=variance)
+    return by_t_test(fold_variance(a.mean(0) - b.mean(0), folds, least_of_difference(len(folds))))

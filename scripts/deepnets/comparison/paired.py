@@ -82,19 +82,32 @@ def t_probability(variance: Variance) -> Floats:
     return 2 * t.sf(np.abs(variance.mean) / np.sqrt(variance.value), variance.freedom)
 
 
-def t_interval(variance: Variance, level: float) -> tuple[Floats, Floats]:
-    """Return the t interval of a difference, cut to -1 and 1.
+def t_interval(variance: Variance) -> tuple[Floats, Floats]:
+    """Return the 95 % interval of a difference, cut to -1 and 1.
 
-    It may leave out 0 where `t_probability` is a little above 1 - `level`: see `Variance.interval_freedom`.
+    It may leave out 0 where `t_probability` is a little above 5 %: see `Variance.interval_freedom`.
     """
-    half = t.ppf((1 + level) / 2, variance.interval_freedom) * np.sqrt(variance.value)
+    return _t_interval(variance, 0.95, variance.interval_freedom)
+
+
+def equivalence_interval(variance: Variance) -> tuple[Floats, Floats]:
+    """Return the 90 % interval of a difference by the degrees of freedom of the test: it decides, as the test does."""
+    return _t_interval(variance, 0.9, variance.freedom)
+
+
+def _t_interval(variance: Variance, level: float, freedom: Floats) -> tuple[Floats, Floats]:
+    half = t.ppf((1 + level) / 2, freedom) * np.sqrt(variance.value)
     return np.maximum(-1, variance.mean - half), np.minimum(1, variance.mean + half)
 
 
 def compare_recipes(a: Right, b: Right) -> Difference:
     """Compare two recipes over seeds and images; `a`: (S, n), `b`: (T, n), S and T at least 2."""
-    variance = difference_variance(a, b)
-    (low, high), (low90, high90) = (t_interval(variance, level) for level in (0.95, 0.9))
+    return by_t_test(difference_variance(a, b))
+
+
+def by_t_test(variance: Variance) -> Difference:
+    """Return a difference of this variance with its intervals and its t test."""
+    (low, high), (low90, high90) = t_interval(variance), equivalence_interval(variance)
     return Difference(
         float(variance.mean),
         (float(low), float(high)),

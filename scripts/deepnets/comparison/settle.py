@@ -1,17 +1,20 @@
 """What would settle an open comparison: the difference that would show, and the images or seeds that are missing."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.special import chdtri, ndtr, stdtrit
 from scipy.stats import norm, t
 
-from deepnets.comparison.crossed import Floats, Variance, expected_variance
+from deepnets.comparison.crossed import Variance, least_of_difference, summed
 from deepnets.comparison.statistics_file import MOST_SEEDS
 
 POWER = 0.8
 _MOST_IMAGES = 10**9  # beyond, the two are equal for all that anyone can measure
-_TRIED = 2000  # numbers of images, each about 1 % more than the one before
+_STEPS = 10**5  # of differences that are tried, from 0 to 1
+_SHARES = (np.arange(12) + 0.5) / 12  # of studies, for a mean over the quantiles of a distribution
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def settle_recipes(variance: Variance, seeds: int, images: int, alpha: float) ->
     """Return what would settle the comparison of two recipes by the t test on seeds and images.
 
     With more images, the seeds' part of the variance stays, and the degrees of freedom fall towards those of the seeds;
-    with more seeds, the images' part stays. So each number that is tried has its own variance and quantile.
+    with more seeds, the images' part stays.
 
     Args:
         variance: of their difference.
@@ -67,18 +70,48 @@ def settle_recipes(variance: Variance, seeds: int, images: int, alpha: float) ->
         alpha: the two-sided level of the test.
     """
     difference = abs(float(variance.mean))
-    smallest = float(_smallest(alpha, variance.value, variance.freedom))
+    smallest = _first(lambda steps: _power(variance, steps / _STEPS, seeds, images, alpha) >= POWER, 1, _STEPS)
+    found = Settled(1.0 if smallest is None else smallest / _STEPS, None)
     if not difference:
-        return Settled(smallest, None)
+        return found
+    return replace(
+        found,
+        images=_first(lambda more: _power(variance, difference, seeds, more, alpha) >= POWER, images + 1, _MOST_IMAGES),
+        seeds=_first(lambda more: _power(variance, difference, more, images, alpha) >= POWER, seeds + 1, MOST_SEEDS),
+    )
 
-    def first(more: Floats, by_seeds: bool) -> int | None:
-        numbers = (more, images) if by_seeds else (seeds, more)
-        enough = _smallest(alpha, *expected_variance(variance, *numbers)) <= difference
-        return int(more[enough.argmax()]) if enough.any() else None
 
-    more_images = np.ceil(np.geomspace(images + 1, _MOST_IMAGES, _TRIED))
-    more_seeds = np.arange(seeds + 1.0, MOST_SEEDS + 1)
-    return Settled(smallest, first(more_images, by_seeds=False), first(more_seeds, by_seeds=True))
+def _power(variance: Variance, difference: float, seeds: int, images: int, alpha: float) -> float:
+    """Return the share of studies with as many seeds of each recipe and images in which the t test finds a difference.
+
+    Few seeds may happen to spread little or much, and so do variance and degrees of freedom as they are estimated: the
+    power is the mean over both recipes' mean squares, which have chi-squared distributions. Those of the images, with
+    many degrees of freedom, are taken as they are expected.
+    """
+    noise = variance.of_residual / (seeds * images)
+    by_seeds, by_images = variance.of_seeds / seeds + noise, float(variance.of_images) / images + noise.sum()
+    spread, least = chdtri(seeds - 1, _SHARES) / (seeds - 1), least_of_difference(images)
+    drawn = by_seeds * np.stack(np.meshgrid(spread, spread), axis=-1).reshape(-1, 2)
+    value, freedom = summed(drawn, by_images, noise, seeds - 1, max(images - 1, 1), least)
+    error = math.sqrt(max(by_seeds.sum() + by_images - noise.sum(), least))
+    return float(ndtr((difference - stdtrit(freedom, 1 - alpha / 2) * np.sqrt(value)) / error).mean())
+
+
+def _first(is_enough: Callable[[int], bool], low: int, high: int) -> int | None:
+    """Return the first number from `low` to `high` that is enough, or about that; None if no number is.
+
+    Larger ones need not be enough: with ever more images, the degrees of freedom fall to those of the few seeds. So
+    numbers are tried from below, each 25 % above the one before, and then those between the last two.
+    """
+    below, number = low - 1, low
+    while number <= high and not is_enough(number):
+        below, number = number, number + max(1, number // 4)
+    if number > high:
+        return None
+    while number - below > 1:
+        middle = (below + number) // 2
+        below, number = (below, middle) if is_enough(middle) else (middle, number)
+    return number
 
 
 def settle_folds(variance: Variance, folds: int, alpha: float) -> Settled:
@@ -89,16 +122,11 @@ def settle_folds(variance: Variance, folds: int, alpha: float) -> Settled:
         folds: how many there are; with more images, there are as many.
         alpha: the two-sided level of the test.
     """
-    difference = abs(float(variance.mean))
-    multiple = float(_smallest(alpha, np.ones(()), variance.freedom))
-    smallest = multiple * math.sqrt(float(variance.value))
+    difference, freedom = abs(float(variance.mean)), float(variance.freedom)
+    multiple = float(t.isf(alpha / 2, freedom) + t.isf(1 - POWER, freedom))
     left = (difference / multiple) ** 2 - float(variance.of_seeds[0]) / folds
-    return Settled(smallest, _whole(float(variance.of_images) / left) if left > 0 else None)
-
-
-def _smallest(alpha: float, variance: Floats, freedom: Floats) -> Floats:
-    """Return the smallest difference that a t test at `alpha` finds with 80 % power."""
-    return (t.isf(alpha / 2, freedom) + t.isf(1 - POWER, freedom)) * np.sqrt(variance)
+    images = _whole(float(variance.of_images) / left) if left > 0 else None
+    return Settled(multiple * math.sqrt(float(variance.value)), images)
 
 
 def _whole(number: float) -> int | None:

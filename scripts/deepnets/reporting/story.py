@@ -108,7 +108,7 @@ def _models(groups: Sequence[SeedGroup]) -> str:
 def _settle(study: Study, groups: Mapping[str, list[SeedGroup]]) -> Iterator[Markdown]:
     """Yield for each dataset what would settle a pair of the best network that is open over several seeds or folds.
 
-    It is the first pair that somebody can afford to settle, or the sentence that there is none.
+    It is the first pair that somebody can afford to settle, or the sentence that this holds for no pair.
     """
     for dataset, of_dataset in groups.items():
         found, with_recipe = verdicts.standing(of_dataset, study.statistics[dataset]), several_recipes(of_dataset)
@@ -124,11 +124,11 @@ def _settle(study: Study, groups: Mapping[str, list[SeedGroup]]) -> Iterator[Mar
             for way in _ways_to_settle(rival.pair.settle, dataset, f"{best} and {name}")
         )
         seeds = f"{_MANY_SEEDS} seeds each or " * any(rival.pair.over == "seeds" for rival in are_open)
-        none = (
+        otherwise = (
             f"No runs to find out which of {verdicts.counted([best, *names], 'networks')} is best on {dataset}: more"
             f" than {seeds}{_MANY_IMAGES:,} test images would be needed. Choose by their cost."
         )
-        yield escape(next(ways, none))
+        yield escape(next(ways, otherwise))
 
 
 def _ways_to_settle(settle: Settle, dataset: str, both: str) -> Iterator[str]:
