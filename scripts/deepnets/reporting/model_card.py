@@ -333,7 +333,8 @@ def _use(result: Result) -> list[Markdown]:
         _block("bash", _PREDICT),
         Markdown(
             "In Python, with the library that made it: clone the repository of Deeper Networks (the author of this card"
-            f" has its address), run {code('make setup')} there, and use its {code('.venv')} in the folder of this card:"
+            f" has its address), run {code('make setup')} there, and use its {code('.venv')} in the folder of this"
+            " card:"
         ),
         _block("python", _LOAD),
         Markdown(
