@@ -333,8 +333,8 @@ def _use(result: Result) -> list[Markdown]:
         Markdown(f"In the folder of {code('bundle.zip')}, with Python alone:"),
         _block("bash", _PREDICT),
         Markdown(
-            "In Python, with the library that made it: clone the repository of Deeper Networks (whoever gave you this"
-            f" card has its address), run {code('make setup')} there, and use its {code('.venv')} in the folder of this"
+            "In Python, with the library that made it: clone the repository of Deeper Networks (the author of this card"
+            f" has its address), run {code('make setup')} there, and use its {code('.venv')} in the folder of this"
             " card:"
         ),
         _block("python", _LOAD),
