@@ -67,11 +67,11 @@ def test_evaluations_are_estimated_with_the_batches_that_they_have():
     assert EVALUATION_BATCH == inference.EVALUATION_BATCH
 
 
-def test_estimated_time_is_third_to_twice_that_which_the_training_took(trained):
+def test_estimated_time_is_a_third_to_two_and_a_half_times_that_which_the_training_took(trained):
     for row, spec, shape in trained:
         images = {"digits": 1293, "mnist": 54_000}.get(row["dataset"], 45_000)
         share = core_seconds(spec, shape, images) / float(row["wall_seconds"])
-        assert 1 / 3 < share < 2, (row["dataset"], row["model"], share)
+        assert 1 / 3 < share < 2.5, (row["dataset"], row["model"], share)
 
 
 @pytest.fixture
