@@ -121,7 +121,7 @@ serve: setup  ## Serve a page on this machine that predicts pictures (EXPERIMENT
 test: setup  ## Run the tests in parallel, under 10 minutes on two cores
 	$(VENV)/python -m pytest -n auto --dist worksteal
 
-test-all: setup  ## Run all tests but those of browser and cluster: also random kills, data larger than memory; 26 minutes
+test-all: setup  ## Run all tests but those of browser and cluster: also random kills, data larger than memory; 36 minutes
 	$(VENV)/python -m pytest -n auto --dist worksteal --full
 
 test-browser: setup  ## Open the pages of reports in a Chromium, 3 minutes; as root on Debian it installs Chromium
