@@ -66,14 +66,6 @@ REFUSALS = {
         {"models/resnet50": {"stem_pool": True}},
         ["models.resnet50.architecture: missing", "mobilenet_v2, resnet50"],
     ),
-    "no small stem": (
-        {"models/squeeze": {"architecture": "torchvision/squeezenet1_1", "stem": "small"}},
-        ["config.yaml: models.squeeze.stem: torchvision/squeezenet1_1 has no small stem", "convnext", "leave out stem"],
-    ),
-    "no small stem on a dataset": (
-        {"models/vit": {"architecture": "timm/vit_tiny_patch16_224", "on": {"mnist": {"stem": "small"}}}},
-        ["config.yaml: models.vit.on.mnist.stem: timm/vit_tiny_patch16_224 has no small stem"],
-    ),
     "unknown source": (
         {"datasets/mnist/source": "torchvison"},
         ["datasets.mnist.source: unknown source (got 'torchvison'); did you mean 'torchvision'?"],
