@@ -158,7 +158,7 @@ def test_differences_name_new_and_gone_settings_and_files():
     assert sorted(differences(old, new)) == [
         "a.py changed",
         "augment.cutout was 2, is 4",
-        "b.py is gone",
+        "b.py is no longer used",
         "c.py is new",
         "recipe.clip was not there, is null",
     ]
@@ -171,6 +171,17 @@ def test_differences_of_figures_and_the_report_are_words():
         "experiments: 1 new (c), 1 gone (a)",
         "small: another colour",
         "small: another name or look",
+    ]
+
+
+def test_a_dataset_that_left_the_study_or_is_new_is_one_phrase():
+    mnist, digits = {"variant_of": None, "note": None}, {"variant_of": None, "note": "drawn by pen"}
+    old = {"spec": {"datasets": {"mnist": mnist, "digits": digits}}}
+    new = {"spec": {"datasets": {"mnist": mnist | {"note": "small"}, "birds": mnist}}}
+    assert sorted(differences(old, new)) == [
+        "dataset birds: new",
+        "dataset digits: no longer in the study",
+        'datasets.mnist.note was null, is "small"',
     ]
 
 
