@@ -62,6 +62,8 @@ help:  ## List the commands
 setup: $(INSTALLED)  ## Install the pinned requirements into .venv
 
 # Compiled once here, not by every first job. requirements.txt is used as constraints: with another build of torch, the CUDA libraries it pins are not wanted.
+INSTALL = $(VENV)/python -m uv pip install --compile-bytecode --python .venv/bin/python \
+	$(if $(TORCH_BACKEND),--torch-backend '$(TORCH_BACKEND)') --requirements pyproject.toml --extra dev --constraints requirements.txt
 $(INSTALLED): requirements.txt
 	@'$(PYTHON)' -c '$(CHECK_VERSION)' 2>/dev/null || { \
 		echo "make setup: needs Python 3.11, 3.12 or 3.13 (PYTHON='$(PYTHON)' is not); name one: make setup PYTHON=python3.12" >&2; \
@@ -69,8 +71,9 @@ $(INSTALLED): requirements.txt
 	@$(call refuse_foreign_venv,.venv,setup)
 	'$(PYTHON)' -m venv --clear --prompt deeper-networks .venv
 	$(VENV)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements.txt)"
-	$(VENV)/python -m uv pip install --compile-bytecode --python .venv/bin/python $(if $(TORCH_BACKEND),--torch-backend '$(TORCH_BACKEND)') \
-		--requirements pyproject.toml --extra dev --constraints requirements.txt
+	@echo $(call quoted,$(INSTALL)); $(INSTALL) || { \
+		status=$$?; [ -z '$(TORCH_BACKEND)' ] || echo 'make setup: this build of torch is on the server of PyTorch alone, not on PyPI. Where you reach only PyPI or a mirror of it, run make setup without TORCH_BACKEND' >&2; \
+		exit $$status; }
 	@$(VENV)/python -c '$(LINK_LIBRARY)'
 	@printf %s '$(TORCH_BACKEND)' > $@
 

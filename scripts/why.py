@@ -24,19 +24,25 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
 
     from deepnets.planning.jobs import Jobs  # here, so that `run` reports a mistake in a user's network
-    from deepnets.planning.staleness import other_versions, reasons
+    from deepnets.planning.staleness import made_from, other_versions, reasons
 
     jobs = Jobs(load_config_of(args), paths.REPOSITORY, args.root)
     jobs.check_data()
     stale = defaultdict(list)
     for job, why in reasons(jobs):
-        stale[job.stage, why].append(job.outputs[0])
-    for (stage, why), outputs in stale.items():
+        stale[job.stage, why].append(job)
+    for (stage, why), same in stale.items():
         print(f"{stage}: {why}")
-        for output in outputs[:NAMED]:
-            print(f"    {output}")
-        if len(outputs) > NAMED:
-            print(f"    and {len(outputs) - NAMED} more")
+        for job in same[:NAMED]:
+            print(f"    {job.outputs[0]}")
+        if len(same) > NAMED:
+            print(f"    and {len(same) - NAMED} more")
+    if again := made_from(jobs, [job for same in stale.values() for job in same]):
+        runs = "1 training run" if again == 1 else f"{again} training runs"
+        print(
+            f"the data are made again, and then all that was made from them: {runs}, their evaluations, figures and"
+            f" the report; {program('snakemake')} -n results/report.md{snakemake_options(args)} lists all jobs"
+        )
     if not stale:
         print(f"study {jobs.config.study}: nothing is stale")
     for (package, version), count in sorted(other_versions(jobs).items()):

@@ -50,6 +50,7 @@ def test_a_chosen_picture_shows_its_classes_on_a_phone_and_a_laptop(open_page, a
     page, problems = open_page(address, width, scheme)
     asked = []
     page.on("request", lambda request: asked.append(request.url))
+    assert page.get_by_text("curl --data-binary").inner_text().endswith(f" {address}/predict")
     page.get_by_label("Drop a picture here").set_input_files(picture)
     page.locator("tbody tr").first.wait_for()
     assert page.locator("tbody tr").count() == 5

@@ -198,7 +198,7 @@ def test_corrupt_images_cost_their_blocks_and_no_more(birds, tmp_path, decoded):
     content = corrupt.read_bytes()
     corrupt.write_bytes(b"no image")
     list_files(birds, birds.parent / "data/birds/raw.json")
-    with pytest.raises(UserError, match=r"train/owl/05\.png: not a whole JPEG, PNG, .* replace or remove"):
+    with pytest.raises(UserError, match=r"train/owl/05\.png: not a whole JPEG, PNG, .* replace or remove it\.$"):
         build(birds, tmp_path / "again")
     corrupt.write_bytes(content)
     list_files(birds, birds.parent / "data/birds/raw.json")

@@ -125,6 +125,13 @@ def test_broken_picture_is_a_line_and_the_others_are_predicted(predict, tmp_path
     assert named == ["b.png", "missing.png"]
 
 
+def test_a_folder_is_answered_with_what_to_write(predict, tmp_path):
+    (tmp_path / "pictures").mkdir()
+    Image.new("L", (9, 7)).save(tmp_path / "a.png")
+    assert [row["file"] for row in predict("pictures", "a.png", code=1)] == ["a.png"]
+    assert "pictures: a folder; name its pictures: pictures/*" in predict.errors
+
+
 def test_bundle_has_the_card_the_weights_the_network_an_example_and_its_requirements(pack, exported):
     with ZipFile(pack()) as packed:
         contents = {name: packed.read(name) for name in packed.namelist()}

@@ -105,6 +105,14 @@ def test_setup_hands_the_torch_backend_to_uv_when_there_is_one(make):
     assert "torch-backend" not in make.calls()
 
 
+def test_setup_that_fails_with_a_torch_backend_says_where_its_builds_are(make):
+    failed = make("setup", TORCH_BACKEND="cpu", BROKEN_NETWORK="2")
+    assert failed.returncode == 2
+    assert "server of PyTorch alone" in failed.stderr
+    assert "server of PyTorch alone" not in make("setup", BROKEN_NETWORK="2").stderr
+    assert not (make.folder / ".venv/.installed").exists()
+
+
 @pytest.mark.parametrize("backend", ["", "cpu"])
 def test_bench_has_an_environment_of_its_own_with_the_build_of_torch_that_setup_was_given(make, backend):
     make("setup", f"TORCH_BACKEND={backend}")

@@ -134,6 +134,15 @@ def test_mistake_is_one_line_with_the_nearest_name_when_the_configuration_is_rea
     assert f"{path.removeprefix('.').removesuffix(':')}: {text}".removeprefix(": ") == said
 
 
+def test_small_stem_is_refused_where_the_name_shows_that_there_is_none(nets, tmp_path):
+    [line] = refused(tmp_path, model(architecture="torchvision/squeezenet1_1", stem="small"))
+    assert "models.new.stem: torchvision/squeezenet1_1 has no small stem, which the families resnet, " in line
+    assert line.endswith("; leave out stem, or choose another network")
+    vit = {"architecture": "timm/vit_tiny_patch16_224", "on": {"mnist": {"stem": "small"}}}
+    [line] = refused(tmp_path, model(**vit))
+    assert "models.new.on.mnist.stem: timm/vit_tiny_patch16_224 has no small stem" in line
+
+
 def test_the_tag_of_weights_is_not_part_of_the_network(tmp_path):
     config = load(tmp_path, model(architecture="timm/resnet18.a1_in1k", drop_rate=0.1))
     spec = config.models["new"].spec("digits", config.datasets["digits"])

@@ -3,13 +3,17 @@
 import errno
 import fcntl
 import json
+import os
 import platform
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
+from snakemake.exceptions import LockException, WorkflowError
 
 from deepnets.planning.run_hooks import RunHooks
+from deepnets.utils.command_line import TRY_AGAIN_LINE
 
 FINGERPRINT = json.dumps({"code": {}})
 
@@ -82,3 +86,64 @@ def test_a_file_system_without_locks_is_left_as_it_is(monkeypatch):
     Path(".snakemake/alive").write_text(platform.node())
     start()
     assert lock.exists()
+
+
+def run_that_raises(error: WorkflowError, *failed: SimpleNamespace) -> RunHooks:
+    """Return the hooks of a run that ends with an error after these jobs have failed."""
+
+    def execute():
+        raise error
+
+    hooks = hooks_of()
+    hooks.workflow.execute, hooks.workflow.scheduler = execute, SimpleNamespace(failed=failed)
+    hooks._wrap("execute", if_fails=hooks._explain_failure)
+    return hooks
+
+
+def test_a_failed_run_repeats_at_its_end_what_its_failed_jobs_said_last(capsys):
+    jobs = []
+    for number in range(7):
+        log = Path(f"{number}.log")
+        log.write_text(f"error: wrong {number}\n{TRY_AGAIN_LINE}\n")
+        jobs.append(SimpleNamespace(log=[str(log)]))
+    Path("stopped.log").write_text("saved after step 3\n")  # by Ctrl-C, without an error
+    jobs.append(SimpleNamespace(log=["stopped.log"]))
+    with pytest.raises(WorkflowError):
+        run_that_raises(WorkflowError("a job failed"), *jobs).workflow.execute()
+    assert capsys.readouterr().err.splitlines() == [
+        *(f"failed: error: wrong {number} ({number}.log)" for number in range(5)),
+        "and 2 more failed; make status shows them",
+    ]
+
+
+def test_a_second_run_names_the_process_that_holds_the_folder():
+    hooks = run_that_raises(LockException())
+    first = hooks_of()
+    try:
+        first._hold_folder()
+        hooks._hold_folder()
+        with pytest.raises(
+            SystemExit, match=rf"^another run is going on .* \(pid {os.getpid()}, since \d\d:\d\d\); wait"
+        ):
+            hooks.workflow.execute()
+        Path(".snakemake/alive").write_text(f"{platform.node()} {2**22 + 1}")  # above any process id
+        with pytest.raises(SystemExit, match=r"^another run is going on in this folder; wait for it, or stop it$"):
+            hooks.workflow.execute()
+    finally:
+        first.alive.close()
+        hooks.alive.close()
+
+
+def test_where_no_other_run_is_seen_a_lock_keeps_snakemakes_own_message(monkeypatch):
+    alone, without_locks = run_that_raises(LockException()), run_that_raises(LockException())
+    try:
+        alone._hold_folder()
+        with pytest.raises(LockException, match="--unlock"):
+            alone.workflow.execute()
+        monkeypatch.setattr(fcntl, "flock", Mock(side_effect=OSError(errno.ENOLCK, "No locks available")))
+        without_locks._hold_folder()
+        with pytest.raises(LockException, match="--unlock"):
+            without_locks.workflow.execute()
+    finally:
+        alone.alive.close()
+        without_locks.alive.close()

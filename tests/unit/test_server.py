@@ -202,6 +202,15 @@ def test_what_is_no_picture_is_refused_in_a_line(url, content, kind, code, detai
     assert detail in refused.json()["detail"]
 
 
+def test_a_form_is_refused_with_the_command_that_works(url, pictures, tmp_path, monkeypatch):
+    (tmp_path / "photo.png").write_bytes(pictures[0])
+    monkeypatch.chdir(tmp_path)
+    refused = requests.post(f"{url}/predict?invert=false", files={"file": pictures[0]}, timeout=60)
+    assert refused.status_code == 415
+    assert "(got 'multipart/form-data'): curl " in refused.json()["detail"]
+    assert run_curl(refused.json()["detail"].split("curl ")[1])["class"] in CLASSES
+
+
 def test_an_option_with_a_wrong_value_is_refused_in_a_line_as_the_schema_has_it(url, pictures):
     refused = requests.post(f"{url}/predict?invert=maybe", data=pictures[0], headers=PNG, timeout=60)
     assert refused.status_code == 422

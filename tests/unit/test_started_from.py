@@ -73,6 +73,8 @@ def test_a_head_for_other_classes_and_the_weights_of_another_program_are_recorde
     record = json.loads(load_tensors(tmp_path / "out/model.safetensors")[1]["started_from"])
     assert record["replaced"] == ["classifier.1.weight", "classifier.1.bias"]
     assert record["normalised"] == "by the dataset"
+    ways = "normalised by the dataset (if the weights learned from others, write their mean and std next to weights in"
+    assert ways in (tmp_path / "out/log").read_text()
 
 
 def test_weights_that_changed_or_are_gone_or_of_another_network_are_refused(data, finished, tmp_path):

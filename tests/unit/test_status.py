@@ -288,6 +288,17 @@ def test_those_that_run_or_have_failed_come_first_below_a_line_about_the_study()
     )
 
 
+def test_the_message_of_a_job_that_several_experiments_need_is_shown_once():
+    same = "error: images are broken (logs/digits/prepare.log)"
+    statuses = [Status(name, "failed", words) for name, words in zip("abcd", [same, same, "other", same], strict=True)]
+    assert [line.split("  ")[-1] for line in status_lines("demo", statuses, None)[1:]] == [
+        same,
+        "as above",
+        "other",
+        same,
+    ]
+
+
 def test_measurements_that_have_failed_are_below_the_experiments_and_counted_apart():
     statuses = [Status("a/b", "done"), Status("c/d", "failed", "x")]
     assert status_lines("demo", statuses, None, [Status("a/b robustness", "failed", "y")]) == [

@@ -93,6 +93,16 @@ def test_entries_of_a_section_that_is_there_twice_belong_below_the_first(tmp_pat
         load_config(write(tmp_path, text))
 
 
+def test_what_follows_from_a_section_that_is_there_twice_is_not_reported(tmp_path):
+    text = yaml.safe_dump(VALID, sort_keys=False) + "study: birds\ndatasets:\n  birds: {path: birds}\n"
+    with pytest.raises(UserError) as refusal:  # no other dataset is left
+        load_config(write(tmp_path, text))
+    assert [re.findall("the key '(.*?)' is there twice", line) for line in str(refusal.value).splitlines()] == [
+        ["study"],
+        ["datasets"],
+    ]
+
+
 def test_merge_keys_may_be_overridden_without_being_duplicates(tmp_path):
     text = "a: &a {x: 1, y: 1}\nb: &b {<<: *a, y: 2}\nc: {<<: *b, x: 3}\n"
     file = read(write(tmp_path, text))

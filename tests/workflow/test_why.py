@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from snakemake.persistence import MetadataRecord
@@ -12,7 +13,8 @@ from snakemake.persistence.db import DbPersistence
 from snakemake.persistence.file import FilePersistence
 
 from deepnets.planning.differences import differences
-from deepnets.planning.staleness import open_records, recorded_fingerprint
+from deepnets.planning.job import Job
+from deepnets.planning.staleness import made_from, open_records, recorded_fingerprint
 from deepnets.utils.files import canonical_json
 
 GENTLE = "results/shapes/small/gentle/seed0"
@@ -76,8 +78,29 @@ def test_images_that_changed_are_counted_and_named(study):
     new = "4 new (train/a|b/more0.png, train/a|b/more1.png, train/a|b/more2.png and 1 more)"
     line = f"download: images: {new}, 1 gone (train/a|b/3.png), 1 changed (train/a|b/5.png)\n"
     assert why(study).startswith(line)
+    again = "the data are made again, and then all that was made from them: 3 training runs, their evaluations, figures"
+    assert f"\n{again} and the report; " in why(study)
     shutil.rmtree(study / ".snakemake")  # without records, the files say it
     assert why(study).startswith(line)
+
+
+def test_finished_training_runs_on_new_data_are_counted_with_those_that_start_from_them(tmp_path):
+    start = "shapes/small/brief/seed0"
+    trained = [
+        SimpleNamespace(dataset=dataset, directory=f"results/{name}", spec={"weights": weights})
+        for dataset, name, weights in [
+            ("shapes", start, {}),
+            ("shapes", "shapes/small/brief/seed1", {}),  # not finished
+            ("digits", "digits/small/brief/seed0", {"experiment": start}),
+            ("digits", "digits/small/brief/seed1", {}),
+        ]
+    ]
+    for each in (trained[0], *trained[2:]):
+        (tmp_path / each.directory).mkdir(parents=True)
+        (tmp_path / each.directory / "model.safetensors").touch()
+    jobs = SimpleNamespace(root=tmp_path, trained=trained)
+    assert made_from(jobs, [Job("download", {"dataset": "shapes"}), Job("prepare", {"dataset": "shapes"})]) == 2
+    assert made_from(jobs, [Job("audit", {"dataset": "shapes"}), Job("report", {"suffix": ""})]) == 0
 
 
 @pytest.mark.slow
@@ -135,7 +158,7 @@ def test_differences_name_new_and_gone_settings_and_files():
     assert sorted(differences(old, new)) == [
         "a.py changed",
         "augment.cutout was 2, is 4",
-        "b.py is gone",
+        "b.py is no longer used",
         "c.py is new",
         "recipe.clip was not there, is null",
     ]
@@ -148,6 +171,17 @@ def test_differences_of_figures_and_the_report_are_words():
         "experiments: 1 new (c), 1 gone (a)",
         "small: another colour",
         "small: another name or look",
+    ]
+
+
+def test_a_dataset_that_left_the_study_or_is_new_is_one_phrase():
+    mnist, digits = {"variant_of": None, "note": None}, {"variant_of": None, "note": "drawn by pen"}
+    old = {"spec": {"datasets": {"mnist": mnist, "digits": digits}}}
+    new = {"spec": {"datasets": {"mnist": mnist | {"note": "small"}, "birds": mnist}}}
+    assert sorted(differences(old, new)) == [
+        "dataset birds: new",
+        "dataset digits: no longer in the study",
+        'datasets.mnist.note was null, is "small"',
     ]
 
 

@@ -104,6 +104,10 @@ def main() -> None:
     output.writerow(["file", "class", "probability"])
     code = 0
     for picture in args.pictures:
+        if Path(picture).is_dir():
+            print(f"{picture}: a folder; name its pictures: {Path(picture) / '*'}", file=sys.stderr)
+            code = 1
+            continue
         try:
             images = read(picture, size, channels, spec["dataset"], args.invert)[np.newaxis]
         except Exception as error:  # a damaged file can raise anything

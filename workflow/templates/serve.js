@@ -73,6 +73,7 @@ async function showMap(picture, number) {
   figure.hidden = false;
 }
 
+document.querySelector("#address").textContent = location.origin;
 // A format that browsers do not show, such as TIFF, can still be predicted.
 shown.addEventListener("error", () => { shown.hidden = true; });
 input.addEventListener("change", () => {

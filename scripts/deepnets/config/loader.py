@@ -43,14 +43,17 @@ def load_config(
 
     Raises:
         UserError: with all problems, a line each (the first 100): file, key path, what is wrong, the value, what to do.
+            Where a key of the file is there twice, with these alone.
     """
     file = yaml_reader.read(path)
     yaml_reader.check_size([overrides, command_line], overrides_from)
     command_line = yaml_reader.with_nulls(yaml_reader.with_text_keys(command_line or {}))
     overrides = merge(yaml_reader.with_text_keys(overrides or {}), command_line)
+    if file.duplicate_keys:  # alone: most other problems would follow from them
+        raise UserError(shortened([f"{path}: {line}" for line in file.duplicate_keys], _MAX_MISTAKES))
     document = merge(file.content, overrides)
     _read_unfit_text(document, command_line)
-    lines = [f"{path}: {line}" for line in file.duplicate_keys]
+    lines = []
     for problem in _problems(document):
         source = overrides_from if _is_overridden(problem.path, file.content, overrides) else path
         lines.append(f"{source}: {problem}")

@@ -14,7 +14,14 @@ from deepnets.config.experiment import Experiment, recipe_name
 from deepnets.config.messages import NAME_PATTERN, NAME_RULE, KeyPath, Problem, format_path, shown, unknown
 from deepnets.config.named_recipe import keys_on
 from deepnets.data.sources import DatasetOptions
-from deepnets.models._named import in_libraries, kind
+from deepnets.models._named import (
+    FAMILIES_WITH_SMALL_STEM,
+    HAS_SMALL_STEM,
+    LibraryOptions,
+    in_libraries,
+    kind,
+    untagged,
+)
 from deepnets.utils.specs import leaves
 
 # Sections of named entries, and what one of their entries is called.
@@ -70,6 +77,7 @@ def check_across(document: dict, valid: ValidEntries) -> Iterator[Problem]:
     yield from _check_keys_on(document, names)
     yield from _check_repeats(entries)
     yield from _check_folds(document, valid)
+    yield from _check_stems(valid)
     yield from check_sizes(document, valid)
     yield from _check_results(entries, valid)
 
@@ -223,6 +231,21 @@ def _check_folds(document: dict, valid: ValidEntries) -> Iterator[Problem]:
                 f"must test each of the {folds} folds of {name} equally often (got {shown(sorted(seeds))});"
                 f" write {list(range(folds))}, or {folds} more for each repetition",
             )
+
+
+def _check_stems(valid: ValidEntries) -> Iterator[Problem]:
+    """Find the networks whose names show that they have no small stem; of the others, the network itself shows it."""
+    for name, model in valid.models.items():
+        if HAS_SMALL_STEM.search(untagged(model.architecture)):
+            continue
+        of_dataset = {("on", key): options for key, options in getattr(model, "on", {}).items()}
+        for path, options in {(): model, **of_dataset}.items():
+            if isinstance(options, LibraryOptions) and options.stem == "small":
+                yield Problem(
+                    ("models", name, *path, "stem"),
+                    f"{model.architecture} has no small stem, which the families {FAMILIES_WITH_SMALL_STEM} have;"
+                    " leave out stem, or choose another network",
+                )
 
 
 def _seeds_of_datasets(document: dict, valid: ValidEntries) -> Iterator[tuple[KeyPath, str, set[int]]]:

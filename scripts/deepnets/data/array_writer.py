@@ -30,10 +30,6 @@ from deepnets.utils.text import shortened
 from deepnets.utils.worker import start_worker
 
 
-class BadImagesError(UserError):
-    """Some files are not images; the message has a line for each."""
-
-
 class _Block(NamedTuple):
     """The shard of a decoded block, and the (split, index) of each of its images."""
 
@@ -83,8 +79,8 @@ def write_images(
         How often each intensity occurs in each channel of the training split: int64 (C, 256).
 
     Raises:
-        BadImagesError: names every broken image, after the last image, or a damaged archive.
-        UserError: an image has changed since raw.json was written, or a process was killed.
+        UserError: images are broken, named after the last image, or an archive is; an image has changed since raw.json
+            was written; or a process was killed.
         OSError: the disk is full.
     """
     channels, height, width = input_shape
@@ -149,7 +145,7 @@ def _decode_all(
                 " which need less memory. Decoded images are kept."
             ) from None
         if problems:
-            raise BadImagesError(shortened(problems))
+            raise UserError(shortened(problems))
         log_summary(bar)
     _warn_of_dim(dataset, dim)
     return blocks

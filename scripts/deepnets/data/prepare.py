@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import PIL
 
-from deepnets.data.array_writer import BadImagesError, write_array, write_images
+from deepnets.data.array_writer import write_array, write_images
 from deepnets.data.image_source import ImageSource
 from deepnets.data.intensities import channel_statistics
 from deepnets.data.raw_files import Raw
@@ -62,7 +62,7 @@ def prepare(
         _check(dataset, images, options.num_classes or len(images.classes))
         made_by = canonical_json({"spec": spec, "code": code, "pillow": PIL.__version__})
         with _unfinished_folder(output.with_name(".unfinished"), sha256_text(made_by)[:16]) as folder:
-            intensities = _write_arrays(dataset, images, folder, processes, raw)
+            intensities = _write_arrays(dataset, images, folder, processes)
             unfinished = [folder / array.name for array in arrays]
             limit = unspecified.get("max_megapixels")
             metadata = _describe(dataset, spec, raw, images, intensities, unfinished, limit)
@@ -71,12 +71,9 @@ def prepare(
         write_json(output, metadata)
 
 
-def _write_arrays(dataset: str, images: ImageSource, folder: Path, processes: int, raw: Raw) -> np.ndarray:
+def _write_arrays(dataset: str, images: ImageSource, folder: Path, processes: int) -> np.ndarray:
     """Write images and labels; return how often each intensity occurs in each channel, int64 (C, 256)."""
-    try:
-        intensities = write_images(dataset, images, images.shape, folder, processes)
-    except BadImagesError as error:
-        raise UserError(f"{error}\nThen delete {raw.manifest}, so that the files are listed again.") from None
+    intensities = write_images(dataset, images, images.shape, folder, processes)
     for split, stored in images.stored().items():
         write_array(folder / LABELS.format(split=split), np.concatenate([images.labels[each] for each in stored]))
     return intensities

@@ -20,7 +20,10 @@ def _phrase(key: tuple[str, ...], before: dict, after: dict) -> str:
         case ("settings_sha256",):
             return "what the figure shows, or how, changed"
         case ("code" | "files", file):
-            return f"{file} {'is new' if key not in before else 'is gone' if key not in after else 'changed'}"
+            state = "is new" if key not in before else "is no longer used" if key not in after else "changed"
+            return f"{file} {state}"
+        case ("spec", "datasets", name, _) if not _has(after, key[:3]) or not _has(before, key[:3]):
+            return f"dataset {name}: {'new' if _has(after, key[:3]) else 'no longer in the study'}"
         case ("spec", "specs"):  # hashes: the experiments' own jobs name the settings
             return ""
         case ("spec", "models", model):  # its look, which its name and earlier models choose
@@ -32,3 +35,7 @@ def _phrase(key: tuple[str, ...], before: dict, after: dict) -> str:
         case ("spec", *names):
             return change(".".join(names) or "spec", key, before, after)
     return change(".".join(key), key, before, after)
+
+
+def _has(values: dict, start: tuple[str, ...]) -> bool:
+    return any(key[: len(start)] == start for key in values)

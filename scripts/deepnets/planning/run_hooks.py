@@ -9,12 +9,15 @@ jobs are known.
 import fcntl
 import functools
 import logging
+import os
 import platform
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from snakemake.exceptions import LockException, WorkflowError
 from snakemake.io import IOFile
 
 from deepnets.planning.job import Job
@@ -36,6 +39,7 @@ from deepnets.utils.files import error_names
 ALIVE = Path(".snakemake/alive")
 REASON_LENGTH = 200  # characters
 LINES = 20  # about files of one kind; the others are counted
+FAILURES = 5  # repeated at the end of a run
 
 
 class RunHooks:
@@ -50,15 +54,20 @@ class RunHooks:
         self.workflow, self.requests, self.jobs = workflow, requests, requests.jobs
         self.running = False  # whether jobs will run; a dry run only says what would
         self.alive: TextIO | None = None
+        self.is_second = False  # whether another run was going on in this folder, on this machine, when this one began
 
     def install(self) -> None:
         """Wrap the three methods of the workflow object."""
-        self._wrap("execute", before=self._before_execution)
+        self._wrap("execute", before=self._before_execution, if_fails=self._explain_failure)
         self._wrap("_prepare_dag", before=self._restore_target_jobs, after=self._force)
         self._wrap("_build_dag", after=self._order_and_write)
 
     def _wrap(
-        self, name: str, before: Callable[..., None] | None = None, after: Callable[[], None] | None = None
+        self,
+        name: str,
+        before: Callable[..., None] | None = None,
+        after: Callable[[], None] | None = None,
+        if_fails: Callable[[WorkflowError], None] | None = None,
     ) -> None:
         method = getattr(self.workflow, name)
 
@@ -66,7 +75,12 @@ class RunHooks:
         def call(*args: Any, **named: Any) -> Any:
             if before:
                 before(**named)
-            result = method(*args, **named)
+            try:
+                result = method(*args, **named)
+            except WorkflowError as error:
+                if if_fails:
+                    if_fails(error)
+                raise
             if after:
                 after()
             return result
@@ -89,25 +103,46 @@ class RunHooks:
         """
         ALIVE.parent.mkdir(exist_ok=True)
         self.alive = open(ALIVE, "a+")  # noqa: SIM115 - held for as long as this process lives
-        if self.workflow.is_main_process and _lock(self.alive, fcntl.LOCK_EX | fcntl.LOCK_NB):
+        is_first = self.workflow.is_main_process and _lock(self.alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if is_first:
             with error_names(ALIVE):
                 self._take_over(self.alive)
-        _lock(self.alive, fcntl.LOCK_SH)
+        has_locks = _lock(self.alive, fcntl.LOCK_SH)
+        self.is_second = self.workflow.is_main_process and has_locks and not is_first
 
     def _take_over(self, alive: TextIO) -> None:
         """Remove what earlier runs on this machine left: their locks, if they were killed, and their jobs' files."""
         locks = list(LOCKS.glob("*.lock"))
         alive.seek(0)
-        if locks and alive.read() != platform.node():
+        if locks and alive.read().partition(" ")[0] != platform.node():
             return
         for lock in locks:
             lock.unlink(missing_ok=True)
             _print(f"{lock}: left by a run that was killed; removed")
         alive.truncate(0)
-        alive.write(platform.node())
+        alive.write(f"{platform.node()} {os.getpid()}")
         alive.flush()
         for file in Path(paths.JOBS).glob("*.json"):
             file.unlink(missing_ok=True)
+
+    def _explain_failure(self, error: WorkflowError) -> None:
+        """Say which run holds the folder, or repeat what failed jobs said last: it may have scrolled away."""
+        if isinstance(error, LockException):
+            if self.is_second:
+                sys.exit(f"another run is going on in this folder{_first_run()}; wait for it, or stop it")
+            return
+        from deepnets.planning.status import last_line_of_failure, tail  # it imports the user's networks
+
+        failed = (
+            getattr(getattr(self.workflow, "scheduler", None), "failed", ()) if self.workflow.is_main_process else ()
+        )
+        logs = sorted({str(log) for job in failed for log in job.log})
+        last = {log: last_line_of_failure(tail(Path(log)), "") for log in logs}
+        lines = [f"failed: {line} ({log})" for log, line in last.items() if line is not None]
+        for line in lines[:FAILURES]:
+            _print(line)
+        if len(lines) > FAILURES:
+            _print(f"and {len(lines) - FAILURES} more failed; make status shows them")
 
     def _restore_target_jobs(self, **_settings: Any) -> None:
         restore_target_jobs(self.workflow)
@@ -200,6 +235,16 @@ def exit_plainly(function: Callable) -> Callable:
             sys.exit(str(error))
 
     return call
+
+
+def _first_run() -> str:
+    """Return the process of the run that came into this folder first, and since when it runs; "" if it has ended."""
+    try:
+        pid = int(ALIVE.read_text().partition(" ")[2])
+        os.kill(pid, 0)  # only asks
+        return f" (pid {pid}, since {time.strftime('%H:%M', time.localtime(ALIVE.stat().st_mtime))})"
+    except (OSError, ValueError, OverflowError):
+        return ""
 
 
 def _lock(file: TextIO, kind: int) -> bool:

@@ -16,6 +16,7 @@ from deepnets.planning.image_changes import image_changes
 from deepnets.planning.job import Job
 from deepnets.planning.jobs import Jobs
 from deepnets.planning.made_by import differing
+from deepnets.planning.start_files import start_weights
 from deepnets.utils import paths
 from deepnets.utils.checksums import find_corrupted
 from deepnets.utils.errors import UserError
@@ -47,6 +48,25 @@ def reasons(jobs: Jobs) -> list[tuple[Job, str]]:
         if why and (needed or not why.startswith(MISSING)):
             found.append((job, why))
     return found[::-1]
+
+
+def made_from(jobs: Jobs, stale: Iterable[Job]) -> int:
+    """Count the finished training runs that are repeated because the data of their dataset are made again.
+
+    Snakemake rebuilds all that was made from a file that a job has written again, even with the same bytes.
+
+    Args:
+        jobs: the jobs of the configuration.
+        stale: those that are stale by themselves.
+    """
+    datasets = {job.wildcards["dataset"] for job in stale if job.stage in READERS}
+    repeated = set[str]()
+    for each in jobs.trained:  # each after those that it starts from
+        is_finished = (jobs.root / each.directory / paths.MODEL_FILE).exists()
+        started_from = {Path(file).parent.as_posix() for file in start_weights(each)}
+        if is_finished and (each.dataset in datasets or repeated & started_from):
+            repeated.add(each.directory)
+    return len(repeated)
 
 
 def other_versions(jobs: Jobs) -> dict[tuple[str, str], int]:

@@ -16,6 +16,8 @@ def status_lines(
 ) -> list[str]:
     """Return a line about the study, then a line for each experiment: those that run first, those that are done last.
 
+    Experiments that have failed in the same job, as that of their dataset, have its message once.
+
     Args:
         study: its name.
         statuses: of its experiments.
@@ -32,7 +34,10 @@ def status_lines(
     by_state["failed"] += measurements
     for state, found in by_state.items():
         shown = found if state in ("running", "failed") else found[:SHOWN]
-        lines += [f"  {state:7}  {status.name:{width}}  {status.words}".rstrip() for status in shown]
+        words = [status.words for status in shown]
+        for index, status in enumerate(shown):
+            is_same = state == "failed" and index > 0 and words[index] == words[index - 1] != ""
+            lines.append(f"  {state:7}  {status.name:{width}}  {'as above' if is_same else words[index]}".rstrip())
         if len(found) > len(shown):
             lines.append(f"  {state:7}  and {len(found) - len(shown)} more")
     return lines

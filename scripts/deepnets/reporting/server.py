@@ -259,7 +259,9 @@ def _check_head(request: Request) -> None:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != _ANY_FILE and not kind.startswith("image/"):
         raise HTTPException(
-            415, f"Content-Type must be that of a picture, such as image/png, or {_ANY_FILE} (got {kind[:60]!r})."
+            415,
+            f"Content-Type must be that of a picture, such as image/png, or {_ANY_FILE} (got {kind[:60]!r}): curl"
+            f" --data-binary @photo.png --header 'Content-Type: image/png' {request.url.replace(query='')}",
         )
     length = request.headers.get("content-length", "0")
     if length.isdecimal() and int(length) > MAX_BYTES:

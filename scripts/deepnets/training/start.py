@@ -17,6 +17,8 @@ from deepnets.utils.files import sha256_file
 from deepnets.utils.logging import LOG
 from deepnets.utils.text import first_few
 
+BY_DATASET = "by the dataset"
+
 
 @dataclass(frozen=True)
 class Start:
@@ -147,7 +149,7 @@ def _how_normalised(start: Start) -> str:
     if "mean" in start.weights:
         mean, std = (", ".join(f"{value:g}" for value in start.weights[key]) for key in ("mean", "std"))
         return f"by mean {mean} and standard deviation {std}, as config.yaml says"
-    return "as these weights were trained" if start.mean and start.std else "by the dataset"
+    return "as these weights were trained" if start.mean and start.std else BY_DATASET
 
 
 def in_words(record: dict[str, Any]) -> str:
@@ -160,4 +162,7 @@ def in_words(record: dict[str, Any]) -> str:
         "unused": "not used",
     }
     named = [f"{words} ({first_few(record[key])})" for key, words in lists.items() if record[key]]
-    return "; ".join([f"loaded {record['tensors']} tensors, {share}", *named])
+    normalised = f"images are normalised {record['normalised']}"
+    if record["normalised"] == BY_DATASET:
+        normalised += " (if the weights learned from others, write their mean and std next to weights in config.yaml)"
+    return "; ".join([f"loaded {record['tensors']} tensors, {share}", *named, normalised])
