@@ -182,6 +182,15 @@ def test_a_sweep_whose_best_value_is_the_last_tried_continues_beyond_it(experime
     ]
 
 
+def test_a_sweep_of_a_network_that_only_guesses_gets_no_advice_on_values(experiment, write_report):
+    runs = [
+        experiment(recipe=f"quick,lr={rate}", lr=rate, seed=seed, accuracy=0.1, validation_accuracy=0.1 + rate)
+        for rate in (0.01, 0.03, 0.1)
+        for seed in range(2)
+    ]
+    assert "values of" not in " ".join(steps(write_report(*runs)))
+
+
 def test_recipes_that_differ_in_words_or_in_several_options_are_no_sweep(experiment, write_report):
     runs = [experiment(recipe=f"r{rate}", lr=rate, seed=seed) for rate in (0.01, 0.03, 0.1) for seed in range(2)]
     for place, folder in enumerate(runs):

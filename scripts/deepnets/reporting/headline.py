@@ -98,6 +98,30 @@ def result(rows: dict[str, list[Row]], statistics: dict[str, Statistics]) -> str
     return as_sentence(clauses)
 
 
+def not_learned(rows: Mapping[str, list[Row]], statistics: Mapping[str, Statistics]) -> str:
+    """Return the sentence on networks that answer as by guessing, whatever their recipe; "" if there is none."""
+    clauses = []
+    for dataset, runs in rows.items():
+        groups = [row.group for row in runs]
+        leader, models = verdicts.standing(groups, statistics[dataset]).leader, {group.model for group in groups}
+        for model in dict.fromkeys(group.model for group in groups):
+            tried = [group for group in groups if group.model == model]
+            if all(verdicts.is_guessing(group, statistics[dataset]) for group in tried):
+                end = ", so it is not really compared" * (len(models) > 1 and model != leader.model)
+                clauses.append(f"on {dataset}, {tried[0].display_name} did not learn in {_guessed(tried)}{end}")
+    left = len(clauses) - verdicts.NAMED
+    more = [f"nor did {left} more network{'s' * (left > 1)}"] if left > 0 else []
+    return as_sentence([*clauses[: verdicts.NAMED], *more]) if clauses else ""
+
+
+def _guessed(groups: list[SeedGroup]) -> str:
+    """Return the number of runs and their test accuracies: "any of its 9 runs (20.00 %, as by guessing)"."""
+    found = sorted(result.metrics.test.accuracy for group in groups for result in group.results)
+    runs = "its only run" if len(found) == 1 else f"any of its {len(found)} runs"
+    shown = " to ".join(dict.fromkeys(f"{100 * value:.2f}" for value in (found[0], found[-1])))
+    return f"{runs} ({shown} % test accuracy, as by guessing)"
+
+
 def place(dataset: str, rows: Mapping[str, list[Row]]) -> str:
     """Return how a clause after the first sentence starts: "on mnist, "; "" where there is one dataset."""
     return f"on {dataset}, " if len(rows) > 1 else ""

@@ -5,6 +5,7 @@ validation. Of a single model, its recipes are compared. Whether two differ is d
 correction, never by their intervals.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import floor, log10
 
@@ -80,6 +81,27 @@ def standing(groups: list[SeedGroup], statistics: Statistics) -> Standing:
         if pair.verdict != won:
             rivals.append(Rival(group, pair, "b" if pair.verdict == lost else pair.verdict, sign * pair.difference))
     return Standing(leader, rivals, others)
+
+
+def compared_recipes(groups: Mapping[str, list[SeedGroup]]) -> set[tuple[str, str, str]]:
+    """Return dataset, model and recipe of what is compared on each dataset: without recipes that were not chosen."""
+    return {(dataset, each.model, each.recipe) for dataset, runs in groups.items() for each in compared(runs)}
+
+
+def is_guessing(group: SeedGroup, statistics: Statistics) -> bool:
+    """Return whether each run answers the test images as somebody who guesses does.
+
+    No run is shown to be better than always naming the commonest class, and a gain of a quarter of what is left is
+    ruled out, also in balanced accuracy: classes may be imbalanced.
+    """
+    majority, chance = statistics.baselines.majority.accuracy, statistics.baselines.chance
+    tests = [result.metrics.test for result in group.results]
+    return all(
+        test.accuracy_ci95[0] <= majority
+        and test.accuracy_ci95[1] < majority + (1 - majority) / 4
+        and test.balanced_accuracy < chance + (1 - chance) / 4
+        for test in tests
+    )
 
 
 def best(dataset: str, groups: list[SeedGroup], statistics: Statistics) -> str:
