@@ -262,6 +262,32 @@ def test_a_network_that_was_better_with_the_same_seed_is_named_as_such(experimen
     assert "but was worse, with the one seed that is compared, than VGG-16." in text
 
 
+def test_a_winner_is_in_doubt_if_validation_hardly_preferred_the_recipe_that_it_beats(experiment, write_report):
+    def opening(*others):
+        """`others`: recipe, number of right validation images of 144 and test accuracy."""
+        runs = [experiment(model="vgg16", recipe=r, validation_accuracy=n / 144, accuracy=a) for r, n, a in others]
+        return summary(write_report(experiment(accuracy=0.95), *runs))
+
+    chosen = ("chosen", 130, 0.5)
+    start = "On digits, ResNet50 (quick) was best with 95.00 % test accuracy"
+    text = opening(chosen, ("near", 129, 0.94))
+    assert start in text
+    assert (
+        ", but cannot be distinguished from VGG-16 (near), which is only 1 of 144 validation images behind the recipe"
+        " that was chosen."
+    ) in text
+    level = opening(chosen, ("near", 130, 0.94))
+    assert "VGG-16 (near), which is level on validation with the recipe that was chosen." in level
+    assert (
+        ", but cannot be distinguished from VGG-16 (near) and VGG-16 (level), each fewer than 2 of 144 validation"
+        " images behind the chosen recipe of its network."
+    ) in opening(chosen, ("near", 129, 0.94), ("level", 130, 0.94))
+    assert ", but was worse there than VGG-16 (near), which" in opening(chosen, ("near", 129, 1.0))
+    for clear in (("far", 128, 0.94), ("near", 129, 0.5)):
+        assert start in opening(chosen, clear)
+        assert ", but " not in opening(chosen, clear).partition("What to run next")[0]
+
+
 def guesses(experiment, model, **options):
     """Return a run that always names the first of ten classes."""
     directory, true = experiment(model=model, accuracy=0.1, **options), np.arange(360) % 10
