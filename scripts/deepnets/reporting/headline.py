@@ -34,7 +34,7 @@ def question(study: str, rows: dict[str, list[Row]], whose_recipe: str) -> str:
     """
     groups = [row.group for dataset in rows.values() for row in dataset]
     recipes = {group.first.recipe for group in groups}
-    how = [f"{len(recipes)} recipes"] if len(recipes) > 1 else []
+    how = [f"{len(recipes)} recipes in all"] if len(recipes) > 1 else []
     conditions = enumerate_words([*how, _seeds(groups)])
     trained = how_trained(result for group in groups for result in group.results)
     return f"The study {study} asks {_asked(rows, whose_recipe)} {trained}, with {conditions}."
@@ -133,8 +133,13 @@ def as_sentence(clauses: list[str]) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def against_published(rows: dict[str, list[Row]]) -> str:
-    """Return the sentence about the published accuracies: how many are exceeded, and how many by more than chance."""
+def against_published(rows: dict[str, list[Row]], datasets: set[str]) -> str:
+    """Return the sentence about the published accuracies: how many are exceeded, and how many by more than chance.
+
+    "" where none of the datasets is, or stands for, one of the published study; `datasets`: those that are or do.
+    """
+    if datasets.isdisjoint(rows):
+        return ""
     pairs: dict[tuple[str, str], list[_Compared]] = {}
     variants: dict[str, str] = {}
     for dataset, runs in rows.items():

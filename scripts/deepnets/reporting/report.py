@@ -167,7 +167,7 @@ def _context(study: Study) -> dict[str, Any]:
             headline.not_learned(rows, study.statistics),
             settings.conditions(rows),
             story.cheapest(study, rows),
-            headline.against_published(rows),
+            headline.against_published(rows, _published_datasets(study)),
         ],
         "next_steps": story.next_steps(study, rows),
         "question": headline.question(study.name, rows, settings.whose_recipe(rows)),
@@ -208,6 +208,12 @@ def _by_dataset(results: list[Result]) -> dict[str, list[Result]]:
 
 def _rows(study: Study) -> dict[str, list[Row]]:
     return {name: _rows_of(study, name, results) for name, results in _by_dataset(study.results).items()}
+
+
+def _published_datasets(study: Study) -> set[str]:
+    """Return the datasets that are, or stand for, one of the published study."""
+    published = {row.dataset for row in study.published if row.kind == "study"}
+    return {name for name, about in study.datasets.items() if (about["variant_of"] or name) in published}
 
 
 def _rows_of(study: Study, dataset: str, results: list[Result]) -> list[Row]:

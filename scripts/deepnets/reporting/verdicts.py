@@ -5,6 +5,7 @@ validation. Of a single model, its recipes are compared. Whether two differ is d
 correction, never by their intervals.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import floor, log10
@@ -214,8 +215,12 @@ def _who_chose(leader: SeedGroup, groups: list[SeedGroup]) -> str:
     """Return the words on how recipes were chosen; "" where each network has one."""
     if len(groups) == len(best_by_model(groups)):
         return ""
-    whose = "its recipe" if sum(group.model == leader.model for group in groups) > 1 else "the recipes of others"
-    return f", {whose} chosen on validation"
+    recipes = Counter(group.model for group in groups)
+    if recipes[leader.model] > 1:
+        return ", its recipe chosen on validation"
+    several = [group.display_name for model, group in best_by_model(groups).items() if recipes[model] > 1]
+    recipe = f"recipe{'s' * (len(several) > 1)}"
+    return f", the {recipe} of {counted(several, 'other networks')} chosen on validation"
 
 
 def counted(names: list[str], kind: str) -> str:
