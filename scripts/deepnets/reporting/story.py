@@ -122,7 +122,7 @@ def _settle(study: Study, groups: Mapping[str, list[SeedGroup]]) -> Iterator[Mar
             way
             for rival, name in zip(are_open, names, strict=True)
             if rival.pair.settle
-            for way in _ways_to_settle(rival.pair.settle, dataset, f"{best} and {name}")
+            for way in _ways_to_settle(rival.pair.settle, dataset, f"{best} and {name}", _own(study, found.leader))
         )
         seeds = f"{_MANY_SEEDS} seeds each or " * any(rival.pair.over == "seeds" for rival in are_open)
         otherwise = (
@@ -132,13 +132,30 @@ def _settle(study: Study, groups: Mapping[str, list[SeedGroup]]) -> Iterator[Mar
         yield escape(next(ways, otherwise))
 
 
-def _ways_to_settle(settle: Settle, dataset: str, both: str) -> Iterator[str]:
-    """Yield what somebody can afford that would show which of `both` is better."""
+def _own(study: Study, group: SeedGroup) -> int:
+    """Return how many images the dataset of a group has in all; 0 if they are not the user's, or are in folds."""
+    first = group.first
+    if not study.datasets[first.dataset]["own_files"] or first.fold is not None:
+        return 0
+    return sum(split.of or split.n for split in (first.metrics.train, first.metrics.validation, first.metrics.test))
+
+
+def _ways_to_settle(settle: Settle, dataset: str, both: str, own: int = 0) -> Iterator[str]:
+    """Yield what somebody can afford that would show which of `both` is better.
+
+    `own`: how many images the dataset has in all, if these are the user's own and not divided into folds.
+    """
     if settle.seeds and settle.seeds <= _MANY_SEEDS:
         yield f"About {settle.seeds} seeds each of {both} on {dataset}, which would show which is better."
     if settle.images and settle.images <= _MANY_IMAGES:
         images = f"{verdicts.rounded(settle.images):,}"
-        yield f"About {images} test images of {dataset}, which would show which of {both} is better."
+        way = f"About {images} test images of {dataset}, which would show which of {both} is better"
+        folds = f"of the dataset makes each of these a test image once, if no folder or column of {dataset} has splits."
+        if 0 < own < settle.images:
+            folds = f"{code('folds: 5')} {escape(folds)}"
+            yield Markdown(f"{escape(f'{way}, but the dataset has {own:,} images in all.')} {folds}")
+        else:
+            yield f"{way}."
 
 
 def _sweeps(study: Study, groups: Mapping[str, list[SeedGroup]]) -> Iterator[Markdown]:
