@@ -182,6 +182,12 @@ def test_calibration_is_that_of_the_logits_and_after_the_temperature_that_users_
     assert "the network is too sure: it states 94.3 % on average, and 90.0 % of its answers are right" in text
 
 
+def test_a_calibration_error_whose_interval_has_0_is_no_miscalibration(experiment):
+    """Of ten classes, each answer has 94.3 %, and 94.4 % are right."""
+    text = section(card(read_result(experiment(accuracy=340 / 360)), None), "Calibration")
+    assert "As it is, no miscalibration shows: the network states 94.3 % on average, and 94.4 % of its" in text
+
+
 def test_network_without_mistakes_has_no_temperature_and_no_worst_class(written):
     _, body = written(accuracy=1.0)
     assert "after the temperature" not in body

@@ -37,12 +37,44 @@ def test_different_versions_of_torch_are_a_warning(experiment, write_report):
 
 
 def test_of_many_warnings_those_about_the_study_are_shown_and_the_others_are_counted(experiment, write_report):
-    directories = [experiment(seed=seed, warnings=["under-trained"]) for seed in range(23)]
+    directories = [experiment(warnings=[f"{chr(97 + kind)}: try it" for kind in range(23)]), experiment(seed=1)]
     set_timing(directories[0], versions={"torch": "2.11.0"})
     warnings = write_report(*directories).split("> [!WARNING]\n")[1].split("\n\n")[0].splitlines()
     assert len(warnings) == 21
     assert "different versions of torch" in warnings[0]
     assert warnings[-1].startswith("> - There are 4 more warnings; [metrics.csv](metrics.csv) has their number")
+
+
+def warnings_of(text):
+    """The lines of warning of a report."""
+    return text.partition("> [!WARNING]\n")[2].partition("\n\n")[0].splitlines()
+
+
+def test_seeds_of_a_recipe_have_one_warning_of_a_kind_with_the_advice_that_most_of_them_get(experiment, write_report):
+    advice = ["(3.1); try 20 epochs or more", "(1.6); try a tenth of the lr", "(1.7); try a tenth of the lr"]
+    runs = [experiment(seed=seed, warnings=[f"did not learn: {text}"]) for seed, text in enumerate(advice)]
+    [line] = warnings_of(write_report(*runs))
+    assert line == (
+        "> - **ResNet50 on digits, recipe quick, 3 seeds**: did not learn: (1.6); try a tenth of the lr (the numbers"
+        " are those of seed 1)."
+    )
+    runs.append(experiment(seed=3, warnings=["under-trained: so far"]))
+    first, second = warnings_of(write_report(*runs))
+    assert first.startswith("> - **ResNet50 on digits, recipe quick, seeds 0, 1 and 2**: did not learn")
+    assert second == "> - **ResNet50 on digits, recipe quick, seed 3**: under-trained: so far."
+
+
+def test_warnings_of_recipes_that_validation_did_not_choose_are_counted(experiment, write_report):
+    runs = [
+        experiment(recipe=recipe, validation_accuracy=value, warnings=[f"under-trained: {recipe}"])
+        for recipe, value in (("chosen", 0.95), ("other", 0.9), ("third", 0.8))
+    ]
+    text = write_report(*runs, experiment(model="vgg16"))
+    shown, counted = warnings_of(text)
+    assert shown == "> - **ResNet50 on digits, recipe chosen, seed 0**: under-trained: chosen."
+    assert counted.startswith("> - There are 2 warnings of recipes that validation did not choose; [metrics.csv]")
+    assert "What the warnings below advise for one training run." in text
+    assert len(warnings_of(write_report(*runs))) == 3  # of a single network, its recipes are compared
 
 
 def links(text):

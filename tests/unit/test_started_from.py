@@ -136,7 +136,8 @@ def test_report_says_what_networks_were_started_from(experiment, write_report):
     assert "the last layer was replaced (fc.weight, fc.bias)" in text
     assert "when trained from scratch" not in text
     mixed = write_report(tuned, experiment(model="vgg16"))
-    assert "classifies digits best from scratch or from earlier weights, with one seed each." in mixed
+    earlier = "when trained from scratch or further from the weights of earlier training runs"
+    assert f"classifies digits best {earlier}, with one seed each." in mixed
     assert "- **VGG-16 on digits**: random weights." in mixed
 
 

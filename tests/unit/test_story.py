@@ -144,6 +144,28 @@ def test_more_images_or_seeds_than_anyone_has_are_no_advice():
     assert [way.split(" of ")[0] for way in ways(123_456, 30)] == ["About 30 seeds each", "About 120,000 test images"]
 
 
+def test_folds_are_advised_for_own_images_of_which_there_are_too_few(experiment, write_report):
+    """Each made-up dataset has 1293 + 144 + 360 images."""
+
+    def advised(own_files):
+        accuracies = {"vgg16": 0.95, "resnet50": 0.945}
+        runs = [experiment(model=m, seed=seed, accuracy=a) for m, a in accuracies.items() for seed in range(3)]
+        text = write_report(*runs, datasets={"digits": {"own_files": own_files}})
+        [step] = [step for step in steps(text) if "test images of digits" in step]
+        return step
+
+    assert re.fullmatch(
+        r"About [\d,]+ test images of digits, which would show which of .* is better, but the dataset has 1,797 images"
+        r" in all\. folds: 5 of the dataset makes each of these a test image once, if no folder or column of digits has"
+        r" splits\.",
+        advised("pets.zip"),
+    )
+    assert "folds" not in advised(None)
+    settle = Settle(smallest_difference=0.1, images=1500, seeds=None)
+    [enough] = story._ways_to_settle(settle, "digits", "A and B", own=1797)
+    assert enough == "About 1,500 test images of digits, which would show which of A and B is better."
+
+
 def test_what_is_settled_over_several_seeds_needs_nothing(experiment, write_report):
     runs = [
         experiment(model=model, seed=seed, accuracy=accuracy, n_test=2000)
@@ -180,6 +202,15 @@ def test_a_sweep_whose_best_value_is_the_last_tried_continues_beyond_it(experime
         "ResNet50 on digits with larger values of lr, but more seeds first: the largest of 3, 0.1, is best on"
         " validation by only 1.5 of 144 images."
     ]
+
+
+def test_a_sweep_of_a_network_that_only_guesses_gets_no_advice_on_values(experiment, write_report):
+    runs = [
+        experiment(recipe=f"quick,lr={rate}", lr=rate, seed=seed, accuracy=0.1, validation_accuracy=0.1 + rate)
+        for rate in (0.01, 0.03, 0.1)
+        for seed in range(2)
+    ]
+    assert "values of" not in " ".join(steps(write_report(*runs)))
 
 
 def test_recipes_that_differ_in_words_or_in_several_options_are_no_sweep(experiment, write_report):

@@ -73,7 +73,7 @@ def test_example_is_trained_with_stand_ins(page, checkout, snakemake, tmp_path):
     done = snakemake(folder, *words, PYTHONPATH=str(packages))
     assert done.returncode == 0, done.stdout
     text = (folder / "results/report.md").read_text()
-    assert "from scratch or from earlier weights" in text
+    assert "when trained from scratch or further from the weights of earlier training runs" in text
     assert "<code>lite0.pth</code>" in text
     probed = read_json(folder / "results/digits/lite0_probed/linear_probe/seed0/metrics.json")
     assert probed["started_from"]["adapted"] == ["_conv_stem.weight"]

@@ -26,9 +26,10 @@ def in_full(study: Study) -> bool:
     return len(study.results) <= _IN_FULL
 
 
-def named(result: Result) -> str:
-    """Return an experiment's name for readers."""
-    return f"{result.display_name} on {result.dataset}, recipe {recipe_title(result.recipe)}, seed {result.seed}"
+def named(result: Result, seeds: str = "") -> str:
+    """Return an experiment's name for readers; `seeds`: what stands for its seed, for several experiments."""
+    run = seeds or f"seed {result.seed}"
+    return f"{result.display_name} on {result.dataset}, recipe {recipe_title(result.recipe)}, {run}"
 
 
 def of_dataset(study: Study, dataset: str, most: int) -> dict[str, Any]:

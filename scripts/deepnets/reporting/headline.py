@@ -34,7 +34,7 @@ def question(study: str, rows: dict[str, list[Row]], whose_recipe: str) -> str:
     """
     groups = [row.group for dataset in rows.values() for row in dataset]
     recipes = {group.first.recipe for group in groups}
-    how = [f"{len(recipes)} recipes"] if len(recipes) > 1 else []
+    how = [f"{len(recipes)} recipes in all"] if len(recipes) > 1 else []
     conditions = enumerate_words([*how, _seeds(groups)])
     trained = how_trained(result for group in groups for result in group.results)
     return f"The study {study} asks {_asked(rows, whose_recipe)} {trained}, with {conditions}."
@@ -98,6 +98,30 @@ def result(rows: dict[str, list[Row]], statistics: dict[str, Statistics]) -> str
     return as_sentence(clauses)
 
 
+def not_learned(rows: Mapping[str, list[Row]], statistics: Mapping[str, Statistics]) -> str:
+    """Return the sentence on networks that answer as by guessing, whatever their recipe; "" if there is none."""
+    clauses = []
+    for dataset, runs in rows.items():
+        groups = [row.group for row in runs]
+        leader, models = verdicts.standing(groups, statistics[dataset]).leader, {group.model for group in groups}
+        for model in dict.fromkeys(group.model for group in groups):
+            tried = [group for group in groups if group.model == model]
+            if all(verdicts.is_guessing(group, statistics[dataset]) for group in tried):
+                end = ", so it is not really compared" * (len(models) > 1 and model != leader.model)
+                clauses.append(f"on {dataset}, {tried[0].display_name} did not learn in {_guessed(tried)}{end}")
+    left = len(clauses) - verdicts.NAMED
+    more = [f"nor did {left} more network{'s' * (left > 1)}"] if left > 0 else []
+    return as_sentence([*clauses[: verdicts.NAMED], *more]) if clauses else ""
+
+
+def _guessed(groups: list[SeedGroup]) -> str:
+    """Return the number of runs and their test accuracies: "any of its 9 runs (20.00 %, as by guessing)"."""
+    found = sorted(result.metrics.test.accuracy for group in groups for result in group.results)
+    runs = "its only run" if len(found) == 1 else f"any of its {len(found)} runs"
+    shown = " to ".join(dict.fromkeys(f"{100 * value:.2f}" for value in (found[0], found[-1])))
+    return f"{runs} ({shown} % test accuracy, as by guessing)"
+
+
 def place(dataset: str, rows: Mapping[str, list[Row]]) -> str:
     """Return how a clause after the first sentence starts: "on mnist, "; "" where there is one dataset."""
     return f"on {dataset}, " if len(rows) > 1 else ""
@@ -109,8 +133,13 @@ def as_sentence(clauses: list[str]) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def against_published(rows: dict[str, list[Row]]) -> str:
-    """Return the sentence about the published accuracies: how many are exceeded, and how many by more than chance."""
+def against_published(rows: dict[str, list[Row]], datasets: set[str]) -> str:
+    """Return the sentence about the published accuracies: how many are exceeded, and how many by more than chance.
+
+    "" where none of the datasets is, or stands for, one of the published study; `datasets`: those that are or do.
+    """
+    if datasets.isdisjoint(rows):
+        return ""
     pairs: dict[tuple[str, str], list[_Compared]] = {}
     variants: dict[str, str] = {}
     for dataset, runs in rows.items():

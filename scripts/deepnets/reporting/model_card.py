@@ -226,7 +226,8 @@ def _calibration(result: Result, predictions: Predictions) -> list[Markdown]:
     temperature = own_temperature(result.directory, result.metrics.spec_sha256)
     right = metrics.predicted_classes(logits) == labels
     confidence = probabilities_of(logits).max(1)
-    rows = [["as the network gives them", *_calibration_error(confidence, right)]]
+    first = _calibration_error(confidence, right)
+    rows = [["as the network gives them", *first]]
     if temperature == 1:
         after = "The temperature is 1: the validation images do not show that another one is better."
     else:
@@ -236,10 +237,12 @@ def _calibration(result: Result, predictions: Predictions) -> list[Markdown]:
             "The temperature divides the logits; it is fitted on the validation images and changes no answer. How to"
             " use it says where it is applied."
         )
-    sure = "too sure" if confidence.mean() > right.mean() else "not sure enough"
+    sure = f"the network is {'too sure' if confidence.mean() > right.mean() else 'not sure enough'}: it"
+    if first[1].startswith("0.00 "):  # as printed: a reader must see why
+        sure = "no miscalibration shows: the network"
     note = (
         "The calibration error is how far the probability that is stated for an answer and the share of right answers"
-        f" are apart, on average (0 is best). As it is, the network is {sure}: it states {100 * confidence.mean():.1f}"
+        f" are apart, on average (0 is best). As it is, {sure} states {100 * confidence.mean():.1f}"
         f" % on average, and {100 * right.mean():.1f} % of its answers are right. {after}"
     )
     return [table(["Probabilities", "Calibration error (%)", "95 % interval"], rows, numbers_from=1), escape(note)]

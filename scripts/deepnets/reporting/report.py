@@ -23,13 +23,13 @@ from deepnets.reporting import (
     cost,
     duplicates,
     experiments,
-    exports,
     headline,
     image_audit,
     methods,
     pairs,
     settings,
     story,
+    study_warnings,
     tables,
     verdicts,
 )
@@ -37,8 +37,8 @@ from deepnets.reporting.audit import Audit, read_audit
 from deepnets.reporting.environment import describe
 from deepnets.reporting.headline import Row
 from deepnets.reporting.job_times import JobTime, job_times, starts_of
-from deepnets.reporting.markdown import Markdown, bold, code, enumerate_words, escape, image, link
-from deepnets.reporting.missing import incomplete, make_missing, missing_table
+from deepnets.reporting.markdown import Markdown, image, link
+from deepnets.reporting.missing import make_missing, missing_table
 from deepnets.reporting.page import render_page
 from deepnets.reporting.reproduce import commands, files_needed, is_deterministic, provenance
 from deepnets.reporting.started_from import starts, weights_needed
@@ -48,7 +48,6 @@ from deepnets.utils import paths
 from deepnets.utils.checksums import record_checksums
 from deepnets.utils.files import write_json, write_text
 
-_WARNINGS_SHOWN = 20
 _EXPERIMENT_ROWS = 20  # shown of each dataset at least, for any number of datasets
 _OF_IMAGE_FILES = ("folder", "csv")  # sources whose images may not be square
 _NON_SQUARE = {
@@ -165,13 +164,14 @@ def _context(study: Study) -> dict[str, Any]:
         "is_compared": any(row.published for runs in rows.values() for row in runs),
         "answer": [
             headline.result(rows, study.statistics),
+            headline.not_learned(rows, study.statistics),
             settings.conditions(rows),
             story.cheapest(study, rows),
-            headline.against_published(rows),
+            headline.against_published(rows, _published_datasets(study)),
         ],
         "next_steps": story.next_steps(study, rows),
         "question": headline.question(study.name, rows, settings.whose_recipe(rows)),
-        "warnings": _warnings(study),
+        "warnings": study_warnings.describe(study, rows),
         "missing": missing_table(study),
         "missing_left_out": max(0, len(study.missing) - tables.ROWS),
         "all_missing": make_missing(study),
@@ -210,6 +210,12 @@ def _rows(study: Study) -> dict[str, list[Row]]:
     return {name: _rows_of(study, name, results) for name, results in _by_dataset(study.results).items()}
 
 
+def _published_datasets(study: Study) -> set[str]:
+    """Return the datasets that are, or stand for, one of the published study."""
+    published = {row.dataset for row in study.published if row.kind == "study"}
+    return {name for name, about in study.datasets.items() if (about["variant_of"] or name) in published}
+
+
 def _rows_of(study: Study, dataset: str, results: list[Result]) -> list[Row]:
     rows = []
     for group in with_statistics(group_seeds(results), study.statistics[dataset]):
@@ -224,33 +230,6 @@ def _rows_of(study: Study, dataset: str, results: list[Result]) -> list[Row]:
 def _file_link(study: Study, path: str, dataset: str = "") -> Markdown:
     target = study.link(path, dataset)
     return link(target.name, target)
-
-
-def _warnings(study: Study) -> list[Markdown]:
-    lines = [incomplete(study)] if study.missing else []
-    lines += [
-        Markdown(f"{bold(name)}: {escape(sentence)}. {code(paths.AUDIT.format(dataset=name))} lists them.")
-        for name, audit in study.audits.items()
-        for sentence in (duplicates.leakage(audit) if audit else [])
-    ]
-    runs = [run for result in study.results for run in result.timing.conditions]
-    versions = sorted({run.versions.get("torch", "unknown") for run in runs})
-    if len(versions) > 1:
-        lines.append(
-            escape(f"The experiments were trained with different versions of torch: {enumerate_words(versions)}.")
-        )
-    lines += [
-        Markdown(f"{bold(experiments.named(result))}: {escape(warning)}.")
-        for result in study.results
-        for warning in [*result.warnings, *exports.warnings(study, result)]
-    ]
-    left = len(lines) - _WARNINGS_SHOWN
-    if left > 0:
-        csv = _file_link(study, paths.METRICS_CSV)
-        are = "is 1 more warning" if left == 1 else f"are {left} more warnings"
-        more = f"There {are}; {csv} has their number for each experiment, and the"
-        lines[_WARNINGS_SHOWN:] = [Markdown(f"{more} metrics.json and timing.json of an experiment their reasons.")]
-    return lines
 
 
 # -- one dataset ------------------------------------------------------------------------------------------------------

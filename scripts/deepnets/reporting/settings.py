@@ -63,7 +63,8 @@ def _differing(where: str, groups: list[SeedGroup]) -> str:
     shown, left = [_difference(name, options[name]) for name in first], len(options) - len(first)
     shown += [f"{left} more options"] * (left > 0)
     shown += [f"training time ({time})"] * (max(seconds) >= _SLOWER * min(seconds))
-    return f"{where}the {what} differ in {enumerate_words(shown)}"
+    unlike = "were not trained alike: they differ" if what == "networks" else "differ"
+    return f"{where}the {what} {unlike} in {enumerate_words(shown)}"
 
 
 def _options(groups: list[SeedGroup]) -> dict[str, list[str]]:

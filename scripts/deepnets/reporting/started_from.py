@@ -13,7 +13,8 @@ def how_trained(results: Iterable[Result]) -> str:
     pretrained = {result.metrics.started_from is not None for result in results}
     if pretrained == {True}:
         return "when trained further from the weights of earlier training runs"
-    return "when trained from scratch" if pretrained == {False} else "from scratch or from earlier weights"
+    scratch = "when trained from scratch"
+    return scratch if pretrained == {False} else f"{scratch} or further from the weights of earlier training runs"
 
 
 def source(started: StartedFrom) -> str:

@@ -64,15 +64,16 @@ def _cheapest(
 def next_steps(study: Study, rows: Mapping[str, list[Row]]) -> list[Markdown]:
     """Return sentences on what to run next, the most urgent first; [] if nothing is open."""
     groups = {name: [row.group for row in runs] for name, runs in rows.items()}
-    steps = [*_complete(study), *_seeds(study, groups), *_settle(study, groups), *_sweeps(groups)]
+    steps = [*_complete(study, groups), *_seeds(study, groups), *_settle(study, groups), *_sweeps(study, groups)]
     return steps[: verdicts.NAMED]
 
 
-def _complete(study: Study) -> Iterator[Markdown]:
+def _complete(study: Study, groups: Mapping[str, list[SeedGroup]]) -> Iterator[Markdown]:
     if study.missing:
         number = "one experiment is" if len(study.missing) == 1 else f"{len(study.missing)} experiments are"
         yield Markdown(f"The rest of the study: [{number} missing](#missing-experiments).")
-    warned = sum(bool(result.warnings) for result in study.results)
+    compared = verdicts.compared_recipes(groups)
+    warned = sum(bool(each.warnings) for each in study.results if (each.dataset, each.model, each.recipe) in compared)
     if warned:
         runs = "one training run" if warned == 1 else f"{warned} training runs"
         yield escape(f"What the warnings below advise for {runs}.")
@@ -121,7 +122,7 @@ def _settle(study: Study, groups: Mapping[str, list[SeedGroup]]) -> Iterator[Mar
             way
             for rival, name in zip(are_open, names, strict=True)
             if rival.pair.settle
-            for way in _ways_to_settle(rival.pair.settle, dataset, f"{best} and {name}")
+            for way in _ways_to_settle(rival.pair.settle, dataset, f"{best} and {name}", _own(study, found.leader))
         )
         seeds = f"{_MANY_SEEDS} seeds each or " * any(rival.pair.over == "seeds" for rival in are_open)
         otherwise = (
@@ -131,24 +132,42 @@ def _settle(study: Study, groups: Mapping[str, list[SeedGroup]]) -> Iterator[Mar
         yield escape(next(ways, otherwise))
 
 
-def _ways_to_settle(settle: Settle, dataset: str, both: str) -> Iterator[str]:
-    """Yield what somebody can afford that would show which of `both` is better."""
+def _own(study: Study, group: SeedGroup) -> int:
+    """Return how many images the dataset of a group has in all; 0 if they are not the user's, or are in folds."""
+    first = group.first
+    if not study.datasets[first.dataset]["own_files"] or first.fold is not None:
+        return 0
+    return sum(split.of or split.n for split in (first.metrics.train, first.metrics.validation, first.metrics.test))
+
+
+def _ways_to_settle(settle: Settle, dataset: str, both: str, own: int = 0) -> Iterator[str]:
+    """Yield what somebody can afford that would show which of `both` is better.
+
+    `own`: how many images the dataset has in all, if these are the user's own and not divided into folds.
+    """
     if settle.seeds and settle.seeds <= _MANY_SEEDS:
         yield f"About {settle.seeds} seeds each of {both} on {dataset}, which would show which is better."
     if settle.images and settle.images <= _MANY_IMAGES:
         images = f"{verdicts.rounded(settle.images):,}"
-        yield f"About {images} test images of {dataset}, which would show which of {both} is better."
+        way = f"About {images} test images of {dataset}, which would show which of {both} is better"
+        folds = f"of the dataset makes each of these a test image once, if no folder or column of {dataset} has splits."
+        if 0 < own < settle.images:
+            folds = f"{code('folds: 5')} {escape(folds)}"
+            yield Markdown(f"{escape(f'{way}, but the dataset has {own:,} images in all.')} {folds}")
+        else:
+            yield f"{way}."
 
 
-def _sweeps(groups: Mapping[str, list[SeedGroup]]) -> Iterator[Markdown]:
+def _sweeps(study: Study, groups: Mapping[str, list[SeedGroup]]) -> Iterator[Markdown]:
     """Yield a sentence for each sweep of one option whose best value on validation is the first or the last tried.
 
-    A lead that may be chance is no reason to go on: then more seeds come first.
+    A lead that may be chance is no reason to go on: then more seeds come first. No value is best where none taught
+    the network anything.
     """
     for dataset, of_dataset in groups.items():
         for model, chosen in best_by_model(of_dataset).items():
             options = swept([group for group in of_dataset if group.model == model])
-            if len(options) != 1:
+            if len(options) != 1 or verdicts.is_guessing(chosen, study.statistics[dataset]):
                 continue
             [(option, runs)] = options.items()
             tried = [*dict.fromkeys(options_of(run)[option] for run in runs)]

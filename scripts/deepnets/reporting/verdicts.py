@@ -5,7 +5,9 @@ validation. Of a single model, its recipes are compared. Whether two differ is d
 correction, never by their intervals.
 """
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from math import floor, log10
 
 from deepnets.comparison.aggregate import (
@@ -70,8 +72,19 @@ class Standing:
 
 def standing(groups: list[SeedGroup], statistics: Statistics) -> Standing:
     """Compare the networks of a dataset; `groups` have their candidates of the statistics."""
+    leader, *others = by_validation(_tested(compared(groups), statistics))
+    return Standing(leader, _rivals(leader, others, statistics), others)
+
+
+def _tested(groups: list[SeedGroup], statistics: Statistics) -> list[SeedGroup]:
+    """Return those that have pairs in the statistics: of very many, some are not compared."""
+    known = {id(candidate) for candidate in statistics.compared}
+    return [group for group in groups if id(group.candidate) in known]
+
+
+def _rivals(leader: SeedGroup, others: list[SeedGroup], statistics: Statistics) -> list[Rival]:
+    """Return those of the others that the leader is not better than; all have pairs in the statistics."""
     places = {id(candidate): place for place, candidate in enumerate(statistics.compared)}
-    leader, *others = by_validation(group for group in compared(groups) if id(group.candidate) in places)
     outcomes, mine, rivals = statistics.outcomes(), places[id(leader.candidate)], list[Rival]()
     for group in others:
         place = places[id(group.candidate)]
@@ -79,7 +92,28 @@ def standing(groups: list[SeedGroup], statistics: Statistics) -> Standing:
         won, lost, sign = ("a", "b", 1) if mine < place else ("b", "a", -1)
         if pair.verdict != won:
             rivals.append(Rival(group, pair, "b" if pair.verdict == lost else pair.verdict, sign * pair.difference))
-    return Standing(leader, rivals, others)
+    return rivals
+
+
+def compared_recipes(groups: Mapping[str, list[SeedGroup]]) -> set[tuple[str, str, str]]:
+    """Return dataset, model and recipe of what is compared on each dataset: without recipes that were not chosen."""
+    return {(dataset, each.model, each.recipe) for dataset, runs in groups.items() for each in compared(runs)}
+
+
+def is_guessing(group: SeedGroup, statistics: Statistics) -> bool:
+    """Return whether each run answers the test images as somebody who guesses does.
+
+    No run is shown to be better than always naming the commonest class, and a gain of a quarter of what is left is
+    ruled out, also in balanced accuracy: classes may be imbalanced.
+    """
+    majority, chance = statistics.baselines.majority.accuracy, statistics.baselines.chance
+    tests = [result.metrics.test for result in group.results]
+    return all(
+        test.accuracy_ci95[0] <= majority
+        and test.accuracy_ci95[1] < majority + (1 - majority) / 4
+        and test.balanced_accuracy < chance + (1 - chance) / 4
+        for test in tests
+    )
 
 
 def best(dataset: str, groups: list[SeedGroup], statistics: Statistics) -> str:
@@ -90,16 +124,49 @@ def best(dataset: str, groups: list[SeedGroup], statistics: Statistics) -> str:
     interval = f"(95 % interval {100 * estimate.low:.2f} to {100 * estimate.high:.2f} %)"
     if not found.rivals:
         was = "was best with" if found.has_winner else "reached"
-        return f"on {dataset}, {name} {was} {value} test accuracy {interval}{_who_chose(found.leader, groups)}"
-    clauses = [
-        f"{words} {counted([group_name(rival.group, with_recipe) for rival in rivals], 'others')}"
-        for words, rivals in _relations(found, statistics.margin).items()
-        if rivals
-    ]
+        chosen = f"{_who_chose(found.leader, groups)}{_doubt(found, groups, statistics)}"
+        return f"on {dataset}, {name} {was} {value} test accuracy {interval}{chosen}"
     chosen = ", which also chose the recipes," if len(groups) > len(best_by_model(groups)) > 1 else ""
     return (
         f"on {dataset}, {name} was best on validation{_lead(found, with_recipe)}{chosen} and has {value} test accuracy"
-        f" {interval}, but {enumerate_words(clauses)}"
+        f" {interval}, but {_to_rivals(found, statistics.margin, with_recipe)}"
+    )
+
+
+def _doubt(found: Standing, groups: list[SeedGroup], statistics: Statistics) -> str:
+    """Return the clause on recipes that a winner is not better than and that others of their network hardly beat.
+
+    Validation preferred another recipe by fewer than two images, so the verdict could as well be that against them.
+    """
+    near = {
+        id(group): (group, lead_in_images(chosen, group))
+        for chosen in found.others
+        for group in _tested(groups, statistics)
+        if group.model == chosen.model != found.leader.model and group is not chosen
+    }
+    close = [group for group, lead in near.values() if lead < FEW_IMAGES]
+    rivals = [rival for rival in _rivals(found.leader, close, statistics) if rival.pair.over != "nothing"]
+    if not rivals:
+        return ""
+    images = f"{found.leader.first.metrics.validation.n:,} validation images"
+    behind = f"each fewer than {FEW_IMAGES} of {images} behind the chosen recipe of its network"
+    if len(rivals) == 1:
+        [rival], (_, lead) = rivals, near[id(rivals[0].group)]
+        mean = " on average" * (len(rival.group.results) > 1)
+        behind = f"which is only {lead:g} of {images}{mean} behind the recipe that was chosen"
+        if not lead:
+            behind = "which is level on validation with the recipe that was chosen"
+    return f", but {_to_rivals(replace(found, rivals=rivals), statistics.margin, with_recipe=True)}, {behind}"
+
+
+def _to_rivals(found: Standing, margin: float, with_recipe: bool) -> str:
+    """Return what the leader is to its rivals: "cannot be distinguished from VGG-16"."""
+    return enumerate_words(
+        [
+            f"{words} {counted([group_name(rival.group, with_recipe) for rival in rivals], 'others')}"
+            for words, rivals in _relations(found, margin).items()
+            if rivals
+        ]
     )
 
 
@@ -148,8 +215,12 @@ def _who_chose(leader: SeedGroup, groups: list[SeedGroup]) -> str:
     """Return the words on how recipes were chosen; "" where each network has one."""
     if len(groups) == len(best_by_model(groups)):
         return ""
-    whose = "its recipe" if sum(group.model == leader.model for group in groups) > 1 else "the recipes of others"
-    return f", {whose} chosen on validation"
+    recipes = Counter(group.model for group in groups)
+    if recipes[leader.model] > 1:
+        return ", its recipe chosen on validation"
+    several = [group.display_name for model, group in best_by_model(groups).items() if recipes[model] > 1]
+    recipe = f"recipe{'s' * (len(several) > 1)}"
+    return f", the {recipe} of {counted(several, 'other networks')} chosen on validation"
 
 
 def counted(names: list[str], kind: str) -> str:
