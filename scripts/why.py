@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> None:
     if again := made_from(jobs, [job for same in stale.values() for job in same]):
         runs = "1 training run" if again == 1 else f"{again} training runs"
         print(
-            f"the data are made again, and then all that was made from them: {runs}, their evaluations, figures and"
+            f"the data are rebuilt, and then all that was made from them: {runs}, their evaluations, figures and"
             f" the report; {program('snakemake')} -n results/report.md{snakemake_options(args)} lists all jobs"
         )
     if not stale:

@@ -78,7 +78,7 @@ def test_images_that_changed_are_counted_and_named(study):
     new = "4 new (train/a|b/more0.png, train/a|b/more1.png, train/a|b/more2.png and 1 more)"
     line = f"download: images: {new}, 1 gone (train/a|b/3.png), 1 changed (train/a|b/5.png)\n"
     assert why(study).startswith(line)
-    again = "the data are made again, and then all that was made from them: 3 training runs, their evaluations, figures"
+    again = "the data are rebuilt, and then all that was made from them: 3 training runs, their evaluations, figures"
     assert f"\n{again} and the report; " in why(study)
     shutil.rmtree(study / ".snakemake")  # without records, the files say it
     assert why(study).startswith(line)

@@ -238,8 +238,8 @@ def _check_stems(valid: ValidEntries) -> Iterator[Problem]:
     for name, model in valid.models.items():
         if HAS_SMALL_STEM.search(untagged(model.architecture)):
             continue
-        of_dataset = {("on", key): options for key, options in getattr(model, "on", {}).items()}
-        for path, options in {(): model, **of_dataset}.items():
+        of_dataset = [(("on", key), options) for key, options in getattr(model, "on", {}).items()]
+        for path, options in [((), model), *of_dataset]:
             if isinstance(options, LibraryOptions) and options.stem == "small":
                 yield Problem(
                     ("models", name, *path, "stem"),

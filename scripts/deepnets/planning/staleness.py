@@ -51,7 +51,7 @@ def reasons(jobs: Jobs) -> list[tuple[Job, str]]:
 
 
 def made_from(jobs: Jobs, stale: Iterable[Job]) -> int:
-    """Count the finished training runs that are repeated because the data of their dataset are made again.
+    """Count the finished training runs that are repeated because the data of their dataset are rebuilt.
 
     Snakemake rebuilds all that was made from a file that a job has written again, even with the same bytes.
 
