@@ -3,7 +3,8 @@
 import re
 from html import unescape
 
-from made_up_results import write_latency
+import numpy as np
+from made_up_results import write_latency, write_predictions
 from report_pages import set_recipe, set_timing, summary
 
 from deepnets.comparison.statistics_file import Settle
@@ -202,6 +203,34 @@ def test_a_sweep_whose_best_value_is_the_last_tried_continues_beyond_it(experime
         "ResNet50 on digits with larger values of lr, but more seeds first: the largest of 3, 0.1, is best on"
         " validation by only 1.5 of 144 images."
     ]
+
+
+def guesses(experiment, model, **options):
+    """Return a run that always names the first of ten classes."""
+    directory, true = experiment(model=model, accuracy=0.1, **options), np.arange(360) % 10
+    write_predictions(directory, true, np.zeros(360, int), 10)
+    return directory
+
+
+def test_a_network_that_only_guesses_is_named_in_the_opening(experiment, write_report):
+    runs = [guesses(experiment, "vgg16", recipe=f"r{n}", lr=n + 0.1) for n in range(3)]
+    learned = experiment(accuracy=0.95)
+    text = summary(write_report(learned, *runs))
+    assert (
+        " On digits, VGG-16 did not learn in any of its 3 runs (10.00 % test accuracy, as by guessing), so it is not"
+        " really compared. "
+    ) in text
+    assert "On digits, VGG-16 did not learn in its only run (10.00 % test accuracy, as by guessing). " in summary(
+        write_report(runs[0])
+    )
+    assert "did not learn" not in summary(write_report(learned, experiment(model="vgg16", accuracy=0.4)))
+    better = experiment(model="vgg16", recipe="r3", accuracy=0.4)
+    assert "did not learn" not in summary(write_report(learned, *runs, better))
+
+
+def test_few_test_images_do_not_show_that_a_network_only_guesses(experiment, write_report):
+    few = experiment(model="vgg16", accuracy=0.1, n_test=10)
+    assert "did not learn" not in summary(write_report(experiment(accuracy=1.0, n_test=10), few))
 
 
 def test_a_sweep_of_a_network_that_only_guesses_gets_no_advice_on_values(experiment, write_report):

@@ -99,7 +99,7 @@ def result(rows: dict[str, list[Row]], statistics: dict[str, Statistics]) -> str
 
 
 def not_learned(rows: Mapping[str, list[Row]], statistics: Mapping[str, Statistics]) -> str:
-    """Return the sentence on networks that answer as by guessing, whatever their recipe; "" if there is none."""
+    """Return the sentence on networks that answer as by guessing, whatever their recipe; "" without one."""
     clauses = []
     for dataset, runs in rows.items():
         groups = [row.group for row in runs]

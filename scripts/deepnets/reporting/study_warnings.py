@@ -70,7 +70,7 @@ def _advice(warning: str) -> str:
 
 
 def _counted(study: Study, left: int, not_chosen: int) -> Iterator[Markdown]:
-    """Yield the line on warnings that are not shown: for want of room, and those of recipes that are not compared."""
+    """Yield the line on warnings that are not shown: for lack of room, and those of recipes that are not compared."""
     numbers = {" more warning": left, " warning": not_chosen}
     words = [f"{number}{what}{'s' * (number > 1)}" for what, number in numbers.items() if number]
     if words:
