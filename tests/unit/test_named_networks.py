@@ -134,7 +134,7 @@ def test_mistake_is_one_line_with_the_nearest_name_when_the_configuration_is_rea
     assert f"{path.removeprefix('.').removesuffix(':')}: {text}".removeprefix(": ") == said
 
 
-def test_small_stem_is_refused_where_the_name_shows_that_there_is_none(nets, tmp_path):
+def test_small_stem_is_refused_where_the_name_shows_no_such_family(nets, tmp_path):
     [line] = refused(tmp_path, model(architecture="torchvision/squeezenet1_1", stem="small"))
     assert "models.new.stem: torchvision/squeezenet1_1 has no small stem, which the families resnet, " in line
     assert line.endswith("; leave out stem, or choose another network")
