@@ -6,9 +6,8 @@ The Snakefile asks for the runs, so numpy and SciPy are imported where they are 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from deepnets.config.experiment import recipe_name, recipe_title
+from deepnets.config.experiment import HASH_KEY, recipe_name, recipe_title, written
 from deepnets.config.recipe import idle_options
-from deepnets.config.recipe_label import HASH_KEY, written
 from deepnets.utils.files import canonical_json
 from deepnets.utils.specs import leaves
 

@@ -6,6 +6,8 @@ from typing import Any
 from deepnets.utils import paths
 from deepnets.utils.files import canonical_json, sha256_text
 
+HASH_KEY = "sha256"  # in the place of values in a recipe's part of a path; no option of a recipe
+
 # Keys of dataset.json that identify its arrays and the validation split in them; metrics.json has them too.
 OF_ARRAYS = ("arrays", "validation_rows")
 # Those that show on which images a network was trained; model.safetensors has them too.
@@ -56,6 +58,15 @@ class Experiment:
 def recipe_name(recipe: str) -> str:
     """Return the name of an experiment's recipe without values: its key in config.yaml."""
     return recipe.partition(",")[0]
+
+
+def written(value: Any) -> str:
+    """Return the one way to write a value: numbers as short as they can be without a change, the rest as in YAML."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(int(value) if isinstance(value, float) and value == int(value) else value)
 
 
 def recipe_title(recipe: str) -> str:

@@ -6,6 +6,7 @@ No name of a recipe has a comma, and no value has one, so a label has one meanin
 from collections.abc import Mapping
 from typing import Any
 
+from deepnets.config.experiment import HASH_KEY, written
 from deepnets.config.named_recipe import nested
 from deepnets.config.recipe import Recipe, idle_options
 from deepnets.config.yaml_reader import merge, read_scalar
@@ -16,7 +17,6 @@ from deepnets.utils.specs import leaves
 MAX_LENGTH = 100  # characters, so that folders named by it can be made everywhere
 # What may follow the recipe's name in a label. Snakemake allows no braces in it.
 VALUES_PATTERN = r"(?:,[a-z0-9_.]+=[A-Za-z0-9_.-]+)*"
-HASH_KEY = "sha256"  # no option of a recipe
 _HASH_DIGITS = 12
 
 
@@ -30,15 +30,6 @@ def recipe_label(recipe: str, values: Mapping[str, Any]) -> str:
         return label
     ending = f",{HASH_KEY}={sha256_text(label)[:_HASH_DIGITS]}"
     return label[: MAX_LENGTH - len(ending)].rpartition(",")[0] + ending
-
-
-def written(value: Any) -> str:
-    """Return the one way to write a value: numbers as short as they can be without a change, the rest as in YAML."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(int(value) if isinstance(value, float) and value == int(value) else value)
 
 
 def values_in(label: str) -> dict[str, Any]:
