@@ -1,5 +1,6 @@
 """The base of every test: one thread, a clean environment, a call of Snakemake, and a finished study."""
 
+import logging
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from typing import NoReturn
 import pytest
 from filelock import FileLock
 
+from deepnets.utils.logging import LOG
 from deepnets.utils.machine import BATCH_JOB, usable_cores, usable_memory_mb
 
 # Before the first import of numpy or torch: tests are small, several threads only make them slower and less repeatable.
@@ -75,6 +77,18 @@ def clean_environ() -> Iterator[None]:
     replace_environ(clean(before))
     yield
     replace_environ(before)
+
+
+@pytest.fixture(autouse=True)
+def fresh_log() -> Iterator[None]:
+    """Give each test a logger as a new process has it, whatever the tests before have set."""
+    handlers, LOG.handlers = LOG.handlers, []
+    LOG.setLevel(logging.NOTSET)
+    yield
+    for handler in LOG.handlers:
+        handler.close()
+    LOG.handlers = handlers
+    LOG.setLevel(logging.NOTSET)
 
 
 def replace_environ(environ: Mapping[str, str]) -> None:

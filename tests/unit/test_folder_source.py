@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import tarfile
 import zipfile
@@ -214,15 +215,12 @@ def test_archive_is_refused_at_the_download_and_accepted_once_fixed(tmp_path, da
     assert build_birds(tmp_path, BIRDS, archive=True).is_file()
 
 
-def test_archive_with_damaged_content_is_named_with_the_file_to_delete(tmp_path):
+def test_archive_with_damaged_content_is_named(tmp_path):
     files = {**BIRDS, "train/owl/9.png": bytes(range(256))}
     path = write_zip(tmp_path / "birds.zip", files)
     path.write_bytes(path.read_bytes().replace(bytes(range(100, 200)), bytes(100)))  # its checksum is now another
-    with pytest.raises(UserError) as error:
+    with pytest.raises(UserError, match=rf"^{re.escape(str(path))}: a damaged archive.*; fetch it again\.$"):
         build(tmp_path, "folder", path=str(path), classes=2, size=4)
-    damage, last = str(error.value).splitlines()
-    assert damage.startswith(f"{path}: a damaged archive")
-    assert f"delete {tmp_path / 'data' / 'tiny' / 'raw.json'}" in last
 
 
 def test_long_lists_of_problems_are_shortened(tmp_path):
@@ -234,10 +232,9 @@ def test_long_lists_of_problems_are_shortened(tmp_path):
 @pytest.mark.parametrize("archive", [False, True])
 def test_every_corrupt_image_is_named_with_its_class(tmp_path, archive):
     files = {**BIRDS, "train/owl/9.png": RED[:-30], "test/wren/8.jpg": b"no image", "test/wren/7.webp": b"RIF"}
-    *lines, last = refusal(tmp_path, files, archive=archive).splitlines()
+    lines = refusal(tmp_path, files, archive=archive).splitlines()
     assert len(lines) == 3
     assert not any("object at 0x" in line for line in lines)
-    assert f"delete {tmp_path / 'data' / 'tiny' / 'raw.json'}, so" in last
     for name in ("train/owl/9.png", "test/wren/8.jpg", "test/wren/7.webp"):
         assert any(name in line and line.endswith("replace or remove it.") for line in lines)
 

@@ -17,17 +17,6 @@ WILDCARDS = {"library": "timm", "network": "a", "dataset": "a", "model": "a", "r
 WILDCARDS |= {"suffix": "", "figure": "a"}
 
 
-@pytest.fixture(autouse=True)
-def fresh_log():
-    """Log handlers as they were, whatever a test has set."""
-    handlers, level = LOG.handlers, LOG.level
-    yield
-    for handler in LOG.handlers:
-        handler.close()
-    LOG.handlers = handlers
-    LOG.setLevel(level)
-
-
 def test_log_continues_where_an_interrupted_job_left_it(tmp_path):
     for line in ("first", "second"):
         log_to(tmp_path / "logs/train.log")

@@ -156,13 +156,12 @@ def timing(folder: Path) -> dict:
 
 @contextlib.contextmanager
 def restored_process() -> Iterator[None]:
-    """Restore what training changes in its process: signal handlers, torch's determinism, the logger's level."""
+    """Restore what training changes in its process: signal handlers, torch's determinism."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
-    deterministic, level = torch.are_deterministic_algorithms_enabled(), LOG.level
+    deterministic = torch.are_deterministic_algorithms_enabled()
     fill = torch.utils.deterministic.fill_uninitialized_memory
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)
     torch.use_deterministic_algorithms(deterministic)
     torch.utils.deterministic.fill_uninitialized_memory = fill
-    LOG.setLevel(level)
