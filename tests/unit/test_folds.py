@@ -217,6 +217,7 @@ def test_weights_that_were_trained_on_the_tested_images_are_refused(tmp_path):
 
 BIRDS = {"source": "folder", "path": "birds", "size": 32, "folds": 5}
 TABLE = {"source": "csv", "path": "birds.csv", "size": 32}
+COLUMN = {**TABLE, "split": "part"}
 
 
 @pytest.mark.parametrize(
@@ -229,7 +230,11 @@ TABLE = {"source": "csv", "path": "birds.csv", "size": 32}
         ({**BIRDS, "folds": None}, {**BIRDS, "folds": None, "test": 0.3}, True),
         ({**BIRDS, "groups": "a"}, BIRDS, True),
         (TABLE, {**TABLE, "label": "genus"}, True),
-        ({**TABLE, "split": "split"}, {**TABLE, "split": "split", "label": "genus"}, False),
+        (COLUMN, {**COLUMN, "label": "genus"}, False),
+        (COLUMN, {**COLUMN, "split_seed": 1}, True),
+        (COLUMN, {**COLUMN, "groups": "a"}, True),
+        ({**COLUMN, "folds": 5}, {**COLUMN, "folds": 5, "label": "genus"}, True),
+        ({**COLUMN, "test": 0.3}, {**COLUMN, "test": 0.3, "label": "genus"}, True),
         (TABLE, {**TABLE, "size": 64}, False),
     ],
 )
@@ -263,6 +268,14 @@ def test_weights_that_began_with_weights_of_another_fold_are_refused(tmp_path):
     config = load(tmp_path, {"datasets/first": BIRDS, **models})
     assert config.experiment("first", "tuned", "quick", 1).spec["weights"]
     with pytest.raises(UserError, match="first/tuned/quick/seed0 would start from results/first/resnet50/quick/seed1"):
+        config.experiment("first", "tuned", "quick", 0)
+
+
+def test_each_seed_needs_weights_of_its_fold_where_a_column_of_splits_is_named_too(tmp_path):
+    tuned = {"architecture": "resnet50", "weights": "results/first/resnet50/quick/seed1"}
+    config = load(tmp_path, {"datasets/first": {**COLUMN, "folds": 5}, "models/tuned": tuned})
+    assert config.experiment("first", "tuned", "quick", 6).spec["weights"]
+    with pytest.raises(UserError, match="trained on another fold or split of the same files"):
         config.experiment("first", "tuned", "quick", 0)
 
 

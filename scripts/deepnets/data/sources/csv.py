@@ -82,9 +82,10 @@ class Options(OwnImages):
         return shortest(self.path)
 
     def division(self, seed: int) -> dict:
-        if self.split not in (None, NO_COLUMN):
-            return {"split": self.split, "test": self.test}
-        return {**super().division(seed), "split": self.split, "group": self.group, "label": self.label}
+        # A column that config.yaml names has the test split, unless `test` or `folds` draw it: of each class a share.
+        is_in_column = self.split not in (None, NO_COLUMN) and self.test is None and self.folds is None
+        of_classes = {} if is_in_column else {"label": self.label}
+        return {**super().division(seed), "split": self.split, "group": self.group, **of_classes}
 
     def raw_spec(self) -> dict:
         """Identify the raw files by the table's path, and where it differs from the usual by folder and columns."""
