@@ -149,6 +149,17 @@ def test_images_two_folders_below_the_top_are_counted(tmp_path, check):
     )
 
 
+def test_images_behind_links_below_the_classes_are_found_and_a_link_in_a_circle_is_left_to_its_job(tmp_path, check):
+    write_folder(tmp_path, ["one/1.png", "two/deep/1.png"])
+    for link, target in (("land/p1", "one"), ("sea/p2", "two")):
+        (tmp_path / "birds" / link).parent.mkdir(parents=True)
+        (tmp_path / "birds" / link).symlink_to(tmp_path / target)
+    assert check() is None
+    assert "no images found: 2 images in land/p1, sea/p2/deep, but none in a folder at the top" in check(classes=3)
+    (tmp_path / "birds/sea/p3").symlink_to(tmp_path / "birds")
+    assert check() is None
+
+
 @pytest.mark.parametrize("name", ["birds.zip", "birds.tar", "birds.tar.gz", "birds.tar.xz"])
 @pytest.mark.parametrize("size", [0, 100, 2**21])
 def test_file_that_is_no_archive_is_named_whatever_its_size(tmp_path, check, name, size):

@@ -314,14 +314,19 @@ def _below(
             yield from _below(inner, entry, deepest, depth + 1, here)
 
 
-def _seen_below(entries: _Names, depth: int = 0) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Each file and folder below some, without what links lead to and what cannot be read: for messages alone."""
-    for name, folder in _folders(entries):
-        if depth < MAX_DEPTH and not folder.is_symlink():
-            with contextlib.suppress(OSError):
-                inside = _scan(folder.path, name)
-                yield from inside
-                yield from _seen_below(inside, depth + 1)
+def _seen_below(entries: _Names, above: tuple[_Place, ...] = ()) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Each file and folder below some, without links that lead in a circle and what cannot be read: to look at alone.
+
+    Args:
+        entries: what is in a folder.
+        above: the folders on the way to it.
+    """
+    for name, folder in _folders(entries) if len(above) < MAX_DEPTH else ():
+        with contextlib.suppress(OSError, UserError):
+            here = (*above, _identity(folder, above))
+            inside = _scan(folder.path, name)
+            yield from inside
+            yield from _seen_below(inside, here)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
