@@ -123,7 +123,7 @@ def test_wall_time_is_from_the_first_start_to_the_last_end(experiment, write_rep
     assert f"{passed}.\n" in write_report(directory).replace("\xa0", " ")
 
 
-def test_where_most_of_the_time_no_job_ran_the_report_names_several_runs_and_no_span(
+def test_where_most_of_the_time_no_job_ran_the_report_names_both_reasons_and_no_span(
     experiment, write_report, tmp_path
 ):
     directory, logs = experiment(), tmp_path / "logs/digits/resnet50/quick/seed0"
@@ -132,7 +132,7 @@ def test_where_most_of_the_time_no_job_ran_the_report_names_several_runs_and_no_
     assert "for 1 min 50 s of that time" in write_report(directory).replace("\xa0", " ")
     write_benchmark(logs, "evaluate", 10, ended=1222)
     text = write_report(directory)
-    assert "The jobs ran in several runs of Snakemake, with more time between them than in them.\n" in text
+    assert "no job was running for most of the time: nothing was started, or jobs were waiting in a queue.\n" in text
     assert "from the start of the first" not in text
 
 

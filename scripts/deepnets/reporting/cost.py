@@ -43,7 +43,7 @@ def _of_jobs(study: Study) -> dict[str, Any]:
     return {
         "passed": format_duration(passed),
         "idle": format_duration(idle) if idle >= 1 else None,
-        "in_several_runs": idle > passed / 2,
+        "mostly_idle": idle > passed / 2,
         "has_starts": any(job.of_start for job in study.jobs),
         "shares": _shares(study),
         "table": cost_tables.stage_table(by_stage(study.jobs)),

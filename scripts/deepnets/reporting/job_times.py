@@ -124,7 +124,7 @@ def by_stage(jobs: Iterable[JobTime]) -> list[StageTime]:
 def from_first_to_last(jobs: Iterable[JobTime]) -> tuple[float, float]:
     """Return the seconds from the first start to the last end, and the seconds of these in which no job was running.
 
-    The second number is close to zero within one run of Snakemake; it is the time between several runs.
+    The second number is the time between several runs of Snakemake, and that in which jobs only waited in a queue.
     """
     in_order = sorted(jobs, key=lambda job: job.started)
     idle, ended = 0.0, in_order[0].started
