@@ -101,15 +101,14 @@ def run_that_raises(error: WorkflowError, *failed: SimpleNamespace) -> RunHooks:
 
 
 def test_a_failed_run_repeats_at_its_end_what_its_failed_jobs_said_last(capsys):
-    jobs = []
-    for number in range(7):
-        log = Path(f"{number}.log")
-        log.write_text(f"error: wrong {number}\n{TRY_AGAIN_LINE}\n")
-        jobs.append(SimpleNamespace(log=[str(log)]))
+    names = [*map(str, range(7)), "before", "stopped", "gone"]
+    hooks = run_that_raises(WorkflowError("a job failed"), *(SimpleNamespace(log=[f"{name}.log"]) for name in names))
+    for name in names[:-1]:
+        Path(f"{name}.log").write_text(f"error: wrong {name}\n{TRY_AGAIN_LINE}\n")
+        os.utime(f"{name}.log", (0, hooks.began - 60 if name == "before" else hooks.began + 60))
     Path("stopped.log").write_text("saved after step 3\n")  # by Ctrl-C, without an error
-    jobs.append(SimpleNamespace(log=["stopped.log"]))
     with pytest.raises(WorkflowError):
-        run_that_raises(WorkflowError("a job failed"), *jobs).workflow.execute()
+        hooks.workflow.execute()
     assert capsys.readouterr().err.splitlines() == [
         *(f"failed: error: wrong {number} ({number}.log)" for number in range(5)),
         "and 2 more failed; make status shows them",
@@ -128,6 +127,9 @@ def test_a_second_run_names_the_process_that_holds_the_folder():
             hooks.workflow.execute()
         Path(".snakemake/alive").write_text(f"{platform.node()} {2**22 + 1}")  # above any process id
         with pytest.raises(SystemExit, match=r"^another run is going on in this folder; wait for it, or stop it$"):
+            hooks.workflow.execute()
+        Path(".snakemake/alive").write_text(f"other-{platform.node()} {2**22 + 1}")
+        with pytest.raises(SystemExit, match=rf"\(pid {2**22 + 1} on other-{platform.node()}, since \d\d:\d\d\); wait"):
             hooks.workflow.execute()
     finally:
         first.alive.close()

@@ -25,6 +25,7 @@ from deepnets.planning.job_files import write_job_file
 from deepnets.planning.requests import Requests
 from deepnets.planning.snakemake_patches import (
     LOCKS,
+    failure_since,
     rerun_failed_updates,
     restore_target_jobs,
     retry_no_divergence,
@@ -55,6 +56,7 @@ class RunHooks:
         self.running = False  # whether jobs will run; a dry run only says what would
         self.alive: TextIO | None = None
         self.is_second = False  # whether another run was going on in this folder, on this machine, when this one began
+        self.began = time.time()  # before any of its jobs
 
     def install(self) -> None:
         """Wrap the three methods of the workflow object."""
@@ -131,13 +133,11 @@ class RunHooks:
             if self.is_second:
                 sys.exit(f"another run is going on in this folder{_first_run()}; wait for it, or stop it")
             return
-        from deepnets.planning.status import last_line_of_failure, tail  # it imports the user's networks
-
         failed = (
             getattr(getattr(self.workflow, "scheduler", None), "failed", ()) if self.workflow.is_main_process else ()
         )
         logs = sorted({str(log) for job in failed for log in job.log})
-        last = {log: last_line_of_failure(tail(Path(log)), "") for log in logs}
+        last = {log: failure_since(log, self.began) for log in logs}
         lines = [f"failed: {line} ({log})" for log, line in last.items() if line is not None]
         for line in lines[:FAILURES]:
             _print(line)

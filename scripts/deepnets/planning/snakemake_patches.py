@@ -83,21 +83,23 @@ def retry_no_divergence() -> None:
     started, retries = time.time(), Job.restart_times.fget
 
     def restart_times(job: Any) -> int:
-        return 0 if any(_has_diverged(Path(log), started) for log in job.log) else retries(job)
+        return 0 if any(DIVERGED in (failure_since(log, started) or "") for log in job.log) else retries(job)
 
     Job.restart_times = property(restart_times)
 
 
-def _has_diverged(log: Path, since: float) -> bool:
-    """Whether a job's log ends with a divergence, and was written since this time, in seconds since 1970.
+def failure_since(log: str, since: float) -> str | None:
+    """Return the error with which a job's log ends; None without one.
 
-    A job that a node loses before it starts still has the log of an earlier run.
+    None, too, if the log was not written since this time, in seconds since 1970: a job that a node loses before it
+    starts still has the log of an earlier run.
     """
     from deepnets.planning.status import last_line_of_failure, tail  # it imports the user's networks
 
     with contextlib.suppress(OSError):
-        return log.stat().st_mtime >= since and DIVERGED in (last_line_of_failure(tail(log), "") or "")
-    return False
+        if Path(log).stat().st_mtime >= since:
+            return last_line_of_failure(tail(Path(log)), "")
+    return None
 
 
 # -- the job that a node is to run -------------------------------------------------------------------------------------
