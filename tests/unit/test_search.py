@@ -230,11 +230,14 @@ def test_a_recorded_trial_that_is_no_longer_possible_is_left_out_and_another_is_
     write_json(record, {**read_json(record), "rounds": [impossible[:1], [{"lr": 0.001}, impossible[1]]]})
     trials = project(trials=3).run().finish()
     assert [trial.values for trial in trials] == [{"lr": rate} for rate in RATES[:3]]
-    assert [message.partition("left out, as it is not possible: ")[2][:50] for message in caplog.messages] == [
+    assert [message.partition("as long as it is not possible: ")[2][:50] for message in caplog.messages] == [
         "must be smaller than the images of digits (got 28 ",
         "accumulation 3 does not divide batch_size 16; choo",
     ]
-    assert read_json(record)["rounds"] == [[{"lr": 0.001}], [{"lr": 0.01}, {"lr": 0.1}]]
+    rounds = [impossible[:1], [{"lr": 0.001}, impossible[1]], [{"lr": 0.01}, {"lr": 0.1}]]
+    assert read_json(record)["rounds"] == rounds
+    write(made.folder, changed({"searches": {"rates": SEARCH}, "datasets/digits/size": 32}))
+    assert [made.run().finish()[index].values for index in (0, 2)] == [impossible[0], {"lr": 0.01}]
 
 
 def test_values_that_exclude_each_other_are_never_tried_together(tmp_path):

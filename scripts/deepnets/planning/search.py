@@ -156,7 +156,7 @@ class SearchRun:
                     " another name in config.yaml, or delete the file to search from the beginning."
                 )
             self.failed = set(found.failed)
-            self.rounds = [kept for each in found.rounds if (kept := [*filter(self._still_fits, each)])]
+            self.rounds = found.rounds
 
     def finish(self) -> list[Trial]:
         """Run trials until as many have ended as config.yaml says; return all.
@@ -164,8 +164,9 @@ class SearchRun:
         Raises:
             UserError: a run of Snakemake did not finish, or no trial can be trained.
         """
-        for values in self.rounds:
-            self._settle(values)
+        for recorded in self.rounds:  # of which the file keeps all, as config.yaml may allow again what it does not now
+            if values := [*filter(self._still_fits, recorded)]:
+                self._settle(values)
         while (left := self.search.trials - len(self.trials)) > 0:
             outcomes = [
                 Outcome(trial.values, trial.state, trial.accuracy) for trial in self.trials if trial.state != "waiting"
@@ -227,7 +228,7 @@ class SearchRun:
     def _still_fits(self, values: Values) -> bool:
         """Whether a trial of the record can be trained by config.yaml as it is now; warn of one that cannot."""
         if problems := self._misfits(values):
-            text = "%s: the trial with %s is left out, as it is not possible: %s"
+            text = "%s: the trial with %s is left out for as long as it is not possible: %s"
             LOG.warning(text, self.record, written(values), problems[0].text)
         return not problems
 
