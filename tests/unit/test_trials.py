@@ -22,6 +22,10 @@ SEARCH = {"dataset": "digits", "model": "resnet50", "recipe": "quick"}
         ),
         ({"batch_size": [16], "accumulation": [1, 3]}, ["accumulation[1]: accumulation 3 does not divide"]),
         (
+            {"augment": {"cutout": [4, 28]}, "lr": {"low": 0.01, "high": 0.1}},
+            ["augment.cutout[1]: must be smaller than the images of digits (got 28 pixels); set it below 28"],
+        ),
+        (
             {"class_weights": ["balanced"], "sampler": ["balanced"], "lr": [0.1, 0.2]},
             ["class_weights[0]: class_weights and sampler are both", "sampler[0]: class_weights and sampler are both"],
         ),
@@ -39,6 +43,7 @@ def test_a_value_that_no_trial_can_have_is_refused_when_config_yaml_is_read(tmp_
     [
         {"class_weights": ["none", "balanced"], "sampler": ["shuffled", "balanced"]},
         {"batch_size": [32, 33], "accumulation": [1, 3]},
+        {"batch_size": {"low": 32, "high": 256}, "accumulation": [3, 4]},
         {"augment": {"cutout": {"low": 0, "high": 27}}, "progressive_resizing": [None, {"start": 0.5}]},
     ],
 )

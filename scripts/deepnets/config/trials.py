@@ -62,7 +62,7 @@ def check_values(
     models: Mapping[str, Model],
     recipe: NamedRecipe,
 ) -> Iterator[Problem]:
-    """Find the listed values, and the ends of ranges, that no trial can have, whatever its other values are.
+    """Find the listed values, and the ends of ranges, that fit no value of any other option.
 
     Values of two options may exclude each other, as long as each fits some other value: a search leaves out such pairs.
 
@@ -70,16 +70,29 @@ def check_values(
         name: of the search.
         search, datasets, models, recipe: as for `misfits`.
     """
-    axes = {key: list(_to_try(axis)) for key, axis in search.values.axes().items()}
-    for key, listed in axes.items():
-        fixed = {other: values[0][1] for other, values in axes.items() if other != key and len(values) == 1}
-        others = [{other: value} for other in axes if other != key for _, value in axes[other]]
+
+    def find(values: Mapping[str, Any]) -> list[Problem]:
+        return misfits(search, values, datasets, models, recipe)
+
+    axes = search.values.axes()
+    to_try = {key: list(_to_try(axis)) for key, axis in axes.items()}
+    for key, listed in to_try.items():
+        fixed = {other: values[0][1] for other, values in to_try.items() if other != key and len(values) == 1}
         for place, value in listed:
-            trials = ({**fixed, **other, key: value} for other in ({}, *others))
-            found = (misfits(search, trial, datasets, models, recipe) for trial in trials)
-            if (problems := next(found)) and all(found):
-                without = misfits(search, fixed, datasets, models, recipe)
-                yield from _at(("searches", name, "values", *key.split("."), place), problems, without)
+            trial = {**fixed, key: value}
+            if (problems := find(trial)) and all(
+                _fits_none(axes[other], [find({**trial, other: each}) for _, each in to_try[other]])
+                for other in axes.keys() - {key}
+            ):
+                yield from _at(("searches", name, "values", *key.split("."), place), problems, find(fixed))
+
+
+def _fits_none(axis: list[Any] | Range, problems: list[list[Problem]]) -> bool:
+    """Whether a value fits none of an axis, by its problems with each of `_to_try`.
+
+    If its problems with the two ends of a range differ, it may fit a value between them.
+    """
+    return all(problems) and not (isinstance(axis, Range) and problems[0] != problems[1])
 
 
 def _at(where: KeyPath, problems: list[Problem], without: list[Problem]) -> Iterator[Problem]:
