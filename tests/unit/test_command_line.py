@@ -182,7 +182,19 @@ def test_when_nobody_reads_any_more_a_script_ends_without_a_line(lines):
         assert (process.stderr.read(), process.wait()) == (b"", 1)
 
 
-def test_a_broken_pipe_to_another_process_is_an_internal_error():
+@pytest.mark.parametrize("closed", ["", " >&-"])
+def test_a_broken_pipe_to_another_process_is_an_internal_error(closed):
     code = "from deepnets.utils.command_line import run\ndef main(): raise BrokenPipeError\nrun(main)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (done.returncode, "internal error, please report it:" in done.stderr) == (1, True)
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$0" -c "$1"{closed}', sys.executable, code], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr.count("internal error, please report it:")) == (1, 1)
+    assert done.stderr.splitlines()[-1] == "BrokenPipeError"
+
+
+def test_a_script_whose_standard_output_is_closed_ends_as_any_other():
+    code = "from deepnets.utils.command_line import run; run(lambda: print('words'))"
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$0" -c "$1" >&-', sys.executable, code], stderr=subprocess.PIPE, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")

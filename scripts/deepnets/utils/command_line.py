@@ -86,7 +86,8 @@ def run(
     name_user()
     try:
         main()
-        sys.stdout.flush()
+        if sys.stdout is not None:  # as it is where it was closed before the start
+            sys.stdout.flush()
     except KeyboardInterrupt:
         LOG.error("interrupted; run the same command again to continue" if continues else "interrupted")
         sys.exit(128 + signal.SIGINT)
@@ -104,6 +105,8 @@ def run(
 
 def _nobody_reads() -> bool:
     """Whether the reader of standard output has ended, as `| head` does; then what is left goes nowhere."""
+    if sys.stdout is None:
+        return False
     output, poll = sys.stdout.fileno(), select.poll()
     poll.register(output, 0)
     if not any(events & select.POLLERR for _, events in poll.poll(0)):
