@@ -201,6 +201,7 @@ def test_group_that_the_splits_of_the_table_divide_is_refused_by_name(tmp_path):
     rows[25] = (*rows[25][:3], "p1")
     text = refusal(tmp_path, csv_of(rows, "path,label,split,group"))
     assert "1 group has images in several splits, such as 'p1' (pictures/" in text
+    assert "so that networks would be tested or chosen on what they have seen" in text
     assert "write `split: none` in config.yaml to draw whole groups, or write `group: none`" in text
     assert layout(tmp_path, csv_of(rows, "path,label,split,group"), {"split": "none"})
     assert layout(tmp_path, csv_of(rows, "path,label,split,group"), {"group": "none"})

@@ -140,7 +140,7 @@ def refuse_divided_groups(shown_as: str, images: Images, identify: Identify, hin
         number = "1 group has" if len(divided) == 1 else f"{len(divided):,} groups have"
         raise UserError(
             f"{shown_as}: {number} images in several splits, such as {divided[0]!r} ({example}), so that networks would"
-            f" be tested on what they have seen; {hint}."
+            f" be tested or chosen on what they have seen; {hint}."
         )
 
 
