@@ -238,11 +238,16 @@ def exit_plainly(function: Callable) -> Callable:
 
 
 def _first_run() -> str:
-    """Return the process of the run that came into this folder first, and since when it runs; "" if it has ended."""
+    """Return the process of the run that came into this folder first, and since when it runs; "" if it has ended.
+
+    On a disk that machines share, it may be a run of another machine, whose processes are not seen here.
+    """
     try:
-        pid = int(ALIVE.read_text().partition(" ")[2])
-        os.kill(pid, 0)  # only asks
-        return f" (pid {pid}, since {time.strftime('%H:%M', time.localtime(ALIVE.stat().st_mtime))})"
+        node, _, pid = ALIVE.read_text().partition(" ")
+        if is_here := node == platform.node():
+            os.kill(int(pid), 0)  # only asks
+        where = f"pid {int(pid)}{'' if is_here else f' on {node}'}"
+        return f" ({where}, since {time.strftime('%H:%M', time.localtime(ALIVE.stat().st_mtime))})"
     except (OSError, ValueError, OverflowError):
         return ""
 
