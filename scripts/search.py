@@ -36,6 +36,8 @@ def main(argv: list[str] | None = None) -> None:
     from deepnets.planning.suggestions import check_optuna
 
     log_to(None)
+    if study := next((value for value in args.config if value.partition("=")[0] == "study"), None):
+        raise UserError(f"--config {study}: the trials of a search are a study by themselves; leave {study} out")
     config, files = load_config_of(args), " or ".join(["config.yaml", *args.configfile])
     if args.name not in config.searches:
         raise UserError(f"{files}: searches: unknown search {args.name!r}; {nearest(args.name, config.searches)}")

@@ -297,6 +297,8 @@ def test_an_unknown_search_and_a_missing_package_are_one_line(tmp_path, monkeypa
     write(tmp_path, changed({"searches": {"rates": SEARCH}}))
     with pytest.raises(UserError, match="unknown search 'rate'; did you mean 'rates'"):
         search_script.main(["rate"])
+    with pytest.raises(UserError, match=r"^--config study=demo: the trials of a search are a study by themselves"):
+        search_script.main(["rates", "--config", "equivalence_margin=0.01", "study=demo"])
     monkeypatch.setattr("deepnets.planning.suggestions.find_spec", lambda name: None)
     with pytest.raises(UserError, match="a search needs the package optuna: python -m pip install optuna"):
         search_script.main(["rates"])
