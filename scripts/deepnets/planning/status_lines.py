@@ -16,7 +16,7 @@ def status_lines(
 ) -> list[str]:
     """Return a line about the study, then a line for each experiment: those that run first, those that are done last.
 
-    Experiments that have failed in the same job, as that of their dataset, have its message once.
+    Experiments next to each other that have failed in the same job, as that of their dataset, have its message once.
 
     Args:
         study: its name.
