@@ -1,5 +1,6 @@
 """What is changed in Snakemake does what it is for, and where it cannot, a line says what happens instead."""
 
+import copy
 import shutil
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from deepnets.planning import snakemake_patches
 from deepnets.planning.snakemake_patches import (
     LOCKS,
     rerun_failed_updates,
+    restore_target_jobs,
     retry_no_divergence,
     survive_other_ends,
     train_after_summaries,
@@ -44,6 +46,20 @@ def test_records_that_are_kept_otherwise_stay_as_they_are_and_a_line_reports_it(
     rerun_failed_updates(persistence)
     assert vars(persistence) == {"finished": print, "started": print}
     assert ": restore_output not found, so a model card whose job fails" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("workflow", "lacking"),
+    [
+        (SimpleNamespace(), "target_jobs"),
+        (SimpleNamespace(dag_settings=SimpleNamespace(target_jobs=[TargetSpec("train", {})])), "get_rule"),
+    ],
+)
+def test_target_jobs_that_are_kept_otherwise_stay_as_they_are_and_a_line_reports_it(capsys, workflow, lacking):
+    before = copy.deepcopy(workflow)
+    restore_target_jobs(workflow)
+    assert workflow == before
+    assert f": {lacking} not found, so a node of a cluster does not find its job" in capsys.readouterr().err
 
 
 def test_a_store_without_the_methods_of_locks_stays_as_it_is(capsys):

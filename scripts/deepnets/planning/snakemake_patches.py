@@ -1,7 +1,7 @@
 """Changes of Snakemake for which it has no options: five patches, applied by `run_hooks`.
 
 They use names that are not public. Where a version of Snakemake lacks one, the patch changes nothing, and a line says
-what happens instead.
+what happens instead; only `survive_other_ends` prints none.
 """
 
 import contextlib
@@ -111,7 +111,10 @@ def restore_target_jobs(workflow: Any) -> None:
     For a node of a cluster Snakemake writes `train:recipe="quick,lr=0.03",seed=0`, which it then reads as three
     wildcards.
     """
-    settings = workflow.dag_settings
+    settings: Any = getattr(workflow, "dag_settings", None)
+    otherwise = "a node of a cluster does not find its job where a study sets values of a recipe"
+    if not (_has(settings, "target_jobs", otherwise=otherwise) and _has(workflow, "get_rule", otherwise=otherwise)):
+        return
     settings.target_jobs = [
         spec._replace(
             wildcards_dict=whole_wildcards(spec.wildcards_dict, workflow.get_rule(spec.rulename).wildcard_names)
