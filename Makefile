@@ -72,7 +72,7 @@ $(INSTALLED): requirements.txt
 	'$(PYTHON)' -m venv --clear --prompt deeper-networks .venv
 	$(VENV)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements.txt)"
 	@echo $(call quoted,$(INSTALL)); $(INSTALL) || { \
-		status=$$?; [ -z '$(TORCH_BACKEND)' ] || echo 'make setup: this build of torch is on the server of PyTorch alone, not on PyPI. Where you reach only PyPI or a mirror of it, run make setup without TORCH_BACKEND' >&2; \
+		status=$$?; [ -z '$(TORCH_BACKEND)' ] || echo 'make setup: if a server was not reached: this build of torch is on the server of PyTorch alone, not on PyPI. Where you reach only PyPI or a mirror of it, run make setup without TORCH_BACKEND' >&2; \
 		exit $$status; }
 	@$(VENV)/python -c '$(LINK_LIBRARY)'
 	@printf %s '$(TORCH_BACKEND)' > $@

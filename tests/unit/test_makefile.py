@@ -108,7 +108,7 @@ def test_setup_hands_the_torch_backend_to_uv_when_there_is_one(make):
 def test_setup_that_fails_with_a_torch_backend_says_where_its_builds_are(make):
     failed = make("setup", TORCH_BACKEND="cpu", BROKEN_NETWORK="2")
     assert failed.returncode == 2
-    assert "server of PyTorch alone" in failed.stderr
+    assert "if a server was not reached: this build of torch is on the server of PyTorch alone" in failed.stderr
     assert "server of PyTorch alone" not in make("setup", BROKEN_NETWORK="2").stderr
     assert not (make.folder / ".venv/.installed").exists()
 
