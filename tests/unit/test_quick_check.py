@@ -138,17 +138,6 @@ def test_splits_without_images_are_named(tmp_path, check):
     assert "test is read as a split: rename it if it is a class" in message
 
 
-def test_images_two_folders_below_the_top_are_counted(tmp_path, check):
-    write_folder(tmp_path / "birds", ["sea/gull/1.png", "sea/tern/deep/1.png", "land/owl/1.png"])
-    assert check() is None
-    assert (
-        "no images found: 3 images in land/owl, sea/gull, sea/tern/deep, but none in a folder at the top; expected"
-        " <class>/<image>, or train/<class>/<image> and test/<class>/<image>: write `classes: 2` if land, sea are the"
-        " classes; else write at the end of `path` the folder that holds the classes, move them up, or give a table"
-        in check(classes=3)
-    )
-
-
 def test_images_behind_links_below_the_classes_are_found_and_a_link_in_a_circle_is_left_to_its_job(tmp_path, check):
     write_folder(tmp_path, ["one/1.png", "two/deep/1.png"])
     for link, target in (("land/p1", "one"), ("sea/p2", "two")):
@@ -158,6 +147,17 @@ def test_images_behind_links_below_the_classes_are_found_and_a_link_in_a_circle_
     assert "no images found: 2 images in land/p1, sea/p2/deep, but none in a folder at the top" in check(classes=3)
     (tmp_path / "birds/sea/p3").symlink_to(tmp_path / "birds")
     assert check() is None
+
+
+def test_images_two_folders_below_the_top_are_counted(tmp_path, check):
+    write_folder(tmp_path / "birds", ["sea/gull/1.png", "sea/tern/deep/1.png", "land/owl/1.png"])
+    assert check() is None
+    assert (
+        "no images found: 3 images in land/owl, sea/gull, sea/tern/deep, but none in a folder at the top; expected"
+        " <class>/<image>, or train/<class>/<image> and test/<class>/<image>: write `classes: 2` if land, sea are the"
+        " classes; else write at the end of `path` the folder that holds the classes, move them up, or give a table"
+        in check(classes=3)
+    )
 
 
 @pytest.mark.parametrize("name", ["birds.zip", "birds.tar", "birds.tar.gz", "birds.tar.xz"])
