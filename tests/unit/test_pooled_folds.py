@@ -110,6 +110,12 @@ def test_folds_are_those_of_the_datasets_that_have_them(folds, experiment, write
     assert "t tests over seeds" not in text
 
 
+def test_folds_that_spread_much_are_too_few_to_show_any_difference(folds, write_report):
+    many = [*range(20)]
+    text = write_report(*folds("vgg16", [many, [], []]), *folds("resnet50", [[], many, []]))
+    assert "are level; 118 test images in 3 folds are too few to show any difference (in 80 % of studies).\n" in text
+
+
 # -- the images of all folds together ----------------------------------------------------------------------------------
 
 WRONG = [[0, 1], [2], [3, 13, 23]]

@@ -68,6 +68,14 @@ def test_no_number_of_images_shows_a_difference_of_0():
     assert 0 < found.smallest_difference < 0.1
 
 
+def test_too_few_images_seeds_or_folds_show_no_difference_however_large():
+    assert settle_networks(1, 0, 5, 0.05 / 6).smallest_difference is None
+    assert settle_recipes(variance(0.1, (0.1, 0.1), 0.1, (0.1, 0.1)), 2, 20, 0.05 / 6).smallest_difference is None
+    values = np.random.default_rng(0).choice([-1.0, 1.0, *[0.0] * 18], 150)  # 10 % of the images are discordant
+    assert settle_folds(fold_variance(values, np.repeat([0, 1], 75)), 2, 0.05 / 6).smallest_difference is None
+    assert settle_folds(fold_variance(values, np.arange(150) % 5), 5, 0.05 / 6).smallest_difference < 0.5
+
+
 SEEDS, IMAGES = 3, 360
 
 

@@ -284,15 +284,16 @@ def unlike_folds(statistics: Statistics) -> str:
 
 
 def _open(leader: SeedGroup, rival: Rival, settle: Settle, with_recipe: bool) -> str:
-    pair, seen, smallest = rival.pair, f"{100 * abs(rival.behind):.2f}", 100 * settle.smallest_difference
+    pair, seen, smallest = rival.pair, f"{100 * abs(rival.behind):.2f}", settle.smallest_difference
     one = " with the one seed that is compared" * (len(leader.results) + len(rival.group.results) > 2)
     runs = {"seeds": f" with {pair.seeds} seeds", "folds": f" in {pair.folds} folds"}.get(pair.over, one)
     names = [group_name(each, with_recipe) for each in (leader, rival.group)]
     better, worse = names if rival.behind >= 0 else reversed(names)
     stand = f"{better} is {seen} points above {worse}" if float(seen) else f"{better} and {worse} are level"
-    start = (
-        f"{stand}; {pair.n:,} test images{runs} show differences of {smallest:.2f} points or more (in 80 % of studies)."
-    )
+    show = "are too few to show any difference"
+    if smallest is not None:
+        show = f"show differences of {100 * smallest:.2f} points or more"
+    start = f"{stand}; {pair.n:,} test images{runs} {show} (in 80 % of studies)."
     ways = [f"about {rounded(settle.images):,} test images"] if settle.images else []
     ways += [f"about {rounded(settle.seeds):,} seeds each"] if settle.seeds else []
     if ways:
