@@ -11,7 +11,7 @@ from deepnets.comparison.crossed import Variance, difference_variance
 from deepnets.comparison.folds import fold_variance
 from deepnets.comparison.paired import mcnemar, t_probability
 from deepnets.comparison.ranking import groups, letters
-from deepnets.comparison.settle import settle_folds, settle_networks, settle_recipes
+from deepnets.comparison.settle import _first, settle_folds, settle_networks, settle_recipes
 from deepnets.comparison.sweeps import expected_best
 
 
@@ -136,6 +136,17 @@ def test_images_do_not_settle_what_seeds_leave_open_nor_seeds_what_images_do():
     assert settle_recipes(variance(0.01, (1e-9, 0), 0.05, (0.001, 0)), SEEDS, IMAGES, 0.05).seeds is None
     nothing = settle_recipes(variance(0.0, (1e-4, 0), 0.05, (0.001, 0)), SEEDS, IMAGES, 0.05)
     assert (nothing.images, nothing.seeds) == (None, None)
+
+
+@pytest.mark.parametrize(("low", "high"), [(1, 10), (4, 1000), (999, 1000)])
+def test_as_many_as_may_be_asked_for_are_tried_and_no_more(low, high):
+    last = [low, high - 1, high]
+    assert [_first(lambda number, enough=enough: number >= enough, low, high) for enough in last] == last
+    tried = []
+    assert _first(tried.append, low, high) is None
+    assert tried == sorted(set(tried))
+    assert (tried[0], tried[-1]) == (low, high)
+    assert _first(lambda _: True, high + 1, high) is None
 
 
 def test_with_folds_images_are_asked_for_and_not_more_folds_of_the_same_images():

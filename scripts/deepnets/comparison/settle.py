@@ -102,11 +102,11 @@ def _first(is_enough: Callable[[int], bool], low: int, high: int) -> int | None:
     """Return the first number from `low` to `high` that is enough, or about that; None if no number is.
 
     Larger ones need not be enough: with ever more images, the degrees of freedom fall to those of the few seeds. So
-    numbers are tried from below, each 25 % above the one before, and then those between the last two.
+    numbers are tried from below, each 25 % above the one before, `high` last, and then those between the last two.
     """
     below, number = low - 1, low
     while number <= high and not is_enough(number):
-        below, number = number, number + max(1, number // 4)
+        below, number = number, max(number + 1, min(number + number // 4, high))
     if number > high:
         return None
     while number - below > 1:
