@@ -87,6 +87,12 @@ def test_body_has_intervals_worst_classes_cost_limits_and_how_to_use_it(experime
     assert metrics["spec_sha256"] in body
 
 
+def test_a_bundle_is_unpacked_before_its_example_is_called(written):
+    _, body = written()
+    start = section(body, "How to use it").partition("```bash")[0]
+    assert start == "Unpack <code>bundle.zip</code>. In the folder that is inside, with Python alone:\n\n"
+
+
 def test_macro_averages_have_intervals(experiment, written):
     _, body = written(accuracy=0.9)
     directory = experiment(accuracy=0.9)
