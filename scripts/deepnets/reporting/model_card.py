@@ -45,7 +45,7 @@ _LOAD = """from deepnets import load
 model = load(".")
 print(model.predict(["photo.png"])[0].top(3))"""
 _FINE_TUNED = (
-    "It was started from weights that had learned from other images. It may have kept what these got wrong or left out."
+    "It was started from the weights of an earlier training run. It may have kept what these got wrong or left out."
 )
 # Of a source, or of a dataset of torchvision's. The authors of others state no licence, or several are said of them.
 _LICENCES = {
