@@ -65,7 +65,7 @@ def _of_group(group: SeedGroup, warnings: Sequence[Sequence[str]]) -> Iterator[M
         seeds = [str(each) for each in dict.fromkeys(seed for seed, _ in found)]
         who = f"seed{'s' * (len(seeds) > 1)} {enumerate_words(seeds)}"
         if len(seeds) == len(group.results) > 1:
-            who = f"{len(seeds)} seeds"
+            who = group.runs
         numbers = f" (the numbers are those of seed {seed})" * (len({warning for _, warning in found}) > 1)
         yield Markdown(f"{bold(experiments.named(group.first, who))}: {escape(f'{text}{numbers}')}.")
 
