@@ -19,6 +19,7 @@ from deepnets.comparison.aggregate import (
     several_recipes,
 )
 from deepnets.comparison.statistics_file import MOST_SEEDS, Pair, Settle, Statistics
+from deepnets.config.experiment import recipe_title
 from deepnets.reporting.markdown import enumerate_words
 
 NAMED = 6  # longer lists are counted, not read
@@ -260,8 +261,15 @@ def what_was_compared(groups: list[SeedGroup], statistics: Statistics) -> str:
     return (
         f"{recipes}Those that share a letter under Group cannot be distinguished: paired tests on the same images"
         f" ({how}), {number}, 5 % after Holm's correction. Equivalent: the 90 % interval of a pair's difference,"
-        f" uncorrected, lies within {100 * statistics.margin:g} percentage points."
+        f" uncorrected, lies within {100 * statistics.margin:g} percentage points.{_short_names(groups)}"
     )
+
+
+def _short_names(groups: list[SeedGroup]) -> str:
+    """Return the sentence on recipes whose own values are left out elsewhere: "quick" for "quick, lr 0.05"."""
+    names = dict.fromkeys((group.title, recipe_title(group.recipe)) for group in groups)
+    clauses = [f"{title} is called {short}" for title, short in names if title != short]
+    return f" In warnings and other tables, {counted(clauses, 'recipes have shorter names')}." if clauses else ""
 
 
 def unlike_folds(statistics: Statistics) -> str:
