@@ -269,7 +269,8 @@ def _short_names(groups: list[SeedGroup]) -> str:
     """Return the sentence on recipes whose own values are left out elsewhere: "quick" for "quick, lr 0.05"."""
     names = dict.fromkeys((group.title, recipe_title(group.recipe)) for group in groups)
     clauses = [f"{title} is called {short}" for title, short in names if title != short]
-    return f" In warnings and other tables, {counted(clauses, 'recipes have shorter names')}." if clauses else ""
+    where = "In warnings and the tables of recipes, experiments and costs"
+    return f" {where}, {counted(clauses, 'recipes have shorter names')}." if clauses else ""
 
 
 def unlike_folds(statistics: Statistics) -> str:
