@@ -56,7 +56,7 @@ def write_bundle(job: dict[str, Any], root: Path) -> None:
     if PREDICT in own:
         raise UserError(
             f"{own[PREDICT]}: {paths.BUNDLE_FILE} has its own {PREDICT}; rename yours, also in architecture of"
-            " config.yaml or where it is imported. Its networks are then trained again."
+            " config.yaml or where it is imported. Its networks are then retrained."
         )
     files |= own
     inside = paths.EXPERIMENT_NAME.format(**names).replace("/", "-")  # one folder, so that it can be unpacked anywhere
