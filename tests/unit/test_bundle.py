@@ -154,6 +154,13 @@ def test_the_file_of_a_users_network_is_packed_with_what_it_imports(pack, tmp_pa
     assert found == {f"{INSIDE}/{name}": f"# {name}".encode() for name in ("nets/my_models.py", "nets/blocks.py")}
 
 
+def test_a_users_file_with_the_name_of_the_example_is_refused(pack, tmp_path, monkeypatch, caplog):
+    network = Mock(own_file=lambda: ("predict.py", tmp_path))
+    monkeypatch.setattr(bundle.models, "named", lambda _: network)
+    line = error_line(caplog, lambda: pack(network={"predict.py": "a"}))
+    assert f"{tmp_path}/predict.py: bundle.zip has its own predict.py; rename yours" in line
+
+
 def test_same_files_are_the_same_bytes(pack, exported):
     before = pack().read_bytes()
     for file in experiment_folder(exported).glob("[mM]*"):

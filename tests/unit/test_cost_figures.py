@@ -137,6 +137,13 @@ def test_costs_in_which_nothing_differs_by_a_tenth_are_not_shown(experiment, wri
     assert shown_costs(write_report(recipes[0], other, optional=("latency",))) == of_networks
 
 
+def test_where_threads_differ_cpu_time_decides_whether_times_are_shown(experiment, write_report):
+    alike = [experiment(recipe=str(threads), wall_seconds=100 / threads, threads=threads) for threads in (1, 2)]
+    assert shown_costs(write_report(*alike)) == set()
+    more = experiment(recipe="more", wall_seconds=100, threads=2)
+    assert shown_costs(write_report(alike[0], more)) == {"time"}
+
+
 def shown_costs(report):
     return set(re.findall(r"digits/comparison/accuracy_vs_(\w+)\.png", report))
 

@@ -60,6 +60,20 @@ def test_a_warning_about_a_file_is_one_of_the_report(experiment, write_report):
     assert "**ResNet50 on digits, recipe quick, seed 0**: model_int8.onnx loses 2.00 points of accuracy." in line
 
 
+def test_of_a_recipe_that_validation_did_not_choose_files_are_warned_about_and_its_own_warnings_counted(
+    experiment, write_report
+):
+    chosen, other = (
+        experiment(recipe=recipe, validation_accuracy=value, warnings=[f"under-trained: {recipe}"])
+        for recipe, value in (("chosen", 0.95), ("other", 0.9))
+    )
+    write_exported(other, "export_int8", **LOST, warnings=["model_int8.onnx loses 2.00 points of accuracy"])
+    text = write_report(chosen, other, experiment(model="vgg16"))
+    assert "**ResNet50 on digits, recipe other, seed 0**: model_int8.onnx loses 2.00 points of accuracy." in text
+    assert "There is 1 warning of recipes that validation did not choose; [metrics.csv]" in text
+    assert "under-trained: other" not in text.partition("## Results")[0]
+
+
 def test_model_card_names_the_files_that_are_there(experiment):
     directory = experiment()
     write_exported(directory, "export_int8", **LOST)

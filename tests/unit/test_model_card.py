@@ -87,6 +87,12 @@ def test_body_has_intervals_worst_classes_cost_limits_and_how_to_use_it(experime
     assert metrics["spec_sha256"] in body
 
 
+def test_a_bundle_is_unpacked_before_its_example_is_called(written):
+    _, body = written()
+    start = section(body, "How to use it").partition("```bash")[0]
+    assert start == "Unpack <code>bundle.zip</code>. In the folder that is inside, with Python alone:\n\n"
+
+
 def test_macro_averages_have_intervals(experiment, written):
     _, body = written(accuracy=0.9)
     directory = experiment(accuracy=0.9)
@@ -142,7 +148,7 @@ def test_a_fine_tuned_network_names_its_weights_in_each_part_that_they_concern(e
     _, header, body = card(read_result(directory), None).split("---\n", 2)
     assert yaml.safe_load(header).get("base_model") == base_model
     assert f"Fine-tuned: it was started from <code>{name}</code> (SHA-256 {'ab' * 32}, 99.9" in section(body, "Recipe")
-    assert "started from weights that had learned from other images" in section(body, "Limits")
+    assert "started from the weights of an earlier training run" in section(body, "Limits")
     licence = section(body, "Licence")
     assert f"started from, <code>{name}</code>: the terms of their licence hold for these weights, too" in licence
 

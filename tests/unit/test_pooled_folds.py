@@ -110,6 +110,19 @@ def test_folds_are_those_of_the_datasets_that_have_them(folds, experiment, write
     assert "t tests over seeds" not in text
 
 
+def test_a_warning_of_all_folds_is_one_of_folds(folds, write_report):
+    for directory in (runs := folds("vgg16", [[0], [1], [2]])):
+        metrics = read_json(directory / "metrics.json")
+        write_json(directory / "metrics.json", metrics | {"warnings": ["under-trained: try more"]})
+    assert "**VGG-16 on digits, recipe quick, 3 folds**: under-trained: try more." in write_report(*runs)
+
+
+def test_folds_that_spread_much_are_too_few_to_show_any_difference(folds, write_report):
+    many = [*range(20)]
+    text = write_report(*folds("vgg16", [many, [], []]), *folds("resnet50", [[], many, []]))
+    assert "are level; 118 test images in 3 folds are too few to show any difference (in 80 % of studies).\n" in text
+
+
 # -- the images of all folds together ----------------------------------------------------------------------------------
 
 WRONG = [[0, 1], [2], [3, 13, 23]]

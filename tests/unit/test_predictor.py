@@ -177,10 +177,21 @@ def test_a_wrong_path_is_refused_before_torch_is_loaded(script, folder, tmp_path
     assert line.startswith(f"error: {folder}/00.png: is no weights file of this program")
 
 
-@pytest.mark.parametrize("single", ["a.png", b"no list", Image.new("L", (8, 8)), np.zeros((8, 8, 3), np.uint8)])
+ARRAYS = [np.zeros(shape, np.uint8) for shape in ((8, 8), (8, 8, 1), (8, 8, 3), (8, 8, 4))]
+
+
+@pytest.mark.parametrize("single", ["a.png", b"no list", Image.new("L", (8, 8)), *ARRAYS])
 def test_a_single_picture_instead_of_a_list_is_refused(finished, single):
     with pytest.raises(UserError, match=r"write predict\(\[picture\]\)"):
         load(finished, device="cpu").predict(single)
+
+
+def test_an_array_of_gray_pictures_is_many(finished):
+    gray = np.random.default_rng(0).integers(256, size=(3, 9, 7), dtype=np.uint8)
+    model = load(finished, device="cpu")
+    found, expected = model.predict(gray), model.predict([*gray])
+    assert [str(each) for each in found] == [str(each) for each in expected]
+    assert len(found) == 3
 
 
 @pytest.fixture

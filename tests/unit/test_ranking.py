@@ -11,7 +11,7 @@ from deepnets.comparison.crossed import Variance, difference_variance
 from deepnets.comparison.folds import fold_variance
 from deepnets.comparison.paired import mcnemar, t_probability
 from deepnets.comparison.ranking import groups, letters
-from deepnets.comparison.settle import settle_folds, settle_networks, settle_recipes
+from deepnets.comparison.settle import _first, settle_folds, settle_networks, settle_recipes
 from deepnets.comparison.sweeps import expected_best
 
 
@@ -66,6 +66,14 @@ def test_no_number_of_images_shows_a_difference_of_0():
     found = settle_networks(4, 4, 360, 0.05)
     assert (found.images, found.seeds) == (None, None)
     assert 0 < found.smallest_difference < 0.1
+
+
+def test_too_few_images_seeds_or_folds_show_no_difference_however_large():
+    assert settle_networks(1, 0, 5, 0.05 / 6).smallest_difference is None
+    assert settle_recipes(variance(0.1, (0.1, 0.1), 0.1, (0.1, 0.1)), 2, 20, 0.05 / 6).smallest_difference is None
+    values = np.random.default_rng(0).choice([-1.0, 1.0, *[0.0] * 18], 150)  # 10 % of the images are discordant
+    assert settle_folds(fold_variance(values, np.repeat([0, 1], 75)), 2, 0.05 / 6).smallest_difference is None
+    assert settle_folds(fold_variance(values, np.arange(150) % 5), 5, 0.05 / 6).smallest_difference < 0.5
 
 
 SEEDS, IMAGES = 3, 360
@@ -128,6 +136,17 @@ def test_images_do_not_settle_what_seeds_leave_open_nor_seeds_what_images_do():
     assert settle_recipes(variance(0.01, (1e-9, 0), 0.05, (0.001, 0)), SEEDS, IMAGES, 0.05).seeds is None
     nothing = settle_recipes(variance(0.0, (1e-4, 0), 0.05, (0.001, 0)), SEEDS, IMAGES, 0.05)
     assert (nothing.images, nothing.seeds) == (None, None)
+
+
+@pytest.mark.parametrize(("low", "high"), [(1, 10), (4, 1000), (999, 1000)])
+def test_as_many_as_may_be_asked_for_are_tried_and_no_more(low, high):
+    last = [low, high - 1, high]
+    assert [_first(lambda number, enough=enough: number >= enough, low, high) for enough in last] == last
+    tried = []
+    assert _first(tried.append, low, high) is None
+    assert tried == sorted(set(tried))
+    assert (tried[0], tried[-1]) == (low, high)
+    assert _first(lambda _: True, high + 1, high) is None
 
 
 def test_with_folds_images_are_asked_for_and_not_more_folds_of_the_same_images():

@@ -77,6 +77,15 @@ def test_warnings_of_recipes_that_validation_did_not_choose_are_counted(experime
     assert len(warnings_of(write_report(*runs))) == 3  # of a single network, its recipes are compared
 
 
+def test_a_recipe_that_is_named_with_its_own_value_has_its_other_name_once(experiment, write_report):
+    runs = [experiment(recipe=recipe, lr=lr) for recipe, lr in (("quick", 0.05), ("quick,lr=0.1", 0.1))]
+    text = write_report(*runs)
+    assert "ResNet50 (quick, lr 0.05)" in text
+    where = "In warnings and the tables of recipes, experiments and costs"
+    assert text.count(f"{where}, quick, lr 0.05 is called quick.") == 1
+    assert where not in write_report(runs[0], experiment(recipe="long", lr=0.1))
+
+
 def links(text):
     targets = re.findall(r"\]\(([^)]+)\)", text) + re.findall(r'src="([^"]+)"', text)
     return [unquote(unescape(target)) for target in targets if not target.startswith("https://")]

@@ -145,7 +145,7 @@ def test_more_images_or_seeds_than_anyone_has_are_no_advice():
     assert [way.split(" of ")[0] for way in ways(123_456, 30)] == ["About 30 seeds each", "About 120,000 test images"]
 
 
-def test_folds_are_advised_for_own_images_of_which_there_are_too_few(experiment, write_report):
+def test_folds_are_advised_for_own_images_of_which_too_few_are_in_the_test_split(experiment, write_report):
     """Each made-up dataset has 1293 + 144 + 360 images."""
 
     def advised(own_files):
@@ -164,7 +164,10 @@ def test_folds_are_advised_for_own_images_of_which_there_are_too_few(experiment,
     assert "folds" not in advised(None)
     settle = Settle(smallest_difference=0.1, images=1500, seeds=None)
     [enough] = story._ways_to_settle(settle, "digits", "A and B", own=1797)
-    assert enough == "About 1,500 test images of digits, which would show which of A and B is better."
+    assert enough.startswith(
+        "About 1,500 test images of digits, which would show which of A and B is better, and the dataset has 1,797"
+        " images in all. <code>folds: 5</code> of the dataset makes each of these a test image once, if"
+    )
 
 
 def test_what_is_settled_over_several_seeds_needs_nothing(experiment, write_report):

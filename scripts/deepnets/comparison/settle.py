@@ -13,7 +13,7 @@ from deepnets.comparison.statistics_file import MOST_SEEDS
 
 POWER = 0.8
 _MOST_IMAGES = 10**9  # beyond, the two are equal for all that anyone can measure
-_STEPS = 10**5  # of differences that are tried, from 0 to 1
+_STEPS = 10**5  # of differences that are tried, from 0 to below 1
 _SHARES = (np.arange(12) + 0.5) / 12  # of studies, for a mean over the quantiles of a distribution
 
 
@@ -22,13 +22,14 @@ class Settled:
     """What would settle a comparison with 80 % power.
 
     Attributes:
-        smallest_difference: the smallest that this many images and seeds would show; a fraction.
+        smallest_difference: the smallest that this many images and seeds would show; a fraction. None if they would not
+            even show that one has all images right and the other none.
         images: about how many test images would show the difference seen; None if no number would.
         seeds: about how many seeds each would show it on these images; None if no number up to MOST_SEEDS would, for
             one seed each, where more seeds answer another question, and for folds, whose number is that of the images.
     """
 
-    smallest_difference: float
+    smallest_difference: float | None
     images: int | None
     seeds: int | None = None
 
@@ -55,7 +56,7 @@ def settle_networks(a_only: int, b_only: int, images: int, alpha: float) -> Sett
     for _ in range(50):  # halvings
         middle = (low + high) / 2
         low, high = (low, middle) if needed(middle) <= images else (middle, high)
-    return Settled(high, _whole(needed(difference)) if difference else None)
+    return Settled(_below_one(high), _whole(needed(difference)) if difference else None)
 
 
 def settle_recipes(variance: Variance, seeds: int, images: int, alpha: float) -> Settled:
@@ -70,8 +71,8 @@ def settle_recipes(variance: Variance, seeds: int, images: int, alpha: float) ->
         alpha: the two-sided level of the test.
     """
     difference = abs(float(variance.mean))
-    smallest = _first(lambda steps: _power(variance, steps / _STEPS, seeds, images, alpha) >= POWER, 1, _STEPS)
-    found = Settled(1.0 if smallest is None else smallest / _STEPS, None)
+    smallest = _first(lambda steps: _power(variance, steps / _STEPS, seeds, images, alpha) >= POWER, 1, _STEPS - 1)
+    found = Settled(None if smallest is None else smallest / _STEPS, None)
     if not difference:
         return found
     return replace(
@@ -101,11 +102,11 @@ def _first(is_enough: Callable[[int], bool], low: int, high: int) -> int | None:
     """Return the first number from `low` to `high` that is enough, or about that; None if no number is.
 
     Larger ones need not be enough: with ever more images, the degrees of freedom fall to those of the few seeds. So
-    numbers are tried from below, each 25 % above the one before, and then those between the last two.
+    numbers are tried from below, each 25 % above the one before, `high` last, and then those between the last two.
     """
     below, number = low - 1, low
     while number <= high and not is_enough(number):
-        below, number = number, number + max(1, number // 4)
+        below, number = number, max(number + 1, min(number + number // 4, high))
     if number > high:
         return None
     while number - below > 1:
@@ -126,7 +127,11 @@ def settle_folds(variance: Variance, folds: int, alpha: float) -> Settled:
     multiple = float(t.isf(alpha / 2, freedom) + t.isf(1 - POWER, freedom))
     left = (difference / multiple) ** 2 - float(variance.of_seeds[0]) / folds
     images = _whole(float(variance.of_images) / left) if left > 0 else None
-    return Settled(multiple * math.sqrt(float(variance.value)), images)
+    return Settled(_below_one(multiple * math.sqrt(float(variance.value))), images)
+
+
+def _below_one(difference: float) -> float | None:
+    return difference if difference < 1 else None
 
 
 def _whole(number: float) -> int | None:

@@ -121,7 +121,7 @@ class Candidate(BaseModel):
 class Settle(BaseModel):
     """What would settle an open pair: see `comparison.settle.Settled`."""
 
-    smallest_difference: float
+    smallest_difference: float | None
     images: int | None
     seeds: int | None
 

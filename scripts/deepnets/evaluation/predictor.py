@@ -114,7 +114,8 @@ class Model:
                 line for each.
         """
         if isinstance(pictures, str | bytes | os.PathLike | Image.Image) or (
-            isinstance(pictures, np.ndarray) and pictures.ndim < 4  # many of them are (N, H, W, channels)
+            # Many of them are (N, H, W, channels) or, in gray, (N, H, W).
+            isinstance(pictures, np.ndarray) and pictures.ndim < 4 and (pictures.ndim < 3 or pictures.shape[-1] < 5)
         ):
             raise UserError("predict: takes a list of pictures, also of a single one; write predict([picture]).")
         names, images, problems, dim = list[str](), list[Pixels](), list[str](), list[str]()

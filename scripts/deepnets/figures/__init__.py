@@ -45,9 +45,9 @@ class ComparisonFigure:
         notes: sentences that the captions of other figures have, too; the report has each once.
         condition: takes the experiments on the dataset; the figure is drawn if the result is true. None: always.
         needs: optional stages whose files it reads; it is drawn in studies that have them.
-        shown: takes what statistics.json says, and the groups on the dataset; the report leaves the figure out if
-            what it returns is false, because only results tell that there is nothing to see. The file is drawn even
-            then. None: always shown.
+        shown: takes what statistics.json says, the groups on the dataset, and the time of training of each, as figures
+            draw it; the report leaves the figure out if what it returns is false, because only results tell that there
+            is nothing to see. The file is drawn even then. None: always shown.
         width: in the report.
         of_behaviour: its place in the report is the section on behaviour.
     """
@@ -58,7 +58,7 @@ class ComparisonFigure:
     notes: tuple[str, ...] = ()
     condition: Callable[[Sequence[Any]], object] | None = None
     needs: tuple[str, ...] = ()
-    shown: Callable[[Any, Sequence[Any]], object] | None = None
+    shown: Callable[[Any, Sequence[Any], Sequence[float]], object] | None = None
     width: str = "49%"
     of_behaviour: bool = False
 
@@ -127,11 +127,11 @@ def _swept_values(experiments: Sequence[Any]) -> bool:
     return bool(swept(of_recipe.values()))
 
 
-def _times_differ(_: Any, groups: Sequence[Any]) -> bool:
-    return _differ([group.mean(lambda run: run.timing.wall_seconds) for group in groups])
+def _times_differ(_statistics: Any, _groups: Sequence[Any], seconds: Sequence[float]) -> bool:
+    return _differ(seconds)
 
 
-def _memories_differ(_: Any, groups: Sequence[Any]) -> bool:
+def _memories_differ(_statistics: Any, groups: Sequence[Any], _seconds: Sequence[float]) -> bool:
     """Whether the peaks differ; False if that of a run is unknown."""
     peaks = [[run.timing.peak_memory_mb for run in group.results] for group in groups]
     return all(map(all, peaks)) and _differ([max(of_group) for of_group in peaks])
@@ -290,7 +290,7 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             " probability. A red frame, these come first: every network gives the same other class with a probability"
             " of 80 % or more, so the label may be wrong. A network keeps the pictures of its surest mistakes only.",
             condition=_several_networks,
-            shown=lambda statistics, _: statistics.missed_by_all.count,
+            shown=lambda statistics, *_: statistics.missed_by_all.count,
             width="100%",
             of_behaviour=True,
         ),

@@ -38,7 +38,7 @@ def write_bundle(job: dict[str, Any], root: Path) -> None:
         root: the folder that holds data/ and results/.
 
     Raises:
-        UserError: a file is missing, damaged or of other settings.
+        UserError: a file is missing, damaged or of other settings, or the user's has the name of one in the zip.
     """
     names = job["experiment"]
     folder = root / paths.EXPERIMENT.format(**names)
@@ -52,7 +52,13 @@ def write_bundle(job: dict[str, Any], root: Path) -> None:
     check_made_by(files[paths.MODEL_FILE], read_head(files[paths.MODEL_FILE], "spec").get("spec"), job["spec"])
     _check_onnx(files[paths.ONNX_FILE], spec_sha256(job["spec"]))
     files[PREDICT] = paths.REPOSITORY / paths.BUNDLE_EXAMPLE
-    files |= _files_of_network(job["spec"]["model"]["architecture"], job["network"])
+    own = _files_of_network(job["spec"]["model"]["architecture"], job["network"])
+    if PREDICT in own:
+        raise UserError(
+            f"{own[PREDICT]}: {paths.BUNDLE_FILE} has its own {PREDICT}; rename yours, also in architecture of"
+            " config.yaml or where it is imported. Its networks are then retrained."
+        )
+    files |= own
     inside = paths.EXPERIMENT_NAME.format(**names).replace("/", "-")  # one folder, so that it can be unpacked anywhere
     # Not compressed: weights hardly shrink.
     with record_checksums("bundle", bundle), atomic_path(bundle) as temporary, ZipFile(temporary, "w") as packed:

@@ -45,7 +45,7 @@ _LOAD = """from deepnets import load
 model = load(".")
 print(model.predict(["photo.png"])[0].top(3))"""
 _FINE_TUNED = (
-    "It was started from weights that had learned from other images. It may have kept what these got wrong or left out."
+    "It was started from the weights of an earlier training run. It may have kept what these got wrong or left out."
 )
 # Of a source, or of a dataset of torchvision's. The authors of others state no licence, or several are said of them.
 _LICENCES = {
@@ -333,7 +333,7 @@ def _use(result: Result) -> list[Markdown]:
     own_file = result.architecture.rpartition(":")[0] if network is not None and network.library is None else None
     needs = f", with {code(own_file)}, the file of its network, in the working directory" if own_file else ""
     return [
-        Markdown(f"In the folder of {code('bundle.zip')}, with Python alone:"),
+        Markdown(f"Unpack {code(paths.BUNDLE_FILE)}. In the folder that is inside, with Python alone:"),
         _block("bash", _PREDICT),
         Markdown(
             "In Python, with the library that made it: clone the repository of Deeper Networks (the author of this card"

@@ -11,6 +11,7 @@ from deepnets.comparison.aggregate import SeedGroup, group_seeds, interval_capti
 from deepnets.comparison.per_class import class_counts
 from deepnets.comparison.published import Published, find, read_published
 from deepnets.comparison.statistics_file import statistics_of_study
+from deepnets.comparison.training_time import training_time
 from deepnets.evaluation.measurements import has_saliency, read_exports, read_latency, read_robustness
 from deepnets.evaluation.metrics import IMBALANCE
 from deepnets.evaluation.results import Result, check_specs, read_result
@@ -247,8 +248,9 @@ def _datasets(study: Study, rows: dict[str, list[Row]]) -> dict[str, Any]:
 def _shown_figures(study: Study, name: str, rows: list[Row]) -> list[ComparisonFigure]:
     results = [run for row in rows for run in row.group.results]
     drawn = comparison_figures(results, study.optional)
-    groups = [row.group for row in rows]
-    return [figure for figure in drawn if figure.shown is None or figure.shown(study.statistics[name], groups)]
+    groups, statistics = [row.group for row in rows], study.statistics[name]
+    seconds = [*map(training_time(groups).of, groups)]
+    return [figure for figure in drawn if figure.shown is None or figure.shown(statistics, groups, seconds)]
 
 
 def _dataset(study: Study, name: str, rows: list[Row], figures: list[ComparisonFigure]) -> dict[str, Any]:

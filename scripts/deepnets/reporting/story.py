@@ -150,12 +150,12 @@ def _ways_to_settle(settle: Settle, dataset: str, both: str, own: int = 0) -> It
     if settle.images and settle.images <= _MANY_IMAGES:
         images = f"{verdicts.rounded(settle.images):,}"
         way = f"About {images} test images of {dataset}, which would show which of {both} is better"
-        folds = f"of the dataset makes each of these a test image once, if no folder or column of {dataset} has splits."
-        if 0 < own < settle.images:
-            folds = f"{code('folds: 5')} {escape(folds)}"
-            yield Markdown(f"{escape(f'{way}, but the dataset has {own:,} images in all.')} {folds}")
-        else:
+        if not own:
             yield f"{way}."
+            return
+        there = f"{'but' if own < settle.images else 'and'} the dataset has {own:,} images in all."
+        folds = f"of the dataset makes each of these a test image once, if no folder or column of {dataset} has splits."
+        yield Markdown(f"{escape(f'{way}, {there}')} {code('folds: 5')} {escape(folds)}")
 
 
 def _sweeps(study: Study, groups: Mapping[str, list[SeedGroup]]) -> Iterator[Markdown]:

@@ -16,15 +16,20 @@ _SHOWN = 20
 
 
 def describe(study: Study, rows: Mapping[str, list[Row]]) -> list[Markdown]:
-    """Return the lines of warning, those about the study first; recipes that validation did not choose are counted."""
+    """Return the lines of warning, those about the study first.
+
+    Of recipes that validation did not choose, those about exported files are shown, and the others, which metrics.csv
+    counts as well, are counted.
+    """
     lines, not_chosen = _about_all(study), 0
     compared = verdicts.compared_recipes({name: [row.group for row in runs] for name, runs in rows.items()})
     for group in group_seeds(study.results):
-        warnings = [[*result.warnings, *exports.warnings(study, result)] for result in group.results]
-        if (group.first.dataset, group.model, group.recipe) in compared:
-            lines += _of_group(group, warnings)
-        else:
-            not_chosen += sum(map(len, warnings))
+        of_runs = [result.warnings for result in group.results]
+        if (group.first.dataset, group.model, group.recipe) not in compared:
+            not_chosen += sum(map(len, of_runs))
+            of_runs = [[] for _ in of_runs]
+        of_exports = [exports.warnings(study, result) for result in group.results]
+        lines += _of_group(group, [[*run, *exported] for run, exported in zip(of_runs, of_exports, strict=True)])
     left = max(0, len(lines) - _SHOWN)
     return [*lines[:_SHOWN], *_counted(study, left, not_chosen)]
 
@@ -60,7 +65,7 @@ def _of_group(group: SeedGroup, warnings: Sequence[Sequence[str]]) -> Iterator[M
         seeds = [str(each) for each in dict.fromkeys(seed for seed, _ in found)]
         who = f"seed{'s' * (len(seeds) > 1)} {enumerate_words(seeds)}"
         if len(seeds) == len(group.results) > 1:
-            who = f"{len(seeds)} seeds"
+            who = group.runs
         numbers = f" (the numbers are those of seed {seed})" * (len({warning for _, warning in found}) > 1)
         yield Markdown(f"{bold(experiments.named(group.first, who))}: {escape(f'{text}{numbers}')}.")
 

@@ -19,6 +19,7 @@ from deepnets.comparison.aggregate import (
     several_recipes,
 )
 from deepnets.comparison.statistics_file import MOST_SEEDS, Pair, Settle, Statistics
+from deepnets.config.experiment import recipe_title
 from deepnets.reporting.markdown import enumerate_words
 
 NAMED = 6  # longer lists are counted, not read
@@ -260,8 +261,16 @@ def what_was_compared(groups: list[SeedGroup], statistics: Statistics) -> str:
     return (
         f"{recipes}Those that share a letter under Group cannot be distinguished: paired tests on the same images"
         f" ({how}), {number}, 5 % after Holm's correction. Equivalent: the 90 % interval of a pair's difference,"
-        f" uncorrected, lies within {100 * statistics.margin:g} percentage points."
+        f" uncorrected, lies within {100 * statistics.margin:g} percentage points.{_short_names(groups)}"
     )
+
+
+def _short_names(groups: list[SeedGroup]) -> str:
+    """Return the sentence on recipes whose own values are left out elsewhere: "quick" for "quick, lr 0.05"."""
+    names = dict.fromkeys((group.title, recipe_title(group.recipe)) for group in groups)
+    clauses = [f"{title} is called {short}" for title, short in names if title != short]
+    where = "In warnings and the tables of recipes, experiments and costs"
+    return f" {where}, {counted(clauses, 'recipes have shorter names')}." if clauses else ""
 
 
 def unlike_folds(statistics: Statistics) -> str:
@@ -284,15 +293,16 @@ def unlike_folds(statistics: Statistics) -> str:
 
 
 def _open(leader: SeedGroup, rival: Rival, settle: Settle, with_recipe: bool) -> str:
-    pair, seen, smallest = rival.pair, f"{100 * abs(rival.behind):.2f}", 100 * settle.smallest_difference
+    pair, seen, smallest = rival.pair, f"{100 * abs(rival.behind):.2f}", settle.smallest_difference
     one = " with the one seed that is compared" * (len(leader.results) + len(rival.group.results) > 2)
     runs = {"seeds": f" with {pair.seeds} seeds", "folds": f" in {pair.folds} folds"}.get(pair.over, one)
     names = [group_name(each, with_recipe) for each in (leader, rival.group)]
     better, worse = names if rival.behind >= 0 else reversed(names)
     stand = f"{better} is {seen} points above {worse}" if float(seen) else f"{better} and {worse} are level"
-    start = (
-        f"{stand}; {pair.n:,} test images{runs} show differences of {smallest:.2f} points or more (in 80 % of studies)."
-    )
+    show = "are too few to show any difference"
+    if smallest is not None:
+        show = f"show differences of {100 * smallest:.2f} points or more"
+    start = f"{stand}; {pair.n:,} test images{runs} {show} (in 80 % of studies)."
     ways = [f"about {rounded(settle.images):,} test images"] if settle.images else []
     ways += [f"about {rounded(settle.seeds):,} seeds each"] if settle.seeds else []
     if ways:
