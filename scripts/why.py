@@ -41,7 +41,8 @@ def main(argv: list[str] | None = None) -> None:
         runs = "1 training run" if again == 1 else f"{again} training runs"
         print(
             f"the data are rebuilt, and then all that was made from them: {runs}, their evaluations, figures and"
-            f" the report; {program('snakemake')} -n results/report.md{snakemake_options(args)} lists all jobs"
+            f" the report; {program('snakemake')} -n results/report.md{snakemake_options(args)} lists all jobs; to keep"
+            " these results, undo the change, and give new images a folder and a dataset of their own"
         )
     if not stale:
         print(f"study {jobs.config.study}: nothing is stale")

@@ -1,5 +1,6 @@
 """Helpers for tests of figures: made-up experiments to compare, and what a figure shows."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 from made_up_results import write_experiment, write_statistics
@@ -18,12 +19,14 @@ def comparison_of(root: Path, *options: dict, published: dict | None = None) -> 
     return comparison_of_finished(root, *directories, published=published)
 
 
-def comparison_of_finished(root: Path, *directories: Path, published: dict | None = None) -> Comparison:
+def comparison_of_finished(
+    root: Path, *directories: Path, published: dict | None = None, stopped: Collection[Path] = ()
+) -> Comparison:
     """Compare experiments on digits, each given by its directory."""
     statistics = read_checked(write_statistics(root, *directories)["digits"], Statistics)
     groups = with_statistics(group_seeds(map(read_result, directories)), statistics)
     styles = style.model_styles({group.model: index for index, group in enumerate(groups)})
-    return Comparison("digits", groups, styles, statistics, published or {})
+    return Comparison("digits", groups, styles, statistics, published or {}, stopped)
 
 
 def texts(artist) -> list[str]:

@@ -209,11 +209,12 @@ def plot(figure, directory, root):
     return directory / "figures" / figure
 
 
-def compare(figure, directories, root):
+def compare(figure, directories, root, stopped=()):
     """Draw a figure that compares the experiments in `directories` through the script; return its path."""
     models = {directory.parts[-3]: index for index, directory in enumerate(directories)}
     spec = {"dataset": "cifar10-jpeg", "variant_of": "cifar10", "models": models}
     spec["experiments"] = [str(directory.relative_to(root)) for directory in directories]
+    spec["stopped"] = [str(directory.relative_to(root)) for directory in stopped]
     write_json(root / "job.json", {"spec": spec, "code": {}})
     write_statistics(root, *directories)
     plot_comparison.main([f"cifar10-jpeg/comparison/{figure}", "--job", str(root / "job.json"), "--root", str(root)])
@@ -241,6 +242,16 @@ def test_the_title_of_a_confusion_matrix_gives_accuracy_and_interval(experiment,
 def test_plot_comparison_writes_each_figure(experiment, tmp_path, figure):
     drawn = compare(figure, [experiment("cifar10-jpeg", "vgg16"), experiment("cifar10-jpeg", "resnet50")], tmp_path)
     assert drawn.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_figure_knows_from_its_job_which_trials_were_stopped_early(experiment, tmp_path, monkeypatch):
+    saved, save = [], style.save
+    monkeypatch.setattr(comparison_files, "save", lambda figure, *rest: [saved.append(figure), save(figure, *rest)])
+    trials = [experiment("cifar10-jpeg", recipe=f"quick,lr={rate}", lr=rate) for rate in (0.1, 0.2)]
+    compare("accuracy_vs_value", trials, tmp_path)
+    compare("accuracy_vs_value", trials, tmp_path, stopped=trials[:1])
+    named = [[text.get_text() for text in figure.legends[0].get_texts()] for figure in saved]
+    assert ["hollow: stopped early" in texts for texts in named] == [False, True]
 
 
 def test_a_figure_of_damaged_metrics_is_not_drawn(experiment, tmp_path):

@@ -250,6 +250,22 @@ def test_weights_of_the_same_files_under_another_name_are_refused_if_these_are_d
         assert config.experiment("second", "tuned", "quick", 0).spec["weights"]
 
 
+def test_what_differs_between_two_divisions_of_the_same_files_is_named_with_what_to_do(tmp_path):
+    """Without `test`, a folder of validation images may be the test split: it is not the same as its default."""
+    whole = {**BIRDS, "folds": None}
+    tuned = {"architecture": "resnet50", "weights": "results/first/resnet50/quick/seed0"}
+    drawn = {"datasets/first": whole, "datasets/second": {**whole, "test": 0.2}, "models/tuned": tuned}
+    with pytest.raises(UserError) as refusal:
+        load(tmp_path, drawn).experiment("second", "tuned", "quick", 0)
+    assert str(refusal.value).endswith(
+        "split of the same files (test: null there, 0.2 here), so perhaps on images that it is tested on; give"
+        " models.tuned other weights, or datasets.first and datasets.second the same test"
+    )
+    in_folds = {"datasets/first": BIRDS, "models/tuned": tuned}
+    with pytest.raises(UserError, match=r"\(fold: 0 there, 1 here\), .* give models\.tuned other weights$"):
+        load(tmp_path, in_folds).experiment("first", "tuned", "quick", 1)
+
+
 def test_each_seed_needs_weights_of_its_fold_whatever_the_name_of_the_dataset(tmp_path):
     tuned = {"architecture": "resnet50", "weights": "results/first/resnet50/quick/seed1"}
     gray = {**BIRDS, "channels": 1}

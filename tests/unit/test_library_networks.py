@@ -1,6 +1,8 @@
 """Networks of torchvision and timm: logits for any image, no auxiliary head, small stems, resizing, clear refusals."""
 
+import fnmatch
 import gc
+import re
 import warnings
 from functools import partial
 
@@ -274,13 +276,18 @@ STEMS = {
     "torchvision/regnet_y_400mf": 0,
     "timm/resnet18": 3 * 64 * (9 - 49),
     "timm/resnet18d": 0,
+    "timm/resnetblur18": 3 * 64 * (9 - 49),  # blurs after the pooling
+    "timm/resnetv2_50x1_bit": 3 * 64 * (9 - 49),  # pads before the pooling
     "timm/resnext50_32x4d": 3 * 64 * (9 - 49),
     "timm/wide_resnet50_2": 3 * 64 * (9 - 49),
     "timm/densenet121": 3 * 64 * (9 - 49),
+    "timm/densenetblur121d": 0,
     "timm/mobilenetv2_100": 0,
     "timm/mobilenetv3_small_050": 0,
     "timm/mobilenetv4_conv_small": 0,
+    "timm/mobilenetv4_conv_blur_medium": 0,
     "timm/efficientnet_b0": 0,
+    "timm/efficientnet_blur_b0": 0,
     "timm/tf_efficientnetv2_b0": 0,
     "timm/convnext_atto": 3 * 40 * (9 - 16),
     "timm/convnextv2_atto": 3 * 40 * (9 - 16),
@@ -314,14 +321,32 @@ def test_other_families_have_no_small_stem(name):
         weightless(name, stem="small")
 
 
-@pytest.mark.parametrize("name", ["timm/resnetblur18", "timm/resnetv2_50x1_bit"])
-def test_members_of_the_families_that_the_page_excludes_have_no_small_stem(name, root):
-    assert name in (root / "docs/how-to/networks.md").read_text(encoding="utf-8")
-    with pytest.raises(UserError, match=f"^{name}: has no small stem"):
+@pytest.mark.parametrize("name", ["timm/bat_resnext26ts", "timm/tresnet_m"])
+def test_a_network_whose_first_layers_cannot_be_changed_is_refused_with_what_to_do(name):
+    refusal = f"^{name}: its first layers cannot be changed into a small stem; leave out stem, and write resize: with 4"
+    with pytest.raises(UserError, match=refusal):
         weightless(name, stem="small")
 
 
-def test_small_stem_trains_a_step():
-    network = build("torchvision/resnet18", channels=1, stem="small").train()
+@pytest.mark.full
+def test_of_all_networks_of_timm_only_those_that_the_page_excludes_have_no_small_stem(root):
+    names = [f"timm/{name}" for name in _named.networks("timm") if _named.HAS_SMALL_STEM.search(name)]
+    refused = []
+    for name in names:
+        try:
+            with torch.device("meta"):
+                models.build({"architecture": name, "stem": "small"}, 5, 3, (32, 32))
+        except UserError:
+            refused.append(name)
+    page = (root / "docs/how-to/networks.md").read_text(encoding="utf-8")
+    [paragraph] = [each for each in page.split("\n\n") if "networks with such a name are refused" in each]
+    excluded = re.findall(r"`(timm/[^`]+)`", paragraph)
+    assert len(names) > 300
+    assert sorted(refused) == sorted({name for each in excluded for name in fnmatch.filter(names, each)})
+
+
+@pytest.mark.parametrize("name", ["torchvision/resnet18", "timm/resnetblur18"])
+def test_small_stem_trains_a_step(name):
+    network = build(name, channels=1, stem="small").train()
     nn.functional.cross_entropy(network(torch.rand(2, 1, 16, 16)), torch.tensor([0, 1])).backward()
     assert network.conv1.weight.grad.any()

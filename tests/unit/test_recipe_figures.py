@@ -3,7 +3,8 @@
 from functools import partial
 
 import pytest
-from drawn import comparison_of, rendered, texts
+from drawn import comparison_of, comparison_of_finished, rendered, texts
+from made_up_results import write_experiment
 
 from deepnets.figures import accuracy, accuracy_at_equal_time, accuracy_vs_budget, accuracy_vs_time, accuracy_vs_value
 from deepnets.figures.comparison import PALE
@@ -165,7 +166,7 @@ def test_a_sweep_over_epochs_has_validation_accuracy_by_epochs_without_hollow_ma
     assert markers(axes) == [(n, pytest.approx(10 * n), False) for n in (1, 2, 4)]
     assert rings(axes) == [(4, pytest.approx(40))]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("epochs", "Validation accuracy (%)")
-    assert "hollow: fewer epochs" not in texts(figure.legends[0])
+    assert "hollow: stopped early" not in texts(figure.legends[0])
 
 
 def test_lines_of_a_network_in_a_grid_are_named_by_what_differs_between_them(compare):
@@ -179,10 +180,21 @@ def test_lines_of_a_network_in_a_grid_are_named_by_what_differs_between_them(com
     assert [text.get_text() for text in by_epochs.texts] == ["lr 0.01", "lr 0.02"]
     assert [text.get_text() for text in by_rate.texts] == ["epochs 4", "epochs 8"]
     assert by_rate.get_xscale() == "linear"
-    assert [hollow for *_, hollow in markers(by_epochs)] == [False] * 4
-    assert [hollow for *_, hollow in markers(by_rate)] == [True, False, True, False]
-    assert "hollow: fewer epochs" in texts(figure.legends[0])
+    assert not any(hollow for axes in (by_epochs, by_rate) for *_, hollow in markers(axes)), "no search stopped them"
+    assert "hollow: stopped early" not in texts(figure.legends[0])
     assert "VGG-16" not in texts(figure.legends[0])
+
+
+def test_trials_that_their_search_stopped_early_are_hollow_and_other_short_ones_are_not(tmp_path):
+    short, long, stopped = (
+        write_experiment(tmp_path / "results", recipe=f"quick,epochs={epochs},lr={lr}", epochs=epochs, lr=lr)
+        for epochs, lr in ((2, 0.1), (8, 0.2), (2, 0.3))
+    )
+    figure = rendered(accuracy_vs_value.draw(comparison_of_finished(tmp_path, short, long, stopped, stopped=[stopped])))
+    by_epochs, by_rate = figure.axes
+    assert [hollow for *_, hollow in markers(by_rate)] == [False, False, True]
+    assert [(epochs, hollow) for epochs, _, hollow in markers(by_epochs)] == [(2, False), (2, True), (8, False)]
+    assert "hollow: stopped early" in texts(figure.legends[0])
 
 
 def test_trials_of_a_search_are_points_in_a_panel_per_option_without_lines(compare):

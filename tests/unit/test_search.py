@@ -186,9 +186,10 @@ def test_a_trial_that_is_worse_than_the_median_stops_and_says_after_how_many_epo
     assert stopped["experiments"] == ["results/digits/resnet50/quick,epochs=1,lr=1/seed0"]
     study = yaml.safe_load((made.folder / "results/search-rates.yaml").read_text())
     jobs = Jobs(load_config(made.file, study), paths.REPOSITORY, made.folder)
-    assert jobs.settings("report", {})["spec"]["stopped"] == [
-        f"results/digits/resnet50/quick,epochs=1,lr={rate}/seed0" for rate in ("0.003", "1")
-    ]
+    for stage, names in (("report", {}), ("plot_comparison", {"dataset": "digits"})):
+        assert jobs.settings(stage, names)["spec"]["stopped"] == [
+            f"results/digits/resnet50/quick,epochs=1,lr={rate}/seed0" for rate in ("0.003", "1")
+        ]
     assert not (made.folder / "results/digits/resnet50/quick,lr=1").exists()
 
 

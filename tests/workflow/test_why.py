@@ -80,6 +80,7 @@ def test_images_that_changed_are_counted_and_named(study):
     assert why(study).startswith(line)
     again = "the data are rebuilt, and then all that was made from them: 3 training runs, their evaluations, figures"
     assert f"\n{again} and the report; " in why(study)
+    assert "to keep these results, undo the change, and give new images a folder and a dataset of" in why(study)
     shutil.rmtree(study / ".snakemake")  # without records, the files say it
     assert why(study).startswith(line)
 

@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from deepnets.comparison.statistics_file import Candidate, Statistics
@@ -109,6 +110,10 @@ class SeedGroup:
         test = self.first.metrics.test
         low, high = test.accuracy_ci95
         return Estimate(test.accuracy, low, high)
+
+    def stopped_early(self, stopped: Collection[Path]) -> bool:
+        """Whether a search stopped it early; `stopped`: the folders of the experiments in which one did."""
+        return all(result.directory in stopped for result in self.results)
 
     def mean(self, value: Callable[[Result], float | None]) -> float | None:
         """Return the mean of a value over the seeds, None if the value of any seed is None."""

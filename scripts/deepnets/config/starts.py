@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepnets.config.experiment import Experiment, spec_sha256
+from deepnets.config.experiment import Experiment, spec_sha256, written
 from deepnets.config.weights import PUBLISHED, RESULTS, experiment_names, is_experiment, local_file
 from deepnets.utils import paths
 from deepnets.utils.errors import UserError
@@ -23,9 +23,9 @@ def with_start(config: "Config", experiment: Experiment, chain: tuple[Experiment
         chain: the experiments that start from this one, directly or not.
 
     Raises:
-        UserError: there is no such experiment, it starts from itself or was trained on images that one of `chain` is
-            tested on, the library publishes no weights, or the size of the images that the weights know is not in
-            config.yaml.
+        UserError: there is no such experiment, it starts from itself or may have been trained on images that one of
+            `chain` is tested on, the library publishes no weights, or the size of the images that the weights know is
+            not in config.yaml.
     """
     model = config.models[experiment.model]
     if experiment.directory in [each.directory for each in chain]:
@@ -42,16 +42,24 @@ def with_start(config: "Config", experiment: Experiment, chain: tuple[Experiment
 
 
 def _refuse_other_division(config: "Config", start: Experiment, tested: Experiment) -> None:
-    """Refuse weights that were trained on the images that an experiment is tested on.
+    """Refuse weights that may have been trained on images that an experiment is tested on.
 
-    These are weights of another fold, or of a dataset of another name that divides the same files in another way.
+    These are weights of another fold, or of a dataset of another name that divides the same files in another way. An
+    option that is left out is another way, too, even if the other dataset has its default: without `test`, a folder of
+    validation images may be the test split, which only the files show.
     """
     first, second = config.datasets[start.dataset], config.datasets[tested.dataset]
     same_files = (first.own_files or first.raw_spec()) == (second.own_files or second.raw_spec())
-    if same_files and first.division(start.seed) != second.division(tested.seed):
+    there, here = first.division(start.seed), second.division(tested.seed)
+    differing = sorted(key for key in there.keys() | here.keys() if there.get(key) != here.get(key))
+    if same_files and differing:
+        values = (f"{key}: {written(there.get(key))} there, {written(here.get(key))} here" for key in differing)
+        options = " and ".join(key for key in differing if key != "fold")  # which the seed chooses
+        same = f", or datasets.{start.dataset} and datasets.{tested.dataset} the same {options}" if options else ""
         raise UserError(
             f"{tested.directory} would start from {start.directory}, which was trained on another fold or split of the"
-            f" same files, so on images that it is tested on; give models.{tested.model} other weights"
+            f" same files ({'; '.join(values)}), so perhaps on images that it is tested on; give models.{tested.model}"
+            f" other weights{same}"
         )
 
 

@@ -132,7 +132,10 @@ class Raw:
 
     def changed(self, name: str) -> UserError:
         """Make the error for a file that is no longer what raw.json lists."""
-        return UserError(f"{self.folder / name}: not the file that {self.manifest} lists; delete {self.manifest}.")
+        return UserError(
+            f"{self.folder / name}: not the file that {self.manifest} lists; delete {self.manifest}, so that all files"
+            " are listed again, or put the earlier file back."
+        )
 
     def verified(self, name: str) -> Path:
         """Check that a raw file is what raw.json lists; return its path.

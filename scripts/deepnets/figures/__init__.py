@@ -313,9 +313,8 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             " panel per option in which recipes differ. A line joins recipes of a network that differ in this option"
             " alone; where a network has several lines, each is named by what differs between them. Large markers are"
             " means over the seeds, small ones single seeds. A ring marks the recipe that validation chose for its"
-            " network. Hollow markers, but for the panel of epochs: fewer epochs than other recipes of the network, as"
-            " of trials that a search stopped early. Pale markers are on no line: they differ from others in more than"
-            " this option.",
+            " network. Hollow markers are trials that a search stopped early. Pale markers are on no line: they differ"
+            " from others in more than this option.",
             condition=_swept_values,
             width="75%",
         ),

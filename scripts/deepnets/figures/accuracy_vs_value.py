@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from deepnets.comparison.aggregate import SeedGroup, best_by_model, most_epochs
+from deepnets.comparison.aggregate import SeedGroup, best_by_model
 from deepnets.comparison.sweeps import lines_over, options_of, swept
 from deepnets.figures.comparison import PALE, Comparison, log_scale, place_legend, titled_figure
 from deepnets.figures.names import short_names
@@ -66,7 +66,7 @@ def _resolution(comparison: Comparison) -> str:
 
 def _draw_panel(axes: Axes, comparison: Comparison, option: str, runs: Sequence[SeedGroup]) -> bool:
     """Draw the recipes of one option: those on lines that are named in full; return whether others are pale."""
-    best, longest = best_by_model(comparison.groups), most_epochs(comparison.groups)
+    best = best_by_model(comparison.groups)
     in_full: set[int] = set()
     lines = _lines(option, runs)
     for line in lines:
@@ -84,7 +84,7 @@ def _draw_panel(axes: Axes, comparison: Comparison, option: str, runs: Sequence[
         look: dict[str, Any] = {"color": _color(comparison, group.model), "alpha": alpha, "linestyle": ""}
         if len(seeds) > 1:
             axes.plot([x] * len(seeds), seeds, marker=".", markersize=3, **look)
-        look |= _HOLLOW if option != "epochs" and group.first.epochs < longest[group.model] else {}
+        look |= _HOLLOW if group.stopped_early(comparison.stopped) else {}
         axes.plot([x], [_percent(group)], marker=comparison.styles[group.model].marker, **look)
         if group is best[group.model]:
             axes.plot([x], [_percent(group)], **_RING)
@@ -142,9 +142,7 @@ def _add_legend(
     figure: Figure, comparison: Comparison, shown: Mapping[str, Sequence[SeedGroup]], has_pale: bool
 ) -> None:
     """Name the models below the panels, and say what rings and hollow and pale markers are."""
-    longest = most_epochs(comparison.groups)
     models = dict.fromkeys(group.model for runs in shown.values() for group in runs)
-    can_be_hollow = [group for option, runs in shown.items() if option != "epochs" for group in runs]
     handles = [
         Line2D([], [], color=style.color, marker=style.marker, linestyle=style.linestyle, label=style.label)
         for style in (comparison.styles[model] for model in models if model in comparison.coloured)
@@ -152,8 +150,8 @@ def _add_legend(
     if len(handles) < len(models):
         handles.append(Line2D([], [], label=f"{len(models) - len(handles)} others", **_GREY))
     handles.append(Line2D([], [], label="ring: chosen on validation", **_RING))
-    if any(group.first.epochs < longest[group.model] for group in can_be_hollow):
-        handles.append(Line2D([], [], label="hollow: fewer epochs", **_HOLLOW, **_GREY))
+    if any(group.stopped_early(comparison.stopped) for runs in shown.values() for group in runs):
+        handles.append(Line2D([], [], label="hollow: stopped early", **_HOLLOW, **_GREY))
     if has_pale:
         handles.append(Line2D([], [], label="pale: other options differ, too", alpha=PALE, **_GREY))
     place_legend(figure, handles)

@@ -2,10 +2,11 @@
 
 import math
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations, pairwise
+from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 from matplotlib.artist import Artist
@@ -68,6 +69,7 @@ class Comparison:
         styles: the style of each model, by the model's name.
         published: for some models, test accuracies in percent by their name in the legend (two kinds at most).
         statistics: what statistics.json says about the groups.
+        stopped: folders of the experiments in which a search stopped a trial early.
     """
 
     dataset: str
@@ -75,6 +77,7 @@ class Comparison:
     styles: dict[str, ModelStyle]
     statistics: Statistics
     published: dict[str, dict[str, float]] = field(default_factory=dict)
+    stopped: Collection[Path] = ()
 
     @cached_property
     def coloured(self) -> list[str]:
@@ -122,17 +125,8 @@ def draw_point(
     axes: Axes, x: float, y: float, style: ModelStyle, alpha: float = 1, **errors: list[list[float]]
 ) -> None:
     """Draw a model's marker with its interval: `xerr` or `yerr`, [[length below], [length above]]."""
-    axes.errorbar(
-        [x],
-        [y],
-        xerr=errors.get("xerr"),
-        yerr=errors.get("yerr"),
-        color=style.color,
-        alpha=alpha,
-        marker=style.marker,
-        elinewidth=1.4,
-        capsize=2.5,
-    )
+    look: dict[str, Any] = {"color": style.color, "alpha": alpha, "marker": style.marker, **errors}
+    axes.errorbar([x], [y], elinewidth=1.4, capsize=2.5, **look)
 
 
 def draw_points(

@@ -20,7 +20,8 @@ def write_comparison_figure(name: str, job: dict, root: Path, published: Path, o
     Args:
         name: of the figure, in COMPARISON_FIGURES.
         job: {"spec": {"dataset": name, "variant_of": name or None, "experiments": their folders from `root`,
-            "specs": hashes of their specs, "models": {model: index that chooses its colour}}}.
+            "specs": hashes of their specs, "models": {model: index that chooses its colour}, "stopped": folders of
+            those in which a search stopped a trial early}}.
         root: the folder that holds results/.
         published: workflow/published.csv.
         output: the PNG to write, next to statistics.json.
@@ -41,6 +42,7 @@ def write_comparison_figure(name: str, job: dict, root: Path, published: Path, o
         styles=model_styles(spec["models"], architectures),
         statistics=statistics,
         published=references(read_published(published), spec["dataset"], spec["variant_of"], from_scratch),
+        stopped={root / folder for folder in spec.get("stopped", [])},
     )
     with record_checksums(name, output):
         save(load(name).draw(comparison), output, settings_sha256(job))

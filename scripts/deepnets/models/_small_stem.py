@@ -3,7 +3,7 @@
 So ResNets are used on CIFAR (He et al. 2015, section 4.2); the other families lose the first factor of 4, too.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +14,13 @@ from deepnets.utils.errors import UserError
 
 _SIZE = 64  # px, of the image on which the halvings are found
 _FACTOR = 4  # between the sides of the maps without and with this stem
+_KEPT = _SIZE // _FACTOR  # px; smaller maps are made by later layers, which stay as they are
 
 
 class _Call(NamedTuple):
     name: str
     layer: nn.Module
-    before: int  # width in pixels
+    before: int  # height in pixels
     after: int
 
 
@@ -27,67 +28,73 @@ def apply(network: nn.Module, architecture: str) -> None:
     """Change a library's network in place.
 
     Raises:
-        UserError: it is of another family, or its first layers are not as expected.
+        UserError: it is of another family, or its first layers cannot be changed so.
     """
-    calls = _calls(network) if HAS_SMALL_STEM.search(architecture) else []
-    first, layer = (calls[0], calls[0].layer) if calls else (None, None)
-    if first is None or not isinstance(layer, nn.Conv2d) or first.before != _SIZE:
-        raise _no_small_stem(architecture)
-    smallest = _smallest_map(calls)
-    if layer.kernel_size == (3, 3):
-        layer.stride = (1, 1)
-    else:
-        _stem.put(network, first.name, _stem.like(layer, kernel_size=3, stride=1, padding=1))
-    if first.after > _SIZE // _FACTOR:  # a stem of stride 4, as ConvNeXt's, has both halvings
-        for call in calls[1:]:
-            if (
-                call.before == first.after and call.after == first.after // 2
-            ):  # shortcuts have a convolution of their own
-                _keep_size(network, call)
-    if _smallest_map(_calls(network)) != _FACTOR * smallest:
-        raise _no_small_stem(architecture)
+    if not HAS_SMALL_STEM.search(architecture):
+        raise UserError(
+            f"{architecture}: has no small stem, which the families {FAMILIES_WITH_SMALL_STEM} have; leave out stem, or"
+            " choose another network"
+        )
+    try:
+        calls = _calls(network)
+        smallest = _smallest_map(calls)
+        _change(network, calls)
+        is_changed = _smallest_map(_calls(network)) == _FACTOR * smallest
+    except Exception:  # another's network can refuse a size, or other maps, in any way
+        is_changed = False
+    if not is_changed:
+        raise UserError(
+            f"{architecture}: its first layers cannot be changed into a small stem; leave out stem, and write resize:"
+            f" with {_FACTOR} times the side of the images, which makes its maps as large"
+        )
 
 
-def _keep_size(network: nn.Module, call: _Call) -> None:
-    if isinstance(call.layer, nn.Conv2d):
-        call.layer.stride = (1, 1)
+def _change(network: nn.Module, calls: list[_Call]) -> None:
+    """Make the first convolution 3x3 with stride 1, and leave out what else changes the size before the third halving.
+
+    That is a pooling, a blur or a padding, or the stride of a convolution; shortcuts have one of their own.
+    """
+    first, conv = next((call, call.layer) for call in calls if isinstance(call.layer, nn.Conv2d))
+    if conv.kernel_size == (3, 3):
+        conv.stride = (1, 1)
     else:
-        _stem.put(network, call.name, nn.Identity())
+        _stem.put(network, first.name, _stem.like(conv, kernel_size=3, stride=1, padding=1))
+    for call in calls:
+        if call is first or call.after == call.before or call.before <= _KEPT or call.after < _KEPT:
+            continue
+        if isinstance(call.layer, nn.Conv2d):
+            call.layer.stride = (1, 1)
+        else:
+            _stem.put(network, call.name, nn.Identity())
 
 
 def _calls(network: nn.Module) -> list[_Call]:
-    """The convolutions and poolings that an image goes through, in their order."""
+    """The layers that an image goes through, in their order; those that consist of others are left out."""
     calls = list[_Call]()
 
     def record(name: str):
-        def hook(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            calls.append(_Call(name, layer, inputs[0].shape[-1], output.shape[-1]))
+        def hook(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+            images = inputs[0] if inputs else None
+            if isinstance(images, Tensor) and isinstance(output, Tensor) and images.ndim == output.ndim == 4:
+                # Channels may be the last dimension, but never the last but one.
+                calls.append(_Call(name, layer, images.shape[-2], output.shape[-2]))
 
         return hook
 
-    layers = [
-        (name, layer)
-        for name, layer in network.named_modules()
-        if isinstance(layer, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d)
-    ]
+    layers = [(name, layer) for name, layer in network.named_modules() if not list(layer.children())]
     hooks = [layer.register_forward_hook(record(name)) for name, layer in layers]
     weight = next(network.parameters())
     channels = next(layer.in_channels for _, layer in layers if isinstance(layer, nn.Conv2d))
     training = network.training
-    with torch.no_grad():
-        network.eval()(torch.zeros(1, channels, _SIZE, _SIZE, device=weight.device))
-    network.train(training)
-    for hook in hooks:
-        hook.remove()
+    try:
+        with torch.no_grad():
+            network.eval()(torch.zeros(1, channels, _SIZE, _SIZE, device=weight.device))
+    finally:
+        network.train(training)
+        for hook in hooks:
+            hook.remove()
     return calls
 
 
 def _smallest_map(calls: list[_Call]) -> int:
     return min(call.after for call in calls if call.after > 1)  # 1 px: gates read the mean of a map
-
-
-def _no_small_stem(architecture: str) -> UserError:
-    return UserError(
-        f"{architecture}: has no small stem, which the families {FAMILIES_WITH_SMALL_STEM} have; leave out stem, or"
-        " choose another network"
-    )

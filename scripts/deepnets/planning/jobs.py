@@ -323,6 +323,7 @@ class Jobs:
             "dataset": dataset,
             "experiments": [experiment.directory for experiment in compared],
             "specs": [spec_sha256(experiment.spec) for experiment in compared],
+            "stopped": stopped_trials(self.study_name(suffix), self.root),
             "variant_of": self.config.datasets[dataset].variant_of,
             "models": self._model_indices(names),
             "style": self._styles(names),

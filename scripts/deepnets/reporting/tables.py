@@ -154,7 +154,7 @@ def comparison_table(rows: list[Row], committee: Committee | None, stopped: Coll
 
 def _named(group: SeedGroup, with_recipe: bool, stopped: Collection[Path]) -> str:
     """Return the name of a run; with recipes, it shows whether validation chose this one."""
-    early = "stopped early" if all(result.directory in stopped for result in group.results) else ""
+    early = "stopped early" if group.stopped_early(stopped) else ""
     name = ", ".join(filter(None, [group_name(group, with_recipe), group.runs, early]))
     if not with_recipe or group.candidate is None:
         return name
