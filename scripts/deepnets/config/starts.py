@@ -54,8 +54,12 @@ def _refuse_other_division(config: "Config", start: Experiment, tested: Experime
     differing = sorted(key for key in there.keys() | here.keys() if there.get(key) != here.get(key))
     if same_files and differing:
         values = (f"{key}: {written(there.get(key))} there, {written(here.get(key))} here" for key in differing)
-        options = " and ".join(key for key in differing if key != "fold")  # which the seed chooses
-        same = f", or datasets.{start.dataset} and datasets.{tested.dataset} the same {options}" if options else ""
+        both = f"datasets.{start.dataset} and datasets.{tested.dataset}"
+        same = ""
+        if "label" in differing:  # each class is divided by itself, and other labels are other classes
+            same = f", or {both} a column of splits (split: <column>, without test or folds)"
+        elif options := " and ".join(key for key in differing if key != "fold"):  # which the seed chooses
+            same = f", or {both} the same {options}"
         raise UserError(
             f"{tested.directory} would start from {start.directory}, which was trained on another fold or split of the"
             f" same files ({'; '.join(values)}), so perhaps on images that it is tested on; give models.{tested.model}"
