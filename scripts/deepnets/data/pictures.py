@@ -9,6 +9,7 @@ import itertools
 import os
 import re
 import stat
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -60,6 +61,21 @@ class PictureFile(NamedTuple):
     def name(self) -> str:
         """The name that the user reads: a.png, pictures.zip/a.png."""
         return self.path if self.member is None else f"{self.path}/{self.member}"
+
+
+def read_names(arguments: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return what a command names, for "-" the lines of standard input, and a line if it is empty."""
+    names, problems = list[str](), list[str]()
+    for argument in arguments:
+        if argument != "-":
+            names.append(argument)
+            continue
+        lines = map(os.fsdecode, sys.stdin.buffer)  # names of files are bytes
+        listed = list(filter(None, (line.rstrip("\r\n") for line in lines)))
+        names += listed
+        if not listed:
+            problems.append("-: the list on standard input is empty; write the name of a picture on each line.")
+    return names, problems
 
 
 def list_pictures(arguments: Iterable[str], encoding: str | None = None) -> tuple[list[PictureFile], list[str]]:
