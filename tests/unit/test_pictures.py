@@ -211,18 +211,31 @@ def test_a_pattern_with_a_broken_archive_still_leads_to_the_others(pictures):
     assert [line.partition(": ")[0] for line in problems] == ["broken.zip"]
 
 
-def test_a_folder_that_cannot_be_read_is_named_and_the_others_are_searched(pictures, monkeypatch):
+@pytest.mark.parametrize(
+    "argument",
+    [
+        *("folder", "folder/**/*", "folder/**", "**/*.[pJ]*", "folder/**/a.JPG folder/b.png"),
+        "fold*/*.png folder/b*/*.JPG folder/*/*/*",
+    ],
+)
+def test_a_folder_that_cannot_be_read_is_named_and_the_others_are_searched(pictures, monkeypatch, argument):
     scandir = os.scandir
 
     def refuse(folder):
-        if str(folder).endswith("deeper"):
+        if os.path.basename(os.path.normpath(folder)) == "deeper":
             raise PermissionError(13, "Permission denied", folder)
         return scandir(folder)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    files, problems = list_pictures(["folder"])
-    assert [file.name for file in files] == ["folder/b.png", "folder/below/a.JPG"]
+    files, problems = list_pictures(argument.split())
+    assert {file.name for file in files} - {"folder/notes.txt"} >= {"folder/b.png", "folder/below/a.JPG"}
     assert problems == ["folder/below/deeper: Permission denied; correct the path or its permissions."]
+
+
+def test_a_pattern_passes_over_files_and_links_that_lead_nowhere(pictures):
+    (pictures / "lost").symlink_to("nowhere")
+    (pictures / "itself").symlink_to("itself")
+    assert names("folder/*/*.JPG") == ["folder/below/a.JPG"]
 
 
 def test_names_of_a_zip_of_another_encoding_are_read_with_the_option_that_its_message_names(pictures):

@@ -99,7 +99,7 @@ def list_pictures(arguments: Iterable[str], encoding: str | None = None) -> tupl
         if not found and len(problems) == reported:
             problems.append(f"{argument}: there are no pictures here; correct the path.")
         files.update(dict.fromkeys(found))
-    return list(files), list(map(one_line, problems))
+    return list(files), list(map(one_line, dict.fromkeys(problems)))
 
 
 def count_bytes(files: Iterable[PictureFile]) -> int:
@@ -125,12 +125,33 @@ def _files_of(argument: str, encoding: str | None, problems: list[str]) -> list[
         problems.append(_in_command(str(error)))
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a zero byte
         if glob.has_magic(argument):
+            problems += _unreadable_folders(argument)
             matches = sorted(glob.glob(argument, recursive=True))
             return [file for match in matches for file in _files_of(match, encoding, problems)]
         problems.append(f"{argument}: does not exist; correct the path.")
     except OSError as error:
         problems.append(_unreadable(error, argument))
     return []
+
+
+def _unreadable_folders(pattern: str) -> Iterator[str]:
+    """Yield a line for each folder that a pattern looks into and that cannot be read: `glob` leaves it out silently."""
+    for folder in dict.fromkeys(each.rstrip(os.sep) or os.sep for each in _folders_of(pattern)):
+        try:
+            os.scandir(folder).close()
+        except OSError as error:
+            yield _unreadable(error, folder)
+
+
+def _folders_of(pattern: str) -> Iterator[str]:
+    """Yield the folders that a pattern looks into: those above each part with magic, and those below a `**`."""
+    parent, name = os.path.split(pattern)
+    if glob.has_magic(parent):
+        yield from _folders_of(parent)
+    if glob.has_magic(name):
+        yield from glob.iglob(os.path.join(parent, ""), recursive=True) if parent else [os.curdir]
+    if name == "**":
+        yield from glob.iglob(os.path.join(pattern, ""), recursive=True)
 
 
 def _by_folder(path: str) -> list[str]:
