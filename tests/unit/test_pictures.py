@@ -73,6 +73,12 @@ def test_archives_and_patterns_are_as_the_files_in_them(pictures):
         assert np.array_equal(pixels, outside[name.replace("packed.zip", "folder")])
 
 
+def test_short_endings_of_archives_are_those_of_archives_too(pictures):
+    shutil.move(shutil.make_archive("packed", "xztar", pictures), "packed.TXZ")
+    shutil.move(shutil.make_archive("packed", "bztar", pictures), "packed.tbz")
+    assert len(names("packed.TXZ", "packed.tbz")) == 3 + 3
+
+
 def test_a_named_file_is_taken_whatever_its_ending_and_once(pictures):
     (pictures / "b.png").rename(pictures / "b")
     assert names("folder/b", "folder/below", "./folder/b")[0] == "folder/b"
@@ -93,9 +99,9 @@ def test_pictures_of_formats_that_are_not_read_are_reported_and_the_others_are_f
 
 
 def test_an_archive_of_a_kind_that_is_not_read_is_to_be_unpacked(pictures):
-    shutil.make_archive("packed", "bztar", pictures)
-    _, problems = read(list_pictures(["packed.tar.bz2"])[0])
-    assert problems == ["packed.tar.bz2: is a bzip2 file; unpack it, or remove it."]
+    (pictures.parent / "packed.tar.zst").write_bytes(b"\x28\xb5\x2f\xfd" + bytes(600))
+    _, problems = read(list_pictures(["packed.tar.zst"])[0])
+    assert problems == ["packed.tar.zst: is a Zstandard file; unpack it, or remove it."]
 
 
 def test_links_in_a_circle_end(pictures):

@@ -18,9 +18,9 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from deepnets.data.archive import FOLDER_OPTION, MAX_MEMBER_BYTES, list_members, try_members
-from deepnets.data.archive import SUFFIXES as ARCHIVES
 from deepnets.data.decode import decode, fit, quiet_pillow
 from deepnets.data.decode_options import DEFAULT_MEGAPIXELS, NonSquare
+from deepnets.data.file_kinds import kind_by_name
 from deepnets.data.folder_tree import is_ignored, is_image
 from deepnets.data.ink import to_bright_on_black
 from deepnets.data.member_names import ENCODING_OPTION
@@ -116,7 +116,7 @@ def _files_of(argument: str, encoding: str | None, problems: list[str]) -> list[
         mode = os.stat(argument).st_mode
         if stat.S_ISDIR(mode):
             return [PictureFile(path) for path in sorted(_walk(argument, problems), key=_by_folder)]
-        if stat.S_ISREG(mode) and argument.lower().endswith(ARCHIVES):
+        if stat.S_ISREG(mode) and kind_by_name(argument):
             path, members = str(Path(argument)), list_members(Path(argument), encoding=encoding)
             members = [name for name in members if not any(map(is_ignored, name.split("/")))]
             return [PictureFile(path, name) for name in _pictures(members, f"{path}/", problems)]
