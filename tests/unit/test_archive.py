@@ -1,8 +1,10 @@
 """Archives: members that are read, and members that are refused before a byte of them is used."""
 
+import contextlib
 import gzip
 import io
 import os
+import random
 import stat
 import tarfile
 import zipfile
@@ -159,6 +161,45 @@ def test_truncated_archive_is_named(tmp_path, name, kept):
     with pytest.raises(UserError, match="damaged archive") as error:
         archive.list_members(path)
     assert str(path) in str(error.value)
+
+
+MANY = {f"train/a/{i}.png": random.Random(i).randbytes(700) for i in range(40)}
+
+
+@pytest.mark.parametrize("name", ["images.tar", "images.tar.gz", "images.tar.xz"])  # bzip2 packs 900 kB as one
+def test_members_before_the_place_where_a_tar_breaks_off_are_listed_and_whole(tmp_path, name):
+    path = write_archive(tmp_path / name, MANY)
+    os.truncate(path, path.stat().st_size * 3 // 4)
+    with pytest.raises(UserError, match="damaged archive"):
+        archive.list_members(path)
+    names, error = archive.list_undamaged(path)
+    assert 0 < len(names) < len(MANY)
+    assert str(error) == f"{path}: damaged from train/a/{len(names)}.png on; fetch it again."
+    assert dict(archive.try_members(path, names)) == {each: MANY[each] for each in names}
+
+
+@pytest.mark.parametrize("name", ["images.tar", "images.tar.gz", "images.tar.bz2", "images.tar.xz"])
+def test_of_a_damaged_tar_no_member_with_a_changed_byte_is_listed(tmp_path, name):
+    path = write_archive(tmp_path / name, MANY)
+    whole = path.read_bytes()
+    for place in range(0, len(whole), len(whole) // 60):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        with contextlib.suppress(UserError):  # refused as a whole
+            names, error = archive.list_undamaged(path)
+            if error is not None:  # the contents of a plain tar have no checksum
+                assert dict(archive.try_members(path, names)) == {each: MANY[each] for each in names}
+
+
+def test_a_whole_archive_is_listed_without_an_error(tmp_path):
+    path = write_archive(tmp_path / "images.tar.gz", FILES)
+    assert archive.list_undamaged(path) == (list(FILES), None)
+
+
+def test_an_archive_that_is_unsafe_before_its_damage_is_refused(tmp_path):
+    path = write_archive(tmp_path / "images.tar", {"1.png": b"one", "../2.png": b"two", "3.png": bytes(700)})
+    os.truncate(path, 4 * 512 + 512 + 100)
+    with pytest.raises(UserError, match="refused, because member"):
+        archive.list_undamaged(path)
 
 
 def test_plain_tar_is_named_wherever_it_breaks_off(tmp_path):

@@ -210,6 +210,22 @@ def test_a_tar_that_breaks_off_costs_a_line_for_each_picture_after_that(pictures
     assert [line.partition(": a damaged archive")[0] for line in problems] == ["packed.tar/2.bmp", "packed.tar/3.bmp"]
 
 
+def test_pictures_before_the_damage_of_a_tar_are_found_and_the_damage_is_one_line(pictures):
+    Image.new("L", (64, 64)).save("gray.bmp")
+    with tarfile.open("packed.tar", "w") as packed:
+        for name in ("1.bmp", "2.bmp", "3.bmp", "4.bmp"):
+            packed.add("gray.bmp", name)
+    with tarfile.open("packed.tar") as packed:
+        third = packed.getmember("3.bmp").offset_data
+    os.truncate("packed.tar", third + 1000)
+    files, problems = list_pictures(["packed.tar", "folder/b.png"])
+    assert [file.name for file in files] == ["packed.tar/1.bmp", "packed.tar/2.bmp", "folder/b.png"]
+    assert problems == ["packed.tar: damaged from 3.bmp on; fetch it again."]
+    pixels, lost = read(files)
+    assert list(pixels) == [file.name for file in files]
+    assert lost == []
+
+
 def test_a_pattern_with_a_broken_archive_still_leads_to_the_others(pictures):
     (pictures.parent / "broken.zip").write_bytes(b"PK no archive")
     files, problems = list_pictures(["*.zip"])

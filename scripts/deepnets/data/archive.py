@@ -61,8 +61,30 @@ def list_members(path: Path, shown_as: str | None = None, encoding: str | None =
         UserError: the archive is damaged, holds something unsafe, the same name twice or names of unknown encoding.
     """
     names: dict[str, None] = {}
-    total, shown_as = 0, shown_as or str(path)
-    packed = path.stat().st_size
+    _add_names(names, path, shown_as or str(path), encoding)
+    return list(names)
+
+
+def list_undamaged(path: Path, encoding: str | None = None) -> tuple[list[str], DamagedArchiveError | None]:
+    """List the members as `list_members` does; of a damaged tar those before the damage, and what is wrong with it.
+
+    The last member that is found is left out, too: the damage may be in it. No member is listed where a checksum of the
+    whole content, or of a large block, is wrong: the damage may be anywhere in it.
+    """
+    names: dict[str, None] = {}
+    try:
+        _add_names(names, path, str(path), encoding)
+    except DamagedArchiveError as error:
+        if len(names) < 2 or isinstance(error.__context__, OSError | lzma.LZMAError):
+            return [], error
+        last, _ = names.popitem()
+        return list(names), DamagedArchiveError(f"{path}: damaged from {last} on; fetch it again.")
+    return list(names), None
+
+
+def _add_names(names: dict[str, None], path: Path, shown_as: str, encoding: str | None) -> None:
+    """Add the members' names as `list_members` has them; after an error, those that were read before it are there."""
+    total, packed = 0, path.stat().st_size
     with _damage_named(path, shown_as):
         for name, original, size, refusal in _members(path, encoding, shown_as):
             refusal = refusal or _name_refusal(name) or _size_refusal(size)
@@ -78,7 +100,6 @@ def list_members(path: Path, shown_as: str | None = None, encoding: str | None =
             if clean in names and not clean.endswith("/"):
                 raise UserError(f"{shown_as}: refused, because member {original!r} occurs twice; {_PACK_WITHOUT}.")
             names[clean] = None
-    return list(names)
 
 
 def read_members(

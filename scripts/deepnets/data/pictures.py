@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from deepnets.data.archive import FOLDER_OPTION, MAX_MEMBER_BYTES, list_members, try_members
+from deepnets.data.archive import FOLDER_OPTION, MAX_MEMBER_BYTES, list_undamaged, try_members
 from deepnets.data.decode import decode, fit, quiet_pillow
 from deepnets.data.decode_options import DEFAULT_MEGAPIXELS, NonSquare
 from deepnets.data.file_kinds import kind_by_name
@@ -89,8 +89,8 @@ def list_pictures(arguments: Iterable[str], encoding: str | None = None) -> tupl
         encoding: of names in archives that do not say theirs.
 
     Returns:
-        The pictures, and a line for each argument that leads to none, for each folder that cannot be read, and for each
-        picture in a folder or an archive whose ending is of a format that is not read.
+        The pictures, and a line for each argument that leads to none, for each folder that cannot be read, for each
+        archive that is damaged, and for each picture in one of both whose ending is of a format that is not read.
     """
     files, problems = dict[PictureFile, None](), list[str]()
     for argument in arguments:
@@ -117,7 +117,9 @@ def _files_of(argument: str, encoding: str | None, problems: list[str]) -> list[
         if stat.S_ISDIR(mode):
             return [PictureFile(path) for path in sorted(_walk(argument, problems), key=_by_folder)]
         if stat.S_ISREG(mode) and kind_by_name(argument):
-            path, members = str(Path(argument)), list_members(Path(argument), encoding=encoding)
+            path, (members, damage) = str(Path(argument)), list_undamaged(Path(argument), encoding)
+            if damage is not None:
+                problems.append(_in_command(str(damage)))
             members = [name for name in members if not any(map(is_ignored, name.split("/")))]
             return [PictureFile(path, name) for name in _pictures(members, f"{path}/", problems)]
         return [PictureFile(str(Path(argument)))]
