@@ -8,30 +8,21 @@ Exit codes: 0; 1 if a picture is broken, which is reported at the end, after the
 
 import argparse
 import contextlib
-import csv
-import json
-import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
 
 from deepnets.evaluation.predict_options import (
     IF_OUT_OF_MEMORY,
     add_experiment,
     add_network_options,
     add_picture_options,
+    load_committee,
 )
 from deepnets.evaluation.weights_file import find_weights
 from deepnets.utils.command_line import argument_parser, number, run
 from deepnets.utils.errors import UserError
-from deepnets.utils.files import atomic_path, error_names
 from deepnets.utils.logging import LOG, log_to
 from deepnets.utils.machine import usable_cores
-
-if TYPE_CHECKING:
-    from deepnets.data.decoders import Decoders
-    from deepnets.data.pictures import PictureFile
 
 MAX_TOP = 10_000  # classes
 
@@ -69,110 +60,27 @@ def main(argv: list[str] | None = None) -> None:
     for experiment in [args.experiment, *args.committee]:
         find_weights(experiment)
     from deepnets.data.decoders import start_decoders  # here, so that a mistake in the command is reported at once
-    from deepnets.data.pictures import count_bytes, list_pictures
+    from deepnets.data.pictures import count_bytes, list_pictures, read_names
+    from deepnets.evaluation.prediction_lines import write_lines
 
     threads = min(args.threads or usable_cores(), usable_cores())
-    arguments, problems = named(args.pictures)
+    arguments, problems = read_names(args.pictures)
     files, unfound = list_pictures(arguments, args.encoding)
     problems += unfound
     # They start while this process loads torch.
     with start_decoders(len(files), threads, count_bytes(files)) as decoders:
-        problems += predict(args, files, decoders, threads)
+        members, workers = load_committee(args, threads)
+        from deepnets.evaluation.predictor import predict_files  # here: it loads torch
+
+        top = min(args.top, len(members[0].classes))
+        batches = predict_files(members, files, decoders, workers, invert=args.invert, encoding=args.encoding)
+        with contextlib.closing(batches):  # also after Ctrl-C: what waits is not predicted
+            problems += write_lines(batches, args.output, len(files), top, args.json)
     for problem in problems:
         LOG.error("%s", problem)
     if problems:
         LOG.error("not predicted, as reported above: %d of the pictures, archives and folders", len(problems))
         sys.exit(1)
-
-
-def predict(
-    args: argparse.Namespace, files: "list[PictureFile]", decoders: "Decoders | None", threads: int
-) -> list[str]:
-    """Write the predictions; return a line for each broken picture."""
-    import torch  # here, so that an error of torch is one line
-
-    from deepnets.data.pictures import dim_line
-    from deepnets.data.progress import progress_bar
-    from deepnets.evaluation.predictor import check_committee, count_workers, load, predict_files
-    from deepnets.training.device import disable_malloc_trim
-
-    disable_malloc_trim()
-    torch.set_num_threads(1)  # to load networks, several would wait longer than they work
-    options: dict[str, Any] = {"device": "auto" if args.gpus else "cpu", "temperature": args.temperature}
-    members = [load(path, **options, max_megapixels=args.max_megapixels) for path in [args.experiment, *args.committee]]
-    check_committee(members)
-    workers = count_workers(members, threads)
-    torch.set_num_threads(max(1, threads // workers))
-    top, problems, dim = min(args.top, len(members[0].classes)), list[str](), list[str]()
-    with output_file(args.output) as file, progress_bar("predict", len(files), "pictures") as bar:
-        write = json_writer(file, top) if args.json else csv_writer(file, top)
-        reading = {"invert": args.invert, "encoding": args.encoding}
-        for batch in predict_files(members, files, decoders, workers, **reading):
-            # Where both are on one terminal, the bar steps aside.
-            with bar.external_write_mode() if file.isatty() else contextlib.nullcontext():
-                write(batch.top(top))
-                file.flush()
-            bar.update(len(batch.names) + len(batch.problems))
-            problems += batch.problems
-            dim += batch.dim
-    if dim:
-        LOG.warning("%s", dim_line(dim))
-    return problems
-
-
-def named(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Return the arguments, for "-" the lines of standard input, and a line if it is empty."""
-    names, problems = list[str](), list[str]()
-    for argument in arguments:
-        if argument != "-":
-            names.append(argument)
-            continue
-        lines = map(os.fsdecode, sys.stdin.buffer)  # names of files are bytes
-        listed = list(filter(None, (line.rstrip("\r\n") for line in lines)))
-        names += listed
-        if not listed:
-            problems.append("-: the list on standard input is empty; write the name of a picture on each line.")
-    return names, problems
-
-
-@contextlib.contextmanager
-def output_file(path: Path | None) -> Iterator[TextIO]:
-    """Open a file that is written whole or not at all; or standard output, or what else is no regular file, as it is.
-
-    A link stays one: what it leads to is written.
-    """
-    options: dict[str, Any] = {"mode": "w", "encoding": "utf-8", "errors": "surrogateescape"}
-    if path is not None and (path.is_file() or not path.exists()):
-        with atomic_path(path.resolve()) as temporary, open(temporary, **options) as file:
-            yield file
-        return
-    target = sys.stdout.fileno() if path is None else path
-    with error_names(path or "standard output"), open(target, closefd=path is not None, **options) as file:
-        yield file
-
-
-Rows = Iterable[tuple[str, list[tuple[str, float]]]]  # the name of a picture, its best classes with probabilities
-
-
-def csv_writer(file: TextIO, top: int) -> Callable[[Rows], None]:
-    writer = csv.writer(file, lineterminator="\n")
-    more = [f"{column}_{rank}" for rank in range(2, top + 1) for column in ("class", "probability")]
-    writer.writerow(["file", "class", "probability", *more])
-
-    def write(rows: Rows) -> None:
-        for name, best in rows:
-            writer.writerow([name, *(value for each, probability in best for value in (each, f"{probability:.6f}"))])
-
-    return write
-
-
-def json_writer(file: TextIO, top: int) -> Callable[[Rows], None]:
-    def write(rows: Rows) -> None:
-        for name, best in rows:
-            found = [{"class": each, "probability": round(probability, 6)} for each, probability in best]
-            print(json.dumps({"file": name, **found[0], **({"top": found} if top > 1 else {})}), file=file)
-
-    return write
 
 
 if __name__ == "__main__":

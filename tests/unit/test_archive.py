@@ -1,8 +1,10 @@
 """Archives: members that are read, and members that are refused before a byte of them is used."""
 
+import contextlib
 import gzip
 import io
 import os
+import random
 import stat
 import tarfile
 import zipfile
@@ -11,19 +13,21 @@ from pathlib import Path
 import pytest
 
 from deepnets.data import archive
+from deepnets.data.file_kinds import ARCHIVES, BZIP2, GZIP, TAR, XZ, kind_by_name, kind_of
 from deepnets.utils.errors import UserError
 
 FILES = {"train/a/1.png": b"one", "test/a/2.png": b"two"}
+_MODES = {TAR: "w", GZIP: "w:gz", BZIP2: "w:bz2", XZ: "w:xz"}
 
 
 def write_archive(path: Path, files: dict[str, bytes]) -> Path:
     """Pack files into an archive whose kind its name says."""
-    if path.suffix == ".zip":
+    if kind_by_name(path.name) == ARCHIVES[".zip"]:
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
             for name, content in files.items():
                 packed.writestr(name, content)
     else:
-        with tarfile.open(path, {".tar": "w", ".xz": "w:xz"}.get(path.suffix, "w:gz")) as packed:
+        with tarfile.open(path, _MODES[kind_by_name(path.name)]) as packed:
             for name, content in files.items():
                 add_member(packed, name, content)
     return path
@@ -37,16 +41,23 @@ def add_member(packed: tarfile.TarFile, name: str, content: bytes = b"", **attri
     packed.addfile(member, io.BytesIO(content))
 
 
-PACKED = ("images.zip", "images.tar.gz", "images.tgz", "images.tar.xz")
+PACKED = ("images.zip", "images.tar.gz", "images.tar.bz2", "images.tar.xz")
 every_kind = pytest.mark.parametrize("name", [*PACKED, "images.tar"])
+every_ending = pytest.mark.parametrize("name", [f"images{ending}" for ending in ARCHIVES])
 every_packed_kind = pytest.mark.parametrize("name", PACKED)
 
 
-@every_kind
+@every_ending
 def test_every_kind_is_listed_and_read_in_order(tmp_path, name):
-    path = write_archive(tmp_path / name, FILES)
+    path = write_archive(tmp_path / name.upper(), FILES)
     assert archive.list_members(path) == list(FILES)
     assert dict(archive.read_members(path, FILES)) == FILES
+    assert kind_of(path.read_bytes()) == kind_by_name(name)
+
+
+def test_short_endings_are_of_the_same_kind_as_the_long_ones():
+    short = {".tgz": ".tar.gz", ".tbz": ".tar.bz2", ".tbz2": ".tar.bz2", ".txz": ".tar.xz"}
+    assert {ending: ARCHIVES[ending] for ending in short} == {each: ARCHIVES[long] for each, long in short.items()}
 
 
 @every_kind
@@ -152,6 +163,45 @@ def test_truncated_archive_is_named(tmp_path, name, kept):
     assert str(path) in str(error.value)
 
 
+MANY = {f"train/a/{i}.png": random.Random(i).randbytes(700) for i in range(40)}
+
+
+@pytest.mark.parametrize("name", ["images.tar", "images.tar.gz", "images.tar.xz"])  # bzip2 packs 900 kB as one
+def test_members_before_the_place_where_a_tar_breaks_off_are_listed_and_whole(tmp_path, name):
+    path = write_archive(tmp_path / name, MANY)
+    os.truncate(path, path.stat().st_size * 3 // 4)
+    with pytest.raises(UserError, match="damaged archive"):
+        archive.list_members(path)
+    names, error = archive.list_undamaged(path)
+    assert 0 < len(names) < len(MANY)
+    assert str(error) == f"{path}: damaged from train/a/{len(names)}.png on; fetch it again."
+    assert dict(archive.try_members(path, names)) == {each: MANY[each] for each in names}
+
+
+@pytest.mark.parametrize("name", ["images.tar", "images.tar.gz", "images.tar.bz2", "images.tar.xz"])
+def test_of_a_damaged_tar_no_member_with_a_changed_byte_is_listed(tmp_path, name):
+    path = write_archive(tmp_path / name, MANY)
+    whole = path.read_bytes()
+    for place in range(0, len(whole), len(whole) // 60):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        with contextlib.suppress(UserError):  # refused as a whole
+            names, error = archive.list_undamaged(path)
+            if error is not None:  # the contents of a plain tar have no checksum
+                assert dict(archive.try_members(path, names)) == {each: MANY[each] for each in names}
+
+
+def test_a_whole_archive_is_listed_without_an_error(tmp_path):
+    path = write_archive(tmp_path / "images.tar.gz", FILES)
+    assert archive.list_undamaged(path) == (list(FILES), None)
+
+
+def test_an_archive_that_is_unsafe_before_its_damage_is_refused(tmp_path):
+    path = write_archive(tmp_path / "images.tar", {"1.png": b"one", "../2.png": b"two", "3.png": bytes(700)})
+    os.truncate(path, 4 * 512 + 512 + 100)
+    with pytest.raises(UserError, match="refused, because member"):
+        archive.list_undamaged(path)
+
+
 def test_plain_tar_is_named_wherever_it_breaks_off(tmp_path):
     whole = write_archive(tmp_path / "whole.tar", {f"train/a/{i}.png": bytes([i]) * 700 for i in range(5)})
     cut = tmp_path / "cut.tar"
@@ -228,6 +278,7 @@ def test_text_file_is_no_archive(tmp_path, name):
         ("a.tar", "b.zip", "a tar archive"),
         ("a.zip", "b.tar.gz", "a zip archive"),
         ("a.tar.xz", "b.tgz", "an xz file"),
+        ("a.tbz", "b.txz", "a bzip2 file"),
         ("a.zip", "b.tar.xz", "a zip archive"),
     ],
 )
@@ -243,7 +294,7 @@ def test_empty_archive_is_called_empty(tmp_path):
         archive.list_members(tmp_path / "a.tar.gz")
 
 
-@pytest.mark.parametrize("name", ["images.tar", "images.tar.gz", "images.tar.xz"])
+@pytest.mark.parametrize("name", ["images.tar", "images.tar.gz", "images.tar.bz2", "images.tar.xz"])
 def test_second_archive_behind_the_end_of_a_tar_is_no_silent_loss(tmp_path, name):
     path = write_archive(tmp_path / name, FILES)
     more = write_archive(tmp_path / f"more-{name}", {"train/a/3.png": b"three"})

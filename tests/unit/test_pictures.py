@@ -73,6 +73,12 @@ def test_archives_and_patterns_are_as_the_files_in_them(pictures):
         assert np.array_equal(pixels, outside[name.replace("packed.zip", "folder")])
 
 
+def test_short_endings_of_archives_are_those_of_archives_too(pictures):
+    shutil.move(shutil.make_archive("packed", "xztar", pictures), "packed.TXZ")
+    shutil.move(shutil.make_archive("packed", "bztar", pictures), "packed.tbz")
+    assert len(names("packed.TXZ", "packed.tbz")) == 3 + 3
+
+
 def test_a_named_file_is_taken_whatever_its_ending_and_once(pictures):
     (pictures / "b.png").rename(pictures / "b")
     assert names("folder/b", "folder/below", "./folder/b")[0] == "folder/b"
@@ -93,9 +99,9 @@ def test_pictures_of_formats_that_are_not_read_are_reported_and_the_others_are_f
 
 
 def test_an_archive_of_a_kind_that_is_not_read_is_to_be_unpacked(pictures):
-    shutil.make_archive("packed", "bztar", pictures)
-    _, problems = read(list_pictures(["packed.tar.bz2"])[0])
-    assert problems == ["packed.tar.bz2: is a bzip2 file; unpack it, or remove it."]
+    (pictures.parent / "packed.tar.zst").write_bytes(b"\x28\xb5\x2f\xfd" + bytes(600))
+    _, problems = read(list_pictures(["packed.tar.zst"])[0])
+    assert problems == ["packed.tar.zst: is a Zstandard file; unpack it, or remove it."]
 
 
 def test_links_in_a_circle_end(pictures):
@@ -204,6 +210,22 @@ def test_a_tar_that_breaks_off_costs_a_line_for_each_picture_after_that(pictures
     assert [line.partition(": a damaged archive")[0] for line in problems] == ["packed.tar/2.bmp", "packed.tar/3.bmp"]
 
 
+def test_pictures_before_the_damage_of_a_tar_are_found_and_the_damage_is_one_line(pictures):
+    Image.new("L", (64, 64)).save("gray.bmp")
+    with tarfile.open("packed.tar", "w") as packed:
+        for name in ("1.bmp", "2.bmp", "3.bmp", "4.bmp"):
+            packed.add("gray.bmp", name)
+    with tarfile.open("packed.tar") as packed:
+        third = packed.getmember("3.bmp").offset_data
+    os.truncate("packed.tar", third + 1000)
+    files, problems = list_pictures(["packed.tar", "folder/b.png"])
+    assert [file.name for file in files] == ["packed.tar/1.bmp", "packed.tar/2.bmp", "folder/b.png"]
+    assert problems == ["packed.tar: damaged from 3.bmp on; fetch it again."]
+    pixels, lost = read(files)
+    assert list(pixels) == [file.name for file in files]
+    assert lost == []
+
+
 def test_a_pattern_with_a_broken_archive_still_leads_to_the_others(pictures):
     (pictures.parent / "broken.zip").write_bytes(b"PK no archive")
     files, problems = list_pictures(["*.zip"])
@@ -211,18 +233,31 @@ def test_a_pattern_with_a_broken_archive_still_leads_to_the_others(pictures):
     assert [line.partition(": ")[0] for line in problems] == ["broken.zip"]
 
 
-def test_a_folder_that_cannot_be_read_is_named_and_the_others_are_searched(pictures, monkeypatch):
+@pytest.mark.parametrize(
+    "argument",
+    [
+        *("folder", "folder/**/*", "folder/**", "**/*.[pJ]*", "folder/**/a.JPG folder/b.png"),
+        "fold*/*.png folder/b*/*.JPG folder/*/*/*",
+    ],
+)
+def test_a_folder_that_cannot_be_read_is_named_and_the_others_are_searched(pictures, monkeypatch, argument):
     scandir = os.scandir
 
     def refuse(folder):
-        if str(folder).endswith("deeper"):
+        if os.path.basename(os.path.normpath(folder)) == "deeper":
             raise PermissionError(13, "Permission denied", folder)
         return scandir(folder)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    files, problems = list_pictures(["folder"])
-    assert [file.name for file in files] == ["folder/b.png", "folder/below/a.JPG"]
+    files, problems = list_pictures(argument.split())
+    assert {file.name for file in files} - {"folder/notes.txt"} >= {"folder/b.png", "folder/below/a.JPG"}
     assert problems == ["folder/below/deeper: Permission denied; correct the path or its permissions."]
+
+
+def test_a_pattern_passes_over_files_and_links_that_lead_nowhere(pictures):
+    (pictures / "lost").symlink_to("nowhere")
+    (pictures / "itself").symlink_to("itself")
+    assert names("folder/*/*.JPG") == ["folder/below/a.JPG"]
 
 
 def test_names_of_a_zip_of_another_encoding_are_read_with_the_option_that_its_message_names(pictures):

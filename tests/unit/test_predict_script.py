@@ -1,13 +1,11 @@
-"""scripts/predict.py: many pictures in several processes, odd names, and what its output may be."""
+"""scripts/predict.py: many pictures in several processes, odd names, and the ends that it may have."""
 
-import contextlib
 import os
 import shutil
 import subprocess
 import sys
 import threading
 import zipfile
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -151,46 +149,9 @@ def test_names_that_a_terminal_would_obey_are_escaped(weights, capfd, tmp_path):
     assert errors[1].startswith(f"{tmp_path}/a\\n\\x1b[2Jb.png: is empty")
 
 
-# -- the output of the script ------------------------------------------------------------------------------------------
-
-
 def test_an_output_that_is_a_folder_is_refused_before_anything_is_predicted(weights, tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(predict_script, "predict", None)
+    monkeypatch.setattr("deepnets.data.pictures.list_pictures", None)
     arguments = [str(weights), "a.png", "--output", str(tmp_path)]
     assert (
         error_line(caplog, predict_script.main, arguments) == f"error: --output: {tmp_path} is a folder; name a file."
     )
-
-
-def test_an_output_that_is_a_pipe_is_written_and_stays_one(weights, pictures, tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    with ThreadPoolExecutor(1) as pool:
-        reading = pool.submit((tmp_path / "pipe").read_text)
-        predict_script.main([str(weights), str(pictures), "--output", str(tmp_path / "pipe"), "--gpus", "0"])
-        assert len(reading.result().splitlines()) == 1 + 21
-    assert (tmp_path / "pipe").is_fifo()
-
-
-def test_an_output_that_is_a_link_stays_one(weights, pictures, tmp_path):
-    (tmp_path / "below").mkdir()
-    for name in ("link", "to_nothing"):
-        (tmp_path / name).symlink_to(f"below/{name}.csv")
-    (tmp_path / "below/link.csv").write_text("old")
-    for name in ("link", "to_nothing"):
-        predict_script.main([str(weights), str(pictures), "--output", str(tmp_path / name), "--gpus", "0"])
-        assert (tmp_path / name).is_symlink()
-        assert len((tmp_path / f"below/{name}.csv").read_text().splitlines()) == 1 + 21
-    assert len(list((tmp_path / "below").iterdir())) == 2
-
-
-def test_the_bar_steps_aside_only_for_an_output_on_the_terminal(weights, pictures, tmp_path, monkeypatch):
-    stepped = []
-    monkeypatch.setattr("tqdm.tqdm.external_write_mode", lambda *_of: [stepped.append(1), contextlib.nullcontext()][1])
-    predict_script.main([str(weights), str(pictures), "--output", str(tmp_path / "a.csv"), "--gpus", "0"])
-    assert stepped == []
-    ours, theirs = os.openpty()
-    with open(ours) as screen, open(theirs, "w") as terminal:
-        monkeypatch.setattr(sys, "stdout", terminal)
-        predict_script.main([str(weights), str(pictures), "--gpus", "0", "--threads", "1"])
-        assert screen.readline() == "file,class,probability\n"
-    assert stepped == [1]

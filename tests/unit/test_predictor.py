@@ -354,8 +354,8 @@ def test_commands_of_the_page_run(root, finished, folder, tmp_path, monkeypatch,
     page = (root / "docs/how-to/predict.md").read_text(encoding="utf-8")
     commands = re.findall(r"^python scripts/predict.py (.*)$", page, re.MULTILINE)
     assert len(commands) == 4
-    for seed in ("seed0", "seed1"):
-        shutil.copytree(finished, tmp_path / "results/digits/mobilenet_v2/quick" / seed)
+    for model in ("mobilenet_v2", "resnet50"):  # of the demo
+        shutil.copytree(finished, tmp_path / "results/digits" / model / "quick/seed0")
     shutil.copytree(folder, tmp_path / "pictures")
     shutil.copy(folder / "00.png", tmp_path / "a.png")
     shutil.make_archive(str(tmp_path / "more"), "zip", folder)

@@ -14,6 +14,7 @@ from deepnets.config.loader import load_config
 from deepnets.data import quick_check
 from deepnets.data import sources as datasets
 from deepnets.data.download import download
+from deepnets.data.file_kinds import ARCHIVES, BZIP2, GZIP, TAR, XZ, kind_by_name
 from deepnets.data.prepare import prepare
 from deepnets.planning.jobs import Jobs
 from deepnets.utils.errors import UserError
@@ -37,8 +38,8 @@ def write_folder(folder: Path, names: list[str] = NAMES) -> Path:
 
 def write_archive(path: Path, names: list[str] = NAMES) -> Path:
     folder = write_folder(path.with_name("packed"), names)
-    kind = {".zip": "zip", ".tar": "tar", ".gz": "gztar", ".tgz": "gztar", ".xz": "xztar"}[path.suffix]
-    shutil.move(shutil.make_archive(str(path.with_name("made")), kind, folder), path)
+    formats = {ARCHIVES[".zip"]: "zip", TAR: "tar", GZIP: "gztar", BZIP2: "bztar", XZ: "xztar"}
+    shutil.move(shutil.make_archive(str(path.with_name("made")), formats[kind_by_name(path.name)], folder), path)
     shutil.rmtree(folder)
     return path
 
@@ -82,7 +83,7 @@ def test_right_folder_is_accepted(tmp_path, check, top):
     assert check() is None
 
 
-@pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz"])
+@pytest.mark.parametrize("suffix", ARCHIVES)
 def test_classes_of_every_archive_are_counted(tmp_path, check, suffix):
     path = write_archive(tmp_path / f"birds{suffix}")
     assert check(path=str(path)) is None
@@ -160,7 +161,7 @@ def test_images_two_folders_below_the_top_are_counted(tmp_path, check):
     )
 
 
-@pytest.mark.parametrize("name", ["birds.zip", "birds.tar", "birds.tar.gz", "birds.tar.xz"])
+@pytest.mark.parametrize("name", ["birds.zip", "birds.tar", "birds.tar.gz", "birds.tbz", "birds.tar.xz"])
 @pytest.mark.parametrize("size", [0, 100, 2**21])
 def test_file_that_is_no_archive_is_named_whatever_its_size(tmp_path, check, name, size):
     (tmp_path / name).write_bytes(b"text" * (size // 4))
@@ -189,8 +190,10 @@ def test_archive_that_is_to_be_downloaded_need_not_be_there(check):
     assert check(path="birds.zip", mirror="https://example.invalid", sha256="0" * 64) is None
 
 
-def test_large_archive_is_left_to_its_job(tmp_path, check, monkeypatch):
-    path = write_archive(tmp_path / "birds.tar.gz")
+@pytest.mark.parametrize("name", ["birds.tar", "birds.tar.gz", "birds.tbz2", "birds.txz"])
+def test_large_archive_is_left_to_its_job(tmp_path, check, monkeypatch, name):
+    path = write_archive(tmp_path / name)
+    monkeypatch.setattr(quick_check, "_MAX_TAR", 10)
     monkeypatch.setattr(quick_check, "_MAX_PACKED_TAR", 10)
     assert check(path=str(path), classes=3) is None
 

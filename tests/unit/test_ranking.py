@@ -45,20 +45,21 @@ def test_two_share_a_letter_unless_they_differ(drawn):
     assert not any(one < other for one in sets for other in sets)
 
 
+def power_of_mcnemar(images, share, difference):
+    """The share of simulated test splits in which the test finds a difference; a `share` of images is discordant."""
+    chances = [(share + difference) / 2, (share - difference) / 2, 1 - share]
+    drawn = np.random.default_rng(0).multinomial(images, chances, 20_000)
+    return (mcnemar(drawn[:, 0], drawn[:, 1]) < 0.05).mean()
+
+
 def test_smallest_difference_is_found_with_80_percent_power_by_simulation():
-    images, discordant, alpha = 2000, 120, 0.05
-    smallest = settle_networks(discordant // 2, discordant // 2, images, alpha).smallest_difference
-    share, rng = (discordant + 1) / (images + 2), np.random.default_rng(0)
-    chances = [(share + smallest) / 2, (share - smallest) / 2]
-    drawn = rng.multinomial(images, [*chances, 1 - share], 20_000)
-    assert (mcnemar(drawn[:, 0], drawn[:, 1]) < alpha).mean() == pytest.approx(0.8, abs=0.04)
+    smallest = settle_networks(60, 60, 2000, 0.05).smallest_difference
+    assert power_of_mcnemar(2000, (120 + 1) / (2000 + 2), smallest) == pytest.approx(0.8, abs=0.04)
 
 
 def test_as_many_images_as_are_asked_for_find_the_difference_seen():
     asked = settle_networks(9, 5, 360, 0.05).images
-    share, difference, rng = 15 / 362, 4 / 360, np.random.default_rng(0)
-    drawn = rng.multinomial(asked, [(share + difference) / 2, (share - difference) / 2, 1 - share], 20_000)
-    assert (mcnemar(drawn[:, 0], drawn[:, 1]) < 0.05).mean() == pytest.approx(0.8, abs=0.04)
+    assert power_of_mcnemar(asked, (14 + 1) / (360 + 2), 4 / 360) == pytest.approx(0.8, abs=0.04)
     assert asked > 360
 
 

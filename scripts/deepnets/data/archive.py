@@ -4,6 +4,7 @@ Refused: absolute names and `..`, links and devices, encrypted members, packing 
 archives that declare more content than their size allows (a bomb).
 """
 
+import bz2
 import contextlib
 import errno
 import gzip
@@ -16,13 +17,12 @@ import zlib
 from collections.abc import Callable, Collection, Container, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 
-from deepnets.data.file_kinds import EMPTY, PACKED, START, kind_of
+from deepnets.data.file_kinds import ARCHIVES, BZIP2, EMPTY, GZIP, START, TAR, XZ, kind_by_name, kind_of
 from deepnets.data.member_names import tar_name, zip_names
 from deepnets.utils.errors import UserError
 
-SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz")
 MAX_MEMBER_BYTES = 2**28  # 256 MiB: more than any camera's image file
 MAX_TOTAL_BYTES = 2**40  # 1 TiB declared in all
 MAX_RATIO = 100  # declared to packed size; images hardly shrink, ratios near 1 are usual
@@ -42,6 +42,7 @@ _OTHER_METHODS = {
 _PACK_WITHOUT = "pack the archive again without it"
 FOLDER_OPTION = "give the folder as `path:`"  # in messages; other words where the archive is not that of a dataset
 _MEMBER_OVERHEAD = 512  # bytes that a tar spends on a member's header, so that a billion empty members count too
+_OPENERS: dict[str, Callable[..., Any]] = {TAR: open, GZIP: gzip.open, BZIP2: bz2.open, XZ: lzma.open}
 
 
 class DamagedArchiveError(UserError):
@@ -60,8 +61,30 @@ def list_members(path: Path, shown_as: str | None = None, encoding: str | None =
         UserError: the archive is damaged, holds something unsafe, the same name twice or names of unknown encoding.
     """
     names: dict[str, None] = {}
-    total, shown_as = 0, shown_as or str(path)
-    packed = path.stat().st_size
+    _add_names(names, path, shown_as or str(path), encoding)
+    return list(names)
+
+
+def list_undamaged(path: Path, encoding: str | None = None) -> tuple[list[str], DamagedArchiveError | None]:
+    """List the members as `list_members` does; of a damaged tar those before the damage, and what is wrong with it.
+
+    The last member that is found is left out, too: the damage may be in it. No member is listed where a checksum of the
+    whole content, or of a large block, is wrong: the damage may be anywhere in it.
+    """
+    names: dict[str, None] = {}
+    try:
+        _add_names(names, path, str(path), encoding)
+    except DamagedArchiveError as error:
+        if len(names) < 2 or isinstance(error.__context__, OSError | lzma.LZMAError):
+            return [], error
+        last, _ = names.popitem()
+        return list(names), DamagedArchiveError(f"{path}: damaged from {last} on; fetch it again.")
+    return list(names), None
+
+
+def _add_names(names: dict[str, None], path: Path, shown_as: str, encoding: str | None) -> None:
+    """Add the members' names as `list_members` has them; after an error, those that were read before it are there."""
+    total, packed = 0, path.stat().st_size
     with _damage_named(path, shown_as):
         for name, original, size, refusal in _members(path, encoding, shown_as):
             refusal = refusal or _name_refusal(name) or _size_refusal(size)
@@ -77,7 +100,6 @@ def list_members(path: Path, shown_as: str | None = None, encoding: str | None =
             if clean in names and not clean.endswith("/"):
                 raise UserError(f"{shown_as}: refused, because member {original!r} occurs twice; {_PACK_WITHOUT}.")
             names[clean] = None
-    return list(names)
 
 
 def read_members(
@@ -154,10 +176,10 @@ def _damage_named(path: Path, shown_as: str) -> Iterator[None]:
             raise
         with open(path, "rb") as file:
             kind = kind_of(file.read(START))
-        if kind in PACKED.values() and kind != PACKED.get(path.suffix.lower()):
+        if kind in ARCHIVES.values() and kind != kind_by_name(path.name):
             raise DamagedArchiveError(f"{shown_as}: is {kind}; give its name the ending that fits.") from None
-        if kind not in (None, EMPTY, *PACKED.values()):
-            raise DamagedArchiveError(f"{shown_as}: is {kind}; give one of {', '.join(SUFFIXES)}.") from None
+        if kind not in (None, EMPTY, *ARCHIVES.values()):
+            raise DamagedArchiveError(f"{shown_as}: is {kind}; give one of {', '.join(ARCHIVES)}.") from None
         reason = "it is empty" if kind == EMPTY else error
         raise DamagedArchiveError(f"{shown_as}: a damaged archive, or not one ({reason}); fetch it again.") from None
 
@@ -190,7 +212,7 @@ def _members(path: Path, encoding: str | None, shown_as: str) -> Iterator[tuple[
                 yield name + ("/" if entry.isdir() else ""), entry.name, entry.size, refusal
             if file.last_read != bytes(tarfile.BLOCKSIZE):  # tarfile ends without an error here too
                 raise tarfile.ReadError("it is truncated")
-            # To the end, where .gz and .xz keep their checksums.
+            # To the end, where packed ones keep their checksums.
             if any(file.read(_MAX_PADDING)):
                 raise UserError(
                     f"{shown_as}: more follows its end, as after `cat a.tar b.tar`; unpack it with"
@@ -245,7 +267,7 @@ class _BoundedReads:
     last_read   the bytes read last: at the end of an archive, a block of zeros
     """
 
-    def __init__(self, file: IO[bytes] | gzip.GzipFile | lzma.LZMAFile):
+    def __init__(self, file: IO[bytes] | gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile):
         self._file, self.last_read = file, b""
         self.seek, self.tell = file.seek, file.tell
 
@@ -258,9 +280,7 @@ class _BoundedReads:
 
 @contextlib.contextmanager
 def _open_tar(path: Path) -> Iterator[tuple[tarfile.TarFile, _BoundedReads]]:
-    name = path.name.lower()
-    opener = gzip.open if name.endswith((".gz", ".tgz")) else lzma.open if name.endswith(".xz") else open
-    with opener(path, "rb") as file:
+    with _OPENERS[kind_by_name(path.name) or TAR](path, "rb") as file:
         reader = _BoundedReads(file)  # tarfile reads, seeks and asks where it is
         with tarfile.open(fileobj=cast(BinaryIO, reader), mode="r:", encoding="utf-8") as archive:
             yield archive, reader

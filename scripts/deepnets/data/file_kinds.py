@@ -2,16 +2,17 @@
 
 START = 512  # bytes of a file that are enough
 AVIF, EMPTY, WEB_PAGE = "an AVIF picture", "an empty file", "a web page"
-# The kinds of archives and of packed files that are read, by the ending of their names.
-PACKED = {
+TAR, GZIP, BZIP2, XZ = "a tar archive", "a gzip file", "a bzip2 file", "an xz file"
+# The archives that are read, by the ending of their names.
+ARCHIVES = {
     ".zip": "a zip archive",
-    ".tar": "a tar archive",
-    ".gz": "a gzip file",
-    ".tgz": "a gzip file",
-    ".xz": "an xz file",
+    ".tar": TAR,
+    **dict.fromkeys((".tar.gz", ".tgz"), GZIP),
+    **dict.fromkeys((".tar.bz2", ".tbz", ".tbz2"), BZIP2),
+    **dict.fromkeys((".tar.xz", ".txz"), XZ),
 }
-_RAR, _7_ZIP, _BZIP2, _ZSTANDARD = "a RAR archive", "a 7-Zip archive", "a bzip2 file", "a Zstandard file"
-PACKED_KINDS = {*PACKED.values(), _RAR, _7_ZIP, _BZIP2, _ZSTANDARD}  # also those that are not read
+_RAR, _7_ZIP, _ZSTANDARD = "a RAR archive", "a 7-Zip archive", "a Zstandard file"
+PACKED_KINDS = {*ARCHIVES.values(), _RAR, _7_ZIP, _ZSTANDARD}  # also those that are not read
 _MAGIC = (  # (offset, bytes, what it is)
     (0, b"\0\0\0\x0cJXL ", "a JPEG XL picture"),
     (0, b"\xff\x0a", "a JPEG XL picture"),
@@ -40,14 +41,14 @@ _MAGIC = (  # (offset, bytes, what it is)
     (344, b"n+1\0", "a NIfTI picture"),
     (0, b"\x76\x2f\x31\x01", "an OpenEXR picture"),
     (0, b"%PDF", "a PDF document"),
-    (0, b"PK\x03\x04", PACKED[".zip"]),
+    (0, b"PK\x03\x04", ARCHIVES[".zip"]),
     (0, b"Rar!", _RAR),
     (0, b"7z\xbc\xaf", _7_ZIP),
-    (0, b"\x1f\x8b", PACKED[".gz"]),
-    (0, b"\xfd7zXZ\0", PACKED[".xz"]),
-    (0, b"BZh", _BZIP2),
+    (0, b"\x1f\x8b", GZIP),
+    (0, b"\xfd7zXZ\0", XZ),
+    (0, b"BZh", BZIP2),
     (0, b"\x28\xb5\x2f\xfd", _ZSTANDARD),
-    (257, b"ustar", PACKED[".tar"]),
+    (257, b"ustar", TAR),
     (0, b"\x93NUMPY", "a NumPy array"),
     (0, b"\x89HDF", "an HDF5 file"),
     (128, b"DICM", "a DICOM picture"),
@@ -57,6 +58,11 @@ _END_OF_TGA = b"TRUEVISION-XFILE.\0"
 # A TGA of the first version says nothing but: colour map or not, kind of pixels, and, in byte 16, their bits.
 _TGA_KINDS, _TGA_BITS = {0: (2, 3, 10, 11), 1: (1, 9)}, (8, 15, 16, 24, 32)
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
+
+
+def kind_by_name(name: str) -> str | None:
+    """Return what an archive is by the ending of its name; None if that is of no archive that is read."""
+    return next((kind for ending, kind in ARCHIVES.items() if name.lower().endswith(ending)), None)
 
 
 def kind_of(data: bytes) -> str | None:

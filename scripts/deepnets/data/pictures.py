@@ -9,6 +9,7 @@ import itertools
 import os
 import re
 import stat
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,10 +17,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from deepnets.data.archive import FOLDER_OPTION, MAX_MEMBER_BYTES, list_members, try_members
-from deepnets.data.archive import SUFFIXES as ARCHIVES
+from deepnets.data.archive import FOLDER_OPTION, MAX_MEMBER_BYTES, list_undamaged, try_members
 from deepnets.data.decode import decode, fit, quiet_pillow
 from deepnets.data.decode_options import DEFAULT_MEGAPIXELS, NonSquare
+from deepnets.data.file_kinds import kind_by_name
 from deepnets.data.folder_tree import is_ignored, is_image
 from deepnets.data.ink import to_bright_on_black
 from deepnets.data.member_names import ENCODING_OPTION
@@ -62,6 +63,21 @@ class PictureFile(NamedTuple):
         return self.path if self.member is None else f"{self.path}/{self.member}"
 
 
+def read_names(arguments: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return what a command names, for "-" the lines of standard input, and a line if it is empty."""
+    names, problems = list[str](), list[str]()
+    for argument in arguments:
+        if argument != "-":
+            names.append(argument)
+            continue
+        lines = map(os.fsdecode, sys.stdin.buffer)  # names of files are bytes
+        listed = list(filter(None, (line.rstrip("\r\n") for line in lines)))
+        names += listed
+        if not listed:
+            problems.append("-: the list on standard input is empty; write the name of a picture on each line.")
+    return names, problems
+
+
 def list_pictures(arguments: Iterable[str], encoding: str | None = None) -> tuple[list[PictureFile], list[str]]:
     """List the pictures of files, folders, archives and glob patterns, in this order; one that is named twice is once.
 
@@ -73,8 +89,8 @@ def list_pictures(arguments: Iterable[str], encoding: str | None = None) -> tupl
         encoding: of names in archives that do not say theirs.
 
     Returns:
-        The pictures, and a line for each argument that leads to none, for each folder that cannot be read, and for each
-        picture in a folder or an archive whose ending is of a format that is not read.
+        The pictures, and a line for each argument that leads to none, for each folder that cannot be read, for each
+        archive that is damaged, and for each picture in one of both whose ending is of a format that is not read.
     """
     files, problems = dict[PictureFile, None](), list[str]()
     for argument in arguments:
@@ -83,7 +99,7 @@ def list_pictures(arguments: Iterable[str], encoding: str | None = None) -> tupl
         if not found and len(problems) == reported:
             problems.append(f"{argument}: there are no pictures here; correct the path.")
         files.update(dict.fromkeys(found))
-    return list(files), list(map(one_line, problems))
+    return list(files), list(map(one_line, dict.fromkeys(problems)))
 
 
 def count_bytes(files: Iterable[PictureFile]) -> int:
@@ -100,8 +116,10 @@ def _files_of(argument: str, encoding: str | None, problems: list[str]) -> list[
         mode = os.stat(argument).st_mode
         if stat.S_ISDIR(mode):
             return [PictureFile(path) for path in sorted(_walk(argument, problems), key=_by_folder)]
-        if stat.S_ISREG(mode) and argument.lower().endswith(ARCHIVES):
-            path, members = str(Path(argument)), list_members(Path(argument), encoding=encoding)
+        if stat.S_ISREG(mode) and kind_by_name(argument):
+            path, (members, damage) = str(Path(argument)), list_undamaged(Path(argument), encoding)
+            if damage is not None:
+                problems.append(_in_command(str(damage)))
             members = [name for name in members if not any(map(is_ignored, name.split("/")))]
             return [PictureFile(path, name) for name in _pictures(members, f"{path}/", problems)]
         return [PictureFile(str(Path(argument)))]
@@ -109,12 +127,33 @@ def _files_of(argument: str, encoding: str | None, problems: list[str]) -> list[
         problems.append(_in_command(str(error)))
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a zero byte
         if glob.has_magic(argument):
+            problems += _unreadable_folders(argument)
             matches = sorted(glob.glob(argument, recursive=True))
             return [file for match in matches for file in _files_of(match, encoding, problems)]
         problems.append(f"{argument}: does not exist; correct the path.")
     except OSError as error:
         problems.append(_unreadable(error, argument))
     return []
+
+
+def _unreadable_folders(pattern: str) -> Iterator[str]:
+    """Yield a line for each folder that a pattern looks into and that cannot be read: `glob` leaves it out silently."""
+    for folder in dict.fromkeys(each.rstrip(os.sep) or os.sep for each in _folders_of(pattern)):
+        try:
+            os.scandir(folder).close()
+        except OSError as error:
+            yield _unreadable(error, folder)
+
+
+def _folders_of(pattern: str) -> Iterator[str]:
+    """Yield the folders that a pattern looks into: those above each part with magic, and those below a `**`."""
+    parent, name = os.path.split(pattern)
+    if glob.has_magic(parent):
+        yield from _folders_of(parent)
+    if glob.has_magic(name):
+        yield from glob.iglob(os.path.join(parent, ""), recursive=True) if parent else [os.curdir]
+    if name == "**":
+        yield from glob.iglob(os.path.join(pattern, ""), recursive=True)
 
 
 def _by_folder(path: str) -> list[str]:

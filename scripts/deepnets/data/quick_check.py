@@ -6,12 +6,12 @@ from pathlib import Path
 
 from deepnets.data import archive
 from deepnets.data.class_folders import list_classes
+from deepnets.data.file_kinds import ARCHIVES, START, TAR, kind_by_name, kind_of
 from deepnets.data.folder_tree import list_folder
 from deepnets.utils.errors import UserError
 
 _MAX_TAR, _MAX_PACKED_TAR = 2**24, 2**20  # bytes: a tar has no list of its members, and is read to its end
 _END_OF_ZIP, _MANY = struct.Struct("<4s6xH8xH"), 2**16 - 1  # ... number of members, length of the comment
-_MAGIC = {".gz": b"\x1f\x8b", ".tgz": b"\x1f\x8b", ".xz": b"\xfd7zXZ\x00"}
 
 
 def find_classes(
@@ -34,15 +34,14 @@ def find_classes(
 
 
 def _members(path: Path, shown_as: str, encoding: str | None) -> list[str] | None:
-    name, size = path.name.lower(), path.stat().st_size
-    if name.endswith(".zip"):
+    kind, size = kind_by_name(path.name), path.stat().st_size
+    if kind == ARCHIVES[".zip"]:
         return None if _has_many_members(path) else archive.list_members(path, shown_as, encoding)
-    if size <= (_MAX_TAR if name.endswith(".tar") else _MAX_PACKED_TAR):
+    if size <= (_MAX_TAR if kind == TAR else _MAX_PACKED_TAR):
         return archive.list_members(path, shown_as, encoding)
-    magic = next((magic for suffix, magic in _MAGIC.items() if name.endswith(suffix)), b"")
     with open(path, "rb") as file:
-        if file.read(len(magic)) != magic:
-            raise UserError(f"{shown_as}: not a {path.suffix} file; fetch it again.")
+        if kind != TAR and kind_of(file.read(START)) != kind:  # an old tar has nothing that tells what it is
+            raise UserError(f"{shown_as}: not {kind}; fetch it again.")
     return None
 
 

@@ -1,10 +1,10 @@
-"""The options that the scripts which use a trained network have in common, and the network that they name.
+"""The options that the scripts which use a trained network have in common, and the networks that they name.
 
 torch is loaded only with the network: a mistake in a command is reported at once.
 """
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deepnets.data.decode_options import LARGEST_MEGAPIXELS
 from deepnets.data.member_names import is_encoding
@@ -61,6 +61,34 @@ def load_model(args: argparse.Namespace) -> "Model":
     disable_malloc_trim()
     torch.set_num_threads(min(args.threads or usable_cores(), usable_cores()))
     return load(args.experiment, device="auto" if args.gpus else "cpu", max_megapixels=args.max_megapixels)
+
+
+def load_committee(args: argparse.Namespace, threads: int) -> tuple[list["Model"], int]:
+    """Load the network of a command and those of its `--committee`, and divide the threads.
+
+    Args:
+        args: with `experiment`, `committee`, `temperature`, `max_megapixels` and `gpus`.
+        threads: CPU threads in all.
+
+    Returns:
+        the networks, and how many batches to predict at once; torch has the threads of one batch.
+
+    Raises:
+        UserError: as of `deepnets.evaluation.predictor.load`; or the networks have not the same classes.
+    """
+    import torch  # here, so that an error of torch is one line
+
+    from deepnets.evaluation.predictor import check_committee, count_workers, load
+    from deepnets.training.device import disable_malloc_trim
+
+    disable_malloc_trim()
+    torch.set_num_threads(1)  # to load networks, several would wait longer than they work
+    options: dict[str, Any] = {"device": "auto" if args.gpus else "cpu", "temperature": args.temperature}
+    members = [load(path, **options, max_megapixels=args.max_megapixels) for path in [args.experiment, *args.committee]]
+    check_committee(members)
+    workers = count_workers(members, threads)
+    torch.set_num_threads(max(1, threads // workers))
+    return members, workers
 
 
 def _encoding(name: str) -> str:

@@ -3,7 +3,7 @@
 import itertools
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -277,7 +277,7 @@ def predict_files(
     *,
     invert: bool = False,
     encoding: str | None = None,
-) -> Iterator[Predicted]:
+) -> Generator[Predicted, None, None]:
     """Yield the predictions of pictures, in their order, for a batch at a time; of several networks, the mean.
 
     Args:

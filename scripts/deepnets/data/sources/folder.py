@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, field_validator
 
 from deepnets.data.class_folders import folders_left_out, list_images, read_layout
+from deepnets.data.file_kinds import ARCHIVES, kind_by_name
 from deepnets.data.folder_tree import ANY_NUMBER, TABLES, fingerprint, list_folder, printable
 from deepnets.data.member_names import is_encoding
 from deepnets.data.search_paths import MIRROR_VARIABLE, find_local, search_paths
@@ -31,7 +32,7 @@ class Options(OwnImages):
     source: Literal["folder"] = "folder"
     path: str = Field(
         min_length=1,
-        description="Folder, or archive (.zip, .tar, .tar.gz, .tgz, .tar.xz), with <class>/*, or with train/<class>/*,"
+        description=f"Folder, or archive ({', '.join(ARCHIVES)}), with <class>/*, or with train/<class>/*,"
         " test/<class>/* and, if there is a validation split, val/<class>/*;"
         " a relative path is looked up from the working directory, then in the folder DEEPNETS_MIRROR.",
     )
@@ -133,8 +134,6 @@ def _find(raw_spec: dict, dataset: str, mirror: str | None, was_downloaded: bool
     Raises:
         UserError: there is no such folder or archive, or a key is given that does not fit it.
     """
-    from deepnets.data.archive import SUFFIXES
-
     path = raw_spec["path"]
     found = find_local(path, dataset, mirror)
     key = f"config.yaml: datasets.{dataset}.path is {path!r}"
@@ -150,10 +149,10 @@ def _find(raw_spec: dict, dataset: str, mirror: str | None, was_downloaded: bool
             f"{key}, which does not exist (searched: {searched}). Correct it or put it there, or name the folder that"
             f" has it: {MIRROR_VARIABLE}=<folder>, or `mirror:` of datasets.{dataset} in config.yaml."
         )
-    if not path.lower().endswith(SUFFIXES) or (found is not None and not found.is_file()):
+    if kind_by_name(path) is None or (found is not None and not found.is_file()):
         is_table = path.lower().endswith(TABLES)
         hint = "write `source: csv` for a table of images and labels" if is_table else "give one of these"
-        raise UserError(f"{key}, neither a folder nor an archive ({', '.join(SUFFIXES)}); {hint}.")
+        raise UserError(f"{key}, neither a folder nor an archive ({', '.join(ARCHIVES)}); {hint}.")
     return found
 
 
