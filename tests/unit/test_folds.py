@@ -262,7 +262,9 @@ def test_what_differs_between_two_divisions_of_the_same_files_is_named_with_what
         " models.tuned other weights, or datasets.first and datasets.second the same test"
     )
     labels = {"datasets/first": TABLE, "datasets/second": {**TABLE, "label": "genus"}, "models/tuned": tuned}
-    with pytest.raises(UserError, match=r"datasets\.second a column of splits \(split: <column>, without test or folds"):
+    with pytest.raises(
+        UserError, match=r"datasets\.second a column of splits \(split: <column>, without test or folds"
+    ):
         load(tmp_path, labels).experiment("second", "tuned", "quick", 0)
     in_folds = {"datasets/first": BIRDS, "models/tuned": tuned}
     with pytest.raises(UserError, match=r"\(fold: 0 there, 1 here\), .* give models\.tuned other weights$"):

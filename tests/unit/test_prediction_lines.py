@@ -11,6 +11,7 @@ import pytest
 
 from deepnets.evaluation.prediction_lines import write_lines
 from deepnets.evaluation.predictor import Predicted
+from deepnets.utils.errors import UserError
 
 PROBABILITIES = np.array([[0.75, 0.25], [0.125, 0.875]], np.float32)
 BATCH = Predicted(["a,1.png", "b.png"], ["owl", "crow"], PROBABILITIES, ["c.png: is empty."], ["b.png"])
@@ -63,6 +64,19 @@ def test_an_output_that_is_a_pipe_is_written_and_stays_one(tmp_path):
         write(tmp_path / "pipe")
         assert len(reading.result().splitlines()) == 1 + 4
     assert (tmp_path / "pipe").is_fifo()
+
+
+def test_an_output_whose_reader_ends_early_is_named(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(lambda: open(tmp_path / "pipe", "rb").close())
+
+        def batches():
+            reading.result()
+            yield BATCH
+
+        with pytest.raises(UserError, match=r"pipe: its reader ended before all predictions were written"):
+            write_lines(batches(), tmp_path / "pipe", 2, 1)
 
 
 def test_an_output_that_is_a_link_stays_one(tmp_path):

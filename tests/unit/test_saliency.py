@@ -16,6 +16,7 @@ from deepnets import load, models
 from deepnets.comparison.statistics_file import Answer
 from deepnets.data.pictures import Form
 from deepnets.evaluation.predictions import read_examples
+from deepnets.evaluation.predictor import Model
 from deepnets.evaluation.saliency import find_last_maps, saliency_maps
 from deepnets.figures.overlay import overlay
 from deepnets.figures.saliency import draw
@@ -191,6 +192,25 @@ def explain(finished, tmp_path):
     """Call scripts/explain.py: `explain(*pictures)`; the overlays are in tmp_path/out."""
     options = ["--output", str(tmp_path / "out"), "--gpus", "0", "--threads", "1"]
     return lambda *pictures: explain_script.main([str(finished), *map(str, pictures), *options])
+
+
+def test_a_picture_whose_answer_is_not_a_number_is_reported_and_the_others_are_explained(
+    explain, data, tmp_path, capfd, monkeypatch
+):
+    (tmp_path / "a").mkdir()
+    for name, image in zip("123", np.load(data.parent / "test_images.npy"), strict=False):
+        pixels = np.full_like(image, 255) if name == "2" else image
+        Image.fromarray(pixels[..., 0]).save(tmp_path / "a" / f"{name}.png")
+    logits = Model.logits
+
+    def lost(model, images):
+        return np.where((images == 255).all((1, 2)), np.float32(np.nan), logits(model, images))
+
+    monkeypatch.setattr(Model, "logits", lost)
+    with pytest.raises(SystemExit):
+        explain(tmp_path / "a")
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"1.grad-cam.png", "3.grad-cam.png"}
+    assert capfd.readouterr().err.splitlines()[-1].startswith(f"{tmp_path}/a/2.png: the network's answer is not a")
 
 
 def test_script_writes_an_overlay_for_each_picture_and_reports_the_broken_ones(explain, data, tmp_path, capfd):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from deepnets.data.pictures import dim_line
 from deepnets.data.progress import progress_bar
+from deepnets.utils.errors import UserError
 from deepnets.utils.files import atomic_path, error_names
 from deepnets.utils.logging import LOG
 
@@ -36,7 +37,8 @@ def write_lines(
         as_json: a JSON object on each line instead of CSV.
 
     Raises:
-        OSError: the disk is full, the output cannot be written, or nobody reads it any more.
+        UserError: nobody reads the output any more, and it has a name.
+        OSError: the disk is full, the output cannot be written, or nobody reads standard output any more.
     """
     problems, dim = list[str](), list[str]()
     with _open_output(path) as file, progress_bar("predict", pictures, "pictures") as bar:
@@ -66,8 +68,15 @@ def _open_output(path: Path | None) -> Iterator[TextIO]:
             yield file
         return
     target = sys.stdout.fileno() if path is None else path
-    with error_names(path or "standard output"), open(target, closefd=path is not None, **options) as file:
-        yield file
+    try:
+        with error_names(path or "standard output"), open(target, closefd=path is not None, **options) as file:
+            yield file
+    except BrokenPipeError:
+        if path is None:  # `run` ends quietly, as other commands do before `| head`
+            raise
+        raise UserError(
+            f"{path}: its reader ended before all predictions were written; let it read to the end."
+        ) from None
 
 
 def _csv_writer(file: TextIO, top: int) -> Callable[[Rows], None]:

@@ -145,7 +145,7 @@ class Model:
         if not len(images):
             return []
         probabilities = self.probabilities(np.stack(images))
-        if lost := _without_numbers(names, probabilities):
+        if lost := without_numbers(names, probabilities):
             raise UserError(shortened(lost))
         return [Prediction(self.classes, each) for each in probabilities]
 
@@ -162,7 +162,7 @@ class Model:
             return predict(self.network, split, self.augmentation, self.device).numpy()
 
 
-def _without_numbers(names: Sequence[str], probabilities: np.ndarray) -> list[str]:
+def without_numbers(names: Sequence[str], probabilities: np.ndarray) -> list[str]:
     """Return a line for each picture whose probabilities, float32 (N, C), are not numbers."""
     wrong = np.flatnonzero(~np.isfinite(probabilities).all(1)).tolist()
     return [one_line(f"{names[index]}: {_NO_NUMBERS}.") for index in wrong]
@@ -336,6 +336,6 @@ def _predict_batch(members: Sequence[Model], forms: list[Form], batch: list[Deco
         list(itertools.compress(names, are_numbers)),
         members[0].classes,
         probabilities[are_numbers],
-        [*(line for block in batch for line in block.problems), *_without_numbers(names, probabilities)],
+        [*(line for block in batch for line in block.problems), *without_numbers(names, probabilities)],
         [name for block in batch for name in block.dim],
     )

@@ -4,10 +4,11 @@ import itertools
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePath
 
+import numpy as np
 from torch import nn
 
 from deepnets.data.pictures import PictureFile, decode_block, dim_line, read_blocks
-from deepnets.evaluation.predictor import Model
+from deepnets.evaluation.predictor import Model, Prediction, without_numbers
 from deepnets.evaluation.saliency import saliency_maps
 from deepnets.figures.overlay import overlay
 from deepnets.utils.files import atomic_path
@@ -26,7 +27,9 @@ def write_overlays(
     invert: bool = False,
     encoding: str | None = None,
 ) -> list[str]:
-    """Write the overlays of pictures, and log the class of each; return a line for each that is broken.
+    """Write the overlays of pictures, and log the class of each; return a line for each that cannot be shown.
+
+    That is a broken one, and one for which the network's answer is not a number.
 
     Args:
         model: the network.
@@ -37,7 +40,6 @@ def write_overlays(
         encoding: as of `deepnets.data.pictures.list_pictures`.
 
     Raises:
-        UserError: the network's answer is not a number.
         OSError: the disk is full, or the folder cannot be written.
     """
     problems, dim, file_of = list[str](), list[str](), _new_names(output)
@@ -45,10 +47,13 @@ def write_overlays(
         decoded = decode_block(block, [model.form], invert)
         problems += decoded.problems
         dim += decoded.dim
-        images = list(decoded.images[0])
-        predictions = model.of_pixels(images, decoded.names)
-        maps = saliency_maps(model, layer, images, [int(each.probabilities.argmax()) for each in predictions])
-        for name, pixels, saliency, prediction in zip(decoded.names, images, maps, predictions, strict=True):
+        probabilities = model.probabilities(decoded.images[0])
+        problems += without_numbers(decoded.names, probabilities)
+        shown = np.flatnonzero(np.isfinite(probabilities).all(1))
+        images = [decoded.images[0][index] for index in shown]
+        maps = saliency_maps(model, layer, images, [int(probabilities[index].argmax()) for index in shown])
+        for index, pixels, saliency in zip(shown, images, maps, strict=True):
+            name, prediction = decoded.names[index], Prediction(model.classes, probabilities[index])
             file = file_of(name)
             with atomic_path(file) as temporary:
                 overlay(pixels, saliency).save(temporary)
