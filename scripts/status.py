@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
 
     from deepnets.planning.jobs import Jobs  # here, so that `run` reports a mistake in a user's network
-    from deepnets.planning.status import failed_measurements, seconds_left, study_status
+    from deepnets.planning.status import failed_measurements, outdated_results, seconds_left, study_status
     from deepnets.planning.status_lines import status_lines, watch
 
     jobs = Jobs(load_config_of(args), paths.REPOSITORY, args.root)
@@ -36,8 +36,8 @@ def main(argv: list[str] | None = None) -> None:
     def read() -> tuple[list[str], bool]:
         statuses = study_status(jobs)
         ended = all(status.state in ("failed", "done") for status in statuses)
-        left, measurements = seconds_left(statuses, jobs), failed_measurements(jobs)
-        return status_lines(jobs.config.study, statuses, left, measurements), ended
+        left, outdated = seconds_left(statuses, jobs), outdated_results(statuses, jobs)
+        return status_lines(jobs.config.study, statuses, left, failed_measurements(jobs), outdated), ended
 
     if args.watch is None:
         print("\n".join(read()[0]))

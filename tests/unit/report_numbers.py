@@ -122,13 +122,15 @@ class Checker:
             "Test loss": "test_loss",
             "Train acc. (%)": "train_accuracy",
             "Test acc. (%)": "test_accuracy",
-            "Precision": "precision",
-            "Recall": "recall",
         }
+        fractions = {"Precision (%)": "precision", "Recall (%)": "recall"}
         found = self.published.query("kind == 'study' and dataset == @dataset and model == @architecture")
         if found.empty:
             return None
-        return {column: float(found.iloc[0][name]) for column, name in columns.items()}
+        row = found.iloc[0]
+        return {column: float(row[name]) for column, name in columns.items()} | {
+            column: 100 * float(row[name]) for column, name in fractions.items()
+        }
 
     def _of_group(self, group: Group) -> dict[str, Cell]:
         mean, network = group.mean, group.first.metrics["model"]
@@ -138,8 +140,8 @@ class Checker:
             "Test acc. (%)": recomputed.accuracy_with_interval(group),
             "Balanced acc. (%)": [100 * mean(lambda run: run.balanced_accuracy())],
             "Test loss": [mean(lambda run: run.loss("test"))],
-            "Precision": [precision],
-            "Recall": [recall],
+            "Precision (%)": [100 * precision],
+            "Recall (%)": [100 * recall],
             "Train loss": [mean(lambda run: run.metrics["train"]["loss"])],
             "Train acc. (%)": [100 * mean(lambda run: run.metrics["train"]["accuracy"])],
             "Epochs": [mean(lambda run: run.epochs)],

@@ -205,7 +205,7 @@ def test_one_seed_with_predictions_has_its_other_metrics_judged(write_experiment
     predictions(folders[0], {index: 9 - index % 10 for index in range(54)})
     predictions(folders[1], {})
     section = compare().partition("## Other metrics that moved beyond their noise")[2]
-    for title in ("Test precision macro, better", "Test recall macro, better", "Test loss, better"):
+    for title in ("Test precision macro (%), better", "Test recall macro (%), better", "Test loss, better"):
         assert cells(section, f"ResNet50 on digits, quick | {title}")[-1] == SAME_IMAGES
 
 

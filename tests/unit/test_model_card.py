@@ -69,7 +69,7 @@ def test_body_has_intervals_worst_classes_cost_limits_and_how_to_use_it(experime
     rows = re.findall(r"^\| (.*) \|$", section(body, "Known failures"), re.MULTILINE)[2:]
     *worst, average = [row.split(" | ") for row in rows]
     test = metrics["test"]
-    assert average[2:] == ["360", f"{test['recall_macro']:.3f}", f"{test['precision_macro']:.3f}"]
+    assert average[2:] == ["360", f"{100 * test['recall_macro']:.1f}", f"{100 * test['precision_macro']:.1f}"]
     assert {support for _, _, support, *_ in worst} == {"36"}
     recalls = {row["class"]: row["recall"] for row in test["per_class"]}
     worst = [name for name, *_ in worst]
@@ -102,7 +102,8 @@ def test_macro_averages_have_intervals(experiment, written):
     for title, name in (("Precision", "precision_macro"), ("Recall", "recall_macro"), ("F1", "f1_macro")):
         low, high = bounds[name]
         assert low < metrics["test"][name] < high
-        assert f"| {title} (macro) | {metrics['test'][name]:.3f} | {low:.3f} to {high:.3f} |" in body
+        value, *interval = (f"{100 * share:.2f}" for share in (metrics["test"][name], low, high))
+        assert f"| {title} (%), macro | {value} | {' to '.join(interval)} |" in body
     assert "the mean over the 10 classes, each of which counts alike and has 36 test images" in section(body, "Results")
 
 
@@ -199,7 +200,7 @@ def test_network_without_mistakes_has_no_temperature_and_no_worst_class(written)
     assert "after the temperature" not in body
     assert "The temperature is 1: the validation images do not show" in section(body, "Calibration")
     assert "No test image is predicted wrongly." in section(body, "Known failures")
-    assert "| F1 (macro) | 1.000 | 0.989 to 1.000 |" in body
+    assert "| F1 (%), macro | 100.00 | 98.94 to 100.00 |" in body
 
 
 def test_data_has_what_the_audit_found_in_the_words_of_the_report(experiment):

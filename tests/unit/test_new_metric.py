@@ -16,7 +16,7 @@ import json, sys
 import numpy as np
 from deepnets.evaluation import metrics
 
-new = metrics.Metric("balanced_accuracy", "Balanced acc. (%)", metrics.recall_macro, scale=100, format=".2f")
+new = metrics.Metric("balanced_accuracy", "Balanced acc. (%)", metrics.recall_macro)
 metrics.METRICS += (new,)
 
 import report

@@ -165,7 +165,7 @@ def test_report_has_the_classes_the_errors_and_the_metrics_of_all_images_togethe
     header, _, *networks = table_of(text, "Model")
     [vgg] = [row for row in networks if row[0].startswith("VGG-16, 3 folds")]
     expected = recall_score(true, predicted, average="macro")
-    assert vgg[header.index("Recall")] == f"{expected:.3f}"
+    assert vgg[header.index("Recall (%)")] == f"{100 * expected:.2f}"
     assert "118 test images, as they are and corrupted" in text
     [corrupted] = [each for each in tables(behaviour) if "Corrupted" in each[0]]
     assert corrupted[-1][1] == f"{100 * (1 - 6 / 118):.2f}"

@@ -45,6 +45,14 @@ def test_of_many_warnings_those_about_the_study_are_shown_and_the_others_are_cou
     assert warnings[-1].startswith("> - There are 4 more warnings; [metrics.csv](metrics.csv) has their number")
 
 
+def test_rates_of_an_experiment_are_in_percent(experiment, write_report):
+    directory = experiment(accuracy=0.9)
+    test = json.loads((directory / "metrics.json").read_text())["test"]
+    f1, ece = (f"{100 * test[name]:.2f} %" for name in ("f1_macro", "ece"))
+    text = f"macro F1 {f1}, expected calibration error over 15 bins of equal width {ece};"
+    assert text in write_report(directory)
+
+
 def warnings_of(text):
     """The lines of warning of a report."""
     return text.partition("> [!WARNING]\n")[2].partition("\n\n")[0].splitlines()

@@ -1,6 +1,5 @@
-"""`make status`: what the files of a study say about each of its experiments, and how that is shown."""
+"""`make status`: what the files of a study say about each of its experiments."""
 
-import io
 import os
 import shutil
 import subprocess
@@ -9,20 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from config_files import with_stages
+from config_files import load, with_stages
 
 from deepnets.config.loader import load_config
-from deepnets.planning import status_lines as lines_module
+from deepnets.planning.image_changes import QUICKLY_SEEN
 from deepnets.planning.jobs import Jobs
 from deepnets.planning.status import (
-    Status,
     experiment_status,
     failed_measurements,
     last_line_of_failure,
+    outdated_results,
     seconds_left,
     study_status,
 )
-from deepnets.planning.status_lines import SHOWN, status_lines, watch
 from deepnets.planning.study_time import write_study_plan
 from deepnets.utils import paths
 from deepnets.utils.command_line import run
@@ -93,6 +91,16 @@ def finish(jobs) -> dict:
     return spec
 
 
+def save_weights(spec: dict, **images: object) -> None:
+    """Leave weights of the first experiment; `images`: what they say of the images that they were trained on."""
+    import torch
+
+    from deepnets.utils.tensors import save_tensors
+
+    Path(FOLDER).mkdir(parents=True, exist_ok=True)
+    save_tensors(Path(FOLDER, "model.safetensors"), {"weight": torch.zeros(1)}, {"spec": spec, **images})
+
+
 # -- states ----------------------------------------------------------------------------------------------------------
 
 
@@ -148,13 +156,56 @@ def test_result_of_other_settings_waits_to_be_rebuilt(jobs):
     assert of_first(jobs) == ("waiting", "made with other settings; to be rebuilt")
 
 
+def test_result_of_other_images_than_the_prepared_ones_waits_to_be_rebuilt(jobs):
+    old, new = ({"arrays": {"test_labels.npy": {"sha256": sha256}}} for sha256 in "12")
+    spec = finish(jobs)
+    save_weights(spec, **old)
+    write_json(f"{FOLDER}/metrics.json", {"spec": spec, **old})
+    assert of_first(jobs)[0] == "done", "its data may have been deleted"
+    write_json("data/digits/dataset.json", old)
+    assert of_first(jobs)[0] == "done"
+    write_json("data/digits/dataset.json", {**new, "classes": []})
+    assert of_first(jobs) == ("waiting", "made from other images; to be rebuilt")
+    save_weights(spec, **new)
+    assert of_first(jobs) == ("waiting", "trained; its evaluation runs or comes next")
+
+
+def test_results_whose_images_have_changed_since_are_counted(root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = load(tmp_path, {"datasets/photos/path": "photos", "studies/demo/0/datasets": ["photos"]})
+    images = [Path(f"photos/train/{label}/1.png") for label in "ab"]
+    for image in images:
+        image.parent.mkdir(parents=True)
+        image.write_bytes(b"1")
+
+    def state() -> str:
+        return config.datasets["photos"].local_state("photos")
+
+    def outdated(jobs: Jobs) -> int:
+        return outdated_results(study_status(jobs, NOW), jobs)
+
+    def begun() -> Jobs:
+        return Jobs(config, root, tmp_path)
+
+    for experiment in begun().study[1:]:  # three of four
+        write_json(f"{experiment.directory}/metrics.json", {"spec": experiment.spec})
+    assert outdated(begun()) == 0, "nothing was listed"
+    write_json("data/photos/raw.json", {"state": state()})
+    assert outdated(begun()) == 0
+    images[0].write_bytes(b"12")
+    watching = begun()
+    assert outdated(watching) == 3
+    write_json("data/photos/dataset.json", {"splits": {"train": QUICKLY_SEEN, "test": 1}})
+    assert outdated(begun()) == 0, "that would take long"
+    write_json("data/photos/dataset.json", {"splits": {"train": 1, "test": 1}})
+    write_json("data/photos/raw.json", {"state": state()})
+    assert outdated(watching) == 0, "listed again while somebody watches"
+    shutil.rmtree("photos")
+    assert outdated(begun()) == 0, "they may have been deleted"
+
+
 def test_trained_experiment_waits_for_its_evaluation(jobs):
-    import torch
-
-    from deepnets.utils.tensors import save_tensors
-
-    Path(FOLDER).mkdir(parents=True)
-    save_tensors(Path(FOLDER, "model.safetensors"), {"weight": torch.zeros(1)}, {"spec": jobs.study[0].spec})
+    save_weights(jobs.study[0].spec)
     assert of_first(jobs) == ("waiting", "trained; its evaluation runs or comes next")
 
 
@@ -264,75 +315,6 @@ def test_time_left_of_a_study_that_stands_still_is_that_of_what_waits(jobs):
     log.parent.mkdir(parents=True)
     log.write_text("error: no\nThen run the same command again.\n")
     assert seconds_left(study_status(jobs, NOW), jobs) < left, "what has failed is not counted"
-
-
-# -- lines -----------------------------------------------------------------------------------------------------------
-
-
-def test_those_that_run_or_have_failed_come_first_below_a_line_about_the_study():
-    statuses = [
-        Status("a", "done", "x"),
-        Status("bb", "waiting"),
-        Status("c", "running", "y"),
-        Status("d", "failed", "z"),
-    ]
-    assert status_lines("demo", statuses, 125.0) == [
-        "study demo: 4 experiments: 1 running, 1 failed, 1 waiting, 1 done; about 2 min left",
-        "  running  c   y",
-        "  failed   d   z",
-        "  waiting  bb",
-        "  done     a   x",
-    ]
-    assert (
-        status_lines("demo", statuses[:1], 3 * 3600.0)[0] == "study demo: 1 experiment: 1 done; about 3 h 00 min left"
-    )
-
-
-def test_the_message_of_a_job_that_several_experiments_need_is_shown_once():
-    same = "error: images are broken (logs/digits/prepare.log)"
-    statuses = [Status(name, "failed", words) for name, words in zip("abcd", [same, same, "other", same], strict=True)]
-    assert [line.split("  ")[-1] for line in status_lines("demo", statuses, None)[1:]] == [
-        same,
-        "as above",
-        "other",
-        same,
-    ]
-
-
-def test_measurements_that_have_failed_are_below_the_experiments_and_counted_apart():
-    statuses = [Status("a/b", "done"), Status("c/d", "failed", "x")]
-    assert status_lines("demo", statuses, None, [Status("a/b robustness", "failed", "y")]) == [
-        "study demo: 2 experiments: 1 failed, 1 done; 1 measurement failed",
-        "  failed   c/d             x",
-        "  failed   a/b robustness  y",
-        "  done     a/b",
-    ]
-
-
-def test_a_thousand_experiments_are_counted_and_each_that_runs_or_has_failed_is_shown():
-    statuses = [Status(str(number), ("waiting", "failed")[number % 2]) for number in range(1000)]
-    lines = status_lines("demo", statuses, None)
-    assert len(lines) == 1 + 500 + SHOWN + 1
-    assert lines[-1] == f"  waiting  and {500 - SHOWN} more"
-
-
-class Terminal(io.StringIO):
-    """A stdout that a person watches."""
-
-    def isatty(self) -> bool:
-        return True
-
-
-@pytest.mark.parametrize(("out", "screens"), [(io.StringIO(), 0), (Terminal(), 3)])
-def test_watch_prints_plain_text_when_it_changes_and_draws_on_a_terminal(monkeypatch, out, screens):
-    waited = []
-    monkeypatch.setattr(lines_module, "time", type("time", (), {"sleep": waited.append}))
-    readings = iter([(["one"], False), (["one"], False), (["two"], True)])
-    watch(lambda: next(readings), 5.0, out)
-    assert waited == [5.0, 5.0]
-    assert out.getvalue().count("\033[2J") == screens
-    if not screens:
-        assert out.getvalue() == "one\n\ntwo\n\n"
 
 
 # -- the script ------------------------------------------------------------------------------------------------------

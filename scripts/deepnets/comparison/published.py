@@ -2,23 +2,26 @@
 
 import csv
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from deepnets.utils.errors import UserError
 from deepnets.utils.option_types import StrictModel
 
+_InPercent = Annotated[float, AfterValidator(lambda fraction: 100 * fraction)]
+
 
 class Published(StrictModel):
-    """One published row; accuracies in percent as printed, None for what the source does not report.
+    """One published row; accuracies, precision and recall in percent, None for what the source does not report.
 
     Attributes:
         kind: "study" for a row of the study that this project repeats (Gosaye; CITATION.cff has the reference), "best"
             for a best result elsewhere of a network trained from scratch.
         model: the architecture, as `architecture:` in config.yaml names it.
         size_mb: torchinfo's estimated total size at batch size 1.
-        test_precision_macro, test_recall_macro: fractions; like all metrics here they have the names of metrics.csv.
+        test_precision_macro, test_recall_macro: fractions in the file, as their source prints them. Like all metrics
+            here, they have the names of metrics.csv.
     """
 
     dataset: str
@@ -30,8 +33,8 @@ class Published(StrictModel):
     train_loss: float | None
     test_loss: float | None
     train_accuracy: float | None
-    test_precision_macro: float | None = Field(alias="precision")
-    test_recall_macro: float | None = Field(alias="recall")
+    test_precision_macro: _InPercent | None = Field(alias="precision")
+    test_recall_macro: _InPercent | None = Field(alias="recall")
     epochs: int | None
     source: str
 

@@ -38,12 +38,12 @@ class Metric:
         title: header in the report's table; the split's name precedes it where the table shows several splits.
         compute: the value from logits and labels.
         direction: whether a higher or a lower value is better.
-        unit: "fraction" (0 to 1) or "nats" (a loss, which is null in metrics.json if it is not finite).
+        unit: "fraction" (0 to 1, for readers in percent) or "nats" (a loss, which is null in metrics.json if it is not
+            finite).
         splits: the splits it is computed for.
         columns: the splits that have a column in the report's table, from left to right.
-        scale: what the table multiplies the value by, 100 for percent.
-        format: how the table prints the value. `published_format` and `difference_format` are for a published value
-            and for the difference from it; the default is `format`.
+        format: how the table prints the value, or its percentage. `published_format` and `difference_format` are for a
+            published value and for the difference from it; the default is `format`.
         only_imbalanced: whether it has a column only where classes are imbalanced, see `is_imbalanced`.
         interval: the 95 % interval of the value on the test split, `{name}_ci95` in metrics.json.
     """
@@ -55,12 +55,16 @@ class Metric:
     unit: Literal["fraction", "nats"] = "fraction"
     splits: tuple[SplitName, ...] = ("test",)
     columns: tuple[SplitName, ...] = ("test",)
-    scale: int = 1
-    format: str = ".3f"
+    format: str = ".2f"
     published_format: str | None = None
     difference_format: str | None = None
     only_imbalanced: bool = False
     interval: Callable[[Logits, Labels], list[float]] | None = None
+
+    @property
+    def scale(self) -> int:
+        """What readers see the value multiplied by: 100 for percent."""
+        return 100 if self.unit == "fraction" else 1
 
     @property
     def interval_name(self) -> str:
@@ -189,8 +193,6 @@ METRICS: tuple[Metric, ...] = (
         accuracy,
         splits=ALL_SPLITS,
         columns=ALL_SPLITS,
-        scale=100,
-        format=".2f",
         interval=wilson_interval,
     ),
     Metric(
@@ -198,14 +200,12 @@ METRICS: tuple[Metric, ...] = (
         "Balanced acc. (%)",
         balanced_accuracy,
         splits=("validation", "test"),
-        scale=100,
-        format=".2f",
         only_imbalanced=True,
     ),
-    Metric("precision_macro", "Precision", precision_macro, published_format=".2f", difference_format=".2f"),
-    Metric("recall_macro", "Recall", recall_macro, published_format=".2f", difference_format=".2f"),
-    Metric("f1_macro", "F1", f1_macro, columns=()),
-    Metric("ece", "Calibration error", expected_calibration_error, direction="lower", columns=()),
+    Metric("precision_macro", "Precision (%)", precision_macro, published_format=".0f", difference_format=".0f"),
+    Metric("recall_macro", "Recall (%)", recall_macro, published_format=".0f", difference_format=".0f"),
+    Metric("f1_macro", "F1 (%)", f1_macro, columns=()),
+    Metric("ece", "Calibration error (%)", expected_calibration_error, direction="lower", columns=()),
 )
 
 

@@ -3,7 +3,7 @@
 Records are lost where `.snakemake` is deleted, or where only results are copied to another machine.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -65,13 +65,22 @@ def differing(job: Job, jobs: Jobs) -> list[str]:
         if job.stage != "audit":
             of_images = compared_images(jobs.experiment(**job.wildcards).spec)
             compared = of_images if job.stage == "train" else tuple(key for key in OF_ARRAYS if key in of_images)
-        made_from, prepared = read_head(file, *compared), _prepared(jobs.root / dataset_info)
-        if any(made_from[key] != prepared[key] for key in made_from.keys() & prepared.keys()):
+        if are_of_other_images(read_head(file, *compared), jobs.root / dataset_info):
             phrases.append(f"{dataset_info} is of other images")
     return phrases
 
 
+def are_of_other_images(made_from: Mapping[str, Any], dataset_info: Path) -> bool:
+    """Return whether results have other values of OF_IMAGES than dataset.json, as far as both have them."""
+    try:
+        status = dataset_info.stat()
+    except OSError:  # not prepared, or deleted: results stay valid
+        return False
+    prepared = _prepared(dataset_info, status.st_mtime_ns, status.st_size)
+    return any(made_from[key] != prepared[key] for key in made_from.keys() & prepared.keys())
+
+
 @cache  # many experiments have one dataset
-def _prepared(dataset_info: Path) -> dict[str, Any]:
+def _prepared(dataset_info: Path, _mtime_ns: int, _size: int) -> dict[str, Any]:
     found = read_head(dataset_info, *OF_IMAGES)
     return found and {"validation_rows": None, **found}  # null in results

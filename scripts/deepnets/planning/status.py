@@ -7,13 +7,16 @@ checkpoints and the jobs' logs.
 import contextlib
 import statistics
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from deepnets.config.experiment import Experiment
+from deepnets.config.experiment import OF_ARRAYS, Experiment, compared_images
+from deepnets.planning.image_changes import have_images_changed
 from deepnets.planning.jobs import Jobs
+from deepnets.planning.made_by import are_of_other_images
 from deepnets.planning.requests import Requests
 from deepnets.planning.start_files import published_networks
 from deepnets.planning.study_time import StudyTime
@@ -72,10 +75,16 @@ def experiment_status(experiment: Experiment, root: Path, now: float) -> Status:
     last_sign = _last_sign_of_life(folder)
     if last_sign is not None and now - last_sign < LOST_SECONDS:
         return _running(name, read_head(folder / paths.PROGRESS_FILE, *_OF_PROGRESS))
-    found = read_head(folder / paths.METRICS_FILE, "spec", "validation")
-    if found.get("spec") == experiment.spec:
+    dataset_info = root / paths.DATASET_INFO.format(dataset=experiment.dataset)
+    compared = [key for key in OF_ARRAYS if key in compared_images(experiment.spec)]
+
+    def is_current(made: dict[str, Any]) -> bool:
+        return made.get("spec") == experiment.spec and not are_of_other_images(made, dataset_info)
+
+    found = read_head(folder / paths.METRICS_FILE, "spec", "validation", *compared)
+    if is_current(found):
         return _done(name, folder, found)
-    is_trained = read_head(folder / paths.MODEL_FILE, "spec").get("spec") == experiment.spec
+    is_trained = is_current(read_head(folder / paths.MODEL_FILE, "spec", *compared))
     if last_sign is not None and not is_trained:
         who = owner(folder, "the training run")
         return Status(
@@ -87,7 +96,8 @@ def experiment_status(experiment: Experiment, root: Path, now: float) -> Status:
     if is_trained:
         return Status(name, "waiting", "trained; its evaluation runs or comes next")
     if "spec" in found:
-        return Status(name, "waiting", "made with other settings; to be rebuilt")
+        other = "from other images" if found["spec"] == experiment.spec else "with other settings"
+        return Status(name, "waiting", f"made {other}; to be rebuilt")
     done = _epochs_saved(folder)
     return Status(name, "waiting", "" if done is None else f"interrupted; continues after epoch {done:g}")
 
@@ -105,6 +115,12 @@ def failed_measurements(jobs: Jobs) -> list[Status]:
                 name = f"{output.parent.relative_to('results').as_posix()} {stage}"
                 failed.setdefault(name, Status(name, "failed", line, stage=stage))
     return list(failed.values())
+
+
+def outdated_results(statuses: Sequence[Status], jobs: Jobs) -> int:
+    """Count the finished experiments whose images have changed since they were prepared."""
+    done = Counter(each.dataset for each, status in zip(jobs.study, statuses, strict=True) if status.state == "done")
+    return sum(number for dataset, number in done.items() if have_images_changed(jobs, dataset))
 
 
 def seconds_left(statuses: Sequence[Status], jobs: Jobs) -> float | None:

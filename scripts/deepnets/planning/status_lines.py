@@ -12,7 +12,11 @@ _CLEAR = "\033[H\033[2J\033[3J"  # a terminal's screen
 
 
 def status_lines(
-    study: str, statuses: Sequence[Status], seconds_left: float | None, measurements: Sequence[Status] = ()
+    study: str,
+    statuses: Sequence[Status],
+    seconds_left: float | None,
+    measurements: Sequence[Status] = (),
+    outdated: int = 0,
 ) -> list[str]:
     """Return a line about the study, then a line for each experiment: those that run first, those that are done last.
 
@@ -23,6 +27,7 @@ def status_lines(
         statuses: of its experiments.
         seconds_left: of the study; None if that is not known.
         measurements: jobs of optional stages that have failed; they stand below the experiments that have.
+        outdated: how many finished experiments are of images that have changed since; the last line counts them.
     """
     by_state = {state: [status for status in statuses if status.state == state] for state in STATES}
     counts = ", ".join(f"{len(found)} {state}" for state, found in by_state.items() if found)
@@ -40,6 +45,9 @@ def status_lines(
             lines.append(f"  {state:7}  {status.name:{width}}  {'as above' if is_same else words[index]}".rstrip())
         if len(found) > len(shown):
             lines.append(f"  {state:7}  and {len(found) - len(shown)} more")
+    if outdated:
+        results = "1 result is" if outdated == 1 else f"{outdated} results are"
+        lines.append(f"{results} of images that have changed since: make why names the changes")
     return lines
 
 

@@ -201,7 +201,7 @@ def _results(result: Result, predictions: Predictions) -> list[Markdown]:
         if bounds:
             interval = _range([metric.scale * bound for bound in bounds], metric.format)
         shown = MISSING if value is None else format(metric.scale * value, metric.format)
-        macro = " (macro)" if metric.name.endswith("_macro") else ""
+        macro = ", macro" if metric.name.endswith("_macro") else ""
         rows.append([metric.title[0].upper() + metric.title[1:] + macro, shown, interval])
     fold = f", on the images of {result.metrics.fold}" if result.metrics.fold else ""
     fewest, most = (f"{choose(each.n for each in test.per_class):,}" for choose in (min, max))
@@ -265,13 +265,17 @@ def _worst_classes(result: Result) -> list[Markdown]:
         wrong = [0 if other == index else count for other, count in enumerate(test.confusion_matrix[index])]
         taken_for = f"{classes[wrong.index(max(wrong))]} ({max(wrong):,})" if any(wrong) else MISSING
         each = test.per_class[index]
-        rows.append([classes[index], taken_for, f"{each.n:,}", f"{each.recall:.3f}", f"{each.precision:.3f}"])
-    rows.append(["macro average", MISSING, f"{test.n:,}", f"{test.recall_macro:.3f}", f"{test.precision_macro:.3f}"])
-    header = ["Class", "Most often predicted instead", "Test images (support)", "Recall", "Precision"]
+        rows.append([classes[index], taken_for, f"{each.n:,}", *_percents(each.recall, each.precision)])
+    rows.append(["macro average", MISSING, f"{test.n:,}", *_percents(test.recall_macro, test.precision_macro)])
+    header = ["Class", "Most often predicted instead", "Test images (support)", "Recall (%)", "Precision (%)"]
     note = (
         "The classes of which the smallest share is recognised (recall); of few test images, that is a rough estimate."
     )
     return [escape(note), table(header, rows, numbers_from=2)]
+
+
+def _percents(*shares: float) -> list[str]:
+    return [f"{100 * share:.1f}" for share in shares]
 
 
 def _corrupted(result: Result) -> Markdown:
