@@ -136,6 +136,16 @@ def test_where_most_of_the_time_no_job_ran_the_report_names_both_reasons_and_no_
     assert "from the start of the first" not in text
 
 
+def test_a_folder_that_was_copied_without_its_times_has_no_span(experiment, write_report, tmp_path):
+    directory, logs = experiment(), tmp_path / "logs/digits/resnet50/quick/seed0"
+    write_benchmark(logs, "train", 100, ended=1100)
+    write_benchmark(logs, "evaluate", 10, ended=1100)
+    text = write_report(directory)
+    assert "Wall time by stage" in text
+    assert "from the start of the first" not in text
+    assert "no job was running" not in text
+
+
 def test_jobs_that_run_at_the_same_time_count_once_in_the_wall_time():
     jobs = [JobTime("train", ended, seconds) for ended, seconds in ((100, 100), (90, 50), (160, 30), (150, 10))]
     assert from_first_to_last(jobs) == (160, 30)

@@ -39,9 +39,9 @@ def _best_first(results: Sequence[Result]) -> list[Result]:
 
 def _of_jobs(study: Study) -> dict[str, Any]:
     """Return the time of a study's jobs, by stage and as shares; at least one was measured."""
-    passed, idle = from_first_to_last(study.jobs)
+    passed, idle = from_first_to_last(study.jobs) or (0, 0)
     return {
-        "passed": format_duration(passed),
+        "passed": format_duration(passed) if passed else None,
         "idle": format_duration(idle) if idle >= 1 else None,
         "mostly_idle": idle > passed / 2,
         "has_starts": any(job.of_start for job in study.jobs),

@@ -1,7 +1,7 @@
 """The time that the workflow's jobs took, read from Snakemake's benchmark files."""
 
 import csv
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from deepnets.utils.paths import BENCHMARK_SUFFIX, ON_REQUEST, OPTIONAL
 from deepnets.utils.specs import read_head
 
 _OF_WEIGHTS = ("download", "prepare", "fetch_weights", "train")  # the stages that make weights to start from
+_TOLERANCE = 2  # seconds, for disks that round the times of files and clocks of machines that differ
 _WEIGHTS = "_weights"  # the folder of weights that libraries publish, in logs/
 
 Names = tuple[str, ...]  # of a folder in logs/
@@ -20,13 +21,14 @@ Names = tuple[str, ...]  # of a folder in logs/
 class JobTime:
     """The last run of a job: its stage, when it ended (seconds since 1970), its wall time in seconds.
 
-    `of_start`: it belongs to what a study's experiments start from, not to one of them.
+    `of_start`: it belongs to what a study's experiments start from, not to one of them. `names`: its folder in logs/.
     """
 
     stage: str
     ended: float
     seconds: float
     of_start: bool = False
+    names: Names = ()
 
     @property
     def started(self) -> float:
@@ -82,7 +84,7 @@ def job_times(
         if own or (stage in _OF_WEIGHTS and names in before):
             seconds = _seconds(path)
             if seconds is not None:
-                jobs.append(JobTime(stage, path.stat().st_mtime, seconds, of_start=not own))
+                jobs.append(JobTime(stage, path.stat().st_mtime, seconds, not own, names))
     return jobs
 
 
@@ -121,11 +123,17 @@ def by_stage(jobs: Iterable[JobTime]) -> list[StageTime]:
     return sorted(stages, key=lambda stage: stage.seconds, reverse=True)
 
 
-def from_first_to_last(jobs: Iterable[JobTime]) -> tuple[float, float]:
+def from_first_to_last(jobs: Sequence[JobTime]) -> tuple[float, float] | None:
     """Return the seconds from the first start to the last end, and the seconds of these in which no job was running.
 
     The second number is the time between several runs of Snakemake, and that in which jobs only waited in a queue.
+    None where the times of the files are not those of the jobs, as in a copy of the folder: a network would have been
+    evaluated before it was trained.
     """
+    trained = {job.names: job.ended for job in jobs if job.stage == "train"}
+    evaluated = [job for job in jobs if job.stage == "evaluate" and job.names in trained]
+    if any(job.started < trained[job.names] - _TOLERANCE for job in evaluated):
+        return None
     in_order = sorted(jobs, key=lambda job: job.started)
     idle, ended = 0.0, in_order[0].started
     for job in in_order:
