@@ -73,9 +73,24 @@ def test_reliability_has_the_interval_of_each_bin_its_number_of_images_and_what_
     [bars] = [container for container in axes.containers if isinstance(container, ErrorbarContainer)]
     [ends] = [segment[:, 1] for segment in bars[2][0].get_segments()]
     assert ends == pytest.approx([75.56, 83.81], abs=0.01)
-    assert "360 images per bin; bars: 95 % intervals (Wilson); dashed: after temperature" in figure.get_supxlabel()
+    assert "360 images per bin;\nbars: 95 % intervals (Wilson); dashed: after temperature" in figure.get_supxlabel()
     assert "below the line: too sure" in texts(axes)
     assert axes.get_xlim() == axes.get_ylim() == (70, 101)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_what_is_explained_below_the_panels_of_reliability_is_inside_the_figure(compare, number):
+    comparison = compare(
+        *({"model": model} for model in ("vgg16", "mobilenet_v2", "resnet50", "inception_v3")[:number])
+    )
+    for group in comparison.groups:
+        for calibration in (network := group.candidate.networks[0], network.with_temperature):
+            calibration.reliability[:] = [Bin(n=n, confidence=0.94, accuracy=0.8) for n in (1066, 10667)]
+        network.temperature = 1.2
+    figure = rendered(reliability.draw(comparison))
+    explained = figure._supxlabel.get_window_extent()
+    assert "1,066 to 10,667 images per bin;" in figure.get_supxlabel()
+    assert figure.bbox.x0 <= explained.x0 < explained.x1 <= figure.bbox.x1
 
 
 def test_risk_coverage_ends_at_the_error_of_all_images(compare):

@@ -16,6 +16,7 @@ from deepnets.figures.style import GRID, MUTED, ModelStyle, applied
 
 _PANELS = 16  # of more networks, those with the highest test accuracy
 _COLUMNS = 4
+_NARROW = 2  # columns at most: what is explained is wider than the figure, if it is in one line
 _STEP = 10  # percent, at which the axes begin
 
 
@@ -38,7 +39,8 @@ def draw(comparison: Comparison) -> Figure:
     least = min(min(axes.dataLim.x0, axes.dataLim.y0) for axes in panels[: len(shown)])
     panels[0].set_xlim(_STEP * math.floor(least / _STEP), 101)
     panels[0].set_ylim(panels[0].get_xlim())
-    figure.supxlabel(f"Mean confidence of a bin (%)\n{_explained([network for network, _ in drawn])}", fontsize=8)
+    explained = _explained([network for network, _ in drawn], in_lines=columns <= _NARROW)
+    figure.supxlabel(f"Mean confidence of a bin (%)\n{explained}", fontsize=8)
     figure.supylabel("Accuracy (%)", fontsize=9)
     return figure
 
@@ -74,9 +76,10 @@ def _points(bins: Sequence[Bin]) -> tuple[list[float], list[float]]:
     return [100 * each.confidence for each in bins], [100 * each.accuracy for each in bins]
 
 
-def _explained(networks: Sequence[Behaviour]) -> str:
-    """Return what readers must know of bins, bars and lines."""
+def _explained(networks: Sequence[Behaviour], in_lines: bool) -> str:
+    """Return what readers must know of bins, bars and lines, on demand in two lines."""
     sizes = [each.n for network in networks for each in network.reliability]
     number = " to ".join(f"{size:,}" for size in dict.fromkeys((min(sizes), max(sizes))))
+    end = "\n" if in_lines else " "
     dashed = "; dashed: after temperature" * any(network.temperature != 1 for network in networks)
-    return f"{number} images per bin; bars: 95 % intervals (Wilson){dashed}"
+    return f"{number} images per bin;{end}bars: 95 % intervals (Wilson){dashed}"
