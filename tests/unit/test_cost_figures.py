@@ -1,5 +1,6 @@
 """The figures of accuracy against a cost: the Pareto front, the names next to it, and each cost."""
 
+import itertools
 import re
 from functools import partial
 
@@ -80,6 +81,25 @@ def test_names_do_not_cover_the_front(compare, apart):
     names = [text.get_window_extent() for text in figure.axes[0].texts]
     assert len(names) == 2
     assert not any(name.overlaps(step) for name in names for step in steps)
+
+
+def test_names_that_have_room_in_another_order_than_that_of_the_study_are_next_to_their_points(compare):
+    """As in docs/runs/networks: ResNet18, written before it, took the last place of MobileNet V3 Small."""
+    networks = {
+        **{"VGG-16": (19.97, 0.7323), "Inception V3": (12.81, 0.6293), "ResNet50": (11.31, 0.6387)},
+        **{"ResNet18": (5.43, 0.7866), "ResNet9": (2.81, 0.8172), "MobileNetV2": (4.40, 0.7132)},
+        **{"MobileNet V3 Small": (2.89, 0.8037), "EfficientNet B0": (6.01, 0.4069)},
+        **{"RegNet Y 400MF": (6.22, 0.7552), "ConvNeXt Atto": (4.51, 0.5149)},
+    }
+    runs = [
+        {"model": name, "wall_seconds": seconds, "accuracy": accuracy, "n_test": 10_000}
+        for name, (seconds, accuracy) in networks.items()
+    ]
+    figure = rendered(accuracy_vs_time.draw(compare(*runs)))
+    names = figure.axes[0].texts
+    assert {name.get_text() for name in names} == networks.keys()
+    boxes = [name.get_window_extent() for name in names]
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
 
 
 # -- the costs --------------------------------------------------------------------------------------------------------

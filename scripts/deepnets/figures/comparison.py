@@ -250,14 +250,19 @@ def name_points(
     alike = (pair for pair in combinations(named, 2) if pair[0].model == pair[1].model)
     if any(math.dist(spots[id(a)], spots[id(b)]) < _MARKER_INCHES * figure.dpi for a, b in alike):
         return False
-    placed = _place_names(figure, axes, comparison, cost, named, front)
-    boxes = [name.get_window_extent() for name in placed]
-    crowded = any(_area(Bbox.intersection(*pair)) for pair in combinations(boxes, 2))
-    if crowded or any(_area(Bbox.intersection(box, figure.bbox)) < 0.99 * _area(box) for box in boxes):
+    low, high = axes.get_ylim()
+    axes.set_ylim(low - 0.12 * (high - low), high)  # room for names below the intervals; above, 100 % may be near
+    figure.draw_without_rendering()  # positions are known only after the layout
+    of_study = list(zip(named, point_names(comparison, named), strict=True))
+    for labelled in (of_study, sorted(of_study, key=lambda each: -len(each[1]))):  # a late name has few places left
+        placed = _place_names(figure, axes, comparison, cost, labelled, front)
+        boxes = [name.get_window_extent() for name in placed]
+        is_crowded = any(_area(Bbox.intersection(*pair)) for pair in combinations(boxes, 2))
+        if not is_crowded and all(_area(Bbox.intersection(box, figure.bbox)) >= 0.99 * _area(box) for box in boxes):
+            return True
         for name in placed:
             name.remove()
-        return False
-    return True
+    return False
 
 
 def _place_names(
@@ -265,21 +270,18 @@ def _place_names(
     axes: Axes,
     comparison: Comparison,
     cost: Callable[[SeedGroup], float],
-    named: Sequence[SeedGroup],
+    labelled: Sequence[tuple[SeedGroup, str]],
     front: Sequence[SeedGroup],
 ) -> list[Annotation]:
-    """Write the names, each at the side where it covers least and is nearest to its own point.
+    """Write the names of `labelled` in their order, each at the side where it covers least and is next to its point.
 
-    Arguments are as of `name_points`.
+    The other arguments are as of `name_points`.
     """
-    low, high = axes.get_ylim()
-    axes.set_ylim(low - 0.12 * (high - low), high)  # room for names below the intervals; above, 100 % may be near
-    figure.draw_without_rendering()  # positions are known only after the layout
     taken = _front_boxes(figure, axes, [(cost(group), percent(group)[0]) for group in front])
     bars = {id(group): _bar_box(axes, cost(group), group) for group in comparison.groups}
     taken += bars.values()
     placed = []
-    for group, label in zip(named, point_names(comparison, named), strict=True):
+    for group, label in labelled:
         name = axes.annotate(
             label,
             (cost(group), percent(group)[0]),
@@ -293,7 +295,7 @@ def _place_names(
         heights = axes.transData.transform([(cost(group), each) for each in (value, low, high)])[:, 1]
         below, above = (heights[1:] - heights[0]) * 72 / figure.dpi  # from the point to the ends of its bar, in points
         sides = (*_SIDES, (0, above + 4, "center", "bottom"), (0, below - 4, "center", "top"))
-        others = [bars[id(other)] for other in named if other is not group]
+        others = [bars[id(other)] for other, _ in labelled if other is not group]
         unfit = []
         for side in sides:
             _move(name, *side)
