@@ -33,7 +33,7 @@ rule export:
         "exec {params.call:q} --threads {threads} --log {log:q}"
 
 
-rule export_fp16:
+use rule export as export_fp16 with:
     """Convert model.onnx to half precision, and compare both on test images."""
     input:
         onnx=paths.OUTPUTS["export"],
@@ -45,22 +45,14 @@ rule export_fp16:
         paths.log("export_fp16"),
     benchmark:
         paths.benchmark("export_fp16")
-    conda:
-        CONDA
-    threads: ALL_CORES
-    resources:
-        mem_mb=exit_plainly(REQUESTS.export_memory_mb),
-        runtime=lambda wildcards, attempt: scale_by_attempt(30, attempt),
     params:
         **params_of("export_fp16"),
     message:
         "Convert to half precision {wildcards.model} on {wildcards.dataset},"
         " recipe {wildcards.recipe}, seed {wildcards.seed}"
-    shell:
-        "exec {params.call:q} --threads {threads} --log {log:q}"
 
 
-rule export_int8:
+use rule export as export_int8 with:
     """Quantise model.onnx to int8, and measure on validation images what accuracy it costs."""
     input:
         onnx=paths.OUTPUTS["export"],
@@ -72,47 +64,25 @@ rule export_int8:
         paths.log("export_int8"),
     benchmark:
         paths.benchmark("export_int8")
-    conda:
-        CONDA
-    threads: ALL_CORES
-    resources:
-        mem_mb=exit_plainly(REQUESTS.export_memory_mb),
-        runtime=lambda wildcards, attempt: scale_by_attempt(30, attempt),
     params:
         **params_of("export_int8"),
     message:
         "Quantise {wildcards.model} on {wildcards.dataset}," " recipe {wildcards.recipe}, seed {wildcards.seed}"
-    shell:
-        "exec {params.call:q} --threads {threads} --log {log:q}"
 
 
-rule export_program:
+use rule export as export_program with:
     """Write model.pt2 with torch.export, and compare it with the network on test images."""
-    input:
-        model=ancient(paths.MODEL),
-        history=paths.HISTORY,
-        predictions=paths.PREDICTIONS,
-        data=paths.DATASET_INFO,
-        arrays=ancient(paths.ARRAYS["test"]),
     output:
         paths.OUTPUTS["export_program"],
     log:
         paths.log("export_program"),
     benchmark:
         paths.benchmark("export_program")
-    conda:
-        CONDA
-    threads: ALL_CORES
-    resources:
-        mem_mb=exit_plainly(REQUESTS.export_memory_mb),
-        runtime=lambda wildcards, attempt: scale_by_attempt(30, attempt),
     params:
         **params_of("export_program"),
     message:
         "Export with torch.export {wildcards.model} on {wildcards.dataset},"
         " recipe {wildcards.recipe}, seed {wildcards.seed}"
-    shell:
-        "exec {params.call:q} --threads {threads} --log {log:q}"
 
 
 rule saliency:
