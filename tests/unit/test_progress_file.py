@@ -43,6 +43,22 @@ def test_progress_has_epochs_accuracy_speed_and_time_left_in_the_midst_of_an_epo
     assert found["seconds"] == pytest.approx(9 * 2.0, rel=0.01)
 
 
+def test_time_left_counts_the_larger_images_that_are_still_to_come():
+    training = trainer(progressive_resizing={"start": 0.5, "until": 0.7})
+    training.progress.epoch, training.progress.step = 1, 1
+    found = progress_of(training, (time.monotonic() - 8.0, 0))
+    done, left = 4 * 3**2, 3 * 4**2 + 2 * 6**2  # pixels of an image of each of the nine steps
+    assert found["seconds_left"] == pytest.approx(8.0 * left / done, rel=0.01)
+    assert found["seconds"] == pytest.approx(8.0 * (left + done) / done, rel=0.01)
+
+
+def test_a_run_that_ends_within_an_epoch_has_done_all_its_steps():
+    training = trainer(epochs=1.5)
+    training.progress.epoch = 2
+    found = progress_of(training, (time.monotonic() - 8.0, 0))
+    assert (found["epochs_done"], found["seconds_left"]) == (pytest.approx(4 / 3, abs=0.001), 0)
+
+
 def test_a_resumed_run_is_as_fast_as_its_own_steps(tmp_path):
     with pytest.raises(Interrupted):
         trainer().fit(checkpoints_in(tmp_path), should_stop=After(4))

@@ -14,6 +14,7 @@ from deepnets.config.loader import load_config
 from deepnets.planning.image_changes import QUICKLY_SEEN
 from deepnets.planning.jobs import Jobs
 from deepnets.planning.status import (
+    Status,
     experiment_status,
     failed_measurements,
     last_line_of_failure,
@@ -305,6 +306,16 @@ def test_time_left_is_scaled_by_the_run_that_runs_and_shared_out(jobs, monkeypat
     assert seconds_left(statuses, jobs) == 80 + 2 * (300 + 50 + 10)
     write_study_plan({}, side_by_side=2)
     assert seconds_left(statuses, jobs) == 2 * 300, "the longest one takes longer than half of all"
+
+
+def test_time_left_counts_finished_runs_too_and_first_those_of_the_same_network(jobs, monkeypatch):
+    monkeypatch.setattr("deepnets.planning.requests.Requests.training_core_seconds", lambda self, each: 100.0)
+    study = [Status(each.directory, "waiting") for each in jobs.study]
+    study[0] = Status(study[0].name, "running", seconds=200.0, seconds_left=80.0)
+    study[1] = Status(study[1].name, "done", seconds=400.0)
+    assert seconds_left(study, jobs) == 80 + 300 + 300, "the others take twice and four times the estimate"
+    again = Jobs(jobs.config, jobs.code_root, jobs.root, [*jobs.study[:3], replace(jobs.study[1], seed=1)])
+    assert seconds_left(study, again) == 80 + 300 + 400
 
 
 def test_time_left_of_a_study_that_stands_still_is_that_of_what_waits(jobs):

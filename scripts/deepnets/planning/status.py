@@ -7,7 +7,7 @@ checkpoints and the jobs' logs.
 import contextlib
 import statistics
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -126,24 +126,30 @@ def outdated_results(statuses: Sequence[Status], jobs: Jobs) -> int:
 def seconds_left(statuses: Sequence[Status], jobs: Jobs) -> float | None:
     """Return the seconds until the study's last training run ends; None if nothing has shown yet how long one takes.
 
-    Those that wait are estimated as for Snakemake's scheduler, scaled by those that run or are done. What has failed is
-    not counted.
+    Those that wait are estimated as for Snakemake's scheduler, scaled by those that run or are done: by those of the
+    same network, if there are any. What has failed is not counted.
     """
     requests = Requests(jobs, cores=1, on_cluster=False, on_gpu=False)
     estimated = {
         status.name: requests.training_core_seconds(each) for status, each in zip(statuses, jobs.study, strict=True)
     }
-    running = [status for status in statuses if status.state == "running"]
-    measured = [status for status in running if status.seconds] or [status for status in statuses if status.seconds]
-    waiting = [status for status in statuses if status.state == "waiting"]
-    if not measured or not (running or waiting):
+    networks = {status.name: each.model for status, each in zip(statuses, jobs.study, strict=True)}
+    unfinished = [status for status in statuses if status.state in ("running", "waiting")]
+    paces = defaultdict[str, list[float]](list)
+    for status in statuses:
+        if status.seconds:
+            paces[networks[status.name]].append(status.seconds / estimated[status.name])
+    if not paces or not unfinished:
         return None
-    pace = statistics.fmean((status.seconds or 0) / estimated[status.name] for status in measured)
+    mean = statistics.fmean(pace for of_network in paces.values() for pace in of_network)
     left = [
-        pace * estimated[status.name] if status.seconds_left is None else status.seconds_left
-        for status in (*running, *waiting)
+        statistics.fmean(paces.get(networks[status.name], [mean])) * estimated[status.name]
+        if status.seconds_left is None
+        else status.seconds_left
+        for status in unfinished
     ]
-    side_by_side = max(len(running), StudyTime(jobs.root, "").side_by_side)
+    running = sum(status.state == "running" for status in statuses)
+    side_by_side = max(running, StudyTime(jobs.root, "").side_by_side)
     return max(*left, sum(left) / side_by_side) if len(left) > 1 else left[0]
 
 

@@ -1,13 +1,17 @@
 """How far a training run is, in a small file in the experiment's folder: `make status` reads it on any machine."""
 
 import contextlib
+import functools
+import itertools
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from deepnets.config.recipe import ProgressiveResizing
+from deepnets.training.resizing import image_size_at
 from deepnets.training.trainer import Trainer
 from deepnets.utils import paths
 from deepnets.utils.waiting import PROGRESS_SECONDS
@@ -45,7 +49,8 @@ def progress_of(trainer: Trainer, first: Point | None) -> dict[str, Any]:
 
     Args:
         trainer: the trainer, while `fit` runs in another thread.
-        first: a point of this run; times are estimated from the steps since then, with their validation and saving.
+        first: a point of this run; times are estimated from the steps since then, with their validation and saving,
+            and where images grow, by the pixels of each step's images.
 
     Returns:
         `epochs` and `epochs_done`, the current one as a fraction; `val_accuracy` of the last full epoch;
@@ -56,15 +61,27 @@ def progress_of(trainer: Trainer, first: Point | None) -> dict[str, Any]:
     rows, steps = progress.history, _steps_done(trainer)
     last = rows[-1] if rows else {"val_accuracy": None, "images_per_second": None}
     speed = progress.step * trainer.batch_size / progress.seconds if progress.seconds else last["images_per_second"]
-    per_step = None if first is None or steps <= first[1] else (time.monotonic() - first[0]) / (steps - first[1])
+    work = _work_before(trainer.total_steps, trainer.train_split.image_size, trainer.recipe.progressive_resizing)
+    pace = None  # seconds for a unit of work
+    if first is not None and steps > first[1]:
+        pace = (time.monotonic() - first[0]) / (work[steps] - work[first[1]])
     return {
         "epochs": trainer.recipe.epochs,
         "epochs_done": round(steps / trainer.steps_per_epoch, 3),
         "val_accuracy": last["val_accuracy"],
         "images_per_second": speed,
-        "seconds_left": None if per_step is None else per_step * (trainer.total_steps - steps),
-        "seconds": None if per_step is None else per_step * trainer.total_steps,
+        "seconds_left": None if pace is None else pace * (work[-1] - work[steps]),
+        "seconds": None if pace is None else pace * work[-1],
     }
+
+
+@functools.cache
+def _work_before(total_steps: int, full_size: int, resizing: ProgressiveResizing | None) -> Sequence[int]:
+    """The work before each step, and at last that of all: a step's is its images' pixels, or 1 if no image grows."""
+    if resizing is None:
+        return range(total_steps + 1)
+    sizes = (image_size_at(step, total_steps, full_size, resizing) for step in range(total_steps))
+    return list(itertools.accumulate((size**2 for size in sizes), initial=0))
 
 
 def _first_point(trainer: Trainer) -> Point | None:
@@ -73,7 +90,8 @@ def _first_point(trainer: Trainer) -> Point | None:
 
 
 def _steps_done(trainer: Trainer) -> int:
-    return trainer.progress.epoch * trainer.steps_per_epoch + trainer.progress.step
+    done = trainer.progress.epoch * trainer.steps_per_epoch + trainer.progress.step
+    return min(done, trainer.total_steps)  # the last epoch may be shorter
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
