@@ -185,6 +185,21 @@ def test_network_that_nobody_measured_is_estimated_by_its_summary(config):
     assert seconds[1] - seconds[0] == pytest.approx(1000 * 0.14e9 * 100e-12)
 
 
+def test_memory_asked_for_by_a_summary_is_enough_and_not_far_too_much(config, root):
+    """Of torchvision's, timm's and the user's networks in the study of ten networks, as their peaks were measured."""
+    experiments = {each.model: each for each in config.experiments("networks")}
+    with open(root / "docs/runs/networks/metrics.csv", encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["architecture"] not in available()]
+    assert len(rows) == 6
+    for row in rows:
+        experiment = experiments[row["model"]]
+        counted = {key: float(row[key]) for key in ("parameters", "mult_adds", "size_mb")}
+        counted["weights_mb"] = 4e-6 * counted["parameters"]
+        shape = config.datasets[row["dataset"]].input_shape
+        share = training_memory_mb(experiment.spec, shape, summary=counted) / float(row["peak_memory_mb"])
+        assert 1 <= share < 3, (row["model"], share)
+
+
 def test_summaries_of_the_measured_networks_would_have_asked_for_enough_memory_of_all_but_one(trained, root):
     """MobileNetV2's depthwise convolutions take three times as much in training; a retry asks for twice as much."""
     for row, spec, shape in trained:

@@ -1,8 +1,11 @@
 """Weights that a library publishes are taken from a mirror or an address, and only with the right hash."""
 
 import hashlib
+import io
 import json
 import re
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import timm
@@ -69,6 +72,55 @@ def test_weights_without_a_mirror_ask_for_one(mirror, tmp_path, monkeypatch):
         fetch(folder, mirror[1].spec)
 
 
+@pytest.fixture
+def served(server, monkeypatch):
+    """Let the server have a stand-in of a published file; returns the server and the SHA-256 of the file."""
+    file = io.BytesIO()
+    torch.save(timm.create_model("test_resnet").state_dict(), file)
+    monkeypatch.setattr("download_server.CONTENT", file.getvalue())
+    return server, hashlib.sha256(file.getvalue()).hexdigest()
+
+
+def test_downloaded_weights_are_kept_only_if_their_hash_starts_as_published(served, tmp_path, monkeypatch):
+    server, sha256 = served
+    known = Published(NAME, "V1", "file.pth", f"{server.url}/file.pth", "", sha256[:8], *IMAGENET, 224)
+    monkeypatch.setattr(stage, "published", lambda name: known)
+    fetch(tmp_path, known.spec)
+    assert server.requests == [("/file.pth", None)]
+    assert "fc.weight" in load_tensors(tmp_path / "weights.safetensors")[0]
+    assert read_json(tmp_path / "weights.json")["sha256"] == sha256
+    wrong = replace(known, sha256_start="00000000")
+    monkeypatch.setattr(stage, "published", lambda name: wrong)
+    other = tmp_path / "other"
+    other.mkdir()
+    with pytest.raises(UserError, match=f"wrong hash: sha256 is {sha256}, expected to start with 00000000"):
+        fetch(other, wrong.spec)
+    assert len(server.requests) == 2
+    assert not list(other.glob("[!.]*"))
+
+
+def test_a_download_of_the_hub_is_kept_only_with_the_hash_that_the_hub_names(served, tmp_path, monkeypatch):
+    server, sha256 = served
+    known = Published("timm/test_resnet", "V1", "own.name.bin", "", "timm/r:model.bin", "", *IMAGENET, 160)
+    monkeypatch.setattr(stage, "published", lambda name: known)
+    monkeypatch.setattr("timm.models._hub.HfApi", lambda: SimpleNamespace(endpoint=server.url))
+    let_the_hub_name(monkeypatch, "model.bin", "0" * 64)
+    with pytest.raises(UserError, match=rf"/abc/model\.bin: wrong hash: sha256 is {sha256}, expected 0+\)"):
+        fetch(tmp_path, known.spec)
+    assert not list(tmp_path.glob("[!.]*"))
+    let_the_hub_name(monkeypatch, "model.bin", sha256)
+    fetch(tmp_path, known.spec)
+    assert read_json(tmp_path / "weights.json")["sha256"] == sha256
+    assert [path for path, _ in server.requests] == ["/timm/r/resolve/abc/model.bin"] * 2
+
+
+def let_the_hub_name(monkeypatch, file: str, sha256: str) -> None:
+    """Let the model hub answer that a repository has one file with this hash, at the revision abc."""
+    listed = SimpleNamespace(rfilename=file, lfs=SimpleNamespace(sha256=sha256))
+    answer = SimpleNamespace(siblings=[listed], sha="abc")
+    monkeypatch.setattr("timm.models._hub.model_info", lambda repository, files_metadata: answer)
+
+
 def test_without_internet_the_message_says_which_file_of_the_hub_to_put_where(tmp_path, monkeypatch):
     def no_answer(repository, files_metadata):
         raise ConnectionError("no route to host")
@@ -119,16 +171,10 @@ def test_what_timm_publishes_has_a_hash_in_its_name_or_is_asked_of_the_hub(monke
     on_hub = published("timm/vit_tiny_patch16_224")
     assert on_hub.hub == f"timm/{on_hub.name}:model.safetensors"
     assert on_hub.mean == (0.5, 0.5, 0.5)
-
-    class File:
-        rfilename = "model.safetensors"
-        lfs = type("Lfs", (), {"sha256": hashlib.sha256(b"").hexdigest()})
-
-    answer = type("Answer", (), {"siblings": [File], "sha": "abc"})
-    monkeypatch.setattr("timm.models._hub.model_info", lambda repository, files_metadata: answer)
+    let_the_hub_name(monkeypatch, "model.safetensors", "ab" * 32)
     url, sha256 = _published.ask_hub(on_hub.hub)
     assert url.endswith(f"/timm/{on_hub.name}/resolve/abc/model.safetensors")
-    assert sha256 == File.lfs.sha256
+    assert sha256 == "ab" * 32
 
 
 def test_a_tag_chooses_weights_of_timm():

@@ -82,18 +82,27 @@ def test_example_is_trained_with_stand_ins(page, checkout, snakemake, tmp_path):
     assert parts in done.stdout
 
 
+@pytest.mark.slow
 def test_earlier_experiment_of_the_page_is_trained_first(page, root, checkout, snakemake, tmp_path):
-    example = yaml.safe_load(page["yaml"][2])
+    """As it stands, it is of MNIST; it is trained on the digits, a few steps."""
+    example = page["yaml"][2]
     study = [{"datasets": ["digits"], "models": ["small_from_mnist"], "recipe": "finetune"}]
-    changes = {**example, "study": "s", "studies": {"s": study}}
-    [experiment] = load_config(root / "config.yaml", changes).experiments()
+    changes = {"study": "s", "studies": {"s": study}}
+    [experiment] = load_config(root / "config.yaml", yaml.safe_load(example) | changes).experiments()
     assert experiment.spec["weights"]["experiment"] == "mnist/small/paper/seed0"
     folder = checkout(tmp_path / "study")
+    changes |= yaml.safe_load(example.replace("mnist/small/paper", "digits/small/quick"))
     config = yaml_reader.merge(yaml_reader.read(folder / "config.yaml").content, changes)
+    for recipe in ("quick", "finetune"):
+        config["recipes"][recipe]["epochs"] = 0.05
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    planned = snakemake(folder, "--dry-run", experiment.directory + "/model.safetensors").stdout
-    trained = re.findall("Train (.*), recipe", planned)
-    assert trained == ["small on mnist", "small_from_mnist on digits"], planned
+    done = snakemake(folder, experiment.directory + "/metrics.json", cores=2)
+    assert done.returncode == 0, done.stdout
+    trained = re.findall("Train (.*), recipe", done.stdout)
+    assert trained == ["small on digits", "small_from_mnist on digits"]
+    started = read_json(folder / experiment.directory / "metrics.json")["started_from"]
+    assert started["weights"]["experiment"] == "digits/small/quick/seed0"
+    assert started["parameters"] == started["parameters_of"]
 
 
 def test_models_with_weights_are_trained_by_recipes_for_weights_on_every_page(root):
