@@ -330,15 +330,18 @@ def test_weights_set_no_limit_that_a_dataset_may_not_have(finished, tmp_path, st
 
 
 def test_a_committee_averages_probabilities(finished, folder, expected, rows, tmp_path):
-    """The second member has its classes the other way round in its last layer."""
+    """The second member has its classes the other way round in its last layer, the third takes larger images."""
     tensors, metadata = load_model_file(finished / "model.safetensors")
     last = [name for name, tensor in tensors.items() if tensor.shape[:1] == (len(CLASSES),)]
     turned = {name: tensor.flip(0) if name in last else tensor for name, tensor in tensors.items()}
-    save_tensors(tmp_path / "turned.safetensors", turned, metadata)
-    both = rows(finished, folder, "--committee", tmp_path / "turned.safetensors", "--top", 3, "--temperature", 1)
-    mean = (expected + expected[:, ::-1]) / 2
-    for row, probabilities in zip(both, mean, strict=True):
-        assert float(row["probability"]) == pytest.approx(probabilities.max(), abs=1e-5)
+    others = [tmp_path / "turned.safetensors", tmp_path / "larger.safetensors"]
+    save_tensors(others[0], turned, metadata)
+    save_tensors(others[1], tensors, metadata | {"input_shape": [1, 16, 16]})
+    of_larger = probabilities(load(others[1], device="cpu").predict(sorted(folder.iterdir())))
+    found = rows(finished, folder, "--committee", *others, "--top", 3, "--temperature", 1)
+    mean = (expected + expected[:, ::-1] + of_larger) / 3
+    for row, of_picture in zip(found, mean, strict=True):
+        assert float(row["probability"]) == pytest.approx(of_picture.max(), abs=1e-5)
 
 
 def test_a_committee_divides_the_logits_of_each_member_by_its_own_temperature(finished, copy, folder, rows, tmp_path):
