@@ -203,7 +203,7 @@ def test_networks_of_several_families_are_exported(architecture, channels, size,
     facts = metadata(channels, size)
     network = models.build({"architecture": architecture, **options}, 5, channels, (size, size))
     for zeros in [parameter for parameter in network.parameters() if not parameter.any()]:
-        nn.init.normal_(zeros, std=0.1)  # also of zero_init_residual: a branch that adds nothing would show no difference
+        nn.init.normal_(zeros, std=0.1)  # a branch that adds nothing, as of zero_init_residual, shows no difference
     model = from_pixels(network, facts["mean"], facts["std"])
     images = np.random.default_rng(0).integers(256, size=(12, size, size, channels), dtype=np.uint8)
     if architecture == "inception_v3":
