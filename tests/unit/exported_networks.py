@@ -5,9 +5,16 @@ import torch
 from torch import nn
 
 from deepnets.config.recipe import Recipe
+from deepnets.config.yaml_reader import read
 from deepnets.evaluation.onnx_export import FromPixels
 from deepnets.training.augmentation import Augmentation
+from deepnets.utils import paths
 
+# The networks of config.yaml: (architecture, options).
+OF_CONFIG = [
+    (network.pop("architecture"), {key: value for key, value in network.items() if key != "on"})
+    for network in read(paths.REPOSITORY / "config.yaml").content["models"].values()
+]
 # (architecture, channels, size, options): a network in a file, as users write them, and one with the small stem.
 WITH_OPTIONS = [
     ("workflow/networks/resnet9.py:ResNet9", 3, 32, {"width": 8}),

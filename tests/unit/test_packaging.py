@@ -13,6 +13,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+import deepnets
+
 DISTRIBUTIONS = importlib.metadata.packages_distributions()
 
 
@@ -124,6 +126,13 @@ def imported_distributions(path):
     own = {"deepnets"} | {script.stem for script in path.parent.glob("*.py")}
     packages = {name.partition(".")[0] for name in names} - sys.stdlib_module_names - own
     return {DISTRIBUTIONS.get(package, [package])[0].lower() for package in packages}
+
+
+def test_types_of_the_library_are_those_of_its_names(root):
+    stub = ast.parse((root / "scripts/deepnets/__init__.pyi").read_text())
+    names = [alias.asname for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names]
+    assert sorted(names) == deepnets.__all__
+    assert (root / "scripts/deepnets/py.typed").exists()
 
 
 # Profiles and CI

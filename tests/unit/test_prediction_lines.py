@@ -1,17 +1,20 @@
-"""Lines of predictions: what they say, and what their output may be."""
+"""Lines of predictions: what they say, and what their output may be; and the progress meanwhile."""
 
 import contextlib
 import json
 import os
+import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
+from deepnets.data import progress
 from deepnets.evaluation.prediction_lines import write_lines
 from deepnets.evaluation.predictor import Predicted
 from deepnets.utils.errors import UserError
+from deepnets.utils.logging import LOG
 
 PROBABILITIES = np.array([[0.75, 0.25], [0.125, 0.875]], np.float32)
 BATCH = Predicted(["a,1.png", "b.png"], ["owl", "crow"], PROBABILITIES, ["c.png: is empty."], ["b.png"])
@@ -43,6 +46,15 @@ def test_a_json_object_has_all_classes_from_two_on(tmp_path):
 def test_broken_pictures_are_returned_and_dim_ones_reported(tmp_path, caplog):
     assert write(tmp_path / "a.csv") == [*BATCH.problems, *BATCH.problems]
     assert [message.partition(": ")[0] for message in caplog.messages] == ["b.png, b.png"]
+
+
+def test_progress_counts_broken_pictures_too(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(progress, "LOG_SECONDS", 0)
+    with caplog.at_level("INFO", LOG.name):
+        write(tmp_path / "a.csv")
+    lines = [line for line in caplog.messages if line.startswith("predict: ")]
+    assert re.fullmatch(r"predict: 3 of 6 pictures, .*pictures/s, 00:\d\d left", lines[1])
+    assert lines[-1].startswith("predict: 6 of 6 pictures, ")
 
 
 def test_an_output_that_cannot_be_finished_stays_as_it_was(tmp_path):

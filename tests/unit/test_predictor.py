@@ -15,14 +15,17 @@ from PIL import Image
 from predict_rows import predict_rows
 from safetensors.torch import load_file, safe_open
 from scipy.special import softmax
-from tiny_experiment import CLASSES, error_line, set_temperature
+from tiny_dataset import build
+from tiny_experiment import CLASSES, error_line, evaluate, job_with, set_temperature, train
 
 import explain as explain_script
 import predict as predict_script
 import serve as serve_script
 from deepnets import Model, load
+from deepnets.data.pictures import prepare_picture
 from deepnets.training.experiment_dir import load_model_file
 from deepnets.utils.errors import UserError
+from deepnets.utils.files import read_json
 from deepnets.utils.tensors import save_tensors
 
 pytestmark = pytest.mark.usefixtures("process_as_it_was")
@@ -72,6 +75,28 @@ def test_predictions_of_the_test_images_are_those_of_the_evaluation(finished, fo
     assert np.abs(probabilities(model.predict([Image.open(file) for file in files])) - expected).max() < 1e-5
     best = model.predict(files[:1])[0]
     assert (best.label, best.probability) == best.top(2)[0] == (CLASSES[expected[0].argmax()], best.probability)
+
+
+@pytest.mark.parametrize("non_square", ["pad", "squash"])
+def test_files_become_the_arrays_of_the_dataset_that_the_network_was_trained_on(non_square, tmp_path):
+    """They are larger than the network's images, not square, and of 12 bits."""
+    draws, pictures, folder = np.random.default_rng(0), tmp_path / "pictures", tmp_path / "experiment"
+    for index in range(42):
+        file = pictures / ("train" if index < 33 else "test") / CLASSES[index % 3] / f"{index}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        brightest = 1365 * (index % 3 + 1)
+        Image.fromarray(draws.integers(brightest, size=(20, 30), dtype=np.uint16)).save(file)
+    rules = {"non_square": non_square, "bit_depth": 12}
+    data = build(tmp_path, "folder", path=str(pictures), size=8, channels=1, **rules)
+    job = job_with()
+    job["spec"]["dataset"] = read_json(data)["spec"] | {"horizontal_flip": False}
+    train(data, folder, job)
+    evaluate(data, folder, job)
+    model, files = load(folder, device="cpu", temperature=1), sorted(pictures.glob("test/*/*"))
+    prepared = [prepare_picture(file, model.form).pixels for file in files]
+    assert np.array_equal(prepared, np.load(data.with_name("test_images.npy")))
+    logits = load_file(folder / "predictions.safetensors")["test_logits"].numpy()
+    assert np.abs(probabilities(model.predict(files)) - softmax(logits, axis=1)).max() < 1e-5
 
 
 def test_a_weights_file_alone_is_enough(finished, images, expected, tmp_path):
@@ -305,15 +330,18 @@ def test_weights_set_no_limit_that_a_dataset_may_not_have(finished, tmp_path, st
 
 
 def test_a_committee_averages_probabilities(finished, folder, expected, rows, tmp_path):
-    """The second member has its classes the other way round in its last layer."""
+    """The second member has its classes the other way round in its last layer, the third takes larger images."""
     tensors, metadata = load_model_file(finished / "model.safetensors")
     last = [name for name, tensor in tensors.items() if tensor.shape[:1] == (len(CLASSES),)]
     turned = {name: tensor.flip(0) if name in last else tensor for name, tensor in tensors.items()}
-    save_tensors(tmp_path / "turned.safetensors", turned, metadata)
-    both = rows(finished, folder, "--committee", tmp_path / "turned.safetensors", "--top", 3, "--temperature", 1)
-    mean = (expected + expected[:, ::-1]) / 2
-    for row, probabilities in zip(both, mean, strict=True):
-        assert float(row["probability"]) == pytest.approx(probabilities.max(), abs=1e-5)
+    others = [tmp_path / "turned.safetensors", tmp_path / "larger.safetensors"]
+    save_tensors(others[0], turned, metadata)
+    save_tensors(others[1], tensors, metadata | {"input_shape": [1, 16, 16]})
+    of_larger = probabilities(load(others[1], device="cpu").predict(sorted(folder.iterdir())))
+    found = rows(finished, folder, "--committee", *others, "--top", 3, "--temperature", 1)
+    mean = (expected + expected[:, ::-1] + of_larger) / 3
+    for row, of_picture in zip(found, mean, strict=True):
+        assert float(row["probability"]) == pytest.approx(of_picture.max(), abs=1e-5)
 
 
 def test_a_committee_divides_the_logits_of_each_member_by_its_own_temperature(finished, copy, folder, rows, tmp_path):
