@@ -141,6 +141,25 @@ def test_the_page_of_an_experiment_opens_from_a_large_report_and_leads_back(
     assert problems == []
 
 
+@pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (1280, "dark")])
+def test_the_list_of_all_experiments_opens_from_a_large_report_and_leads_to_their_pages(
+    open_page, study, monkeypatch, width, scheme
+):
+    for limit in ("_IN_FULL", "_ROWS", "ROWS"):
+        monkeypatch.setattr(experiments, limit, 2)
+    write_report(read_json(study / "results/environment.json")["spec"], study)
+    page, problems = open_page(study / "results/report.html", width, scheme)
+    page.get_by_text("3 experiments on shapes: the 2 that are best").click()
+    page.get_by_role("link", name="the list of all experiments").click()
+    page.wait_for_url("**/report.pages/index.html")
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert serious(page) == {}
+    assert page.get_by_role("link", name="seed 0").count() == 3
+    page.get_by_role("link", name="seed 0").last.click()
+    page.wait_for_url("**/report.pages/**/seed0.html")
+    assert problems == []
+
+
 @pytest.fixture(scope="module")
 def workflow_page(finished_study, snakemake, tmp_path_factory) -> Path:
     """The page of `snakemake --report`."""

@@ -18,6 +18,7 @@ import pandas as pd
 from safetensors.numpy import load_file
 from scipy.stats import binom, chi2, norm, t
 from sklearn import metrics
+from statsmodels.api import OLS
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
@@ -34,6 +35,10 @@ def title_of(recipe: str) -> str:
     return recipe.replace(",", ", ").replace("=", " ")
 
 
+def log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    return metrics.log_loss(labels, probabilities, labels=np.arange(probabilities.shape[1]))
+
+
 class Run:
     """One experiment, by the folder of its results."""
 
@@ -46,6 +51,8 @@ class Run:
         self.history = pd.read_csv(folder / "history.csv")
         self.epochs = self.history["epoch"].iloc[-1]
         self.architecture = self.metrics["spec"]["model"]["architecture"]
+        self.fold = self.metrics["spec"]["dataset"].get("fold")
+        self.parts: Sequence[Run] = (self,)  # the trained networks that together predict each test image once
 
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
@@ -66,8 +73,7 @@ class Run:
         return powers / powers.sum(1, keepdims=True)
 
     def loss(self, split: str, temperature: float = 1.0) -> float:
-        probabilities = self.probabilities(split, temperature)
-        return metrics.log_loss(self.labels(split), probabilities, labels=np.arange(probabilities.shape[1]))
+        return log_loss(self.labels(split), self.probabilities(split, temperature))
 
     def scores(self) -> tuple[np.ndarray, ...]:
         """Precision, recall, F1 and number of images of each class."""
@@ -79,9 +85,22 @@ class Run:
         return metrics.balanced_accuracy_score(self.labels("test"), self.predicted("test"))
 
 
+class Together(Run):
+    """One run of each fold: their test images together; validation images are of each part alone."""
+
+    def __init__(self, parts: Sequence[Run]) -> None:
+        super().__init__(parts[0].folder)
+        self.parts = parts
+
+    @cached_property
+    def arrays(self) -> dict[str, np.ndarray]:
+        names = ("test_logits", "test_labels")
+        return {name: np.concatenate([part.arrays[name] for part in self.parts]) for name in names}
+
+
 @dataclass(frozen=True)
 class Group:
-    """The runs that differ in their seed only."""
+    """The runs that differ in their seed only, and in the fold that it chooses: all folds as often."""
 
     runs: tuple[Run, ...]
 
@@ -90,9 +109,32 @@ class Group:
         return self.runs[0]
 
     @cached_property
+    def folds(self) -> list[int]:
+        """The folds in order; [] without folds."""
+        return sorted({run.fold for run in self.runs} - {None})
+
+    @cached_property
+    def whole(self) -> list[Run]:
+        """The runs; with folds, those of each pass over the folds together."""
+        of_folds = [[run for run in self.runs if run.fold == fold] for fold in self.folds]
+        return [*map(Together, zip(*of_folds, strict=True))] if of_folds else [*self.runs]
+
+    @property
+    def named(self) -> str:
+        """How many runs, in words; "" for one."""
+        if self.folds:
+            return f"{len(self.folds)} folds" + (f", {len(self.whole)} times" if len(self.whole) > 1 else "")
+        return f"{len(self.runs)} seeds" if len(self.runs) > 1 else ""
+
+    @cached_property
     def right(self) -> np.ndarray:
-        """(S, n): which test images each run has right."""
-        return np.stack([run.right("test") for run in self.runs])
+        """(S, n): which test images each run has right, or each pass over the folds."""
+        return np.stack([run.right("test") for run in self.whole])
+
+    @property
+    def fold_of_image(self) -> np.ndarray:
+        """(n,)"""
+        return np.concatenate([np.full(len(part.labels("test")), part.fold) for part in self.whole[0].parts])
 
     @cached_property
     def validation(self) -> float:
@@ -100,6 +142,9 @@ class Group:
 
     def mean(self, value) -> float:
         return fmean(float(value(run)) for run in self.runs)
+
+    def mean_on_test(self, value) -> float:
+        return fmean(float(value(run)) for run in self.whole)
 
 
 def grouped(runs: Sequence[Run]) -> list[Group]:
@@ -125,13 +170,21 @@ def in_order(groups: Sequence[Group]) -> list[Group]:
 # -- accuracies: intervals and pairs ----------------------------------------------------------------------------------
 
 
-def variance_of(tables: Sequence[np.ndarray]) -> tuple[float, float, float]:
-    """Variance of the mean of one table (seeds, images), or of the difference of two means, and degrees of freedom: of
-    tests, and of an interval of a difference.
+def variance_of(groups: Sequence[Group]) -> tuple[float, float, float]:
+    """Variance of the accuracy of one group, or of the difference of two, and degrees of freedom: of tests, and of an
+    interval of a difference.
 
-    By the mean squares of an analysis of variance with two crossed factors.
+    By the mean squares of an analysis of variance with two crossed factors, seeds and images; with folds, by that of a
+    mean whose values are correlated within each fold.
     """
+    tables = [group.right.astype(float) for group in groups]
     images = tables[0].shape[1]
+    if folds := groups[0].folds:
+        values = tables[0].mean(0) - (tables[1].mean(0) if len(tables) > 1 else 0.0)
+        clusters = {"groups": groups[0].fold_of_image}
+        by_folds = float(OLS(values, np.ones(images)).fit(cov_type="cluster", cov_kwds=clusters).cov_params()[0, 0])
+        least = max(values.var() / images, 2 / images**2 if len(tables) > 1 else 0.0)
+        return max(by_folds, least), len(folds) - 1, len(folds) - 1 if by_folds > least else images - 1
     by_seeds = noise = squares = 0.0
     for table in tables:
         seeds, free = len(table), (len(table) - 1) * (images - 1)
@@ -148,13 +201,14 @@ def variance_of(tables: Sequence[np.ndarray]) -> tuple[float, float, float]:
 
 
 def accuracy_with_interval(group: Group) -> list[float]:
-    """Test accuracy, its standard deviation over several seeds, and its 95 % interval, in percent."""
+    """Test accuracy, its standard deviation over several seeds or passes, and its 95 % interval, in percent."""
     right, images = group.right.astype(float), group.right.shape[1]
     accuracy = right.mean()
-    if len(right) == 1:
+    if len(group.runs) == 1:
         bounds = proportion_confint(int(right.sum()), images, method="wilson")
     else:
-        variance, freedom, _ = variance_of([right])
+        variance, freedom, of_interval = variance_of([group])
+        freedom = of_interval if group.folds else freedom
         effective = (accuracy * (1 - accuracy) / variance if variance else 0.0) or images
         tail = 2 * norm.sf(t.ppf(0.975, freedom))
         bounds = proportion_confint(accuracy * effective, effective, alpha=tail, method="wilson")
@@ -163,9 +217,9 @@ def accuracy_with_interval(group: Group) -> list[float]:
 
 
 def probability_of_equals(a: Group, b: Group) -> float:
-    """The p of the paired test: exact McNemar's of two runs, or a t test over seeds and images."""
+    """The p of the paired test: exact McNemar's of two runs, or a t test over seeds and images, or folds."""
     if min(len(a.runs), len(b.runs)) > 1:
-        variance, freedom, _ = variance_of([a.right.astype(float), b.right.astype(float)])
+        variance, freedom, _ = variance_of([a, b])
         return float(2 * t.sf(abs(a.right.mean() - b.right.mean()) / math.sqrt(variance), freedom))
     first, second = _same_seed(a, b)
     counts = [[(first & second).sum(), (first & ~second).sum()], [(~first & second).sum(), (~first & ~second).sum()]]
@@ -185,7 +239,7 @@ def difference(a: Group, b: Group, level: float = 0.95) -> list[float]:
     """The accuracy of A minus that of B with its interval, in percentage points."""
     if min(len(a.runs), len(b.runs)) > 1:
         value = a.right.mean() - b.right.mean()
-        variance, _, freedom = variance_of([a.right.astype(float), b.right.astype(float)])
+        variance, _, freedom = variance_of([a, b])
         half = t.ppf((1 + level) / 2, freedom) * math.sqrt(variance)
         return [100 * value, 100 * max(-1.0, value - half), 100 * min(1.0, value + half)]
     first, second = _same_seed(a, b)
@@ -194,7 +248,7 @@ def difference(a: Group, b: Group, level: float = 0.95) -> list[float]:
 
 
 def right_alone(a: Group, b: Group) -> list[int] | None:
-    """The test images that A alone has right, and B alone; None over several seeds."""
+    """The test images that A alone has right, and B alone; None over several seeds or folds."""
     if min(len(a.runs), len(b.runs)) > 1:
         return None
     first, second = _same_seed(a, b)
@@ -223,7 +277,7 @@ def verdict(a: Group, b: Group, p: float, margin: float) -> str:
 
 def ahead(a: Group, b: Group) -> float | None:
     """The share of pairs of runs in which A's has more images right, half of the ties included; None of single runs."""
-    if min(len(a.runs), len(b.runs)) == 1:
+    if min(len(a.whole), len(b.whole)) == 1:
         return None
     wins = [(x > y) + (x == y) / 2 for x in a.right.sum(1).tolist() for y in b.right.sum(1).tolist()]
     return fmean(wins)
@@ -251,8 +305,11 @@ def letters(groups: Sequence[Group]) -> list[str]:
 
 
 def committee(groups: Sequence[Group]) -> tuple[int, list[float]] | None:
-    """How many runs the chosen groups have, and the accuracy of their mean probabilities, in percent; None of one."""
-    runs = [run for group in chosen(groups) for run in group.runs]
+    """How many runs the chosen groups have, and the accuracy of their mean probabilities, in percent; None of one.
+
+    With folds, those of a pass over them count as one.
+    """
+    runs = [run for group in chosen(groups) for run in group.whole]
     if len(runs) == 1:
         return None
     mean = np.mean([run.probabilities("test") for run in runs], axis=0)
@@ -324,8 +381,12 @@ def risks(run: Run) -> np.ndarray:
 
 def conformal(run: Run) -> tuple[float, float]:
     """Mean size and coverage of the sets that should hold the true class in 95 % of images."""
+    sets = np.concatenate([_sets(part) for part in run.parts])
+    return float(sets.sum(1).mean()), float(sets[np.arange(len(sets)), run.labels("test")].mean())
+
+
+def _sets(run: Run) -> np.ndarray:
     of_true = run.probabilities("validation")[np.arange(len(run.labels("validation"))), run.labels("validation")]
     rank = math.ceil((len(of_true) + 1) * 0.95)
     least = np.sort(of_true)[::-1][rank - 1] if rank <= len(of_true) else 0.0
-    sets = run.probabilities("test") >= least
-    return float(sets.sum(1).mean()), float(sets[np.arange(len(sets)), run.labels("test")].mean())
+    return run.probabilities("test") >= least

@@ -1,6 +1,7 @@
 """Compare every number of a report's tables with the one of `recomputed`; a number without one is an error."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -50,10 +51,12 @@ class Checker:
             "Stage": (("Stage",), lambda _: report_costs.of_stages(self.root / "logs")),
             "Used for": (("Recipe", "Used for"), self._recipes),
             "Architecture": (("Model",), self._networks),
+            "Files": (("Model", "Recipe", "Seed"), self._experiments),
+            "Page": (("Model", "Recipe", "Page"), self._all_experiments),
         }
 
     def check(self, report: str) -> dict[str, int]:
-        """Return how many numbers of each kind of table were compared.
+        """Return how many numbers of each kind of table of a report, or of one of its pages, were compared.
 
         Raises:
             AssertionError: a number differs, a row is missing, or nothing here computes a number that the report shows.
@@ -83,7 +86,8 @@ class Checker:
             mark = " not chosen" if several and group not in chosen else ""
             rows[f"{_label(group, several)}{mark}",] = self._of_group(group) | {"Group": letter}
         if (together := recomputed.committee(groups)) is not None:
-            rows[f"Committee of {together[0]} networks not ranked",] = {"Test acc. (%)": together[1]}
+            of_folds = " of each fold" * any(group.folds for group in groups)
+            rows[f"Committee of {together[0]} networks{of_folds} not ranked",] = {"Test acc. (%)": together[1]}
         for architecture in dict.fromkeys(group.first.architecture for group in groups):
             same = [group for group in groups if group.first.architecture == architecture]
             best, theirs = max(same, key=lambda group: group.validation), self._published(table.dataset, architecture)
@@ -133,13 +137,14 @@ class Checker:
         }
 
     def _of_group(self, group: Group) -> dict[str, Cell]:
-        mean, network = group.mean, group.first.metrics["model"]
-        precision, recall = (mean(lambda run, place=place: run.scores()[place].mean()) for place in (0, 1))
+        mean, on_test, network = group.mean, group.mean_on_test, group.first.metrics["model"]
+        precision, recall = (on_test(lambda run, place=place: run.scores()[place].mean()) for place in (0, 1))
+        averaged = [run.metrics["mirror_averaged"]["test"] for run in group.runs if "mirror_averaged" in run.metrics]
         return {
             "Validation acc. (%)": [100 * group.validation],
             "Test acc. (%)": recomputed.accuracy_with_interval(group),
-            "Balanced acc. (%)": [100 * mean(lambda run: run.balanced_accuracy())],
-            "Test loss": [mean(lambda run: run.loss("test"))],
+            "Balanced acc. (%)": [100 * on_test(lambda run: run.balanced_accuracy())],
+            "Test loss": [on_test(lambda run: run.loss("test"))],
             "Precision (%)": [100 * precision],
             "Recall (%)": [100 * recall],
             "Train loss": [mean(lambda run: run.metrics["train"]["loss"])],
@@ -148,6 +153,7 @@ class Checker:
             "Training time": Seconds(mean(lambda run: run.timing["wall_seconds"])),
             "Size (MB)": [network["size_mb"]],
             "Trainable parameters": [network["trainable_parameters"]],
+            "Mirror-averaged test acc. (%)": [100 * fmean(each["accuracy"] for each in averaged)] if averaged else "–",
         }
 
     # -- behaviour -----------------------------------------------------------------------------------------------------
@@ -158,21 +164,18 @@ class Checker:
     def _corrupted(self, table: Table) -> Rows:
         rows: Rows = {}
         for group in recomputed.chosen(self.groups[table.dataset]):
-            files = [json.loads((run.folder / "robustness.json").read_text()) for run in group.runs]
-            corrupted = [pd.DataFrame(file["corruptions"]) for file in files]
-            kinds = pd.concat(corrupted)  # a column for each
-            named = {kind.upper() if kind == "jpeg" else kind.capitalize(): kind for kind in kinds}
-            whole = all(file["n"] == file["of"] for file in files)
-            of_images = [run.right("test").mean() for run in group.runs] if whole else [f["accuracy"] for f in files]
-            rows[name_of(group.first.model),] = {
-                "As they are": _with_spread(of_images),
-                "Corrupted": _with_spread([each.to_numpy().mean() for each in corrupted]),
-                **{name: [100 * kinds[kind].mean()] for name, kind in named.items()},
-            }
+            found = pd.DataFrame([_corrupted(run) for run in group.whole])
+            spread = {name: _with_spread(found[name]) for name in ("As they are", "Corrupted")}
+            rows[name_of(group.first.model),] = {name: [100 * found[name].mean()] for name in found} | spread
         return rows
 
     def _classes(self, table: Table) -> Rows:
-        run = next(run for run in self.runs if table.summary.startswith(f"{_title(run)}: "))
+        named = {_title(run): run for run in self.runs}
+        if table.dataset in self.groups:
+            named |= {
+                name_of(each.first.model): each.whole[0] for each in recomputed.chosen(self.groups[table.dataset])
+            }
+        run = named[table.summary.partition(": ")[0]]
         predicted, labels = run.predicted("test"), run.labels("test")
         rows: Rows = {}
         for place, name in enumerate(run.metrics["classes"]):
@@ -194,6 +197,31 @@ class Checker:
             for split in ("train", "test")
         }
         return {(name,): {split: [counts[split][place]] for split in counts} for place, name in enumerate(classes)}
+
+    def _experiments(self, table: Table) -> Rows:
+        words = r"(\d+) experiments on (.+?)(?:: the (\d+) that are best on validation)?"
+        count, dataset, best = re.fullmatch(words, table.summary).groups()
+        runs = [run for run in self.runs if run.dataset == dataset]
+        assert len(runs) == int(count), table.summary
+        if best:
+            runs = sorted(runs, key=lambda run: run.right("validation").mean(), reverse=True)[: int(best)]
+        return {
+            (name_of(run.model), title_of(run.recipe), str(run.seed)): {
+                "Warnings": "; ".join(run.metrics["warnings"]),
+                "Test acc. (%)": [100 * run.right("test").mean()],
+            }
+            for run in runs
+        }
+
+    def _all_experiments(self, table: Table) -> Rows:
+        return {
+            (name_of(run.model), title_of(run.recipe), f"seed {run.seed}"): {
+                "Validation acc. (%)": [100 * run.right("validation").mean()],
+                "Test acc. (%)": [100 * run.right("test").mean()],
+            }
+            for run in self.runs
+            if run.dataset == table.dataset
+        }
 
     def _first(self, dataset: str) -> Run:
         return next(run for run in self.runs if run.dataset == dataset)
@@ -230,23 +258,46 @@ def _name(group: Group, with_recipe: bool) -> str:
 
 
 def _label(group: Group, with_recipe: bool) -> str:
-    return _name(group, with_recipe) + (f", {len(group.runs)} seeds" if len(group.runs) > 1 else "")
+    return ", ".join(filter(None, [_name(group, with_recipe), group.named]))
 
 
 def _title(run: Run) -> str:
     return f"{name_of(run.model)} on {run.dataset}, recipe {title_of(run.recipe)}, seed {run.seed}"
 
 
+def _corrupted(run: Run) -> pd.Series:
+    """The accuracies of a run as fractions; with folds, of those of a pass together: a column of the table for each."""
+    accuracies, images = [], []
+    for part in run.parts:
+        file = json.loads((part.folder / "robustness.json").read_text())
+        kinds = pd.DataFrame(file["corruptions"]).rename(
+            columns=lambda kind: "JPEG" if kind == "jpeg" else kind.title()
+        )
+        as_they_are = part.right("test").mean() if file["n"] == file["of"] else file["accuracy"]
+        accuracies.append({"As they are": as_they_are, "Corrupted": kinds.to_numpy().mean(), **kinds.mean()})
+        images.append(file["n"])
+    return pd.DataFrame(accuracies).mul(images, axis=0).sum() / sum(images)
+
+
 def _calibrated(group: Group) -> dict[str, Cell]:
-    """A row of the table of calibration; of several seeds the means, and the lowest and highest error."""
-    runs = group.runs
+    """A row of the table of calibration; of several seeds the means, and the lowest and highest error.
+
+    With folds, numbers are of a pass over them; each network has a temperature of its own.
+    """
+    runs = group.whole
     found = [recomputed.calibration_error(run.probabilities("test").max(1), run.right("test")) for run in runs]
     value, low, high, width = np.mean(found, axis=0)
-    temperatures = [recomputed.temperature(run) for run in runs]
-    after = [
-        recomputed.calibration_error(run.probabilities("test", each).max(1), run.right("test"))[0]
-        for run, each in zip(runs, temperatures, strict=True)
+    temperatures = [[recomputed.temperature(part) for part in run.parts] for run in runs]
+    scaled = [
+        np.concatenate([part.probabilities("test", each) for part, each in zip(run.parts, of_run, strict=True)])
+        for run, of_run in zip(runs, temperatures, strict=True)
     ]
+    after = [
+        recomputed.calibration_error(probabilities.max(1), run.right("test"))[0]
+        for run, probabilities in zip(runs, scaled, strict=True)
+    ]
+    losses = [recomputed.log_loss(run.labels("test"), each) for run, each in zip(runs, scaled, strict=True)]
+    temperature = float(np.mean(temperatures))
     risks = [recomputed.risks(run) for run in runs]
     sets = [recomputed.conformal(run) for run in runs]
     errors = [each[0] for each in found]
@@ -255,10 +306,8 @@ def _calibrated(group: Group) -> dict[str, Cell]:
         "Log loss": [fmean(run.loss("test") for run in runs)],
         "Brier score": [fmean(map(recomputed.brier, runs))],
         "Calibration error (%)": [value, *bounds],
-        "Temperature": [Near(fmean(temperatures), 0.003 * fmean(temperatures))],
-        "Log loss after": [
-            Near(fmean(run.loss("test", each) for run, each in zip(runs, temperatures, strict=True)), 0.0002)
-        ],
+        "Temperature": [Near(temperature, 0.003 * temperature)],
+        "Log loss after": [Near(fmean(losses), 0.0002)],
         "Calibration error after (%)": [Near(fmean(after), 0.06)],
         "Accuracy on the surest 90 % (%)": [100 * fmean(1 - float(each[round(0.9 * len(each)) - 1]) for each in risks)],
         "AURC (%)": [100 * fmean(float(each.mean()) for each in risks)],

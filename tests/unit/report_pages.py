@@ -60,7 +60,8 @@ def summary(text: str) -> str:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of a report: the last heading, the last summary above it, and its rows as texts without marks."""
+    """A table of a report, or of one of its pages: the last heading, and the last summary or title, above it, and its
+    rows as texts without marks."""
 
     dataset: str
     summary: str
@@ -70,7 +71,8 @@ class Table:
 
 def plain(text: str) -> str:
     """What a reader sees of a line of Markdown that the report wrote."""
-    without_tags = re.sub(r"<[^>]*>", "", text.replace("<br>", " ")).replace("**", "")
+    without_links = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", text)
+    without_tags = re.sub(r"<[^>]*>", "", without_links.replace("<br>", " ")).replace("**", "")
     return " ".join(unescape(without_tags).split())
 
 
@@ -84,8 +86,10 @@ def tables_in_place(report: str) -> Iterator[Table]:
         if lines:
             yield Table(dataset, summary, lines[0], lines[2:])
             lines = []
-        if line.startswith("### "):
-            dataset = plain(line.removeprefix("### ").removeprefix("Each experiment on "))
+        if line.startswith("# "):
+            summary = plain(line.removeprefix("# "))
+        if line.startswith(("## ", "### ")):
+            dataset = plain(line.lstrip("# ").removeprefix("Each experiment on "))
         if "<summary>" in line:
             summary = plain(line.split("<summary>")[1].split("</summary>")[0])
 

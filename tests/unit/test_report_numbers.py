@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -10,11 +11,12 @@ from report_numbers import Checker
 from safetensors.numpy import load_file, save_file
 
 from deepnets.evaluation.metrics import basic_metrics, detailed_metrics
-from deepnets.reporting import cost, cost_tables
+from deepnets.reporting import cost, cost_tables, experiments
 from deepnets.utils import paths
-from deepnets.utils.files import read_json, write_json
+from deepnets.utils.files import canonical_json, read_json, sha256_text, write_json
 
 IMAGES, HELD_OUT, CLASSES = 400, 144, 10
+FOLDS = [150, 130, 120]  # their test images
 RUNS = [
     *(("mobilenet_v2", "quick", seed, 2.6) for seed in range(3)),
     *(("resnet50", "quick", seed, 2.55) for seed in range(3)),
@@ -25,9 +27,9 @@ RUNS = [
 _FIRST_DIGIT = re.compile(r"(?<![\d.,])\d")  # of a number
 
 
-def predict(directory, skill):
+def predict(directory, skill, images=IMAGES):
     """Let an experiment have made-up logits, more often right for a larger `skill`, and the metrics of these."""
-    labels = {"test": np.arange(IMAGES) % CLASSES, "validation": np.arange(HELD_OUT) % CLASSES}
+    labels = {"test": np.arange(images) % CLASSES, "validation": np.arange(HELD_OUT) % CLASSES}
     rng = np.random.default_rng([int(100 * skill), int(directory.name[-1]), len(directory.parent.name)])
     shared = np.random.default_rng(0)  # images that are hard for one network are hard for the others, too
     logits = {}
@@ -79,7 +81,7 @@ def test_every_number_of_every_table_is_that_of_the_predictions_and_times(study)
     report, checker = study
     compared = checker.check(report)
     # Made-up results have no images, and few runs.
-    assert set(compared) == {*checker.kinds} - {"Train", "Training runs"}
+    assert set(compared) == {*checker.kinds} - {"Train", "Training runs", "Files", "Page"}
     least = {
         "Group": 100,
         "p (Holm)": 32,
@@ -102,6 +104,66 @@ def test_where_runs_have_no_rows_of_their_own_the_costs_of_each_network_are_thos
     compared = Checker(tmp_path, folders, paths.REPOSITORY / paths.PUBLISHED).check(report)
     assert compared["Training runs"] >= 18
     assert "Peak memory (MB)" not in compared
+
+
+def test_of_many_experiments_every_number_of_the_report_and_of_its_pages_is_that_of_the_files(
+    tmp_path, folders, write_report, monkeypatch
+):
+    for limit, number in {"_IN_FULL": len(folders) - 1, "_ROWS": 5, "ROWS": 5}.items():
+        monkeypatch.setattr(experiments, limit, number)
+    report = write_report(*folders, optional=("latency", "robustness"))
+    checker = Checker(tmp_path, folders, paths.REPOSITORY / paths.PUBLISHED)
+    compared = checker.check(report)
+    assert (compared["Files"], "F1 (%)" in compared) == (5, False)
+    pages = [page.read_text() for page in (tmp_path / "results/report.pages").rglob("*.md")]
+    of_pages = sum((Counter(checker.check(page)) for page in pages), Counter())
+    assert (len(pages), of_pages["Page"]) == (len(folders) + 1, 2 * len(folders))
+    assert of_pages["F1 (%)"] >= 900
+
+
+def test_means_of_mirror_averages_are_those_of_the_runs_that_have_them(tmp_path, folders, write_report):
+    for folder, accuracy in zip(folders[:3], (0.9, 0.91, 0.97), strict=True):
+        metrics = read_json(folder / paths.METRICS_FILE)
+        test = {key: metrics["test"][key] for key in metrics["test"].keys() - {"per_class", "confusion_matrix"}}
+        averaged = {"validation": metrics["validation"], "test": test | {"accuracy": accuracy}}
+        write_json(folder / paths.METRICS_FILE, metrics | {"mirror_averaged": averaged})
+    report = write_report(*folders)
+    checker = Checker(tmp_path, folders, paths.REPOSITORY / paths.PUBLISHED)
+    assert checker.check(report)["Group"] > 100
+    assert report.count("| 92.67 |") == 1
+    with pytest.raises(AssertionError, match="Mirror-averaged test acc"):
+        checker.check(report.replace("| 92.67 |", "| 92.68 |"))
+
+
+def in_fold(directory, fold):
+    """Let an experiment be of a fold; another one has other test images."""
+    metrics = read_json(directory / paths.METRICS_FILE)
+    metrics["spec"]["dataset"] |= {"folds": len(FOLDS), "fold": fold}
+    metrics["spec_sha256"] = sha256_text(canonical_json(metrics["spec"]))
+    write_json(directory / paths.METRICS_FILE, metrics)
+    file = directory / paths.ROBUSTNESS_FILE
+    write_json(file, read_json(file) | {"spec_sha256": metrics["spec_sha256"]})
+
+
+def test_with_folds_every_number_is_that_of_the_images_of_all_folds_together(tmp_path, write_report):
+    folders = []
+    for model, recipe, seeds, skill in (
+        ("mobilenet_v2", "quick", 3, 2.2),
+        ("resnet50", "quick", 6, 2.5),
+        ("resnet50", "long", 6, 2.4),
+        ("vgg16", "long", 3, 2.5),
+    ):
+        for seed in range(seeds):
+            fold = seed % len(FOLDS)
+            directory = write_experiment(tmp_path / "results", "mnist", model, recipe, seed, n_test=FOLDS[fold])
+            in_fold(directory, fold)
+            predict(directory, skill + 0.1 * fold, FOLDS[fold])
+            folders.append(directory)
+    report = write_report(*folders, optional=("latency", "robustness"))
+    assert "ResNet50 (quick), 3 folds, 2 times" in report
+    compared = Checker(tmp_path, folders, paths.REPOSITORY / paths.PUBLISHED).check(report)
+    least = {"Group": 70, "p (Holm)": 24, "Brier score": 30, "Corrupted": 12, "F1 (%)": 2000}
+    assert all(compared[kind] >= number for kind, number in least.items()), compared
 
 
 def test_equivalent_and_open_pairs_are_those_of_the_90_percent_intervals_and_the_margin(

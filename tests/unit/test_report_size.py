@@ -8,7 +8,7 @@ import pytest
 from report_pages import tables
 
 
-def test_a_thousand_experiments_are_still_a_page_that_code_hosts_render(experiment, write_report):
+def test_a_thousand_experiments_are_still_a_page_that_code_hosts_render(experiment, write_report, tmp_path):
     directories = [
         experiment(f"set{dataset}", f"net{model}", recipe, seed, accuracy=0.8 + model / 100, epochs=2)
         for dataset in range(10)
@@ -25,6 +25,9 @@ def test_a_thousand_experiments_are_still_a_page_that_code_hosts_render(experime
     assert len(tables(text)[0]) == 2 + 20 + 1
     assert len(tables(text)[1]) == 2 + 50
     assert "statistics.json](set0/comparison/statistics.json) has 140 more." in text
+    index = tmp_path / "results/report.pages/index.md"
+    assert index.stat().st_size < 512_000
+    assert [len(table) for table in tables(index.read_text())] == [2 + 100] * 10
 
 
 @pytest.fixture
@@ -60,7 +63,20 @@ def test_of_many_experiments_the_best_on_validation_are_listed(sweep):
     assert len(rows) == 200
     assert [row[0] for row in rows if row[0] == "VGG-16"] == []
     assert "<summary>300 experiments on mnist: the 200 that are best on validation</summary>" in sweep
-    assert "The other 100 are in [metrics.csv](metrics.csv)." in sweep
+    assert "The other 100 are in [the list of all experiments](report.pages/index.md), with links" in sweep
+
+
+def test_where_the_report_has_no_room_for_all_pages_a_page_links_them(sweep, tmp_path):
+    folder = tmp_path / "results/report.pages"
+    for kind, link in {"md": r"\[seed 0\]\(([^)]+)\)", "html": r'<a href="([^"]+)">seed 0</a>'}.items():
+        assert f"report.pages/index.{kind}" in (tmp_path / f"results/report.{kind}").read_text()
+        index = (folder / f"index.{kind}").read_text()
+        pages = {folder / unquote(page) for page in re.findall(link, index)}
+        assert pages == {*folder.rglob(f"seed0.{kind}")}
+        assert len(pages) == 300
+        assert f"../report.{kind}" in index
+    [[_, _, first, *_]] = tables((folder / "index.md").read_text())
+    assert first == ["VGG-16", "lr00", "[seed 0](mnist/vgg16/lr00/seed0.md)", "50.00", "50.00"]
 
 
 def test_of_many_experiments_each_has_a_page_and_of_few_none(experiment, write_report, tmp_path):
@@ -78,8 +94,11 @@ def test_of_many_experiments_each_has_a_page_and_of_few_none(experiment, write_r
     links = re.findall(r"\]\(([^)]+)\)", page) + re.findall(r'src="([^"]+)"', page)
     assert len(links) == 1 + 3 + 2
     assert [link for link in links if not (pages[7].parent / unquote(link)).is_file()] == []
+    folder = tmp_path / "results/report.pages"
+    assert not list(folder.glob("index.*"))  # the report links all pages
+    (folder / "index.md").touch()  # of an earlier, larger study
     write_report(*directories[:40])
-    assert not list((tmp_path / "results/report.pages").rglob("seed*"))
+    assert [path for path in folder.rglob("*") if path.is_file()] == []
 
 
 def test_a_page_of_html_leads_to_others_of_html(experiment, write_report, tmp_path):

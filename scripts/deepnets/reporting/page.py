@@ -23,7 +23,7 @@ from deepnets.reporting.templates import read_template
 from deepnets.utils import paths
 
 _IMAGE = re.compile(r'<img src="([^"]*)" alt="([^"]*)" width="([\d.]+%)">')  # as deepnets.reporting.markdown.image
-_PAGE = re.compile(r"((?:\.\./)*report[^/]*(?:\.pages/.+)?)\.md")  # the report, and the pages of its experiments
+_PAGE = re.compile(r"((?:\.\./)*report[^/]*(?:\.pages/.+)?|.+/seed\d+)\.md")  # the report and its pages
 _CALLOUT = re.compile(r"\[!(NOTE|TIP|IMPORTANT|WARNING|CAUTION)\]\s*")
 
 

@@ -49,7 +49,6 @@ from deepnets.utils import paths
 from deepnets.utils.checksums import record_checksums
 from deepnets.utils.files import write_json, write_text
 
-_EXPERIMENT_ROWS = 20  # shown of each dataset at least, for any number of datasets
 _OF_IMAGE_FILES = ("folder", "csv")  # sources whose images may not be square
 _NON_SQUARE = {
     "crop": "cropped to their largest centred square",
@@ -147,7 +146,7 @@ def _jobs(root: Path, results: list[Result], suffix: str, optional: list[str]) -
         optional=optional,
         figures=[
             (name, figure.name)
-            for name, of_dataset in _by_dataset(results).items()
+            for name, of_dataset in experiments.by_dataset(results).items()
             for figure in comparison_figures(of_dataset, optional)
         ],
     )
@@ -156,7 +155,6 @@ def _jobs(root: Path, results: list[Result], suffix: str, optional: list[str]) -
 def _context(study: Study) -> dict[str, Any]:
     results = study.results
     rows = _rows(study)
-    lines = max(_EXPERIMENT_ROWS, tables.ROWS // len(rows))
     return {
         "study": study.name,
         "metrics_csv": _file_link(study, paths.METRICS_CSV),
@@ -177,7 +175,7 @@ def _context(study: Study) -> dict[str, Any]:
         "missing_left_out": max(0, len(study.missing) - tables.ROWS),
         "all_missing": make_missing(study),
         **_datasets(study, rows),
-        "experiments": [experiments.of_dataset(study, name, lines) for name in rows],
+        "experiments": [experiments.of_dataset(study, name) for name in rows],
         "in_full": experiments.in_full(study),
         "pages": _file_link(study, paths.REPORT_PAGES),
         "starts": starts(results),
@@ -200,15 +198,8 @@ def _context(study: Study) -> dict[str, Any]:
     }
 
 
-def _by_dataset(results: list[Result]) -> dict[str, list[Result]]:
-    of_datasets: dict[str, list[Result]] = {}
-    for result in results:
-        of_datasets.setdefault(result.dataset, []).append(result)
-    return of_datasets
-
-
 def _rows(study: Study) -> dict[str, list[Row]]:
-    return {name: _rows_of(study, name, results) for name, results in _by_dataset(study.results).items()}
+    return {name: _rows_of(study, name, results) for name, results in experiments.by_dataset(study.results).items()}
 
 
 def _published_datasets(study: Study) -> set[str]:

@@ -73,6 +73,7 @@ REPORT, REPORT_PAGE = "results/report{suffix}.md", "results/report{suffix}.html"
 # A folder with a page for each experiment of a large study, written with the report. It is no output of a rule, because
 # a small study has none.
 REPORT_PAGES = "results/report{suffix}.pages"
+REPORT_INDEX = f"{REPORT_PAGES}/index.md"  # links them all, if the report has no room for that
 METRICS_CSV, ENVIRONMENT = "results/metrics{suffix}.csv", "results/environment{suffix}.json"
 
 # A search of config.yaml: its trials, and the study of them that is put on top of config.yaml.
