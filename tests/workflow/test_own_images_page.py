@@ -96,7 +96,7 @@ def test_every_dataset_on_the_page_is_checked_downloaded_and_prepared(root, tmp_
 @pytest.mark.slow
 @pytest.mark.full
 def test_each_study_of_the_page_is_trained(root, checkout, snakemake, tmp_path, monkeypatch):
-    """Both of its networks take a step with the first seed, which with folds is tested on the first fold."""
+    """Its smaller network takes a step with the first seed, which with folds is tested on the first fold."""
     folder = checkout(tmp_path / "clone")
     monkeypatch.chdir(folder)
     config = (folder / "config.yaml").read_text(encoding="utf-8")
@@ -108,13 +108,12 @@ def test_each_study_of_the_page_is_trained(root, checkout, snakemake, tmp_path, 
     for text in studies:
         Path("birds.yaml").write_text(text)
         experiments = load_config("config.yaml", yaml.safe_load(text)).experiments()
-        results = [f"{each.directory}/metrics.json" for each in experiments if each.seed == 0]
-        assert len(results) == 2
-        done = snakemake(folder, *results, "--configfile", "birds.yaml", cores=2)
+        [first] = [each for each in experiments if (each.model, each.seed) == ("mobilenet_v2", 0)]
+        done = snakemake(folder, f"{first.directory}/metrics.json", "--configfile", "birds.yaml", cores=2)
         assert done.returncode == 0, done.stdout
-        for metrics in map(read_json, results):
-            assert metrics["test"]["n"] == 4  # of 20 images, `test: 0.2` or a fold of five
-            assert metrics["spec"]["dataset"].get("fold") == (0 if "folds:" in text else None)
+        metrics = read_json(folder / first.directory / "metrics.json")
+        assert metrics["test"]["n"] == 4  # of 20 images, `test: 0.2` or a fold of five
+        assert metrics["spec"]["dataset"].get("fold") == (0 if "folds:" in text else None)
     assert len(studies) == 2
 
 
