@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import yaml
+from report_numbers import Checker
 
 pytestmark = pytest.mark.slow  # a dozen training runs of two seconds each
 
@@ -26,7 +27,7 @@ def tiny(new_study, tmp_path):
     return make
 
 
-def test_each_fold_is_trained_once_and_reported_with_the_others(tiny, snakemake):
+def test_each_fold_is_trained_once_and_reported_with_the_others(tiny, snakemake, root):
     entry = {"datasets": ["digits"], "models": ["small"], "recipe": "brief", "seeds": [0, 1, 2]}
     folder = tiny(datasets={"digits": {"source": "sklearn_digits", "folds": 3}}, studies={"first": [entry]})
     done = snakemake(folder, "results/report.md", cores=2)
@@ -40,9 +41,10 @@ def test_each_fold_is_trained_once_and_reported_with_the_others(tiny, snakemake)
     right = sum(each["test"]["n"] * each["test"]["accuracy"] for each in metrics)
     assert statistics["n"] == 1797
     assert statistics["candidates"][0]["accuracy"] == pytest.approx(right / 1797)
-    assert "1,797 test images, each predicted by a network that was not trained on it" in (
-        folder / "results/report.md"
-    ).read_text(encoding="utf-8")
+    report = (folder / "results/report.md").read_text(encoding="utf-8")
+    assert "1,797 test images, each predicted by a network that was not trained on it" in report
+    folders = [folder / f"results/digits/small/brief/seed{seed}" for seed in range(3)]
+    assert Checker(folder, folders, root / "workflow/published.csv").check(report)["Brier score"] > 10
     (folder / ".snakemake/metadata").rename(folder / "gone")  # then the files alone say what they were made by
     again = snakemake(folder, "results/report.md", "--dry-run")
     assert not re.findall(r"^Job \d+: (?:Train|Evaluate|Prepare)", again.stdout, re.MULTILINE), again.stdout
