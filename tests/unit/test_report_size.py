@@ -16,9 +16,9 @@ def test_a_thousand_experiments_are_still_a_page_that_code_hosts_render(experime
         for recipe in ("quick", "long")
         for seed in range(5)
     ]
-    start = time.monotonic()
+    start = time.process_time()
     text = write_report(*directories)
-    assert time.monotonic() - start < 60
+    assert time.process_time() - start < 60  # seconds of the processor: other work on the machine does not count
     assert len(text.encode()) < 512_000
     # Pairs and experiments of each dataset, the training runs, and how to read the figures of three sections.
     assert text.count("<details") == 10 + 10 + 1 + 3
