@@ -56,13 +56,15 @@ class Shell:
 
 @pytest.fixture
 def run(root, checkout, tmp_path) -> Shell:
-    """A clone with few steps in the recipe, two experiments in the study, and the search of the page, of one trial."""
+    """A clone with few steps in the recipe, two experiments in each study, and the search of the page, of one trial."""
     folder = checkout(tmp_path / "clone")
     config = read(folder / "config.yaml").content
     quick = config["recipes"]["quick"]
     quick["epochs"] = quick["on"]["digits/mobilenet_v2"]["epochs"] = 0.1
     experiment = {"datasets": ["digits"], "models": ["mobilenet_v2"], "recipe": "quick"}
     config["studies"]["demo"] = [experiment, experiment | {"set": {"lr": 0.03, "augment": {"crop_padding": 1}}}]
+    [sweep] = config["studies"]["sweep"]
+    sweep |= {"grid": {"lr": [0.03, quick["lr"]]}, "seeds": [0]}
     [(_, search)] = blocks(root / "docs/how-to/search.md", "yaml")
     config = merge(config, yaml.safe_load(search))
     config["searches"]["rates"]["trials"] = 1
@@ -74,6 +76,7 @@ def run(root, checkout, tmp_path) -> Shell:
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 def test_commands_and_python_of_the_pages_run(root, run):
     train_by_hand(root, run)
+    sweep(root, run)
     predict_and_explain(root, run)
     use_exports(root, run)
     search(root, run)
@@ -131,6 +134,15 @@ def train_by_hand(root: Path, run: Shell) -> None:
     assert "quick, augment.crop_padding 1, lr 0.03" in (run.folder / "results/report.md").read_text(encoding="utf-8")
 
 
+def sweep(root: Path, run: Shell) -> None:
+    """One experiment by its path, then the study with it and one that was trained by hand."""
+    by_path, study = commands(root, "snakemake", ["docs/how-to/sweeps.md"])
+    run(f"snakemake {by_path}")
+    assert read_json(run.folder / by_path.split()[-1])["spec"]["recipe"]["lr"] == 0.03
+    assert "Train mobilenet_v2" not in run(f"snakemake {study}")
+    assert "quick, lr 0.03" in (run.folder / "results/report.md").read_text(encoding="utf-8")
+
+
 def refuse_other_weights(root: Path, run: Shell, line: str) -> None:
     """Fetch what the page on weights names from a mirror, where there is something else: nobody has the real file."""
     page = (root / "docs/how-to/pretrained-weights.md").read_text(encoding="utf-8")
@@ -171,7 +183,7 @@ def use_exports(root: Path, run: Shell) -> None:
 
 
 def search(root: Path, run: Shell) -> None:
-    """One trial, first with a quarter of its epochs, and its state."""
+    """One trial, first with a quarter of its epochs, its state, and its report."""
     page = root / "docs/how-to/search.md"
     [line] = [line for _, text in blocks(page, "bash") for line in text.splitlines() if line.startswith("make search")]
     assert "rates: the best is trial 1" in run(installed(line))
@@ -179,6 +191,11 @@ def search(root: Path, run: Shell) -> None:
     assert trial["state"] == "done"
     [status] = re.findall(r"`(scripts/status\.py [^`]+)`", page.read_text(encoding="utf-8"))
     assert "study rates: 1 experiment: " in run(f"python {status}")
+    _, report = commands(root, "snakemake", ["docs/how-to/search.md"])
+    assert report.endswith(" results/report.md --configfile results/search-rates.yaml")
+    run(f"snakemake {report}")
+    [_heading, row] = (run.folder / "results/metrics.csv").read_text(encoding="utf-8").splitlines()
+    assert row.startswith('digits,mobilenet_v2,"quick,')
     (run.folder / "birds.yaml").write_text(yaml.safe_dump({"searches": {"rates": {"trials": 2}}}))
     [own_file] = [text for _, text in blocks(page, "bash") if "birds.yaml" in text]
     with_search, with_report = own_file.splitlines()
