@@ -75,7 +75,11 @@ def test_body_has_intervals_worst_classes_cost_limits_and_how_to_use_it(experime
     worst = [name for name, *_ in worst]
     assert len(worst) == 5
     assert max(recalls[name] for name in worst) <= min(recalls[name] for name in recalls.keys() - set(worst))
-    assert "23,519,690 parameters" in section(body, "Cost")
+    assert re.search(r"\bepochs 8, .*\blr 0\.05, ", section(body, "Recipe"))
+    cost = section(body, "Cost").replace("\xa0", " ")
+    assert "23,519,690 parameters" in cost
+    assert "| Epochs | Wall time | CPU time | Images/s | Peak memory (MB) |" in cost
+    assert "| 8 | 1 min 00 s | 1 min 48 s | 172 | 900 |" in cost
     assert "The loss still fell." in section(body, "Limits")
     use = section(body, "How to use it")
     assert re.findall(r"^```(\w+)\n(.*?)\n```$", use, re.MULTILINE | re.DOTALL) == [
