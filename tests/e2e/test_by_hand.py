@@ -167,7 +167,7 @@ def predict_and_explain(root: Path, run: Shell) -> None:
 
 
 def use_exports(root: Path, run: Shell) -> None:
-    """Python of docs/how-to/export.md next to the exported files, and the example in the bundle, unpacked."""
+    """Python of docs/how-to/export.md next to the exported files; the example and the card's Python in the bundle."""
     page, experiment = root / "docs/how-to/export.md", run.folder / EXPERIMENT
     with ZipFile(experiment / "bundle.zip") as bundle:
         bundle.extractall(run.folder / "unpacked")
@@ -180,6 +180,9 @@ def use_exports(root: Path, run: Shell) -> None:
     draw(inside, "photo.png", "more/1.jpg", "more/2.jpg")
     [line] = commands(root, "python predict.py", ["docs/how-to/export.md"])
     assert len(run(f"python predict.py {line}", folder=inside).splitlines()) == 4  # with a heading
+    [(_, text)] = blocks(inside / "MODEL_CARD.md", "python")
+    (inside / "block.py").write_text(text)
+    assert run("python block.py", folder=inside).count("0.") == 3  # the three best classes
 
 
 def search(root: Path, run: Shell) -> None:

@@ -11,6 +11,9 @@ import time
 from zipfile import ZipFile
 
 import pytest
+import yaml
+
+from deepnets.config.yaml_reader import read
 
 EXPERIMENT = "results/shapes/small/gentle/seed0"
 
@@ -119,6 +122,24 @@ def test_a_network_is_exported_when_its_file_is_asked_for_and_not_again(study, s
     assert "Nothing to be done" in snakemake(study, file).stdout
     (study / file).write_bytes(b"damaged")
     assert "differs from the network by" in snakemake(study, file).stdout
+
+
+@pytest.mark.slow
+@pytest.mark.full
+def test_two_networks_of_the_demo_are_exported(checkout, snakemake, tmp_path):
+    """After a few steps of training each; their files are compared with them on real images."""
+    folder = checkout(tmp_path / "clone")
+    config = read(folder / "config.yaml").content
+    for recipe in (config["recipes"]["quick"], *config["recipes"]["quick"]["on"].values()):
+        recipe["epochs"] = 0.05
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    networks = ("vgg16", "resnet50")
+    done = snakemake(folder, *(f"results/digits/{name}/quick/seed0/model.onnx" for name in networks))
+    assert done.returncode == 0, done.stdout
+    line = r"digits/(\w+)/.* model\.onnx differs from the network by (\S+) at most, on 256 test images"
+    found = re.findall(line, done.stdout)
+    assert sorted(name for name, _ in found) == sorted(networks)
+    assert all(float(largest) < 1e-3 for _, largest in found)
 
 
 def test_a_model_card_is_written_when_it_is_asked_for_and_what_users_add_stays(study, snakemake):
