@@ -340,6 +340,10 @@ def _use(result: Result) -> list[Markdown]:
         Markdown(f"Unpack {code(paths.BUNDLE_FILE)}. In the folder that is inside, with Python alone:"),
         _block("bash", _PREDICT),
         Markdown(
+            "The picture should be as the training images were, such as cropped to one object. If these were bright on"
+            f" dark, add {code('--invert')} for ink on paper."
+        ),
+        Markdown(
             "In Python, with the library that made it: clone the repository of Deeper Networks (the author of this card"
             f" has its address), run {code('make setup')} there, and use its {code('.venv')} in the folder of this"
             " card:"
