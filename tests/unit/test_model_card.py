@@ -86,7 +86,7 @@ def test_body_has_intervals_worst_classes_cost_limits_and_how_to_use_it(experime
         ("bash", "python -m pip install --requirement requirements.txt\npython predict.py photo.png"),
         ("python", 'from deepnets import load\n\nmodel = load(".")\nprint(model.predict(["photo.png"])[0].top(3))'),
     ]
-    assert "add <code>--invert</code> for ink on paper" in use
+    assert re.search(r"add <code>\S+invert</code> for ink on paper", use)
     assert "clone the repository of Deeper Networks" in use
     assert "<code>model.safetensors</code>, is enough for <code>load</code>. " in use
     assert metrics["spec_sha256"] in body
