@@ -1,8 +1,10 @@
 # The commands of this project; `make` alone lists them. Every one sets up .venv on first use, `make bench` .venv-bench too.
 
-# How many cores the workflow may use, and which of config.yaml's studies to run (none: the one it names).
+# How many cores the workflow may use, which of config.yaml's studies to run (none: the one it names), and a file with values
+# on top of config.yaml, such as a study of its own.
 CORES ?= 4
 STUDY ?=
+CONFIGFILE ?=
 # The next two count when .venv is made; remove an old one first: `rm -r .venv`.
 # TORCH_BACKEND is uv's name of a build of torch (cpu, cu130, auto ...); empty: the build of PyPI.
 TORCH_BACKEND ?=
@@ -42,12 +44,15 @@ $(shell mkdir -p .snakemake/home)
 endif
 
 # make takes any variable, so that `make report cores=2` would silently run on CORES.
-NAMES := CORES STUDY EXPERIMENT PORT A B TORCH_BACKEND PYTHON
+NAMES := CORES STUDY CONFIGFILE EXPERIMENT PORT A B TORCH_BACKEND PYTHON
 $(foreach name,$(filter-out $(NAMES),$(.VARIABLES)),$(if $(filter command line,$(origin $(name))),\
 	$(if $(filter $(NAMES),$(shell echo '$(name)' | tr a-z A-Z)),\
 		$(error write this setting in capitals: $(shell echo '$(name)' | tr a-z A-Z)=$($(name))))))
 # A value as one word of the shell, whatever it holds.
 quoted = '$(subst ','\'',$1)'
+# Behind the targets of Snakemake, as its --configfile takes all words that follow.
+FILE = $(if $(CONFIGFILE),--configfile $(call quoted,$(CONFIGFILE)))
+CHOSEN = $(FILE) $(if $(STUDY),--study $(call quoted,$(STUDY)))
 # Before anything is installed.
 $(if $(shell case $(call quoted,$(CORES)) in (*[!0-9]*|''|0*) echo wrong;; esac),\
 	$(error CORES='$(CORES)' must be a number of cores from 1 up; write: make report CORES=2))
@@ -57,7 +62,7 @@ $(if $(shell case $(call quoted,$(CORES)) in (*[!0-9]*|''|0*) echo wrong;; esac)
 
 help:  ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
-	@echo "Settings, as in \`make report CORES=2 STUDY=paper\`: CORES, STUDY, for compare A, B, for bundle and serve EXPERIMENT, PORT, for setup TORCH_BACKEND, PYTHON."
+	@echo "Settings, as in \`make report CORES=2 STUDY=paper\`: CORES, STUDY, CONFIGFILE (a file with a study of its own, merged into config.yaml), for compare A, B, for bundle and serve EXPERIMENT, PORT, for setup TORCH_BACKEND, PYTHON."
 
 setup: $(INSTALLED)  ## Install the pinned requirements into .venv
 
@@ -86,36 +91,36 @@ $(BENCH_INSTALLED): benchmarks/requirements.txt $(INSTALLED)
 		--requirements pyproject.toml --extra bench --constraints benchmarks/requirements.txt
 	@touch $@
 
-RUN_STUDY = $(VENV)/python -m snakemake results/report.md all --cores $(CORES) $(if $(STUDY),--config $(call quoted,study=$(STUDY)))
+RUN_STUDY = $(VENV)/python -m snakemake results/report.md all --cores $(CORES) $(FILE) $(if $(STUDY),--config $(call quoted,study=$(STUDY)))
 report: setup  ## Run the study and write results/report.md and report.html (CORES=4, STUDY=demo)
 	@echo $(call quoted,$(RUN_STUDY)); $(RUN_STUDY) || { \
-		status=$$?; echo 'The report of the experiments that are finished: make report-now' $(if $(STUDY),$(call quoted,STUDY=$(STUDY))) >&2; \
+		status=$$?; echo 'The report of the experiments that are finished: make report-now' $(if $(CONFIGFILE),$(call quoted,CONFIGFILE=$(CONFIGFILE))) $(if $(STUDY),$(call quoted,STUDY=$(STUDY))) >&2; \
 		exit $$status; }
 	@$(VENV)/python scripts/show_report.py
 
 report-now: setup  ## Write the report of the experiments that are finished, results/report.partial.md (STUDY=demo)
-	@$(VENV)/python scripts/report_now.py $(if $(STUDY),--study $(call quoted,$(STUDY)))
+	@$(VENV)/python scripts/report_now.py $(CHOSEN)
 
 search: setup  ## Search for recipe values, as a search of config.yaml says: STUDY=its name
 	$(if $(STUDY),,$(error name a search of config.yaml: make search STUDY=rates))
-	@$(VENV)/python scripts/search.py $(call quoted,$(STUDY)) --cores $(CORES)
+	@$(VENV)/python scripts/search.py $(call quoted,$(STUDY)) --cores $(CORES) $(FILE)
 
 status: setup  ## Show which experiments run, failed, wait or are done, and the time left (STUDY=demo)
-	@$(VENV)/python scripts/status.py $(if $(STUDY),--study $(call quoted,$(STUDY)))
+	@$(VENV)/python scripts/status.py $(CHOSEN)
 
 watch: setup  ## Show the same again every 5 seconds until all are done; Ctrl-C ends it
-	@$(VENV)/python scripts/status.py --watch $(if $(STUDY),--study $(call quoted,$(STUDY)))
+	@$(VENV)/python scripts/status.py --watch $(CHOSEN)
 
 compare: setup  ## Compare two results folders, metrics.csv or git revisions: A=old/results B=results
 	$(if $(and $(A),$(B)),,$(error name both states: make compare A=HEAD~1:docs/runs/demo B=results))
 	@$(VENV)/python scripts/compare_states.py $(call quoted,$(A)) $(call quoted,$(B))
 
 why: setup  ## Explain why jobs are out of date: which setting or file changed, from what to what
-	@$(VENV)/python scripts/why.py $(if $(STUDY),--study $(call quoted,$(STUDY)))
+	@$(VENV)/python scripts/why.py $(CHOSEN)
 
 bundle: setup  ## Pack a network for other machines into bundle.zip (EXPERIMENT=results/digits/mobilenet_v2/quick/seed0)
 	$(if $(EXPERIMENT),,$(error name an experiment: make bundle EXPERIMENT=results/digits/mobilenet_v2/quick/seed0))
-	$(VENV)/python -m snakemake --cores $(CORES) $(call quoted,$(EXPERIMENT:/=)/bundle.zip)
+	$(VENV)/python -m snakemake --cores $(CORES) $(call quoted,$(EXPERIMENT:/=)/bundle.zip) $(FILE)
 
 serve: setup  ## Serve a page on this machine that predicts pictures (EXPERIMENT=results/digits/mobilenet_v2/quick/seed0 PORT=8000)
 	$(if $(EXPERIMENT),,$(error name an experiment: make serve EXPERIMENT=results/digits/mobilenet_v2/quick/seed0))

@@ -25,7 +25,7 @@ os.environ["MPLBACKEND"] = "agg"
 # These variables would change what the project's commands do: `make test` exports MAKEFLAGS, for example, and a batch
 # system sets its own in every job.
 STEERING = ("DEEPNETS_", "SNAKEMAKE_", "MAKE", "MFLAGS", "TORCH_BACKEND", "CORES", "STUDY", "CUDA_VISIBLE_DEVICES")
-STEERING += ("EXPERIMENT", "PORT", *BATCH_JOB)
+STEERING += ("CONFIGFILE", "EXPERIMENT", "PORT", *BATCH_JOB)
 
 
 WORKER_MB = 3000  # memory for each pytest worker, with the jobs that its tests start

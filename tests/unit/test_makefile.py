@@ -69,9 +69,9 @@ def test_setup_installs_once_and_again_when_the_requirements_change(make):
 
 
 def test_a_report_that_fails_ends_with_the_command_for_what_is_finished(make):
-    failed = make("report", "STUDY=my study", FAILED_STUDY="1")
+    failed = make("report", "STUDY=my study", "CONFIGFILE=a.yaml", FAILED_STUDY="1")
     assert failed.returncode == 2
-    assert "are finished: make report-now STUDY=my study\n" in failed.stderr
+    assert "are finished: make report-now CONFIGFILE=a.yaml STUDY=my study\n" in failed.stderr
     assert "show_report" not in make.calls()
     assert "report-now" not in make("report").stderr
 
@@ -194,6 +194,23 @@ def test_status_and_watch_are_of_the_study_of_config_yaml_unless_another_is_name
     assert make.calls() == "scripts/status.py\n"
 
 
+@pytest.mark.parametrize(
+    ("target", "call"),
+    [
+        ("report", "-m snakemake results/report.md all --cores 4 {} --config study=a"),
+        ("report-now", "scripts/report_now.py {} --study a"),
+        ("search", "scripts/search.py a --cores 4 {}"),
+        ("status", "scripts/status.py {} --study a"),
+        ("watch", "scripts/status.py --watch {} --study a"),
+        ("why", "scripts/why.py {} --study a"),
+        ("bundle", "-m snakemake --cores 4 results/a/bundle.zip {}"),
+    ],
+)
+def test_every_command_that_reads_the_configuration_takes_a_file_of_its_own(make, target, call):
+    make(target, "STUDY=a", "EXPERIMENT=results/a", "CONFIGFILE=it's a.yaml")
+    assert call.format("--configfile it's a.yaml") in make.calls().splitlines()
+
+
 def test_compare_takes_two_states_whatever_is_in_their_names(make):
     make("compare", "A=HEAD~1:runs/it's", "B=new results")
     assert make.calls().splitlines()[-1] == "scripts/compare_states.py HEAD~1:runs/it's new results"
@@ -236,7 +253,7 @@ def test_wrong_number_of_cores_is_answered_before_anything_is_installed(make, va
     assert make.calls() == ""
 
 
-@pytest.mark.parametrize("setting", ["cores=2", "Cores=2", "study=paper", "torch_backend=cpu"])
+@pytest.mark.parametrize("setting", ["cores=2", "Cores=2", "study=paper", "configfile=a.yaml", "torch_backend=cpu"])
 def test_setting_in_other_letters_is_answered(make, setting):
     done = make("report", setting)
     name, value = setting.split("=")
