@@ -51,8 +51,8 @@ $(foreach name,$(filter-out $(NAMES),$(.VARIABLES)),$(if $(filter command line,$
 # A value as one word of the shell, whatever it holds.
 quoted = '$(subst ','\'',$1)'
 # Behind the targets of Snakemake, as its --configfile takes all words that follow.
-FILE = $(if $(CONFIGFILE),--configfile $(call quoted,$(CONFIGFILE)))
-CHOSEN = $(FILE) $(if $(STUDY),--study $(call quoted,$(STUDY)))
+FILE_OPTION = $(if $(CONFIGFILE),--configfile $(call quoted,$(CONFIGFILE)))
+STUDY_OPTIONS = $(FILE_OPTION) $(if $(STUDY),--study $(call quoted,$(STUDY)))
 # Before anything is installed.
 $(if $(shell case $(call quoted,$(CORES)) in (*[!0-9]*|''|0*) echo wrong;; esac),\
 	$(error CORES='$(CORES)' must be a number of cores from 1 up; write: make report CORES=2))
@@ -91,7 +91,7 @@ $(BENCH_INSTALLED): benchmarks/requirements.txt $(INSTALLED)
 		--requirements pyproject.toml --extra bench --constraints benchmarks/requirements.txt
 	@touch $@
 
-RUN_STUDY = $(VENV)/python -m snakemake results/report.md all --cores $(CORES) $(FILE) $(if $(STUDY),--config $(call quoted,study=$(STUDY)))
+RUN_STUDY = $(VENV)/python -m snakemake results/report.md all --cores $(CORES) $(FILE_OPTION) $(if $(STUDY),--config $(call quoted,study=$(STUDY)))
 report: setup  ## Run the study and write results/report.md and report.html (CORES=4, STUDY=demo)
 	@echo $(call quoted,$(RUN_STUDY)); $(RUN_STUDY) || { \
 		status=$$?; echo 'The report of the experiments that are finished: make report-now' $(if $(CONFIGFILE),$(call quoted,CONFIGFILE=$(CONFIGFILE))) $(if $(STUDY),$(call quoted,STUDY=$(STUDY))) >&2; \
@@ -99,28 +99,28 @@ report: setup  ## Run the study and write results/report.md and report.html (COR
 	@$(VENV)/python scripts/show_report.py
 
 report-now: setup  ## Write the report of the experiments that are finished, results/report.partial.md (STUDY=demo)
-	@$(VENV)/python scripts/report_now.py $(CHOSEN)
+	@$(VENV)/python scripts/report_now.py $(STUDY_OPTIONS)
 
 search: setup  ## Search for recipe values, as a search of config.yaml says: STUDY=its name
 	$(if $(STUDY),,$(error name a search of config.yaml: make search STUDY=rates))
-	@$(VENV)/python scripts/search.py $(call quoted,$(STUDY)) --cores $(CORES) $(FILE)
+	@$(VENV)/python scripts/search.py $(call quoted,$(STUDY)) --cores $(CORES) $(FILE_OPTION)
 
 status: setup  ## Show which experiments run, failed, wait or are done, and the time left (STUDY=demo)
-	@$(VENV)/python scripts/status.py $(CHOSEN)
+	@$(VENV)/python scripts/status.py $(STUDY_OPTIONS)
 
 watch: setup  ## Show the same again every 5 seconds until all are done; Ctrl-C ends it
-	@$(VENV)/python scripts/status.py --watch $(CHOSEN)
+	@$(VENV)/python scripts/status.py --watch $(STUDY_OPTIONS)
 
 compare: setup  ## Compare two results folders, metrics.csv or git revisions: A=old/results B=results
 	$(if $(and $(A),$(B)),,$(error name both states: make compare A=HEAD~1:docs/runs/demo B=results))
 	@$(VENV)/python scripts/compare_states.py $(call quoted,$(A)) $(call quoted,$(B))
 
 why: setup  ## Explain why jobs are out of date: which setting or file changed, from what to what
-	@$(VENV)/python scripts/why.py $(CHOSEN)
+	@$(VENV)/python scripts/why.py $(STUDY_OPTIONS)
 
 bundle: setup  ## Pack a network for other machines into bundle.zip (EXPERIMENT=results/digits/mobilenet_v2/quick/seed0)
 	$(if $(EXPERIMENT),,$(error name an experiment: make bundle EXPERIMENT=results/digits/mobilenet_v2/quick/seed0))
-	$(VENV)/python -m snakemake --cores $(CORES) $(call quoted,$(EXPERIMENT:/=)/bundle.zip) $(FILE)
+	$(VENV)/python -m snakemake --cores $(CORES) $(call quoted,$(EXPERIMENT:/=)/bundle.zip) $(FILE_OPTION)
 
 serve: setup  ## Serve a page on this machine that predicts pictures (EXPERIMENT=results/digits/mobilenet_v2/quick/seed0 PORT=8000)
 	$(if $(EXPERIMENT),,$(error name an experiment: make serve EXPERIMENT=results/digits/mobilenet_v2/quick/seed0))
