@@ -11,6 +11,7 @@ import sys
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -195,7 +196,8 @@ def test_of_several_processes_none_halves_its_batches_alone(data, tmp_path, monk
     device, group = SimpleNamespace(precision="fp32", threads=1), ProcessGroup(0, 2)
     recipe = Recipe(**SPEC["recipe"])
     steps = {"progress": Progress(), "steps_per_epoch": 1, "total_steps": 6, "batch_size": 64, "accumulation": 2}
-    out_of_memory = SimpleNamespace(fit=full, train_split=[], device=device, group=group, recipe=recipe, **steps)
+    images = MagicMock(image_size=8)  # the thread that writes the progress reads it
+    out_of_memory = SimpleNamespace(fit=full, train_split=images, device=device, group=group, recipe=recipe, **steps)
     monkeypatch.setattr(experiment, "_build_trainer", lambda *_arguments: (out_of_memory, None))
     monkeypatch.setattr(launch, "is_launched", lambda: True)
     monkeypatch.setattr(launch, "process_group", lambda: group)
