@@ -389,3 +389,11 @@ def test_the_best_is_the_one_that_validation_chose_though_another_is_better_on_t
     text = summary(write_report(chosen, better, worse))
     assert "ResNet50 was best on validation and has 80.00 % test accuracy (" in text
     assert "%), but was worse there than VGG-16." in text
+
+
+def test_where_no_network_is_clearly_better_than_one_answer_for_all_this_comes_first(experiment, write_report):
+    options = {"classes": list("abcd"), "accuracy": 14 / 60, "n_test": 60}
+    assert summary(write_report(*(experiment(model=model, **options) for model in ("vgg16", "resnet50")))).startswith(
+        "On digits, no network is clearly better than always naming the most frequent class, which is right for 25.00 %"
+        " of the test images: VGG-16, best on validation, has 23.33 % test accuracy (95 % interval 14.44 to 35.44 %). "
+    )

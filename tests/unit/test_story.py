@@ -2,7 +2,9 @@
 
 import re
 from html import unescape
+from types import SimpleNamespace
 
+import made_up_results
 import numpy as np
 from made_up_results import write_latency, write_predictions
 from report_pages import set_recipe, set_timing, summary
@@ -10,6 +12,7 @@ from report_pages import set_recipe, set_timing, summary
 from deepnets.comparison.statistics_file import Settle
 from deepnets.reporting import story
 from deepnets.reporting.study import Missing
+from deepnets.utils.files import read_json, write_json
 
 
 def steps(text):
@@ -223,12 +226,94 @@ def test_a_network_that_only_guesses_is_named_in_the_opening(experiment, write_r
         " On digits, VGG-16 did not learn in any of its 3 runs (10.00 % test accuracy, as by guessing), so it is not"
         " really compared. "
     ) in text
-    assert "On digits, VGG-16 did not learn in its only run (10.00 % test accuracy, as by guessing). " in summary(
-        write_report(runs[0])
-    )
     assert "did not learn" not in summary(write_report(learned, experiment(model="vgg16", accuracy=0.4)))
     better = experiment(model="vgg16", recipe="r3", accuracy=0.4)
     assert "did not learn" not in summary(write_report(learned, *runs, better))
+
+
+POOR = "clearly better than always naming the most frequent class, which is right for "
+
+
+def poor(experiment, dataset="signs", number=14, **options):
+    """Two networks with three seeds each, which have that many of 60 images of four classes right."""
+    return [
+        experiment(dataset, model, seed=seed, classes=list("abcd"), accuracy=right / 60, n_test=60, **options)
+        for model, right in (("vgg16", number), ("resnet50", number + 1))
+        for seed in range(3)
+    ]
+
+
+def test_networks_that_are_no_better_than_one_answer_for_all_are_not_compared(experiment, write_report):
+    text = write_report(*poor(experiment))
+    opening = summary(text)
+    assert opening.startswith(f"On signs, no network is {POOR}25.00 % of the test images: ResNet50, best on validation")
+    for words in ("is the cheapest", "distinguished", "equivalent", "did not learn", "would show"):
+        assert words not in opening
+    assert "What would settle what is open" not in text
+    assert steps(text) == [
+        "Longer training on signs, or another recipe or learning rate. First, look at the images and their labels."
+    ]
+
+
+def test_where_to_look_at_the_images_of_datasets_that_no_network_has_learned_is_named():
+    [step] = story._learn(SimpleNamespace(audits={"signs": "of its images", "pets": None}), ["signs", "pets"])
+    assert step == (
+        "Longer training on signs and pets, or another recipe or learning rate. First, look at the images and their"
+        " labels: see Images of signs below."
+    )
+
+
+def test_other_datasets_and_warnings_keep_their_advice_where_no_network_has_learned_one(experiment, write_report):
+    runs = [*poor(experiment, warnings=["under-trained: 24% after 8 epochs; try 16"]), *alike(experiment)]
+    text = write_report(*runs)
+    warned, learn, more = steps(text)
+    assert warned == "What the warnings below advise for 6 training runs."
+    assert learn.startswith("Longer training on signs, or another recipe")
+    assert more.startswith("Three or more seeds of MobileNetV2 and VGG-16 on digits")
+    assert f"On signs, no network is {POOR}25.00 %" in summary(text)
+    assert "; on digits, MobileNetV2 was best on validation (by 1.4 of 144 images) and has 95.00 %" in summary(text)
+    assert "On digits, among MobileNetV2 and the network" in summary(text)
+
+
+def test_one_network_that_is_clearly_better_than_one_answer_for_all_keeps_the_comparison(experiment, write_report):
+    options = {"classes": list("abcd"), "n_test": 60, "validation_accuracy": 0.1}
+    better = experiment("signs", "mobilenet_v2", accuracy=0.5, **options)
+    text = summary(write_report(*poor(experiment), better))
+    assert POOR not in text
+    assert text.startswith("On signs, ResNet50 was best on validation and has 25.00 % test accuracy")
+
+
+def test_a_single_network_is_compared_with_one_answer_for_all(experiment, write_report):
+    text = summary(write_report(guesses(experiment, "vgg16")))
+    assert text.startswith(f"On digits, VGG-16 is not {POOR}10.00 % of the test images: it has 10.00 % test accuracy (")
+
+
+def test_two_seeds_that_have_learned_count_though_their_interval_is_very_wide(experiment, write_report):
+    runs = [experiment(seed=seed, accuracy=accuracy) for seed, accuracy in enumerate((0.3, 0.9))]
+    text = summary(write_report(*runs))
+    low = re.search(r"reached 60.00 % test accuracy \(95 % interval ([\d.]+) to", text)
+    assert low
+    assert float(low[1]) < 10
+
+
+def test_imbalanced_classes_may_be_known_by_a_network_with_no_more_images_right(experiment, write_report):
+    """Nine of ten images are of one class; both networks have nine of ten images right."""
+    place = np.arange(200)
+    rare = (place % 10 == 0).astype(int)
+
+    def opening(predicted):
+        classes = ["usual", "rare"]
+        directory = experiment(classes=classes, n_test=200)
+        write_predictions(directory, rare, predicted, 2)
+        metrics = read_json(directory / "metrics.json")
+        metrics["test"] = made_up_results._test_metrics(rare, predicted, 0.9, classes)
+        write_json(directory / "metrics.json", metrics)
+        return summary(write_report(directory))
+
+    assert f"ResNet50 is not {POOR}90.00 % of" in opening(np.zeros(200, int))
+    assert "ResNet50 reached 90.00 % test accuracy" in opening(np.where(place % 10 == 1, 1, rare))
+    even = experiment("even", classes=["a", "b"], accuracy=20 / 30, n_test=30)
+    assert f"ResNet50 is not {POOR}50.00 % of" in summary(write_report(even))
 
 
 def test_few_test_images_do_not_show_that_a_network_only_guesses(experiment, write_report):

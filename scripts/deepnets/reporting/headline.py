@@ -99,10 +99,15 @@ def result(rows: dict[str, list[Row]], statistics: dict[str, Statistics]) -> str
 
 
 def not_learned(rows: Mapping[str, list[Row]], statistics: Mapping[str, Statistics]) -> str:
-    """Return the sentence on networks that answer as by guessing, whatever their recipe; "" without one."""
+    """Return the sentence on networks that answer as by guessing, whatever their recipe; "" without one.
+
+    Where no network is clearly better than always naming the most frequent class, the first sentence reports that.
+    """
     clauses = []
     for dataset, runs in rows.items():
         groups = [row.group for row in runs]
+        if verdicts.none_is_clearly_better(groups, statistics[dataset]):
+            continue
         leader, models = verdicts.standing(groups, statistics[dataset]).leader, {group.model for group in groups}
         for model in dict.fromkeys(group.model for group in groups):
             tried = [group for group in groups if group.model == model]

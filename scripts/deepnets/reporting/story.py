@@ -23,8 +23,9 @@ _FEWEST_VALUES = 3  # of a sweep that shows where its best value lies
 def cheapest(study: Study, rows: Mapping[str, list[Row]]) -> str:
     """Return the sentence on the cheapest of the networks that cannot be distinguished from the best of each dataset.
 
-    "" where there is one alone, or one with several recipes, which cost the same in use. Cost in use is the latency
-    where it was measured, else multiply-adds; in training it is what `training_time` chooses.
+    "" where there is one alone, or one with several recipes, which cost the same in use, and where no network is
+    clearly better than always naming the most frequent class. Cost in use is the latency where it was measured, else
+    multiply-adds; in training it is what `training_time` chooses.
     """
     found = [
         _cheapest(place(name, rows), [row.group for row in runs], study.statistics[name], study.latencies)
@@ -40,7 +41,7 @@ def _cheapest(
     where: str, groups: list[SeedGroup], statistics: Statistics, latencies: Mapping[tuple[str, str], Latency]
 ) -> str:
     alike, with_recipe = verdicts.standing(groups, statistics).not_distinguished, several_recipes(groups)
-    if len({group.model for group in alike}) < 2:
+    if len({group.model for group in alike}) < 2 or verdicts.none_is_clearly_better(groups, statistics):
         return ""
     measured = [latencies.get((group.first.dataset, group.model)) for group in alike]
     seconds = [each.latency.median_seconds for each in measured if each]
@@ -64,8 +65,10 @@ def _cheapest(
 def next_steps(study: Study, rows: Mapping[str, list[Row]]) -> list[Markdown]:
     """Return sentences on what to run next, the most urgent first; [] if nothing is open."""
     groups = {name: [row.group for row in runs] for name, runs in rows.items()}
-    steps = [*_complete(study, groups), *_seeds(study, groups), *_settle(study, groups), *_sweeps(study, groups)]
-    return steps[: verdicts.NAMED]
+    poor = [name for name, runs in groups.items() if verdicts.none_is_clearly_better(runs, study.statistics[name])]
+    good = {name: runs for name, runs in groups.items() if name not in poor}
+    compared = [*_seeds(study, good), *_settle(study, good), *_sweeps(study, good)]
+    return [*_complete(study, groups), *_learn(study, poor), *compared][: verdicts.NAMED]
 
 
 def _complete(study: Study, groups: Mapping[str, list[SeedGroup]]) -> Iterator[Markdown]:
@@ -77,6 +80,19 @@ def _complete(study: Study, groups: Mapping[str, list[SeedGroup]]) -> Iterator[M
     if warned:
         runs = "one training run" if warned == 1 else f"{warned} training runs"
         yield escape(f"What the warnings below advise for {runs}.")
+
+
+def _learn(study: Study, datasets: list[str]) -> Iterator[Markdown]:
+    """Yield what may help where no network is clearly better than always naming the most frequent class."""
+    if not datasets:
+        return
+    where = verdicts.counted(datasets, "datasets")
+    parts = [f"Images of {name}" for name in datasets if study.audits[name]]
+    see = f": see {verdicts.counted(parts, 'parts on images')} below" if parts else ""
+    yield escape(
+        f"Longer training on {where}, or another recipe or learning rate. First, look at the images and their"
+        f" labels{see}."
+    )
 
 
 def _seeds(study: Study, groups: Mapping[str, list[SeedGroup]]) -> Iterator[Markdown]:

@@ -18,8 +18,11 @@ from deepnets.comparison.aggregate import (
     group_name,
     several_recipes,
 )
+from deepnets.comparison.per_class import class_counts
 from deepnets.comparison.statistics_file import MOST_SEEDS, Pair, Settle, Statistics
 from deepnets.config.experiment import recipe_title
+from deepnets.evaluation.metrics import is_imbalanced
+from deepnets.evaluation.schemas import SplitMetrics
 from deepnets.reporting.markdown import enumerate_words
 
 NAMED = 6  # longer lists are counted, not read
@@ -107,22 +110,58 @@ def is_guessing(group: SeedGroup, statistics: Statistics) -> bool:
     No run is shown to be better than always naming the commonest class, and a gain of a quarter of what is left is
     ruled out, also in balanced accuracy: classes may be imbalanced.
     """
-    majority, chance = statistics.baselines.majority.accuracy, statistics.baselines.chance
+    majority = statistics.baselines.majority.accuracy
     tests = [result.metrics.test for result in group.results]
     return all(
         test.accuracy_ci95[0] <= majority
         and test.accuracy_ci95[1] < majority + (1 - majority) / 4
-        and test.balanced_accuracy < chance + (1 - chance) / 4
+        and not _knows_classes(test, statistics.baselines.chance)
         for test in tests
     )
 
 
+def _knows_classes(test: SplitMetrics, chance: float) -> bool:
+    """Return whether the balanced accuracy has at least a quarter of what is left above that of guessing."""
+    return test.balanced_accuracy >= chance + (1 - chance) / 4
+
+
+def none_is_clearly_better(groups: list[SeedGroup], statistics: Statistics) -> bool:
+    """Return whether no recipe of a dataset is clearly better than always naming the most frequent class.
+
+    Then their order says nothing. Unlike `is_guessing`, it may be that the test images are too few to show more.
+    """
+    return not any(_is_clearly_better(group, statistics) for group in groups)
+
+
+def _is_clearly_better(group: SeedGroup, statistics: Statistics) -> bool:
+    """Return whether the 95 % interval of the accuracy, or of each of its runs, is above that of one answer for all.
+
+    The interval over two seeds is very wide, also where both have learned. Imbalanced classes can be known by a network
+    that has no more images right than the largest class has; there balanced accuracy decides, too.
+    """
+    majority, tests = statistics.baselines.majority.accuracy, [result.metrics.test for result in group.results]
+    if group.accuracy.low > majority or all(test.accuracy_ci95[0] > majority for test in tests):
+        return True
+    imbalanced = is_imbalanced(class_counts(group.results).images)
+    return imbalanced and all(_knows_classes(test, statistics.baselines.chance) for test in tests)
+
+
 def best(dataset: str, groups: list[SeedGroup], statistics: Statistics) -> str:
-    """Return the clause about the best network of a dataset; it reports what cannot be distinguished from it."""
+    """Return the clause about the best network of a dataset; it reports what cannot be distinguished from it.
+
+    Where no network is clearly better than always naming the most frequent class, it reports that instead.
+    """
     found, with_recipe = standing(groups, statistics), several_recipes(groups)
     estimate, name = found.leader.accuracy, group_name(found.leader, with_recipe)
     value = f"{100 * estimate.value:.2f} %"
     interval = f"(95 % interval {100 * estimate.low:.2f} to {100 * estimate.high:.2f} %)"
+    if none_is_clearly_better(groups, statistics):
+        who, whose = (f"{name} is not", "it") if len(groups) == 1 else ("no network is", f"{name}, best on validation,")
+        share = f"{100 * statistics.baselines.majority.accuracy:.2f} % of the test images"
+        return (
+            f"on {dataset}, {who} clearly better than always naming the most frequent class, which is right for"
+            f" {share}: {whose} has {value} test accuracy {interval}"
+        )
     if not found.rivals:
         was = "was best with" if found.has_winner else "reached"
         chosen = f"{_who_chose(found.leader, groups)}{_doubt(found, groups, statistics)}"
@@ -230,7 +269,9 @@ def counted(names: list[str], kind: str) -> str:
 
 
 def open_questions(groups: list[SeedGroup], statistics: Statistics) -> list[str]:
-    """Return sentences about what would settle which network is best; [] if that is settled."""
+    """Return sentences about what would settle which network is best; [] if that is settled, or none has learned."""
+    if none_is_clearly_better(groups, statistics):
+        return []
     found, with_recipe = standing(groups, statistics), several_recipes(groups)
     name = group_name(found.leader, with_recipe)
     open_pairs = [(rival, rival.pair.settle) for rival in found.rivals if rival.pair.settle]
