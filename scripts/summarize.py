@@ -22,7 +22,7 @@ def main(argv: list[str] | None = None) -> None:
 
     job, names = load_job("summarize", args)
     json_file, text_file = (args.root / path.format(**names) for path in (paths.SUMMARY_JSON, paths.SUMMARY_TEXT))
-    write_summary(job["spec"], json_file, text_file, args.weights)
+    write_summary(job["spec"], json_file, text_file, args.weights, f"models.{names['model']}.weights")
 
 
 if __name__ == "__main__":

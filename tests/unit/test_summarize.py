@@ -89,7 +89,10 @@ def test_weights_that_do_not_fit_are_refused_before_training(tmp_path, caplog):
         arguments = ["--job", str(tmp_path / "job.json"), "--root", str(tmp_path), "--weights", str(tmp_path / name)]
         script.main(["digits/my_net", *arguments])
 
-    for name, message in (("wrong.pth", "only 0 of .* parameters fit"), ("broken.pth", "not read")):
+    for name, message in (
+        ("wrong.pth", r"only 0 of .* parameters fit.* \(models\.my_net\.weights\)"),
+        ("broken.pth", "not read"),
+    ):
         with pytest.raises(UserError, match=f"{name}: {message}"):
             check(name)
         assert not (tmp_path / "results/digits/my_net/summary.json").exists()

@@ -24,7 +24,11 @@ MEGABYTE = 1e6  # bytes; torchinfo's megabytes are decimal
 
 
 def summarize(
-    model_spec: dict[str, Any], input_shape: tuple[int, int, int], num_classes: int, weights: Path | None = None
+    model_spec: dict[str, Any],
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    weights: Path | None = None,
+    key: str = "weights",
 ) -> tuple[dict[str, Any], str]:
     """Check a network, and count it at batch size 1, in single precision.
 
@@ -33,6 +37,7 @@ def summarize(
         input_shape: (C, H, W).
         num_classes: length of the logits.
         weights: the user's file of weights that it starts from, which must fit; None: it has none.
+        key: of these weights in config.yaml, for messages.
 
     Returns:
         The content of summary.json and torchinfo's table. `size_mb` is torchinfo's estimated total size (input, forward
@@ -45,9 +50,7 @@ def summarize(
     network = build_checked(model_spec, input_shape, num_classes)
     head = head_of(network, model_spec, num_classes, input_shape) if weights or model_spec.get("freeze") else set()
     if weights is not None:
-        found = match_file(weights, network, read_weights(weights)[0], head)
-        if found.initialised:
-            LOG.warning("%s: has no weights for %s, which stay random", weights, first_few(found.initialised))
+        _check_weights(weights, network, head, key)
     if model_spec.get("freeze") is not None:
         freeze_backbone(network, head, model_spec["architecture"])
     input_size = [1, *input_shape]
@@ -73,6 +76,13 @@ def summarize(
     return counted, f"{counts}\n"
 
 
+def _check_weights(file: Path, network: nn.Module, head: set[str], key: str) -> None:
+    """Refuse weights of another network, and warn of layers that they lack."""
+    found = match_file(file, network, read_weights(file)[0], head, key)
+    if found.initialised:
+        LOG.warning("%s: has no weights for %s, which stay random", file, first_few(found.initialised))
+
+
 def _has_maps(network: nn.Module, input_size: list[int]) -> bool:
     """Whether Grad-CAM can show where a network looks; so that reports offer it for such networks alone."""
     try:
@@ -83,14 +93,16 @@ def _has_maps(network: nn.Module, input_size: list[int]) -> bool:
     return True
 
 
-def write_summary(spec: dict[str, Any], json_file: Path, text_file: Path, weights: Path | None = None) -> None:
+def write_summary(
+    spec: dict[str, Any], json_file: Path, text_file: Path, weights: Path | None = None, key: str = "weights"
+) -> None:
     """Write summary.json and summary.txt of the network in `spec`: its model, input_shape and num_classes.
 
     The user's weights are checked here, too, as training would only find after the images are prepared that they do not
     fit. summary.txt also has how the network departs from the one that its name stands for.
     """
     torch.set_num_threads(1)  # the job has one; on such small batches, more would only wait for each other
-    counted, table = summarize(spec["model"], spec["input_shape"], spec["num_classes"], weights)
+    counted, table = summarize(spec["model"], spec["input_shape"], spec["num_classes"], weights, key)
     architecture = spec["model"]["architecture"]
     if differs := models.about(architecture).differs:
         table += f"{models.display_name(architecture)} here: {differs}.\n"

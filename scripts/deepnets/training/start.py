@@ -87,7 +87,7 @@ def prepare_network(network: nn.Module, spec: dict, metadata: dict, start: Start
     if start is not None:
         # A last layer for the same classes is kept; another one gives numbers that mean nothing here.
         replaced = set() if start.classes == metadata["classes"] else head
-        found = match_file(start.file, network, start.tensors, replaced)
+        found = match_file(start.file, network, start.tensors, replaced, f"models.{name.split('/')[1]}.weights")
         network.load_state_dict(found.tensors, strict=False)
         record = _record(start, found)
         level = logging.WARNING if record["initialised"] else logging.INFO
@@ -98,12 +98,12 @@ def prepare_network(network: nn.Module, spec: dict, metadata: dict, start: Start
     return record
 
 
-def match_file(file: Path, network: nn.Module, tensors: Mapping[str, Tensor], head: Collection[str]) -> Match:
+def match_file(file: Path, network: nn.Module, tensors: Mapping[str, Tensor], head: Collection[str], key: str) -> Match:
     """Find the weights of a file that fit a network, see `match`; raises its UserError with the file and the key."""
     try:
         return match(network, tensors, head)
     except UserError as error:
-        raise UserError(f"{file}: {error} (config.yaml: weights)") from None
+        raise UserError(f"{file}: {error} ({key})") from None
 
 
 def _warn_of_enlarging(spec: dict, metadata: dict, name: str) -> None:
