@@ -289,6 +289,12 @@ def test_old_failure_of_a_stage_that_has_succeeded_since_does_not_count(jobs):
     assert of_first(jobs) == ("waiting", "")
 
 
+def test_the_last_line_of_an_error_of_several_says_so(jobs):
+    log_error("prepare", UserError("1.png: damaged\n2.png: empty\n3.png: truncated"))
+    log = jobs.root / "logs/digits/prepare.log"
+    assert of_first(jobs) == ("failed", f"3.png: truncated (the last of 3 lines) ({log})")
+
+
 def test_control_characters_of_a_log_do_not_reach_the_terminal():
     assert last_line_of_failure(["error: \x1b[2J", "Then run the same command again."], NAME) == r"error: \x1b[2J"
 

@@ -205,14 +205,16 @@ def _failure(stage: str, experiment: Experiment, root: Path) -> str | None:
 
 
 def last_line_of_failure(lines: Sequence[str], name: str) -> str | None:
-    """Return the last line of a job's log if the job ended with an error, else None.
+    """Return the last line of a job's log if the job ended with an error, and how many the error has; else None.
 
     Args:
         lines: of the log.
         name: of the experiment, with which the lines of a training run start.
     """
     if lines and lines[-1] == TRY_AGAIN_LINE:
-        return one_line(lines[-2]) if len(lines) > 1 else None
+        count = next((back for back, line in enumerate(lines[-2::-1], 1) if line.startswith("error: ")), 1)
+        others = f" (the last of {count} lines)" if count > 1 else ""  # a line for each broken image, say
+        return f"{one_line(lines[-2])}{others}" if len(lines) > 1 else None
     after = lines[::-1].index(INTERNAL_ERROR_LINE) if INTERNAL_ERROR_LINE in lines else 0
     if after and not any(line.startswith(f"{name}: ") for line in lines[-after:]):
         return one_line(lines[-1])
