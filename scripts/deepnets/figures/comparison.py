@@ -254,7 +254,14 @@ def name_points(
     axes.set_ylim(low - 0.12 * (high - low), high)  # room for names below the intervals; above, 100 % may be near
     figure.draw_without_rendering()  # positions are known only after the layout
     of_study = list(zip(named, point_names(comparison, named), strict=True))
-    for labelled in (of_study, sorted(of_study, key=lambda each: -len(each[1]))):  # a late name has few places left
+    apart = {
+        here: min((math.dist(spots[here], spots[there]) for there in spots if there != here), default=0)
+        for here in spots
+    }
+    for labelled in (
+        of_study,
+        sorted(of_study, key=lambda each: apart[id(each[0])]),
+    ):  # a late name has few places left
         placed = _place_names(figure, axes, comparison, cost, labelled, front)
         boxes = [name.get_window_extent() for name in placed]
         is_crowded = any(_area(Bbox.intersection(*pair)) for pair in combinations(boxes, 2))
