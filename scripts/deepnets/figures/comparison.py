@@ -258,10 +258,8 @@ def name_points(
         here: min((math.dist(spots[here], spots[there]) for there in spots if there != here), default=0)
         for here in spots
     }
-    for labelled in (
-        of_study,
-        sorted(of_study, key=lambda each: apart[id(each[0])]),
-    ):  # a late name has few places left
+    crowded_first = sorted(of_study, key=lambda each: apart[id(each[0])])  # a late name has few places left
+    for labelled in (of_study, crowded_first):
         placed = _place_names(figure, axes, comparison, cost, labelled, front)
         boxes = [name.get_window_extent() for name in placed]
         is_crowded = any(_area(Bbox.intersection(*pair)) for pair in combinations(boxes, 2))
