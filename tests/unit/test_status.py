@@ -289,7 +289,7 @@ def test_old_failure_of_a_stage_that_has_succeeded_since_does_not_count(jobs):
     assert of_first(jobs) == ("waiting", "")
 
 
-def test_the_last_line_of_an_error_of_several_says_so(jobs):
+def test_the_last_line_of_an_error_of_several_counts_them(jobs):
     log_error("prepare", UserError("1.png: damaged\n2.png: empty\n3.png: truncated"))
     log = jobs.root / "logs/digits/prepare.log"
     assert of_first(jobs) == ("failed", f"3.png: truncated (the last of 3 lines) ({log})")
