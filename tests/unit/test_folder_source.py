@@ -121,7 +121,7 @@ def test_folder_that_is_gone_after_the_download_is_named(tmp_path, make):
     shutil.rmtree(tmp_path / "birds")
     make(tmp_path / "birds")
     options = datasets.source("folder").Options(source="folder", path=str(tmp_path / "birds"), classes=2, size=4)
-    with pytest.raises(UserError, match=rf"^{tmp_path}/birds: .*; correct or remove it\.$"):
+    with pytest.raises(UserError, match=rf"^{tmp_path}/birds: not the folder of images that .*raw\.json lists; put it"):
         prepare_again(tmp_path, options)
 
 

@@ -174,6 +174,11 @@ def read(options: Options, raw: "Raw") -> "ImageSource":
     from deepnets.data.image_files import ArchiveFiles, Files, FolderFiles, read_images
 
     if raw.in_place:
+        if not raw.folder.is_dir():
+            raise UserError(
+                f"{raw.folder}: not the folder of images that {raw.manifest} lists; put it back, or delete"
+                f" {raw.manifest}, so that the images are listed again."
+            )
         files: Files = FolderFiles(raw)
         with unreadable_named(raw.folder):
             listed = list_folder(raw.folder, classes=options.possible_classes)
