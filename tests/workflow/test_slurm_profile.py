@@ -94,10 +94,13 @@ def test_a_measurement_of_latency_asks_for_a_node_without_other_jobs(asked):
 
 def test_each_rule_that_nothing_may_run_next_to_has_a_node_for_itself(root):
     rules = "".join(file.read_text() for file in (root / "workflow/rules").glob("*.smk"))
-    bodies = re.findall(r"^rule (\w+):(.*?)(?=^rule |\Z)", rules, re.MULTILINE | re.DOTALL)
+    head = r"^(?:rule|use rule (\w+) as) (\w+)(?::| with:)"
+    bodies = re.findall(rf"{head}(.*?)(?=^rule |^use rule |\Z)", rules, re.MULTILINE | re.DOTALL)
+    takes_all = {rule for _, rule, body in bodies if "threads: ALL_CORES" in body}
+    takes_all |= {rule for base, rule, body in bodies if base in takes_all and "threads:" not in body}
     resources = yaml.safe_load((root / "profiles/slurm/config.yaml").read_text())["set-resources"]
     alone = {rule for rule, asked in resources.items() if "--exclusive" in asked["slurm_extra"]}
-    assert alone == {rule for rule, body in bodies if "threads: ALL_CORES" in body} >= {"latency"}
+    assert alone == takes_all >= {"latency", "export", "export_int8"}
 
 
 def test_a_job_is_submitted_with_all_values_of_its_recipe(study, fork_server, dry_run, sbatch_calls):
