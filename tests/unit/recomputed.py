@@ -12,11 +12,12 @@ from functools import cached_property
 from itertools import chain, combinations
 from pathlib import Path
 from statistics import fmean
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from safetensors.numpy import load_file
-from scipy.stats import binom, chi2, norm, t
+from scipy.stats import binom, chi2, f, norm, t
 from sklearn import metrics
 from statsmodels.api import OLS
 from statsmodels.stats.contingency_tables import mcnemar
@@ -170,9 +171,15 @@ def in_order(groups: Sequence[Group]) -> list[Group]:
 # -- accuracies: intervals and pairs ----------------------------------------------------------------------------------
 
 
-def variance_of(groups: Sequence[Group]) -> tuple[float, float, float]:
-    """Variance of the accuracy of one group, or of the difference of two, and degrees of freedom: of tests, and of an
-    interval of a difference.
+class Spread(NamedTuple):
+    """A variance with its degrees of freedom."""
+
+    variance: float
+    freedom: float
+
+
+def variance_of(groups: Sequence[Group]) -> tuple[Spread, Spread]:
+    """Variance of the accuracy of one group, or of the difference of two: of tests, and of an interval of a difference.
 
     By the mean squares of an analysis of variance with two crossed factors, seeds and images; with folds, by that of a
     mean whose values are correlated within each fold.
@@ -184,20 +191,24 @@ def variance_of(groups: Sequence[Group]) -> tuple[float, float, float]:
         clusters = {"groups": groups[0].fold_of_image}
         by_folds = float(OLS(values, np.ones(images)).fit(cov_type="cluster", cov_kwds=clusters).cov_params()[0, 0])
         least = max(values.var() / images, 2 / images**2 if len(tables) > 1 else 0.0)
-        return max(by_folds, least), len(folds) - 1, len(folds) - 1 if by_folds > least else images - 1
-    by_seeds = noise = squares = 0.0
+        variance = max(by_folds, least)
+        return Spread(variance, len(folds) - 1), Spread(variance, len(folds) - 1 if by_folds > least else images - 1)
+    by_seeds = noise = squares = degrees = 0.0
     for table in tables:
         seeds, free = len(table), (len(table) - 1) * (images - 1)
         residuals = table - table.mean(1, keepdims=True) - table.mean(0) + table.mean()
         residual, between = (residuals**2).sum() / free / (seeds * images), table.mean(1).var(ddof=1) / seeds
-        by_seeds, noise = by_seeds + between, noise + residual
+        by_seeds, noise, degrees = by_seeds + between, noise + residual, degrees + seeds - 1
         squares += between**2 / (seeds - 1) + residual**2 / free
     means = tables[0].mean(0) - (tables[1].mean(0) if len(tables) > 1 else 0.0)
     by_images = means.var(ddof=1) / images
     squares += by_images**2 / (images - 1)
-    variance = max(by_seeds + by_images - noise, by_images, 2 / images**2 if len(tables) > 1 else 0.0)
-    freedom = float(np.clip(variance**2 / squares, 1, images - 1)) if squares else images - 1
-    return variance, freedom, freedom if by_seeds > noise else images - 1
+    least = max(by_images, 2 / images**2 if len(tables) > 1 else 0.0)
+    variance = max(by_seeds + by_images - noise, least)
+    of_test = Spread(variance, float(np.clip(variance**2 / squares, 1, images - 1)) if squares else images - 1)
+    # Seeds count for the interval where a preliminary test finds them at the 30 % level.
+    found = f.sf(by_seeds / noise, degrees, degrees * (images - 1)) < 0.3 if noise else by_seeds > 0
+    return of_test, of_test if found else Spread(least, images - 1)
 
 
 def accuracy_with_interval(group: Group) -> list[float]:
@@ -207,8 +218,8 @@ def accuracy_with_interval(group: Group) -> list[float]:
     if len(group.runs) == 1:
         bounds = proportion_confint(int(right.sum()), images, method="wilson")
     else:
-        variance, freedom, of_interval = variance_of([group])
-        freedom = of_interval if group.folds else freedom
+        of_test, of_interval = variance_of([group])
+        variance, freedom = of_interval if group.folds else of_test
         effective = (accuracy * (1 - accuracy) / variance if variance else 0.0) or images
         tail = 2 * norm.sf(t.ppf(0.975, freedom))
         bounds = proportion_confint(accuracy * effective, effective, alpha=tail, method="wilson")
@@ -219,7 +230,7 @@ def accuracy_with_interval(group: Group) -> list[float]:
 def probability_of_equals(a: Group, b: Group) -> float:
     """The p of the paired test: exact McNemar's of two runs, or a t test over seeds and images, or folds."""
     if min(len(a.runs), len(b.runs)) > 1:
-        variance, freedom, _ = variance_of([a, b])
+        variance, freedom = variance_of([a, b])[0]
         return float(2 * t.sf(abs(a.right.mean() - b.right.mean()) / math.sqrt(variance), freedom))
     first, second = _same_seed(a, b)
     counts = [[(first & second).sum(), (first & ~second).sum()], [(~first & second).sum(), (~first & ~second).sum()]]
@@ -239,7 +250,7 @@ def difference(a: Group, b: Group, level: float = 0.95) -> list[float]:
     """The accuracy of A minus that of B with its interval, in percentage points."""
     if min(len(a.runs), len(b.runs)) > 1:
         value = a.right.mean() - b.right.mean()
-        variance, _, freedom = variance_of([a, b])
+        variance, freedom = variance_of([a, b])[1]
         half = t.ppf((1 + level) / 2, freedom) * math.sqrt(variance)
         return [100 * value, 100 * max(-1.0, value - half), 100 * min(1.0, value + half)]
     first, second = _same_seed(a, b)

@@ -37,6 +37,11 @@ def blocks(images, networks, studies=STUDIES):
         yield min(each, studies - start)
 
 
+def studies_of(images):
+    """More studies where they cost little and the share is near a limit: 20,000 are exact to 0.2 points."""
+    return 10 * STUDIES if images == 360 else STUDIES
+
+
 def simulate(rng, studies, recipes, seeds, images, accuracy, spread):
     """Which images are right: (studies, recipes, seeds, images); and the trained networks' own accuracies.
 
@@ -94,12 +99,11 @@ def test_interval_of_a_difference_of_two_trained_networks_covers_it(images, accu
 @pytest.mark.parametrize("images", SIZES)
 def test_interval_of_a_difference_of_two_recipes_covers_it(images, seeds, accuracy, spread):
     rng, covered = np.random.default_rng(4), []
-    for studies in blocks(images, 2 * seeds):
+    for studies in blocks(images, 2 * seeds, studies_of(images)):
         right, _ = simulate(rng, studies, 2, seeds, images, accuracy, spread)
         low, high = t_interval(difference_variance(right[:, 0], right[:, 1]))
         covered += ((low <= 0) & (high >= 0)).tolist()
-    # Above 98 % only where errors are few (360 images, accuracy 98.6 %).
-    assert 0.92 <= np.mean(covered) <= 0.985
+    assert 0.92 <= np.mean(covered) <= 0.98
 
 
 # Accuracies of two recipes, and the spreads of their seeds.
@@ -111,7 +115,7 @@ UNEQUAL = [((0.8, 0.75), (0.0, 0.15)), ((0.986, 0.96), (0.05, 0.15)), ((0.986, 0
 @pytest.mark.parametrize("images", SIZES)
 def test_interval_of_a_difference_of_two_unequal_recipes_covers_it(images, seeds, accuracies, spreads):
     rng, covered, truth = np.random.default_rng(8), [], accuracies[0] - accuracies[1]
-    for studies in blocks(images, 2 * seeds):
+    for studies in blocks(images, 2 * seeds, studies_of(images)):
         right, _ = simulate(rng, studies, 2, seeds, images, accuracies, spreads)
         low, high = t_interval(difference_variance(right[:, 0], right[:, 1]))
         covered += ((low <= truth) & (truth <= high)).tolist()

@@ -83,7 +83,7 @@ SEEDS, IMAGES = 3, 360
 def variance(mean, of_seeds, of_images, of_residual):
     """What many studies show of a difference; the first recipe's seeds spread by `of_seeds[0]`."""
     components = (np.asarray(each, dtype=float) for each in (of_seeds, of_images, of_residual))
-    return Variance(np.float64(mean), *[np.zeros(())] * 3, *components)
+    return Variance(np.float64(mean), *[np.zeros(())] * 4, *components)
 
 
 def power(found, seeds, images, alpha, studies=2000):

@@ -11,8 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import f
 
 Floats = NDArray[np.float64]
+# The level of the preliminary test (Bancroft 1944, Annals of Mathematical Statistics 15). Simulated, intervals cover
+# 91.7 to 97.8 % by 0.25, 92.5 to 97.9 % by 0.3 and 93.5 to 98.1 % where any excess counts.
+POOLED_ABOVE = 0.3
 
 
 class Variance(NamedTuple):
@@ -22,10 +26,11 @@ class Variance(NamedTuple):
         mean: over seeds and images, or the difference of two means.
         value: its variance.
         freedom: Satterthwaite's degrees of freedom of `value`.
-        interval_freedom: the same, but those of the images where the seeds differ by no more than chance in the images
-            makes them differ. Simulated with 3 and 5 seeds, t intervals of a difference by it cover 94.7 to 98.5 %, by
-            `freedom` up to 98.9 %. Holm's correction asks for quantiles far out, where `freedom` is needed: by
-            `interval_freedom`, four equal recipes were called different in up to 10 % of studies, not in 5 %.
+        interval_value, interval_freedom: the same two for a 95 % interval of a difference; those of the images alone
+            where a preliminary test (`POOLED_ABOVE`) does not find that the seeds differ by more than chance in the
+            images makes them differ. Simulated with 3 and 5 seeds, t intervals by these two cover 92.4 to 97.9 %, by
+            `value` and `freedom` up to 98.7 %. Holm's correction asks for quantiles far out, where the latter are
+            needed: by the former, more than 5 % of studies would call one of four equal recipes different.
         of_seeds, of_images, of_residual: components of one observation: a seed's, an image's, and what is left for a
             single (seed, image). Those of seeds and what is left are (..., 1), or (..., 2) for the two of a difference.
     """
@@ -33,6 +38,7 @@ class Variance(NamedTuple):
     mean: Floats
     value: Floats
     freedom: Floats
+    interval_value: Floats
     interval_freedom: Floats
     of_seeds: Floats
     of_images: Floats
@@ -105,11 +111,14 @@ def _combined(tables: Sequence[_Table], mean: Floats, of_images: Floats, least: 
     free = max(images - 1, 1)  # degrees of freedom; one image alone shows nothing of the others
     by_seeds, by_images, noise = between / seeds, of_images.var(-1) / free, residual / (seeds * images)
     value, freedom = summed(by_seeds, by_images, noise, seeds - 1, free, least)
+    degrees = (seeds - 1).sum()
+    differ = by_seeds.sum(-1) > f.isf(POOLED_ABOVE, degrees, degrees * free) * noise.sum(-1)
     return Variance(
         mean,
         value,
         freedom,
-        np.where(by_seeds.sum(-1) > noise.sum(-1), freedom, free),
+        np.where(differ, value, np.maximum(by_images, least)),
+        np.where(differ, freedom, free),
         np.maximum(between - residual / images, 0),
         np.maximum(images * (by_images - noise.sum(-1)), 0),
         residual,

@@ -31,10 +31,12 @@ def fold_variance(values: Floats, folds: Rows, least: float = 0.0) -> Variance:
     sums = np.bincount(folds, weights=values - mean, minlength=number)
     by_folds = number / (number - 1) * (sums**2).sum() / images**2
     by_images = max(values.var() / images, least)
+    value = np.asarray(max(by_folds, by_images))
     return Variance(
         mean,
-        np.asarray(max(by_folds, by_images)),
+        value,
         np.asarray(number - 1),
+        value,
         np.asarray(number - 1 if by_folds > by_images else images - 1),
         np.asarray([max(by_folds - by_images, 0) * number]),
         np.asarray(by_images * images),

@@ -85,19 +85,19 @@ def t_probability(variance: Variance) -> Floats:
 def t_interval(variance: Variance) -> tuple[Floats, Floats]:
     """Return the 95 % interval of a difference, cut to -1 and 1.
 
-    It may leave out 0 where `t_probability` is a little above 5 %: see `Variance.interval_freedom`.
+    It may leave out 0 where `t_probability` is a little above 5 %: see `Variance.interval_value`.
     """
-    return _t_interval(variance, 0.95, variance.interval_freedom)
+    return _t_interval(variance.mean, variance.interval_value, variance.interval_freedom, 0.95)
 
 
 def equivalence_interval(variance: Variance) -> tuple[Floats, Floats]:
     """Return the 90 % interval of a difference by the degrees of freedom of the test: it decides, as the test does."""
-    return _t_interval(variance, 0.9, variance.freedom)
+    return _t_interval(variance.mean, variance.value, variance.freedom, 0.9)
 
 
-def _t_interval(variance: Variance, level: float, freedom: Floats) -> tuple[Floats, Floats]:
-    half = t.ppf((1 + level) / 2, freedom) * np.sqrt(variance.value)
-    return np.maximum(-1, variance.mean - half), np.minimum(1, variance.mean + half)
+def _t_interval(mean: Floats, value: Floats, freedom: Floats, level: float) -> tuple[Floats, Floats]:
+    half = t.ppf((1 + level) / 2, freedom) * np.sqrt(value)
+    return np.maximum(-1, mean - half), np.minimum(1, mean + half)
 
 
 def compare_recipes(a: Right, b: Right) -> Difference:
