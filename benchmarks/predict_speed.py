@@ -4,7 +4,8 @@
 
 Draws the pictures, and saves networks with initial weights: their speed does not depend on them. The speed of
 scripts/predict.py is that of half of its pictures, without its start: the difference between all and half of them. It
-is compared with what decoding and the forward pass allow, each measured alone in one thread and divided by the cores.
+is compared with what decoding and the forward pass allow: decoding measured in one process, for as many as there are
+cores, and the forward pass in as many threads at once as scripts/predict.py has.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,10 +32,9 @@ from deepnets import load, models  # noqa: E402
 from deepnets.config.experiment import spec_sha256  # noqa: E402
 from deepnets.config.recipe import Recipe  # noqa: E402
 from deepnets.data.pictures import Form, PictureFile, decode_block, read_blocks  # noqa: E402
-from deepnets.evaluation.predictor import count_workers  # noqa: E402
+from deepnets.evaluation.predictor import Model, batch_length, count_workers  # noqa: E402
 from deepnets.training.device import disable_malloc_trim  # noqa: E402
 from deepnets.training.experiment_dir import preprocessing  # noqa: E402
-from deepnets.training.inference import EVALUATION_BATCH  # noqa: E402
 from deepnets.utils.machine import usable_cores  # noqa: E402
 from deepnets.utils.tensors import save_tensors  # noqa: E402
 
@@ -89,16 +90,16 @@ def measure(case: Case, files: Sequence[Path], weights: Path) -> None:
     """Print images per second of each way to use half of the files."""
     count, cores = len(files) // 2, usable_cores()
     pillow = count / seconds_of(lambda: decode_plainly(files[:count], case.size))
-    decoding = count / seconds_of(lambda: decode_alone(files[:count], case.size))
+    decoding = cores * count / seconds_of(lambda: decode_alone(files[:count], case.size))
     forward = forward_alone(weights, case.size)
     half, whole = (seconds_of(lambda some=some: predict(weights, some)) for some in (files[:count], files))
     rate = count / max(whole - half, 1e-9)
     of_decoding, of_forward = 1 / decoding, 1 / forward
     bound = "the forward pass" if of_forward > of_decoding else "decoding"
-    possible = cores / (of_decoding + of_forward)
+    possible = 1 / (of_decoding + of_forward)
     print(f"    Pillow alone, one process: {pillow:,.0f} images/s")
-    print(f"    decoding alone, one process: {decoding:,.0f} images/s")
-    print(f"    forward pass alone, one thread: {forward:,.0f} images/s")
+    print(f"    decoding alone, {cores} processes: {decoding:,.0f} images/s")
+    print(f"    forward pass alone, all threads: {forward:,.0f} images/s")
     print(f"    predict.py, {cores} cores: {rate:,.0f} images/s, and {max(0.0, half - count / rate):.1f} s to start")
     share = max(of_decoding, of_forward) / (of_decoding + of_forward)
     both = f"that both allow on {cores} cores"
@@ -156,11 +157,18 @@ def decode_alone(files: Sequence[Path], size: int) -> None:
 
 
 def forward_alone(weights: Path, size: int) -> float:
-    """Images per second of the network in one thread, in batches as in scripts/predict.py, with the probabilities."""
+    """Images per second of the network, in as many threads and batches of the length as in scripts/predict.py."""
     model = load(weights, device="cpu", temperature=1)
-    length = EVALUATION_BATCH // count_workers([model], usable_cores())
+    workers = count_workers([model], usable_cores())
+    length = batch_length([model.form], sys.maxsize, workers)
     images = np.random.default_rng(0).integers(256, size=(length, size, size, 1), dtype=np.uint8)
     model.probabilities(images)
+    with ThreadPoolExecutor(workers) as pool:
+        return sum(pool.map(lambda _: rate_of(model, images), range(workers)))
+
+
+def rate_of(model: Model, images: np.ndarray) -> float:
+    """Images per second of a batch that is predicted again and again."""
     done, start = 0, time.perf_counter()
     while (passed := time.perf_counter() - start) < LEAST_SECONDS:
         model.probabilities(images)

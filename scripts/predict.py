@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> None:
     files, unfound = list_pictures(arguments, args.encoding)
     problems += unfound
     # They start while this process loads torch.
-    with start_decoders(len(files), threads, count_bytes(files)) as decoders:
+    with start_decoders(len(files), threads, lambda: count_bytes(files)) as decoders:
         members, workers = load_committee(args, threads)
         from deepnets.evaluation.predictor import predict_files  # here: it loads torch
 

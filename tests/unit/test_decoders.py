@@ -46,10 +46,15 @@ def test_few_pictures_or_one_core_need_no_processes(pictures, processes):
 
 
 def test_few_photos_are_worth_processes_for_their_bytes():
-    with start_decoders(20, 2, 20 * 2**22) as decoders:
+    with start_decoders(20, 2, lambda: 20 * 2**22) as decoders:
         assert decoders.processes == 2
-    with start_decoders(1, 2, 2**30) as decoders:
+    with start_decoders(1, 2, lambda: 2**30) as decoders:
         assert decoders is None
+
+
+def test_files_of_many_pictures_are_not_looked_at():
+    with start_decoders(256, 2, lambda: pytest.fail("the files were looked at")) as decoders:
+        assert decoders.processes == 2
 
 
 def test_a_killed_process_is_one_clear_line():

@@ -100,7 +100,13 @@ def test_few_pictures_are_divided_among_the_threads(weights, pictures, monkeypat
     assert (len(lengths), max(lengths), sum(lengths)) == (workers, longest, 21)
 
 
-def test_batches_of_several_threads_take_no_more_memory_than_one_alone(weights, many):
+def test_small_images_fill_the_batch_of_each_thread(weights, many):
+    model, files = load(weights, device="cpu"), list_pictures(map(str, many))[0]
+    assert max(len(batch.names) + len(batch.problems) for batch in predict_files([model], files * 2, workers=2)) == 256
+
+
+def test_batches_of_large_images_take_no_more_memory_in_several_threads_than_in_one(weights, many, monkeypatch):
+    monkeypatch.setattr(predictor, "_BATCH_BYTES", 256 * 8 * 8 - 1)  # these images count as large
     model, files = load(weights, device="cpu"), list_pictures(map(str, many))[0]
     for threads in (1, 2, 3, 4, 16):
         workers = count_workers([model], threads)

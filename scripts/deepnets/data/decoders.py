@@ -46,7 +46,9 @@ class Decoders:
 
 
 @contextlib.contextmanager
-def start_decoders(pictures: int, processes: int, size: int = 0) -> Iterator[Decoders | None]:
+def start_decoders(
+    pictures: int, processes: int, count_bytes: Callable[[], int] = lambda: 0
+) -> Iterator[Decoders | None]:
     """Start processes that decode, at the lowest priority, for the time of the `with` block; None where one is enough.
 
     They start while the caller does something else: nothing waits for them here.
@@ -54,11 +56,15 @@ def start_decoders(pictures: int, processes: int, size: int = 0) -> Iterator[Dec
     Args:
         pictures: how many there are to decode.
         processes: at most.
-        size: bytes of their files: few photos take as long as many small pictures.
+        count_bytes: returns the bytes of their files, as few photos take as long as many small pictures; called only
+            where it decides, as to look at every file takes time.
     """
-    enough_for = max(math.ceil(pictures / _LEAST_EACH), size // _LEAST_BYTES_EACH)
+    enough_for, are_many = math.ceil(pictures / _LEAST_EACH), pictures >= _ALONE
+    if not are_many or enough_for < processes:
+        size = count_bytes()
+        enough_for, are_many = max(enough_for, size // _LEAST_BYTES_EACH), are_many or size >= _ALONE_BYTES
     processes = min(processes, pictures, enough_for)
-    if processes <= 1 or (pictures < _ALONE and size < _ALONE_BYTES):
+    if processes <= 1 or not are_many:
         yield None
         return
     others = multiprocessing.active_children()

@@ -44,6 +44,7 @@ from deepnets.utils.text import one_line, shortened
 
 Picture = str | os.PathLike | Image.Image | np.ndarray
 _MOST_WORKERS = 4  # batches that are predicted at once
+_BATCH_BYTES = 2**22  # of images: batches that have fewer are small enough for each worker to take a whole one
 _NO_NUMBERS = "the network's answer is not a number (NaN); train it again, with precision: fp32 or a smaller lr"
 
 
@@ -289,7 +290,7 @@ def predict_files(
         encoding: as of `deepnets.data.pictures.list_pictures`.
     """
     forms = list(dict.fromkeys(member.form for member in members))
-    length = max(1, min(EVALUATION_BATCH // workers, math.ceil(len(files) / workers)))
+    length = batch_length(forms, len(files), workers)
     processes = 1 if decoders is None else decoders.processes
     blocks = read_blocks(files, min(block_length(forms), length, math.ceil(len(files) / processes) or 1), encoding)
     decode = partial(decode_block, forms=forms, invert=invert)
@@ -305,9 +306,20 @@ def count_workers(members: Sequence[Model], threads: int) -> int:
     """How many batches to predict at once: by one thread each, two batches take less time than one after the other.
 
     Threads that share a batch wait for each other in every layer; of a small network that is most of the time. Few
-    batches, as each takes memory, and their length is what makes large networks fast; a GPU takes one.
+    batches, as each takes memory; a GPU takes one.
     """
     return 1 if any(member.device.device.type != "cpu" for member in members) else min(threads, _MOST_WORKERS)
+
+
+def batch_length(forms: Sequence[Form], pictures: int, workers: int) -> int:
+    """How many pictures a batch has, at most: small images fill whole ones, as starting a layer takes as long as many.
+
+    Of large images, the workers share the memory of one batch.
+    """
+    length = EVALUATION_BATCH
+    if length * sum(form.size**2 * form.channels for form in forms) > _BATCH_BYTES:
+        length //= workers
+    return max(1, min(length, math.ceil(pictures / workers)))
 
 
 def _batches(decoded: Iterable[Decoded], length: int) -> Iterator[list[Decoded]]:
