@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 from config_files import ROOT, load
 
 from deepnets.comparison.sweeps import budget_lines
@@ -96,6 +97,13 @@ def test_a_study_of_the_user_on_a_shipped_recipe_collides_with_no_shipped_study(
     own = {"studies": {"mine": [entry, entry | {"set": {"epochs": 1}}]}, "study": "mine"}
     epochs = [(e.recipe, e.spec["recipe"]["epochs"]) for e in load_config(ROOT / "config.yaml", own).experiments()]
     assert epochs == [("quick", 2), ("quick", 5), ("quick,epochs=1", 1), ("quick,epochs=1", 1)]
+
+
+def test_no_shipped_study_changes_a_recipe_for_itself():
+    studies = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))["studies"]
+    entries = [entry for study in studies.values() for entry in study]
+    assert len(entries) > 10
+    assert not any("set" in entry for entry in entries)
 
 
 def test_no_study_trains_vgg16_at_a_learning_rate_at_which_it_diverges():
