@@ -18,6 +18,7 @@ from deepnets.data.pictures import Form
 from deepnets.evaluation.predictions import read_examples
 from deepnets.evaluation.predictor import Model
 from deepnets.evaluation.saliency import find_last_maps, saliency_maps
+from deepnets.figures import overlay_files
 from deepnets.figures.overlay import overlay
 from deepnets.figures.saliency import draw
 from deepnets.planning.code_digest import digests
@@ -60,6 +61,11 @@ def test_last_maps_are_those_of_the_last_block(with_network, architecture, name)
     found, module = find_last_maps(with_network(network, 64), "a")
     assert found.split(".")[-1] == name
     assert module is network.get_submodule(found)
+
+
+def test_a_block_whose_branches_end_in_one_pixel_is_skipped_as_a_whole(with_network):
+    network = models.build({"architecture": "resnet50", "stem_pool": False}, 5, 1, (8, 8))
+    assert find_last_maps(with_network(network, 8, 1), "a")[0] == "layer3"
 
 
 def test_maps_of_one_pixel_are_skipped(with_network):
@@ -234,6 +240,14 @@ def test_script_writes_an_overlay_for_each_picture_and_reports_the_broken_ones(e
     assert f"{tmp_path}/a/1.png: " in lines[2]
     assert lines[2].endswith(f", see {tmp_path}/out/1.grad-cam.png")
     assert {line.partition(": ")[0] for line in lines[-2:]} == {"missing.png", f"{tmp_path}/b/3.png"}
+
+
+def test_an_empty_map_is_said_in_the_line_of_its_picture(explain, tmp_path, monkeypatch, capfd):
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    monkeypatch.setattr(overlay_files, "saliency_maps", lambda model, layer, images, labels: np.zeros((1, 8, 8)))
+    explain(tmp_path / "a.png")
+    line = capfd.readouterr().err.splitlines()[-1]
+    assert line.endswith("/out/a.grad-cam.png; its map is empty, as no place in it speaks for this class")
 
 
 def test_an_output_that_is_a_file_is_a_line(explain, data, tmp_path, caplog):

@@ -14,7 +14,8 @@ def last_maps(network: nn.Module, run: Callable[[], object]) -> tuple[str, nn.Mo
     """Find the module that gives the last maps of a network: its last convolution, or what contains it.
 
     Maps are an output (N, C, H, W) of more than one pixel. In a block of several branches, the block's output counts:
-    the last branch alone would show a part of what the network found.
+    the last branch alone would show a part of what the network found. If that output has one pixel, as that of a ResNet
+    for images of 8 pixels, what is before the block counts.
 
     Args:
         network: the network.
@@ -27,19 +28,21 @@ def last_maps(network: nn.Module, run: Callable[[], object]) -> tuple[str, nn.Mo
         NoMapsError: it has no such maps; or layers of tokens (N, L, C) follow them, as in a transformer or a mixer of
             patches, where an early convolution only cuts the image into patches.
     """
-    found = list[tuple[str, nn.Module]]()
+    found = list[tuple[str, nn.Module, torch.Size]]()
     tokens = list[nn.Module]()  # layers of tokens that ran after the last maps, or in the block that gave them
-    channels_last = False
+    calls = list[tuple[nn.Module, object]]()  # with what each module was called; so no tensor's id is used again
 
     def record(path: str, module: nn.Module, inputs: Sequence[object], output: object) -> None:
-        nonlocal channels_last
+        calls.append((module, inputs[0] if inputs else None))
         if _takes_tokens(module, inputs):
             tokens.append(module)
-        elif isinstance(output, torch.Tensor) and _are_maps(output.shape) and _has_convolution(module):
+        elif isinstance(output, torch.Tensor) and output.ndim == 4 and _has_convolution(module):
             inside = set(module.modules())
-            tokens[:] = [each for each in tokens if each in inside]
-            channels_last = output.shape[1] == output.shape[2] != output.shape[3]  # (N, H, W, C): images are square
-            found.append((path, module))
+            if _are_maps(output.shape):
+                tokens[:] = [each for each in tokens if each in inside]
+                found.append((path, module, output.shape))
+            elif inputs and _starts_branches(module, inputs[0], calls):
+                found[:] = [each for each in found if each[1] not in inside] or found
 
     hooks = [
         module.register_forward_hook(lambda module, inputs, output, path=path: record(path, module, inputs, output))
@@ -54,9 +57,16 @@ def last_maps(network: nn.Module, run: Callable[[], object]) -> tuple[str, nn.Mo
         raise NoMapsError("no convolution of it has maps of several pixels")
     if tokens:
         raise NoMapsError("attention, or another layer of tokens, follows its last convolution")
-    if channels_last:
+    path, module, shape = found[-1]
+    if shape[1] == shape[2] != shape[3]:  # (N, H, W, C): images are square
         raise NoMapsError("its last maps are (N, H, W, C), not (N, C, H, W)")
-    return found[-1]
+    return path, module
+
+
+def _starts_branches(block: nn.Module, taken: object, calls: Sequence[tuple[nn.Module, object]]) -> bool:
+    """Whether several modules of a block take what the block takes."""
+    parts = set(block.children())
+    return len({module for module, first in calls if module in parts and first is taken}) > 1
 
 
 def _are_maps(shape: torch.Size) -> bool:

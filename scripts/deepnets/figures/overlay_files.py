@@ -57,7 +57,8 @@ def write_overlays(
             file = file_of(name)
             with atomic_path(file) as temporary:
                 overlay(pixels, saliency).save(temporary)
-            LOG.info("%s", one_line(f"{name}: {prediction}, see {file}"))
+            nothing = "" if saliency.any() else "; its map is empty, as no place in it speaks for this class"
+            LOG.info("%s", one_line(f"{name}: {prediction}, see {file}{nothing}"))
     if dim:
         LOG.warning("%s", dim_line(dim))
     return problems
