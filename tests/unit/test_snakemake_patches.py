@@ -7,12 +7,14 @@ from types import SimpleNamespace
 import pytest
 from snakemake.jobs import Job
 from snakemake.persistence.file import FilePersistence
+from snakemake.report import html_reporter
 from snakemake.target_jobs import parse_target_jobs_cli_args
 from snakemake_interface_executor_plugins.utils import TargetSpec, encode_target_jobs_cli_args
 
 from deepnets.planning import snakemake_patches
 from deepnets.planning.snakemake_patches import (
     LOCKS,
+    name_what_the_report_shows,
     rerun_failed_updates,
     restore_target_jobs,
     retry_no_divergence,
@@ -130,3 +132,28 @@ def test_an_error_that_stays_is_raised(persistence):
     survive_other_ends(persistence)
     with pytest.raises(PermissionError):
         persistence._delete_locks()
+
+
+# -- the page of `snakemake --report` ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("template", "name"),
+    [
+        ("icon", '"aria-label": this.props.iconName'),
+        ("navbar", 'alt: ""'),
+        ("content", "alt: this.props.app.state.resultPath"),
+        ("breadcrumbs", '"aria-label": "Search"'),
+    ],
+)
+def test_icons_pictures_and_search_field_of_snakemakes_page_have_names(template, name):
+    reporter = SimpleNamespace(get_resource_as_string=html_reporter.common.get_resource_as_string)
+    name_what_the_report_shows(reporter)
+    assert name in reporter.get_resource_as_string(f"components/{template}.js")
+    assert name not in html_reporter.common.get_resource_as_string(f"components/{template}.js")
+
+
+@pytest.mark.parametrize("reporter", [None, SimpleNamespace()])
+def test_a_reporter_that_reads_its_templates_otherwise_stays_as_it_is(reporter):
+    name_what_the_report_shows(reporter)
+    assert not hasattr(reporter, "get_resource_as_string")

@@ -1,7 +1,7 @@
-"""Changes of Snakemake for which it has no options: five patches, applied by `run_hooks`.
+"""Changes of Snakemake for which it has no options: six patches, applied by `run_hooks`.
 
 They use names that are not public. Where a version of Snakemake lacks one, the patch changes nothing, and a line says
-what happens instead; only `survive_other_ends` prints none.
+what happens instead; `survive_other_ends` and `name_what_the_report_shows` print none.
 """
 
 import contextlib
@@ -202,3 +202,36 @@ def _again(method: Callable, makes_folder: bool) -> Callable:
         return list(method(*args) or ())
 
     return call
+
+
+# -- the page of `snakemake --report` ----------------------------------------------------------------------------------
+
+_SVG, _LOGO = 'xmlns: "http://www.w3.org/2000/svg"', "src: logo_uri"
+_PICTURE, _SEARCH = "src: this.props.app.state.contentPath }", 'placeholder: "Search..."'
+_NAMED = {  # what the page shows without a word -> the same with one, for those who do not see it
+    _SVG: f'{_SVG}, role: "img", "aria-label": this.props.iconName',
+    _LOGO: f'{_LOGO}, alt: ""',  # its name is next to it
+    _PICTURE: f"alt: this.props.app.state.resultPath, {_PICTURE}",
+    _SEARCH: f'{_SEARCH}, "aria-label": "Search"',
+}
+
+
+def name_what_the_report_shows(reporter: Any) -> None:
+    """Have the page of `snakemake --report` name its icons, pictures and search field.
+
+    Args:
+        reporter: the module that writes the page. None, or a module that reads its templates in another way, is left
+            as it is, without a line: the page is then as Snakemake has it.
+    """
+    read = getattr(reporter, "get_resource_as_string", None)
+    if read is None:
+        return
+
+    @functools.wraps(read)
+    def named(path: str) -> str:
+        text = read(path)
+        for shown, with_name in _NAMED.items():
+            text = text.replace(shown, with_name)
+        return text
+
+    reporter.get_resource_as_string = named
