@@ -5,13 +5,13 @@ import json
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 from scipy.stats import binomtest
 
 from deepnets.comparison import statistics
 from deepnets.evaluation.confidence import probabilities_of, surprises
 from deepnets.evaluation.history import HISTORY_COLUMNS
-from deepnets.evaluation.metrics import predicted_classes
+from deepnets.evaluation.metrics import basic_metrics, detailed_metrics, predicted_classes
 from deepnets.utils import paths
 from deepnets.utils.files import canonical_json, read_json, sha256_text, write_json
 
@@ -29,6 +29,8 @@ RECIPE = {
     "clip_norm": None,
     "augment": {"rotation": 10.0, "horizontal_flip": True, "mixup": 0.0},
 }
+
+FOLDS = [150, 130, 120]  # test images of each fold
 
 # Of an exported file: where it was measured, and what its accuracy became.
 MEASURED_ON = {"device": "cpu", "device_name": "Some CPU", "threads": 4, "precision": "int8"}
@@ -244,3 +246,42 @@ def write_statistics(root: Path, *directories: Path, margin: float = 0.005, suff
         spec = {"dataset": dataset, "experiments": experiments, "margin": margin}
         statistics.write_statistics({"spec": spec}, root, written[dataset])
     return written
+
+
+def predict(directory: Path, skill: float) -> None:
+    """Let an experiment have logits with noise, more often right for a larger `skill`, and the metrics of these."""
+    file, metrics = directory / paths.PREDICTIONS_FILE, read_json(directory / paths.METRICS_FILE)
+    arrays, classes = load_file(file), len(metrics["classes"])
+    arrays["validation_labels"] = np.arange(144) % classes  # also where there are fewer test images
+    rng = np.random.default_rng([int(100 * skill), int(directory.name[-1]), len(directory.parent.name)])
+    shared = np.random.default_rng(0)  # images that are hard for one network are hard for the others, too
+    for split in ("test", "validation"):
+        labels = arrays[f"{split}_labels"]
+        shape = len(labels), classes
+        noise = 0.7 * shared.normal(size=shape) + rng.normal(size=shape)
+        arrays[f"{split}_logits"] = logits = (skill * np.eye(classes)[labels] + noise).astype(np.float32)
+        metrics[split] = (
+            detailed_metrics(logits, labels, metrics["classes"])
+            if split == "test"
+            else basic_metrics(logits, labels, split)
+        )
+    save_file(arrays, file, {"spec_sha256": metrics["spec_sha256"]})
+    write_json(directory / paths.METRICS_FILE, metrics)
+    accuracy = metrics["test"]["accuracy"]
+    kinds = {"noise": [0.9 * accuracy, 0.7 * accuracy, 0.31], "jpeg": [0.95 * accuracy, 0.8 * accuracy, 0.52]}
+    robustness = read_json(directory / paths.ROBUSTNESS_FILE) | {"accuracy": accuracy, "corruptions": kinds}
+    robustness["corrupted_accuracy"] = float(np.mean([*kinds.values()]))
+    write_json(directory / paths.ROBUSTNESS_FILE, robustness)
+
+
+def write_in_fold(results: Path, dataset: str, model: str, recipe: str, seed: int, skill: float) -> Path:
+    """Write an experiment with such logits that is of the fold that its seed chooses; each has other test images."""
+    fold = seed % len(FOLDS)
+    directory = write_experiment(results, dataset, model, recipe, seed, n_test=FOLDS[fold])
+    metrics = read_json(directory / paths.METRICS_FILE)
+    metrics["spec"]["dataset"] |= {"folds": len(FOLDS), "fold": fold}
+    metrics["spec_sha256"] = sha256_text(canonical_json(metrics["spec"]))
+    write_json(directory / paths.METRICS_FILE, metrics)
+    write_robustness(directory, metrics["test"]["accuracy"], FOLDS[fold])
+    predict(directory, skill + 0.1 * fold)
+    return directory

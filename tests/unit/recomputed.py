@@ -6,7 +6,7 @@ stage wrote it: the metrics of training images, the size of the network, latency
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, combinations
@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from safetensors.numpy import load_file
-from scipy.stats import binom, chi2, f, norm, t
+from scipy.stats import binom, f, norm, t
 from sklearn import metrics
 from statsmodels.api import OLS
 from statsmodels.stats.contingency_tables import mcnemar
@@ -25,7 +25,6 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 NAMES = {"vgg16": "VGG-16", "inception_v3": "Inception V3", "resnet50": "ResNet50", "mobilenet_v2": "MobileNetV2"}
-_DRAWS = 20_000
 
 
 def name_of(model: str) -> str:
@@ -101,9 +100,19 @@ class Together(Run):
 
 @dataclass(frozen=True)
 class Group:
-    """The runs that differ in their seed only, and in the fold that it chooses: all folds as often."""
+    """The runs that differ in their seed only, and in the fold that it chooses.
+
+    Those that count in its numbers have all folds as often. Where folds are not finished, more were trained.
+    """
 
     runs: tuple[Run, ...]
+    trained: tuple[Run, ...]
+
+    def on(self, folds: Collection[int | None]) -> "Group":
+        """With the runs that count where only these folds do: the first ones of each, as many as all of them have."""
+        of_folds = [[run for run in self.trained if run.fold == fold] for fold in folds]
+        counted = [run for each in of_folds for run in each[: min(map(len, of_folds))]]
+        return Group(tuple(run for run in self.trained if run in counted), self.trained)
 
     @property
     def first(self) -> Run:
@@ -111,8 +120,9 @@ class Group:
 
     @cached_property
     def folds(self) -> list[int]:
-        """The folds in order; [] without folds."""
-        return sorted({run.fold for run in self.runs} - {None})
+        """The folds in order; [] without folds, and for a single one, whose runs are as those without."""
+        folds = sorted({run.fold for run in self.runs} - {None})
+        return folds if len(folds) > 1 else []
 
     @cached_property
     def whole(self) -> list[Run]:
@@ -149,10 +159,23 @@ class Group:
 
 
 def grouped(runs: Sequence[Run]) -> list[Group]:
+    """The groups of the runs on a dataset; all runs count."""
     found: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         found.setdefault((run.model, run.recipe), []).append(run)
-    return [Group(tuple(each)) for each in found.values()]
+    return [Group(tuple(each), tuple(each)) for each in found.values()]
+
+
+def counted(groups: Sequence[Group]) -> list[Group]:
+    """The groups on the folds that all have; each on its own ones if no fold has all groups."""
+    folds = [{run.fold for run in group.trained} for group in groups]
+    shared = set.intersection(*folds)
+    return [group.on(shared or own) for group, own in zip(groups, folds, strict=True)]
+
+
+def best_first(groups: Sequence[Group]) -> list[Group]:
+    """The groups in the order of validation accuracy; equal ones keep their order."""
+    return sorted(groups, key=lambda group: -group.validation)
 
 
 def chosen(groups: Sequence[Group]) -> list[Group]:
@@ -247,10 +270,14 @@ def _same_seed(a: Group, b: Group) -> tuple[np.ndarray, np.ndarray]:
 
 
 def difference(a: Group, b: Group, level: float = 0.95) -> list[float]:
-    """The accuracy of A minus that of B with its interval, in percentage points."""
+    """The accuracy of A minus that of B with its interval, in percentage points.
+
+    Only the 95 % one is for readers; one of another level decides, as a test does.
+    """
     if min(len(a.runs), len(b.runs)) > 1:
         value = a.right.mean() - b.right.mean()
-        variance, freedom = variance_of([a, b])[1]
+        of_test, of_interval = variance_of([a, b])
+        variance, freedom = of_interval if level == 0.95 else of_test
         half = t.ppf((1 + level) / 2, freedom) * math.sqrt(variance)
         return [100 * value, 100 * max(-1.0, value - half), 100 * min(1.0, value + half)]
     first, second = _same_seed(a, b)
@@ -294,32 +321,55 @@ def ahead(a: Group, b: Group) -> float | None:
     return fmean(wins)
 
 
-def pairs(groups: Sequence[Group]) -> dict[tuple[int, int], float]:
-    """The p of each pair of groups after Holm's correction, by their indices; in their order."""
-    places = list(combinations(map(groups.index, in_order(groups)), 2))
-    tested = [probability_of_equals(groups[a], groups[b]) for a, b in places]
-    return dict(zip(places, multipletests(tested, method="holm")[1] if tested else [], strict=True))
+class Pair(NamedTuple):
+    """Two groups on the folds that both have, and their p after Holm's correction."""
+
+    a: Group
+    b: Group
+    p: float
 
 
-def letters(groups: Sequence[Group]) -> list[str]:
-    """The letters of the groups of a dataset: two share one unless they differ after Holm's correction."""
-    ranked = in_order(groups)
-    differ = {pair: p < 0.05 for pair, p in pairs(ranked).items()}
+def pairs(groups: Sequence[Group], most: int) -> dict[tuple[int, int], Pair]:
+    """The pairs of the `most` first groups in their order, by their indices: those with the best one first.
+
+    Groups without a common fold are not compared.
+    """
+    best = groups.index(best_first(chosen(groups))[0])
+    places = list(combinations(map(groups.index, in_order(groups)[:most]), 2))
+    found: dict[tuple[int, int], tuple[Group, Group]] = {}
+    for place in sorted(places, key=lambda place: best not in place):
+        a, b = (groups[each] for each in place)
+        if common := {run.fold for run in a.trained} & {run.fold for run in b.trained}:
+            found[place] = a.on(common), b.on(common)
+    tested = [probability_of_equals(a, b) for a, b in found.values()]
+    corrected = multipletests(tested, method="holm")[1] if tested else []
+    return {place: Pair(*both, p) for (place, both), p in zip(found.items(), corrected, strict=True)}
+
+
+def letters(groups: Sequence[Group], most: int) -> list[str]:
+    """The letters of the groups of a dataset: two share one unless they differ after Holm's correction.
+
+    Those that are not among the `most` first have a dash.
+    """
+    ranked = in_order(groups)[:most]
+    differ = {place for place, pair in pairs(ranked, most).items() if pair.p < 0.05}
     subsets = chain.from_iterable(combinations(range(len(ranked)), size) for size in range(len(ranked), 0, -1))
     largest: list[set[int]] = []
     for subset in subsets:
-        if not any(differ[pair] for pair in combinations(subset, 2)) and not any({*subset} <= one for one in largest):
+        if not differ.intersection(combinations(subset, 2)) and not any({*subset} <= one for one in largest):
             largest.append({*subset})
     named = list(zip("abcdefgh", sorted(map(sorted, largest)), strict=False))
     of_rank = {id(group): "".join(name for name, one in named if rank in one) for rank, group in enumerate(ranked)}
-    return [of_rank[id(group)] for group in groups]
+    return [of_rank.get(id(group), "–") for group in groups]
 
 
 def committee(groups: Sequence[Group]) -> tuple[int, list[float]] | None:
     """How many runs the chosen groups have, and the accuracy of their mean probabilities, in percent; None of one.
 
-    With folds, those of a pass over them count as one.
+    With folds, those of a pass over them count as one; None of groups on unlike folds.
     """
+    if len({frozenset(run.fold for run in group.runs) for group in groups}) > 1:
+        return None
     runs = [run for group in chosen(groups) for run in group.whole]
     if len(runs) == 1:
         return None
@@ -331,73 +381,3 @@ def committee(groups: Sequence[Group]) -> tuple[int, list[float]] | None:
 def with_interval(count: int, of: int) -> list[float] | None:
     """A share with Wilson's interval, fractions; None of nothing."""
     return [count / of, *proportion_confint(count, of, method="wilson")] if of else None
-
-
-# -- calibration, and when to trust an answer --------------------------------------------------------------------------
-
-
-def calibration_error(confidence: np.ndarray, right: np.ndarray) -> list[float]:
-    """The debiased calibration error over 15 bins of equal mass, its interval by other draws, and the width of that
-    before it is cut at 0 and 100; in percent. It begins at 0 where 2.5 % of calibrated networks would have such gaps.
-    """
-    edges = np.unique(np.quantile(confidence, np.linspace(0, 1, 16)[1:-1]))
-    place = pd.cut(confidence, [-np.inf, *edges, np.inf], labels=False)
-    bins = pd.DataFrame({"gap": right - confidence}).groupby(place)["gap"].agg(["size", "mean", "std"])
-    share, gap = (bins["size"] / len(right)).to_numpy(), bins["mean"].abs().to_numpy()
-    error = (bins["std"].fillna(0.0) / np.sqrt(bins["size"])).to_numpy()
-    scale = np.maximum(error, 1e-12)
-
-    def debiased(gaps: np.ndarray) -> np.ndarray:
-        ratio = gaps / scale
-        absolute = 2 * scale * norm.pdf(ratio) + gaps * (norm.cdf(ratio) - norm.cdf(-ratio))  # mean, x normal
-        return (2 * gaps - absolute) @ share
-
-    value, random = float(debiased(gap)), np.random.default_rng(1)
-    draws = debiased(np.abs(random.normal(gap, error, (_DRAWS, len(gap)))))
-    low, high = np.quantile(draws - draws.mean(), [0.025, 0.975])
-    bounds = np.clip([value - high, value - low], 0, 1).tolist()
-    calibrated = np.abs(random.normal(0, error, (_DRAWS, len(gap)))) @ share
-    bounds[0] *= float(gap @ share > np.quantile(calibrated, 0.975))
-    return [100 * max(0.0, value), *(100 * bound for bound in bounds), 100 * float(high - low)]
-
-
-def temperature(run: Run) -> float:
-    """The temperature with the least loss on the validation images, by ever finer steps.
-
-    It is 1 if all are right, or if twice what it gains in log-likelihood is no more than chance has in 95 % of cases.
-    """
-    if run.right("validation").all():
-        return 1.0
-    low, high = -3.0, 3.0
-    for _ in range(7):
-        steps = np.linspace(low, high, 13)
-        best = int(np.argmin([run.loss("validation", math.exp(step)) for step in steps]))
-        low, high = steps[max(0, best - 1)], steps[min(12, best + 1)]
-    best = math.exp((low + high) / 2)
-    gained = run.loss("validation") - run.loss("validation", best)
-    return best if chi2(1).sf(2 * gained * len(run.labels("validation"))) < 0.05 else 1.0
-
-
-def brier(run: Run) -> float:
-    probabilities = run.probabilities("test")
-    return float(((probabilities - np.eye(probabilities.shape[1])[run.labels("test")]) ** 2).sum(1).mean())
-
-
-def risks(run: Run) -> np.ndarray:
-    """The share of errors among the k surest test images, for each k."""
-    frame = pd.DataFrame({"sure": run.probabilities("test").max(1), "wrong": ~run.right("test")}).astype(float)
-    frame["wrong"] = frame.groupby("sure")["wrong"].transform("mean")
-    return frame.sort_values("sure", ascending=False)["wrong"].expanding().mean().to_numpy()
-
-
-def conformal(run: Run) -> tuple[float, float]:
-    """Mean size and coverage of the sets that should hold the true class in 95 % of images."""
-    sets = np.concatenate([_sets(part) for part in run.parts])
-    return float(sets.sum(1).mean()), float(sets[np.arange(len(sets)), run.labels("test")].mean())
-
-
-def _sets(run: Run) -> np.ndarray:
-    of_true = run.probabilities("validation")[np.arange(len(run.labels("validation"))), run.labels("validation")]
-    rank = math.ceil((len(of_true) + 1) * 0.95)
-    least = np.sort(of_true)[::-1][rank - 1] if rank <= len(of_true) else 0.0
-    return run.probabilities("test") >= least

@@ -37,7 +37,8 @@ def of_exported_files(runs: Sequence[Run]) -> Rows:
     """The files for other programs."""
     rows: Rows = {}
     for run in runs:
-        for record in run.folder.glob("model_*.json"):
+        records = [run.folder / f"model_{kind}.json" for kind in ("onnx", "fp16", "int8", "pt2")]
+        for record in filter(Path.exists, records):
             found = json.loads(record.read_text())
             lost = found.get("validation")
             rows[run.dataset, name_of(run.model), title_of(run.recipe), str(run.seed), found["file"]] = {

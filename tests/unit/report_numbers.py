@@ -2,17 +2,30 @@
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from statistics import fmean
 
 import numpy as np
 import pandas as pd
 import recomputed
+import report_behaviour
 import report_costs
 from recomputed import Group, Run, name_of, title_of
-from report_cells import Cell, Near, Rows, Seconds, compare_cell
+from report_cells import Cell, Rows, Seconds, compare_cell
 from report_pages import Table, tables_in_place
+
+# How many rows the tables that leave out rows have at most, by the header as in `Checker.kinds`. And of how many
+# candidates there are pairs, and how many have a row of their own in the table of results.
+MOST = {
+    "compared": 50,
+    "in results": 40,
+    "p (Holm)": 50,
+    "F1 (%)": 12,
+    **dict.fromkeys(("Brier score", "Corrupted", "Multiply-adds", "Largest difference", "Training runs"), 200),
+    **dict.fromkeys(("Used for", "Architecture", "State"), 200),
+}
 
 
 class Checker:
@@ -23,17 +36,31 @@ class Checker:
         folders: of the experiments, in the order of the study.
         published: workflow/published.csv.
         margin: the difference of accuracies that counts as none, a fraction.
+        most: other numbers than those of `MOST`.
+        missing: the states of the experiments that are not finished, by their names.
     """
 
-    def __init__(self, root: Path, folders: Sequence[Path], published: Path, margin: float = 0.005) -> None:
+    def __init__(
+        self,
+        root: Path,
+        folders: Sequence[Path],
+        published: Path,
+        margin: float = 0.005,
+        *,
+        most: Mapping[str, int] | None = None,
+        missing: Mapping[str, str] | None = None,
+    ) -> None:
         self.root, self.runs, self.published = root, [Run(folder) for folder in folders], pd.read_csv(published)
-        self.margin = margin
+        self.margin, self.most, self.missing = margin, {**MOST, **(most or {})}, missing or {}
         self.known: dict[tuple[str, ...], Rows] = {}  # so that many reports of one study are checked quickly
         self.datasets = list(dict.fromkeys(run.dataset for run in self.runs))
-        self.groups = {
+        trained = {
             name: recomputed.grouped([run for run in self.runs if run.dataset == name]) for name in self.datasets
         }
-        # A header that one table alone has, the columns that name its rows, and its rows.
+        self.groups = {name: recomputed.counted(groups) for name, groups in trained.items()}
+        best_first = [run for each in trained.values() for group in recomputed.best_first(each) for run in group.runs]
+        # A header that one table alone has, the columns that name its rows, and its rows: of those that it may leave
+        # out, the last ones first.
         self.kinds: dict[str, tuple[tuple[str, ...], Callable[[Table], Rows]]] = {
             "Group": (("Model",), self._results),
             "p (Holm)": (("A", "B"), self._pairs),
@@ -41,16 +68,17 @@ class Checker:
             "Corrupted": (("Model",), self._corrupted),
             "F1 (%)": (("Class",), self._classes),
             "Train": (("Class",), self._images),
-            "Multiply-adds": (("Dataset", "Model"), lambda _: report_costs.of_networks(self.runs)),
+            "Multiply-adds": (("Dataset", "Model"), lambda _: report_costs.of_networks(best_first)),
             "Largest difference": (
                 ("Dataset", "Model", "Recipe", "Seed", "File"),
-                lambda _: report_costs.of_exported_files(self.runs),
+                lambda _: report_costs.of_exported_files(best_first),
             ),
             "Peak memory (MB)": (("Dataset", "Model", "Recipe", "Seed"), lambda _: report_costs.of_runs(self.runs)),
-            "Training runs": (("Dataset", "Model"), lambda _: report_costs.of_all_runs(self.runs)),
+            "Training runs": (("Dataset", "Model"), lambda _: report_costs.of_all_runs(best_first)),
             "Stage": (("Stage",), lambda _: report_costs.of_stages(self.root / "logs")),
             "Used for": (("Recipe", "Used for"), self._recipes),
             "Architecture": (("Model",), self._networks),
+            "State": (("Experiment",), self._missing),
             "Files": (("Model", "Recipe", "Seed"), self._experiments),
             "Page": (("Model", "Recipe", "Page"), self._all_experiments),
         }
@@ -70,7 +98,7 @@ class Checker:
             keys, recompute = self.kinds[kind]
             place = kind, table.dataset, table.summary, *table.header
             if place not in self.known:
-                self.known[place] = recompute(table)
+                self.known[place] = dict(islice(recompute(table).items(), self.most.get(kind)))
             counts[kind] = counts.get(kind, 0) + _compare(table, keys, self.known[place])
         return counts
 
@@ -79,17 +107,21 @@ class Checker:
     def _results(self, table: Table) -> Rows:
         groups = self.groups[table.dataset]
         several = len({group.first.recipe for group in groups}) > 1
-        letters = recomputed.letters(groups)
+        letters = recomputed.letters(groups, self.most["compared"])
         chosen = recomputed.chosen(groups)
+        preferred = dict.fromkeys([*recomputed.best_first(chosen), *recomputed.best_first(groups)])
+        shown = [group for group in groups if group in [*preferred][: self.most["in results"]]]
         rows = {}
         for group, letter in zip(groups, letters, strict=True):
+            if group not in shown:
+                continue
             mark = " not chosen" if several and group not in chosen else ""
             rows[f"{_label(group, several)}{mark}",] = self._of_group(group) | {"Group": letter}
         if (together := recomputed.committee(groups)) is not None:
             of_folds = " of each fold" * any(group.folds for group in groups)
             rows[f"Committee of {together[0]} networks{of_folds} not ranked",] = {"Test acc. (%)": together[1]}
-        for architecture in dict.fromkeys(group.first.architecture for group in groups):
-            same = [group for group in groups if group.first.architecture == architecture]
+        for architecture in dict.fromkeys(group.first.architecture for group in shown):
+            same = [group for group in shown if group.first.architecture == architecture]
             best, theirs = max(same, key=lambda group: group.validation), self._published(table.dataset, architecture)
             if theirs is not None:
                 label, ours = f"{name_of(architecture)}, published", self._of_group(best)
@@ -106,14 +138,14 @@ class Checker:
         chosen = recomputed.chosen(groups)
         names = [_name(group, several) + ("" if group in chosen else ", not chosen") for group in groups]
         rows: Rows = {}
-        for (a, b), p in recomputed.pairs(groups).items():
-            share, counts = (find(groups[a], groups[b]) for find in (recomputed.ahead, recomputed.right_alone))
-            rows[names[a], names[b]] = {
-                "Difference (points)": recomputed.difference(groups[a], groups[b]),
+        for places, (a, b, p) in recomputed.pairs(groups, self.most["compared"]).items():
+            share, counts = recomputed.ahead(a, b), recomputed.right_alone(a, b)
+            rows[tuple(names[place] for place in places)] = {
+                "Difference (points)": recomputed.difference(a, b),
                 "p (Holm)": [p if p >= 0.001 else 0.0005],  # below, it is written as < 0.001
                 "Only A / only B right": "–" if counts is None else counts,
                 "A beats B": "–" if share is None else [share],
-                "Verdict": recomputed.verdict(groups[a], groups[b], p, self.margin),
+                "Verdict": recomputed.verdict(a, b, p, self.margin),
             }
         return rows
 
@@ -159,15 +191,12 @@ class Checker:
     # -- behaviour -----------------------------------------------------------------------------------------------------
 
     def _calibration(self, table: Table) -> Rows:
-        return {(name_of(g.first.model),): _calibrated(g) for g in recomputed.chosen(self.groups[table.dataset])}
+        chosen = recomputed.best_first(recomputed.chosen(self.groups[table.dataset]))
+        return {(name_of(group.first.model),): report_behaviour.of_calibration(group) for group in chosen}
 
     def _corrupted(self, table: Table) -> Rows:
-        rows: Rows = {}
-        for group in recomputed.chosen(self.groups[table.dataset]):
-            found = pd.DataFrame([_corrupted(run) for run in group.whole])
-            spread = {name: _with_spread(found[name]) for name in ("As they are", "Corrupted")}
-            rows[name_of(group.first.model),] = {name: [100 * found[name].mean()] for name in found} | spread
-        return rows
+        chosen = recomputed.best_first(recomputed.chosen(self.groups[table.dataset]))
+        return {(name_of(group.first.model),): report_behaviour.of_corruptions(group) for group in chosen}
 
     def _classes(self, table: Table) -> Rows:
         named = {_title(run): run for run in self.runs}
@@ -188,7 +217,8 @@ class Checker:
                 "Recall (%)": _percent(recomputed.with_interval(right, there)),
                 "F1 (%)": _percent(either and [2 * share / (1 + share) for share in either]),
             }
-        return rows
+        f1 = {key: row["F1 (%)"] for key, row in rows.items()}
+        return {key: rows[key] for key in sorted(rows, key=lambda key: 100.0 if f1[key] == "–" else f1[key][0])}
 
     def _images(self, table: Table) -> Rows:
         folder, classes = self.root / "data" / table.dataset, self._first(table.dataset).metrics["classes"]
@@ -245,6 +275,14 @@ class Checker:
             rows[name_of(run.model),] = {**texts}
         return rows
 
+    def _missing(self, _: Table) -> Rows:
+        environment = json.loads((self.root / "results/environment.json").read_text(encoding="utf-8"))
+        start, end = f"snakemake --cores {environment['cores']}", f"--config study={environment['spec']['study']}"
+        return {
+            (name,): {"State": state, "Command": f"{start} results/{name}/metrics.json {end}"}
+            for name, state in self.missing.items()
+        }
+
     def _users(self, recipe: str) -> str:
         """Who has a recipe: "VGG-16 and ResNet50 on digits"."""
         users = pd.DataFrame([(run.dataset, name_of(run.model)) for run in self.runs if run.recipe == recipe])
@@ -265,64 +303,8 @@ def _title(run: Run) -> str:
     return f"{name_of(run.model)} on {run.dataset}, recipe {title_of(run.recipe)}, seed {run.seed}"
 
 
-def _corrupted(run: Run) -> pd.Series:
-    """The accuracies of a run as fractions; with folds, of those of a pass together: a column of the table for each."""
-    accuracies, images = [], []
-    for part in run.parts:
-        file = json.loads((part.folder / "robustness.json").read_text())
-        kinds = pd.DataFrame(file["corruptions"]).rename(
-            columns=lambda kind: "JPEG" if kind == "jpeg" else kind.title()
-        )
-        as_they_are = part.right("test").mean() if file["n"] == file["of"] else file["accuracy"]
-        accuracies.append({"As they are": as_they_are, "Corrupted": kinds.to_numpy().mean(), **kinds.mean()})
-        images.append(file["n"])
-    return pd.DataFrame(accuracies).mul(images, axis=0).sum() / sum(images)
-
-
-def _calibrated(group: Group) -> dict[str, Cell]:
-    """A row of the table of calibration; of several seeds the means, and the lowest and highest error.
-
-    With folds, numbers are of a pass over them; each network has a temperature of its own.
-    """
-    runs = group.whole
-    found = [recomputed.calibration_error(run.probabilities("test").max(1), run.right("test")) for run in runs]
-    value, low, high, width = np.mean(found, axis=0)
-    temperatures = [[recomputed.temperature(part) for part in run.parts] for run in runs]
-    scaled = [
-        np.concatenate([part.probabilities("test", each) for part, each in zip(run.parts, of_run, strict=True)])
-        for run, of_run in zip(runs, temperatures, strict=True)
-    ]
-    after = [
-        recomputed.calibration_error(probabilities.max(1), run.right("test"))[0]
-        for run, probabilities in zip(runs, scaled, strict=True)
-    ]
-    losses = [recomputed.log_loss(run.labels("test"), each) for run, each in zip(runs, scaled, strict=True)]
-    temperature = float(np.mean(temperatures))
-    risks = [recomputed.risks(run) for run in runs]
-    sets = [recomputed.conformal(run) for run in runs]
-    errors = [each[0] for each in found]
-    bounds = [Near(bound, 0.1 * width) for bound in (low, high)] if len(runs) == 1 else [min(errors), max(errors)]
-    return {
-        "Log loss": [fmean(run.loss("test") for run in runs)],
-        "Brier score": [fmean(map(recomputed.brier, runs))],
-        "Calibration error (%)": [value, *bounds],
-        "Temperature": [Near(temperature, 0.003 * temperature)],
-        "Log loss after": [Near(fmean(losses), 0.0002)],
-        "Calibration error after (%)": [Near(fmean(after), 0.06)],
-        "Accuracy on the surest 90 % (%)": [100 * fmean(1 - float(each[round(0.9 * len(each)) - 1]) for each in risks)],
-        "AURC (%)": [100 * fmean(float(each.mean()) for each in risks)],
-        "Classes per set": [fmean(size for size, _ in sets)],
-        "Sets with the true class (%)": [100 * fmean(coverage for _, coverage in sets)],
-    }
-
-
 def _listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
-
-
-def _with_spread(shares: Sequence[float]) -> list[float]:
-    """The mean in percent, and of several the standard deviation."""
-    return [100 * float(np.mean(shares)), *([100 * float(np.std(shares, ddof=1))] if len(shares) > 1 else [])]
 
 
 def _percent(shares: Sequence[float] | None) -> Cell:

@@ -6,10 +6,12 @@ import re
 import shlex
 import shutil
 import subprocess
+from statistics import fmean
 
 import pytest
 import yaml
 from pages import commands
+from report_pages import tables_in_place
 
 from deepnets.config.loader import load_config
 from deepnets.models import about, display_name
@@ -154,6 +156,30 @@ def test_results_of_the_demo_are_those_of_the_committed_run(root):
         f" {percent(row, '_ci95_high')}) |"
         for row in rows
     ]
+
+
+def test_results_of_the_demo_with_seeds_are_those_of_its_report_and_the_committed_runs(root):
+    folder = root / "docs/runs/demo_seeds"
+    runs = read_csv(folder / "metrics.csv")
+    tables = [*tables_in_place((folder / "report.md").read_text(encoding="utf-8"))]
+    results, corrupted = (
+        next(table for table in tables if column in table.header) for column in ("Group", "Corrupted")
+    )
+    on_corrupted = {row[0]: dict(zip(corrupted.header, row, strict=True))["Corrupted"] for row in corrupted.rows}
+    expected = []
+    for row in results.rows[:-1]:  # the last is the committee's
+        cells = dict(zip(results.header, row, strict=True))
+        model, accuracy = cells["Model"].removesuffix(", 3 seeds"), cells["Test acc. (%)"]
+        of_model = [run for run in runs if display_name(run["model"]) == model]
+        mean = {name: fmean(float(run[name]) for run in of_model) for name in ("test_accuracy", "epochs")}
+        assert accuracy.startswith(f"{100 * mean['test_accuracy']:.2f} ± ")
+        assert cells["Epochs"] == f"{mean['epochs']:g}"
+        seconds = fmean(float(run["wall_seconds"]) for run in of_model)
+        expected.append(
+            f"| {model} | {cells['Epochs']} | {seconds:.0f} s | {re.sub(' ± [0-9.]+', ' %', accuracy)}"
+            f" | {on_corrupted[model].split()[0]} % |"
+        )
+    assert table((folder / "README.md").read_text(encoding="utf-8"), "model") == expected
 
 
 def test_results_of_the_published_study_are_those_of_the_committed_run(readme, root):
