@@ -98,7 +98,7 @@ def test_every_dataset_on_the_page_is_checked_downloaded_and_prepared(root, tmp_
 @pytest.mark.slow
 @pytest.mark.full
 def test_each_study_of_the_page_is_trained(root, checkout, snakemake, tmp_path, monkeypatch):
-    """The first one whole, by the page's command; of that with folds, one network, which is tested on the first fold."""
+    """The first one whole, by the page's command; of that with folds, one network, tested on the first fold."""
     folder = checkout(tmp_path / "clone")
     monkeypatch.chdir(folder)
     config = (folder / "config.yaml").read_text(encoding="utf-8")
