@@ -141,7 +141,7 @@ def test_a_study_with_latency_has_it_in_the_table_of_costs_and_as_a_figure(exper
 
 def test_a_report_without_latency_says_how_to_measure_it(experiment, write_report):
     text = write_report(experiment())
-    assert "Latency was not measured: `latency: true` in an entry of the study measures it" in text
+    assert "Latency was not measured: <code>latency: true</code> in an entry of the study measures it" in text
 
 
 def test_the_latency_of_another_network_is_refused(experiment, write_report):

@@ -33,13 +33,13 @@ def test_speeds_are_the_images_by_the_seconds_and_what_predict_reaches_is_compar
     monkeypatch.setattr(time, "perf_counter", lambda: now)
     monkeypatch.setattr(predict_speed, "decode_plainly", work(1000))
     monkeypatch.setattr(predict_speed, "decode_alone", work(800))
-    monkeypatch.setattr(predict_speed, "forward_alone", lambda _weights, _size: 200)
+    monkeypatch.setattr(predict_speed, "forward_alone", lambda _weights, _size: 400)
     monkeypatch.setattr(predict_speed, "predict", work(304, start=2.5))
     predict_speed.measure(SMALL, [Path("a.jpg")] * 4000, Path("model.safetensors"))
     assert capsys.readouterr().out.splitlines() == [
         "    Pillow alone, one process: 1,000 images/s",
-        "    decoding alone, one process: 800 images/s",
-        "    forward pass alone, one thread: 200 images/s",
+        "    decoding alone, 2 processes: 1,600 images/s",
+        "    forward pass alone, all threads: 400 images/s",
         "    predict.py, 2 cores: 304 images/s, and 2.5 s to start",
         "    95% of the 320 that both allow on 2 cores: 80% of their time is the forward pass",
     ]

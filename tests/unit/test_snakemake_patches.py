@@ -2,6 +2,7 @@
 
 import copy
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -147,10 +148,15 @@ def test_an_error_that_stays_is_raised(persistence):
     ],
 )
 def test_icons_pictures_and_search_field_of_snakemakes_page_have_names(template, name):
-    reporter = SimpleNamespace(get_resource_as_string=html_reporter.common.get_resource_as_string)
+    text = Path(html_reporter.__file__).parent.joinpath("template/components", f"{template}.js").read_text()
+    reporter = SimpleNamespace(get_resource_as_string={template: text}.get)
     name_what_the_report_shows(reporter)
-    assert name in reporter.get_resource_as_string(f"components/{template}.js")
-    assert name not in html_reporter.common.get_resource_as_string(f"components/{template}.js")
+    assert name in reporter.get_resource_as_string(template)
+    assert name not in text
+
+
+def test_snakemake_reads_its_templates_by_the_function_that_is_replaced():
+    assert callable(html_reporter.get_resource_as_string)
 
 
 @pytest.mark.parametrize("reporter", [None, SimpleNamespace()])
