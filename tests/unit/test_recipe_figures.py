@@ -185,6 +185,26 @@ def test_lines_of_a_network_in_a_grid_are_named_by_what_differs_between_them(com
     assert "VGG-16" not in texts(figure.legends[0])
 
 
+GRID = [
+    {
+        **{"model": model, "recipe": f"quick,epochs={epochs},lr={lr}", "epochs": epochs, "lr": lr},
+        **{"accuracy": 0.8 + epochs / 100 + lr / 10, "wall_seconds": 20 * epochs},
+    }
+    for model in ("vgg16", "resnet50", "mobilenet_v2", "inception_v3")
+    for epochs in (2, 4)
+    for lr in (0.01, 0.05, 0.2)
+]
+
+
+def test_in_a_grid_of_two_networks_lines_have_their_values_as_names_in_the_colour_of_their_network(compare):
+    by_epochs, by_rate = rendered(accuracy_vs_value.draw(compare(*GRID[:12]))).axes
+    for axes, values in ((by_epochs, ["lr 0.01", "lr 0.05", "lr 0.2"]), (by_rate, ["epochs 2", "epochs 4"])):
+        of_colour: dict = {}
+        for text in axes.texts:
+            of_colour.setdefault(text.get_color(), []).append(text.get_text())
+        assert list(map(sorted, of_colour.values())) == [values, values]
+
+
 def test_trials_that_their_search_stopped_early_are_hollow_and_other_short_ones_are_not(tmp_path):
     short, long, stopped = (
         write_experiment(tmp_path / "results", recipe=f"quick,epochs={epochs},lr={lr}", epochs=epochs, lr=lr)
