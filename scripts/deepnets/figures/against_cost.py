@@ -7,18 +7,17 @@ from matplotlib.figure import Figure
 
 from deepnets.comparison.aggregate import SeedGroup, best_by_model, pareto_front
 from deepnets.figures.comparison import (
-    FRONT_RING,
     Comparison,
     add_legend,
     draw_points,
     log_scale,
-    name_points,
     new_figure,
     pale_note,
     percent,
     place_legend,
     point_names,
 )
+from deepnets.figures.point_labels import FRONT_RING, name_points
 from deepnets.figures.style import MUTED
 
 NAMED_POINTS = 8  # of more points, only the recipes that validation chose are named and have intervals
