@@ -31,7 +31,7 @@ LABELLED_MODELS = 12  # more names crowd the points and move to a legend
 COLOURED_MODELS = 24  # more styles look alike: the best few keep theirs, the others are grey
 PALE = 0.35  # opacity of recipes that validation did not choose
 _CAPTION_CHARACTERS = 80  # on a line above the axes of the narrowest figure
-_NAME_CHARACTERS = 34  # of a name next to a point
+NAME_CHARACTERS = 34  # of a name next to a point or row
 TICK_INCHES = 0.6  # room for "20 million"
 _HANDLE_INCHES, _CHARACTER_INCHES = 0.5, 0.062  # of a column of a legend
 
@@ -211,13 +211,29 @@ def _with_room(ticks: list[float], apart: float) -> list[float]:
     return shown
 
 
-def point_names(comparison: Comparison, named: Sequence[SeedGroup]) -> list[str]:
-    """Return the names of points: the model, followed by the recipe where the model has several."""
-    recipes = {
-        model: several_recipes(group for group in comparison.groups if group.model == model)
-        for model in dict.fromkeys(group.model for group in named)
-    }
-    return names.short_names([group_name(group, recipes[group.model]) for group in named], _NAME_CHARACTERS)
+def group_names(
+    comparison: Comparison, groups: Sequence[SeedGroup], with_recipe: Collection[str], limit: int = NAME_CHARACTERS
+) -> list[str]:
+    """Return different names of groups: the model, followed by the recipe if `with_recipe` has the model.
+
+    Where one is longer than NAME_CHARACTERS, all leave out what the recipes of the whole comparison have in common.
+
+    Args:
+        limit: characters to which a name that is still longer is cut.
+    """
+    shared = set.intersection(*(set(group.recipe_parts) for group in comparison.groups))
+    whole = [group_name(group, group.model in with_recipe) for group in groups]
+    if max(map(len, whole), default=0) > NAME_CHARACTERS:
+        whole = [group_name(group, group.model in with_recipe, shared) for group in groups]
+    return names.short_names(whole, limit)
+
+
+def point_names(comparison: Comparison, named: Sequence[SeedGroup], limit: int = NAME_CHARACTERS) -> list[str]:
+    """Return the names of points, with the recipe where the model has several; `limit`: as of `group_names`."""
+    models = dict.fromkeys(group.model for group in named)
+    of_model = {model: [group for group in comparison.groups if group.model == model] for model in models}
+    with_recipe = [model for model, groups in of_model.items() if several_recipes(groups)]
+    return group_names(comparison, named, with_recipe, limit)
 
 
 def add_legend(
