@@ -271,16 +271,42 @@ def test_names_next_to_points_do_not_cover_each_other(compare):
     assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
 
 
-def test_names_next_to_points_do_not_cross_the_intervals_of_others(compare):
-    models = ("vgg16", "inception_v3", "resnet50", "mobilenet_v2")
-    runs = [{"model": model, "accuracy": 0.95, "wall_seconds": 60 * place} for place, model in enumerate(models, 1)]
+NETWORKS = [
+    {"model": model, "accuracy": 0.95, "wall_seconds": 60 * place}
+    for place, model in enumerate(("vgg16", "inception_v3", "resnet50", "mobilenet_v2"), 1)
+]
+SWEEP = [{"recipe": f"quick,lr={n}", "accuracy": 0.8 + n / 300, "wall_seconds": 20 + n} for n in range(40)]
+GRID = [
+    {
+        **{"model": model, "recipe": f"quick,epochs={epochs},lr={lr}", "epochs": epochs, "lr": lr},
+        **{"accuracy": 0.8 + epochs / 100 + lr / 10 + more, "wall_seconds": 20 * epochs + 100 * more},
+    }
+    for model, more in (("vgg16", 0.03), ("resnet50", 0))
+    for epochs in (2, 4)
+    for lr in (0.01, 0.05, 0.2)
+]
+
+
+@pytest.mark.parametrize(
+    ("runs", "chosen"),
+    [
+        pytest.param(NETWORKS, 4, id="networks"),
+        pytest.param(SWEEP, 1, id="a sweep"),
+        pytest.param(GRID, 2, id="a grid of two networks"),
+    ],
+)
+def test_names_next_to_points_cover_no_point_and_no_interval(compare, runs, chosen):
     figure = rendered(accuracy_vs_time.draw(compare(*runs)))
-    to_pixels = figure.axes[0].transData.transform
-    segments = [bars.get_segments()[0] for container in figure.axes[0].containers for bars in container[2]]
-    bars = [Bbox(to_pixels(segment)).padded(1) for segment in segments]
-    names = [text.get_window_extent() for text in figure.axes[0].texts]
-    assert len(bars) == len(names) == 4
-    assert not any(name.overlaps(bar) for place, name in enumerate(names) for bar in bars[:place] + bars[place + 1 :])
+    [axes] = figure.axes
+    to_pixels = axes.transData.transform
+    segments = [bars.get_segments()[0] for container in axes.containers for bars in container[2]]
+    bars = [Bbox(to_pixels(segment)).padded(5) for segment in segments]  # with the caps at their ends
+    names = [text.get_window_extent() for text in axes.texts]
+    assert len(bars) == len(names) == chosen
+    small = [to_pixels(line.get_xydata()) for line in axes.lines if line.get_markersize() == 3]
+    assert len(small) == len(runs) - chosen
+    points = [Bbox([*point, *point]).padded(3) for point in small]
+    assert not any(name.overlaps(mark) for name in names for mark in bars + points)
 
 
 @pytest.mark.parametrize("count", [3, 13])

@@ -6,7 +6,14 @@ import pytest
 from drawn import comparison_of, comparison_of_finished, rendered, texts
 from made_up_results import write_experiment
 
-from deepnets.figures import accuracy, accuracy_at_equal_time, accuracy_vs_budget, accuracy_vs_time, accuracy_vs_value
+from deepnets.figures import (
+    accuracy,
+    accuracy_at_equal_time,
+    accuracy_vs_budget,
+    accuracy_vs_time,
+    accuracy_vs_value,
+    ranking,
+)
 from deepnets.figures.comparison import PALE
 
 
@@ -183,6 +190,43 @@ def test_lines_of_a_network_in_a_grid_are_named_by_what_differs_between_them(com
     assert not any(hollow for axes in (by_epochs, by_rate) for *_, hollow in markers(axes)), "no search stopped them"
     assert "hollow: stopped early" not in texts(figure.legends[0])
     assert "VGG-16" not in texts(figure.legends[0])
+
+
+GRID = [
+    {
+        **{"model": model, "recipe": f"quick,epochs={epochs},lr={lr}", "epochs": epochs, "lr": lr},
+        **{"accuracy": 0.8 + epochs / 100 + lr / 10, "wall_seconds": 20 * epochs},
+    }
+    for model in ("vgg16", "resnet50", "mobilenet_v2", "inception_v3")
+    for epochs in (2, 4)
+    for lr in (0.01, 0.05, 0.2)
+]
+
+
+def test_in_a_grid_of_two_networks_lines_have_their_values_as_names_in_the_colour_of_their_network(compare):
+    by_epochs, by_rate = rendered(accuracy_vs_value.draw(compare(*GRID[:12]))).axes
+    for axes, values in ((by_epochs, ["lr 0.01", "lr 0.05", "lr 0.2"]), (by_rate, ["epochs 2", "epochs 4"])):
+        of_colour: dict = {}
+        for text in axes.texts:
+            of_colour.setdefault(text.get_color(), []).append(text.get_text())
+        assert list(map(sorted, of_colour.values())) == [values, values]
+
+
+def test_names_of_chosen_recipes_leave_out_what_all_recipes_share_and_have_their_values_in_full(compare):
+    figure = rendered(accuracy_vs_time.draw(compare(*GRID)))
+    names = [f"{model} (epochs 4, lr 0.2)" for model in ("VGG-16", "ResNet50", "MobileNetV2", "Inception V3")]
+    assert set(names) <= set(texts(figure))
+    rows = texts(ranking.draw(compare(*GRID)).axes[0].yaxis)
+    assert set(names) <= {row.partition("  ")[0] for row in rows}
+
+
+def test_names_that_would_be_cut_next_to_their_points_are_in_full_in_a_legend(compare):
+    mixed = [{**run, "recipe": run["recipe"].replace("quick", f"a_recipe_of_{run['model']}")} for run in GRID[:12]]
+    figure = rendered(accuracy_vs_time.draw(compare(*mixed)))
+    of_model = {"vgg16": "VGG-16", "resnet50": "ResNet50"}
+    names = [f"{name} (a_recipe_of_{model}, epochs 4, lr 0.2)" for model, name in of_model.items()]
+    assert [text.get_text() for text in figure.legends[0].get_texts()][:-1] == names
+    assert not figure.axes[0].texts
 
 
 def test_trials_that_their_search_stopped_early_are_hollow_and_other_short_ones_are_not(tmp_path):

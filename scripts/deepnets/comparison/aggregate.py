@@ -52,6 +52,11 @@ class SeedGroup:
         return self.first.recipe
 
     @property
+    def recipe_parts(self) -> list[str]:
+        """Its recipe for readers, in parts: ["quick", "lr 0.03"]."""
+        return (self.title or recipe_title(self.recipe)).split(", ")
+
+    @property
     def folds(self) -> int:
         """The number of folds; 0 without folds, and for a single one, whose networks are as those without."""
         number = len({result.fold for result in self.results} - {None})
@@ -182,9 +187,13 @@ def several_recipes(groups: Iterable[SeedGroup]) -> bool:
     return len({group.recipe for group in groups}) > 1
 
 
-def group_name(group: SeedGroup, with_recipe: bool) -> str:
-    """Return the name of a group within its dataset: the model, followed by the recipe if `with_recipe`."""
-    return f"{group.display_name} ({group.title or recipe_title(group.recipe)})" if with_recipe else group.display_name
+def group_name(group: SeedGroup, with_recipe: bool, left_out: Collection[str] = ()) -> str:
+    """Return the name of a group within its dataset: the model, followed by the recipe if `with_recipe`.
+
+    `left_out`: parts of the recipe that the name does without.
+    """
+    parts = [part for part in group.recipe_parts if part not in left_out] if with_recipe else []
+    return f"{group.display_name} ({', '.join(parts)})" if parts else group.display_name
 
 
 def ranked(groups: Iterable[SeedGroup]) -> list[SeedGroup]:

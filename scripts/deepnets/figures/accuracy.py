@@ -3,9 +3,16 @@
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from deepnets.comparison.aggregate import SeedGroup, best_by_model, by_validation, group_name, ranked, several_recipes
-from deepnets.figures.comparison import LABELLED_MODELS, PALE, Comparison, draw_point, new_figure, percent
-from deepnets.figures.names import short_names
+from deepnets.comparison.aggregate import SeedGroup, best_by_model, by_validation, ranked, several_recipes
+from deepnets.figures.comparison import (
+    LABELLED_MODELS,
+    PALE,
+    Comparison,
+    draw_point,
+    group_names,
+    new_figure,
+    percent,
+)
 from deepnets.figures.style import MUTED, ModelStyle, applied
 
 _ROWS = 80  # more rows fit on no page: the best are shown, and the title gives their number
@@ -37,8 +44,8 @@ def draw(comparison: Comparison) -> Figure:
             annotation_clip=False,
         )
     _draw_published(figure, axes, shown, comparison.published)
-    with_recipe = several_recipes(comparison.groups)
-    names = short_names([group_name(group, with_recipe) for group in shown], 34)
+    with_recipe = comparison.styles if several_recipes(comparison.groups) else ()
+    names = group_names(comparison, shown, with_recipe)
     axes.set_yticks(range(len(shown)), names, fontsize=6.5 if many else 9)
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)

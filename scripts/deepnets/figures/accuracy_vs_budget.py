@@ -4,7 +4,7 @@ from collections import Counter
 
 from matplotlib.figure import Figure
 
-from deepnets.comparison.aggregate import SeedGroup, best_by_model, group_name
+from deepnets.comparison.aggregate import SeedGroup, best_by_model
 from deepnets.comparison.sweeps import budget_lines
 from deepnets.comparison.training_time import training_time
 from deepnets.figures.comparison import (
@@ -14,6 +14,7 @@ from deepnets.figures.comparison import (
     Comparison,
     add_legend,
     draw_points,
+    group_names,
     log_scale,
     new_figure,
     pale_note,
@@ -21,7 +22,6 @@ from deepnets.figures.comparison import (
     time_label,
     time_tick,
 )
-from deepnets.figures.names import short_names
 from deepnets.figures.style import Color, applied, end_labels
 
 FULL_POINTS = 40  # of more points, only the recipe that validation chose is not small, even of those on lines
@@ -67,7 +67,7 @@ def _ends(lines: list[list[SeedGroup]], comparison: Comparison) -> list[tuple[fl
     count = Counter(line[0].model for line in lines)
     groups = [line[-1] for line in lines]
     groups += [group for model, group in best_by_model(comparison.groups).items() if not count[model]]
-    names = short_names([group_name(group, count[group.model] > 1) for group in groups], 34)
+    names = group_names(comparison, groups, [model for model, lines_of in count.items() if lines_of > 1])
     return [
         (percent(group)[0], name, comparison.styles[group.model].text_color)
         for group, name in zip(groups, names, strict=True)

@@ -131,11 +131,11 @@ def _name_lines(axes: Axes, comparison: Comparison, option: str, lines: list[lis
         options = [options_of(group) for group in ends]
         known = dict.fromkeys(name for each in options for name in each if name != option)
         names = [name for name in known if len({str(each.get(name)) for each in options}) > 1]
-        texts = [", ".join(f"{name} {each[name]}" for name in names if name in each) for each in options]
+        whole = [", ".join(f"{name} {each[name]}" for name in names if name in each) for each in options]
+        texts = short_names(whole, _LABEL_CHARACTERS)  # of one model alone: another has another colour
         color = comparison.styles[model].text_color
         labels += [(_percent(end), text, color) for end, text in zip(ends, texts, strict=True) if len(ends) > 1]
-    short = short_names([text for _, text, _ in labels], _LABEL_CHARACTERS)
-    end_labels(axes, [(height, text, color) for (height, _, color), text in zip(labels, short, strict=True)])
+    end_labels(axes, labels)
 
 
 def _add_legend(

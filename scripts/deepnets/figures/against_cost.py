@@ -7,21 +7,21 @@ from matplotlib.figure import Figure
 
 from deepnets.comparison.aggregate import SeedGroup, best_by_model, pareto_front
 from deepnets.figures.comparison import (
-    FRONT_RING,
     Comparison,
     add_legend,
     draw_points,
     log_scale,
-    name_points,
     new_figure,
     pale_note,
     percent,
     place_legend,
     point_names,
 )
+from deepnets.figures.point_labels import FRONT_RING, name_points
 from deepnets.figures.style import MUTED
 
 NAMED_POINTS = 8  # of more points, only the recipes that validation chose are named and have intervals
+_LEGEND_CHARACTERS = 72  # have room on a line below the figure
 DECADES: list[float] = [10**power for power in range(2, 14)]
 COUNT_TICKS = [digit * decade for decade in DECADES for digit in (1, 2, 5)]
 # Rings show the points of the front where they are so close, or so few, that the line does not.
@@ -53,6 +53,7 @@ def draw_against(
     """
     chosen = list(best_by_model(comparison.groups).values())
     front = pareto_front(chosen, cost)
+    whole_names = point_names(comparison, chosen, _LEGEND_CHARACTERS)
     of_chosen = " of the chosen recipes" * (len(chosen) < len(comparison.groups))
 
     def drawn(named: Sequence[SeedGroup], names_in_legend: bool = False) -> tuple[Figure, bool]:
@@ -65,7 +66,7 @@ def draw_against(
         log_scale(figure, axes, ticks, text, coarse_ticks)
         if names_in_legend:
             front_line.set_label(f"Pareto front{of_chosen}")
-            of_model = zip([group.model for group in named], point_names(comparison, named), strict=True)
+            of_model = zip([group.model for group in named], whole_names, strict=True)
             add_legend(figure, comparison, dict(of_model), [front_line])
             return figure, True
         explained = of_chosen or ": no other one is as accurate at the same cost or less"
@@ -78,7 +79,9 @@ def draw_against(
         if has_room:
             return figure
     figure, has_room = drawn(chosen)
-    return figure if has_room else drawn(chosen, names_in_legend=True)[0]
+    if has_room and point_names(comparison, chosen) == whole_names:
+        return figure
+    return drawn(chosen, names_in_legend=True)[0]
 
 
 def count(value: float, _position: object = None) -> str:

@@ -5,18 +5,14 @@ import textwrap
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import combinations, pairwise
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, TypedDict
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
-from matplotlib.text import Annotation
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-from matplotlib.transforms import Bbox
 
 from deepnets.comparison.aggregate import (
     SeedGroup,
@@ -35,10 +31,7 @@ LABELLED_MODELS = 12  # more names crowd the points and move to a legend
 COLOURED_MODELS = 24  # more styles look alike: the best few keep theirs, the others are grey
 PALE = 0.35  # opacity of recipes that validation did not choose
 _CAPTION_CHARACTERS = 80  # on a line above the axes of the narrowest figure
-FRONT_RING = 11  # points, around a marker of the Pareto front
-_MARKER_INCHES = 0.07
-_NEXT_TO = 0.1  # a name that touches another's point is as bad as one of which this share covers something
-_NAME_CHARACTERS = 34  # of a name next to a point
+NAME_CHARACTERS = 34  # of a name next to a point or row
 TICK_INCHES = 0.6  # room for "20 million"
 _HANDLE_INCHES, _CHARACTER_INCHES = 0.5, 0.062  # of a column of a legend
 
@@ -218,155 +211,29 @@ def _with_room(ticks: list[float], apart: float) -> list[float]:
     return shown
 
 
-def point_names(comparison: Comparison, named: Sequence[SeedGroup]) -> list[str]:
-    """Return the names of points: the model, followed by the recipe where the model has several."""
-    recipes = {
-        model: several_recipes(group for group in comparison.groups if group.model == model)
-        for model in dict.fromkeys(group.model for group in named)
-    }
-    return names.short_names([group_name(group, recipes[group.model]) for group in named], _NAME_CHARACTERS)
+def group_names(
+    comparison: Comparison, groups: Sequence[SeedGroup], with_recipe: Collection[str], limit: int = NAME_CHARACTERS
+) -> list[str]:
+    """Return different names of groups: the model, followed by the recipe if `with_recipe` has the model.
 
-
-def name_points(
-    figure: Figure,
-    axes: Axes,
-    comparison: Comparison,
-    cost: Callable[[SeedGroup], float],
-    named: Sequence[SeedGroup],
-    front: Sequence[SeedGroup],
-) -> bool:
-    """Write names next to their points, each on the side where it covers least of points, names and Pareto front.
+    Where one is longer than NAME_CHARACTERS, all leave out what the recipes of the whole comparison have in common.
 
     Args:
-        front: the points of the Pareto front, cheapest first; the other arguments are as of `draw_points`.
-
-    Returns:
-        False, and nothing is written, where there are too many, names would cover each other or leave the figure, or
-        points of one model cover each other.
+        limit: characters to which a name that is still longer is cut.
     """
-    if len(named) > LABELLED_MODELS:
-        return False
-    spots = {id(group): axes.transData.transform((cost(group), percent(group)[0])) for group in named}
-    alike = (pair for pair in combinations(named, 2) if pair[0].model == pair[1].model)
-    if any(math.dist(spots[id(a)], spots[id(b)]) < _MARKER_INCHES * figure.dpi for a, b in alike):
-        return False
-    low, high = axes.get_ylim()
-    axes.set_ylim(low - 0.12 * (high - low), high)  # room for names below the intervals; above, 100 % may be near
-    figure.draw_without_rendering()  # positions are known only after the layout
-    of_study = list(zip(named, point_names(comparison, named), strict=True))
-    apart = {
-        here: min((math.dist(spots[here], spots[there]) for there in spots if there != here), default=0)
-        for here in spots
-    }
-    crowded_first = sorted(of_study, key=lambda each: apart[id(each[0])])  # a late name has few places left
-    for labelled in (of_study, crowded_first):
-        placed = _place_names(figure, axes, comparison, cost, labelled, front)
-        boxes = [name.get_window_extent() for name in placed]
-        is_crowded = any(_area(Bbox.intersection(*pair)) for pair in combinations(boxes, 2))
-        if not is_crowded and all(_area(Bbox.intersection(box, figure.bbox)) >= 0.99 * _area(box) for box in boxes):
-            return True
-        for name in placed:
-            name.remove()
-    return False
+    shared = set.intersection(*(set(group.recipe_parts) for group in comparison.groups))
+    whole = [group_name(group, group.model in with_recipe) for group in groups]
+    if max(map(len, whole), default=0) > NAME_CHARACTERS:
+        whole = [group_name(group, group.model in with_recipe, shared) for group in groups]
+    return names.short_names(whole, limit)
 
 
-def _place_names(
-    figure: Figure,
-    axes: Axes,
-    comparison: Comparison,
-    cost: Callable[[SeedGroup], float],
-    labelled: Sequence[tuple[SeedGroup, str]],
-    front: Sequence[SeedGroup],
-) -> list[Annotation]:
-    """Write the names of `labelled` in their order, each at the side where it covers least and is next to its point.
-
-    The other arguments are as of `name_points`.
-    """
-    taken = _front_boxes(figure, axes, [(cost(group), percent(group)[0]) for group in front])
-    bars = {id(group): _bar_box(axes, cost(group), group) for group in comparison.groups}
-    taken += bars.values()
-    placed = []
-    for group, label in labelled:
-        name = axes.annotate(
-            label,
-            (cost(group), percent(group)[0]),
-            textcoords="offset points",
-            xytext=(0, 0),
-            color=comparison.styles[group.model].text_color,
-            path_effects=[withStroke(linewidth=3, foreground="white")],  # a line may be behind it
-        )
-        name.set_in_layout(False)  # or it would move the points that it was placed by
-        value, low, high = percent(group)
-        heights = axes.transData.transform([(cost(group), each) for each in (value, low, high)])[:, 1]
-        below, above = (heights[1:] - heights[0]) * 72 / figure.dpi  # from the point to the ends of its bar, in points
-        sides = (*_SIDES, (0, above + 4, "center", "bottom"), (0, below - 4, "center", "top"))
-        others = [bars[id(other)] for other, _ in labelled if other is not group]
-        unfit = []
-        for side in sides:
-            _move(name, *side)
-            unfit.append(_unfit(name.get_window_extent(), axes, taken, others))
-        _move(name, *sides[unfit.index(min(unfit))])
-        taken.append(name.get_window_extent())
-        placed.append(name)
-    return placed
-
-
-def _bar_box(axes: Axes, cost: float, group: SeedGroup) -> Bbox:
-    """Return what the marker and the interval of a point cover, in pixels."""
-    _, low, high = percent(group)
-    return Bbox(axes.transData.transform([(cost, low), (cost, high)])).padded(8)
-
-
-def _unfit(name: Bbox, axes: Axes, taken: Iterable[Bbox], others: Iterable[Bbox]) -> float:
-    """Return how bad a place of a name is: the share that is outside or covers something, and more next to others.
-
-    Args:
-        name: in pixels.
-        taken: what it should not cover.
-        others: the named points that it does not belong to.
-    """
-    covered = sum(_area(Bbox.intersection(name, other)) for other in taken) + _area(name)
-    covered -= _area(Bbox.intersection(name, axes.bbox))
-    gaps = [
-        math.hypot(max(a.x0 - b.x1, b.x0 - a.x1, 0), max(a.y0 - b.y1, b.y0 - a.y1, 0))
-        for a, b in ((name, other) for other in others)
-    ]
-    return covered / _area(name) + _NEXT_TO * max(0, 1 - min(gaps, default=math.inf) / (2 * name.height))
-
-
-def _front_boxes(figure: Figure, axes: Axes, points: Sequence[tuple[float, float]]) -> list[Bbox]:
-    """Return what the Pareto front covers, in pixels: its steps, and the rings around its points."""
-    radius, in_pixels = FRONT_RING / 2 * figure.dpi / 72, axes.transData.transform(points)
-    rings = [Bbox([point, point]).padded(radius) for point in in_pixels]
-    steps = []
-    for (x, y), (next_x, next_y) in pairwise(in_pixels):
-        steps += [Bbox([(x, y), (next_x, y)]).padded(3), Bbox([(next_x, y), (next_x, next_y)]).padded(3)]
-    return [*rings, *steps]
-
-
-_Horizontal = Literal["left", "center", "right"]
-_Vertical = Literal["bottom", "center", "top"]
-# Offsets in points from a point to its name, and the alignments that go with them; the first is the usual position.
-_SIDES: tuple[tuple[float, float, _Horizontal, _Vertical], ...] = (
-    (8, 0, "left", "center"),
-    (-8, 0, "right", "center"),
-    (6, 7, "left", "bottom"),
-    (6, -7, "left", "top"),
-    (-6, 7, "right", "bottom"),
-    (-6, -7, "right", "top"),
-    (0, 14, "center", "bottom"),
-    (0, -14, "center", "top"),
-)
-
-
-def _move(name: Annotation, x: float, y: float, horizontal: _Horizontal, vertical: _Vertical) -> None:
-    name.set_position((x, y))
-    name.set_horizontalalignment(horizontal)
-    name.set_verticalalignment(vertical)
-
-
-def _area(box: Bbox | None) -> float:
-    return 0.0 if box is None else box.width * box.height
+def point_names(comparison: Comparison, named: Sequence[SeedGroup], limit: int = NAME_CHARACTERS) -> list[str]:
+    """Return the names of points, with the recipe where the model has several; `limit`: as of `group_names`."""
+    models = dict.fromkeys(group.model for group in named)
+    of_model = {model: [group for group in comparison.groups if group.model == model] for model in models}
+    with_recipe = [model for model, groups in of_model.items() if several_recipes(groups)]
+    return group_names(comparison, named, with_recipe, limit)
 
 
 def add_legend(

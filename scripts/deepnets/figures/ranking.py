@@ -4,10 +4,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from deepnets.comparison.aggregate import group_name, several_recipes
+from deepnets.comparison.aggregate import several_recipes
 from deepnets.comparison.statistics_file import Candidate, Pair
-from deepnets.figures.comparison import Comparison, place_legend, titled_figure
-from deepnets.figures.names import short_names
+from deepnets.figures.comparison import Comparison, group_names, place_legend, titled_figure
 from deepnets.figures.style import GRID, MUTED, TEXT_COLOR, applied
 
 _ROWS = 30  # more are not readable; the title gives their number
@@ -49,8 +48,8 @@ def draw(comparison: Comparison) -> Figure:
 
 def _names(comparison: Comparison, shown: list[Candidate]) -> list[str]:
     group_of = {id(group.candidate): group for group in comparison.groups}
-    with_recipe = several_recipes(comparison.groups)
-    return short_names([group_name(group_of[id(each)], with_recipe) for each in shown], 34)
+    with_recipe = comparison.styles if several_recipes(comparison.groups) else ()
+    return group_names(comparison, [group_of[id(each)] for each in shown], with_recipe)
 
 
 def _draw_pair(axes: Axes, row: int, column: int, pair: Pair, with_number: bool) -> None:
