@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import f
+from scipy.special import fdtri
 
 Floats = NDArray[np.float64]
 # The level of the preliminary test (Bancroft 1944, Annals of Mathematical Statistics 15). Simulated, intervals cover
@@ -112,7 +112,7 @@ def _combined(tables: Sequence[_Table], mean: Floats, of_images: Floats, least: 
     by_seeds, by_images, noise = between / seeds, of_images.var(-1) / free, residual / (seeds * images)
     value, freedom = summed(by_seeds, by_images, noise, seeds - 1, free, least)
     degrees = (seeds - 1).sum()
-    differ = by_seeds.sum(-1) > f.isf(POOLED_ABOVE, degrees, degrees * free) * noise.sum(-1)
+    differ = by_seeds.sum(-1) > fdtri(degrees, degrees * free, 1 - POOLED_ABOVE) * noise.sum(-1)
     return Variance(
         mean,
         value,
