@@ -4,10 +4,10 @@
     PYTHONPATH=scripts python benchmarks/ingredients.py base whitening --seeds 5
 
 A small network for small images, MobileNetV2 on CIFAR-10, at half the size (16 px) for a third of an epoch, so that a
-run takes a minute of one core, four at 32 px. Each variant takes as many steps as the run that it is compared with, or, where a
-step costs more or less, as many as take the same CPU time, by an estimate; the table has the seconds that they took. A
-variant and its base share the seeds, and with them split, weights at the start and order, so differences are those of
-pairs. One thread for each run, as many runs at once as there are cores.
+run takes a minute of one core, four at 32 px. Each variant takes as many steps as the run that it is compared with,
+or, where a step costs more or less, as many as take the same CPU time, by an estimate; the table has the seconds that
+they took. A variant and its base share the seeds, and with them split, weights at the start and order, so differences
+are those of pairs. One thread for each run, as many runs at once as there are cores.
 
 The arrays must be prepared: snakemake --cores 2 data/cifar10/dataset.json. Each run is kept in results/ingredients, and
 the same command continues with the first run that is not there.
