@@ -228,6 +228,7 @@ class Run:
         """What the result depends on, apart from code."""
         variant = VARIANTS[self.variant]
         options = {"model": variant.model, "images": variant.images, "pixels": variant.pixels}
+        options |= {"images_are_drawn": True} if variant.images else {}  # once they were the first ones, of few classes
         return {**asdict(self), "recipe": {**BASE, **variant.recipe}, **options}
 
     def file(self, folder: Path) -> Path:

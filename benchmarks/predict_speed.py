@@ -4,8 +4,8 @@
 
 Draws the pictures, and saves networks with initial weights: their speed does not depend on them. The speed of
 scripts/predict.py is that of half of its pictures, without its start: the difference between all and half of them. It
-is compared with what decoding and the forward pass allow: decoding measured in one process, for as many as there are
-cores, and the forward pass in as many threads at once as scripts/predict.py has.
+is compared with what decoding and the forward pass allow: decoding measured in one process, times the number
+of cores, and the forward pass in as many threads at once as scripts/predict.py has.
 """
 
 import argparse
@@ -98,7 +98,7 @@ def measure(case: Case, files: Sequence[Path], weights: Path) -> None:
     bound = "the forward pass" if of_forward > of_decoding else "decoding"
     possible = 1 / (of_decoding + of_forward)
     print(f"    Pillow alone, one process: {pillow:,.0f} images/s")
-    print(f"    decoding alone, {cores} processes: {decoding:,.0f} images/s")
+    print(f"    decoding alone, {cores} times one process: {decoding:,.0f} images/s")
     print(f"    forward pass alone, all threads: {forward:,.0f} images/s")
     print(f"    predict.py, {cores} cores: {rate:,.0f} images/s, and {max(0.0, half - count / rate):.1f} s to start")
     share = max(of_decoding, of_forward) / (of_decoding + of_forward)
@@ -160,7 +160,7 @@ def forward_alone(weights: Path, size: int) -> float:
     """Images per second of the network, in as many threads and batches of the length as in scripts/predict.py."""
     model = load(weights, device="cpu", temperature=1)
     workers = count_workers([model], usable_cores())
-    length = batch_length([model.form], sys.maxsize, workers)
+    length = batch_length([model], sys.maxsize, workers)
     images = np.random.default_rng(0).integers(256, size=(length, size, size, 1), dtype=np.uint8)
     model.probabilities(images)
     with ThreadPoolExecutor(workers) as pool:

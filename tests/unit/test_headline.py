@@ -122,7 +122,7 @@ def test_networks_that_are_surely_close_are_equivalent(experiment, write_report)
     assert "VGG-16 was best on validation (level with ResNet50) and has 100.00 % test accuracy" in summary(text)
     assert "but is equivalent, within 0.5 points and for these trained networks, to ResNet50." in summary(text)
     assert "What would settle" not in text
-    assert "Equivalent: the 90 % interval of a pair's difference, uncorrected, lies within 0.5 percentage" in text
+    assert "Equivalent: not called better, and the 90 % interval of the difference, uncorrected, lies" in text
 
 
 def test_recipes_that_are_equivalent_over_seeds_are_so_beyond_these_trained_networks(experiment, write_report):

@@ -38,7 +38,7 @@ def test_speeds_are_the_images_by_the_seconds_and_what_predict_reaches_is_compar
     predict_speed.measure(SMALL, [Path("a.jpg")] * 4000, Path("model.safetensors"))
     assert capsys.readouterr().out.splitlines() == [
         "    Pillow alone, one process: 1,000 images/s",
-        "    decoding alone, 2 processes: 1,600 images/s",
+        "    decoding alone, 2 times one process: 1,600 images/s",
         "    forward pass alone, all threads: 400 images/s",
         "    predict.py, 2 cores: 304 images/s, and 2.5 s to start",
         "    95% of the 320 that both allow on 2 cores: 80% of their time is the forward pass",

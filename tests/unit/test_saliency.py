@@ -54,6 +54,7 @@ def with_network(trained):
         ("torchvision/densenet121", "features"),
         ("torchvision/mobilenet_v3_small", "features"),
         ("torchvision/convnext_tiny", "features"),
+        ("torchvision/squeezenet1_1", "1"),  # a convolution in the head, after dropout
     ],
 )
 def test_last_maps_are_those_of_the_last_block(with_network, architecture, name):
@@ -242,7 +243,7 @@ def test_script_writes_an_overlay_for_each_picture_and_reports_the_broken_ones(e
     assert {line.partition(": ")[0] for line in lines[-2:]} == {"missing.png", f"{tmp_path}/b/3.png"}
 
 
-def test_an_empty_map_is_said_in_the_line_of_its_picture(explain, tmp_path, monkeypatch, capfd):
+def test_an_empty_map_is_reported_in_the_line_of_its_picture(explain, tmp_path, monkeypatch, capfd):
     Image.new("L", (8, 8)).save(tmp_path / "a.png")
     monkeypatch.setattr(overlay_files, "saliency_maps", lambda model, layer, images, labels: np.zeros((1, 8, 8)))
     explain(tmp_path / "a.png")

@@ -15,7 +15,7 @@ from snakemake_interface_executor_plugins.utils import TargetSpec, encode_target
 from deepnets.planning import snakemake_patches
 from deepnets.planning.snakemake_patches import (
     LOCKS,
-    name_what_the_report_shows,
+    adapt_report,
     rerun_failed_updates,
     restore_target_jobs,
     retry_no_divergence,
@@ -141,7 +141,7 @@ def test_an_error_that_stays_is_raised(persistence):
 @pytest.mark.parametrize(
     ("template", "name"),
     [
-        ("icon", '"aria-label": this.props.iconName'),
+        ("icon", "[this.props.iconName] || this.props.iconName"),
         ("navbar", 'alt: ""'),
         ("content", "alt: this.props.app.state.resultPath"),
         ("breadcrumbs", '"aria-label": "Search"'),
@@ -150,16 +150,22 @@ def test_an_error_that_stays_is_raised(persistence):
 def test_icons_pictures_and_search_field_of_snakemakes_page_have_names(template, name):
     text = Path(html_reporter.__file__).parent.joinpath("template/components", f"{template}.js").read_text()
     reporter = SimpleNamespace(get_resource_as_string={template: text}.get)
-    name_what_the_report_shows(reporter)
+    adapt_report(reporter)
     assert name in reporter.get_resource_as_string(template)
     assert name not in text
 
 
-def test_snakemake_reads_its_templates_by_the_function_that_is_replaced():
-    assert callable(html_reporter.get_resource_as_string)
+def test_snakemake_reads_its_templates_by_the_function_that_is_replaced(monkeypatch):
+    monkeypatch.setattr(html_reporter, "get_resource_as_string", {"style.css": "body {}\n"}.get)
+    adapt_report(html_reporter)
+    reporter = SimpleNamespace(settings=html_reporter.ReportSettings(path=Path("page.html")))
+    html_reporter.Reporter.__post_init__(reporter)
+    style = reporter.env.filters["get_resource_as_string"]("style.css")
+    assert style.startswith("body {}")
+    assert "max-width: 100vw" in style
 
 
 @pytest.mark.parametrize("reporter", [None, SimpleNamespace()])
 def test_a_reporter_that_reads_its_templates_otherwise_stays_as_it_is(reporter):
-    name_what_the_report_shows(reporter)
+    adapt_report(reporter)
     assert not hasattr(reporter, "get_resource_as_string")

@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import fdtri
 
 Floats = NDArray[np.float64]
-# The level of the preliminary test (Bancroft 1944, Annals of Mathematical Statistics 15). Simulated, intervals cover
-# 91.7 to 97.8 % by 0.25, 92.5 to 97.9 % by 0.3 and 93.5 to 98.1 % where any excess counts.
+# The level of the preliminary test (Bancroft 1944, Annals of Mathematical Statistics 15). In 20,000 simulated studies
+# with 360 images, intervals cover 91.7 to 97.8 % by 0.25, 92.5 to 97.9 % by 0.3, 93.5 to 98.1 % if any excess counts.
 POOLED_ABOVE = 0.3
 
 
@@ -29,8 +29,8 @@ class Variance(NamedTuple):
         interval_value, interval_freedom: the same two for a 95 % interval of a difference; those of the images alone
             where a preliminary test (`POOLED_ABOVE`) does not find that the seeds differ by more than chance in the
             images makes them differ. Simulated with 3 and 5 seeds, t intervals by these two cover 92.4 to 97.9 %, by
-            `value` and `freedom` up to 98.7 %. Holm's correction asks for quantiles far out, where the latter are
-            needed: by the former, more than 5 % of studies would call one of four equal recipes different.
+            `value` and `freedom` up to 98.7 %; with 2 seeds, 88 to 97 %. Holm's correction asks for quantiles far out,
+            where `value` and `freedom` are needed. With unequal numbers of seeds, the quantile is approximate.
         of_seeds, of_images, of_residual: components of one observation: a seed's, an image's, and what is left for a
             single (seed, image). Those of seeds and what is left are (..., 1), or (..., 2) for the two of a difference.
     """

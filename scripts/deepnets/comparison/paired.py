@@ -91,7 +91,7 @@ def t_interval(variance: Variance) -> tuple[Floats, Floats]:
 
 
 def equivalence_interval(variance: Variance) -> tuple[Floats, Floats]:
-    """Return the 90 % interval of a difference by the degrees of freedom of the test: it decides, as the test does."""
+    """Return the 90 % interval of a difference by variance and freedom of the test: it decides, as the test does."""
     return _t_interval(variance.mean, variance.value, variance.freedom, 0.9)
 
 

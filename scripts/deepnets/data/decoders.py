@@ -60,7 +60,7 @@ def start_decoders(
             where it decides, as to look at every file takes time.
     """
     enough_for, are_many = math.ceil(pictures / _LEAST_EACH), pictures >= _ALONE
-    if not are_many or enough_for < processes:
+    if min(processes, pictures) > 1 and (not are_many or enough_for < processes):
         size = count_bytes()
         enough_for, are_many = max(enough_for, size // _LEAST_BYTES_EACH), are_many or size >= _ALONE_BYTES
     processes = min(processes, pictures, enough_for)

@@ -1,6 +1,7 @@
 """Which maps of a network Grad-CAM can show: those of its last convolution, or of the block that this is in."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import nn
@@ -13,9 +14,9 @@ class NoMapsError(Exception):
 def last_maps(network: nn.Module, run: Callable[[], object]) -> tuple[str, nn.Module]:
     """Find the module that gives the last maps of a network: its last convolution, or what contains it.
 
-    Maps are an output (N, C, H, W) of more than one pixel. In a block of several branches, the block's output counts:
-    the last branch alone would show a part of what the network found. If that output has one pixel, as that of a ResNet
-    for images of 8 pixels, what is before the block counts.
+    Maps are an output (N, C, H, W) of more than one pixel. In a block of several branches, the block's output counts,
+    as one branch shows a part. If that has one pixel, as of a ResNet for images of 8 pixels, what is before the block
+    counts, where several of its modules take what it takes.
 
     Args:
         network: the network.
@@ -25,15 +26,16 @@ def last_maps(network: nn.Module, run: Callable[[], object]) -> tuple[str, nn.Mo
         the module's name in the network, and the module.
 
     Raises:
-        NoMapsError: it has no such maps; or layers of tokens (N, L, C) follow them, as in a transformer or a mixer of
-            patches, where an early convolution only cuts the image into patches.
+        NoMapsError: it has none; or layers of tokens (N, L, C) follow, as in a transformer or a mixer of patches, where
+            an early convolution only cuts the image into patches.
     """
     found = list[tuple[str, nn.Module, torch.Size]]()
     tokens = list[nn.Module]()  # layers of tokens that ran after the last maps, or in the block that gave them
-    calls = list[tuple[nn.Module, object]]()  # with what each module was called; so no tensor's id is used again
+    calls = list[tuple[nn.Module, object]]()  # with what each module was called
 
     def record(path: str, module: nn.Module, inputs: Sequence[object], output: object) -> None:
-        calls.append((module, inputs[0] if inputs else None))
+        if inputs and output is not inputs[0]:  # some give back what they get: Identity, or dropout in evaluation
+            calls.append((module, inputs[0]))
         if _takes_tokens(module, inputs):
             tokens.append(module)
         elif isinstance(output, torch.Tensor) and output.ndim == 4 and _has_convolution(module):
@@ -44,10 +46,7 @@ def last_maps(network: nn.Module, run: Callable[[], object]) -> tuple[str, nn.Mo
             elif inputs and _starts_branches(module, inputs[0], calls):
                 found[:] = [each for each in found if each[1] not in inside] or found
 
-    hooks = [
-        module.register_forward_hook(lambda module, inputs, output, path=path: record(path, module, inputs, output))
-        for path, module in network.named_modules()
-    ]
+    hooks = [module.register_forward_hook(partial(record, path)) for path, module in network.named_modules()]
     try:
         run()
     finally:

@@ -290,7 +290,7 @@ def predict_files(
         encoding: as of `deepnets.data.pictures.list_pictures`.
     """
     forms = list(dict.fromkeys(member.form for member in members))
-    length = batch_length(forms, len(files), workers)
+    length = batch_length(members, len(files), workers)
     processes = 1 if decoders is None else decoders.processes
     blocks = read_blocks(files, min(block_length(forms), length, math.ceil(len(files) / processes) or 1), encoding)
     decode = partial(decode_block, forms=forms, invert=invert)
@@ -311,16 +311,22 @@ def count_workers(members: Sequence[Model], threads: int) -> int:
     return 1 if any(member.device.device.type != "cpu" for member in members) else min(threads, _MOST_WORKERS)
 
 
-def batch_length(forms: Sequence[Form], pictures: int, workers: int) -> int:
+def batch_length(members: Sequence[Model], pictures: int, workers: int) -> int:
     """How many pictures a batch has, at most: small images fill whole ones, as starting a layer takes as long as many.
 
-    Of larger images, the workers share the memory and the processor's cache of one batch: whole ones of MobileNetV2 at
-    32 pixels, without strides at first, took twice the time.
+    Of larger images, also those that a network enlarges, the workers share the memory and the processor's cache of one
+    batch: whole ones of MobileNetV2 at 32 pixels, without strides at first, took twice the time.
     """
     length = EVALUATION_BATCH
-    if length * sum(form.size**2 * form.channels for form in forms) > _BATCH_BYTES:
+    if length * sum(_computed_size(member) ** 2 * member.form.channels for member in members) > _BATCH_BYTES:
         length //= workers
     return max(1, min(length, math.ceil(pictures / workers)))
+
+
+def _computed_size(member: Model) -> int:
+    """The side of the images that a network computes with: some enlarge what they get."""
+    options = member.spec["model"]
+    return max(member.form.size, options.get("resize") or 0, options.get("min_image_size") or 0)
 
 
 def _batches(decoded: Iterable[Decoded], length: int) -> Iterator[list[Decoded]]:

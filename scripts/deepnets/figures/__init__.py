@@ -148,9 +148,9 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
         ComparisonFigure(
             "accuracy",
             "Test accuracy by model",
-            "Test accuracy (horizontal axis) of each network and recipe (rows), the best first. Where a network has"
-            " several recipes, the best on validation is first, and rows that validation did not choose are pale."
-            " Ticks below a bar are single seeds. Hollow markers are published accuracies.",
+            "Test accuracy (horizontal axis) of each network and recipe (rows), the best on the test images first."
+            " Where a network has several recipes, the best on validation is first, and rows that validation did not"
+            " choose are pale. Ticks below a bar are single seeds. Hollow markers are published accuracies.",
             notes=(_INTERVALS,),
             width="75%",
         ),
@@ -235,15 +235,17 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
         ComparisonFigure(
             "reliability",
             "Reliability diagrams",
-            "Whether a network that is 80 % sure is right in 80 % of cases. Test images in bins of about equally many"
-            " by the confidence of the answer (horizontal axis), and the share of each bin that is right (vertical"
-            " axis), a panel per network: its recipe that validation chose, the first seed, or with folds a network of"
-            " each on the images of all, where T is their mean. On the diagonal, confidence is what it promises; below"
-            " it, the network is too sure, above it, not sure enough. Bars are 95 % intervals (Wilson) of the share:"
-            " few images leave much to chance. Coloured: as trained; grey and dashed: after its logits were divided by"
-            " the temperature T, which is fitted on the validation images; it is not drawn where T is 1, which changes"
-            " nothing. Above a panel: the calibration error, about the mean distance from the diagonal, as trained and"
-            " after that. The axes begin below the lowest bin.",
+            "Whether a network that is 80 % sure is right in 80 % of cases. Test images in bins of about equally"
+            " many by the confidence of the answer, its probability (horizontal axis), and the share of each bin"
+            " that is right (vertical axis), a panel per network: its recipe that validation chose, the first seed,"
+            " or with folds a network of each on the images of all, where T is their mean. Where a network is nearly"
+            " always sure, most of the 15 bins lie on each other at the top right. On the diagonal, confidence is"
+            " what it promises; below it, the network is too sure, above it, not sure enough. Bars are 95 %"
+            " intervals (Wilson) of the share: few images leave much to chance. Coloured: as trained; grey and"
+            " dashed: after its logits, from which the probabilities are computed, were divided by the temperature"
+            " T, which is fitted on the validation images; it is not drawn where T is 1, which changes nothing."
+            " Above a panel: the calibration error, about the mean distance from the diagonal, as trained and after"
+            " that. The axes begin below the lowest bin.",
             width="75%",
             of_behaviour=True,
         ),

@@ -76,7 +76,7 @@ def draw_against(
 
     if len(chosen) < len(comparison.groups) <= NAMED_POINTS:
         figure, has_room = drawn(comparison.groups)
-        if has_room:
+        if has_room and not any("…" in name for name in point_names(comparison, comparison.groups)):
             return figure
     figure, has_room = drawn(chosen)
     if has_room and point_names(comparison, chosen) == whole_names:

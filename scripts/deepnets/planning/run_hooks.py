@@ -25,8 +25,8 @@ from deepnets.planning.job_files import write_job_file
 from deepnets.planning.requests import Requests
 from deepnets.planning.snakemake_patches import (
     LOCKS,
+    adapt_report,
     failure_since,
-    name_what_the_report_shows,
     rerun_failed_updates,
     restore_target_jobs,
     retry_no_divergence,
@@ -60,8 +60,8 @@ class RunHooks:
         self.began = time.time()  # before any of its jobs
 
     def install(self) -> None:
-        """Wrap the three methods of the workflow object, and name what the page of `snakemake --report` shows."""
-        name_what_the_report_shows(sys.modules.get("snakemake.report.html_reporter"))
+        """Wrap the three methods of the workflow object, and adapt the page of `snakemake --report`."""
+        adapt_report(sys.modules.get("snakemake.report.html_reporter"))
         self._wrap("execute", before=self._before_execution, if_fails=self._explain_failure)
         self._wrap("_prepare_dag", before=self._restore_target_jobs, after=self._force)
         self._wrap("_build_dag", after=self._order_and_write)

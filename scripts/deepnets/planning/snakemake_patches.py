@@ -1,11 +1,12 @@
 """Changes of Snakemake for which it has no options: six patches, applied by `run_hooks`.
 
 They use names that are not public. Where a version of Snakemake lacks one, the patch changes nothing, and a line says
-what happens instead; `survive_other_ends` and `name_what_the_report_shows` print none.
+what happens instead; `survive_other_ends` and `adapt_report` print none.
 """
 
 import contextlib
 import functools
+import json
 import sys
 import time
 from collections.abc import Callable, Container, Mapping
@@ -206,18 +207,22 @@ def _again(method: Callable, makes_folder: bool) -> Callable:
 
 # -- the page of `snakemake --report` ----------------------------------------------------------------------------------
 
+_STYLE = paths.REPOSITORY / "workflow/report/page.css"
 _SVG, _LOGO = 'xmlns: "http://www.w3.org/2000/svg"', "src: logo_uri"
 _PICTURE, _SEARCH = "src: this.props.app.state.contentPath }", 'placeholder: "Search..."'
-_NAMED = {  # what the page shows without a word -> the same with one, for those who do not see it
-    _SVG: f'{_SVG}, role: "img", "aria-label": this.props.iconName',
+_ICONS = {"x": "close", "eye": "show", "information-circle": "about", "chevron-right": "then"}  # other names are words
+_NAMED = {  # what the templates show without a word -> the same with one, for those who do not see it
+    _SVG: f'{_SVG}, role: "img", "aria-label": {json.dumps(_ICONS)}[this.props.iconName] || this.props.iconName',
     _LOGO: f'{_LOGO}, alt: ""',  # its name is next to it
     _PICTURE: f"alt: this.props.app.state.resultPath, {_PICTURE}",
     _SEARCH: f'{_SEARCH}, "aria-label": "Search"',
 }
 
 
-def name_what_the_report_shows(reporter: Any) -> None:
-    """Have the page of `snakemake --report` name its icons, pictures and search field.
+def adapt_report(reporter: Any) -> None:
+    """Have the page of `snakemake --report` name its icons, pictures and search field, and fit a phone.
+
+    Its style is not an option of the profile: Snakemake looks for that file from the folder of the results.
 
     Args:
         reporter: the module that writes the page. None, or a module that reads its templates in another way, is left
@@ -228,10 +233,10 @@ def name_what_the_report_shows(reporter: Any) -> None:
         return
 
     @functools.wraps(read)
-    def named(path: str) -> str:
+    def adapted(path: str) -> str:
         text = read(path)
         for shown, with_name in _NAMED.items():
             text = text.replace(shown, with_name)
-        return text
+        return text + _STYLE.read_text(encoding="utf-8") if path == "style.css" else text
 
-    reporter.get_resource_as_string = named
+    reporter.get_resource_as_string = adapted

@@ -87,9 +87,10 @@ def _of_all_networks(
 
 def _baselines(statistics: Statistics, classes: list[str]) -> str:
     majority, chance = statistics.baselines.majority, statistics.baselines.chance
+    which = "the most frequent class of the validation images" if majority.accuracy != chance else "as any one class"
     return (
-        f"Without a network: always {classes[majority.label]}, the most frequent class of the validation images, is"
-        f" right for {100 * majority.accuracy:.2f} % of the test images, guessing at random for {100 * chance:.2f} %."
+        f"Without a network: always {classes[majority.label]}, {which}, is right for {100 * majority.accuracy:.2f} % of"
+        f" the test images, guessing at random for {100 * chance:.2f} %."
     )
 
 

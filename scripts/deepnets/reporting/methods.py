@@ -241,8 +241,9 @@ def _of_pairs(statistics: Mapping[str, Statistics], margins: str) -> list[Markdo
     sentences = [
         f"{number} compared on the same test images by {_words(_true(tests))}, at 5 % after Holm's correction for all"
         f" pairs of a dataset {cite('holm1979')}.",
-        _IMAGES_ALONE_SEEDS + _TEST_DECIDES if "seeds" in over else "",
-        _IMAGES_ALONE_FOLDS + _TEST_DECIDES if "folds" in over else "",
+        _IMAGES_ALONE_SEEDS if "seeds" in over else "",
+        _IMAGES_ALONE_FOLDS if "folds" in over else "",
+        _TEST_DECIDES if over & {"seeds", "folds"} else "",
         f"Letters join those that no test tells apart {cite('piepho2004')}.",
         f"Two are called equivalent where the 90 % interval of the difference lies within {margins} percentage points"
         f" {cite('schuirmann1987')}, each pair at 5 %, uncorrected.",
@@ -269,12 +270,15 @@ _OF_SEEDS = (
 )
 _IMAGES_ALONE_SEEDS = (
     f"Where a preliminary test {cite('bancroft1944')}, at 30 %, does not find that runs differ by more than chance, the"
-    " interval of a difference has the variance and the degrees of freedom of the images alone,"
+    " interval of a difference has the variance and the degrees of freedom of the images alone."
 )
 _IMAGES_ALONE_FOLDS = (
-    "Where folds differ by no more than chance, the interval of a difference has the degrees of freedom of the images,"
+    "Where folds differ by no more than chance, the interval of a difference has the degrees of freedom of the images."
 )
-_TEST_DECIDES = " unlike its test: it may leave out 0 where p is a little above 0.05; the test decides."
+_TEST_DECIDES = (
+    "Its test, and the 90 % interval of equivalence, always count both: so that interval may be the wider one, and the"
+    " 95 % interval may leave out 0 where p is a little above 0.05; the test decides."
+)
 _MCNEMAR = (
     f"exact McNemar tests of the trained networks {cite('mcnemar1947', 'dietterich1998')}, with an interval of the"
     f" difference by a paired bootstrap over images {cite('efron1979', 'agresti2005')}"

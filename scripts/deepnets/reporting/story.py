@@ -49,7 +49,8 @@ def _cheapest(
     costs = seconds if are_measured else [float(group.first.metrics.model.mult_adds) for group in alike]
     least, time = min(costs), training_time(groups)
     use, training = alike[costs.index(least)], min(alike, key=time.of)
-    in_use = f"{1000 * least:,.2f} ms for an image" if are_measured else f"{least:,.0f} multiply-adds for an image"
+    cost = f"{1000 * least:,.2f} ms in torch" if are_measured else f"{least:,.0f} multiply-adds"
+    in_use = f"{cost} for an image"
     in_training = f"{format_duration(time.of(training))}{time.in_words}"
     best, of_use, of_training = (group_name(group, with_recipe) for group in (alike[0], use, training))
     others = "the network" if len(alike) == 2 else f"the {len(alike) - 1} networks"  # compared with the best alone
@@ -133,12 +134,15 @@ def _settle(study: Study, groups: Mapping[str, list[SeedGroup]]) -> Iterator[Mar
         if not are_open or _has_one(found.leader):
             continue
         best = group_name(found.leader, with_recipe)
+        may_have_folds = study.datasets[dataset]["own_files"] and found.leader.first.fold is None
         names = [group_name(rival.group, with_recipe) for rival in are_open]
         ways = (
             way
             for rival, name in zip(are_open, names, strict=True)
             if rival.pair.settle
-            for way in _ways_to_settle(rival.pair.settle, dataset, f"{best} and {name}", _own(study, found.leader))
+            for way in _ways_to_settle(
+                rival.pair.settle, dataset, f"{best} and {name}", _images_in_all(found.leader), may_have_folds
+            )
         )
         seeds = f"{_MANY_SEEDS} seeds each or " * any(rival.pair.over == "seeds" for rival in are_open)
         otherwise = (
@@ -148,28 +152,34 @@ def _settle(study: Study, groups: Mapping[str, list[SeedGroup]]) -> Iterator[Mar
         yield escape(next(ways, otherwise))
 
 
-def _own(study: Study, group: SeedGroup) -> int:
-    """Return how many images the dataset of a group has in all; 0 if they are not the user's, or are in folds."""
-    first = group.first
-    if not study.datasets[first.dataset]["own_files"] or first.fold is not None:
-        return 0
-    return sum(split.of or split.n for split in (first.metrics.train, first.metrics.validation, first.metrics.test))
+def _images_in_all(group: SeedGroup) -> int:
+    """Return how many images the dataset of a group has in all."""
+    metrics = group.first.metrics
+    return sum(split.of or split.n for split in (metrics.train, metrics.validation, metrics.test))
 
 
-def _ways_to_settle(settle: Settle, dataset: str, both: str, own: int = 0) -> Iterator[str]:
+def _ways_to_settle(settle: Settle, dataset: str, both: str, there_are: int, may_have_folds: bool) -> Iterator[str]:
     """Yield what somebody can afford that would show which of `both` is better.
 
-    `own`: how many images the dataset has in all, if these are the user's own and not divided into folds.
+    Args:
+        settle: what would settle the pair.
+        dataset: its name.
+        both: the names of the two.
+        there_are: how many images the dataset has in all.
+        may_have_folds: whether these are the user's own, and not yet divided into folds.
     """
     if settle.seeds and settle.seeds <= _MANY_SEEDS:
-        yield f"About {settle.seeds} seeds each of {both} on {dataset}, which would show which is better."
+        yield f"About {settle.seeds} seeds each of {both} on {dataset}, which would probably show which is better."
     if settle.images and settle.images <= _MANY_IMAGES:
         images = f"{verdicts.rounded(settle.images):,}"
-        way = f"About {images} test images of {dataset}, which would show which of {both} is better"
-        if not own:
+        way = f"About {images} test images of {dataset}, which would probably show which of {both} is better"
+        if not may_have_folds and there_are >= settle.images:
             yield f"{way}."
             return
-        there = f"{'but' if own < settle.images else 'and'} the dataset has {own:,} images in all."
+        there = f"{'but' if there_are < settle.images else 'and'} the dataset has {there_are:,} images in all."
+        if not may_have_folds:
+            yield f"{way}, {there}"
+            return
         folds = f"of the dataset makes each of these a test image once, if no folder or column of {dataset} has splits."
         yield Markdown(f"{escape(f'{way}, {there}')} {code('folds: 5')} {escape(folds)}")
 

@@ -301,8 +301,8 @@ def what_was_compared(groups: list[SeedGroup], statistics: Statistics) -> str:
     recipes = f"{chosen}{others * several}" if several_recipes(groups) else ""
     return (
         f"{recipes}Those that share a letter under Group cannot be distinguished: paired tests on the same images"
-        f" ({how}), {number}, 5 % after Holm's correction. Equivalent: the 90 % interval of a pair's difference,"
-        f" uncorrected, lies within {100 * statistics.margin:g} percentage points.{_short_names(groups)}"
+        f" ({how}), {number}, 5 % after Holm's correction. Equivalent: not called better, and the 90 % interval of the"
+        f" difference, uncorrected, lies within {100 * statistics.margin:g} percentage points.{_short_names(groups)}"
     )
 
 
