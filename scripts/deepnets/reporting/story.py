@@ -134,7 +134,7 @@ def _settle(study: Study, groups: Mapping[str, list[SeedGroup]]) -> Iterator[Mar
         if not are_open or _has_one(found.leader):
             continue
         best = group_name(found.leader, with_recipe)
-        may_have_folds = study.datasets[dataset]["own_files"] and found.leader.first.fold is None
+        may_have_folds = bool(study.datasets[dataset]["own_files"]) and found.leader.first.fold is None
         names = [group_name(rival.group, with_recipe) for rival in are_open]
         ways = (
             way
