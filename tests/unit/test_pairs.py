@@ -82,6 +82,6 @@ def test_a_single_network_has_no_pairs(experiment, write_report):
 
 def test_the_report_says_why_the_interval_of_an_open_pair_may_leave_out_0(experiment, write_report):
     several = [experiment(model=model, seed=seed) for model in ("vgg16", "resnet50") for seed in range(2)]
-    words = "it may leave out 0 where p is a little above 0.05; the test decides."
+    words = "95 % interval may leave out 0 where p is a little above 0.05; the test decides."
     assert words in write_report(*several)
     assert words not in write_report(several[0], several[2])
