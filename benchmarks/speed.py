@@ -8,8 +8,9 @@ all on two cores, and 3 GB for each further core) and take turns: in a round eac
 machine, in another order than in the round before. So other load on the machine affects all variants equally; ratios
 are taken within a round, then their median. A group is a pair's plain loop, ours and ceiling, or one of the folder
 peers/ at its defaults and at its best, and ours. Peers that are not installed are left out. The plots of batch size
-and number of images are measured once. Writes bench.json, bench.md and bench_*.png. --quick shows in a minute that all
-of it works: one pair, one round, into the folder quick/ below; its numbers mean little.
+and number of images are measured once. Writes bench.json, bench.md and bench_*.png. The same command continues a run
+that was stopped, with the first group that is not whole in bench.json. --quick shows in a minute that all of it works:
+one pair, one round, into the folder quick/ below; its numbers mean little.
 """
 
 import argparse
@@ -20,7 +21,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from itertools import product
+from itertools import accumulate, product
 from pathlib import Path
 
 import pandas as pd
@@ -156,16 +157,28 @@ def take_turns(jobs: list[dict], rounds: int, seconds: float) -> Iterator[tuple[
 
 
 def measure_all(plan: list[tuple[list[dict], int]], seconds: float, file: Path) -> None:
-    """Take every measurement and write them all to `file`, after each one: a run that is stopped keeps them."""
-    described, measurements = environment.describe(ROOT), []
-    number = sum(len(jobs) * rounds for jobs, rounds in plan)
-    for jobs, rounds in plan:
+    """Take every measurement and write them all to `file`, after each one.
+
+    If it has some of the same plan, those of a run that was stopped, the first group that it lacks is the next one.
+    """
+    asked = {"plan": [[jobs, rounds] for jobs, rounds in plan], "seconds": seconds}
+    sizes = [len(jobs) * rounds for jobs, rounds in plan]
+    found = read_json(file) if file.exists() else {}
+    taken = found["measurements"] if asked.items() <= found.items() else []
+    done = whole_groups(sizes, len(taken)) % len(plan)  # a run that was finished is measured anew
+    described, measurements, number = environment.describe(ROOT), taken[: sum(sizes[:done])], sum(sizes)
+    for jobs, rounds in plan[done:]:
         for job, result in take_turns(jobs, rounds, seconds):
             measurements.append(job | result)
             what = " ".join(f"{value}" for key, value in job.items() if key not in ("epoch", "cores"))
             print(f"{len(measurements)}/{number}, round {result['round'] + 1}: {what}: ", end="")
             print(f"{result['ms_per_image']:.2f} ms an image, {result['peak_memory_mb']} MB", flush=True)
-            write_json(file, {"environment": described, "measurements": measurements})
+            write_json(file, {"environment": described, **asked, "measurements": measurements})
+
+
+def whole_groups(sizes: list[int], measured: int) -> int:
+    """Return how many groups of these sizes are among the first `measured` measurements, whole."""
+    return sum(end <= measured for end in accumulate(sizes))
 
 
 def write_results(folder: Path) -> None:

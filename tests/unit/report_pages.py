@@ -36,6 +36,20 @@ def set_recipe(directory: Path, **values) -> None:
     (directory / "metrics.json").write_text(json.dumps(metrics))
 
 
+def set_dataset(directory: Path, **values) -> None:
+    """Change values of the dataset in an experiment's metrics.json."""
+    metrics = json.loads((directory / "metrics.json").read_text())
+    metrics["spec"]["dataset"] |= values
+    (directory / "metrics.json").write_text(json.dumps(metrics))
+
+
+def set_size(directory: Path, *size: int) -> None:
+    """Change the images of an experiment's metrics.json: channels, height and width."""
+    metrics = json.loads((directory / "metrics.json").read_text())
+    metrics["model"]["input_size"] = [1, *size]
+    (directory / "metrics.json").write_text(json.dumps(metrics))
+
+
 def tables(text: str) -> list[list[list[str]]]:
     """Every table of a page, as lists of rows of cells."""
     found: list[list[list[str]]] = [[]]

@@ -5,7 +5,7 @@ from html import unescape
 import numpy as np
 import pytest
 from made_up_results import write_predictions
-from report_pages import table_of, tables
+from report_pages import set_size, table_of, tables
 from safetensors.numpy import load_file, save_file
 
 from deepnets.utils.errors import UserError
@@ -193,6 +193,10 @@ def test_a_study_with_robustness_has_a_row_per_network_with_means_over_seeds_and
     assert "Test accuracy in percent on 360 test images, as they are and corrupted" in text
     assert "±: the standard deviation over the seeds. Differences are not tested." in text
     assert "digits/comparison/corruptions.png" in text
+    assert "These images have 28 pixels, so blur" in text
+    for folder in folders:
+        set_size(folder, 3, 32, 32)
+    assert "so blur" not in write_report(*folders, optional=("robustness",))
 
 
 def test_robustness_of_other_settings_is_refused(experiment, write_report):

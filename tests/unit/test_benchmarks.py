@@ -108,6 +108,33 @@ def test_table_and_figures_come_from_what_was_measured_at_the_time_or_later(monk
     assert (tmp_path / "bench.md").read_text() == written
 
 
+def test_a_run_that_was_stopped_is_continued_with_the_first_group_that_is_not_whole(monkeypatch, tmp_path):
+    plan = [([{"way": "a"}, {"way": "b"}], 2), ([{"way": "c"}], 1), ([{"way": "d"}, {"way": "e"}], 1)]
+    file, taken = tmp_path / "bench.json", []
+
+    def take_turns(jobs, rounds, seconds):
+        for round_, job in product(range(rounds), jobs):
+            if len(taken) == stop_after:
+                raise KeyboardInterrupt
+            taken.append(job["way"])
+            yield job, {"round": round_, "ms_per_image": 1.0, "peak_memory_mb": len(taken)}
+
+    monkeypatch.setattr(speed, "take_turns", take_turns)
+    stop_after = 6
+    with pytest.raises(KeyboardInterrupt):
+        speed.measure_all(plan, 1.0, file)
+    stop_after = -1
+    speed.measure_all(plan, 1.0, file)
+    assert "".join(taken) == "ababc" + "d" + "de"
+    measured = json.loads(file.read_text())["measurements"]
+    assert "".join(row["way"] for row in measured) == "ababcde"
+    assert [row["peak_memory_mb"] for row in measured] == [1, 2, 3, 4, 5, 7, 8]
+    speed.measure_all(plan, 1.0, file)
+    assert "".join(taken) == "ababcdde" + "ababcde", "a run that was finished is measured anew"
+    speed.measure_all(plan, 2.0, file)
+    assert len(taken) == 8 + 7 + 7, "so is one with other windows"
+
+
 def test_each_round_begins_with_another_way(monkeypatch):
     monkeypatch.setattr(speed.Measurement, "__init__", lambda self, job: setattr(self, "job", job))
     monkeypatch.setattr(speed.Measurement, "__exit__", lambda *_: None)

@@ -35,6 +35,25 @@ def test_report_has_size_latency_and_loss_of_each_file(experiment, write_report)
     assert "Accuracy lost is that of validation images" in text
 
 
+@pytest.mark.parametrize(
+    ("model", "share", "precision", "is_said"),
+    [
+        ("vgg16", 0.25, "fp32", True),
+        ("vgg16", 1.001, "fp32", False),
+        ("vgg16", 0.25, "int8", False),
+        ("resnet50", 0.25, "fp32", False),
+    ],
+)
+def test_report_says_why_a_file_of_vgg16_is_smaller_than_its_weights(
+    experiment, write_report, model, share, precision, is_said
+):
+    directory = experiment(model=model)
+    size = round(share * read_json(directory / "metrics.json")["weights_bytes"])
+    stage = "export_int8" if precision == "int8" else "export"
+    write_exported(directory, stage, bytes=size, measured_on=MEASURED_ON | {"precision": precision})
+    assert ("smaller than its weights file" in write_report(directory)) == is_said
+
+
 def test_files_of_other_weights_or_settings_are_left_out(experiment, write_report):
     directory = experiment()
     (directory / ".train.sha256").write_text(f"{'0' * 64}  model.safetensors\n")

@@ -44,10 +44,14 @@ def test_each_cost_has_its_front_and_costs_with_one_front_are_named_together(res
     }
     [line] = described(runs, latencies)
     assert line.startswith(
-        "**mnist**: of parameters, multiply-adds and the size of the weights file: ResNet50 and VGG-16;"
+        "**mnist**: of parameters, multiply-adds and the size of the weights file: ResNet50 (80.00 %) and VGG-16"
+        " (90.00 %);"
     )
-    assert "of wall time of training and CPU time of training: MobileNetV2 and VGG-16;" in line
-    assert "of latency and time of an image in a batch of 128: MobileNetV2, ResNet50 and VGG-16" in line
+    assert "of wall time of training and CPU time of training: MobileNetV2 (70.00 %) and VGG-16 (90.00 %);" in line
+    assert (
+        "of latency and time of an image in a batch of 128: MobileNetV2 (70.00 %), ResNet50 (80.00 %) and VGG-16 ("
+        in line
+    )
     assert "of epochs" in line
     assert line.count("VGG-16") == line.count("of parameters") + line.count("; of "), "the most accurate is on each"
 

@@ -225,16 +225,36 @@ def test_report_says_what_the_audit_found(tmp_path, experiment, write_report):
     }
     audit = audit_of(tmp_path, DIFFERENT | more)
     text = words(audit)
-    assert "Classes have from 4 (wren) to 10 (owl) training images." in text
+    assert "Classes have from 4 (wren) to 10 (owl) training and validation images." in text
     assert "The files are 18 PNG and 1 JPEG, of 2 sizes, the shorter side from 12 to 48 pixels." in text
     assert "1 image is blank (train/owl/blank.png)." in text
     assert "1 image is tiny, enlarged more than twice (train/owl/tiny.png)." in text
     assert "1 test image looks like a training or validation image (test/owl/again.jpg is like train/owl/0.png)" in text
     write_json(tmp_path / "data/digits/audit.json", audit)
     page = write_report(experiment())
-    assert "from 4 (wren) to 10 (owl) training images" in page
+    assert "from 4 (wren) to 10 (owl) training and validation images" in page
+    assert "| Class | Training and validation | Test |" in page
     assert "digits/images/samples.png" in page
     assert "| owl | 10 | 3 |" in page
+
+
+def test_report_says_what_the_images_of_a_class_are_for(tmp_path, experiment, write_report):
+    """The validation images are drawn from the training split, unless there is one of them; with folds, from all."""
+    more = {f"valid/{name.partition('/')[2]}": picture(200 + n) for n, name in enumerate(DIFFERENT) if "train/" in name}
+    audit = audit_of(tmp_path, DIFFERENT | more)
+    file = tmp_path / "data/digits/audit.json"
+    write_json(file, audit)
+    page = write_report(experiment())
+    counts = [audit["splits"][name]["per_class"] for name in ("train", "validation", "test")]
+    assert "| Class | Training | Validation | Test |" in page
+    assert f"| owl | {' | '.join(str(count[0]) for count in counts)} |" in page
+    assert "training and validation images" not in words(audit)
+    audit["folds"] = 5
+    write_json(file, audit)
+    page = write_report(experiment())
+    assert "| Class | Images |" in page
+    assert f"| owl | {sum(count[0] for count in counts)} |" in page
+    assert "training images" not in words(audit)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import re
 from typing import get_args
 
 import pytest
-from report_pages import MNIST, plain, set_recipe
+from report_pages import MNIST, plain, set_dataset, set_recipe
 
 from deepnets.reporting import methods
 from deepnets.reporting.references import cite, cited, list_references, read_references
@@ -49,6 +49,25 @@ def test_what_is_cited_is_listed_once_in_its_order_and_nothing_else(experiment, 
     assert keys == cited(paragraphs) == list(dict.fromkeys(re.findall(r"@(\w+)", paragraphs)))
     assert {"gosaye", "simonyan2015", "he2016", "mcnemar1947", "holm1979", "guo2017", "sutskever2013"} < set(keys)
     assert {"sandler2018", "satterthwaite1946", "hendrycks2019", "jordan2024"}.isdisjoint(keys)
+
+
+@pytest.mark.parametrize(
+    ("spec", "about", "key"),
+    [
+        ({"source": "sklearn_digits"}, {}, "alpaydin1998"),
+        ({"source": "torchvision", "name": "MNIST"}, {}, "lecun1998"),
+        ({"source": "torchvision", "name": "FashionMNIST"}, {}, "xiao2017"),
+        ({"source": "torchvision", "name": "CIFAR100"}, {}, "krizhevsky2009"),
+        ({"source": "folder"}, {"variant_of": "cifar10"}, "krizhevsky2009"),
+        ({"source": "folder"}, {}, None),
+    ],
+)
+def test_a_known_dataset_is_cited_and_so_is_one_that_stands_for_it(experiment, write_report, spec, about, key):
+    directory = experiment("pictures")
+    set_dataset(directory, **spec)
+    text = section(write_report(directory, datasets={"pictures": about}))
+    datasets = {"alpaydin1998", "lecun1998", "krizhevsky2009", "xiao2017", "clanuwat2018", "netzer2011"}
+    assert datasets & set(cited(text)) == ({key} if key else set())
 
 
 def test_a_line_has_authors_title_place_and_a_link():

@@ -96,7 +96,7 @@ def test_where_tables_leave_out_rows_every_number_is_that_of_the_rows_that_come_
         "candidates": 6 - in_results,
         "pairs": comb(compared, 2) - of_pairs,
         **{f"classes of {folder}": 10 - of_classes for folder in folders},
-        **dict.fromkeys(("parameters of networks", "costs of networks", "options of networks"), 4 - of_others),
+        **dict.fromkeys(("calibration", "corruptions", "parameters", "costs", "options of networks"), 4 - of_others),
         "exported files": 2 * len(folders) - of_others,
         **dict.fromkeys(("recipes", "missing experiments"), 3 - of_others),
     }

@@ -5,10 +5,15 @@ import re
 from html import unescape
 
 import pytest
+from made_up_results import write_exported
+from matplotlib.figure import Figure
 from report_pages import set_runs, set_timing
 
+from deepnets.figures.style import save
 from deepnets.reporting import report
 from deepnets.reporting.environment import describe
+from deepnets.utils.files import read_json
+from deepnets.utils.specs import settings_sha256
 
 
 @pytest.fixture
@@ -40,6 +45,24 @@ def test_the_commands_give_each_training_run_the_threads_that_it_had(experiment,
         f"snakemake --cores 4 {seeds}1/metrics.json --config study=demo --set-threads train=3 evaluate=3",
         f"snakemake --cores 4 {seeds}2/metrics.json --config study=demo --set-threads train=2 evaluate=2",
         "snakemake --cores 4 results/report.md --config study=demo --set-threads train=1 evaluate=1",
+    ]
+
+
+def test_what_no_study_makes_has_a_command_after_which_the_report_is_made_again(experiment, write_report, cores):
+    cores(2)
+    directories = [experiment(seed=seed) for seed in (0, 1)]
+    write_exported(directories[0], "export")
+    write_exported(directories[0], "export_int8")
+    made_by = {key: read_json(directories[1] / "metrics.json")[key] for key in ("experiment", "spec")}
+    (directories[1] / "figures").mkdir()
+    save(Figure(), directories[1] / "figures/saliency.png", settings_sha256(made_by))
+    seeds = "results/digits/resnet50/quick/seed"
+    report = "snakemake --cores 2 results/report.md --config study=demo --set-threads train=2 evaluate=2"
+    assert re.findall(r"^snakemake .*", write_report(*directories), re.MULTILINE) == [
+        report,
+        f"snakemake --cores 2 {seeds}0/model.onnx {seeds}0/model_int8.onnx {seeds}1/figures/saliency.png"
+        " --config study=demo",
+        report,
     ]
 
 

@@ -116,6 +116,12 @@ class SeedGroup:
         low, high = test.accuracy_ci95
         return Estimate(test.accuracy, low, high)
 
+    @property
+    def peak_memory_mb(self) -> float | None:
+        """The highest peak memory of its training runs in MB, as a machine must have it for each; None if not known."""
+        peaks = [result.timing.peak_memory_mb for result in self.results]
+        return max(peak for peak in peaks if peak) if all(peaks) else None
+
     def stopped_early(self, stopped: Collection[Path]) -> bool:
         """Whether a search stopped it early; `stopped`: the folders of the experiments in which one did."""
         return all(result.directory in stopped for result in self.results)
@@ -194,11 +200,6 @@ def group_name(group: SeedGroup, with_recipe: bool, left_out: Collection[str] = 
     """
     parts = [part for part in group.recipe_parts if part not in left_out] if with_recipe else []
     return f"{group.display_name} ({', '.join(parts)})" if parts else group.display_name
-
-
-def ranked(groups: Iterable[SeedGroup]) -> list[SeedGroup]:
-    """Sort groups by test accuracy, the best first; equal groups keep their order. No choice may be made by it."""
-    return sorted(groups, key=lambda group: group.accuracy.value, reverse=True)
 
 
 def by_validation(groups: Iterable[SeedGroup]) -> list[SeedGroup]:

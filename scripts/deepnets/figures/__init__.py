@@ -96,7 +96,7 @@ _INTERVALS = (
     " seeds and test images for several; the line below the title names the kind. Whether two networks differ is not"
     " seen from their bars: the figure of pairs shows it."
 )
-_MANY = "If there are more than 24 networks, only the best 12 are coloured."
+_MANY = "If there are more than 24 networks, only the 12 that are best on validation are coloured."
 _CPU_TIME = "Where training runs had different numbers of CPU threads, the time is CPU time, as the axis says."
 _FRONT = (
     "Accuracy against a cost: the grey line with rings is the Pareto front of the networks, each with the recipe that"
@@ -133,8 +133,8 @@ def _times_differ(_statistics: Any, _groups: Sequence[Any], seconds: Sequence[fl
 
 def _memories_differ(_statistics: Any, groups: Sequence[Any], _seconds: Sequence[float]) -> bool:
     """Whether the peaks differ; False if that of a run is unknown."""
-    peaks = [[run.timing.peak_memory_mb for run in group.results] for group in groups]
-    return all(map(all, peaks)) and _differ([max(of_group) for of_group in peaks])
+    peaks = [group.peak_memory_mb for group in groups]
+    return all(peaks) and _differ(peaks)
 
 
 def _differ(costs: Collection[float]) -> bool:
@@ -148,9 +148,9 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
         ComparisonFigure(
             "accuracy",
             "Test accuracy by model",
-            "Test accuracy (horizontal axis) of each network and recipe (rows), the best on the test images first."
-            " Where a network has several recipes, the best on validation is first, and rows that validation did not"
-            " choose are pale. Ticks below a bar are single seeds. Hollow markers are published accuracies.",
+            "Test accuracy (horizontal axis) of each network and recipe (rows), the best on validation first."
+            " Where a network has several recipes, those that validation did not choose are pale. Ticks below a bar are"
+            " single seeds. Hollow markers are published accuracies.",
             notes=(_INTERVALS,),
             width="75%",
         ),
@@ -228,7 +228,9 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
             " the best 12. The dashed line is where the shortest run ends or, if that is later, where every run has"
             " been validated. The number after a name is the accuracy there, the mean over the seeds; between two"
             " epochs it is on the line that joins them, and a run that has ended keeps its last accuracy (dotted). A"
-            " longer run is not yet at its best there: its learning rate is still high.",
+            " longer run is not yet at its best there: its learning rate is still high. Where each run was validated"
+            " only once, at its end, there is no dashed line, as nothing is known at equal time, and the number is the"
+            " accuracy at the end.",
             notes=(_CPU_TIME,),
             condition=_several_candidates,
         ),
@@ -276,8 +278,8 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
         ComparisonFigure(
             "examples",
             "Surest mistakes and least sure right answers",
-            "Test images of each network (rows, the best first; its recipe that validation chose, the first seed, or"
-            " with folds a network of each on the images of all)."
+            "Test images of each network (rows, the best on validation first; its recipe that validation chose, the"
+            " first seed, or with folds a network of each on the images of all)."
             " Left: wrong answers with the highest confidence. Right: right answers with the lowest. Above an image:"
             " its class, the network's answer if it is another one, and the probability of the answer. Below: the"
             " file's name, or the image's number, from 0.",

@@ -1,9 +1,9 @@
-"""Test accuracy by model, the best first; where validation chose among recipes, the best on validation first."""
+"""Test accuracy by model, the best on validation first."""
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from deepnets.comparison.aggregate import SeedGroup, best_by_model, by_validation, ranked, several_recipes
+from deepnets.comparison.aggregate import SeedGroup, best_by_model, by_validation, several_recipes
 from deepnets.figures.comparison import (
     LABELLED_MODELS,
     PALE,
@@ -26,12 +26,12 @@ def draw(comparison: Comparison) -> Figure:
     Rows of recipes that validation did not choose for their network are pale.
     """
     chosen = {id(group) for group in best_by_model(comparison.groups).values()}
-    has_choice = len(chosen) < len(comparison.groups)
-    shown = (by_validation if has_choice else ranked)(comparison.groups)[:_ROWS]
+    shown = by_validation(comparison.groups)[:_ROWS]
     many, total = len(shown) > LABELLED_MODELS, len(comparison.groups)
     title = "Test accuracy" if len(shown) == total else f"Test accuracy, the best {len(shown)} of {total}"
-    size, note = (6.4, 1.6 + (0.17 if many else 0.36) * len(shown)), "best on validation first, pale: not chosen by it"
-    figure, (axes,) = new_figure(comparison, title, size, note=note if has_choice else "")
+    size = 6.4, 1.6 + (0.17 if many else 0.36) * len(shown)
+    notes = ["best on validation first"] * (total > 1) + ["pale: not chosen by it"] * (len(chosen) < total)
+    figure, (axes,) = new_figure(comparison, title, size, note=", ".join(notes))
     axes.set_xlabel("Test accuracy (%)")
     for row, group in enumerate(shown):
         _draw_row(axes, row, group, comparison.styles[group.model], 1 if id(group) in chosen else PALE)

@@ -1,6 +1,7 @@
 """Validation accuracy of each network at the same training time."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -30,18 +31,19 @@ def draw(comparison: Comparison) -> Figure:
     """Draw a line per training run of the recipe that stands for each model; at a dashed line they are compared.
 
     Of a single model, the recipes that are best on validation. The numbers after the names are the accuracies at the
-    line, means over the seeds. A dotted line leads there from a run that has ended.
+    line, means over the seeds. A dotted line leads there from a run that has ended. If each run was validated only
+    once, there is no such line: a point of one run says nothing of another one at its time.
     """
     shown, time = _shown(comparison), training_time(comparison.groups)
-    moment, which = _moment([_seconds(result, time) for group, _ in shown for result in group.results])
+    moment = _moment([_seconds(result, time) for group, _ in shown for result in group.results])
     figure = titled_figure(comparison, "Validation accuracy at equal training time", (6.6, 3.8))
     axes = figure.subplots()
     few, of_one = len(shown) <= LABELLED_MODELS, len({group.model for group in comparison.groups}) == 1
-    numbers = "numbers: at the dashed line," if few else "dashed line:"
     total = len(comparison.groups)
     more = f"\nthe best {len(shown)} of {total} recipes on validation" if of_one and len(shown) < total else ""
-    caption = f"{numbers} {format_duration(moment)}, {which}{more}"
-    axes.set_title(caption, fontsize=8, fontweight="normal", color=MUTED)
+    numbers = "numbers: at the dashed line," if few else "dashed line:"
+    caption = f"{numbers} {moment}" if moment else "each run was validated only once, at its end"
+    axes.set_title(f"{caption}{more}", fontsize=8, fontweight="normal", color=MUTED)
     axes.set_ylabel("Validation accuracy (%)")
     of_steps, where = "of training steps (log scale),", machine(comparison.groups)
     axes.set_xlabel(f"CPU time {of_steps}\n{where}" if time.is_cpu else f"Time {of_steps} {where}")
@@ -52,10 +54,11 @@ def draw(comparison: Comparison) -> Figure:
                 axes.plot(seconds, percent, **FAINT)
                 continue
             axes.plot(seconds, percent, color=style.color, linestyle=style.linestyle, marker=".")
-            if seconds[-1] < moment:
-                kept = [seconds[-1], moment], [percent[-1]] * 2
+            if moment and seconds[-1] < moment.seconds:
+                kept = [seconds[-1], moment.seconds], [percent[-1]] * 2
                 axes.plot(*kept, color=style.color, linestyle=":", linewidth=0.8, marker="")
-    axes.axvline(moment, color=MUTED, linestyle="--", linewidth=0.8)
+    if moment:
+        axes.axvline(moment.seconds, color=MUTED, linestyle="--", linewidth=0.8)
     limit_percent(axes)
     log_scale(figure, axes, SECOND_TICKS, time_tick)
     if few:
@@ -74,8 +77,19 @@ def _shown(comparison: Comparison) -> list[tuple[SeedGroup, ModelStyle]]:
     return list(zip(recipes, recipe_styles(comparison.styles[recipes[0].model], len(recipes)), strict=True))
 
 
-def _moment(runs: Sequence[NDArray[np.float64]]) -> tuple[float, str]:
-    """Return the time at which runs are compared, in seconds, and which one it is in words.
+@dataclass(frozen=True)
+class _Moment:
+    """A time at which runs are compared, in seconds, and which one it is in words."""
+
+    seconds: float
+    which: str
+
+    def __str__(self) -> str:
+        return f"{format_duration(self.seconds)}, {self.which}"
+
+
+def _moment(runs: Sequence[NDArray[np.float64]]) -> _Moment | None:
+    """Return the time at which runs are compared; None if each was validated only once.
 
     It is where the shortest run ends: up to there, all are trained for as long. Where a run is first validated later
     than that, it is where all have a value; those that have ended keep their last one.
@@ -83,10 +97,12 @@ def _moment(runs: Sequence[NDArray[np.float64]]) -> tuple[float, str]:
     Args:
         runs: the time at the end of each epoch, (epochs,), for each run.
     """
+    if all(len(run) == 1 for run in runs):
+        return None
     first_end, all_have_values = min(float(run[-1]) for run in runs), max(float(run[0]) for run in runs)
     if all_have_values > first_end:
-        return all_have_values, "where every run has been validated"
-    return first_end, "where the shortest run ends"
+        return _Moment(all_have_values, "where every run has been validated")
+    return _Moment(first_end, "where the shortest run ends")
 
 
 def accuracy_at(group: SeedGroup, seconds: float, time: TrainingTime) -> float:
@@ -100,14 +116,15 @@ def accuracy_at(group: SeedGroup, seconds: float, time: TrainingTime) -> float:
 
 
 def _labels(
-    shown: list[tuple[SeedGroup, ModelStyle]], moment: float, time: TrainingTime, with_recipe: bool
+    shown: list[tuple[SeedGroup, ModelStyle]], moment: _Moment | None, time: TrainingTime, with_recipe: bool
 ) -> list[tuple[float, str, Color]]:
-    """Return height, text and colour for the end of each line."""
+    """Return height, text and colour for the end of each line; without a moment, the text has the last accuracy."""
     labels = []
     names = short_names([group_name(group, with_recipe) for group, _ in shown], 34 if with_recipe else 24)
     for name, (group, style) in zip(names, shown, strict=True):
         end = float(np.mean([_percent(result)[-1] for result in group.results]))
-        labels.append((end, f"{name}  {accuracy_at(group, moment, time):.1f}", style.text_color))
+        value = accuracy_at(group, moment.seconds, time) if moment else end
+        labels.append((end, f"{name}  {value:.1f}", style.text_color))
     return labels
 
 

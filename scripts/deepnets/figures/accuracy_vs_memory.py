@@ -2,7 +2,6 @@
 
 from matplotlib.figure import Figure
 
-from deepnets.comparison.aggregate import SeedGroup
 from deepnets.figures.against_cost import draw_against
 from deepnets.figures.comparison import Comparison, machine, titled_figure
 from deepnets.figures.style import applied
@@ -14,7 +13,7 @@ _DECADES = [float(10**power) for power in range(7)]
 @applied()
 def draw(comparison: Comparison) -> Figure:
     """Draw a point per group on a log scale of the peak memory of its training; the axis names the machine."""
-    if not all(result.timing.peak_memory_mb for group in comparison.groups for result in group.results):
+    if not all(group.peak_memory_mb for group in comparison.groups):
         # Snakemake needs the file, though the report leaves it out.
         figure = titled_figure(comparison, "The peak memory of some training runs is unknown", (5.0, 0.7))
         figure.subplots().set_axis_off()  # without axes, the layout warns
@@ -23,16 +22,11 @@ def draw(comparison: Comparison) -> Figure:
         comparison,
         "Test accuracy against memory",
         f"Peak memory of training (log scale), {machine(comparison.groups)}",
-        _peak,
+        lambda group: group.peak_memory_mb or 0,
         _MEGABYTES,
         _label,
         _DECADES,
     )
-
-
-def _peak(group: SeedGroup) -> float:
-    """Return the peak memory of a group in MB: the highest of its runs, as a machine must have it for each."""
-    return max(result.timing.peak_memory_mb or 0 for result in group.results)
 
 
 def _label(megabytes: float, _position: object = None) -> str:

@@ -17,9 +17,9 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from deepnets.comparison.aggregate import (
     SeedGroup,
     best_by_model,
+    by_validation,
     group_name,
     interval_caption,
-    ranked,
     several_recipes,
 )
 from deepnets.comparison.statistics_file import Statistics
@@ -78,7 +78,7 @@ class Comparison:
         best = best_by_model(self.groups)
         if len(best) <= COLOURED_MODELS:
             return list(best)
-        return [group.model for group in ranked(best.values())[:LABELLED_MODELS]]
+        return [group.model for group in by_validation(best.values())[:LABELLED_MODELS]]
 
 
 def titled_figure(comparison: Comparison, title: str, size: tuple[float, float]) -> Figure:

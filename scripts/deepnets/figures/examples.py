@@ -5,7 +5,7 @@ from itertools import zip_longest
 
 from matplotlib.figure import Figure, SubFigure
 
-from deepnets.comparison.aggregate import SeedGroup, best_by_model, ranked
+from deepnets.comparison.aggregate import SeedGroup, best_by_model, by_validation
 from deepnets.figures.comparison import Comparison, titled_figure
 from deepnets.figures.names import short_names
 from deepnets.figures.pictures import TILE, draw_tile, kept_pictures
@@ -17,8 +17,8 @@ _MISTAKES, _HITS = 5, 3
 
 @applied()
 def draw(comparison: Comparison) -> Figure:
-    """Draw a row for each model, the best first: its recipe that validation chose, the first seed or all folds."""
-    groups = ranked(best_by_model(comparison.groups).values())
+    """Draw a row for each model, the best on validation first: its chosen recipe, the first seed or all folds."""
+    groups = by_validation(best_by_model(comparison.groups).values())
     shown = groups[:_NETWORKS]
     left_out = f", {len(shown)} of {len(groups)} networks" if len(shown) < len(groups) else ""
     size = (_MISTAKES + _HITS) * TILE[0] + 0.4, (TILE[1] + 0.25) * len(shown) + 0.4

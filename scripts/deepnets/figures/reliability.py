@@ -7,14 +7,14 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from deepnets.comparison.aggregate import SeedGroup, best_by_model, ranked
+from deepnets.comparison.aggregate import SeedGroup, best_by_model, by_validation
 from deepnets.comparison.intervals import share_interval
 from deepnets.comparison.statistics_file import Behaviour, Bin
 from deepnets.figures.comparison import Comparison, titled_figure
 from deepnets.figures.names import short_names
 from deepnets.figures.style import GRID, MUTED, ModelStyle, applied
 
-_PANELS = 16  # of more networks, those with the highest test accuracy
+_PANELS = 16  # of more networks, those that are best on validation
 _COLUMNS = 4
 _NARROW = 2  # columns at most: what is explained is wider than the figure, if it is in one line
 _STEP = 10  # percent, at which the axes begin
@@ -22,8 +22,8 @@ _STEP = 10  # percent, at which the axes begin
 
 @applied()
 def draw(comparison: Comparison) -> Figure:
-    """Draw a panel for each model, the best first: its recipe that validation chose, the first seed or all folds."""
-    groups = ranked(best_by_model(comparison.groups).values())
+    """Draw a panel for each model, the best on validation first: its chosen recipe, the first seed or all folds."""
+    groups = by_validation(best_by_model(comparison.groups).values())
     shown = groups[:_PANELS]
     columns, lines = min(_COLUMNS, len(shown)), math.ceil(len(shown) / _COLUMNS)
     left_out = f", {len(shown)} of {len(groups)} networks" if len(shown) < len(groups) else ""

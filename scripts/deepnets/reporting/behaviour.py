@@ -30,6 +30,7 @@ _CONFUSIONS = 3  # the most frequent errors
 _NETWORKS = 12  # with a table of the classes of all folds
 _IMAGES = 10  # in a list
 _RELIABLE = 0.95  # the accuracy below which networks share more mistakes than there are wrong labels, as a rule
+_CORRUPTED_SIDE = 32  # px of a side; smaller images get the same corruptions, as evaluation/corruptions.py says
 _SHARE = "0.9"  # of the images, the most confident ones
 
 
@@ -48,10 +49,12 @@ def behaviour(groups: list[SeedGroup], statistics: Statistics, study: Study) -> 
     return {
         "baselines": _baselines(statistics, classes),
         "calibration": _calibration_table(rows),
+        "left_out": max(0, len(rows) - ROWS),
         "below_error": _below_error(rows),
         "not_carried_over": _not_carried_over(rows, chosen),
         "robustness": _robustness_table(chosen, robustness) if robustness else None,
         "corrupted": _corrupted_images(groups[0], robustness) if robustness else None,
+        "harsher": _harsher(groups[0]) if robustness else None,
         "repeated": any(len(each) > 1 for _, each in rows),
         "averaged": _averaged(statistics, any(len(each) > 1 for _, each in rows)),
         "classes": [_classes_of_folds(group) for group in chosen[:_NETWORKS] if statistics.folds],
@@ -182,6 +185,17 @@ def _corrupted_images(group: SeedGroup, robustness: Mapping[Path, Robustness]) -
     number, all_ = sum(each.n for each in measured), sum(each.of for each in measured)
     of = "" if number == all_ else f", a fixed random sample of {all_:,}"
     return f"{number:,} test images{of}"
+
+
+def _harsher(group: SeedGroup) -> str:
+    """Return the sentence on corruptions that change images under 32 px more; "" for larger ones."""
+    side = min(group.first.metrics.model.input_size[-2:])
+    if side >= _CORRUPTED_SIDE:
+        return ""
+    return (
+        f"These images have {side} pixels, so blur, whose width is in pixels, and JPEG, whose blocks have 8, change"
+        f" them more than they change images of {_CORRUPTED_SIDE}."
+    )
 
 
 def _mean(networks: Sequence[Behaviour], value: Callable[[Behaviour], float], form: str) -> str:

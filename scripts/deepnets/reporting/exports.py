@@ -9,6 +9,8 @@ from deepnets.reporting.markdown import code, table
 from deepnets.reporting.study import Study
 from deepnets.reporting.tables import MISSING, ROWS
 
+_SUMMED = 0.9  # of the size of the weights file: a file with all weights is no smaller than that
+
 
 def describe(study: Study) -> dict[str, Any]:
     """Return what the template shows of exported files: size, speed, and how far each is from the network."""
@@ -16,7 +18,19 @@ def describe(study: Study) -> dict[str, Any]:
     numbers = ["File (MB)", "Latency (ms)", "95th percentile (ms)", "Largest difference", "Accuracy lost (points)"]
     lines = [_line(result, each) for result in study.results for each in study.exports[result.directory]]
     exported = table([*texts, *numbers], lines[:ROWS], numbers_from=len(texts)) if lines else None
-    return {"exported": exported, "exported_left_out": max(0, len(lines) - ROWS)}
+    return {
+        "exported": exported,
+        "exported_left_out": max(0, len(lines) - ROWS),
+        "exported_summed": any(
+            _is_summed(result, each) for result in study.results for each in study.exports[result.directory]
+        ),
+    }
+
+
+def _is_summed(result: Result, exported: Exported) -> bool:
+    """Return whether a file of VGG-16 for small images has the sums of the weights that see the same input."""
+    summed = result.architecture == "vgg16" and exported.measured_on.precision == "fp32"
+    return summed and exported.bytes < _SUMMED * result.metrics.weights_bytes
 
 
 def warnings(study: Study, result: Result) -> list[str]:

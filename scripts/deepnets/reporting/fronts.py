@@ -23,25 +23,24 @@ def describe(groups: Mapping[str, Sequence[SeedGroup]], latencies: _Latencies) -
         chosen = [*best_by_model(compared).values()]
         if len(chosen) < 2:
             continue
-        of_fronts: dict[tuple[str, ...], list[str]] = {}
+        of_fronts: dict[tuple[str, ...], list[str]] = {}  # the costs by the names on their front
         for name, cost in _COSTS.items():
             values = [cost(group, latencies.get((dataset, group.model))) for group in chosen]
             known = {group.model: value for group, value in zip(chosen, values, strict=True) if value is not None}
             if len(known) == len(chosen):
                 front = pareto_front(chosen, lambda group, known=known: known[group.model])  # type: ignore[misc]
-                of_fronts.setdefault(tuple(group.display_name for group in front), []).append(name)
+                of_fronts.setdefault(tuple(map(_named, front)), []).append(name)
         fronts = (f"of {enumerate_words(costs)}: {enumerate_words(list(names))}" for names, costs in of_fronts.items())
         lines.append(Markdown(f"{bold(dataset)}: {escape('; '.join(fronts))}."))
     return lines
 
 
+def _named(group: SeedGroup) -> str:
+    return f"{group.display_name} ({100 * group.accuracy.value:.2f} %)"
+
+
 def _seconds(kind: str) -> Callable[[SeedGroup, Latency | None], float | None]:
     return lambda group, _: group.mean(lambda result: getattr(result.timing, kind))
-
-
-def _peak(group: SeedGroup, _: Latency | None) -> float | None:
-    peaks = [result.timing.peak_memory_mb for result in group.results]
-    return max(peak for peak in peaks if peak) if all(peaks) else None
 
 
 # In the order of the tables, the lower the better.
@@ -52,7 +51,7 @@ _COSTS: dict[str, Callable[[SeedGroup, Latency | None], float | None]] = {
     "epochs": lambda group, _: group.first.epochs,
     "wall time of training": _seconds("wall_seconds"),
     "CPU time of training": _seconds("cpu_seconds"),
-    "peak memory of training": _peak,
+    "peak memory of training": lambda group, _: group.peak_memory_mb,
     "latency": lambda _, latency: latency.latency.median_seconds if latency else None,
     "time of an image in a batch of 128": lambda _, latency: (
         1 / latency.throughput.images_per_second if latency else None

@@ -158,15 +158,15 @@ def against_published(rows: dict[str, list[Row]], datasets: set[str]) -> str:
     if not pairs:
         return "The published study (Gosaye) has no number for any of these pairs of network and dataset."
     best = {pair: max(runs, key=lambda run: run.ours.validation_accuracy) for pair, runs in pairs.items()}
-    above = [run for run in best.values() if run.is_above]
-    clear = sum(run.is_clearly_above for run in above)
+    above = {f"{display_name(model)} on {dataset}": run for (dataset, model), run in best.items() if run.is_above}
+    clear = {name: run.is_clearly_above for name, run in above.items()}
     of = " of the run that is best on validation" if any(len(runs) > 1 for runs in pairs.values()) else ""
     if len(pairs) == 1:
         [((dataset, model), run)] = best.items()
         relation = "above" if above else "not above"
         return (
             f"The test accuracy{of} of {display_name(model)} on {dataset} is {relation} the published "
-            f"{run.published.test_accuracy:.2f} %{_of_originals(variants)}{_clearly(clear, len(above))}."
+            f"{run.published.test_accuracy:.2f} %{_of_originals(variants)}{_clearly(clear)}."
         )
     below = [f"{display_name(model)} on {dataset}" for (dataset, model), run in best.items() if not run.is_above]
     if not below:
@@ -176,7 +176,7 @@ def against_published(rows: dict[str, list[Row]], datasets: set[str]) -> str:
         exceptions = f"; not above: {verdicts.counted(below, 'pairs')}" if above else ""
     return (
         f"Test accuracy{of} is above the published one in {count} pairs that have one"
-        f"{_of_originals(variants)}{_clearly(clear, len(above))}{exceptions}."
+        f"{_of_originals(variants)}{_clearly(clear)}{exceptions}."
     )
 
 
@@ -209,14 +209,18 @@ def _of_originals(variants: dict[str, str]) -> str:
     return f" ({enumerate_words(against)})" if against else ""
 
 
-def _clearly(clear: int, above: int) -> str:
+def _clearly(above: Mapping[str, bool]) -> str:
+    """Return by how much the pairs that are above the published accuracy are so; `above`: whether clearly, by name."""
     if not above:
         return ""
+    clear = sum(above.values())
     if not clear:
         return f", though by no more than {_CHANCE}"
-    if clear < above:
-        return f", in {clear} of them by more than {_CHANCE}"
-    return f", by more than {_CHANCE}" if above == 1 else f", each by more than {_CHANCE}"
+    if clear < len(above):
+        fewer = clear <= len(above) / 2
+        named = verdicts.counted([name for name, is_clear in above.items() if is_clear == fewer], "others")
+        return f", in {clear} of them ({named if fewer else f'not in {named}'}) by more than {_CHANCE}"
+    return f", by more than {_CHANCE}" if clear == 1 else f", each by more than {_CHANCE}"
 
 
 def _seeds(groups: list[SeedGroup]) -> str:

@@ -10,6 +10,7 @@ from deepnets.utils import paths
 _EXAMPLES = 3
 _CLASSES_SHOWN = 50  # in the table; of more, the sentence has the smallest and the largest
 _SHEET_WIDTH = "60%"
+_TITLES = {"train": "Training", "validation": "Validation", "test": "Test"}
 # Among that many test images, no more than this share are copies; else simple images, as digits, have similar hashes.
 _MANY, _TOO_COMMON = 100, 0.05
 
@@ -36,18 +37,35 @@ def sentences(audit: Audit) -> list[str]:
 
 
 def _classes(audit: Audit) -> str:
-    counts = audit.splits.train.per_class
+    counts = _columns(audit)[0][1]
     fewest, most = min(counts), max(counts)
     if fewest == most:
-        return f"Each class has {fewest:,} training images."
+        return f"Each class has {fewest:,} {_kind(audit)}."
     smallest, largest = (audit.classes[counts.index(count)] for count in (fewest, most))
-    return f"Classes have from {fewest:,} ({smallest}) to {most:,} ({largest}) training images."
+    return f"Classes have from {fewest:,} ({smallest}) to {most:,} ({largest}) {_kind(audit)}."
+
+
+def _kind(audit: Audit) -> str:
+    """Return what the images of the first column are."""
+    return "images" if audit.folds else f"{_columns(audit)[0][0].lower()} images"
+
+
+def _columns(audit: Audit) -> list[tuple[str, list[int]]]:
+    """Return the title of each column of the table, and the images of each class: by what they are for.
+
+    Validation images are drawn from the training split where the dataset has none. With folds, each image is for all.
+    """
+    splits = {_TITLES[name]: split.per_class for name, split in audit.splits if split}
+    if audit.folds:
+        return [("Images", [sum(counts) for counts in zip(*splits.values(), strict=True)])]
+    train, *others = splits.items()
+    return [train if "Validation" in splits else ("Training and validation", train[1]), *others]
 
 
 def _table(audit: Audit) -> Markdown:
-    splits = {name: split.per_class for name, split in audit.splits if split}
-    rows = [[name, *(f"{split[label]:,}" for split in splits.values())] for label, name in enumerate(audit.classes)]
-    return table(["Class", *(split.capitalize() for split in splits)], rows, numbers_from=1)
+    columns = _columns(audit)
+    rows = [[name, *(f"{counts[label]:,}" for _, counts in columns)] for label, name in enumerate(audit.classes)]
+    return table(["Class", *(title for title, _ in columns)], rows, numbers_from=1)
 
 
 def _files(audit: Audit) -> list[str]:

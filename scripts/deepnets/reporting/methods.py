@@ -22,6 +22,16 @@ _ARCHITECTURES = {
     "resnet50": "he2016",
     "mobilenet_v2": "sandler2018",
 }
+# By the name that a dataset has in torchvision or scikit-learn, or of the one that it stands for, in lower case.
+_DATASETS = {
+    "mnist": "lecun1998",
+    "fashionmnist": "xiao2017",
+    "kmnist": "clanuwat2018",
+    "cifar10": "krizhevsky2009",
+    "cifar100": "krizhevsky2009",
+    "svhn": "netzer2011",
+    "sklearn_digits": "alpaydin1998",
+}
 _SGD = ("stochastic gradient descent with Nesterov momentum", "sutskever2013")
 _OPTIMIZERS = {
     "sgd": _SGD,
@@ -81,12 +91,12 @@ def _data_and_networks(study: Study, rows: Mapping[str, list[Row]]) -> Markdown:
     named = _words(networks) if len(networks) <= _NAMED else escape(f"{len(networks)} networks")
     versions = dict.fromkeys(run.versions.get("torch") for each in study.results for run in each.timing.conditions)
     torch = " ".join(["PyTorch", enumerate_words([version for version in versions if version] or [""])]).strip()
-    datasets = [_sizes(name, runs[0].group) for name, runs in rows.items()]
-    images = enumerate_words(datasets) if len(datasets) <= _NAMED else f"{len(datasets)} datasets (see Results)"
+    datasets = [_dataset(name, runs[0].group, study.datasets[name]["variant_of"]) for name, runs in rows.items()]
+    images = _words(datasets) if len(datasets) <= _NAMED else escape(f"{len(datasets)} datasets (see Results)")
     verb = "was" if len(architectures) == 1 else "were"
     return _sentences(
         [
-            Markdown(f"{named} {verb} trained on {escape(images)}, with {_sourced(torch, 'paszke2019')} in jobs of"),
+            Markdown(f"{named} {verb} trained on {images}, with {_sourced(torch, 'paszke2019')} in jobs of"),
             Markdown(f"{_sourced('Snakemake', 'moelder2021')}."),
             escape(_only_on(rows)),
             escape(_starts(study.results)),
@@ -95,14 +105,18 @@ def _data_and_networks(study: Study, rows: Mapping[str, list[Row]]) -> Markdown:
     )
 
 
-def _sizes(dataset: str, group: SeedGroup) -> str:
+def _dataset(name: str, group: SeedGroup, variant_of: str | None) -> Markdown:
+    """Return a dataset's name with its source, if it is a known one or stands for one, and its sizes."""
     metrics = group.first.metrics
+    spec = metrics.spec["dataset"]
+    known_as = variant_of or spec.get("name") or spec["source"]
     pixels = " x ".join(map(str, metrics.model.input_size[1:]))
     train = metrics.train.of or metrics.train.n
     numbers = f"{train:,} training, {metrics.validation.n:,} validation and {metrics.test.n:,} test images"
     if group.folds:
         numbers = f"{group.test_images:,} images"
-    return f"{dataset} ({numbers} of {pixels}, {len(metrics.classes)} classes)"
+    sizes = escape(f"({numbers} of {pixels}, {len(metrics.classes)} classes)")
+    return Markdown(f"{_sourced(name, *_sources(_DATASETS, known_as.lower()))} {sizes}")
 
 
 def _only_on(rows: Mapping[str, list[Row]]) -> str:

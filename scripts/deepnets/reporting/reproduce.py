@@ -53,8 +53,26 @@ def commands(study: Study) -> Markdown:
             *([f"git checkout {commit}"] if commit else []),
             "make setup && source .venv/bin/activate",
             *_snakemake_commands(study),
+            *_on_demand_commands(study),
         ]
     )
+
+
+def _on_demand_commands(study: Study) -> Iterator[str]:
+    """Yield the commands of what the report shows though no study makes it: exported files, and maps."""
+    files = [
+        "/".join([*result.directory.parts[-5:], name])
+        for result in study.results
+        for name in [
+            *(exported.file for exported in study.exports[result.directory]),
+            *([paths.SALIENCY_FILE] if result.directory in study.saliency else []),
+        ]
+    ]
+    if files:
+        start = f"snakemake --cores {study.environment['cores']}"
+        *_, of_report = _snakemake_commands(study)
+        yield f"{start} {' '.join(map(quote, files))} --config study={quote(study.name)}"
+        yield of_report  # the report shows what is there when it is made
 
 
 def _snakemake_commands(study: Study) -> Iterator[str]:

@@ -50,17 +50,24 @@ class Standing:
     Attributes:
         leader: of these, the one with the highest validation accuracy.
         rivals: the others that it is not better than, by the paired tests on the test images.
+        won: its pairs with those that it is better than.
         others: all that are compared with the leader, the best on validation first.
     """
 
     leader: SeedGroup
     rivals: list[Rival]
+    won: list[Pair]
     others: list[SeedGroup]
 
     @property
     def has_winner(self) -> bool:
         """Whether the leader is better than each other one, by the paired tests."""
         return bool(self.others) and not self.rivals
+
+    @property
+    def won_by_networks(self) -> bool:
+        """Whether the leader is better than some other one only as these trained networks: other seeds may differ."""
+        return any(pair.over == "networks" for pair in self.won)
 
     @property
     def not_distinguished(self) -> list[SeedGroup]:
@@ -77,7 +84,7 @@ class Standing:
 def standing(groups: list[SeedGroup], statistics: Statistics) -> Standing:
     """Compare the networks of a dataset; `groups` have their candidates of the statistics."""
     leader, *others = by_validation(_tested(compared(groups), statistics))
-    return Standing(leader, _rivals(leader, others, statistics), others)
+    return Standing(leader, *_outcomes(leader, others, statistics), others)
 
 
 def _tested(groups: list[SeedGroup], statistics: Statistics) -> list[SeedGroup]:
@@ -86,17 +93,22 @@ def _tested(groups: list[SeedGroup], statistics: Statistics) -> list[SeedGroup]:
     return [group for group in groups if id(group.candidate) in known]
 
 
-def _rivals(leader: SeedGroup, others: list[SeedGroup], statistics: Statistics) -> list[Rival]:
-    """Return those of the others that the leader is not better than; all have pairs in the statistics."""
+def _outcomes(leader: SeedGroup, others: list[SeedGroup], statistics: Statistics) -> tuple[list[Rival], list[Pair]]:
+    """Return those of the others that the leader is not better than, and its pairs with the rest.
+
+    All have pairs in the statistics.
+    """
     places = {id(candidate): place for place, candidate in enumerate(statistics.compared)}
-    outcomes, mine, rivals = statistics.outcomes(), places[id(leader.candidate)], list[Rival]()
+    outcomes, mine, rivals, won_pairs = statistics.outcomes(), places[id(leader.candidate)], list[Rival](), list[Pair]()
     for group in others:
         place = places[id(group.candidate)]
         pair = outcomes[min(mine, place), max(mine, place)]
         won, lost, sign = ("a", "b", 1) if mine < place else ("b", "a", -1)
-        if pair.verdict != won:
+        if pair.verdict == won:
+            won_pairs.append(pair)
+        else:
             rivals.append(Rival(group, pair, "b" if pair.verdict == lost else pair.verdict, sign * pair.difference))
-    return rivals
+    return rivals, won_pairs
 
 
 def compared_recipes(groups: Mapping[str, list[SeedGroup]]) -> set[tuple[str, str, str]]:
@@ -163,7 +175,9 @@ def best(dataset: str, groups: list[SeedGroup], statistics: Statistics) -> str:
             f" {share}: {whose} has {value} test accuracy {interval}"
         )
     if not found.rivals:
-        was = "was best with" if found.has_winner else "reached"
+        was = "reached"
+        if found.has_winner:
+            was = "was best, in one training run each, with" if found.won_by_networks else "was best with"
         chosen = f"{_who_chose(found.leader, groups)}{_doubt(found, groups, statistics)}"
         return f"on {dataset}, {name} {was} {value} test accuracy {interval}{chosen}"
     chosen = ", which also chose the recipes," if len(groups) > len(best_by_model(groups)) > 1 else ""
@@ -185,7 +199,7 @@ def _doubt(found: Standing, groups: list[SeedGroup], statistics: Statistics) -> 
         if group.model == chosen.model != found.leader.model and group is not chosen
     }
     close = [group for group, lead in near.values() if lead < FEW_IMAGES]
-    rivals = [rival for rival in _rivals(found.leader, close, statistics) if rival.pair.over != "nothing"]
+    rivals = [rival for rival in _outcomes(found.leader, close, statistics)[0] if rival.pair.over != "nothing"]
     if not rivals:
         return ""
     images = f"{found.leader.first.metrics.validation.n:,} validation images"
