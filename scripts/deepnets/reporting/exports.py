@@ -29,8 +29,10 @@ def describe(study: Study) -> dict[str, Any]:
 
 def _is_summed(result: Result, exported: Exported) -> bool:
     """Return whether a file of VGG-16 for small images has the sums of the weights that see the same input."""
-    summed = result.architecture == "vgg16" and exported.measured_on.precision == "fp32"
-    return summed and exported.bytes < _SUMMED * result.metrics.weights_bytes
+    weights = result.metrics.weights_bytes
+    if weights is None or result.architecture != "vgg16" or exported.measured_on.precision != "fp32":
+        return False
+    return exported.bytes < _SUMMED * weights
 
 
 def warnings(study: Study, result: Result) -> list[str]:
