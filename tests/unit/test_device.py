@@ -99,6 +99,10 @@ def test_depthwise_convolutions_with_slow_bf16_kernels_compute_in_float32(stride
     assert output.dtype == dtype
     torch.testing.assert_close(output.float(), expected, rtol=0.02, atol=0.02)
     assert list(model.state_dict()) == names
+    with configure_device(model, "cpu", "bf16", 1).autocast(), torch.inference_mode():
+        predicted = model(images)
+    assert predicted.dtype == torch.bfloat16, "only the backward pass is slow"
+    torch.testing.assert_close(predicted.float(), expected, rtol=0.02, atol=0.02)
 
 
 def test_copy_of_a_model_with_depthwise_convolutions_has_weights_of_its_own():

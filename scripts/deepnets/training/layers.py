@@ -27,11 +27,13 @@ class DepthwiseConv2d(nn.Conv2d):
     """A depthwise convolution that computes in float32 where oneDNN's bfloat16 kernel is slow.
 
     The backward pass is slow for strides, and for maps smaller than the kernel: on two cores, 64 images of 192 maps of
-    32 px at stride 2 took 141 ms in bfloat16 and 9 ms in float32. Everywhere else bfloat16 is as fast or faster.
+    32 px at stride 2 took 141 ms in bfloat16 and 9 ms in float32. Everywhere else bfloat16 is as fast or faster, and so
+    it is without a backward pass: predictions of MobileNetV2 take 3 to 9 % less time with it.
     """
 
     def forward(self, images: Tensor) -> Tensor:
-        if max(self.stride) == 1 and min(images.shape[-2:]) >= max(self.kernel_size):
+        has_fast_backward = max(self.stride) == 1 and min(images.shape[-2:]) >= max(self.kernel_size)
+        if has_fast_backward or not torch.is_grad_enabled():
             return super().forward(images)
         with torch.autocast(images.device.type, enabled=False):
             return super().forward(images.float())
