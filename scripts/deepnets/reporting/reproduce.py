@@ -60,18 +60,16 @@ def commands(study: Study) -> Markdown:
 
 def _on_demand_commands(study: Study) -> Iterator[str]:
     """Yield the commands of what the report shows though no study makes it: exported files, and maps."""
-    files = [
-        "/".join([*result.directory.parts[-5:], name])
-        for result in study.results
-        for name in [
-            *(exported.file for exported in study.exports[result.directory]),
-            *([paths.SALIENCY_FILE] if result.directory in study.saliency else []),
-        ]
-    ]
+    files = list[str]()
+    for result in study.results:
+        names = [exported.file for exported in study.exports[result.directory]]
+        names += [paths.SALIENCY_FILE] if result.directory in study.saliency else []
+        if names:
+            files.append(" ".join(quote("/".join([*result.directory.parts[-5:], name])) for name in names))
     if files:
-        start = f"snakemake --cores {study.environment['cores']}"
         *_, of_report = _snakemake_commands(study)
-        yield f"{start} {' '.join(map(quote, files))} --config study={quote(study.name)}"
+        cores, lines = study.environment["cores"], " \\\n  ".join(files)
+        yield f"snakemake --cores {cores} --config study={quote(study.name)} -- \\\n  {lines}"
         yield of_report  # the report shows what is there when it is made
 
 
