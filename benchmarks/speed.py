@@ -9,8 +9,9 @@ machine, in another order than in the round before. So other load on the machine
 are taken within a round, then their median. A group is a pair's plain loop, ours and ceiling, or one of the folder
 peers/ at its defaults and at its best, and ours. Peers that are not installed are left out. The plots of batch size
 and number of images are measured once. Writes bench.json, bench.md and bench_*.png. The same command continues a run
-that was stopped, with the first group that is not whole in bench.json. --quick shows in a minute that all of it works:
-one pair, one round, into the folder quick/ below; its numbers mean little.
+that was stopped, with the first group that is not whole in bench.json, unless code, machine or versions have changed;
+to measure again, delete that file. --quick shows in a minute that all of it works: one pair, one round, into the folder
+quick/ below; its numbers mean little.
 """
 
 import argparse
@@ -159,14 +160,17 @@ def take_turns(jobs: list[dict], rounds: int, seconds: float) -> Iterator[tuple[
 def measure_all(plan: list[tuple[list[dict], int]], seconds: float, file: Path) -> None:
     """Take every measurement and write them all to `file`, after each one.
 
-    If it has some of the same plan, those of a run that was stopped, the first group that it lacks is the next one.
+    If it has some of the same plan, on the same machine and with the same versions, the first group that it lacks is
+    the next one; if it has all, nothing is measured.
     """
     asked = {"plan": [[jobs, rounds] for jobs, rounds in plan], "seconds": seconds}
     sizes = [len(jobs) * rounds for jobs, rounds in plan]
-    found = read_json(file) if file.exists() else {}
-    taken = found["measurements"] if asked.items() <= found.items() else []
-    done = whole_groups(sizes, len(taken)) % len(plan)  # a run that was finished is measured anew
-    described, measurements, number = environment.describe(ROOT), taken[: sum(sizes[:done])], sum(sizes)
+    described, found = environment.describe(ROOT), read_json(file) if file.exists() else {}
+    now = {"generated": described["generated"]}  # that alone may differ
+    is_same = asked.items() <= found.items() and found["environment"] | now == described
+    taken = found["measurements"] if is_same else []
+    done = whole_groups(sizes, len(taken))
+    measurements, number = taken[: sum(sizes[:done])], sum(sizes)
     for jobs, rounds in plan[done:]:
         for job, result in take_turns(jobs, rounds, seconds):
             measurements.append(job | result)

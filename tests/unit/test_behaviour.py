@@ -69,7 +69,8 @@ def test_accuracies_without_a_network_are_given(experiment, write_report):
     directory = experiment(classes=["cat", "dog"], n_test=100)
     true = np.array([0, 1, 1, 1] * 25)
     write_predictions(directory, true, true, 2)
-    expected = "always dog, the most frequent class of the validation images, is right for 75.00 % of the test images"
+    expected = "always the class dog, the most frequent class of the validation images, is right for 75.00 % of the"
+    expected += " test images"
     text = section(write_report(directory))
     assert f"Without a network: {expected}, guessing at random for 50.00 %." in text
 

@@ -26,6 +26,7 @@ from deepnets.figures import (
     reliability,
     risk_coverage,
 )
+from deepnets.figures.looks import COLORS
 
 
 @pytest.fixture
@@ -38,6 +39,25 @@ PICTURES = ("examples", "missed_by_all")  # of test images
 OF_SOME = ("accuracy_vs_value", *PICTURES)  # figures that need not have all networks
 ALL_IN_ROWS = ("accuracy", "ranking", "reliability", *OF_SOME)  # figures without a legend of the models
 TWO = ({"model": "vgg16", "accuracy": 0.8, "wall_seconds": 100}, {"model": "mobilenet_v2", "wall_seconds": 20})
+
+
+def test_networks_are_in_the_order_of_validation_whatever_their_test_accuracy(compare):
+    lucky, chosen = {"model": "vgg16", "accuracy": 0.9}, {"model": "mobilenet_v2", "accuracy": 0.8}
+    few = compare(lucky | {"validation_accuracy": 0.6}, chosen | {"validation_accuracy": 0.7})
+    order = ["MobileNetV2", "VGG-16"]
+    assert [label.get_text() for label in accuracy.draw(few).axes[0].get_yticklabels()] == order
+    panels = [axes.get_title("left").partition(",")[0] for axes in reliability.draw(few).axes]
+    assert panels == order
+    titles = [text for text in texts(examples.draw(few)) if text.endswith(": surest mistakes")]
+    assert [title.removesuffix(": surest mistakes") for title in titles] == order
+
+
+def test_of_many_models_those_that_are_best_on_validation_have_a_colour(tmp_path):
+    runs = [
+        {"model": f"net{n}", "accuracy": 0.5 + n / 100, "validation_accuracy": 0.9 - n / 100, "n_test": 100}
+        for n in range(25)
+    ]
+    assert comparison_of(tmp_path, *runs).coloured == [f"net{n}" for n in range(12)]
 
 
 def test_accuracy_is_ranked_with_its_interval_written_out(compare):
@@ -55,10 +75,10 @@ def test_reliability_has_a_panel_per_model_with_the_error_before_and_after(compa
     titles = [axes.get_title("left") for axes in figure.axes]
     network = comparison.groups[1].candidate.networks[0]
     assert network.temperature == 1, "nothing to show after it"
-    assert titles[0] == f"MobileNetV2, seed 0\nerror {100 * network.ece:.1f} %"
+    assert titles[0] == f"MobileNetV2, seed 0\ncalibration error {100 * network.ece:.1f} %"
     network = comparison.groups[0].candidate.networks[0]
     after = f"{100 * network.with_temperature.ece:.1f} % after T = {network.temperature:.2f}"
-    assert titles[1] == f"VGG-16, seed 0\nerror {100 * network.ece:.1f} %, {after}"
+    assert titles[1] == f"VGG-16, seed 0\ncalibration error {100 * network.ece:.1f} %, {after}"
     dashed = [[line.get_linestyle() for line in axes.lines].count("--") for axes in figure.axes]
     assert dashed == [0, 1]
 
@@ -362,7 +382,7 @@ def test_of_very_many_models_the_best_twelve_are_in_colour_and_named(compare, na
     assert set(named) - {"Pareto front"} == {*(f"net{i}" for i in range(88, 100)), "88 others"}
     assert figure.get_figheight() < 5
     colours = {line.get_color() for line in figure.axes[0].lines}
-    assert len(colours) <= 6 + 1  # all colours for the user's models, and the grey of the others
+    assert len(colours) <= len(COLORS) + 1  # all colours for the user's models, and the grey of the others
 
 
 @pytest.mark.parametrize("name", COMPARISON_FIGURES)

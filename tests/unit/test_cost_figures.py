@@ -18,6 +18,7 @@ from deepnets.figures import (
     accuracy_vs_time,
 )
 
+NAMES = ("ResNet50", "MobileNetV2", "VGG-16")
 TWO = ({"model": "vgg16", "accuracy": 0.8, "wall_seconds": 100}, {"model": "mobilenet_v2", "wall_seconds": 20})
 
 
@@ -66,6 +67,23 @@ def test_each_point_of_the_front_has_a_ring_that_the_legend_explains(compare, ru
 def test_where_a_recipe_that_validation_did_not_choose_may_be_better_the_legend_names_the_front_of_the_chosen(compare):
     runs = [{"recipe": "a", "accuracy": 0.9, "validation_accuracy": 0.5}, {"recipe": "b", "accuracy": 0.8}]
     assert texts(accuracy_vs_time.draw(compare(*runs)).legends[0])[-1] == "Pareto front of the chosen recipes"
+
+
+@pytest.mark.parametrize(("seconds", "leads"), [(100.5, True), (400, False)])
+def test_a_line_leads_from_a_name_to_its_point_where_another_point_is_near(compare, seconds, leads):
+    runs = [
+        {"model": "resnet50", "accuracy": 0.8172, "wall_seconds": 100, "n_test": 10_000},
+        {"model": "mobilenet_v2", "accuracy": 0.8037, "wall_seconds": seconds, "n_test": 10_000},
+        {"model": "vgg16", "accuracy": 0.4, "wall_seconds": 900, "n_test": 10_000},
+    ]
+    figure = rendered(accuracy_vs_time.draw(compare(*runs)))
+    [axes] = figure.axes
+    lines = [line for line in axes.lines if line.get_linewidth() == 0.8]
+    assert bool(lines) is leads
+    points = {name: (run["wall_seconds"], 100 * run["accuracy"]) for name, run in zip(NAMES, runs, strict=True)}
+    names = {text.get_color(): points[text.get_text()] for text in axes.texts if text.get_text() in points}
+    for line in lines:
+        assert line.get_xydata()[1] == pytest.approx(names[line.get_color()])
 
 
 @pytest.mark.parametrize("apart", [1.5, 4])

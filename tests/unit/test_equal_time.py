@@ -60,7 +60,7 @@ def test_where_a_run_needs_longer_for_an_epoch_the_others_keep_their_last_accura
     assert axes.get_title("left") == title
     dotted = [line for line in axes.lines if line.get_linestyle() == ":"]
     assert [list(line.get_xdata()) for line in dotted] == [[100, 1000], [20, 1000]]
-    curves = [line for line in axes.lines if line.get_marker() == "."]
+    curves = [line for line in axes.lines if line.get_markersize() == 4]
     last = [curve.get_ydata()[-1] for curve in curves[:2]]
     assert [list(line.get_ydata()) for line in dotted] == [[last[0]] * 2, [last[1]] * 2]
     assert numbers(axes) == {
@@ -75,14 +75,14 @@ def test_runs_that_were_all_validated_once_are_not_compared_at_equal_time(draw):
     axes = draw(*runs)
     assert axes.get_title("left") == "each run was validated only once, at its end"
     assert not [line for line in axes.lines if len(line.get_xdata()) == 2]
-    of_curves = [f"{line.get_ydata()[0]:.1f}" for line in axes.lines if line.get_marker() == "."]
+    of_curves = [f"{line.get_ydata()[0]:.1f}" for line in axes.lines if line.get_markersize() == 4]
     assert numbers(axes) == {f"net{n}": number for n, number in enumerate(of_curves, 1)}
 
 
 def test_the_recipe_that_validation_chose_is_shown_with_each_seed(draw):
     runs = [{"recipe": "a", "validation_accuracy": 0.5, "wall_seconds": 1}, *({"seed": seed} for seed in range(3))]
     axes = draw(*runs, {"model": "vgg16"})
-    assert len([line for line in axes.lines if line.get_marker() == "."]) == 3 + 1
+    assert len([line for line in axes.lines if line.get_markersize() == 4]) == 3 + 1
     assert dashed_line(axes) == pytest.approx(60)
 
 

@@ -30,6 +30,12 @@ def test_a_clear_winner_is_named_with_its_interval(experiment, write_report):
     assert "On digits, MobileNetV2 was best, in one training run each, with 95.00 % test accuracy (95 % i" in text
 
 
+def test_networks_with_several_seeds_are_not_said_to_be_of_one_training_run(experiment, write_report):
+    runs = [experiment(model="mobilenet_v2", seed=seed, accuracy=0.97) for seed in range(3)]
+    text = summary(write_report(*runs, experiment(model="vgg16", accuracy=0.5)))
+    assert "On digits, MobileNetV2 was best with 96.94 % test accuracy" in text
+
+
 def test_what_the_paired_tests_cannot_tell_apart_is_reported(experiment, write_report):
     models = {"vgg16": (0.94, 0.9), "resnet50": (0.95, 0.95), "mobilenet_v2": (0.5, 0.5)}
     runs = [experiment(model=m, accuracy=test, validation_accuracy=held) for m, (test, held) in models.items()]
@@ -89,7 +95,11 @@ def test_of_one_network_the_recipes_that_cannot_be_distinguished_are_named_each_
     others = "ResNet50 (quick, lr 0.05) and ResNet50 (quick, lr 0.02)"
     assert f"%), but cannot be distinguished from {others}." in opening
     assert "What would settle what is open" in text
-    assert "- ResNet50 (quick, lr 0.1) and ResNet50 (quick, lr 0.05) are level; 360 test images with 3 seeds" in text
+    assert (
+        "- ResNet50 (quick, lr 0.1) and ResNet50 (quick, lr 0.05) are level. With 360 test images and 3 seeds, this"
+        in text
+    )
+    assert "this test, one of 3, finds a true difference" in text
     assert "is the cheapest" not in opening
 
 
@@ -161,25 +171,26 @@ def test_what_is_open_has_a_sentence_on_what_would_settle_it(experiment, write_r
     text = write_report(*(experiment(model=model, accuracy=value) for model, value in models.items()))
     sentences = text.split("What would settle what is open:")[1]
     assert re.match(
-        r"\n\n- ResNet50 is \d\.\d\d points above VGG-16; 360 test images show differences of \d\.\d\d points or"
-        r" more \(in 80 % of studies\)\. To show the difference seen takes about [\d,]+ test images\.\n",
+        r"\n\n- ResNet50 is \d\.\d\d points above VGG-16\. With 360 test images, this test finds a true difference of"
+        r" \d\.\d\d points in 80 % of studies, and a smaller one less often\. To show the difference seen takes about"
+        r" [\d,]+ test images\.\n",
         sentences,
     )
 
 
 @pytest.mark.parametrize(
     ("chosen", "other", "words"),
-    [(0.96, 0.95, "ResNet50 is 1.11 points above VGG-16;"), (0.95, 0.96, "VGG-16 is 1.11 points above ResNet50;")],
+    [(0.96, 0.95, "ResNet50 is 1.11 points above VGG-16."), (0.95, 0.96, "VGG-16 is 1.11 points above ResNet50.")],
 )
 def test_it_is_reported_which_network_of_an_open_pair_is_ahead(experiment, write_report, chosen, other, words):
     runs = experiment(accuracy=chosen, validation_accuracy=1.0), experiment(model="vgg16", accuracy=other)
-    assert f"- {words} 360 test images show" in write_report(*runs)
+    assert f"- {words} With 360 test images, this test finds" in write_report(*runs)
 
 
 def test_an_open_pair_without_a_difference_is_level(experiment, write_report):
     text = write_report(experiment(accuracy=0.9), experiment(model="vgg16", accuracy=0.9))
     assert re.search(
-        r"- ResNet50 and VGG-16 are level; 360 test images show differences .* \(in 80 % of studies\)\.\n", text
+        r"- ResNet50 and VGG-16 are level\. With 360 test images, .* of studies, and a smaller one less often\.\n", text
     )
 
 
@@ -190,14 +201,14 @@ def test_it_is_reported_that_neither_seeds_nor_images_alone_show_a_small_differe
         for seed, accuracy in enumerate(accuracies)
     ]
     assert (
-        "(in 80 % of studies). Neither more test images with 3 seeds each nor up to 1,000 seeds on these images would"
-        " show a difference as small as the one seen; both together may."
+        "and a smaller one less often. Neither more test images with 3 seeds each nor up to 1,000 seeds on these images"
+        " would show a difference as small as the one seen; both together may."
     ) in write_report(*runs)
 
 
 def test_of_one_seed_and_several_it_is_said_that_one_seed_is_compared(experiment, write_report):
     text = write_report(experiment(model="vgg16", accuracy=0.95), *(experiment(accuracy=0.96, seed=s) for s in (0, 1)))
-    assert "360 test images with the one seed that is compared show differences of" in text
+    assert "With 360 test images and the one seed that is compared, this test finds" in text
 
 
 def test_open_pairs_of_several_seeds_may_be_settled_by_seeds(experiment, write_report):
@@ -207,7 +218,7 @@ def test_open_pairs_of_several_seeds_may_be_settled_by_seeds(experiment, write_r
         for seed in range(3)
     ]
     text = write_report(*runs)
-    assert re.search(r"5,000 test images with 3 seeds show differences of .* seeds each\.", text)
+    assert re.search(r"With 5,000 test images and 3 seeds, this test finds .* seeds each\.", text)
 
 
 def test_the_conditions_that_differ_between_the_compared_networks_are_reported(experiment, write_report):

@@ -12,6 +12,7 @@ from deepnets.reporting import methods
 from deepnets.reporting.references import cite, cited, list_references, read_references
 from deepnets.utils import paths
 from deepnets.utils.errors import UserError
+from deepnets.utils.files import read_json, write_json
 
 REFERENCES = paths.REPOSITORY / paths.REFERENCES
 
@@ -59,6 +60,9 @@ def test_what_is_cited_is_listed_once_in_its_order_and_nothing_else(experiment, 
         ({"source": "torchvision", "name": "FashionMNIST"}, {}, "xiao2017"),
         ({"source": "torchvision", "name": "CIFAR100"}, {}, "krizhevsky2009"),
         ({"source": "folder"}, {"variant_of": "cifar10"}, "krizhevsky2009"),
+        ({"source": "folder"}, {"variant_of": "fashion_mnist"}, "xiao2017"),
+        ({"source": "csv"}, {"variant_of": "digits"}, "alpaydin1998"),
+        ({"source": "torchvision", "name": "SVHN"}, {"variant_of": "numbers"}, "netzer2011"),
         ({"source": "folder"}, {}, None),
     ],
 )
@@ -105,7 +109,9 @@ def test_one_seed_has_mcnemar_and_wilson_several_have_variance_components(experi
 def test_one_network_alone_is_compared_with_nothing(experiment, write_report):
     text = words(write_report(experiment()))
     assert "Holm" not in text
-    assert "digits (1,293 training, 144 validation and 360 test images of 1 x 28 x 28, 10 classes)" in text
+    assert (
+        "digits [@alpaydin1998] (1,293 training, 144 validation and 360 test images of 1 x 28 x 28, 10 classes)" in text
+    )
     assert "ResNet50 [@he2016] was trained on digits" in text
     assert "It was trained with one seed; a seed decides" in text
     assert "All weights started at random." in text
@@ -123,7 +129,10 @@ def test_training_is_described_by_the_recipes_that_were_used(experiment, write_r
     assert f"by {muon} (all others: {sgd}) and {sgd}; the learning rate rises and falls" in text
     assert "no weight decay [@he2019], nor had the weights that took Muon's steps, which keep their norms." in text
     assert "rises and falls in one cycle [@smith2018] or falls along a cosine [@loshchilov2017]." in text
-    assert "label smoothing [@szegedy2016], mixup [@zhang2018] and a moving average of the weights" in text
+    half = "(in 1 of 2 training runs)"
+    mirrored = "half of the images mirrored left to right, "
+    assert f"Further: label smoothing {half} [@szegedy2016], {mirrored}mixup {half} [@zhang2018] and a moving" in text
+    assert f"a moving average of the weights {half} [@polyak1992]." in text
     assert "cutout" not in text
     assert "Of several recipes of a network, the one with the best validation accuracy stands for it." in text
 
@@ -166,6 +175,37 @@ def test_networks_of_some_datasets_only_are_named(experiment, write_report):
     text = words(write_report(*runs, experiment("photos"), experiment("photos", "vgg16")))
     assert "Only ResNet50 and VGG-16 were trained on photos." in text
     assert "Only " not in words(write_report(*runs))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "key"),
+    [
+        ("torchvision/wide_resnet50_2", "zagoruyko2016"),
+        ("torchvision/resnet18", "he2016"),
+        ("timm/mobilenetv3_small_100.lamb_in1k", "howard2019"),
+        ("torchvision/mobilenet_v2", "sandler2018"),
+        ("timm/starnet_s1", None),
+        ("workflow/networks/resnet9.py:ResNet9", None),
+    ],
+)
+def test_a_library_s_network_is_cited_by_its_family(experiment, write_report, architecture, key):
+    directory = experiment(model="mine")
+    metrics = read_json(directory / "metrics.json")
+    metrics["spec"]["model"]["architecture"] = architecture
+    write_json(directory / "metrics.json", metrics)
+    keys = set(cited(section(write_report(directory))))
+    assert keys & {"zagoruyko2016", "he2016", "howard2019", "sandler2018"} == ({key} if key else set())
+
+
+def test_what_would_settle_a_pair_has_its_method_only_where_one_is_open(experiment, write_report):
+    def methods(*accuracies, seeds=1):
+        models = zip(("vgg16", "resnet50"), accuracies, strict=True)
+        return words(write_report(*(experiment(model=m, seed=s, accuracy=a) for m, a in models for s in range(seeds))))
+
+    assert "sample size of paired designs" in methods(0.95, 0.94)
+    assert "sample size of paired designs" not in methods(0.95, 0.5)
+    assert "has a power of 80 %" in methods(0.95, 0.94, seeds=3)
+    assert "has a power of 80 %" not in methods(0.95, 0.5, seeds=3)
 
 
 def test_equivalence_and_published_numbers_have_their_method(experiment, write_report):

@@ -9,7 +9,7 @@ from config_files import ROOT, load, refused, write
 
 from deepnets import models
 from deepnets.config.yaml_reader import read
-from deepnets.figures.looks import LOOKS, look_indices
+from deepnets.figures.looks import COLORS, LOOKS, look_indices
 from deepnets.models import _named
 from deepnets.models._readable import readable
 
@@ -291,12 +291,15 @@ def test_a_name_has_the_same_look_in_every_study_unless_an_earlier_model_has_its
     assert look_indices(["convnext_atto", "resnet18", "mine"])["convnext_atto"] == alone
     others = {f"net{index}": look_indices([f"net{index}"])[f"net{index}"] for index in range(50)}
     for name, look in others.items():
-        assert (look_indices([name, "convnext_atto"])["convnext_atto"] == alone) is (look % 6 != alone % 6)
+        assert (look_indices([name, "convnext_atto"])["convnext_atto"] == alone) is (
+            look % len(COLORS) != alone % len(COLORS)
+        )
 
 
 def test_models_have_different_colours_while_there_are_some_and_then_different_looks():
     names = [f"net{index}" for index in range(LOOKS)]
     looks = list(look_indices(names).values())
-    assert [len({look % 6 for look in looks[start : start + 6]}) for start in range(0, 60, 6)] == [6] * 10
+    of_colours = [{look % len(COLORS) for look in looks[start : start + 8]} for start in range(0, 80, 8)]
+    assert of_colours == [set(range(8))] * 10
     assert sorted(looks) == list(range(LOOKS))
     assert list(look_indices(names[:30]).values()) == looks[:30]

@@ -158,12 +158,28 @@ def test_a_sweep_has_validation_accuracy_by_value_with_its_seeds_and_the_chosen_
     assert rings(axes) == [(0.3, pytest.approx(35))]
     [line] = [line for line in axes.lines if len(line.get_xdata()) == 3]
     assert list(line.get_xdata()) == [0.01, 0.1, 0.3]
-    seeds = [list(line.get_ydata()) for line in axes.lines if len(line.get_xdata()) == 2]
-    assert seeds[0] == pytest.approx([1, 11])
+    seeds = [float(line.get_ydata()[0]) for line in axes.lines if line.get_markersize() == 3]
+    assert sorted(seeds)[:2] == pytest.approx([1, 10])
     assert (axes.get_xlabel(), axes.get_xscale()) == ("lr (log scale)", "log")
     assert axes.get_ylabel() == "Validation accuracy (%)"
     assert axes.get_title("left") == "144 validation images: one image is 0.69 points"
     assert [label.get_text() for label in axes.get_xticklabels()] == ["0.01", "0.1", "0.3"]
+
+
+def test_seeds_of_equal_accuracy_are_side_by_side_not_on_each_other(compare):
+    runs = [
+        {"recipe": f"quick,lr={lr}", "lr": lr, "seed": seed, "accuracy": 0.5, "validation_accuracy": 0.75}
+        for lr in (0.3, 0.1)
+        for seed in range(3)
+    ]
+    comparison = compare(*runs)
+    axes = rendered(accuracy_vs_value.draw(comparison)).axes[0]
+    dots = [line for line in axes.lines if line.get_markersize() == 3]
+    seen = {tuple(line.get_transform().transform(line.get_xydata()[0]).round()) for line in dots}
+    assert len(seen) == len(dots) == 6
+    rows = rendered(accuracy.draw(comparison)).axes[0]
+    ticks = [line for line in rows.lines if line.get_marker() == "|" and len(line.get_xdata()) == 3]
+    assert [len(set(line.get_ydata())) for line in ticks] == [3, 3]
 
 
 def test_a_sweep_over_epochs_has_validation_accuracy_by_epochs_without_hollow_markers(compare):

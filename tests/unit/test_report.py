@@ -137,7 +137,9 @@ def test_names_cannot_break_the_page(experiment, write_report):
         assert len({len(row) for row in table}) == 1
     page = re.sub(r"(?s)```+sh.*?```+", "", text)  # names in commands are text, whatever they hold
     assert set(re.findall(r"<(\w+)", page)) == {"br", "code", "details", "img", "span", "summary"}
-    assert text.count("<details") == text.count("</details>") == 2 + 3  # how to read the figures of three sections
+    assert (
+        text.count("<details") == text.count("</details>") == 2 + 4
+    )  # what tests mean, and how to read the figures of three sections
     assert "`" not in page
     assert "[x](y)" not in page
     plain = unescape(re.sub("</?span>", "", text))
@@ -166,6 +168,17 @@ def test_the_report_says_how_each_network_departs_from_the_original_and_its_opti
         assert f"\n- **{about(name).display_name}**: {about(name).differs}.\n" in unescape(re.sub("</?span>", "", text))
     assert "| resnet50_full | <code>resnet50</code> | stem_pool no | digits |" in text
     assert "| VGG-16 | <code>vgg16</code> | – | digits |" in text
+
+
+def test_networks_with_a_small_stem_are_named_together_as_changed(experiment, write_report):
+    directories = [experiment(model=model) for model in ("resnet18", "convnext_atto", "vgg16")]
+    for directory in directories[:2]:
+        metrics = json.loads((directory / "metrics.json").read_text())
+        metrics["spec"]["model"] |= {"stem": "small"}
+        (directory / "metrics.json").write_text(json.dumps(metrics))
+    text = write_report(*directories)
+    assert "\n- **resnet18 and convnext_atto**: with stem small, that is, the first convolution is 3x3" in text
+    assert "stem small" not in write_report(directories[2])
 
 
 def test_a_network_of_the_user_departs_from_nothing(experiment, write_report, monkeypatch):

@@ -41,7 +41,8 @@ def test_the_commands_give_each_training_run_the_threads_that_it_had(experiment,
         set_timing(directory, threads=threads)
     cores(4)
     seeds = "results/digits/resnet50/quick/seed"
-    assert re.findall(r"^snakemake .*", write_report(*directories), re.MULTILINE) == [
+    _, section = write_report(*directories).split("## How to reproduce")
+    assert re.findall(r"^snakemake .*", section, re.MULTILINE) == [
         f"snakemake --cores 4 {seeds}1/metrics.json --config study=demo --set-threads train=3 evaluate=3",
         f"snakemake --cores 4 {seeds}2/metrics.json --config study=demo --set-threads train=2 evaluate=2",
         "snakemake --cores 4 results/report.md --config study=demo --set-threads train=1 evaluate=1",
@@ -61,6 +62,17 @@ def test_what_no_study_makes_has_a_command_after_which_the_report_is_made_again(
     files = [f"{seeds}0/model.onnx {seeds}0/model_int8.onnx", f"{seeds}1/figures/saliency.png"]
     lines = [report, "snakemake --cores 2 --config study=demo -- \\", f"  {files[0]} \\", f"  {files[1]}", report]
     assert "\n".join(lines) in write_report(*directories)
+
+
+def test_the_best_network_of_each_dataset_has_the_commands_that_use_it(experiment, write_report):
+    worse = experiment(model="vgg16", accuracy=0.99, validation_accuracy=0.8)
+    runs = [worse, experiment(recipe="quick,lr=0.03"), *(experiment(f"set{n}", "vgg16") for n in range(4))]
+    _, section = write_report(*runs).split("## Use a network")
+    block = section.split("```")[1]
+    folder = "results/digits/resnet50/quick,lr=0.03/seed0"
+    assert f"python scripts/predict.py {folder} photo.png folder/" in block
+    assert f"snakemake --cores 2 {folder}/model.onnx {folder}/MODEL_CARD.md" in block
+    assert re.findall("(?m)^# .*", block) == ["# ResNet50 on digits", "# VGG-16 on set0", "# VGG-16 on set1"]
 
 
 def test_files_that_cannot_be_downloaded_are_named_with_their_place(experiment, write_report):

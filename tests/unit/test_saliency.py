@@ -278,7 +278,8 @@ def test_figure_has_the_surest_mistakes_and_is_known_by_its_settings(draw_mistak
     monkeypatch.setattr("deepnets.figures.saliency.draw", lambda *given: drawn.append(given) or draw(*given))
     file = draw_mistakes()
     assert read_head(file, "settings_sha256") == {"settings_sha256": settings_sha256(JOB)}
-    [(pictures, answers, *_)] = drawn
+    [(pictures, answers, _classes, _names, layer, shape)] = drawn
+    assert (layer, shape) == ("features.4.conv.0", (2, 2))
     kept = read_examples(finished / "predictions.safetensors")
     assert len(pictures) == len(answers) > 0
     assert all(each.label != each.predicted for each in answers)
@@ -296,8 +297,9 @@ def test_mistakes_of_other_settings_are_refused(draw_mistakes, caplog):
 
 def test_a_network_without_mistakes_has_a_figure_that_names_none():
     names = {"dataset": "a", "model": "b", "recipe": "quick", "seed": 0}
-    _title, none = draw([], [], ["x"], names).texts
+    title, none = draw([], [], ["x"], names, "layer3", (2, 3)).texts
+    assert title.get_text().endswith("bright where it found its answer; maps of layer3: 2 x 3 places")
     assert none.get_text() == "none"
     answer = Answer(index=0, label=0, predicted=1, probability=0.75)
-    tile = draw([np.zeros((2, 4, 3), np.uint8)], [answer], ["x", "y"], names).axes[0]
+    tile = draw([np.zeros((2, 4, 3), np.uint8)], [answer], ["x", "y"], names, "layer3", (2, 3)).axes[0]
     assert tile.get_title() == "x\nas y\n75.0 %"

@@ -75,6 +75,17 @@ def test_of_many_datasets_three_are_named(experiment, write_report):
     assert steps(text)[0].startswith("Three or more seeds of the best networks on 5 datasets (seeds: [0, 1, 2]): ")
 
 
+def test_where_one_is_best_the_next_on_validation_is_named_with_its_costs(experiment, write_report):
+    best, other = experiment(model="vgg16", accuracy=0.95), experiment(model="mobilenet_v2", accuracy=0.5)
+    text = summary(write_report(best, other, experiment(model="resnet50", accuracy=0.9, validation_accuracy=0.4)))
+    cost = "takes 100,000,000 instead of 100,000,000 multiply-adds for an image."
+    assert f"MobileNetV2, the next on validation, has 45.00 points less and {cost}" in text
+    text = summary(write_report(best, other, optional=("latency",)))
+    assert "has 45.00 points less and takes 0.18 ms instead of 13.43 ms in torch for an image." in text
+    again = [experiment(model="vgg16", recipe=recipe, accuracy=a) for recipe, a in (("long", 0.95), ("short", 0.5))]
+    assert "the next on validation" not in summary(write_report(*again))
+
+
 def test_where_one_is_best_nothing_is_as_good_and_cheaper(experiment, write_report):
     text = summary(write_report(experiment(model="vgg16", accuracy=0.5), experiment(model="resnet50", accuracy=0.95)))
     assert "is the cheapest" not in text
@@ -136,8 +147,8 @@ def test_the_first_pair_that_can_be_settled_comes_next_though_another_one_cannot
 
 def test_it_is_reported_if_nothing_that_can_be_afforded_would_settle_a_pair(experiment, write_report):
     assert steps(write_report(*of_seeds(experiment, "resnet50", "mobilenet_v2"))) == [
-        "No runs to find out which of ResNet50 and MobileNetV2 is best on digits: more than 30 seeds each or 1,000,000"
-        " test images would be needed. Choose by their cost."
+        "No runs to find out which of ResNet50 and MobileNetV2 is best on digits: that takes more than 30 seeds each,"
+        " or more test images than the dataset has (1,797 in all). Choose by their cost."
     ]
 
 
@@ -153,11 +164,11 @@ def test_more_images_or_seeds_than_anyone_has_are_no_advice():
 def test_folds_are_advised_for_own_images_of_which_too_few_are_in_the_test_split(experiment, write_report):
     """Each made-up dataset has 1293 + 144 + 360 images."""
 
-    def advised(own_files):
+    def advised(own_files, in_it="test images of digits"):
         accuracies = {"vgg16": 0.95, "resnet50": 0.945}
         runs = [experiment(model=m, seed=seed, accuracy=a) for m, a in accuracies.items() for seed in range(3)]
         text = write_report(*runs, datasets={"digits": {"own_files": own_files}})
-        [step] = [step for step in steps(text) if "test images of digits" in step]
+        [step] = [step for step in steps(text) if in_it in step]
         return step
 
     assert re.fullmatch(
@@ -166,7 +177,7 @@ def test_folds_are_advised_for_own_images_of_which_too_few_are_in_the_test_split
         r" of digits has splits\.",
         advised("pets.zip"),
     )
-    assert advised(None).endswith("is better, but the dataset has 1,797 images in all.")
+    assert "than the dataset has (1,797 in all). Choose by their cost." in advised(None, "No runs to find out")
     settle = Settle(smallest_difference=0.1, images=1500, seeds=None)
     [enough] = story._ways_to_settle(settle, "digits", "A and B", there_are=1797, may_have_folds=True)
     assert enough.startswith(

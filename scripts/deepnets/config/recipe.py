@@ -171,7 +171,7 @@ class RecipeValues(StrictModel):
         "auto",
         description="Arithmetic of the network; auto is bf16 where the device multiplies bfloat16 natively, else fp32."
         " In bf16 the weights stay float32. On a CPU, depthwise convolutions with a stride, or larger than their map,"
-        " stay float32 too.",
+        " stay float32 in training, too.",
     )
     compile: Flag = Field(
         False,

@@ -37,6 +37,18 @@ def find_last_maps(model: Model, name: str) -> tuple[str, nn.Module]:
         raise UserError(f"{name}: {why}, so that Grad-CAM cannot show where it looks; {hint}.") from None
 
 
+def map_shape(model: Model, layer: nn.Module) -> tuple[int, int]:
+    """Return height and width of the maps of a module, before they are enlarged to the size of the picture."""
+    shapes = list[torch.Size]()
+    hook = layer.register_forward_hook(lambda _module, _inputs, output: shapes.append(output.shape))
+    try:
+        model.logits(np.zeros((1, model.form.size, model.form.size, model.form.channels), np.uint8))
+    finally:
+        hook.remove()
+    *_, height, width = shapes[-1]
+    return height, width
+
+
 def saliency_maps(
     model: Model, layer: nn.Module, images: Sequence[Pixels], labels: Sequence[int] | None = None
 ) -> np.ndarray:

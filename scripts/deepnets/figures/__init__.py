@@ -100,9 +100,9 @@ _MANY = "If there are more than 24 networks, only the 12 that are best on valida
 _CPU_TIME = "Where training runs had different numbers of CPU threads, the time is CPU time, as the axis says."
 _FRONT = (
     "Accuracy against a cost: the grey line with rings is the Pareto front of the networks, each with the recipe that"
-    " validation chose: none of these is as accurate as one with a ring at the same cost or less, intervals aside. The"
-    " other recipes are pale and have no ring. If there are more than 8 points, or names have no room, the pale ones"
-    " are small, without names and intervals."
+    " validation chose: none of these is as accurate as one with a ring at the same cost or less; intervals, and the"
+    " spread of times, do not count. The other recipes are pale and have no ring. If there are more than 8 points, or"
+    " names have no room, the pale ones are small, without names and intervals."
 )
 _AGAINST_COST = (_FRONT, _INTERVALS, _MANY)
 
@@ -289,10 +289,11 @@ COMPARISON_FIGURES: dict[str, ComparisonFigure] = {
         ComparisonFigure(
             "missed_by_all",
             "Images that every network predicts wrongly",
-            "Test images (in rows, the surest answers first) for which no compared network has the right answer. Above"
-            " an image: its class, the answer of all networks together, by the mean of their probabilities, and its"
-            " probability. A red frame, these come first: every network gives the same other class with a probability"
-            " of 80 % or more, so the label may be wrong. A network keeps the pictures of its surest mistakes only.",
+            "Test images (in rows, the surest answers first) for which no network has the right answer; of several"
+            " recipes of a network, the one that validation chose counts. Above an image: its class, the answer of all"
+            " networks together, by the mean of their probabilities, and its probability. A red frame, these come"
+            " first: every network gives the same other class with a probability of 80 % or more, so the label may be"
+            " wrong. A network keeps the pictures of its surest mistakes only.",
             condition=_several_networks,
             shown=lambda statistics, *_: statistics.missed_by_all.count,
             width="100%",

@@ -16,7 +16,7 @@ from deepnets.figures.comparison import (
 from deepnets.figures.style import MUTED, ModelStyle, applied
 
 _ROWS = 80  # more rows fit on no page: the best are shown, and the title gives their number
-_HOLLOW_MARKERS = ("o", "D")
+_HOLLOW_MARKERS = {"published": "o", "best": "D"}  # by the first word of their names
 
 
 @applied()
@@ -57,7 +57,8 @@ def _draw_row(axes: Axes, row: int, group: SeedGroup, style: ModelStyle, alpha: 
     draw_point(axes, value, row, style, alpha, xerr=[[value - low], [high - value]])
     if len(group.results) > 1:
         seeds = [100 * result.metrics.test.accuracy for result in group.results]
-        axes.plot(seeds, [row + 0.25] * len(seeds), "|", color=style.color, markersize=4, alpha=alpha)
+        heights = [row + 0.22 + 0.1 * seeds[:place].count(seed) for place, seed in enumerate(seeds)]  # equal ones, too
+        axes.plot(seeds, heights, "|", color=style.color, markersize=4, alpha=alpha)
 
 
 def _draw_published(
@@ -67,8 +68,16 @@ def _draw_published(
     for row, group in enumerate(groups):
         for kind, accuracy in published.get(group.model, {}).items():
             points.setdefault(kind, []).append((accuracy, row))
-    for (kind, of_kind), marker in zip(points.items(), _HOLLOW_MARKERS, strict=False):
+    for kind, of_kind in points.items():
         accuracies, rows = zip(*of_kind, strict=True)
-        axes.plot(accuracies, rows, marker, markerfacecolor="none", color=MUTED, markersize=7, label=kind)
+        axes.plot(
+            accuracies,
+            rows,
+            _HOLLOW_MARKERS[kind.split()[0]],
+            markerfacecolor="none",
+            color=MUTED,
+            markersize=7,
+            label=kind,
+        )
     if points:
         figure.legend(loc="outside lower left", ncols=2)

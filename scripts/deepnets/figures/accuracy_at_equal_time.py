@@ -53,7 +53,7 @@ def draw(comparison: Comparison) -> Figure:
             if group.model not in comparison.coloured:
                 axes.plot(seconds, percent, **FAINT)
                 continue
-            axes.plot(seconds, percent, color=style.color, linestyle=style.linestyle, marker=".")
+            axes.plot(seconds, percent, color=style.color, linestyle=style.linestyle, marker=style.marker, markersize=4)
             if moment and seconds[-1] < moment.seconds:
                 kept = [seconds[-1], moment.seconds], [percent[-1]] * 2
                 axes.plot(*kept, color=style.color, linestyle=":", linewidth=0.8, marker="")

@@ -12,7 +12,7 @@ def draw(comparison: Comparison) -> Figure:
     """Draw a point per group on a log scale of its network's size."""
     return draw_against(
         comparison,
-        "Test accuracy against size",
+        "Test accuracy against parameters",
         "Trainable parameters (log scale)",
         lambda group: group.first.metrics.model.trainable_parameters,
         COUNT_TICKS,

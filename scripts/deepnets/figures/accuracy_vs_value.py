@@ -7,6 +7,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.transforms import ScaledTranslation
 
 from deepnets.comparison.aggregate import SeedGroup, best_by_model
 from deepnets.comparison.sweeps import lines_over, options_of, swept
@@ -83,7 +84,11 @@ def _draw_panel(axes: Axes, comparison: Comparison, option: str, runs: Sequence[
         alpha = 1 if id(group) in in_full else PALE
         look: dict[str, Any] = {"color": _color(comparison, group.model), "alpha": alpha, "linestyle": ""}
         if len(seeds) > 1:
-            axes.plot([x] * len(seeds), seeds, marker=".", markersize=3, **look)
+            for place, seed in enumerate(seeds):  # equal ones side by side
+                aside = axes.transData + ScaledTranslation(
+                    3 / 72 * seeds[:place].count(seed), 0, axes.figure.dpi_scale_trans
+                )
+                axes.plot([x], [seed], marker=".", markersize=3, transform=aside, **look)
         look |= _HOLLOW if group.stopped_early(comparison.stopped) else {}
         axes.plot([x], [_percent(group)], marker=comparison.styles[group.model].marker, **look)
         if group is best[group.model]:

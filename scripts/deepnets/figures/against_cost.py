@@ -46,7 +46,7 @@ def draw_against(
 
     Args:
         comparison: what is compared.
-        title: of the figure, as in "Test accuracy against size".
+        title: of the figure, as in "Test accuracy against parameters".
         label: of the horizontal axis.
         cost: of a group, above 0.
         ticks, text, coarse_ticks: as of `log_scale`.

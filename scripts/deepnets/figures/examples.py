@@ -11,7 +11,7 @@ from deepnets.figures.names import short_names
 from deepnets.figures.pictures import TILE, draw_tile, kept_pictures
 from deepnets.figures.style import applied
 
-_NETWORKS = 8  # of more, those with the highest test accuracy
+_NETWORKS = 8  # of more, those that are best on validation
 _MISTAKES, _HITS = 5, 3
 
 

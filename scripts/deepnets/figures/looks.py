@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from deepnets.models._about import LineStyle
 from deepnets.utils.files import sha256_text
 
-# 6 colours, 7 markers and 5 line styles without a common factor: 210 models before a look comes twice. The colours are
-# apart from those that the four networks declare.
-COLORS = ("#AA4499", "#56B4E9", "#882255", "#999933", "#225555", "#CC79A7")
+# 8 colours, 7 markers and 5 line styles without a common factor: 280 models before a look comes twice. The colours are
+# apart from those that the four networks declare, and as many as config.yaml has networks without one.
+COLORS = ("#AA4499", "#56B4E9", "#882255", "#999933", "#225555", "#CC79A7", "#8C510A", "#6A51E0")
 MARKERS = ("v", "P", "X", "<", "p", ">", "h")
 LINESTYLES: tuple[LineStyle, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1)))
 LOOKS = math.lcm(len(COLORS), len(MARKERS), len(LINESTYLES))
@@ -19,7 +19,7 @@ def look_indices(models: Iterable[str]) -> dict[str, int]:
     """The index of each model's look, from 0 to LOOKS - 1, for `style.model_style`.
 
     A model's name chooses its look. Where an earlier model has that look, or its colour while other colours are less
-    used, the next look is taken: six models have six colours. So a model that is added at the end changes no other.
+    used, the next look is taken: eight models have eight colours. So a model that is added at the end changes no other.
 
     Args:
         models: names, in the order of config.yaml.

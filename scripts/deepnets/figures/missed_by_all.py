@@ -30,7 +30,9 @@ def draw(comparison: Comparison) -> Figure:
     lines = max(1, math.ceil(len(shown) / _COLUMNS))
     size = _COLUMNS * TILE[0] + 0.3, lines * TILE[1] + 0.45
     counted = f"{len(shown)} of {missed.count:,}" if len(shown) < missed.count else f"{missed.count:,}"
-    figure = titled_figure(comparison, f"Test images that every network predicts wrongly ({counted})", size)
+    of_chosen = " of the chosen recipes" * (len(best_by_model(comparison.groups)) < len(comparison.groups))
+    title = f"Test images that every network{of_chosen} predicts wrongly ({counted})"
+    figure = titled_figure(comparison, title, size)
     if 0 < len(shown) < min(missed.count, _TILES):  # free tiles need a reason
         other = "the other one: no network kept its picture"
         others = other if missed.count - len(shown) == 1 else "the others: no network kept their pictures"

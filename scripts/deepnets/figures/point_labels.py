@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations, pairwise
 from typing import Literal
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
+from numpy.typing import NDArray
 
 from deepnets.comparison.aggregate import SeedGroup
 from deepnets.figures.comparison import LABELLED_MODELS, Comparison, percent, point_names
@@ -17,6 +19,7 @@ from deepnets.figures.comparison import LABELLED_MODELS, Comparison, percent, po
 FRONT_RING = 11  # points, around a marker of the Pareto front
 _MARKER_INCHES = 0.07
 _NEXT_TO = 0.1  # a name that touches another's point is as bad as one of which this share covers something
+_NEAR = 2  # times as far as its own point, another one may be taken for that of a name
 _FAR = 0.1  # as much for a name next to an end of the interval, which may be far from the point
 
 
@@ -39,13 +42,17 @@ def name_points(
     """
     if len(named) > LABELLED_MODELS:
         return False
-    spots = {id(group): axes.transData.transform((cost(group), percent(group)[0])) for group in named}
+
+    def spot(group: SeedGroup) -> NDArray[np.float64]:
+        return axes.transData.transform((cost(group), percent(group)[0]))
+
     alike = (pair for pair in combinations(named, 2) if pair[0].model == pair[1].model)
-    if any(math.dist(spots[id(a)], spots[id(b)]) < _MARKER_INCHES * figure.dpi for a, b in alike):
+    if any(math.dist(spot(a), spot(b)) < _MARKER_INCHES * figure.dpi for a, b in alike):
         return False
     low, high = axes.get_ylim()
     axes.set_ylim(low - 0.12 * (high - low), high)  # room for names below the intervals; above, 100 % may be near
     figure.draw_without_rendering()  # positions are known only after the layout
+    spots = {id(group): spot(group) for group in named}
     of_study = list(zip(named, point_names(comparison, named), strict=True))
     apart = {
         here: min((math.dist(spots[here], spots[there]) for there in spots if there != here), default=0)
@@ -60,10 +67,22 @@ def name_points(
         is_crowded = any(_covered(box, marks) for box in boxes)
         is_crowded |= any(_area(Bbox.intersection(*pair)) for pair in combinations(boxes, 2))
         if not is_crowded and all(_area(Bbox.intersection(box, figure.bbox)) >= 0.99 * _area(box) for box in boxes):
+            _lead_to_points(axes, placed, [spots[id(group)] for group, _ in labelled])
             return True
         for name in placed:
             name.remove()
     return False
+
+
+def _lead_to_points(axes: Axes, placed: Sequence[Annotation], spots: Sequence[NDArray[np.float64]]) -> None:
+    """Draw a line from each name to its point where another point is about as near; `spots`: the points, in pixels."""
+    for name, own in zip(placed, spots, strict=True):
+        box = name.get_window_extent()
+        nearest = [np.clip(spot, [box.x0, box.y0], [box.x1, box.y1]) for spot in spots]
+        gaps = {id(spot): math.dist(spot, near) for spot, near in zip(spots, nearest, strict=True)}
+        if any(gap < _NEAR * gaps[id(own)] for spot, gap in gaps.items() if spot != id(own)):
+            ends = axes.transData.inverted().transform([np.clip(own, [box.x0, box.y0], [box.x1, box.y1]), own])
+            axes.plot(*ends.T, color=name.get_color(), linewidth=0.8, marker="", linestyle="-")
 
 
 def _place_names(

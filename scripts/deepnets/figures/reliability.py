@@ -54,7 +54,7 @@ def _network(group: SeedGroup) -> tuple[Behaviour, str]:
 
 def _draw_panel(axes: Axes, name: str, network: Behaviour, style: ModelStyle) -> None:
     axes.axline((100, 100), slope=1, color=GRID, linewidth=1)
-    errors = f"error {100 * network.ece:.1f} %"
+    errors = f"calibration error {100 * network.ece:.1f} %"
     if network.temperature != 1:
         after = network.with_temperature
         confidence, accuracy = _points(after.reliability)

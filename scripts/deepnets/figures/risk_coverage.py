@@ -13,6 +13,7 @@ from deepnets.figures.style import GRID, MUTED, applied
 
 _QUANTILE = 1.96  # of a normal distribution, for 95 %
 _MARGIN = 1.2  # of the band, on the axis of coverage
+_MARKED = 0.12  # of a line, from marker to marker
 _LEAST_CLASSES = 0.1  # of the mean size of a set that the axis spans
 
 
@@ -30,7 +31,8 @@ def draw(comparison: Comparison) -> Figure:
         size = float(np.mean([network.conformal.mean_size for network in networks]))
         coverage = 100 * float(np.mean([network.conformal.coverage for network in networks]))
         if model in comparison.coloured:
-            by_coverage.plot(shares, risks, color=style.color, linestyle=style.linestyle, marker="", linewidth=1.2)
+            [line] = by_coverage.plot(shares, risks, color=style.color, linestyle=style.linestyle, linewidth=1.2)
+            line.set(marker=style.marker, markersize=4, markevery=_MARKED)
             sets.plot([size], [coverage], color=style.color, marker=style.marker)
         else:
             by_coverage.plot(shares, risks, **FAINT)

@@ -16,7 +16,7 @@ from deepnets.evaluation.confidence import probabilities_of, surprises
 from deepnets.evaluation.metrics import predicted_classes
 from deepnets.evaluation.predictions import read_examples, read_predictions
 from deepnets.evaluation.predictor import Model, load
-from deepnets.evaluation.saliency import find_last_maps, saliency_maps
+from deepnets.evaluation.saliency import find_last_maps, map_shape, saliency_maps
 from deepnets.figures.overlay import overlay
 from deepnets.figures.pictures import TILE, draw_tile
 from deepnets.figures.style import MUTED, applied, save, title
@@ -44,14 +44,15 @@ def write_saliency(job: dict, folder: Path, *, threads: int = 1) -> None:
     torch.set_num_threads(min(threads, usable_cores()))
     model = load(folder, device="cpu", temperature=1)
     check_made_by(folder / paths.MODEL_FILE, model.spec, job["spec"])
-    _, layer = find_last_maps(model, experiment_name(job["experiment"]))
+    name, layer = find_last_maps(model, experiment_name(job["experiment"]))
     answers, pictures = _mistakes(folder / paths.PREDICTIONS_FILE, model)
     maps = saliency_maps(model, layer, pictures, [each.predicted for each in answers])
     drawn = [np.asarray(overlay(*pair)) for pair in zip(pictures, maps, strict=True)]
     file = folder / paths.SALIENCY_FILE
     experiment = {**job["experiment"], "architecture": job["spec"]["model"]["architecture"]}
     with record_checksums("saliency", file):
-        save(draw(drawn, answers, model.classes, experiment), file, settings_sha256(job))
+        figure = draw(drawn, answers, model.classes, experiment, name, map_shape(model, layer))
+        save(figure, file, settings_sha256(job))
 
 
 def _mistakes(file: Path, model: Model) -> tuple[list[Answer], list[NDArray]]:
@@ -78,7 +79,14 @@ def _enlarged(picture: NDArray, size: int) -> NDArray:
 
 
 @applied()
-def draw(pictures: Sequence[NDArray], answers: Sequence[Answer], classes: Sequence[str], experiment: dict) -> Figure:
+def draw(
+    pictures: Sequence[NDArray],
+    answers: Sequence[Answer],
+    classes: Sequence[str],
+    experiment: dict,
+    layer: str,
+    shape: tuple[int, int],
+) -> Figure:
     """Draw the mistakes, the surest first.
 
     Args:
@@ -86,10 +94,13 @@ def draw(pictures: Sequence[NDArray], answers: Sequence[Answer], classes: Sequen
         answers: what the network says of them.
         classes: names, by label.
         experiment: its names, for the title.
+        layer: the name of the module whose maps are shown.
+        shape: height and width of these maps: with few places, a map tells little.
     """
     lines = max(1, math.ceil(len(pictures) / _COLUMNS))
     figure = Figure(figsize=(2 * _COLUMNS * TILE[0] + 0.3, lines * TILE[1] + 0.6), layout="constrained")
-    heading = title(experiment, "surest mistakes, and bright where it found its answer")
+    places = f"{shape[0]} x {shape[1]} places"
+    heading = title(experiment, f"surest mistakes, and bright where it found its answer; maps of {layer}: {places}")
     figure.suptitle(heading, x=0.01, ha="left", fontsize=10, fontweight="bold")
     tiles = figure.subplots(lines, _COLUMNS, squeeze=False).flatten().tolist()
     for axes, picture, each in zip(tiles, pictures, answers, strict=False):

@@ -43,11 +43,10 @@ def behaviour(groups: list[SeedGroup], statistics: Statistics, study: Study) -> 
         study: the whole study.
     """
     robustness = study.robustness
-    classes = groups[0].first.metrics.classes
     chosen = by_validation(best_by_model(groups).values())
     rows = [(group.display_name, group.candidate.passes) for group in chosen if group.candidate]
     return {
-        "baselines": _baselines(statistics, classes),
+        "baselines": _baselines(statistics, groups[0]),
         "calibration": _calibration_table(rows),
         "left_out": max(0, len(rows) - ROWS),
         "below_error": _below_error(rows),
@@ -88,11 +87,13 @@ def _of_all_networks(
     }
 
 
-def _baselines(statistics: Statistics, classes: list[str]) -> str:
+def _baselines(statistics: Statistics, group: SeedGroup) -> str:
     majority, chance = statistics.baselines.majority, statistics.baselines.chance
-    which = "the most frequent class of the validation images" if majority.accuracy != chance else "as any one class"
+    are_alike = majority.accuracy == chance and len(set(class_counts(group.results).images)) == 1
+    which = "as any one class" if are_alike else "the most frequent class of the validation images"
+    name = group.first.metrics.classes[majority.label]
     return (
-        f"Without a network: always {classes[majority.label]}, {which}, is right for {100 * majority.accuracy:.2f} % of"
+        f"Without a network: always the class {name}, {which}, is right for {100 * majority.accuracy:.2f} % of"
         f" the test images, guessing at random for {100 * chance:.2f} %."
     )
 
@@ -193,8 +194,8 @@ def _harsher(group: SeedGroup) -> str:
     if side >= _CORRUPTED_SIDE:
         return ""
     return (
-        f"These images have {side} pixels, so blur, whose width is in pixels, and JPEG, whose blocks have 8, change"
-        f" them more than they change images of {_CORRUPTED_SIDE}."
+        f"These images have {side} pixels, so blur, whose width is in pixels, changes them more than it changes images"
+        f" of {_CORRUPTED_SIDE}."
     )
 
 

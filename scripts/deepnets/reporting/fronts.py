@@ -10,9 +10,9 @@ _Latencies = Mapping[tuple[str, str], Latency]
 
 
 def describe(groups: Mapping[str, Sequence[SeedGroup]], latencies: _Latencies) -> list[Markdown]:
-    """Return a line for each dataset on which networks are compared; each stands with its chosen recipe.
+    """Return lines for each dataset on which networks are compared; each stands with its chosen recipe.
 
-    Costs with the same front are named together. A cost that is unknown of a network is left out.
+    Costs with the same front share a line. A cost that is unknown of a network is left out.
 
     Args:
         groups: of each dataset, with their statistics.
@@ -30,8 +30,9 @@ def describe(groups: Mapping[str, Sequence[SeedGroup]], latencies: _Latencies) -
             if len(known) == len(chosen):
                 front = pareto_front(chosen, lambda group, known=known: known[group.model])  # type: ignore[misc]
                 of_fronts.setdefault(tuple(map(_named, front)), []).append(name)
-        fronts = (f"of {enumerate_words(costs)}: {enumerate_words(list(names))}" for names, costs in of_fronts.items())
-        lines.append(Markdown(f"{bold(dataset)}: {escape('; '.join(fronts))}."))
+        for names, costs in of_fronts.items():
+            line = f"{enumerate_words(costs)}: {enumerate_words(list(names))}."
+            lines.append(Markdown(f"{bold(dataset)}, {escape(line)}"))
     return lines
 
 

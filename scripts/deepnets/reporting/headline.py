@@ -218,8 +218,9 @@ def _clearly(above: Mapping[str, bool]) -> str:
         return f", though by no more than {_CHANCE}"
     if clear < len(above):
         fewer = clear <= len(above) / 2
-        named = verdicts.counted([name for name, is_clear in above.items() if is_clear == fewer], "others")
-        return f", in {clear} of them ({named if fewer else f'not in {named}'}) by more than {_CHANCE}"
+        names = [name for name, is_clear in above.items() if is_clear == fewer]
+        which = f" ({'' if fewer else 'not in '}{enumerate_words(names)})" if len(names) <= verdicts.NAMED else ""
+        return f", in {clear} of them{which} by more than {_CHANCE}"
     return f", by more than {_CHANCE}" if clear == 1 else f", each by more than {_CHANCE}"
 
 

@@ -97,8 +97,9 @@ def _near(audit: Audit) -> str:
     near, tested = audit.near_duplicates, audit.test_images
     if tested >= _MANY and near.across_splits > _TOO_COMMON * tested:
         return (
-            f"Perceptual hashes cannot tell these images apart ({near.across_splits:,} of {tested:,} test images have"
-            " nearly the same hash as a training or validation image), so they say nothing about near-duplicates here."
+            f"{near.across_splits:,} of {tested:,} test images have nearly the same perceptual hash as a training or"
+            " validation image. So many are no copies but simple images that look alike, so the hashes say nothing"
+            " about near-duplicates here."
         )
     own_validation = audit.splits.validation is not None and audit.folds is None
     kinds = [

@@ -1,5 +1,6 @@
 """The report's section on methods, as a paper could have it: what was trained how, and how it was compared."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from deepnets.reporting.settings import OFF, in_effect
 from deepnets.reporting.study import Study
 from deepnets.reporting.verdicts import counted
 
-_NAMED = 6  # longer lists are counted
+_NAMED = 12  # longer lists are counted
 _PARTS = 3  # sets of networks that are named
 _ARCHITECTURES = {
     "vgg16": "simonyan2015",
@@ -22,15 +23,31 @@ _ARCHITECTURES = {
     "resnet50": "he2016",
     "mobilenet_v2": "sandler2018",
 }
-# By the name that a dataset has in torchvision or scikit-learn, or of the one that it stands for, in lower case.
+# By how the names of a library's networks begin, without underscores.
+_FAMILIES = {
+    "convnext": "liu2022",
+    "densenet": "huang2017",
+    "efficientnet": "tan2019",
+    "mobilenetv2": "sandler2018",
+    "mobilenetv3": "howard2019",
+    "regnet": "radosavovic2020",
+    "resnet": "he2016",
+    "resnext": "xie2017",
+    "swin": "liu2021",
+    "vgg": "simonyan2015",
+    "vit": "dosovitskiy2021",
+    "wideresnet": "zagoruyko2016",
+}
+# By the name of a dataset in torchvision, scikit-learn or config.yaml, in lower case without hyphen and underscore.
 _DATASETS = {
     "mnist": "lecun1998",
+    "digits": "alpaydin1998",
     "fashionmnist": "xiao2017",
     "kmnist": "clanuwat2018",
     "cifar10": "krizhevsky2009",
     "cifar100": "krizhevsky2009",
     "svhn": "netzer2011",
-    "sklearn_digits": "alpaydin1998",
+    "sklearndigits": "alpaydin1998",
 }
 _SGD = ("stochastic gradient descent with Nesterov momentum", "sutskever2013")
 _OPTIMIZERS = {
@@ -47,6 +64,7 @@ _RISES = {"one_cycle": "rising over", "cosine": "after a linear warm-up over", "
 # What else a recipe may have: option -> value (None: any that is on) -> its name and sources.
 _INGREDIENTS: dict[str, dict[str | None, tuple[str, ...]]] = {
     "label_smoothing": {None: ("label smoothing", "szegedy2016")},
+    "augment.horizontal_flip": {None: ("half of the images mirrored left to right",)},
     "augment.mixup": {None: ("mixup", "zhang2018")},
     "augment.cutmix": {None: ("CutMix", "yun2019")},
     "augment.cutout": {None: ("cutout", "devries2017")},
@@ -87,7 +105,7 @@ def describe(study: Study, rows: Mapping[str, list[Row]]) -> dict[str, Any]:
 
 def _data_and_networks(study: Study, rows: Mapping[str, list[Row]]) -> Markdown:
     architectures = dict.fromkeys(result.architecture for result in study.results)
-    networks = [_sourced(display_name(name), *_sources(_ARCHITECTURES, name)) for name in architectures]
+    networks = [_sourced(display_name(name), *_sources_of_network(name)) for name in architectures]
     named = _words(networks) if len(networks) <= _NAMED else escape(f"{len(networks)} networks")
     versions = dict.fromkeys(run.versions.get("torch") for each in study.results for run in each.timing.conditions)
     torch = " ".join(["PyTorch", enumerate_words([version for version in versions if version] or [""])]).strip()
@@ -105,18 +123,29 @@ def _data_and_networks(study: Study, rows: Mapping[str, list[Row]]) -> Markdown:
     )
 
 
+def _sources_of_network(architecture: str) -> list[str]:
+    """Return the paper of a network, by its own name or, of a library's, by that of its family."""
+    library, _, name = architecture.rpartition("/")
+    if not library or architecture.endswith(".py") or ":" in name:
+        return _sources(_ARCHITECTURES, architecture)
+    plain = name.replace("_", "")
+    families = sorted((family for family in _FAMILIES if plain.startswith(family)), key=len)
+    return [_FAMILIES[families[-1]]] if families else []
+
+
 def _dataset(name: str, group: SeedGroup, variant_of: str | None) -> Markdown:
     """Return a dataset's name with its source, if it is a known one or stands for one, and its sizes."""
     metrics = group.first.metrics
     spec = metrics.spec["dataset"]
-    known_as = variant_of or spec.get("name") or spec["source"]
+    names = (variant_of or "", spec.get("name") or spec["source"])
+    sources = [_sources(_DATASETS, re.sub("[-_]", "", each.lower())) for each in names]
     pixels = " x ".join(map(str, metrics.model.input_size[1:]))
     train = metrics.train.of or metrics.train.n
     numbers = f"{train:,} training, {metrics.validation.n:,} validation and {metrics.test.n:,} test images"
     if group.folds:
         numbers = f"{group.test_images:,} images"
     sizes = escape(f"({numbers} of {pixels}, {len(metrics.classes)} classes)")
-    return Markdown(f"{_sourced(name, *_sources(_DATASETS, known_as.lower()))} {sizes}")
+    return Markdown(f"{_sourced(name, *(sources[0] or sources[1]))} {sizes}")
 
 
 def _only_on(rows: Mapping[str, list[Row]]) -> str:
@@ -168,10 +197,10 @@ def _training(results: Iterable[Result]) -> Markdown:
     optimizers = [Markdown(_sourced(*_OPTIMIZERS.get(name, (name,))) + _BY_MUON * (name == "muon")) for name in names]
     schedules = [_schedule(name, recipes) for name in _values(recipes, "schedule")]
     used = [
-        _sourced(*named)
+        _sourced(f"{name}{_in_some(runs, len(recipes))}", *sources)
         for option, values in _INGREDIENTS.items()
-        for value in _values(recipes, option)
-        if value not in _NEUTRAL and (named := values.get(value, values.get(None)))
+        for value, (name, *sources) in values.items()
+        if (runs := sum(_is_on(recipe.get(option), value) for recipe in recipes))
     ]
     epochs, batches = (_range(_values(recipes, name)) for name in ("epochs", "batch_size"))
     sentences = [
@@ -184,6 +213,15 @@ def _training(results: Iterable[Result]) -> Markdown:
         escape("The section Recipes has every option."),
     ]
     return _sentences(sentences)
+
+
+def _is_on(found: str | None, wanted: str | None) -> bool:
+    """Return whether an option has the value that is wanted; None: any but those that do nothing."""
+    return found is not None and found not in _NEUTRAL and wanted in (None, found)
+
+
+def _in_some(runs: int, all_runs: int) -> str:
+    return "" if runs == all_runs else f" (in {runs} of {all_runs} training runs)"
 
 
 def _schedule(name: str, recipes: Iterable[Mapping[str, str]]) -> Markdown:
@@ -261,9 +299,8 @@ def _of_pairs(statistics: Mapping[str, Statistics], margins: str) -> list[Markdo
         f"Letters join those that no test tells apart {cite('piepho2004')}.",
         f"Two are called equivalent where the 90 % interval of the difference lies within {margins} percentage points"
         f" {cite('schuirmann1987')}, each pair at 5 %, uncorrected.",
-        f"How many images would settle an open pair is the sample size of paired designs {cite('connor1987')}."
-        if "networks" in over
-        else "",
+        _CONNOR if any(pair.settle and pair.over == "networks" for pair in pairs) else "",
+        _POWER if any(pair.settle and pair.over != "networks" for pair in pairs) else "",
     ]
     return list(map(Markdown, sentences))
 
@@ -292,6 +329,11 @@ _IMAGES_ALONE_FOLDS = (
 _TEST_DECIDES = (
     "Its test, and the 90 % interval of equivalence, always count both: so that interval may be the wider one, and the"
     " 95 % interval may leave out 0 where p is a little above 0.05; the test decides."
+)
+_CONNOR = f"How many images would settle an open pair is the sample size of paired designs {cite('connor1987')}."
+_POWER = (
+    "What would settle an open pair is where its t test, at 5 % divided by the number of pairs, has a power of 80 %,"
+    " with the variances that were found."
 )
 _MCNEMAR = (
     f"exact McNemar tests of the trained networks {cite('mcnemar1947', 'dietterich1998')}, with an interval of the"

@@ -42,7 +42,7 @@ from deepnets.reporting.job_times import JobTime, job_times, starts_of
 from deepnets.reporting.markdown import Markdown, image, link
 from deepnets.reporting.missing import make_missing, missing_table
 from deepnets.reporting.page import render_page
-from deepnets.reporting.reproduce import commands, files_needed, is_deterministic, provenance
+from deepnets.reporting.reproduce import commands, files_needed, is_deterministic, provenance, use
 from deepnets.reporting.started_from import starts, weights_needed
 from deepnets.reporting.study import Missing, Study
 from deepnets.reporting.templates import render_markdown
@@ -167,6 +167,7 @@ def _context(study: Study) -> dict[str, Any]:
             headline.not_learned(rows, study.statistics),
             settings.conditions(rows),
             story.cheapest(study, rows),
+            story.runner_up(study, rows),
             headline.against_published(rows, _published_datasets(study)),
         ],
         "next_steps": story.next_steps(study, rows),
@@ -187,6 +188,9 @@ def _context(study: Study) -> dict[str, Any]:
         "provenance": provenance(study),
         "modified": study.environment["git_modified"],
         "commands": commands(study),
+        "use": use(
+            verdicts.standing([row.group for row in runs], study.statistics[name]).leader for name, runs in rows.items()
+        ),
         "own_files": [
             files_needed(name, metadata["own_files"])
             for name, metadata in study.datasets.items()

@@ -1,15 +1,18 @@
 """Describe where a study's numbers come from and how to reproduce them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from shlex import quote
 
+from deepnets.comparison.aggregate import SeedGroup
 from deepnets.evaluation.results import Result
 from deepnets.evaluation.schemas import Conditions
 from deepnets.reporting.markdown import Markdown, block, code, escape, table
 from deepnets.reporting.study import Study
 from deepnets.utils import paths
 from deepnets.utils.files import canonical_json, sha256_text
+
+_DATASETS_NAMED = 3
 
 
 def provenance(study: Study) -> Markdown:
@@ -96,6 +99,19 @@ def _snakemake_commands(study: Study) -> Iterator[str]:
             f"{variable}snakemake --cores {cores} {files} --config study={quote(study.name)}"
             f" --set-threads train={threads * processes} evaluate={threads}{several}"
         )
+
+
+def use(best: Iterable[SeedGroup]) -> Markdown:
+    """Return the block of commands that use the first seed of the best network of each dataset."""
+    lines = []
+    for group in [*best][:_DATASETS_NAMED]:
+        folder = quote("/".join(group.first.directory.parts[-5:]))
+        lines += [
+            f"# {group.display_name} on {group.first.dataset}",
+            f"python scripts/predict.py {folder} photo.png folder/",
+            f"snakemake --cores 2 {folder}/model.onnx {folder}/MODEL_CARD.md",
+        ]
+    return block(lines)
 
 
 def files_needed(dataset: str, own_files: str) -> Markdown:

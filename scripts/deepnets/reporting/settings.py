@@ -19,6 +19,10 @@ _DATASETS_NAMED = 3
 _DIFFERENCES_NAMED = 3  # options that differ; if there are two more, or many, only their number is given
 _SLOWER = 1.1  # times that differ by less are alike: the next run would take another one
 _NAMED_FIRST = ("epochs", "lr")
+_SMALL_STEM = (
+    "with stem small, that is, the first convolution is 3x3 with stride 1 and the next halving is left out, so that the"
+    " maps have four times the side"
+)
 _IN_WORDS = {"lr": "learning rate"}
 
 
@@ -190,8 +194,10 @@ def _counted(names: list[str]) -> str:
 def departures(results: list[Result]) -> list[Markdown]:
     """Return for each network that has one how it departs from the network that its name stands for."""
     architectures = dict.fromkeys(result.architecture for result in results)
-    found = {name: about(name).differs for name in architectures}
-    return [Markdown(f"{bold(display_name(name))}: {escape(differs)}.") for name, differs in found.items() if differs]
+    found = [(display_name(name), about(name).differs) for name in architectures]
+    small = {result.display_name: None for result in results if result.metrics.spec["model"].get("stem") == "small"}
+    found += [(enumerate_words(list(small)), _SMALL_STEM)] if small else []
+    return [Markdown(f"{bold(names)}: {escape(differs)}.") for names, differs in found if differs]
 
 
 def networks_table(results: list[Result]) -> tuple[Markdown, int]:

@@ -37,6 +37,35 @@ def cheapest(study: Study, rows: Mapping[str, list[Row]]) -> str:
     return as_sentence([*clauses[:_DATASETS_NAMED], *more]) if clauses else ""
 
 
+def runner_up(study: Study, rows: Mapping[str, list[Row]]) -> str:
+    """Return the sentence on the next network on validation, where the best is better than all: how far, for what cost.
+
+    "" where no network is better than all others, or only recipes of one network are compared.
+    """
+    clauses = []
+    for name, runs in rows.items():
+        groups = [row.group for row in runs]
+        found = verdicts.standing(groups, study.statistics[name])
+        if not found.has_winner or verdicts.none_is_clearly_better(groups, study.statistics[name]):
+            continue
+        best, second = found.leader, found.others[0]
+        if best.model == second.model:
+            continue
+        latencies = [study.latencies.get((name, group.model)) for group in (best, second)]
+        known = [1000 * each.latency.median_seconds for each in latencies if each]
+        adds = [group.first.metrics.model.mult_adds for group in (best, second)]
+        first, next_ = (f"{ms:,.2f} ms" for ms in known) if len(known) == 2 else (f"{each:,.0f}" for each in adds)
+        kind = "in torch" if len(known) == 2 else "multiply-adds"
+        behind = f"{100 * (best.accuracy.value - second.accuracy.value):.2f} points"
+        who = f"{place(name, rows)}{group_name(second, several_recipes(groups))}"
+        clauses.append(
+            f"{who}, the next on validation, has {behind} less and takes {next_} instead of {first} {kind} for an image"
+        )
+    left = len(clauses) - _DATASETS_NAMED
+    more = [f"the tables below have that of {left} more"] if left > 0 else []
+    return as_sentence([*clauses[:_DATASETS_NAMED], *more]) if clauses else ""
+
+
 def _cheapest(
     where: str, groups: list[SeedGroup], statistics: Statistics, latencies: Mapping[tuple[str, str], Latency]
 ) -> str:
@@ -126,7 +155,8 @@ def _models(groups: Sequence[SeedGroup]) -> str:
 def _settle(study: Study, groups: Mapping[str, list[SeedGroup]]) -> Iterator[Markdown]:
     """Yield for each dataset what would settle a pair of the best network that is open over several seeds or folds.
 
-    It is the first pair that somebody can afford to settle, or the sentence that this holds for no pair.
+    It is the first pair that somebody can afford to settle, with those before it that nobody can, or the sentence that
+    this holds for no pair.
     """
     for dataset, of_dataset in groups.items():
         found, with_recipe = verdicts.standing(of_dataset, study.statistics[dataset]), several_recipes(of_dataset)
@@ -135,21 +165,24 @@ def _settle(study: Study, groups: Mapping[str, list[SeedGroup]]) -> Iterator[Mar
             continue
         best = group_name(found.leader, with_recipe)
         may_have_folds = bool(study.datasets[dataset]["own_files"]) and found.leader.first.fold is None
-        names = [group_name(rival.group, with_recipe) for rival in are_open]
-        ways = (
-            way
+        names, there_are = [group_name(rival.group, with_recipe) for rival in are_open], _images_in_all(found.leader)
+        ways = [
+            next(_ways_to_settle(rival.pair.settle, dataset, f"{best} and {name}", there_are, may_have_folds), None)
             for rival, name in zip(are_open, names, strict=True)
             if rival.pair.settle
-            for way in _ways_to_settle(
-                rival.pair.settle, dataset, f"{best} and {name}", _images_in_all(found.leader), may_have_folds
-            )
+        ]
+        first = next((place for place, way in enumerate(ways) if way), len(ways))
+        choose = "Choose by their cost." if len({group.model for group in of_dataset}) > 1 else "Take any of them."
+        if first < len(ways):
+            level = verdicts.counted([best, *names[:first]], "networks")
+            before = f" No runs would show which of {level} is best. {choose}" * bool(first)
+            yield Markdown(f"{escape(ways[first] or '')}{escape(before)}")
+            continue
+        seeds = f"more than {_MANY_SEEDS} seeds each, or " * any(rival.pair.over == "seeds" for rival in are_open)
+        yield escape(
+            f"No runs to find out which of {verdicts.counted([best, *names], 'networks')} is best on {dataset}: that"
+            f" takes {seeds}more test images than the dataset has ({there_are:,} in all). {choose}"
         )
-        seeds = f"{_MANY_SEEDS} seeds each or " * any(rival.pair.over == "seeds" for rival in are_open)
-        otherwise = (
-            f"No runs to find out which of {verdicts.counted([best, *names], 'networks')} is best on {dataset}: more"
-            f" than {seeds}{_MANY_IMAGES:,} test images would be needed. Choose by their cost."
-        )
-        yield escape(next(ways, otherwise))
 
 
 def _images_in_all(group: SeedGroup) -> int:
@@ -173,13 +206,11 @@ def _ways_to_settle(settle: Settle, dataset: str, both: str, there_are: int, may
     if settle.images and settle.images <= _MANY_IMAGES:
         images = f"{verdicts.rounded(settle.images):,}"
         way = f"About {images} test images of {dataset}, which would probably show which of {both} is better"
-        if not may_have_folds and there_are >= settle.images:
-            yield f"{way}."
+        if not may_have_folds:
+            if there_are >= settle.images:
+                yield f"{way}."
             return
         there = f"{'but' if there_are < settle.images else 'and'} the dataset has {there_are:,} images in all."
-        if not may_have_folds:
-            yield f"{way}, {there}"
-            return
         folds = f"of the dataset makes each of these a test image once, if no folder or column of {dataset} has splits."
         yield Markdown(f"{escape(f'{way}, {there}')} {code('folds: 5')} {escape(folds)}")
 

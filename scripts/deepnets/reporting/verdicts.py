@@ -50,13 +50,11 @@ class Standing:
     Attributes:
         leader: of these, the one with the highest validation accuracy.
         rivals: the others that it is not better than, by the paired tests on the test images.
-        won: its pairs with those that it is better than.
         others: all that are compared with the leader, the best on validation first.
     """
 
     leader: SeedGroup
     rivals: list[Rival]
-    won: list[Pair]
     others: list[SeedGroup]
 
     @property
@@ -65,9 +63,9 @@ class Standing:
         return bool(self.others) and not self.rivals
 
     @property
-    def won_by_networks(self) -> bool:
-        """Whether the leader is better than some other one only as these trained networks: other seeds may differ."""
-        return any(pair.over == "networks" for pair in self.won)
+    def is_of_single_runs(self) -> bool:
+        """Whether the leader and all others have one training run each, of which other seeds may differ."""
+        return all(len(group.results) == 1 and group.first.fold is None for group in (self.leader, *self.others))
 
     @property
     def not_distinguished(self) -> list[SeedGroup]:
@@ -84,7 +82,7 @@ class Standing:
 def standing(groups: list[SeedGroup], statistics: Statistics) -> Standing:
     """Compare the networks of a dataset; `groups` have their candidates of the statistics."""
     leader, *others = by_validation(_tested(compared(groups), statistics))
-    return Standing(leader, *_outcomes(leader, others, statistics), others)
+    return Standing(leader, _rivals(leader, others, statistics), others)
 
 
 def _tested(groups: list[SeedGroup], statistics: Statistics) -> list[SeedGroup]:
@@ -93,22 +91,17 @@ def _tested(groups: list[SeedGroup], statistics: Statistics) -> list[SeedGroup]:
     return [group for group in groups if id(group.candidate) in known]
 
 
-def _outcomes(leader: SeedGroup, others: list[SeedGroup], statistics: Statistics) -> tuple[list[Rival], list[Pair]]:
-    """Return those of the others that the leader is not better than, and its pairs with the rest.
-
-    All have pairs in the statistics.
-    """
+def _rivals(leader: SeedGroup, others: list[SeedGroup], statistics: Statistics) -> list[Rival]:
+    """Return those of the others that the leader is not better than; all have pairs in the statistics."""
     places = {id(candidate): place for place, candidate in enumerate(statistics.compared)}
-    outcomes, mine, rivals, won_pairs = statistics.outcomes(), places[id(leader.candidate)], list[Rival](), list[Pair]()
+    outcomes, mine, rivals = statistics.outcomes(), places[id(leader.candidate)], list[Rival]()
     for group in others:
         place = places[id(group.candidate)]
         pair = outcomes[min(mine, place), max(mine, place)]
         won, lost, sign = ("a", "b", 1) if mine < place else ("b", "a", -1)
-        if pair.verdict == won:
-            won_pairs.append(pair)
-        else:
+        if pair.verdict != won:
             rivals.append(Rival(group, pair, "b" if pair.verdict == lost else pair.verdict, sign * pair.difference))
-    return rivals, won_pairs
+    return rivals
 
 
 def compared_recipes(groups: Mapping[str, list[SeedGroup]]) -> set[tuple[str, str, str]]:
@@ -177,7 +170,7 @@ def best(dataset: str, groups: list[SeedGroup], statistics: Statistics) -> str:
     if not found.rivals:
         was = "reached"
         if found.has_winner:
-            was = "was best, in one training run each, with" if found.won_by_networks else "was best with"
+            was = "was best, in one training run each, with" if found.is_of_single_runs else "was best with"
         chosen = f"{_who_chose(found.leader, groups)}{_doubt(found, groups, statistics)}"
         return f"on {dataset}, {name} {was} {value} test accuracy {interval}{chosen}"
     chosen = ", which also chose the recipes," if len(groups) > len(best_by_model(groups)) > 1 else ""
@@ -199,7 +192,7 @@ def _doubt(found: Standing, groups: list[SeedGroup], statistics: Statistics) -> 
         if group.model == chosen.model != found.leader.model and group is not chosen
     }
     close = [group for group, lead in near.values() if lead < FEW_IMAGES]
-    rivals = [rival for rival in _outcomes(found.leader, close, statistics)[0] if rival.pair.over != "nothing"]
+    rivals = [rival for rival in _rivals(found.leader, close, statistics) if rival.pair.over != "nothing"]
     if not rivals:
         return ""
     images = f"{found.leader.first.metrics.validation.n:,} validation images"
@@ -289,7 +282,8 @@ def open_questions(groups: list[SeedGroup], statistics: Statistics) -> list[str]
     found, with_recipe = standing(groups, statistics), several_recipes(groups)
     name = group_name(found.leader, with_recipe)
     open_pairs = [(rival, rival.pair.settle) for rival in found.rivals if rival.pair.settle]
-    sentences = [_open(found.leader, *each, with_recipe) for each in open_pairs[:_OPEN_SHOWN]]
+    tests = sum(pair.over != "nothing" for pair in statistics.pairs)
+    sentences = [_open(found.leader, *each, with_recipe, tests) for each in open_pairs[:_OPEN_SHOWN]]
     left = len(open_pairs) - len(sentences)
     return [*sentences, *([f"{left} more are open against {name}."] if left > 0 else [])]
 
@@ -347,17 +341,22 @@ def unlike_folds(statistics: Statistics) -> str:
     return f"Networks are missing for some folds. {numbers}{pairs}"
 
 
-def _open(leader: SeedGroup, rival: Rival, settle: Settle, with_recipe: bool) -> str:
+def _open(leader: SeedGroup, rival: Rival, settle: Settle, with_recipe: bool, tests: int) -> str:
+    """Return the sentences on an open pair; `tests`: the number of all pairs, which makes each test stricter."""
     pair, seen, smallest = rival.pair, f"{100 * abs(rival.behind):.2f}", settle.smallest_difference
     one = " with the one seed that is compared" * (len(leader.results) + len(rival.group.results) > 2)
     runs = {"seeds": f" with {pair.seeds} seeds", "folds": f" in {pair.folds} folds"}.get(pair.over, one)
     names = [group_name(each, with_recipe) for each in (leader, rival.group)]
     better, worse = names if rival.behind >= 0 else reversed(names)
     stand = f"{better} is {seen} points above {worse}" if float(seen) else f"{better} and {worse} are level"
-    show = "are too few to show any difference"
+    test = "this test" if tests == 1 else f"this test, one of {tests:,},"
+    show = "misses even the largest difference in more than 20 % of studies"
     if smallest is not None:
-        show = f"show differences of {100 * smallest:.2f} points or more"
-    start = f"{stand}; {pair.n:,} test images{runs} {show} (in 80 % of studies)."
+        show = (
+            f"finds a true difference of {100 * smallest:.2f} points in 80 % of studies, and a smaller one less often"
+        )
+    given = runs.replace(" with", " and", 1)
+    start = f"{stand}. With {pair.n:,} test images{given}, {test} {show}."
     ways = [f"about {rounded(settle.images):,} test images"] if settle.images else []
     ways += [f"about {rounded(settle.seeds):,} seeds each"] if settle.seeds else []
     if ways:
