@@ -29,7 +29,7 @@ def of_networks(runs: Sequence[Run]) -> Rows:
                 "95th percentile (ms)": [1000 * measured["latency"]["p95_seconds"]],
                 "Images/s": [measured["throughput"]["images_per_second"]],
             }
-        rows.setdefault((run.dataset, name_of(run.model)), row)
+        rows.setdefault((name_of(run.model), run.dataset), row)
     return rows
 
 
@@ -41,7 +41,7 @@ def of_exported_files(runs: Sequence[Run]) -> Rows:
         for record in filter(Path.exists, records):
             found = json.loads(record.read_text())
             lost = found.get("validation")
-            rows[run.dataset, name_of(run.model), title_of(run.recipe), str(run.seed), found["file"]] = {
+            rows[name_of(run.model), run.dataset, title_of(run.recipe), str(run.seed), found["file"]] = {
                 "Latency on": _conditions([found["measured_on"]]),
                 "File (MB)": [(run.folder / found["file"]).stat().st_size / 1e6],
                 "Latency (ms)": [1000 * found["latency"]["median_seconds"]],
@@ -57,7 +57,7 @@ def of_exported_files(runs: Sequence[Run]) -> Rows:
 def of_runs(runs: Sequence[Run]) -> Rows:
     """What each training run cost."""
     return {
-        (run.dataset, name_of(run.model), title_of(run.recipe), str(run.seed)): {
+        (name_of(run.model), run.dataset, title_of(run.recipe), str(run.seed)): {
             "On": _conditions(run.timing.get("runs") or [run.timing], key="device"),
             "Epochs": [run.epochs, *run.timing["resumed_from_epochs"]],
             "Wall time": Seconds(run.timing["wall_seconds"]),
@@ -73,7 +73,7 @@ def of_all_runs(runs: Sequence[Run]) -> Rows:
     """What all training runs of each network cost together."""
     together: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
-        together.setdefault((run.dataset, name_of(run.model)), []).append(run)
+        together.setdefault((name_of(run.model), run.dataset), []).append(run)
     rows: Rows = {}
     for key, each in together.items():
         timings = pd.DataFrame([run.timing for run in each])

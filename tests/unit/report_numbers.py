@@ -67,14 +67,14 @@ class Checker:
             "Brier score": (("Model",), self._calibration),
             "Corrupted": (("Model",), self._corrupted),
             "F1 (%)": (("Class",), self._classes),
-            "Train": (("Class",), self._images),
-            "Multiply-adds": (("Dataset", "Model"), lambda _: report_costs.of_networks(best_first)),
+            **dict.fromkeys(("Training and validation", "Images"), (("Class",), self._images)),
+            "Multiply-adds": (("Model", "Dataset"), lambda _: report_costs.of_networks(best_first)),
             "Largest difference": (
-                ("Dataset", "Model", "Recipe", "Seed", "File"),
+                ("Model", "Dataset", "Recipe", "Seed", "File"),
                 lambda _: report_costs.of_exported_files(best_first),
             ),
-            "Peak memory (MB)": (("Dataset", "Model", "Recipe", "Seed"), lambda _: report_costs.of_runs(self.runs)),
-            "Training runs": (("Dataset", "Model"), lambda _: report_costs.of_all_runs(best_first)),
+            "Peak memory (MB)": (("Model", "Dataset", "Recipe", "Seed"), lambda _: report_costs.of_runs(self.runs)),
+            "Training runs": (("Model", "Dataset"), lambda _: report_costs.of_all_runs(best_first)),
             "Stage": (("Stage",), lambda _: report_costs.of_stages(self.root / "logs")),
             "Used for": (("Recipe", "Used for"), self._recipes),
             "Architecture": (("Model",), self._networks),
@@ -222,11 +222,12 @@ class Checker:
 
     def _images(self, table: Table) -> Rows:
         folder, classes = self.root / "data" / table.dataset, self._first(table.dataset).metrics["classes"]
-        counts = {
-            split.capitalize(): np.bincount(np.load(folder / f"{split}_labels.npy"), minlength=len(classes))
-            for split in ("train", "test")
-        }
-        return {(name,): {split: [counts[split][place]] for split in counts} for place, name in enumerate(classes)}
+        train, test = (
+            np.bincount(np.load(folder / f"{split}_labels.npy"), minlength=len(classes)) for split in ("train", "test")
+        )
+        of_folds = "Images" in table.header
+        counts = {"Images": train + test} if of_folds else {"Training and validation": train, "Test": test}
+        return {(name,): {title: [counts[title][place]] for title in counts} for place, name in enumerate(classes)}
 
     def _experiments(self, table: Table) -> Rows:
         words = r"(\d+) experiments on (.+?)(?:: the (\d+) that are best on validation)?"

@@ -99,10 +99,10 @@ def test_the_table_of_costs_has_the_file_of_weights_once_for_each_network(experi
     folders = [*(experiment(seed=seed) for seed in range(2)), experiment(model="mobilenet_v2")]
     text = write_report(*folders)
     table = costs(text)
-    assert table[0] == ["Dataset", "Model", "Parameters", "Multiply-adds", "Weights file (MB)"]
+    assert table[0] == ["Model", "Dataset", "Parameters", "Multiply-adds", "Weights file (MB)"]
     assert table[2:] == [
-        ["digits", "ResNet50", "23,519,690", "100,000,000", "94.08"],
-        ["digits", "MobileNetV2", "1,814,346", "100,000,000", "7.26"],
+        ["ResNet50", "digits", "23,519,690", "100,000,000", "94.08"],
+        ["MobileNetV2", "digits", "1,814,346", "100,000,000", "7.26"],
     ]
     assert "Latency is" not in text
     metrics = read_json(folders[-1] / "metrics.json")
@@ -122,9 +122,9 @@ def test_tables_of_costs_have_the_order_of_the_results(experiment, write_report)
         )
     )
     order = ["VGG-16", "MobileNetV2", "ResNet50"]
-    assert [row[:2] for row in costs(text)[2:]] == [[name, model] for name in ("mnist", "digits") for model in order]
+    assert [row[:2] for row in costs(text)[2:]] == [[model, name] for name in ("mnist", "digits") for model in order]
     [of_runs] = [table for table in tables(text) if "Peak memory (MB)" in table[0]]
-    expected = [[name, model, seed] for name in ("mnist", "digits") for model in order for seed in "01"]
+    expected = [[model, name, seed] for name in ("mnist", "digits") for model in order for seed in "01"]
     assert [[row[0], row[1], row[3]] for row in of_runs[2:]] == expected
 
 

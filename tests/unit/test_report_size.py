@@ -115,7 +115,7 @@ def test_many_recipes_and_training_runs_are_summarised(sweep):
     recipes = next(table for table in tables(sweep) if table[0][0] == "Recipe")
     assert len(recipes) == 2 + 100
     costs = next(table for table in tables(sweep) if "Training runs" in table[0])
-    assert [row[1:4] for row in costs[2:]] == [
+    assert [[row[0], *row[2:4]] for row in costs[2:]] == [
         [name, "cpu, 2 threads, fp32", "100"] for name in ("my_net", "ResNet50", "VGG-16")
     ]
     assert [cell.replace("\xa0", " ") for cell in costs[2][4:7]] == ["5050", "1 h 40 min", "3 h 00 min"]

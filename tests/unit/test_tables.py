@@ -182,7 +182,7 @@ def test_each_training_run_has_its_epochs_and_its_time_by_the_clock_and_of_the_p
     set_timing(old, cpu_seconds=None)
     header, _, *rows = next(table for table in tables(write_report(new, old)) if "CPU time" in table[0])
     assert header == [
-        *("Dataset", "Model", "Recipe", "Seed", "On"),
+        *("Model", "Dataset", "Recipe", "Seed", "On"),
         *("Epochs", "Wall time", "CPU time", "Images/s", "Peak memory (MB)"),
     ]
     times = [[cell.replace("\N{NO-BREAK SPACE}", " ") for cell in row[5:8]] for row in rows]

@@ -95,7 +95,7 @@ def test_a_model_card_waits_for_the_audit_of_the_images_and_is_written_once(stud
     assert dry_run(study, card).jobs == WRITTEN | {"Look at the images of shapes"}
     done = snakemake(study, card)
     assert done.returncode == 0, done.stdout
-    assert "Each class has 16 training images." in (study / card).read_text(encoding="utf-8")
+    assert "Each class has 16 training and validation images." in (study / card).read_text(encoding="utf-8")
     assert dry_run(study, card).jobs == NOTHING
 
 

@@ -26,7 +26,7 @@ def network_costs(results: list[Result], latencies: Mapping[tuple[str, str], Lat
     networks: dict[tuple[str, str], Result] = {}
     for result in results:
         networks.setdefault((result.dataset, result.model), result)
-    texts, numbers = ["Dataset", "Model"], ["Parameters", "Multiply-adds", "Weights file (MB)"]
+    texts, numbers = ["Model", "Dataset"], ["Parameters", "Multiply-adds", "Weights file (MB)"]
     if latencies:
         texts.append("Latency on")
         numbers += ["Latency (ms)", "95th percentile (ms)", "Images/s"]
@@ -41,7 +41,7 @@ def _network_cost(result: Result, measured: Latency | None) -> list[str]:
         f"{network.mult_adds:,}",
         MISSING if weights_bytes is None else f"{weights_bytes / 1e6:,.2f}",
     ]
-    names = [result.dataset, result.display_name]
+    names = [result.display_name, result.dataset]
     if measured is None:
         return [*names, *counts]
     on, latency = measured.measured_on, measured.latency
@@ -61,7 +61,7 @@ def cost_table(results: list[Result]) -> tuple[Markdown, int]:
     """
     if len(results) > ROWS:
         return _cost_by_network(results)
-    header = ["Dataset", "Model", "Recipe", "Seed", "On"]
+    header = ["Model", "Dataset", "Recipe", "Seed", "On"]
     numbers = ["Epochs", "Wall time", "CPU time", "Images/s", "Peak memory (MB)"]
     return table([*header, *numbers], [_cost_line(result) for result in results], numbers_from=len(header)), 0
 
@@ -77,7 +77,7 @@ def _cost_by_network(results: list[Result]) -> tuple[Markdown, int]:
         memory = [t.peak_memory_mb or 0 for t in timings]
         lines.append(
             [
-                *(dataset, runs[0].display_name, on.pop() if len(on) == 1 else "several", len(runs)),
+                *(runs[0].display_name, dataset, on.pop() if len(on) == 1 else "several", len(runs)),
                 f"{sum(run.epochs for run in runs):g}",
                 format_duration(sum(t.wall_seconds for t in timings)),
                 _cpu_time(timings),
@@ -86,15 +86,15 @@ def _cost_by_network(results: list[Result]) -> tuple[Markdown, int]:
             ]
         )
     numbers = ["Training runs", "Epochs", "Wall time", "CPU time", "Images/s (median)", "Peak memory (MB, highest)"]
-    return table(["Dataset", "Model", "On", *numbers], lines[:ROWS], numbers_from=3), max(0, len(lines) - ROWS)
+    return table(["Model", "Dataset", "On", *numbers], lines[:ROWS], numbers_from=3), max(0, len(lines) - ROWS)
 
 
 def _cost_line(result: Result) -> list[object]:
     timing, resumed = result.timing, ", ".join(map(str, result.timing.resumed_from_epochs))
     split = f", {result.micro_batches} micro-batches per batch" if result.micro_batches > 1 else ""
     return [
-        result.dataset,
         result.display_name,
+        result.dataset,
         recipe_title(result.recipe),
         result.seed,
         f"{_machine(timing)}{split}",

@@ -14,7 +14,7 @@ _SUMMED = 0.9  # of the size of the weights file: a file with all weights is no 
 
 def describe(study: Study) -> dict[str, Any]:
     """Return what the template shows of exported files: size, speed, and how far each is from the network."""
-    texts = ["Dataset", "Model", "Recipe", "Seed", "File", "Latency on"]
+    texts = ["Model", "Dataset", "Recipe", "Seed", "File", "Latency on"]
     numbers = ["File (MB)", "Latency (ms)", "95th percentile (ms)", "Largest difference", "Accuracy lost (points)"]
     lines = [_line(result, each) for result in study.results for each in study.exports[result.directory]]
     exported = table([*texts, *numbers], lines[:ROWS], numbers_from=len(texts)) if lines else None
@@ -43,7 +43,7 @@ def warnings(study: Study, result: Result) -> list[str]:
 def _line(result: Result, exported: Exported) -> list[object]:
     on, latency, validated = exported.measured_on, exported.latency, exported.validation
     return [
-        *(result.dataset, result.display_name, recipe_title(result.recipe), result.seed, code(exported.file)),
+        *(result.display_name, result.dataset, recipe_title(result.recipe), result.seed, code(exported.file)),
         f"{on.name}, {on.thread_count}, {on.precision}",
         f"{exported.bytes / 1e6:,.2f}",
         f"{1000 * latency.median_seconds:,.2f}",
