@@ -75,10 +75,10 @@ def test_reliability_has_a_panel_per_model_with_the_error_before_and_after(compa
     titles = [axes.get_title("left") for axes in figure.axes]
     network = comparison.groups[1].candidate.networks[0]
     assert network.temperature == 1, "nothing to show after it"
-    assert titles[0] == f"MobileNetV2, seed 0\ncalibration error {100 * network.ece:.1f} %"
+    assert titles[0] == f"MobileNetV2, seed 0\nerror {100 * network.ece:.1f} %"
     network = comparison.groups[0].candidate.networks[0]
     after = f"{100 * network.with_temperature.ece:.1f} % after T = {network.temperature:.2f}"
-    assert titles[1] == f"VGG-16, seed 0\ncalibration error {100 * network.ece:.1f} %, {after}"
+    assert titles[1] == f"VGG-16, seed 0\nerror {100 * network.ece:.1f} %, {after}"
     dashed = [[line.get_linestyle() for line in axes.lines].count("--") for axes in figure.axes]
     assert dashed == [0, 1]
 
@@ -93,7 +93,10 @@ def test_reliability_has_the_interval_of_each_bin_its_number_of_images_and_what_
     [bars] = [container for container in axes.containers if isinstance(container, ErrorbarContainer)]
     [ends] = [segment[:, 1] for segment in bars[2][0].get_segments()]
     assert ends == pytest.approx([75.56, 83.81], abs=0.01)
-    assert "360 images per bin;\nbars: 95 % intervals (Wilson); dashed: after temperature" in figure.get_supxlabel()
+    assert (
+        "360 images per bin; error: calibration error;\nbars: 95 % intervals (Wilson); dashed: after temperature"
+        in figure.get_supxlabel()
+    )
     assert "below the line: too sure" in texts(axes)
     assert axes.get_xlim() == axes.get_ylim() == (70, 101)
 

@@ -178,7 +178,7 @@ def test_pictures_and_reliability_are_of_all_folds_and_the_title_counts_their_im
     names = [axes.get_xlabel() for axes in examples.axes if axes.images]
     assert names[:5] == ["0_0.png", "0_1.png", "1_2.png", "2_3.png", "2_13.png"]
     panel = load("reliability").draw(comparison).axes[0]
-    assert panel.get_title("left").startswith(f"VGG-16\ncalibration error {100 * pooled.ece:.1f} %")
+    assert panel.get_title("left").startswith(f"VGG-16\nerror {100 * pooled.ece:.1f} %")
     assert "(118 images)" in load("corruptions").draw(comparison).get_suptitle()
 
 

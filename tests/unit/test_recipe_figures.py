@@ -168,13 +168,14 @@ def test_a_sweep_has_validation_accuracy_by_value_with_its_seeds_and_the_chosen_
 
 def test_seeds_of_equal_accuracy_are_side_by_side_not_on_each_other(compare):
     runs = [
-        {"recipe": f"quick,lr={lr}", "lr": lr, "seed": seed, "accuracy": 0.5, "validation_accuracy": 0.75}
+        {"recipe": f"quick,lr={lr}", "lr": lr, "seed": seed, "accuracy": 0.5, "validation_accuracy": found}
         for lr in (0.3, 0.1)
-        for seed in range(3)
+        for seed, found in enumerate((0.75, 0.75, 0.5))
     ]
     comparison = compare(*runs)
     axes = rendered(accuracy_vs_value.draw(comparison)).axes[0]
     dots = [line for line in axes.lines if line.get_markersize() == 3]
+    assert all(axes.viewLim.contains(*line.get_xydata()[0]) for line in dots)
     seen = {tuple(line.get_transform().transform(line.get_xydata()[0]).round()) for line in dots}
     assert len(seen) == len(dots) == 6
     rows = rendered(accuracy.draw(comparison)).axes[0]

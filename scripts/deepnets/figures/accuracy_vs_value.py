@@ -84,6 +84,7 @@ def _draw_panel(axes: Axes, comparison: Comparison, option: str, runs: Sequence[
         alpha = 1 if id(group) in in_full else PALE
         look: dict[str, Any] = {"color": _color(comparison, group.model), "alpha": alpha, "linestyle": ""}
         if len(seeds) > 1:
+            axes.update_datalim([(x, seed) for seed in seeds])  # what is moved aside does not count
             for place, seed in enumerate(seeds):  # equal ones side by side
                 aside = axes.transData + ScaledTranslation(
                     3 / 72 * seeds[:place].count(seed), 0, axes.figure.dpi_scale_trans

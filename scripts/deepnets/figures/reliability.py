@@ -54,7 +54,7 @@ def _network(group: SeedGroup) -> tuple[Behaviour, str]:
 
 def _draw_panel(axes: Axes, name: str, network: Behaviour, style: ModelStyle) -> None:
     axes.axline((100, 100), slope=1, color=GRID, linewidth=1)
-    errors = f"calibration error {100 * network.ece:.1f} %"
+    errors = f"error {100 * network.ece:.1f} %"
     if network.temperature != 1:
         after = network.with_temperature
         confidence, accuracy = _points(after.reliability)
@@ -82,4 +82,4 @@ def _explained(networks: Sequence[Behaviour], in_lines: bool) -> str:
     number = " to ".join(f"{size:,}" for size in dict.fromkeys((min(sizes), max(sizes))))
     end = "\n" if in_lines else " "
     dashed = "; dashed: after temperature" * any(network.temperature != 1 for network in networks)
-    return f"{number} images per bin;{end}bars: 95 % intervals (Wilson){dashed}"
+    return f"{number} images per bin; error: calibration error;{end}bars: 95 % intervals (Wilson){dashed}"
