@@ -175,8 +175,8 @@ def _settle(study: Study, groups: Mapping[str, list[SeedGroup]]) -> Iterator[Mar
         choose = "Choose by their cost." if len({group.model for group in of_dataset}) > 1 else "Take any of them."
         if first < len(ways):
             level = verdicts.counted([best, *names[:first]], "networks")
-            before = f" No runs would show which of {level} is best. {choose}" * bool(first)
-            yield Markdown(f"{escape(ways[first] or '')}{escape(before)}")
+            before = [f"No runs would show which of {level} is best. {choose}"] if first else []
+            yield Markdown(" ".join(escape(each or "") for each in (ways[first], *before)))
             continue
         seeds = f"more than {_MANY_SEEDS} seeds each, or " * any(rival.pair.over == "seeds" for rival in are_open)
         yield escape(
