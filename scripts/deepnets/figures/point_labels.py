@@ -19,7 +19,7 @@ from deepnets.figures.comparison import LABELLED_MODELS, Comparison, percent, po
 FRONT_RING = 11  # points, around a marker of the Pareto front
 _MARKER_INCHES = 0.07
 _NEXT_TO = 0.1  # a name that touches another's point is as bad as one of which this share covers something
-_NEAR = 2  # times as far as its own point, another one may be taken for that of a name
+_NEAR = 2  # times as far as its own point, a name may seem to belong to another one
 _FAR = 0.1  # as much for a name next to an end of the interval, which may be far from the point
 
 

@@ -98,7 +98,7 @@ def _near(audit: Audit) -> str:
     if tested >= _MANY and near.across_splits > _TOO_COMMON * tested:
         return (
             f"{near.across_splits:,} of {tested:,} test images have nearly the same perceptual hash as a training or"
-            " validation image. So many are no copies but simple images that look alike, so the hashes say nothing"
+            " validation image. They are too many to be copies: simple images look alike. So the hashes say nothing"
             " about near-duplicates here."
         )
     own_validation = audit.splits.validation is not None and audit.folds is None
