@@ -224,7 +224,7 @@ def test_data_has_what_the_audit_found_in_the_words_of_the_report(experiment):
     }
     data = section(card(read_result(experiment()), Audit.model_validate(audit)), "Data")
     for sentence in (
-        "Classes have from 2 (c) to 4 (a&#42;b) training images.",
+        "Classes have from 2 (c) to 4 (a&#42;b) training and validation images.",
         "The files are 12 PNG, all of 9 x 9 pixels.",
         "1 image is blank (a&#42;b/7.png).",
         "12 images are tiny, enlarged more than twice",

@@ -49,7 +49,7 @@ def test_the_commands_give_each_training_run_the_threads_that_it_had(experiment,
     ]
 
 
-def test_what_no_study_makes_has_a_command_after_which_the_report_is_made_again(experiment, write_report, cores):
+def test_what_no_study_makes_has_a_command_of_its_own_and_then_that_of_the_report(experiment, write_report, cores):
     cores(2)
     directories = [experiment(seed=seed) for seed in (0, 1)]
     write_exported(directories[0], "export")
