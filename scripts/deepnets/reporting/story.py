@@ -49,7 +49,8 @@ def runner_up(study: Study, rows: Mapping[str, list[Row]]) -> str:
         if not found.has_winner or verdicts.none_is_clearly_better(groups, study.statistics[name]):
             continue
         best, second = found.leader, found.others[0]
-        if best.model == second.model:
+        # Where one of the two has a single seed, that seed alone is compared, and the means may say otherwise.
+        if best.model == second.model or best.accuracy.value <= second.accuracy.value:
             continue
         latencies = [study.latencies.get((name, group.model)) for group in (best, second)]
         known = [1000 * each.latency.median_seconds for each in latencies if each]
