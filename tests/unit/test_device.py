@@ -105,6 +105,24 @@ def test_depthwise_convolutions_with_slow_bf16_kernels_compute_in_float32(stride
     torch.testing.assert_close(predicted.float(), expected, rtol=0.02, atol=0.02)
 
 
+@pytest.mark.parametrize(("width", "groups"), [(1, 1), (1, 4), (2, 1), (4, 1)])
+def test_gradient_of_a_stride_wider_than_the_images_has_nothing_of_unwritten_memory(width, groups):
+    """Freed memory holds NaN here, which the bfloat16 kernel of torch 2.15 adds to the weights' gradient."""
+    model = nn.Sequential(nn.Conv2d(16, 16, 3, stride=3 if width == 2 else 2, padding=1, groups=groups))
+    images = torch.rand(4, 16, 2, width)
+    model(images).square().sum().backward()
+    expected = model[0].weight.grad
+    device = configure_device(model, "cpu", "bf16", 1)
+    for _ in range(5):
+        model.zero_grad()
+        with device.autocast():
+            loss = model(images).square().sum()
+        freed = [torch.full((2**exponent,), torch.nan) for exponent in range(6, 22)]
+        del freed
+        loss.backward()
+        torch.testing.assert_close(model[0].weight.grad, expected, rtol=0.05, atol=0.05)
+
+
 def test_copy_of_a_model_with_depthwise_convolutions_has_weights_of_its_own():
     model = nn.Sequential(nn.Conv2d(4, 4, 3, stride=2, groups=4))
     device = configure_device(model, "cpu", "bf16", 1)

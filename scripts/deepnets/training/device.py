@@ -12,7 +12,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from deepnets.training.layers import use_float32_where_bfloat16_is_slow
+from deepnets.training.layers import use_float32_where_bfloat16_fails
 from deepnets.utils.machine import cpu_name, usable_cores
 
 
@@ -72,7 +72,7 @@ def configure_device(model: nn.Module, device: str, precision: str, threads: int
     """Choose the device, precision and threads for `model`, and set torch to them. Call before the first step.
 
     Args:
-        model: its depthwise convolutions are changed to avoid bfloat16 where that is slow on a CPU.
+        model: some of its convolutions are changed to avoid bfloat16 where that is slow or wrong on a CPU.
         device: "auto" (a GPU where torch sees one) or "cpu".
         precision: "fp32", "bf16", or "auto": bf16 where the device multiplies it natively.
         threads: CPU threads; at most the cores that this process may use.
@@ -103,7 +103,7 @@ def choose_device(model: nn.Module, device: str, precision: str) -> tuple[torch.
     if precision == "auto":
         precision = "bf16" if multiplies_bfloat16(chosen) else "fp32"
     if precision == "bf16" and device == "cpu":
-        use_float32_where_bfloat16_is_slow(model)
+        use_float32_where_bfloat16_fails(model)
     return chosen, precision
 
 

@@ -9,11 +9,13 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
-def use_float32_where_bfloat16_is_slow(model: nn.Module) -> None:
-    """Let the depthwise convolutions of a model choose their own precision; for bfloat16 on a CPU."""
+def use_float32_where_bfloat16_fails(model: nn.Module) -> None:
+    """Let convolutions of a model choose their own precision where bfloat16 on a CPU is slow, or wrong."""
     for module in model.modules():
         if type(module) is nn.Conv2d and module.groups > 1:
             module.__class__ = DepthwiseConv2d
+        elif type(module) is nn.Conv2d and module.stride[1] > 1:
+            module.__class__ = StridedConv2d
 
 
 def share_batch_statistics(model: nn.Module) -> None:
@@ -21,6 +23,19 @@ def share_batch_statistics(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, _BatchNorm):
             module.__class__ = SharedBatchNorm
+
+
+class StridedConv2d(nn.Conv2d):
+    """A convolution that computes in float32 where its images are narrower than its stride.
+
+    There, oneDNN's bfloat16 kernel for the gradient of the weights adds what it finds in memory that nobody has written
+    (torch 2.15): of 872 shapes, all that were wrong were of this kind, with 1 and with 2 threads. Images of 8 px reach
+    the last stage of ResNet50 as maps of 1 px, and meet a stride of 2 there. Predictions have no such gradient.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        has_right_backward = images.shape[-1] >= self.stride[1]
+        return super().forward(images) if has_right_backward else _without_bfloat16_in_training(self, images)
 
 
 class DepthwiseConv2d(nn.Conv2d):
@@ -33,10 +48,15 @@ class DepthwiseConv2d(nn.Conv2d):
 
     def forward(self, images: Tensor) -> Tensor:
         has_fast_backward = max(self.stride) == 1 and min(images.shape[-2:]) >= max(self.kernel_size)
-        if has_fast_backward or not torch.is_grad_enabled():
-            return super().forward(images)
-        with torch.autocast(images.device.type, enabled=False):
-            return super().forward(images.float())
+        return super().forward(images) if has_fast_backward else _without_bfloat16_in_training(self, images)
+
+
+def _without_bfloat16_in_training(layer: nn.Conv2d, images: Tensor) -> Tensor:
+    """What a convolution computes; in float32 where a backward pass may follow, else in the precision around it."""
+    if not torch.is_grad_enabled():
+        return nn.Conv2d.forward(layer, images)
+    with torch.autocast(images.device.type, enabled=False):
+        return nn.Conv2d.forward(layer, images.float())
 
 
 class SharedBatchNorm(_BatchNorm):
