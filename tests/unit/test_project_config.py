@@ -48,7 +48,7 @@ def test_the_budget_study_is_a_line_of_four_budgets_for_each_architecture():
     lines = budget_lines(load_config(ROOT / "config.yaml").experiments("budget"))
     architectures = sorted(line[0].spec["model"]["architecture"] for line in lines)
     assert architectures == ["inception_v3", "mobilenet_v2", "resnet50", "vgg16"]
-    assert all([e.spec["recipe"]["epochs"] for e in line] == [0.25, 0.5, 1, 2] for line in lines)
+    assert all([e.spec["recipe"]["epochs"] for e in line] == [0.125, 0.25, 0.5, 1] for line in lines)
 
 
 @pytest.mark.parametrize(
