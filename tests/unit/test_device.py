@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from deepnets.training import device as device_module
@@ -105,22 +106,43 @@ def test_depthwise_convolutions_with_slow_bf16_kernels_compute_in_float32(stride
     torch.testing.assert_close(predicted.float(), expected, rtol=0.02, atol=0.02)
 
 
-@pytest.mark.parametrize(("width", "groups"), [(1, 1), (1, 4), (2, 1), (4, 1)])
-def test_gradient_of_a_stride_wider_than_the_images_has_nothing_of_unwritten_memory(width, groups):
+class OtherConv2d(nn.Conv2d):
+    """A convolution as those of timm that standardise their weights: with a forward pass of its own."""
+
+    def forward(self, images):
+        weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
+        return F.conv2d(images, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+@pytest.mark.parametrize("kind", [nn.Conv2d, OtherConv2d])
+@pytest.mark.parametrize(
+    ("width", "stride", "groups", "dtype"),
+    [
+        (1, 2, 1, torch.float32),
+        (1, 2, 4, torch.float32),
+        (2, 3, 1, torch.float32),
+        (2, (1, 3), 1, torch.float32),
+        (2, (3, 2), 1, torch.bfloat16),
+        (4, 2, 1, torch.bfloat16),
+    ],
+)
+def test_gradient_of_a_stride_wider_than_the_images_has_nothing_of_unwritten_memory(kind, width, stride, groups, dtype):
     """Freed memory holds NaN here, which the bfloat16 kernel of torch 2.15 adds to the weights' gradient."""
-    model = nn.Sequential(nn.Conv2d(16, 16, 3, stride=3 if width == 2 else 2, padding=1, groups=groups))
-    images = torch.rand(4, 16, 2, width)
+    model = nn.Sequential(kind(16, 16, 3, stride=stride, padding=1, groups=groups))
+    images = torch.rand(4, 16, 3, width)
     model(images).square().sum().backward()
     expected = model[0].weight.grad
-    device = configure_device(model, "cpu", "bf16", 1)
     for _ in range(5):
         model.zero_grad()
-        with device.autocast():
-            loss = model(images).square().sum()
+        with configure_device(model, "cpu", "bf16", 1).autocast():
+            output = model(images)
+        assert output.dtype == dtype
         freed = [torch.full((2**exponent,), torch.nan) for exponent in range(6, 22)]
         del freed
-        loss.backward()
+        output.square().sum().backward()
         torch.testing.assert_close(model[0].weight.grad, expected, rtol=0.05, atol=0.05)
+    with configure_device(model, "cpu", "bf16", 1).autocast(), torch.inference_mode():
+        assert model(images).dtype == torch.bfloat16, "only that gradient is wrong"
 
 
 def test_copy_of_a_model_with_depthwise_convolutions_has_weights_of_its_own():

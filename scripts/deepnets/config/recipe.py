@@ -170,8 +170,9 @@ class RecipeValues(StrictModel):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto",
         description="Arithmetic of the network; auto is bf16 where the device multiplies bfloat16 natively, else fp32."
-        " In bf16 the weights stay float32, and so do, in training on a CPU, convolutions with a stride wider than"
-        " their map, and depthwise convolutions with a stride, or larger than their map.",
+        " In bf16 the weights stay float32. On a CPU, two kinds of convolutions are trained in float32, too: those with"
+        " a stride wider than their map, and grouped ones, such as depthwise, with a stride or with a kernel larger"
+        " than their map.",
     )
     compile: Flag = Field(
         False,
