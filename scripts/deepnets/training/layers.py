@@ -14,9 +14,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 def use_float32_where_bfloat16_fails(model: nn.Module) -> None:
     """Let convolutions of a model choose their own precision where bfloat16 on a CPU is slow, or wrong."""
     for module in model.modules():
+        if isinstance(module, (DepthwiseConv2d, StridedConv2d)):
+            continue  # of an earlier call
         if type(module) is nn.Conv2d and module.groups > 1:
             module.__class__ = DepthwiseConv2d
-        elif isinstance(module, nn.Conv2d) and module.stride[1] > 1 and not isinstance(module, StridedConv2d):
+        elif isinstance(module, nn.Conv2d) and module.stride[1] > 1:
             kind = type(module)  # also a class of another library, which computes in its own way
             module.__class__ = type(kind.__name__, (StridedConv2d, kind), {})
 
