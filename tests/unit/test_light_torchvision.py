@@ -1,4 +1,4 @@
-"""torchvision is imported without torch.compile, and torch.compile is whole when something needs it."""
+"""torchvision is imported, and Muon trains, without torch.compile, which is whole when something needs it."""
 
 import subprocess
 import sys
@@ -41,4 +41,19 @@ def test_what_another_version_of_torchvision_imports_is_the_compilers(root):
         "    from torch._dynamo.utils import is_compile_supported, counters\n"
         "import torch._dynamo.utils as real\n"
         "assert counters is real.counters and real.__file__",
+    )
+
+
+def test_training_with_muon_loads_no_compiler(root):
+    run(
+        root,
+        "import sys, torch; from torch import nn\n"
+        "from deepnets.config.recipe import Recipe; from deepnets.training.optim import build_optimizer\n"
+        "network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(64, 3))\n"
+        "optimizer = build_optimizer(network, Recipe(optimizer='muon'))\n"
+        "before = network[1].weight.detach().clone()\n"
+        "network(torch.randn(2, 1, 8, 8)).sum().backward()\n"
+        "optimizer.step(); optimizer.zero_grad(set_to_none=True)\n"
+        "assert network[1].weight.grad is None and not torch.equal(network[1].weight, before)\n"
+        "sys.exit(bool({'torch._dynamo', 'sympy'} & sys.modules.keys()))",
     )

@@ -21,6 +21,7 @@ classifier and the largest hidden layers take Nesterov SGD steps with learning r
 import math
 from collections.abc import Callable, Iterable
 from functools import reduce
+from inspect import unwrap
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +51,10 @@ class Muon(torch.optim.Optimizer):
         groups: as `muon_groups` makes them. Each has `lr`, `momentum` and `weight_decay`; a group with `matrix_counts`
             takes orthogonal steps, without weight decay.
     """
+
+    # As torch has them; but its own first load torch.compile, which takes a second, to exclude themselves from it.
+    add_param_group = unwrap(torch.optim.Optimizer.add_param_group)
+    zero_grad = unwrap(torch.optim.Optimizer.zero_grad)
 
     def __init__(self, groups: Iterable[dict]):
         super().__init__(list(groups), {})
