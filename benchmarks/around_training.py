@@ -37,9 +37,12 @@ def core_seconds(root: Path) -> dict[str, float]:
     if len(numbers) > 1:
         raise UserError(f"{root}: training runs with {sorted(numbers)} threads do not compare; give all the same.")
     (threads,) = numbers
-    jobs = job_times(root / paths.LOGS, [folder.parts[-4:] for folder in folders])
+    logs = root / paths.LOGS
+    figures = [(folder.parts[-3], folder.name) for folder in logs.glob("*/comparison/*/")]
+    experiments = [folder.parts[-4:] for folder in folders]
+    jobs = job_times(logs, experiments, optional=paths.OPTIONAL, figures=figures)
     if sum(job.stage == "train" for job in jobs) < len(folders):
-        raise UserError(f"{root / paths.LOGS}: not every training run has a benchmark file; train all in one run.")
+        raise UserError(f"{logs}: not every training run has a benchmark file; train all in one run.")
     steps = threads * sum(timing["train_seconds"] for timing in timings.values())
     outside = {each.stage: each.seconds * (threads if each.stage in WITH_THREADS else 1) for each in by_stage(jobs)}
     return {"steps": steps} | outside | {"train": outside["train"] - steps}
