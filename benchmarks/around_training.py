@@ -2,9 +2,9 @@
 
     PYTHONPATH=scripts python benchmarks/around_training.py
 
-In the folder of the study, on the results that results/environment.json names. A job's core-seconds are its wall time,
+In the folder of the study, on the results that results/environment.json names; no other study may have run there. A job's core-seconds are its wall time,
 from Snakemake's benchmark file, times its threads: a job holds its cores for as long as it runs. The start of Snakemake
-and the writing of the report have no benchmark file. State shares only of a study that ran on a quiet machine, in one
+and the writing of the report have no benchmark file, and jobs that measure latency do not count. State shares only of a study that ran on a quiet machine, in one
 run of Snakemake: a benchmark file has the last run of a job alone.
 """
 
@@ -17,7 +17,7 @@ from deepnets.utils.command_line import run
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import read_json
 
-WITH_THREADS = ("train", "evaluate")  # the other jobs have one thread
+WITH_THREADS = ("train", "evaluate", "robustness")  # the other jobs have one thread
 
 
 def core_seconds(root: Path) -> dict[str, float]:
@@ -28,7 +28,8 @@ def core_seconds(root: Path) -> dict[str, float]:
     Raises:
         UserError: the study is not finished, a training run was resumed, or the runs had other numbers of threads.
     """
-    folders = [root / folder for folder in read_json(root / paths.ENVIRONMENT.format(suffix=""))["spec"]["experiments"]]
+    spec = read_json(root / paths.ENVIRONMENT.format(suffix=""))["spec"]
+    folders = [root / folder for folder in spec["experiments"]]
     timings = {folder: read_json(folder / paths.TIMING_FILE) for folder in folders}
     for folder, timing in timings.items():
         if timing["resumed_from_epochs"]:
@@ -40,7 +41,7 @@ def core_seconds(root: Path) -> dict[str, float]:
     logs = root / paths.LOGS
     figures = [(folder.parts[-3], folder.name) for folder in logs.glob("*/comparison/*/")]
     experiments = [folder.parts[-4:] for folder in folders]
-    jobs = job_times(logs, experiments, optional=paths.OPTIONAL, figures=figures)
+    jobs = job_times(logs, experiments, optional={*spec["optional"]} - {"latency"}, figures=figures)
     if sum(job.stage == "train" for job in jobs) < len(folders):
         raise UserError(f"{logs}: not every training run has a benchmark file; train all in one run.")
     steps = threads * sum(timing["train_seconds"] for timing in timings.values())

@@ -14,6 +14,8 @@ SECONDS = {
     "digits/resnet50/quick/seed0/train": 70,
     "digits/resnet50/quick/seed0/evaluate": 5,
     "digits/prepare": 3,
+    "digits/resnet50/quick/seed0/robustness": 4,
+    "digits/resnet50/latency": 100,
     "digits/comparison/accuracy/plot_comparison": 2,
 }
 
@@ -21,7 +23,7 @@ SECONDS = {
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
     """Write what a study of one training run with two threads leaves about its times."""
-    write_json(tmp_path / "results/environment.json", {"spec": {"experiments": [FOLDER]}})
+    write_json(tmp_path / "results/environment.json", {"spec": {"experiments": [FOLDER], "optional": ["latency", "robustness"]}})
     write_json(tmp_path / FOLDER / "timing.json", TIMING)
     for name, seconds in SECONDS.items():
         file = tmp_path / f"logs/{name}.benchmark.tsv"
@@ -31,11 +33,11 @@ def study(tmp_path: Path) -> Path:
 
 
 def test_a_job_counts_with_its_threads_and_a_training_run_less_its_steps(study, capsys):
-    assert core_seconds(study) == {"steps": 120, "train": 20, "evaluate": 10, "prepare": 3, "plot_comparison": 2}
+    assert core_seconds(study) == {"steps": 120, "train": 20, "evaluate": 10, "robustness": 8, "prepare": 3, "plot_comparison": 2}
     main([str(study)])
     inside, outside, *_ = capsys.readouterr().out.splitlines()
-    assert inside.split() == ["inside", "steps", "120.0", "core-seconds", "77.4", "%"]
-    assert outside.split() == ["outside", "steps", "35.0", "core-seconds", "22.6", "%"]
+    assert inside.split() == ["inside", "steps", "120.0", "core-seconds", "73.6", "%"]
+    assert outside.split() == ["outside", "steps", "43.0", "core-seconds", "26.4", "%"]
 
 
 def test_times_that_do_not_cover_the_study_are_refused(study):

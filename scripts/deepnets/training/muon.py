@@ -52,7 +52,7 @@ class Muon(torch.optim.Optimizer):
             takes orthogonal steps, without weight decay.
     """
 
-    # As torch has them; but its own first load torch.compile, which takes a second, to exclude themselves from it.
+    # Torch's methods without their decorator, which imports torch.compile; that takes a second.
     add_param_group = unwrap(torch.optim.Optimizer.add_param_group)
     zero_grad = unwrap(torch.optim.Optimizer.zero_grad)
 
