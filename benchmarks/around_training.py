@@ -2,10 +2,11 @@
 
     PYTHONPATH=scripts python benchmarks/around_training.py
 
-In the folder of the study, on the results that results/environment.json names; no other study may have run there. A job's core-seconds are its wall time,
-from Snakemake's benchmark file, times its threads: a job holds its cores for as long as it runs. The start of Snakemake
-and the writing of the report have no benchmark file, and jobs that measure latency do not count. State shares only of a study that ran on a quiet machine, in one
-run of Snakemake: a benchmark file has the last run of a job alone.
+In the folder of the study, on the results that results/environment.json names; no other study may have run there. A
+job's core-seconds are its wall time, from Snakemake's benchmark file, times its threads: a job holds its cores for as
+long as it runs. The start of Snakemake and the writing of the report have no benchmark file, and jobs that measure
+latency do not count. State shares only of a study that ran on a quiet machine, in one run of Snakemake: a benchmark
+file has the last run of a job alone.
 """
 
 import argparse

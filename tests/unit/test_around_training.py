@@ -23,7 +23,10 @@ SECONDS = {
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
     """Write what a study of one training run with two threads leaves about its times."""
-    write_json(tmp_path / "results/environment.json", {"spec": {"experiments": [FOLDER], "optional": ["latency", "robustness"]}})
+    write_json(
+        tmp_path / "results/environment.json",
+        {"spec": {"experiments": [FOLDER], "optional": ["latency", "robustness"]}},
+    )
     write_json(tmp_path / FOLDER / "timing.json", TIMING)
     for name, seconds in SECONDS.items():
         file = tmp_path / f"logs/{name}.benchmark.tsv"
@@ -33,7 +36,14 @@ def study(tmp_path: Path) -> Path:
 
 
 def test_a_job_counts_with_its_threads_and_a_training_run_less_its_steps(study, capsys):
-    assert core_seconds(study) == {"steps": 120, "train": 20, "evaluate": 10, "robustness": 8, "prepare": 3, "plot_comparison": 2}
+    assert core_seconds(study) == {
+        "steps": 120,
+        "train": 20,
+        "evaluate": 10,
+        "robustness": 8,
+        "prepare": 3,
+        "plot_comparison": 2,
+    }
     main([str(study)])
     inside, outside, *_ = capsys.readouterr().out.splitlines()
     assert inside.split() == ["inside", "steps", "120.0", "core-seconds", "73.6", "%"]
