@@ -200,6 +200,40 @@ def test_digest_is_the_same_on_every_supported_python(tmp_path):
     assert digest(tmp_path, code) == "610696a47b49f909"
 
 
+@pytest.fixture
+def parsed_files(monkeypatch):
+    """Names of the files that are parsed from now on, by a process that has parsed none."""
+    parsed, parse = [], ast.parse
+    monkeypatch.setattr(code_digest, "_parsed", {})
+    monkeypatch.setattr(code_digest, "_given", {})
+    monkeypatch.setattr(code_digest.ast, "parse", lambda content: parsed.append(content) or parse(content))
+    return parsed
+
+
+def test_what_another_process_has_parsed_is_not_parsed_again_unless_it_changed(tmp_path, parsed_files):
+    for name in "abc":
+        write(tmp_path / f"{name}.py", f"{name} = 1")
+    first = digests(["a.py", "b.py"], tmp_path)
+    of_plan = code_digest.parsed_digests()
+    code_digest._read_source.cache_clear()  # another process
+    parsed_files.clear()
+    code_digest.use_digests(of_plan)
+    assert (digests(["a.py", "b.py"], tmp_path), parsed_files) == (first, [])
+    write(tmp_path / "b.py", "b = 2")
+    changed = digests(["a.py", "b.py", "c.py"], tmp_path)
+    assert (changed["a.py"], changed["b.py"] == first["b.py"], len(parsed_files)) == (first["a.py"], False, 2)
+
+
+def test_digest_of_the_entry_is_no_other_file_s_of_the_same_bytes(tmp_path, parsed_files):
+    entry, other = "scripts/deepnets/__init__.py", "copy.py"
+    for name in (entry, other):
+        write(tmp_path / name, '"""Words."""\nfrom deepnets.api import predict')
+    first = digests([entry], tmp_path)
+    code_digest.use_digests(code_digest.parsed_digests())
+    code_digest._read_source.cache_clear()
+    assert digests([other, entry], tmp_path)[other] != first[entry]
+
+
 LOADED_BY = """
 import importlib, json, sys
 loaded = {}

@@ -198,3 +198,28 @@ def test_a_script_whose_standard_output_is_closed_ends_as_any_other():
         ["sh", "-c", 'exec "$0" -c "$1" >&-', sys.executable, code], stderr=subprocess.PIPE, text=True
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+AT_THE_END = """
+import atexit, sys, threading, time
+from deepnets.utils.command_line import run
+class Held:
+    def __del__(self): print("freed")
+held = Held()
+def work(): time.sleep(0.2); print("thread")
+def main():
+    atexit.register(print, "registered")
+    threading.Thread(target=work).start()
+    print("main")
+"""
+
+
+def test_a_script_that_has_succeeded_waits_and_cleans_up_but_frees_no_memory():
+    done = subprocess.run([sys.executable, "-c", f"{AT_THE_END}run(main)"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, ["main", "thread", "registered"], "")
+
+
+def test_a_function_of_another_program_returns_to_it():
+    code = f"{AT_THE_END}run(time.tzset)\nprint('went on')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.split()) == (0, ["went", "on", "freed"])

@@ -210,7 +210,24 @@ def test_sample_sheet_of_many_classes_shows_some_and_their_number():
     images = [np.zeros((2, 4, 4, 1), np.uint8)] * 3
     figure = sample_sheet.draw(images, ["a", "b", "$5"], 300)
     assert "3 of 300 classes" in figure.get_suptitle()
-    assert [axes.get_ylabel() for axes in figure.axes[:: sample_sheet.COLUMNS]] == ["a", "b", "$5"]
+    (axes,) = figure.axes
+    names = [(label.get_text(), label.get_position()[1]) for label in axes.get_yticklabels()]
+    assert names == [("a", 0.5), ("b", 1.5), ("$5", 2.5)]
+
+
+def test_each_image_of_the_sample_sheet_is_in_its_own_square_in_its_proportions_and_upright():
+    images = [np.full((2, 20, 40, 1), value, np.uint8) for value in (50, 100)]
+    (axes,) = sample_sheet.draw(images, ["a", "b"], 2).axes
+    share = sample_sheet._SHARE
+    for index, image in enumerate(axes.images):
+        row, column = divmod(index, 2)
+        assert image.get_array()[0, 0] == (50, 100)[row]
+        left, right, bottom, top = image.get_extent()
+        assert (left + right) / 2 == pytest.approx(column + 0.5)
+        assert (top + bottom) / 2 == pytest.approx(row + 0.5)
+        assert (right - left, bottom - top) == pytest.approx((share, share / 2))
+    assert axes.get_ylim() == (2, 0)  # downwards, as rows are counted
+    assert axes.get_aspect() == 1
 
 
 def words(audit: dict) -> str:

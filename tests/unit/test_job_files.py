@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from deepnets.planning.code_digest import digests
+from deepnets.planning import code_digest
+from deepnets.planning.code_digest import Source, digests
 from deepnets.planning.job import NAMES, parse_name
-from deepnets.planning.job_files import job_file, job_parser, load_job, write_job_file
+from deepnets.planning.job_files import job_file, job_parser, load_job, write_code_digests, write_job_file
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import canonical_json, write_json
 
@@ -176,6 +177,22 @@ def test_job_stops_where_a_file_was_edited_after_it_was_planned(root, tmp_path, 
     write_json(tmp_path / "job.json", job)
     with pytest.raises(UserError, match=f"^{name}: edited since this job was planned; start Snakemake again"):
         load_job("report", with_file)
+
+
+def test_job_parses_no_code_that_was_parsed_for_its_plan(root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    job = {"code": digests([METRICS], root)}
+    write_code_digests()
+    write_job_file(job_file("report", canonical_json(job)), canonical_json(job))
+    with_file = arguments("report", "report", "--job", job_file("report", canonical_json(job)))
+    parsed = []
+    monkeypatch.setattr(code_digest, "_read_source", lambda *file: parsed.append(file[0].name) or Source(set(), "0"))
+    assert (load_job("report", with_file)[0], parsed) == (job, [])
+    monkeypatch.setattr(code_digest, "_given", {})
+    next(Path(".snakemake/deepnets").glob("code-*.json")).rename("code-of-another-version.json")
+    with pytest.raises(UserError, match=f"^{METRICS}: edited since"):  # it was parsed: into another digest, here
+        load_job("report", with_file)
+    assert parsed == ["metrics.py"]
 
 
 def test_module_that_is_loaded_late_is_compared_when_it_is_loaded(root, tmp_path):

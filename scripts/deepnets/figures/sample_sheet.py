@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from deepnets.data.arrays import open_dataset
@@ -13,7 +14,8 @@ from deepnets.utils.specs import settings_sha256
 COLUMNS = 10  # images of a class
 ROWS = 30  # classes; of more, some that are spread over all
 _NAME_CHARACTERS = 24
-_INCHES = 0.5  # a side of an image
+_INCHES = 0.5  # a side of the square around an image
+_SHARE = 0.92  # of that side, which the image takes
 
 
 def write_sample_sheet(info: Path, job: dict, output: Path) -> None:
@@ -52,16 +54,31 @@ def draw(images: list[np.ndarray], names: list[str], number: int) -> Figure:
     figure = Figure(figsize=(_INCHES * COLUMNS + 2, _INCHES * len(names) + 0.6), layout="constrained")
     some = "" if len(names) == number else f", {len(names)} of {number} classes"
     figure.suptitle(f"Training images as networks see them{some}", x=0.01, ha="left", fontsize=10, fontweight="bold")
-    grid = figure.subplots(len(names), COLUMNS, squeeze=False)
-    for axes, row, name in zip(grid, images, short_names(names, _NAME_CHARACTERS), strict=True):
-        axes[0].set_ylabel(name, rotation=0, ha="right", va="center")
-        for index, each in enumerate(axes):
-            each.set(xticks=[], yticks=[])
-            each.grid(False)
-            each.spines[:].set_visible(False)
-            if index < len(row):
-                # Enlarged pixels keep their edges: smoothed ones would show what no network sees, in more bytes.
-                small = max(row[index].shape[:2]) <= _INCHES * figure.dpi
-                way = "nearest" if small else "antialiased"
-                each.imshow(row[index].squeeze(), cmap="gray", vmin=0, vmax=255, interpolation=way)
+    # One pair of axes for all: laid out by themselves, a hundred take two seconds.
+    axes = figure.subplots()
+    axes.set(xlim=(0, COLUMNS), ylim=(len(names), 0), aspect="equal", xticks=[])
+    axes.set_yticks(np.arange(len(names)) + 0.5, short_names(names, _NAME_CHARACTERS))
+    axes.set_anchor("W")
+    axes.tick_params(length=0)
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    for top, row in enumerate(images):
+        for left, each in enumerate(row):
+            _place(axes, each, left, top)
     return figure
+
+
+def _place(axes: Axes, image: np.ndarray, left: float, top: float) -> None:
+    """Draw an image, uint8 (H, W, C), into the middle of the square of side 1 whose corner is at `left`, `top`."""
+    height, width = (_SHARE * side / max(image.shape[:2]) for side in image.shape[:2])
+    x, y = left + 0.5, top + 0.5
+    # Enlarged pixels keep their edges: smoothed ones would show what no network sees, in more bytes.
+    small = max(image.shape[:2]) <= _INCHES * axes.figure.dpi
+    axes.imshow(
+        image.squeeze(),
+        cmap="gray",
+        vmin=0,
+        vmax=255,
+        interpolation="nearest" if small else "antialiased",
+        extent=(x - width / 2, x + width / 2, y + height / 2, y - height / 2),
+    )

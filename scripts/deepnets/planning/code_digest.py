@@ -4,14 +4,15 @@ A stage runs again when its code changes, and only then. Its code is its script 
 the script imports, directly or not. Only each file's syntax tree counts, so comments, docstrings and formatting retrain
 nothing; nor does the text of an error that is raised, or a statement that only logs.
 
-Reading costs about 20 ms per 1000 lines, once per file and process.
+Reading costs about 20 ms per 1000 lines, once per file and process; a process that is given the digests of another one
+parses only what has changed since.
 """
 
 import ast
 import functools
 import hashlib
 import importlib.util
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,6 +51,10 @@ IGNORED_MODULES = (
 ENTRY = (SCRIPTS, "deepnets", "__init__.py")
 # A network's name, colour and cost.
 IGNORED_ASSIGNMENTS = ("ABOUT",)
+
+# Digests by the SHA-256 of a file's bytes: what this process has parsed, and what it was given.
+_parsed: dict[str, str] = {}
+_given: dict[str, str] = {}
 
 
 class Source(NamedTuple):
@@ -143,6 +148,20 @@ def digests(paths: Iterable[str | Path], root: str | Path = ".") -> dict[str, st
     return {path.as_posix(): _digest(Path(root) / path) for path in sorted(map(Path, paths))}
 
 
+def parsed_digests() -> dict[str, str]:
+    """Return the digests of the Python files that this process has parsed, by the SHA-256 of their bytes."""
+    return dict(sorted(_parsed.items()))
+
+
+def use_digests(found: Mapping[str, str]) -> None:
+    """Parse no file for its digest that another process has parsed, with this module as it is now.
+
+    Args:
+        found: its `parsed_digests`.
+    """
+    _given.update(found)
+
+
 def read_source(path: Path) -> Source:
     """Return imports and digest of a Python file; read again only when its time or size has changed."""
     status = path.stat()
@@ -151,13 +170,17 @@ def read_source(path: Path) -> Source:
 
 @functools.cache
 def _read_source(path: Path, _mtime_ns: int, _size: int) -> Source:
+    content = path.read_bytes()
     try:
-        tree = ast.parse(path.read_bytes())
+        tree = ast.parse(content)
     except SyntaxError as error:
         raise UserError(f"{path}:{error.lineno or 1}: not valid Python ({error.msg}); fix it.") from None
     if path.parts[-3:] == ENTRY:
         tree.body = tree.body[:1]
-    return Source(frozenset(_imported_names(tree)), _short_hash(repr(_essence(tree)).encode()))
+    source = Source(frozenset(_imported_names(tree)), _short_hash(repr(_essence(tree)).encode()))
+    if path.parts[-3:] != ENTRY:  # whose digest depends on its path, too
+        _parsed[hashlib.sha256(content).hexdigest()] = source.digest
+    return source
 
 
 def _imported_names(tree: ast.AST) -> Iterator[str]:
@@ -190,7 +213,10 @@ def _existing(scripts: Path, name: str) -> list[Path]:
 
 
 def _digest(path: Path) -> str:
-    return read_source(path).digest if path.suffix == ".py" else _short_hash(path.read_bytes())
+    if path.suffix != ".py":
+        return _short_hash(path.read_bytes())
+    given = _given.get(hashlib.sha256(path.read_bytes()).hexdigest()) if _given else None
+    return given or read_source(path).digest
 
 
 def _short_hash(content: bytes) -> str:

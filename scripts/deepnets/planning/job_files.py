@@ -9,13 +9,13 @@ from importlib.abc import MetaPathFinder
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from deepnets.planning import found_values
-from deepnets.planning.code_digest import SCRIPTS, digests
+from deepnets.planning import code_digest, found_values
+from deepnets.planning.code_digest import SCRIPTS, digests, parsed_digests, use_digests
 from deepnets.planning.job import name_form, parse_name
 from deepnets.utils import paths
 from deepnets.utils.command_line import argument_parser
 from deepnets.utils.errors import UserError
-from deepnets.utils.files import sha256_file, sha256_text, write_text
+from deepnets.utils.files import canonical_json, read_json, sha256_file, sha256_text, write_text
 
 if TYPE_CHECKING:
     from deepnets.config.schema import Config
@@ -37,6 +37,16 @@ def write_job_file(path: str | Path, fingerprint: str) -> None:
     """Write what a job depends on, where it is not there already: the file's name holds the hash of its content."""
     if not Path(path).exists():
         write_text(path, fingerprint)
+
+
+def write_code_digests() -> None:
+    """Write the digests of the code that was parsed to plan the jobs, which then parse only what changed since."""
+    write_text(f"{paths.JOBS}/{_code_digests_file()}", canonical_json(parsed_digests()))
+
+
+def _code_digests_file() -> str:
+    """Its name, which holds the hash of the module that makes the digests: another version makes others."""
+    return f"code-{sha256_file(code_digest.__file__)[:16]}.json"
 
 
 def job_parser(docstring: str | None, stage: str) -> argparse.ArgumentParser:
@@ -72,6 +82,8 @@ def load_job(stage: str, args: argparse.Namespace) -> tuple[dict[str, Any], dict
     wildcards = parse_name(stage, args.name)
     if args.job is not None and args.job.exists():
         job = _read_job(args.job)
+        if (of_plan := args.job.parent / _code_digests_file()).exists():
+            use_digests(read_json(of_plan))
         check_code(job)
         return _with_found(stage, job, wildcards, args.root), wildcards
     fingerprint = _fingerprint_of_config(stage, wildcards, args.root)

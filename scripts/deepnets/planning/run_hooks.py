@@ -21,7 +21,7 @@ from snakemake.exceptions import LockException, WorkflowError
 from snakemake.io import IOFile
 
 from deepnets.planning.job import Job
-from deepnets.planning.job_files import write_job_file
+from deepnets.planning.job_files import write_code_digests, write_job_file
 from deepnets.planning.requests import Requests
 from deepnets.planning.snakemake_patches import (
     LOCKS,
@@ -219,6 +219,7 @@ class RunHooks:
         train_after_summaries(self.workflow.dag, self.jobs)
         if not self.running:
             return
+        _write_or_exit(write_code_digests)
         for job in self.workflow.dag.needrun_jobs():
             params = job.params
             if hasattr(params, "job_file"):  # otherwise a rule of another workflow, or without a script
