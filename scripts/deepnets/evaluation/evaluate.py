@@ -35,8 +35,8 @@ from deepnets.utils.specs import check_made_by
 from deepnets.utils.tensors import save_tensors
 
 SCHEMA_VERSION = 1
-# Enough to see a network that learned too little (a half-width of 2.6 points at 90 %); all of MNIST would cost a third of
-# an epoch's training.
+# Enough to see that a network learned too little (a half-width of 2.6 points at 90 %); all of MNIST would cost a third
+# of an epoch's training.
 TRAIN_IMAGES = 500
 
 

@@ -110,11 +110,11 @@ def run(
 def _end_at_once() -> None:
     """End the process with exit code 0 and leave its memory to the kernel: freeing torch's modules takes 0.6 s.
 
-    Threads and what was registered for the end (such as the removal of temporary folders) have their turn, as at
-    Python's own end.
+    Threads and what was registered for the end (such as the removal of temporary folders) have their turn, by the two
+    calls with which Python begins its own end.
     """
-    threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - Python itself calls these two, in this order
-    atexit._run_exitfuncs()  # noqa: SLF001
+    threading._shutdown()  # type: ignore[attr-defined]  # the stubs lack it
+    atexit._run_exitfuncs()
     _flush()
     os._exit(0)
 
