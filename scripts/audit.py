@@ -5,15 +5,17 @@ python scripts/audit.py digits
 Nothing is trained on what it writes: data/digits/audit.json and results/digits/images/samples.png.
 """
 
-from deepnets.figures.audit_files import write_image_audit
 from deepnets.planning.job_files import job_parser, load_job
-from deepnets.utils.command_line import run
+from deepnets.utils.command_line import importing, run
 from deepnets.utils.logging import log_to
 
 
 def main(argv: list[str] | None = None) -> None:
     args = job_parser(__doc__, "audit").parse_args(argv)
     log_to(args.log)
+    with importing():
+        from deepnets.figures.audit_files import write_image_audit  # loads matplotlib
+
     job, names = load_job("audit", args)
     write_image_audit(names["dataset"], job, args.root)
 

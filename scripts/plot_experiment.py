@@ -3,16 +3,18 @@
 python scripts/plot_experiment.py digits/resnet50/quick/seed0/learning_curves
 """
 
-from deepnets.figures.experiment_files import write_experiment_figure
 from deepnets.planning.job_files import job_parser, load_job
 from deepnets.utils import paths
-from deepnets.utils.command_line import run
+from deepnets.utils.command_line import importing, run
 from deepnets.utils.logging import log_to
 
 
 def main(argv: list[str] | None = None) -> None:
     args = job_parser(__doc__, "plot_experiment").parse_args(argv)
     log_to(args.log)
+    with importing():
+        from deepnets.figures.experiment_files import write_experiment_figure  # loads matplotlib
+
     job, names = load_job("plot_experiment", args)
     experiment, output = (args.root / path.format(**names) for path in (paths.EXPERIMENT, paths.EXPERIMENT_FIGURE))
     write_experiment_figure(names["figure"], job, experiment, output)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from deepnets.planning.job_files import job_parser, load_job
 from deepnets.utils import paths
-from deepnets.utils.command_line import run
+from deepnets.utils.command_line import importing, run
 from deepnets.utils.logging import log_to
 
 
@@ -18,7 +18,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--weights", type=Path, metavar="FILE", help="the user's file of weights, which must fit")
     args = parser.parse_args(argv)
     log_to(args.log)
-    from deepnets.evaluation.network_summary import write_summary  # loads torch: here, an error is one line
+    with importing():
+        from deepnets.evaluation.network_summary import write_summary  # loads torch: here, an error is one line
 
     job, names = load_job("summarize", args)
     json_file, text_file = (args.root / path.format(**names) for path in (paths.SUMMARY_JSON, paths.SUMMARY_TEXT))

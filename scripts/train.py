@@ -14,7 +14,7 @@ from deepnets.config.weights import local_file, start_file
 from deepnets.planning.job_files import job_parser, load_job, load_working_config
 from deepnets.planning.study_time import StudyTime
 from deepnets.utils import paths
-from deepnets.utils.command_line import number, run
+from deepnets.utils.command_line import importing, number, run
 from deepnets.utils.logging import log_to
 
 
@@ -38,7 +38,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--tensorboard", action="store_true", help="write event files for TensorBoard, in logs/")
     args = parser.parse_args(argv)
     log_to(args.log)
-    from deepnets.training.experiment import TrainingRun, train_experiment  # loads torch: an error is one line
+    with importing():
+        from deepnets.training.experiment import TrainingRun, train_experiment  # loads torch: an error is one line
 
     job, names = load_job("train", args)
     folder = paths.EXPERIMENT.format(**names)

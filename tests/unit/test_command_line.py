@@ -1,6 +1,7 @@
 """How a script ends: plain lines for what the user can fix, a traceback for an internal error."""
 
 import errno
+import gc
 import os
 import resource
 import subprocess
@@ -12,7 +13,7 @@ import torch
 
 from deepnets.evaluation.predict_options import IF_OUT_OF_MEMORY
 from deepnets.utils import machine
-from deepnets.utils.command_line import argument_parser, number, run
+from deepnets.utils.command_line import argument_parser, importing, number, run
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import write_text
 from deepnets.utils.logging import LOG, log_to
@@ -198,6 +199,18 @@ def test_a_script_whose_standard_output_is_closed_ends_as_any_other():
         ["sh", "-c", 'exec "$0" -c "$1" >&-', sys.executable, code], stderr=subprocess.PIPE, text=True
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_garbage_is_looked_for_again_after_imports_but_not_among_what_they_made():
+    held = [[] for _ in range(100)]
+    gc.unfreeze()
+    with importing():
+        assert not gc.isenabled()
+    assert (gc.isenabled(), gc.get_freeze_count() > len(held)) == (True, True)
+    with pytest.raises(ImportError), importing():
+        raise ImportError
+    assert gc.isenabled()
+    gc.unfreeze()
 
 
 AT_THE_END = """

@@ -91,9 +91,12 @@ JOBS = {  # a job of each script, and what the script calls when it has read its
     "saliency": ("digits/resnet50/quick/seed0", "deepnets.figures.saliency.write_saliency"),
     "card": ("digits/resnet50/quick/seed0", "script.write_card"),
     "bundle": ("digits/resnet50/quick/seed0", "script.write_bundle"),
-    "plot_experiment": ("digits/resnet50/quick/seed0/learning_curves", "script.write_experiment_figure"),
-    "plot_comparison": ("digits/comparison/accuracy", "script.write_comparison_figure"),
-    "audit": ("digits", "script.write_image_audit"),
+    "plot_experiment": (
+        "digits/resnet50/quick/seed0/learning_curves",
+        "deepnets.figures.experiment_files.write_experiment_figure",
+    ),
+    "plot_comparison": ("digits/comparison/accuracy", "deepnets.figures.comparison_files.write_comparison_figure"),
+    "audit": ("digits", "deepnets.figures.audit_files.write_image_audit"),
     "report": ("report", "script.write_report"),
 }
 OPTIONS = ("--job", "--log", "--root", "--threads", "--gpus", "--processes", "--parent", "--mirror", "--path")
