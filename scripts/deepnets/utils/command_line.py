@@ -73,7 +73,7 @@ def add_gpus(parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Look for no garbage while large libraries are imported, nor later among what they have made: there is none.
+    """Look for no garbage while large libraries are imported, which leave hardly any, nor later among what they made.
 
     The search takes a tenth of the start of a job with torch.
     """
