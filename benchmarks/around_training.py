@@ -1,4 +1,4 @@
-"""Print the core-seconds of a finished study inside its training steps, and outside them by stage.
+"""Print the core-seconds of a finished study in training steps, between them, and around training by stage.
 
     PYTHONPATH=scripts python benchmarks/around_training.py
 
@@ -22,9 +22,9 @@ WITH_THREADS = ("train", "evaluate", "robustness")  # the other jobs have one th
 
 
 def core_seconds(root: Path) -> dict[str, float]:
-    """Core-seconds of the study in a folder: "steps", then those outside the steps by stage.
+    """Core-seconds of the study in a folder: "steps", "between" them (validation, saving), then the others by stage.
 
-    What a training run does outside its steps (start-up, validation, saving) is the stage "train".
+    Of a training run, its start and its end are the stage "train".
 
     Raises:
         UserError: the study is not finished, a training run was resumed, or the runs had other numbers of threads.
@@ -45,9 +45,11 @@ def core_seconds(root: Path) -> dict[str, float]:
     jobs = job_times(logs, experiments, optional={*spec["optional"]} - {"latency"}, figures=figures)
     if sum(job.stage == "train" for job in jobs) < len(folders):
         raise UserError(f"{logs}: not every training run has a benchmark file; train all in one run.")
-    steps = threads * sum(timing["train_seconds"] for timing in timings.values())
-    outside = {each.stage: each.seconds * (threads if each.stage in WITH_THREADS else 1) for each in by_stage(jobs)}
-    return {"steps": steps} | outside | {"train": outside["train"] - steps}
+    steps, training = (
+        threads * sum(timing[key] for timing in timings.values()) for key in ("train_seconds", "wall_seconds")
+    )
+    around = {each.stage: each.seconds * (threads if each.stage in WITH_THREADS else 1) for each in by_stage(jobs)}
+    return {"steps": steps, "between": training - steps} | around | {"train": around["train"] - training}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -55,7 +57,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("folder", nargs="?", type=Path, default=Path(), help="that holds results/ (default: this one)")
     found = core_seconds(parser.parse_args(argv).folder)
     total = sum(found.values())
-    rows = {"inside steps": found.pop("steps"), "outside steps": sum(found.values())}
+    rows = {"training steps": found.pop("steps"), "between them": found.pop("between")}
+    rows |= {"around training": sum(found.values())}
     rows |= {f"  {stage}": seconds for stage, seconds in found.items()}
     for name, seconds in rows.items():
         print(f"{name:20} {seconds:10.1f} core-seconds {100 * seconds / total:6.1f} %")

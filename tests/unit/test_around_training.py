@@ -1,4 +1,4 @@
-"""The core-seconds of a finished study, inside training steps and outside them."""
+"""The core-seconds of a finished study: in training steps, between them, and around training."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from deepnets.utils.errors import UserError
 from deepnets.utils.files import write_json
 
 FOLDER = "results/digits/resnet50/quick/seed0"
-TIMING = {"threads": 2, "processes": 1, "train_seconds": 60.0, "resumed_from_epochs": []}
+TIMING = {"threads": 2, "processes": 1, "train_seconds": 60.0, "wall_seconds": 64.5, "resumed_from_epochs": []}
 SECONDS = {
     "digits/resnet50/quick/seed0/train": 70,
     "digits/resnet50/quick/seed0/evaluate": 5,
@@ -35,19 +35,21 @@ def study(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_job_counts_with_its_threads_and_a_training_run_less_its_steps(study, capsys):
+def test_a_job_counts_with_its_threads_and_a_training_run_in_three_parts(study, capsys):
     assert core_seconds(study) == {
         "steps": 120,
-        "train": 20,
+        "between": 9,
+        "train": 11,
         "evaluate": 10,
         "robustness": 8,
         "prepare": 3,
         "plot_comparison": 2,
     }
     main([str(study)])
-    inside, outside, *_ = capsys.readouterr().out.splitlines()
-    assert inside.split() == ["inside", "steps", "120.0", "core-seconds", "73.6", "%"]
-    assert outside.split() == ["outside", "steps", "43.0", "core-seconds", "26.4", "%"]
+    inside, between, around, *_ = capsys.readouterr().out.splitlines()
+    assert inside.split() == ["training", "steps", "120.0", "core-seconds", "73.6", "%"]
+    assert between.split() == ["between", "them", "9.0", "core-seconds", "5.5", "%"]
+    assert around.split() == ["around", "training", "34.0", "core-seconds", "20.9", "%"]
 
 
 def test_times_that_do_not_cover_the_study_are_refused(study):
