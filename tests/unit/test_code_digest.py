@@ -202,11 +202,18 @@ def test_digest_is_the_same_on_every_supported_python(tmp_path):
 
 @pytest.fixture
 def parsed_files(monkeypatch):
-    """Names of the files that are parsed from now on, by a process that has parsed none."""
+    """Contents of the files that are parsed from now on, by a process that has parsed none."""
     parsed, parse = [], ast.parse
+
+    def noted(content, *others, **named):
+        parsed.append(content)
+        return parse(content, *others, **named)
+
     monkeypatch.setattr(code_digest, "_parsed", {})
     monkeypatch.setattr(code_digest, "_given", {})
-    monkeypatch.setattr(code_digest.ast, "parse", lambda content: parsed.append(content) or parse(content))
+    monkeypatch.setattr(
+        code_digest.ast, "parse", lambda *given, **named: parsed.append(given[0]) or parse(*given, **named)
+    )
     return parsed
 
 
@@ -231,7 +238,10 @@ def test_digest_of_the_entry_is_no_other_file_s_of_the_same_bytes(tmp_path, pars
     first = digests([entry], tmp_path)
     code_digest.use_digests(code_digest.parsed_digests())
     code_digest._read_source.cache_clear()
-    assert digests([other, entry], tmp_path)[other] != first[entry]
+    second = digests([other, entry], tmp_path)
+    assert second[other] != first[entry]
+    code_digest.use_digests(code_digest.parsed_digests())
+    assert digests([other, entry], tmp_path) == second
 
 
 LOADED_BY = """

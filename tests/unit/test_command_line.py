@@ -210,6 +210,11 @@ def test_garbage_is_looked_for_again_after_imports_but_not_among_what_they_made(
     with pytest.raises(ImportError), importing():
         raise ImportError
     assert gc.isenabled()
+    gc.disable()
+    with importing():
+        pass
+    assert not gc.isenabled()
+    gc.enable()
     gc.unfreeze()
 
 
@@ -230,6 +235,23 @@ def main():
 def test_a_script_that_has_succeeded_waits_and_cleans_up_but_frees_no_memory():
     done = subprocess.run([sys.executable, "-c", f"{AT_THE_END}run(main)"], capture_output=True, text=True)
     assert (done.returncode, done.stdout.split(), done.stderr) == (0, ["main", "thread", "registered"], "")
+
+
+@pytest.mark.parametrize(
+    ("options", "goes_on"),
+    [(["-m", "cProfile"], "function calls"), (["-m", "trace", "--count", "-C", "."], "went on"), (["-i"], "went on")],
+)
+def test_a_profiler_a_debugger_and_a_person_have_their_turn_after_a_script(tmp_path, root, options, goes_on):
+    (tmp_path / "script.py").write_text(f"{AT_THE_END}atexit.register(print, 'went on')\nrun(main)\nprint('returned')")
+    done = subprocess.run(
+        [sys.executable, *options, str(tmp_path / "script.py")],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(root / "scripts")},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, "returned" in done.stdout, goes_on in done.stdout) == (0, True, True)
 
 
 def test_a_function_of_another_program_returns_to_it():

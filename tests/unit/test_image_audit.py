@@ -219,6 +219,7 @@ def test_each_image_of_the_sample_sheet_is_in_its_own_square_in_its_proportions_
     images = [np.full((2, 20, 40, 1), value, np.uint8) for value in (50, 100)]
     (axes,) = sample_sheet.draw(images, ["a", "b"], 2).axes
     share = sample_sheet._SHARE
+    assert len(axes.images) == 4
     for index, image in enumerate(axes.images):
         row, column = divmod(index, 2)
         assert image.get_array()[0, 0] == (50, 100)[row]

@@ -185,14 +185,17 @@ def test_job_parses_no_code_that_was_parsed_for_its_plan(root, tmp_path, monkeyp
     write_code_digests()
     write_job_file(job_file("report", canonical_json(job)), canonical_json(job))
     with_file = arguments("report", "report", "--job", job_file("report", canonical_json(job)))
-    parsed = []
+    parsed, of_plan = [], next(Path(".snakemake/deepnets").glob("code-*.json"))
+    monkeypatch.setattr(code_digest, "_given", {})
     monkeypatch.setattr(code_digest, "_read_source", lambda *file: parsed.append(file[0].name) or Source(set(), "0"))
     assert (load_job("report", with_file)[0], parsed) == (job, [])
-    monkeypatch.setattr(code_digest, "_given", {})
-    next(Path(".snakemake/deepnets").glob("code-*.json")).rename("code-of-another-version.json")
-    with pytest.raises(UserError, match=f"^{METRICS}: edited since"):  # it was parsed: into another digest, here
-        load_job("report", with_file)
-    assert parsed == ["metrics.py"]
+    for content in ("[1]", "null", "{damaged", None):  # the file of another version has another name
+        monkeypatch.setattr(code_digest, "_given", {})
+        parsed.clear()
+        of_plan.unlink() if content is None else of_plan.write_text(content)
+        with pytest.raises(UserError, match=f"^{METRICS}: edited since"):  # it was parsed: into another digest, here
+            load_job("report", with_file)
+        assert parsed == ["metrics.py"]
 
 
 def test_module_that_is_loaded_late_is_compared_when_it_is_loaded(root, tmp_path):

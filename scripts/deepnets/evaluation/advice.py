@@ -27,7 +27,7 @@ def warnings(
 
     Args:
         train, validation: `basic_metrics` of these splits; the latter with `from_dataset` if the dataset brings it.
-        labels: of these splits, (N,), each in 0..C-1.
+        labels: of these splits, (N,), each in 0..C-1; of all training images, not only of those in `train`.
         history: the content of history.csv.
         not_finite: for each split, how many images have a loss that is not finite.
     """

@@ -75,13 +75,13 @@ def _evaluate(job: dict, data: str | Path, summary: str | Path, output: Path, th
     recipe = Recipe(**spec["recipe"])
     weights = output / paths.MODEL_FILE
     model, metadata, augmentation, device = load_for_evaluation(weights, spec, threads, gpus)
-    splits, train_size, dataset_metadata = open_splits(data, recipe.validation_fraction, spec["seed"], spec["dataset"])
+    splits, trained, dataset_metadata = open_splits(data, recipe.validation_fraction, spec["seed"], spec["dataset"])
     check_trained_on(weights, metadata, dataset_metadata)
     network = _read_summary(Path(summary), spec, dataset_metadata)
     logits = _logits(model, splits, augmentation, device, handed_over_logits(output))
     labels = {split: images.all_labels().numpy() for split, images in splits.items()}
     basic = {split: metrics.basic_metrics(logits[split], labels[split], split) for split in ("train", "validation")}
-    basic["train"]["of"] = train_size
+    basic["train"]["of"] = len(trained)
     if "validation_rows" in dataset_metadata:
         basic["validation"]["from_dataset"] = True
     test = metrics.detailed_metrics(logits["test"], labels["test"], metadata["classes"])
@@ -89,7 +89,7 @@ def _evaluate(job: dict, data: str | Path, summary: str | Path, output: Path, th
     averaged = {} if chosen == PLAIN else _mirror_averaged(model, splits, augmentation, device, logits, labels)
     not_finite = {split: int((~np.isfinite(metrics.losses(logits[split], labels[split]))).sum()) for split in splits}
     history = read_history(output / paths.HISTORY_FILE)
-    warnings = advice.warnings(**basic, labels=labels, history=history, not_finite=not_finite)
+    warnings = advice.warnings(**basic, labels=labels | {"train": trained}, history=history, not_finite=not_finite)
 
     names = (paths.PREDICTIONS_FILE, paths.PREDICTION_TABLE_FILE, paths.METRICS_FILE)
     predictions, table, metrics_file = (output / name for name in names)
@@ -210,15 +210,15 @@ def _read_summary(path: Path, spec: dict, dataset_metadata: dict) -> dict:
 
 def open_splits(
     data: str | Path, validation_fraction: float, seed: int, dataset_spec: dict | None = None
-) -> tuple[dict[str, Split], int, dict]:
-    """The splits to evaluate, by name, the number of training images, and the content of dataset.json.
+) -> tuple[dict[str, Split], np.ndarray, dict]:
+    """The splits to evaluate, by name, the labels of all training images, and the content of dataset.json.
 
     Of more than TRAIN_IMAGES training images, "train" is a fixed random sample.
     """
     images, labels, dataset_metadata = open_dataset(data, "train", dataset_spec)
     both = Split.of_arrays(images, labels)
     train_rows, validation_rows = split_train_validation(labels, validation_fraction, seed, dataset_metadata)
-    train_size = len(train_rows)
+    trained = labels[train_rows]
     train_rows = sample(train_rows, TRAIN_IMAGES, seed)
     test_images, test_labels, _ = open_dataset(data, "test", dataset_spec)
     splits = {
@@ -226,4 +226,4 @@ def open_splits(
         "validation": both.subset(torch.from_numpy(validation_rows)),
         "test": Split.of_arrays(test_images, test_labels),
     }
-    return splits, train_size, dataset_metadata
+    return splits, trained, dataset_metadata

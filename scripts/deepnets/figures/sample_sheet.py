@@ -54,7 +54,7 @@ def draw(images: list[np.ndarray], names: list[str], number: int) -> Figure:
     figure = Figure(figsize=(_INCHES * COLUMNS + 2, _INCHES * len(names) + 0.6), layout="constrained")
     some = "" if len(names) == number else f", {len(names)} of {number} classes"
     figure.suptitle(f"Training images as networks see them{some}", x=0.01, ha="left", fontsize=10, fontweight="bold")
-    # One pair of axes for all: laid out by themselves, a hundred take two seconds.
+    # One pair of axes for all: with a hundred, the layout takes two seconds.
     axes = figure.subplots()
     axes.set(xlim=(0, COLUMNS), ylim=(len(names), 0), aspect="equal", xticks=[])
     axes.set_yticks(np.arange(len(names)) + 0.5, short_names(names, _NAME_CHARACTERS))
@@ -73,7 +73,7 @@ def _place(axes: Axes, image: np.ndarray, left: float, top: float) -> None:
     height, width = (_SHARE * side / max(image.shape[:2]) for side in image.shape[:2])
     x, y = left + 0.5, top + 0.5
     # Enlarged pixels keep their edges: smoothed ones would show what no network sees, in more bytes.
-    small = max(image.shape[:2]) <= _INCHES * axes.figure.dpi
+    small = max(image.shape[:2]) <= _SHARE * _INCHES * axes.figure.dpi
     axes.imshow(
         image.squeeze(),
         cmap="gray",

@@ -154,10 +154,10 @@ def parsed_digests() -> dict[str, str]:
 
 
 def use_digests(found: Mapping[str, str]) -> None:
-    """Parse no file for its digest that another process has parsed, with this module as it is now.
+    """Use these digests, and do not parse the files that they are of.
 
     Args:
-        found: its `parsed_digests`.
+        found: `parsed_digests` of another process, with this module as it is now.
     """
     _given.update(found)
 
@@ -175,10 +175,10 @@ def _read_source(path: Path, _mtime_ns: int, _size: int) -> Source:
         tree = ast.parse(content)
     except SyntaxError as error:
         raise UserError(f"{path}:{error.lineno or 1}: not valid Python ({error.msg}); fix it.") from None
-    if path.parts[-3:] == ENTRY:
+    if is_entry := path.parts[-3:] == ENTRY:
         tree.body = tree.body[:1]
     source = Source(frozenset(_imported_names(tree)), _short_hash(repr(_essence(tree)).encode()))
-    if path.parts[-3:] != ENTRY:  # whose digest depends on its path, too
+    if not is_entry:  # whose digest depends on its path, too
         _parsed[hashlib.sha256(content).hexdigest()] = source.digest
     return source
 
@@ -215,7 +215,10 @@ def _existing(scripts: Path, name: str) -> list[Path]:
 def _digest(path: Path) -> str:
     if path.suffix != ".py":
         return _short_hash(path.read_bytes())
-    given = _given.get(hashlib.sha256(path.read_bytes()).hexdigest()) if _given else None
+    if _given and path.parts[-3:] != ENTRY:
+        given = _given.get(hashlib.sha256(path.read_bytes()).hexdigest())
+    else:
+        given = None
     return given or read_source(path).digest
 
 

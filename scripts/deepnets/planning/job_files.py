@@ -15,7 +15,7 @@ from deepnets.planning.job import name_form, parse_name
 from deepnets.utils import paths
 from deepnets.utils.command_line import argument_parser
 from deepnets.utils.errors import UserError
-from deepnets.utils.files import canonical_json, read_json, sha256_file, sha256_text, write_text
+from deepnets.utils.files import canonical_json, sha256_file, sha256_text, write_text
 
 if TYPE_CHECKING:
     from deepnets.config.schema import Config
@@ -44,8 +44,17 @@ def write_code_digests() -> None:
     write_text(f"{paths.JOBS}/{_code_digests_file()}", canonical_json(parsed_digests()))
 
 
+def _read_code_digests(folder: Path) -> dict[str, str]:
+    """Read them; without them, and where they are damaged, the job parses all its code."""
+    try:
+        found = json.loads((folder / _code_digests_file()).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def _code_digests_file() -> str:
-    """Its name, which holds the hash of the module that makes the digests: another version makes others."""
+    """Return the name of their file, with the hash of the module that makes them: another version makes others."""
     return f"code-{sha256_file(code_digest.__file__)[:16]}.json"
 
 
@@ -82,8 +91,7 @@ def load_job(stage: str, args: argparse.Namespace) -> tuple[dict[str, Any], dict
     wildcards = parse_name(stage, args.name)
     if args.job is not None and args.job.exists():
         job = _read_job(args.job)
-        if (of_plan := args.job.parent / _code_digests_file()).exists():
-            use_digests(read_json(of_plan))
+        use_digests(_read_code_digests(args.job.parent))
         check_code(job)
         return _with_found(stage, job, wildcards, args.root), wildcards
     fingerprint = _fingerprint_of_config(stage, wildcards, args.root)

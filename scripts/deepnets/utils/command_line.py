@@ -73,16 +73,18 @@ def add_gpus(parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Look for no garbage while large libraries are imported, which leave hardly any, nor later among what they made.
+    """Switch off the garbage collector while large libraries are imported; later, it ignores what exists by then.
 
-    The search takes a tenth of the start of a job with torch.
+    It takes a tenth of the start of a job with torch, and finds hardly anything.
     """
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         gc.freeze()
-        gc.enable()
+        if was_enabled:
+            gc.enable()
 
 
 def run(
@@ -100,12 +102,14 @@ def run(
 
     Exit codes: 2 after an error that the user can fix, reported in plain lines; 1 after any other exception, reported
     with its traceback, or without a line if nobody reads standard output any more; 130 after Ctrl-C. After success, the
-    process ends here only if `main` is its own script's, and not a function of a larger program.
+    process ends here only if `main` is its own script's, and nobody has something left to do after it.
     """
     name_user()
     try:
         main()
         _flush()
+        if main.__module__ == "__main__" and not _is_watched():
+            _end_at_once()
     except KeyboardInterrupt:
         LOG.error("interrupted; run the same command again to continue" if continues else "interrupted")
         sys.exit(128 + signal.SIGINT)
@@ -119,8 +123,6 @@ def run(
         LOG.error("error: %s", message)
         LOG.warning(TRY_AGAIN_LINE)  # a warning: of several processes, only the first logs it
         sys.exit(USER_ERROR_EXIT_CODE)
-    if main.__module__ == "__main__":
-        _end_at_once()
 
 
 def _end_at_once() -> None:
@@ -133,6 +135,14 @@ def _end_at_once() -> None:
     atexit._run_exitfuncs()
     _flush()
     os._exit(0)
+
+
+def _is_watched() -> bool:
+    """Whether a profiler, a debugger, a coverage tool or an interactive session goes on after the script."""
+    monitoring = getattr(sys, "monitoring", None)  # since Python 3.12
+    tools = [monitoring.get_tool(number) for number in range(6)] if monitoring else []
+    watching = any(each is not None for each in (sys.getprofile(), sys.gettrace(), *tools))
+    return watching or bool(sys.flags.interactive) or hasattr(sys, "ps1")  # as in IPython, too
 
 
 def _flush() -> None:
