@@ -84,7 +84,7 @@ SEARCH, SEARCH_STUDY = "results/search-{search}.json", "results/search-{search}.
 LOGS = "logs"
 TENSORBOARD = f"{LOGS}/{EXPERIMENT_NAME}/tensorboard"  # a folder of event files
 BENCHMARK_SUFFIX = ".benchmark.tsv"
-JOBS = ".snakemake/deepnets"  # what each job of the present run depends on, a file per job
+JOBS = ".snakemake/deepnets"  # what each job of the present run depends on, a file per job; and digests of code
 STUDY_PLAN = f"{JOBS}/study.json"
 
 # Files of the repository.
