@@ -201,21 +201,19 @@ def test_a_script_whose_standard_output_is_closed_ends_as_any_other():
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_garbage_is_looked_for_again_after_imports_but_not_among_what_they_made():
-    held = [[] for _ in range(100)]
-    gc.unfreeze()
+def test_garbage_is_not_looked_for_during_imports_but_after_them():
     with importing():
         assert not gc.isenabled()
-    assert (gc.isenabled(), gc.get_freeze_count() > len(held)) == (True, True)
+    assert gc.isenabled()
     with pytest.raises(ImportError), importing():
         raise ImportError
     assert gc.isenabled()
+    assert gc.get_freeze_count() == 0  # what is frozen is never freed: in a process of many jobs, gigabytes
     gc.disable()
     with importing():
         pass
     assert not gc.isenabled()
     gc.enable()
-    gc.unfreeze()
 
 
 AT_THE_END = """

@@ -1,7 +1,6 @@
 """Any configuration and any command line is taken, or refused in lines that name it; see fuzzing.py."""
 
 import contextlib
-import gc
 import io
 import json
 import shutil
@@ -160,7 +159,6 @@ def end_of(main: Callable[[], None]) -> tuple[object, str]:
         except SystemExit as end:
             code = end.code
     sys.meta_path[:] = finders
-    gc.unfreeze()  # what jobs ignore once in their process would be kept here after each
     for handler in LOG.handlers:
         handler.close()
     LOG.handlers = []

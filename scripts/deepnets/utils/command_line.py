@@ -73,16 +73,15 @@ def add_gpus(parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Switch off the garbage collector while large libraries are imported; later, it ignores what exists by then.
+    """Switch off the garbage collector while large libraries are imported.
 
-    It takes a tenth of the start of a job with torch, and finds hardly anything.
+    It would take a tenth of the start of a job with torch, and find hardly anything.
     """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()
         if was_enabled:
             gc.enable()
 
