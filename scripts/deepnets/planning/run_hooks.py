@@ -213,7 +213,7 @@ class RunHooks:
         self.workflow.dag.forcefiles.update({str(file) for file in corrupted} - not_required)
 
     def _order_and_write(self) -> None:
-        """Put the jobs into order; write what each depends on, digests of code, and which training runs there will be."""
+        """Put the jobs into order; write what each depends on, the digests of code, and which training runs will be."""
         if not self.workflow.is_main_process:
             return
         train_after_summaries(self.workflow.dag, self.jobs)
