@@ -137,7 +137,7 @@ def _end_at_once() -> None:
 
 
 def _is_watched() -> bool:
-    """Whether a profiler, a debugger, a coverage tool or an interactive session goes on after the script."""
+    """Whether a profiler, a debugger, a coverage tool or an interactive session continues after the script."""
     monitoring = getattr(sys, "monitoring", None)  # since Python 3.12
     tools = [monitoring.get_tool(number) for number in range(6)] if monitoring else []
     watching = any(each is not None for each in (sys.getprofile(), sys.gettrace(), *tools))
