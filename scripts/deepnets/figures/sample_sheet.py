@@ -14,6 +14,7 @@ from deepnets.utils.specs import settings_sha256
 COLUMNS = 10  # images of a class
 ROWS = 30  # classes; of more, some that are spread over all
 _NAME_CHARACTERS = 24
+_CHARACTER = 0.08  # of a name, in inches
 _INCHES = 0.5  # a side of the square around an image
 _SHARE = 0.92  # of that side, which the image takes
 
@@ -51,13 +52,15 @@ def draw(images: list[np.ndarray], names: list[str], number: int) -> Figure:
         names: of the classes.
         number: of all classes.
     """
-    figure = Figure(figsize=(_INCHES * COLUMNS + 2, _INCHES * len(names) + 0.6), layout="constrained")
+    shown = short_names(names, _NAME_CHARACTERS)
+    width = _INCHES * COLUMNS + 0.3 + _CHARACTER * max(map(len, shown))
+    figure = Figure(figsize=(width, _INCHES * len(names) + 0.6), layout="constrained")
     some = "" if len(names) == number else f", {len(names)} of {number} classes"
     figure.suptitle(f"Training images as networks see them{some}", x=0.01, ha="left", fontsize=10, fontweight="bold")
     # One pair of axes for all: with a hundred, the layout takes two seconds.
     axes = figure.subplots()
     axes.set(xlim=(0, COLUMNS), ylim=(len(names), 0), aspect="equal", xticks=[])
-    axes.set_yticks(np.arange(len(names)) + 0.5, short_names(names, _NAME_CHARACTERS))
+    axes.set_yticks(np.arange(len(names)) + 0.5, shown)
     axes.set_anchor("W")
     axes.tick_params(length=0)
     axes.grid(False)
