@@ -234,25 +234,18 @@ def test_validation_logits_of_other_weights_are_not_used(data, tmp_path, monkeyp
     assert numbers == [54, 6, 21]
 
 
-def test_large_training_split_is_measured_on_a_fixed_sample(data, copy, monkeypatch):
+def test_large_training_split_is_measured_on_a_fixed_sample_and_judged_by_the_labels_of_all(data, copy, monkeypatch):
+    judged, warnings = [], evaluation.advice.warnings
     monkeypatch.setattr(evaluation, "TRAIN_IMAGES", 20)
+    monkeypatch.setattr(
+        evaluation.advice, "warnings", lambda **given: judged.append(given["labels"]) or warnings(**given)
+    )
     evaluate(data, copy)
     once = (copy / "metrics.json").read_bytes()
     evaluate(data, copy)
-    found = json.loads(once)["train"]
-    assert (found["n"], found["of"]) == (20, 54)
+    assert (json.loads(once)["train"]["n"], json.loads(once)["train"]["of"]) == (20, 54)
     assert (copy / "metrics.json").read_bytes() == once
-
-
-def test_the_loss_of_guessing_is_that_of_all_training_labels(data, copy, monkeypatch):
-    """A sample has fewer classes: of 1,000, 500 images have 400, whose loss of guessing is lower by one."""
-    given, warnings = [], evaluation.advice.warnings
-    monkeypatch.setattr(evaluation, "TRAIN_IMAGES", 20)
-    monkeypatch.setattr(
-        evaluation.advice, "warnings", lambda **named: given.append(len(named["labels"]["train"])) or warnings(**named)
-    )
-    evaluate(data, copy)
-    assert given == [54]
+    assert len(judged[0]["train"]) == 54
 
 
 def test_logits_that_are_not_finite_are_null_losses_and_a_warning(data, copy, monkeypatch):
