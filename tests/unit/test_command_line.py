@@ -216,6 +216,22 @@ def test_garbage_is_not_looked_for_during_imports_but_after_them():
     gc.enable()
 
 
+IMPORT = """
+import gc
+from deepnets.utils.command_line import importing, run
+def main():
+    with importing():
+        import json
+    print(gc.get_freeze_count() > 10_000, gc.isenabled())
+run(main)
+"""
+
+
+def test_in_the_process_of_a_script_modules_are_left_out_of_later_collections():
+    done = subprocess.run([sys.executable, "-c", IMPORT], capture_output=True, text=True)
+    assert done.stdout == "True True\n"
+
+
 AT_THE_END = """
 import atexit, sys, threading, time
 from deepnets.utils.command_line import run

@@ -5,7 +5,6 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from importlib.abc import MetaPathFinder
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -152,7 +151,7 @@ def _digests_now(code: Iterable[str]) -> dict[str, str]:
     return found
 
 
-class _PlannedModules(MetaPathFinder):
+class _PlannedModules:
     """Finds no module, and refuses one whose file was edited since its job was planned."""
 
     def __init__(self, code: Mapping[str, str]):
