@@ -31,3 +31,4 @@ def write_experiment_figure(name: str, job: dict, experiment: Path, output: Path
     with record_checksums(name, *files):
         for path in files:
             save(figure, path, settings_sha256(job))
+            figure.set_layout_engine("none")  # both files have the layout of the first
