@@ -29,7 +29,7 @@ MAX_COUNT = 4096  # of threads, processes or GPUs: more than a machine has
 _WRONG_PATH = {errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EEXIST}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
-_own_process = False  # whether the process is that of a script, which `run` sets
+_own_process = False  # whether the process is one script's alone, which `run` sets
 
 
 def argument_parser(docstring: str | None, *, log: bool = True) -> argparse.ArgumentParser:
@@ -110,7 +110,7 @@ def run(
     """
     global _own_process
     name_user()
-    _own_process = main.__module__ == "__main__"
+    _own_process = main.__module__ == "__main__" and not _is_interactive()
     try:
         main()
         _flush()
@@ -143,12 +143,16 @@ def _end_at_once() -> None:
     os._exit(0)
 
 
+def _is_interactive() -> bool:
+    """Whether a person's session continues after the script, as IPython's, too."""
+    return bool(sys.flags.interactive) or hasattr(sys, "ps1")
+
+
 def _is_watched() -> bool:
-    """Whether a profiler, a debugger, a coverage tool or an interactive session continues after the script."""
+    """Whether a profiler, a debugger or a coverage tool continues after the script."""
     monitoring = getattr(sys, "monitoring", None)  # since Python 3.12
     tools = [monitoring.get_tool(number) for number in range(6)] if monitoring else []
-    watching = any(each is not None for each in (sys.getprofile(), sys.gettrace(), *tools))
-    return watching or bool(sys.flags.interactive) or hasattr(sys, "ps1")  # as in IPython, too
+    return any(each is not None for each in (sys.getprofile(), sys.gettrace(), *tools))
 
 
 def _flush() -> None:
