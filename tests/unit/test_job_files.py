@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -189,13 +190,11 @@ def test_job_parses_no_code_that_was_parsed_for_its_plan(root, tmp_path, monkeyp
     monkeypatch.setattr(code_digest, "_given", {})
     monkeypatch.setattr(code_digest, "_read_source", lambda *file: parsed.append(file[0].name) or Source(set(), "0"))
     assert (load_job("report", with_file)[0], parsed) == (job, [])
-    for content in ("[1]", "null", "{damaged", None):
+    damage = [partial(of_plan.write_text, content) for content in ("[1]", "null", "{damaged")]
+    for change in (*damage, of_plan.unlink):  # the record of another version is missing: it has another name
         monkeypatch.setattr(code_digest, "_given", {})
         parsed.clear()
-        if content is None:
-            of_plan.unlink()  # as if of another version, which has another name
-        else:
-            of_plan.write_text(content)
+        change()
         with pytest.raises(UserError, match=f"^{METRICS}: edited since"):  # it was parsed: into another digest, here
             load_job("report", with_file)
         assert parsed == ["metrics.py"]

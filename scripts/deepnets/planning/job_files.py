@@ -5,6 +5,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from importlib.abc import MetaPathFinder
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -151,7 +152,7 @@ def _digests_now(code: Iterable[str]) -> dict[str, str]:
     return found
 
 
-class _PlannedModules:
+class _PlannedModules(MetaPathFinder):
     """Finds no module, and refuses one whose file was edited since its job was planned."""
 
     def __init__(self, code: Mapping[str, str]):
