@@ -1,6 +1,6 @@
-"""Draw one figure of one experiment as PNG and SVG.
+"""Draw the figures of one experiment as PNG and SVG.
 
-python scripts/plot_experiment.py digits/resnet50/quick/seed0/learning_curves
+python scripts/plot_experiment.py digits/resnet50/quick/seed0
 """
 
 from deepnets.planning.job_files import job_parser, load_job
@@ -13,11 +13,10 @@ def main(argv: list[str] | None = None) -> None:
     args = job_parser(__doc__, "plot_experiment").parse_args(argv)
     log_to(args.log)
     with importing():
-        from deepnets.figures.experiment_files import write_experiment_figure  # loads matplotlib
+        from deepnets.figures.experiment_files import write_experiment_figures  # loads matplotlib
 
     job, names = load_job("plot_experiment", args)
-    experiment, output = (args.root / path.format(**names) for path in (paths.EXPERIMENT, paths.EXPERIMENT_FIGURE))
-    write_experiment_figure(names["figure"], job, experiment, output)
+    write_experiment_figures(job, args.root / paths.EXPERIMENT.format(**names))
 
 
 if __name__ == "__main__":

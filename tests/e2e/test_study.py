@@ -202,7 +202,7 @@ def test_the_report_has_the_time_of_every_job_but_its_own(report):
     rows = re.findall(r"^\| <code>(\w+)</code> \| (\d+) \|", report, re.MULTILINE)
     assert dict(rows) == {
         **{"download": "1", "prepare": "1", "summarize": "2", "train": "3", "evaluate": "3"},
-        **{"compare": "1", "plot_experiment": "6", "plot_comparison": "11", "audit": "1"},
+        **{"compare": "1", "plot_experiment": "3", "plot_comparison": "11", "audit": "1"},
     }
 
 

@@ -198,15 +198,15 @@ def test_the_same_figure_gives_the_same_bytes_in_every_process(tmp_path, root, e
 # -- scripts ----------------------------------------------------------------------------------------------------------
 
 
-def plot(figure, directory, root):
-    """Draw a figure of the experiment in `directory` through the script; return its path without suffix."""
+def plot(directory, root):
+    """Draw the figures of the experiment in `directory` through the script; return their folder."""
     dataset, model, recipe, seed = directory.parts[-4:]
     names = {"dataset": dataset, "model": model, "recipe": recipe, "seed": int(seed[4:])}
     spec = {"models": {model: 0}, "recipe": Recipe().model_dump(mode="json")}
     write_json(root / "job.json", {"experiment": names, "spec": spec, "code": {}})
-    name = f"{dataset}/{model}/{recipe}/{seed}/{figure}"
+    name = f"{dataset}/{model}/{recipe}/{seed}"
     plot_experiment.main([name, "--job", str(root / "job.json"), "--root", str(root)])
-    return directory / "figures" / figure
+    return directory / "figures"
 
 
 def compare(figure, directories, root, stopped=()):
@@ -221,19 +221,21 @@ def compare(figure, directories, root, stopped=()):
     return root / f"results/cifar10-jpeg/comparison/{figure}.png"
 
 
-@pytest.mark.parametrize("figure", EXPERIMENT_FIGURES)
-def test_plot_experiment_writes_each_figure_as_png_and_svg(experiment, tmp_path, figure):
-    drawn = plot(figure, experiment(), tmp_path)
-    assert drawn.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
-    assert "<svg" in drawn.with_suffix(".svg").read_text()
+def test_plot_experiment_writes_each_figure_as_png_and_svg(experiment, tmp_path):
+    folder = plot(experiment(), tmp_path)
+    for figure in EXPERIMENT_FIGURES:
+        assert (folder / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
+        assert "<svg" in (folder / f"{figure}.svg").read_text()
+        recorded = (folder / f".{figure}.sha256").read_text().splitlines()
+        assert [line.split()[1] for line in recorded] == [f"{figure}.png", f"{figure}.svg"]
 
 
 def test_the_title_of_a_confusion_matrix_gives_accuracy_and_interval(experiment, tmp_path, monkeypatch):
     saved, save = [], style.save
     for module in (experiment_files, comparison_files):
         monkeypatch.setattr(module, "save", lambda figure, *rest: [saved.append(figure), save(figure, *rest)])
-    plot("confusion_matrix", experiment(accuracy=0.8), tmp_path)
-    assert saved[0].get_suptitle() == (
+    plot(experiment(accuracy=0.8), tmp_path)
+    assert saved[-1].get_suptitle() == (
         "ResNet50 on digits, recipe quick, seed 0\ntest accuracy 80.00 % (95 % interval 75.56 to 83.81, 360 images)"
     )
 
@@ -258,7 +260,7 @@ def test_a_figure_of_damaged_metrics_is_not_drawn(experiment, tmp_path):
     directory = experiment()
     (directory / "metrics.json").write_text("{}")
     with pytest.raises(UserError, match="damaged"):
-        plot("confusion_matrix", directory, tmp_path)
+        plot(directory, tmp_path)
     assert not list(tmp_path.rglob("confusion_matrix*"))
 
 
@@ -301,9 +303,9 @@ def new_module(tmp_path, monkeypatch):
 @pytest.mark.usefixtures("new_module")
 def test_a_row_and_a_module_are_a_figure_of_an_experiment(experiment, tmp_path, monkeypatch):
     monkeypatch.setitem(EXPERIMENT_FIGURES, "new", ExperimentFigure("new", "New figure", "It is new.", "metrics.json"))
-    drawn = plot("new", experiment(), tmp_path)
-    assert drawn.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
-    assert "a new figure" in drawn.with_suffix(".svg").read_text()
+    folder = plot(experiment(), tmp_path)
+    assert (folder / "new.png").read_bytes().startswith(b"\x89PNG")
+    assert "a new figure" in (folder / "new.svg").read_text()
 
 
 @pytest.mark.usefixtures("new_module")

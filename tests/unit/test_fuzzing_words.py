@@ -92,8 +92,8 @@ JOBS = {  # a job of each script, and what the script calls when it has read its
     "card": ("digits/resnet50/quick/seed0", "script.write_card"),
     "bundle": ("digits/resnet50/quick/seed0", "script.write_bundle"),
     "plot_experiment": (
-        "digits/resnet50/quick/seed0/learning_curves",
-        "deepnets.figures.experiment_files.write_experiment_figure",
+        "digits/resnet50/quick/seed0",
+        "deepnets.figures.experiment_files.write_experiment_figures",
     ),
     "plot_comparison": ("digits/comparison/accuracy", "deepnets.figures.comparison_files.write_comparison_figure"),
     "audit": ("digits", "deepnets.figures.audit_files.write_image_audit"),

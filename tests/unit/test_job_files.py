@@ -36,7 +36,7 @@ def arguments(stage: str, *words: str) -> argparse.Namespace:
         ("train", "digits/resnet50/quick/seed0", EXPERIMENT),
         ("train", "results/digits/resnet50/quick/seed0/", EXPERIMENT),
         ("train", "digits/resnet50/quick,lr=0.03/seed0", EXPERIMENT | {"recipe": "quick,lr=0.03"}),
-        ("plot_experiment", "digits/resnet50/quick/seed0/learning_curves", EXPERIMENT | {"figure": "learning_curves"}),
+        ("plot_experiment", "digits/resnet50/quick/seed0", EXPERIMENT),
         ("plot_comparison", "digits/comparison/accuracy", {**COMPARISON, "figure": "accuracy"}),
         ("audit", "digits", {"dataset": "digits"}),
         ("compare", "digits/comparison", COMPARISON),

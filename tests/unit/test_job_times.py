@@ -30,6 +30,7 @@ def test_time_by_stage_counts_the_jobs_of_the_study_only(experiment, write_repor
     ):
         write_benchmark(folder, stage, seconds)
     write_benchmark(own, "export_int8", 1000)  # on request
+    write_benchmark(own / "learning_curves", "plot_experiment", 1000)  # of an older version: a job for each figure
     (own / "plot.benchmark.tsv").write_text("damaged")
     table = next(t for t in tables(write_report(directory)) if t[0][0] == "Stage")
     assert [[unescape(cell) for cell in row[1:]] for row in table[2:]] == [

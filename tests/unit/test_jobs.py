@@ -137,7 +137,7 @@ def test_fingerprints_are_the_same_wherever_results_are(root, jobs, tmp_path):
             ("train", EXPERIMENT | {"seed": seed}, "seed must be a whole number")
             for seed in ("x", "00", "01", "\u0663", "1_0", "-1", "9" * 5000)
         ),
-        ("plot_experiment", EXPERIMENT | {"figure": "curves"}, "unknown figure 'curves'"),
+        ("plot_comparison", {"dataset": "digits", "figure": "curves"}, "unknown figure 'curves'"),
         ("plot_comparison", {"dataset": "svhn", "figure": "accuracy"}, "no experiment on svhn; add one to config.yaml"),
         ("compare", {"dataset": "svhn"}, "no experiment on svhn; add one to config.yaml"),
         (

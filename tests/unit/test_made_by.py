@@ -22,7 +22,7 @@ from deepnets.utils.tensors import save_tensors
 EXPERIMENT = {"dataset": "digits", "model": "resnet50", "recipe": "quick", "seed": "0"}
 DOWNLOAD, PREPARE = (Job(stage, {"dataset": "digits"}) for stage in ("download", "prepare"))
 SUMMARIZE = Job("summarize", {"dataset": "digits", "model": "resnet50"})
-FIGURE = Job("plot_experiment", EXPERIMENT | {"figure": "confusion_matrix"})
+FIGURE = Job("plot_experiment", EXPERIMENT)
 COMPARISON = Job("plot_comparison", {"dataset": "digits", "figure": "accuracy", "suffix": ""})
 ARRAYS = {"train_labels.npy": {"sha256": "1"}}
 
@@ -52,8 +52,8 @@ def test_a_file_of_version_0_1_0_without_a_spec_is_rebuilt(jobs, job):
 def test_a_figure_has_the_hash_of_its_settings(jobs, experiment):
     experiment()
     write_json(jobs.root / "job.json", json.loads(jobs.fingerprint(FIGURE.stage, FIGURE.wildcards)))
-    name = "digits/resnet50/quick/seed0/confusion_matrix"
-    plot_experiment.main([name, "--job", str(jobs.root / "job.json"), "--root", str(jobs.root)])
+    options = ["--job", str(jobs.root / "job.json"), "--root", str(jobs.root)]
+    plot_experiment.main(["digits/resnet50/quick/seed0", *options])
     assert differing(FIGURE, jobs) == []
     save(Figure(), jobs.root / FIGURE.outputs[0])  # of an older version
     assert differing(FIGURE, jobs) == [UNKNOWN]

@@ -80,7 +80,7 @@ def test_a_store_without_the_methods_of_locks_stays_as_it_is(capsys):
     [
         EXPERIMENT,
         EXPERIMENT | {"recipe": "quick,lr=0.03"},
-        EXPERIMENT | {"recipe": "quick,augment.crop_padding=2,lr=0.03", "figure": "learning_curves"},
+        EXPERIMENT | {"recipe": "quick,augment.crop_padding=2,lr=0.03", "figure": "accuracy"},
         {"dataset": "digits"},
         {},
     ],

@@ -62,21 +62,17 @@ def compared_again(*datasets: str) -> frozenset[str]:
     return compared(*datasets) | {f"Compare the models on {dataset}" for dataset in datasets}
 
 
-def curves(*experiments: Named) -> frozenset[str]:
-    return REPORT | {f"Plot the learning curves of {experiment}" for experiment in experiments}
-
-
-def matrices(*experiments: Named) -> frozenset[str]:
-    return REPORT | {f"Plot the confusion matrix of {experiment}" for experiment in experiments}
+def drawn(*experiments: Named) -> frozenset[str]:
+    return REPORT | {f"Plot the figures of {experiment}" for experiment in experiments}
 
 
 def evaluated(*experiments: Named) -> frozenset[str]:
     datasets = {experiment.dataset for experiment in experiments}
-    return matrices(*experiments) | compared_again(*datasets) | {f"Evaluate {experiment}" for experiment in experiments}
+    return drawn(*experiments) | compared_again(*datasets) | {f"Evaluate {experiment}" for experiment in experiments}
 
 
 def trained(*experiments: Named) -> frozenset[str]:
-    return evaluated(*experiments) | curves(*experiments) | {f"Train {experiment}" for experiment in experiments}
+    return evaluated(*experiments) | {f"Train {experiment}" for experiment in experiments}
 
 
 def corrupted(*experiments: Named) -> frozenset[str]:

@@ -3,6 +3,7 @@
 import json
 import re
 
+from deepnets.figures import EXPERIMENT_FIGURES as FIGURES
 from deepnets.utils import paths
 
 LISTING = """
@@ -21,7 +22,9 @@ def test_rules_write_what_the_paths_say(root, tmp_path, snakemake):
         name: [re.sub(r"\{(\w+),[^{}]*\}", r"{\1}", path) for path in outputs] for name, outputs in written.items()
     }
     of_chosen_study = [path.format(suffix="") for path in paths.OUTPUTS["report"]]
-    expected = {**paths.OUTPUTS, "report": of_chosen_study, "report_by_name": paths.OUTPUTS["report"]}
+    of_experiment = [path.replace("{figure}", name) for path in paths.OUTPUTS["plot_experiment"] for name in FIGURES]
+    expected = {**paths.OUTPUTS, "plot_experiment": of_experiment}
+    expected |= {"report": of_chosen_study, "report_by_name": paths.OUTPUTS["report"]}
     assert {name: sorted(outputs) for name, outputs in unconstrained.items() if name != "all"} == {
         stage: sorted(outputs) for stage, outputs in expected.items()
     }
@@ -30,6 +33,6 @@ def test_rules_write_what_the_paths_say(root, tmp_path, snakemake):
 def test_logs_lie_as_the_outputs_do():
     assert paths.log("train") == "logs/{dataset}/{model}/{recipe}/seed{seed}/train.log"
     assert paths.log("report") == "logs/report{suffix}.log"
-    assert paths.benchmark("plot_experiment") == (
-        "logs/{dataset}/{model}/{recipe}/seed{seed}/{figure}/plot_experiment.benchmark.tsv"
+    assert paths.benchmark("plot_comparison") == (
+        "logs/{dataset}/comparison{suffix}/{figure}/plot_comparison.benchmark.tsv"
     )

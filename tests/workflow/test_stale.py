@@ -28,12 +28,11 @@ from study_edits import (
     compared_again,
     config,
     copy_image,
-    curves,
     delete,
     downloaded,
+    drawn,
     evaluated,
     lose_records,
-    matrices,
     module,
     move_away,
     plotted,
@@ -70,7 +69,7 @@ EDITS = {
             rename("results/shapes/small/gentle", "results/shapes/small/gentle,lr=0.1"),
             delete("results/shapes/small/gentle,lr=0.1/seed0/metrics.json"),
         ),
-        evaluated(Named("small", "gentle,lr=0.1")) | curves(Named("small", "gentle,lr=0.1")),
+        evaluated(Named("small", "gentle,lr=0.1")),
     ),
     "values on a dataset, where those on the model come first": (
         config("on: {", "on: {shapes: {lr: 0.3}, digits: {momentum: 0.1}, "),
@@ -180,8 +179,8 @@ EDITS = {
     "metrics": (changed_module("evaluation/metrics"), evaluated(*ALL)),
     "reading image folders": (changed_module("data/sources/folder"), downloaded("shapes") | trained(*ALL)),
     "a data source that no experiment uses": (changed_module("data/sources/torchvision"), NOTHING),
-    "learning curves": (changed_module("figures/learning_curves"), curves(*ALL)),
-    "confusion matrices": (changed_module("figures/confusion_matrix"), matrices(*ALL)),
+    "learning curves": (changed_module("figures/learning_curves"), drawn(*ALL)),
+    "confusion matrices": (changed_module("figures/confusion_matrix"), drawn(*ALL)),
     "comparisons": (changed_module("figures/comparison"), compared("shapes")),
     "how networks are compared": (changed_module("comparison/paired"), compared_again("shapes")),
     "one comparison": (
@@ -190,11 +189,11 @@ EDITS = {
     ),
     "the look of a network": (
         module("models/mobilenet_v2", "#E69F00", "#E69F01"),
-        curves(MOBILENET) | matrices(MOBILENET) | compared("shapes"),
+        drawn(MOBILENET) | compared("shapes"),
     ),
     "the look of all figures": (
         changed_module("figures/style"),
-        curves(*ALL) | matrices(*ALL) | compared("shapes") | audited("shapes"),
+        drawn(*ALL) | compared("shapes") | audited("shapes"),
     ),
     "the report's code": (changed_module("reporting/report"), REPORT),
     "the report's template": (append("workflow/templates/report.md.j2", "The end.\n"), REPORT),
@@ -203,7 +202,7 @@ EDITS = {
     "what a report cites": (append("workflow/references.bib", "% The end.\n"), REPORT),
     "what a network is called": (
         replace("scripts/deepnets/models/mobilenet_v2.py", '"MobileNetV2"', '"MobileNet V2"'),
-        curves(MOBILENET) | matrices(MOBILENET) | compared("shapes"),
+        drawn(MOBILENET) | compared("shapes"),
     ),
     "how an error is reported": (changed_module("utils/text"), NOTHING),
     "what log lines look like": (changed_module("utils/logging"), NOTHING),
@@ -245,7 +244,7 @@ EDITS = {
     ),
     "metrics truncated": (truncate("results/shapes/small/gentle/seed0/metrics.json"), evaluated(GENTLE)),
     "a history truncated": (truncate("results/shapes/small/gentle/seed0/history.csv"), trained(GENTLE)),
-    "a figure truncated": (truncate("results/shapes/small/brief/seed0/figures/learning_curves.png"), curves(SMALL)),
+    "a figure truncated": (truncate("results/shapes/small/brief/seed0/figures/learning_curves.png"), drawn(SMALL)),
     "the report truncated": (truncate("results/report.md"), REPORT),
     "the table of metrics truncated": (truncate("results/metrics.csv"), REPORT),
     "the description of the machine truncated": (truncate("results/environment.json"), REPORT),
@@ -259,10 +258,10 @@ EDITS = {
         summarized("small") | evaluated(SMALL, GENTLE),
     ),
     "predictions deleted": (delete("results/shapes/small/gentle/seed0/predictions.safetensors"), evaluated(GENTLE)),
-    "a figure deleted": (delete("results/shapes/small/brief/seed0/figures/learning_curves.png"), curves(SMALL)),
+    "a figure deleted": (delete("results/shapes/small/brief/seed0/figures/learning_curves.png"), drawn(SMALL)),
     "a figure for print deleted": (
         delete("results/shapes/small/brief/seed0/figures/learning_curves.svg"),
-        curves(SMALL),
+        drawn(SMALL),
     ),
     "a comparison deleted": (
         delete("results/shapes/comparison/accuracy.png"),
@@ -326,7 +325,7 @@ EDITS = {
     ),
     "records lost, a model before the others that has the look of one": (
         both(lose_records, config("models:\n", "models:\n  zero: {architecture: vgg16}\n")),
-        curves(SMALL, GENTLE) | matrices(SMALL, GENTLE) | compared("shapes"),
+        drawn(SMALL, GENTLE) | compared("shapes"),
     ),
     "records lost, a model before the others that has a look of its own": (
         both(lose_records, config("models:\n", "models:\n  first: {architecture: vgg16}\n")),
@@ -396,4 +395,4 @@ def test_a_model_named_before_the_others_trains_nothing_and_recolours_only_one_o
     config("models:\n", "models:\n  first: {architecture: vgg16}\n")(study)
     assert dry_run(study).jobs == NOTHING
     config("first: {", "zero: {")(study)  # its name gives it the colour of `small`
-    assert dry_run(study).jobs == curves(SMALL, GENTLE) | matrices(SMALL, GENTLE) | compared("shapes")
+    assert dry_run(study).jobs == drawn(SMALL, GENTLE) | compared("shapes")

@@ -56,6 +56,7 @@ CONFIG = JOBS.config
 # For the words of `snakemake --report`.
 config["study"] = CONFIG.study
 config["captions"] = captions()
+config["experiment_figures"] = {figure.title: figure.caption for figure in EXPERIMENT_FIGURES.values()}
 
 
 wildcard_constraints:
@@ -65,7 +66,7 @@ wildcard_constraints:
     library="torchvision|timm",
     network="[a-zA-Z0-9_.]+",
     seed="0|[1-9][0-9]*",  # one way to write each, so that no experiment is trained twice
-    figure="|".join(EXPERIMENT_FIGURES | COMPARISON_FIGURES),
+    figure="|".join(COMPARISON_FIGURES),
     suffix=f"(?:-(?:{'|'.join(CONFIG.studies)}))?",  # of a study by its name; the chosen study has none
 
 

@@ -2,24 +2,25 @@
 
 
 rule plot_experiment:
-    """Draw one figure of one experiment."""
+    """Draw the figures of one experiment, in one job, as most of it is its start."""
     input:
-        lambda wildcards: f"{paths.EXPERIMENT}/{EXPERIMENT_FIGURES[wildcards.figure].reads}",
+        sorted({f"{paths.EXPERIMENT}/{figure.reads}" for figure in EXPERIMENT_FIGURES.values()}),
     output:
-        png=report(
-            f"{paths.EXPERIMENT_FIGURE}.png",
-            caption="../report/figure.rst",
-            category="Experiments",
-            subcategory="{dataset}",
-            labels={"model": "{model}", "recipe": "{recipe}", "seed": "{seed}", "figure": "{figure}"},
-        ),
-        svg=f"{paths.EXPERIMENT_FIGURE}.svg",
+        png=[
+            report(
+                paths.EXPERIMENT_FIGURE.replace("{figure}", f"{name}.png"),
+                caption="../report/experiment_figures.rst",
+                category="Experiments",
+                subcategory="{dataset}",
+                labels={"model": "{model}", "recipe": "{recipe}", "seed": "{seed}", "figure": name},
+            )
+            for name in EXPERIMENT_FIGURES
+        ],
+        svg=[paths.EXPERIMENT_FIGURE.replace("{figure}", f"{name}.svg") for name in EXPERIMENT_FIGURES],
     log:
         paths.log("plot_experiment"),
     benchmark:
         paths.benchmark("plot_experiment")
-    wildcard_constraints:
-        figure="|".join(EXPERIMENT_FIGURES),
     localrule: True
     conda:
         CONDA
@@ -27,10 +28,8 @@ rule plot_experiment:
         **SMALL,
     params:
         **params_of("plot_experiment"),
-        title=lambda wildcards, output: EXPERIMENT_FIGURES[wildcards.figure].title.lower(),
     message:
-        "Plot the {params.title} of {wildcards.model} on {wildcards.dataset},"
-        " recipe {wildcards.recipe}, seed {wildcards.seed}"
+        "Plot the figures of {wildcards.model} on {wildcards.dataset}, recipe {wildcards.recipe}, seed {wildcards.seed}"
     shell:
         "exec {params.call:q} --log {log:q}"
 
@@ -56,8 +55,6 @@ rule plot_comparison:
         paths.log("plot_comparison"),
     benchmark:
         paths.benchmark("plot_comparison")
-    wildcard_constraints:
-        figure="|".join(COMPARISON_FIGURES),
     localrule: True
     conda:
         CONDA

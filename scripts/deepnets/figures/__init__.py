@@ -1,7 +1,7 @@
 """The registry of figures: a row here and the module of the same name make a figure.
 
-Each figure gets its job in the workflow, its place in the report and its caption there and in `snakemake --report` from
-its row.
+Each figure gets its place in the report and its caption there and in `snakemake --report` from its row. A comparison
+figure is a job in the workflow; those of an experiment are one job together, as it starts once.
 This module does not import matplotlib, so that the Snakefile can import it quickly.
 """
 

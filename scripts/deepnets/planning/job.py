@@ -24,7 +24,7 @@ NAMES = {
     "saliency": paths.EXPERIMENT_NAME,
     "card": paths.EXPERIMENT_NAME,
     "bundle": paths.EXPERIMENT_NAME,
-    "plot_experiment": f"{paths.EXPERIMENT_NAME}/{{figure}}",
+    "plot_experiment": paths.EXPERIMENT_NAME,
     "plot_comparison": "{dataset}/comparison{suffix}/{figure}",
     "audit": "{dataset}",
     "report": "report{suffix}",
@@ -44,7 +44,11 @@ class Job:
     @property
     def outputs(self) -> list[str]:
         """The files that it writes; the first one names the job."""
-        return [path.format(**self.wildcards) for path in paths.OUTPUTS[self.stage]]
+        from deepnets.figures import EXPERIMENT_FIGURES  # only a plan needs it: its imports would cost each job 0.1 s
+
+        figures = EXPERIMENT_FIGURES if self.stage == "plot_experiment" else [self.wildcards.get("figure")]
+        every = [{**self.wildcards, "figure": figure} for figure in figures]
+        return [path.format(**each) for each in every for path in paths.OUTPUTS[self.stage]]
 
     def required_outputs(self, root: Path) -> list[str]:
         """Those of its files that must be there: all, but no audit of arrays that were deleted.

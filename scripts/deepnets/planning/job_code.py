@@ -46,11 +46,12 @@ class JobCode:
         if stage in (*_WITH_NETWORK, "card"):
             network = models.module_of(entry("model", wildcards["model"], self.config.models).architecture)
             return (network, *(self._shown_networks(wildcards) if stage in ("card", "saliency") else ()))
-        if stage in ("plot_experiment", "plot_comparison"):
-            figures = EXPERIMENT_FIGURES if stage == "plot_experiment" else COMPARISON_FIGURES
-            entry("figure", wildcards["figure"], figures)
-            return (f"deepnets.figures.{wildcards['figure']}", *self._shown_networks(wildcards))
-        return self._shown_networks(wildcards)
+        figures = list[str]()
+        if stage == "plot_experiment":
+            figures = [*EXPERIMENT_FIGURES]
+        elif stage == "plot_comparison":
+            figures = [entry("figure", wildcards["figure"], COMPARISON_FIGURES).name]
+        return (*(f"deepnets.figures.{figure}" for figure in figures), *self._shown_networks(wildcards))
 
     def _shown_networks(self, wildcards: Mapping[str, str]) -> tuple[str, ...]:
         """Modules of the networks in a figure or in the report, which say how readers see them.

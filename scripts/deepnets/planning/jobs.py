@@ -16,7 +16,7 @@ from deepnets.config.schema import Config
 from deepnets.config.starts import network_spec
 from deepnets.figures import EXPERIMENT_FIGURES, comparison_figures
 from deepnets.figures.looks import look_indices
-from deepnets.planning.job import Job, entry
+from deepnets.planning.job import NAMES, Job, entry
 from deepnets.planning.job_code import JobCode
 from deepnets.planning.made_exports import made_exports, made_saliency
 from deepnets.planning.start_files import published_networks, published_spec, with_starts
@@ -98,9 +98,8 @@ class Jobs:
         for stage in (each for each in paths.OUTPUTS if each not in left_out):
             jobs = {}
             for wildcards in self._wildcards(stage, suffix):
-                pattern = paths.OUTPUTS[stage][0]
-                used = {key: value for key, value in wildcards.items() if f"{{{key}}}" in pattern}
-                jobs[pattern.format(**used)] = Job(stage, used)
+                used = {key: value for key, value in wildcards.items() if f"{{{key}}}" in NAMES[stage]}
+                jobs[NAMES[stage].format(**used)] = Job(stage, used)
             yield from jobs.values()
 
     def study_files(self, *patterns: str, dataset: str | None = None, suffix: str = "", **_names: str) -> list[str]:
@@ -237,10 +236,8 @@ class Jobs:
         if stage == "fetch_weights":
             yield from published_networks(trained)
             return
-        figures = EXPERIMENT_FIGURES if stage == "plot_experiment" else [""]
         for each in trained if stage in ("download", "prepare", "train") else study:
-            names = {key: str(value) for key, value in each.names.items()}
-            yield from ({**names, "figure": figure, "suffix": suffix} for figure in figures)
+            yield {**{key: str(value) for key, value in each.names.items()}, "suffix": suffix}
 
     # -- settings ----------------------------------------------------------------------------------------------------
 

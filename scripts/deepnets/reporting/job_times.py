@@ -60,9 +60,9 @@ def job_times(
     and figures that another study in the same folder has.
 
     Args:
-        folder: holds `{stage}.benchmark.tsv` at `{dataset}/{model}/{recipe}/seed{seed}/` and below it for jobs of one
-            experiment, further up for jobs that experiments share, and at `{dataset}/comparison{suffix}/`; files of
-            other studies lie there too. A file that is missing or damaged counts as not measured: Snakemake does not
+        folder: holds `{stage}.benchmark.tsv` at `{dataset}/{model}/{recipe}/seed{seed}/` for jobs of one experiment,
+            further up for jobs that experiments share, and at `{dataset}/comparison{suffix}/`; files of other studies
+            lie there too. A file that is missing or damaged counts as not measured: Snakemake does not
             write it again.
         experiments: (dataset, model, recipe, "seed{seed}") of each experiment.
         suffix: of the study's paths.
@@ -71,16 +71,16 @@ def job_times(
         figures: (dataset, name) of each figure that compares its experiments.
     """
     experiments = set(experiments)
-    shared = {each[:length] for each in experiments for length in range(4)}
-    shared |= {(dataset, f"comparison{suffix}") for dataset, *_ in experiments}
-    shared |= {(dataset, f"comparison{suffix}", name) for dataset, name in figures}
+    theirs = {each[:length] for each in experiments for length in range(5)}
+    theirs |= {(dataset, f"comparison{suffix}") for dataset, *_ in experiments}
+    theirs |= {(dataset, f"comparison{suffix}", name) for dataset, name in figures}
     before = {*starts, *(start[:1] for start in starts)}  # with the datasets that were trained on
     jobs = []
     for path in sorted(Path(folder).rglob(f"*{BENCHMARK_SUFFIX}")):
         stage, names = path.name.removesuffix(BENCHMARK_SUFFIX), path.parent.relative_to(folder).parts
         if stage in ON_REQUEST or (stage in OPTIONAL and stage not in optional):
             continue
-        own = names[:4] in experiments or names in shared
+        own = names in theirs
         if own or (stage in _OF_WEIGHTS and names in before):
             seconds = _seconds(path)
             if seconds is not None:

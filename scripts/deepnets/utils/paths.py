@@ -94,7 +94,8 @@ PAGE_TEMPLATES = [f"workflow/templates/report.{kind}" for kind in ("html.j2", "c
 SERVE_TEMPLATES = [f"workflow/templates/serve.{kind}" for kind in ("html.j2", "css", "js")]
 BUNDLE_EXAMPLE = "workflow/templates/bundle_predict.py"
 
-# What each stage writes; the stages in the order of the work. The first file names the job.
+# What each stage writes; the stages in the order of the work. A job of plot_experiment writes every figure of its
+# experiment, another one a file of each of these. The first file names the job.
 OUTPUTS = {
     "download": [RAW_MANIFEST],
     "prepare": [DATASET_INFO, *ARRAYS["train"], *ARRAYS["test"]],
@@ -136,7 +137,6 @@ def _log_name(stage: str) -> str:
         "summarize": "{dataset}/{model}/summarize",
         "latency": "{dataset}/{model}/latency",
         "compare": "{dataset}/comparison{suffix}/compare",
-        "plot_experiment": f"{EXPERIMENT_NAME}/{{figure}}/plot_experiment",
         "plot_comparison": "{dataset}/comparison{suffix}/{figure}/plot_comparison",
         "audit": "{dataset}/audit",
         "report": "report{suffix}",
