@@ -8,9 +8,9 @@ that other load on the machine affects all; the times are CPU time, medians over
 - plain: what most people write first, in float32 and PyTorch's default layout;
 - plain, best: the same at its best flags, bfloat16 autocast (where the processor multiplies it natively) and
   channels_last;
-- ours: `predict`, with which training validates and the evaluation predicts;
-- forward: our network on batches that are ready, the most that `predict` can hope for;
-- folded: ours with each batch normalisation folded into the convolution before it.
+- not folded: `predict` of the network as it was trained, with which training validates;
+- ours: `predict` with each batch normalisation folded into the convolution before it, as the evaluation of many images;
+- forward: the same network on batches that are ready, the most that `predict` can hope for.
 
 The last columns count the images whose predicted class differs from that in float32: with bfloat16, and folded too.
 For the whole test split, ask for more images than it has: --images 10000.
@@ -25,14 +25,13 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from deepnets.config.experiment import Experiment
 from deepnets.config.loader import load_config
 from deepnets.config.recipe import Recipe
 from deepnets.evaluation.evaluate import open_splits
+from deepnets.evaluation.folding import fold_norms
 from deepnets.evaluation.network import load_network
-from deepnets.models import _stem
 from deepnets.reporting import markdown
 from deepnets.training.augmentation import Augmentation
 from deepnets.training.device import Device, configure_device, disable_malloc_trim
@@ -41,7 +40,7 @@ from deepnets.utils import paths
 from deepnets.utils.command_line import number, run
 from peers.common import layout, use_bfloat16
 
-TITLES = ["network", "plain", "plain, best", "ours", "forward", "folded"]
+TITLES = ["network", "plain", "plain, best", "not folded", "ours", "forward"]
 TITLES += ["classes changed by bfloat16", "classes changed by bfloat16 and folding"]
 
 
@@ -57,41 +56,6 @@ def plain_loop(network: nn.Module, images: Tensor, mean: list[float], std: list[
         )
 
 
-def folded(network: nn.Module, images: Tensor) -> nn.Module:
-    """A copy with each batch normalisation folded into the convolution whose output it takes.
-
-    The pairs are found by running the copy on the images, float (N, C, H, W).
-    """
-    network = copy.deepcopy(network).eval()
-    outputs: dict[int, str] = {}
-    pairs: list[tuple[str, str]] = []
-    kept: list[Tensor] = []  # so that no other tensor gets the id of one of these
-
-    def note(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        def after(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            if isinstance(layer, nn.Conv2d):
-                outputs[id(output)] = name
-                kept.append(output)
-            elif id(inputs[0]) in outputs:
-                pairs.append((outputs[id(inputs[0])], name))
-
-        return after
-
-    hooks = [
-        layer.register_forward_hook(note(name))
-        for name, layer in network.named_modules()
-        if isinstance(layer, nn.Conv2d | nn.BatchNorm2d)
-    ]
-    with torch.inference_mode():
-        network(images)
-    for hook in hooks:
-        hook.remove()
-    for conv, norm in pairs:
-        _stem.put(network, conv, fuse_conv_bn_eval(network.get_submodule(conv), network.get_submodule(norm)))
-        _stem.put(network, norm, nn.Identity())
-    return network
-
-
 def variants(experiment: Experiment, images: int) -> dict[str, Callable[[], Tensor]]:
     """Each variant's function, which returns the logits of that many test images, or of all if they are fewer."""
     spec, folder = experiment.spec, Path(experiment.directory)
@@ -103,18 +67,19 @@ def variants(experiment: Experiment, images: int) -> dict[str, Callable[[], Tens
     pixels = pixels.contiguous()
 
     fast = copy.deepcopy(plain).to(memory_format=torch.channels_last)
-    ours = copy.deepcopy(fast)
-    device = configure_device(ours, "cpu", recipe.precision, threads=1)
+    trained = copy.deepcopy(fast)
+    device = configure_device(trained, "cpu", recipe.precision, threads=1)
     augmentation = Augmentation(recipe.augment, False, metadata["mean"], metadata["std"], device.device)
     ready = [channels_last(augmentation.normalise(batch)) for batch in pixels.split(EVALUATION_BATCH)]
-    joined = folded(ours, ready[0][:2])
+    ours = copy.deepcopy(trained)
+    fold_norms(ours, ready[0][:2])
     numbers = metadata["mean"], metadata["std"]
     return {
         "plain": lambda: plain_loop(plain.eval(), pixels, *numbers, best=False),
         "plain, best": lambda: plain_loop(fast.eval(), pixels, *numbers, best=True),
+        "not folded": lambda: predict(trained, split, augmentation, device),
         "ours": lambda: predict(ours, split, augmentation, device),
         "forward": lambda: forward(ours, ready, device),
-        "folded": lambda: predict(joined, split, augmentation, device),
     }
 
 
@@ -135,7 +100,7 @@ def row(name: str, compared: dict[str, Callable[[], Tensor]], rounds: int) -> li
             logits()
             seconds[variant].append(time.process_time() - start)
     of = len(classes["plain"])
-    changed = [int((classes[variant] != classes["plain"]).sum()) for variant in ("ours", "folded")]
+    changed = [int((classes[variant] != classes["plain"]).sum()) for variant in ("not folded", "ours")]
     return [
         name,
         *(f"{of / statistics.median(times):,.0f}" for times in seconds.values()),

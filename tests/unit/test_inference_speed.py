@@ -3,22 +3,11 @@
 import pytest
 import torch
 from tiny_experiment import NAMES, SPEC, arguments
-from torch import nn
 
 from deepnets.config.experiment import Experiment
-from inference_speed import TITLES, folded, row, variants
+from inference_speed import TITLES, row, variants
 
 pytestmark = pytest.mark.usefixtures("process_as_it_was")
-
-
-def test_folding_takes_each_normalisation_that_follows_a_convolution_and_no_other():
-    torch.manual_seed(0)
-    network = nn.Sequential(nn.BatchNorm2d(2), nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.BatchNorm2d(4))
-    images = torch.randn(5, 2, 8, 8)
-    network(images)  # so that no normalisation is the identity
-    joined = folded(network, images)
-    assert [type(layer).__name__ for layer in joined] == ["BatchNorm2d", "Conv2d", "Identity", "ReLU", "BatchNorm2d"]
-    assert torch.allclose(joined(images), network.eval()(images), atol=1e-5)
 
 
 def test_each_variant_predicts_the_test_images(data, finished, tmp_path, monkeypatch):

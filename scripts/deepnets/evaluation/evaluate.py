@@ -17,6 +17,7 @@ from deepnets.data.arrays import open_dataset
 from deepnets.data.splits import Split, split_train_validation
 from deepnets.evaluation import advice, metrics
 from deepnets.evaluation.examples import keep_examples
+from deepnets.evaluation.folding import fold_for_many
 from deepnets.evaluation.history import read_history
 from deepnets.evaluation.network import check_trained_on, load_for_evaluation
 from deepnets.evaluation.prediction_table import write_prediction_table
@@ -78,6 +79,7 @@ def _evaluate(job: dict, data: str | Path, summary: str | Path, output: Path, th
     splits, trained, dataset_metadata = open_splits(data, recipe.validation_fraction, spec["seed"], spec["dataset"])
     check_trained_on(weights, metadata, dataset_metadata)
     network = _read_summary(Path(summary), spec, dataset_metadata)
+    fold_for_many(model, splits["test"], augmentation, device)
     logits = _logits(model, splits, augmentation, device, handed_over_logits(output))
     labels = {split: images.all_labels().numpy() for split, images in splits.items()}
     basic = {split: metrics.basic_metrics(logits[split], labels[split], split) for split in ("train", "validation")}

@@ -157,7 +157,7 @@ class Model:
         return torch.from_numpy(self.logits(images) / self.temperature).softmax(1).numpy()
 
     def logits(self, images: np.ndarray) -> np.ndarray:
-        """Return the logits, float32 (N, C), of images uint8 (N, size, size, channels), as the evaluation does."""
+        """Return the logits, float32 (N, C), of images uint8 (N, size, size, channels)."""
         split = Split.of_arrays(images, np.zeros(len(images), np.int64))
         with models.own_errors():
             return predict(self.network, split, self.augmentation, self.device).numpy()

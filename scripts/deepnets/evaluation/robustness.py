@@ -12,6 +12,7 @@ from deepnets.config.experiment import OF_ARRAYS
 from deepnets.data.arrays import open_dataset
 from deepnets.data.splits import Split
 from deepnets.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from deepnets.evaluation.folding import fold_for_many
 from deepnets.evaluation.network import check_trained_on, load_for_evaluation
 from deepnets.evaluation.samples import sample
 from deepnets.training.augmentation import Augmentation
@@ -67,8 +68,9 @@ def evaluate_robustness(job: dict, data: str | Path, output: str | Path, *, thre
         model, metadata, augmentation, device = load_for_evaluation(weights, spec, threads, gpus)
         images, labels, dataset_metadata = open_dataset(data, "test", spec["dataset"])
         check_trained_on(weights, metadata, dataset_metadata)
-        rows = sample(np.arange(len(labels)), TEST_IMAGES, SEED)
-        split = Split.of_arrays(images, labels).subset(torch.from_numpy(rows))
+        test = Split.of_arrays(images, labels)
+        fold_for_many(model, test, augmentation, device)
+        split = test.subset(torch.from_numpy(sample(np.arange(len(labels)), TEST_IMAGES, SEED)))
         found = accuracies(model, split, augmentation, device)
         content = {
             "schema_version": SCHEMA_VERSION,
