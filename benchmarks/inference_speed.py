@@ -38,6 +38,7 @@ from deepnets.training.device import Device, configure_device, disable_malloc_tr
 from deepnets.training.inference import EVALUATION_BATCH, channels_last, predict
 from deepnets.utils import paths
 from deepnets.utils.command_line import number, run
+from deepnets.utils.logging import LOG
 from peers.common import layout, use_bfloat16
 
 TITLES = ["network", "plain", "plain, best", "not folded", "ours", "forward"]
@@ -72,7 +73,8 @@ def variants(experiment: Experiment, images: int) -> dict[str, Callable[[], Tens
     augmentation = Augmentation(recipe.augment, False, metadata["mean"], metadata["std"], device.device)
     ready = [channels_last(augmentation.normalise(batch)) for batch in pixels.split(EVALUATION_BATCH)]
     ours = copy.deepcopy(trained)
-    fold_norms(ours, ready[0][:2])
+    if not fold_norms(ours, ready[0][:8]):
+        LOG.warning("%s: nothing is folded", experiment.model)
     numbers = metadata["mean"], metadata["std"]
     return {
         "plain": lambda: plain_loop(plain.eval(), pixels, *numbers, best=False),

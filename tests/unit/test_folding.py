@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from tiny_experiment import JOB, call, evaluate
+from tiny_experiment import JOB, call, evaluate, train
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
@@ -19,7 +19,7 @@ from deepnets.training.device import Device, choose_device
 from deepnets.utils.files import read_json
 from deepnets.utils.tensors import load_tensors
 
-CPU = torch.device("cpu")
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
 IMAGES = torch.randn(3, 2, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
@@ -53,16 +53,18 @@ def outputs(network: nn.Module, images: Tensor) -> Tensor:
 def test_every_norm_after_a_convolution_is_folded_and_the_outputs_stay_the_same(architecture, norms, precision):
     network = with_trained_norms(models.build({"architecture": architecture}, 10, 1, (32, 32)))
     choose_device(network, "cpu", precision)
-    images = torch.randn(2, 1, 32, 32, generator=torch.Generator().manual_seed(1))
-    before = outputs(network, images)
-    assert fold_norms(network, images) == norms
-    others = torch.randn(2, 1, 32, 32, generator=torch.Generator().manual_seed(2))
-    assert torch.allclose(outputs(network, images), before, rtol=0, atol=1e-5 * before.abs().max())
-    assert outputs(network, others).isfinite().all()
+    images = torch.randn(6, 1, 32, 32, generator=torch.Generator().manual_seed(1))
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+        before = outputs(network, images).float()
+    assert fold_norms(network, images[:2]) == norms
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+        after = outputs(network, images).float()
+    rounding = 2e-2 if precision == "bf16" else 1e-5
+    assert torch.allclose(after, before, rtol=0, atol=rounding * before.abs().max())
 
 
 class Block(nn.Module):
-    """A convolution and a norm, which read each other's maps as a test needs."""
+    """A convolution and a norm, each of which reads what a test needs."""
 
     def __init__(self, conv: nn.Module | None = None, norm: nn.Module | None = None) -> None:
         super().__init__()
@@ -98,18 +100,6 @@ class NormFirst(Block):
         return self.conv(self.norm(images)).mean((2, 3))
 
 
-class ReadsWeights(Block):
-    """Which layer reads what shows no danger: only the outputs do."""
-
-    def forward(self, images):
-        return super().forward(images) * self.conv.weight.abs().sum()
-
-
-class ReadsNorm(Block):
-    def forward(self, images):
-        return super().forward(images) + self.norm.weight
-
-
 class OwnNorm(nn.BatchNorm2d):
     def forward(self, images):
         return super().forward(images).relu() - 1
@@ -128,21 +118,60 @@ class WithHook(Block):
         self.conv.register_forward_hook(lambda *_: None)
 
 
+def after_a_plain_pair(block: Block) -> nn.Module:
+    """Put a pair that can be folded in front of a block."""
+    pair = nn.Conv2d(2, 2, 3, padding=1), nn.BatchNorm2d(2)
+    return with_trained_norms(nn.Sequential(*pair, nn.ReLU(), block))
+
+
 @pytest.mark.parametrize(
-    "network",
+    "block",
     [
-        *(kind() for kind in (ReadTwice, ChangedFirst, ConvolutionTwice, NormTwice, NormFirst)),
-        *(kind() for kind in (ReadsWeights, ReadsNorm, WithHook)),
+        *(kind() for kind in (ReadTwice, ChangedFirst, ConvolutionTwice, NormTwice, NormFirst, WithHook)),
         Block(norm=nn.BatchNorm2d(2, track_running_stats=False)),
         Block(norm=OwnNorm(2)),
         Block(norm=nn.InstanceNorm2d(2)),
         Block(conv=OwnConvolution(2, 2, 3)),
         Block(conv=weight_norm(nn.Conv2d(2, 2, 3))),
     ],
-    ids=lambda network: f"{type(network).__name__} {type(network.conv).__name__} {type(network.norm).__name__}",
+    ids=lambda block: f"{type(block).__name__} {type(block.conv).__name__} {type(block.norm).__name__}",
 )
-def test_a_network_whose_outputs_would_change_stays_as_it_is(network):
-    with_trained_norms(network)
+def test_a_norm_that_cannot_be_folded_leaves_others_to_be(block):
+    network = after_a_plain_pair(block)
+    before, state = outputs(network, IMAGES), {name: value.clone() for name, value in block.state_dict().items()}
+    assert fold_norms(network, IMAGES) == 1
+    assert block.state_dict().keys() == state.keys()
+    assert all(torch.equal(value, state[name]) for name, value in block.state_dict().items())
+    assert torch.allclose(outputs(network, IMAGES), before, atol=1e-5)
+
+
+class ReadsWeights(Block):
+    """Who reads the maps shows no danger: only the outputs do."""
+
+    def forward(self, images):
+        return super().forward(images) * self.conv.weight.abs().sum()
+
+
+class ReadsNorm(Block):
+    def forward(self, images):
+        return super().forward(images) + self.norm.weight
+
+
+class OneInfinite(ReadsWeights):
+    def forward(self, images):
+        return torch.cat([super().forward(images), torch.full((len(images), 1), torch.inf)], 1)
+
+
+class FarFromZero(ReadsWeights):
+    """A number that is added to all logits changes no prediction, and must hide no change of one."""
+
+    def forward(self, images):
+        return 1e4 + super().forward(images)
+
+
+@pytest.mark.parametrize("kind", [ReadsWeights, ReadsNorm, OneInfinite, FarFromZero])
+def test_a_network_whose_outputs_would_change_stays_as_it_is(kind):
+    network = after_a_plain_pair(kind())
     before, state = outputs(network, IMAGES), {name: value.clone() for name, value in network.state_dict().items()}
     assert fold_norms(network, IMAGES) == 0
     assert network.state_dict().keys() == state.keys()
@@ -183,12 +212,15 @@ def test_a_fold_that_fails_half_way_is_taken_back(monkeypatch):
 # -- where it is done --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("images", "norms"), [(FEWEST_IMAGES - 1, 1), (FEWEST_IMAGES, 0)])
-def test_only_a_large_test_split_is_worth_it(images, norms):
+@pytest.mark.parametrize(
+    ("images", "device", "norms"), [(FEWEST_IMAGES - 1, CPU, 1), (FEWEST_IMAGES, CPU, 0), (FEWEST_IMAGES, GPU, 1)]
+)
+def test_only_a_large_test_split_on_a_cpu_is_worth_it(images, device, norms):
     network = Block(conv=nn.Conv2d(1, 2, 3))
     test = Split.of_arrays(np.zeros((images, 8, 8, 1), np.uint8), np.zeros(images, np.int64))
     augmentation = Augmentation(Recipe().augment, False, [0.5], [0.5], CPU)
-    fold_for_many(network, test, augmentation, Device(CPU, "fp32", 1, deterministic=True))
+    folded = fold_for_many(network, test, augmentation, Device(device, "fp32", 1, deterministic=True))
+    assert folded == 1 - norms
     assert sum(isinstance(layer, nn.BatchNorm2d) for layer in network.modules()) == norms
 
 
@@ -204,14 +236,29 @@ def norms_at_prediction(monkeypatch, stage) -> list[int]:
     return found
 
 
-def test_evaluation_and_robustness_predict_by_the_same_folded_network(data, copy, monkeypatch):
-    logits = load_tensors(copy / "predictions.safetensors")[0]["test_logits"]
+def test_evaluation_and_robustness_predict_test_images_by_the_same_folded_network(data, copy, monkeypatch):
+    logits, _ = load_tensors(copy / "predictions.safetensors")
     monkeypatch.setattr(folding, "FEWEST_IMAGES", 21)
     of_evaluation, of_robustness = (norms_at_prediction(monkeypatch, stage) for stage in (evaluation, robustness))
     evaluate(data, copy)
     call(evaluate_robustness, JOB, data, copy, gpus=0, log=copy / "log")
-    assert set(of_evaluation) == set(of_robustness) == {0}
-    folded = load_tensors(copy / "predictions.safetensors")[0]["test_logits"]
-    assert torch.allclose(folded, logits, atol=0.2)
+    assert of_evaluation == [51, 0, 0]  # validation images as in training, whose logits are not there any more
+    assert set(of_robustness) == {0}
+    folded, _ = load_tensors(copy / "predictions.safetensors")
+    assert torch.equal(folded["validation_logits"], logits["validation_logits"])
+    difference, spread = (folded["test_logits"] - logits["test_logits"]).abs().max(), logits["test_logits"].std(0).max()
+    assert 0 < difference < spread
     accuracy = read_json(copy / "metrics.json")["test"]["accuracy"]
     assert read_json(copy / "robustness.json")["accuracy"] == accuracy
+    for file in ("metrics.json", "robustness.json"):
+        assert read_json(copy / file)["evaluated_on"]["norms_folded"] == 51
+
+
+def test_a_repeated_evaluation_with_a_folded_network_writes_the_same_bytes(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(folding, "FEWEST_IMAGES", 21)
+    train(data, tmp_path)
+    evaluate(data, tmp_path)
+    files = [tmp_path / name for name in ("predictions.safetensors", "metrics.json", "predictions.csv")]
+    once = [file.read_bytes() for file in files]
+    evaluate(data, tmp_path)  # training's validation logits are gone with the checkpoints
+    assert [file.read_bytes() for file in files] == once

@@ -35,7 +35,7 @@ def test_a_figure_depends_on_the_architecture_where_the_model_has_the_name_of_an
 
 
 def test_every_experiment_has_every_figure(jobs):
-    figures = jobs.experiment_figures("png")
+    figures = jobs.experiment_figures()
     assert len(figures) == 8
     assert figures[1] == "results/digits/vgg16/quick/seed0/figures/confusion_matrix.png"
 

@@ -3,7 +3,7 @@
 import json
 import re
 
-from deepnets.figures import EXPERIMENT_FIGURES as FIGURES
+from deepnets.figures import EXPERIMENT_FIGURES
 from deepnets.utils import paths
 
 LISTING = """
@@ -22,7 +22,7 @@ def test_rules_write_what_the_paths_say(root, tmp_path, snakemake):
         name: [re.sub(r"\{(\w+),[^{}]*\}", r"{\1}", path) for path in outputs] for name, outputs in written.items()
     }
     of_chosen_study = [path.format(suffix="") for path in paths.OUTPUTS["report"]]
-    of_experiment = [path.replace("{figure}", name) for path in paths.OUTPUTS["plot_experiment"] for name in FIGURES]
+    of_experiment = [path for figure in EXPERIMENT_FIGURES.values() for path in figure.files]
     expected = {**paths.OUTPUTS, "plot_experiment": of_experiment}
     expected |= {"report": of_chosen_study, "report_by_name": paths.OUTPUTS["report"]}
     assert {name: sorted(outputs) for name, outputs in unconstrained.items() if name != "all"} == {

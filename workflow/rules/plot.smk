@@ -8,15 +8,15 @@ rule plot_experiment:
     output:
         png=[
             report(
-                paths.EXPERIMENT_FIGURE.replace("{figure}", f"{name}.png"),
+                figure.files[0],
                 caption="../report/experiment_figures.rst",
                 category="Experiments",
                 subcategory="{dataset}",
-                labels={"model": "{model}", "recipe": "{recipe}", "seed": "{seed}", "figure": name},
+                labels={"model": "{model}", "recipe": "{recipe}", "seed": "{seed}", "figure": figure.name},
             )
-            for name in EXPERIMENT_FIGURES
+            for figure in EXPERIMENT_FIGURES.values()
         ],
-        svg=[paths.EXPERIMENT_FIGURE.replace("{figure}", f"{name}.svg") for name in EXPERIMENT_FIGURES],
+        svg=[figure.files[1] for figure in EXPERIMENT_FIGURES.values()],
     log:
         paths.log("plot_experiment"),
     benchmark:

@@ -79,8 +79,11 @@ def _evaluate(job: dict, data: str | Path, summary: str | Path, output: Path, th
     splits, trained, dataset_metadata = open_splits(data, recipe.validation_fraction, spec["seed"], spec["dataset"])
     check_trained_on(weights, metadata, dataset_metadata)
     network = _read_summary(Path(summary), spec, dataset_metadata)
-    fold_for_many(model, splits["test"], augmentation, device)
-    logits = _logits(model, splits, augmentation, device, handed_over_logits(output))
+    of_validation = _validation_logits(model, splits["validation"], augmentation, device, output)
+    with models.own_errors():
+        norms_folded = fold_for_many(model, splits["test"], augmentation, device)
+        predicted = {split: predict(model, splits[split], augmentation, device) for split in ("train", "test")}
+    logits = {split: tensor.numpy() for split, tensor in {**predicted, "validation": of_validation}.items()}
     labels = {split: images.all_labels().numpy() for split, images in splits.items()}
     basic = {split: metrics.basic_metrics(logits[split], labels[split], split) for split in ("train", "validation")}
     basic["train"]["of"] = len(trained)
@@ -114,7 +117,7 @@ def _evaluate(job: dict, data: str | Path, summary: str | Path, output: Path, th
                 **averaged,
                 "warnings": warnings,
                 "started_from": metadata.get("started_from"),
-                "evaluated_on": device.describe(),
+                "evaluated_on": {**device.describe(), "norms_folded": norms_folded},
             },
         )
     shutil.rmtree(output / paths.CHECKPOINTS, ignore_errors=True)
@@ -128,21 +131,18 @@ def _log(name: str, test: dict, warnings: list[str]) -> None:
         LOG.warning("%s: %s", name, warning)
 
 
-def _logits(
-    model: nn.Module,
-    splits: dict[str, Split],
-    augmentation: Augmentation,
-    device: Device,
-    of_validation: torch.Tensor | None,
-) -> dict[str, np.ndarray]:
-    """The logits of each split, float32 (N, C); those of the validation split only if training left none."""
-    known = {} if of_validation is None else {"validation": of_validation}
+def _validation_logits(
+    model: nn.Module, split: Split, augmentation: Augmentation, device: Device, folder: Path
+) -> torch.Tensor:
+    """The logits of the validation images, float32 (N, C), as training left them; else those of the network as it is.
+
+    Nothing is folded yet, so that both are the same.
+    """
+    handed_over = handed_over_logits(folder)
+    if handed_over is not None:
+        return handed_over
     with models.own_errors():
-        found = {
-            split: known[split] if split in known else predict(model, images, augmentation, device)
-            for split, images in splits.items()
-        }
-    return {split: tensor.numpy() for split, tensor in found.items()}
+        return predict(model, split, augmentation, device)
 
 
 def _mirror_averaged(

@@ -69,7 +69,7 @@ def evaluate_robustness(job: dict, data: str | Path, output: str | Path, *, thre
         images, labels, dataset_metadata = open_dataset(data, "test", spec["dataset"])
         check_trained_on(weights, metadata, dataset_metadata)
         test = Split.of_arrays(images, labels)
-        fold_for_many(model, test, augmentation, device)
+        norms_folded = fold_for_many(model, test, augmentation, device)
         split = test.subset(torch.from_numpy(sample(np.arange(len(labels)), TEST_IMAGES, SEED)))
         found = accuracies(model, split, augmentation, device)
         content = {
@@ -82,7 +82,7 @@ def evaluate_robustness(job: dict, data: str | Path, output: str | Path, *, thre
             "n": len(split),
             "of": len(labels),
             **found,
-            "evaluated_on": device.describe(),
+            "evaluated_on": {**device.describe(), "norms_folded": norms_folded},
         }
         with record_checksums("robustness", file):
             write_json(file, content)

@@ -33,6 +33,11 @@ class ExperimentFigure:
     reads: str
     width: str = "49%"
 
+    @property
+    def files(self) -> list[str]:
+        """Its PNG and its SVG, with the experiment's names in braces."""
+        return [path.replace("{figure}", self.name) for path in paths.OUTPUTS["plot_experiment"]]
+
 
 @dataclass(frozen=True)
 class ComparisonFigure:

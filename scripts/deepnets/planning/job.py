@@ -46,9 +46,10 @@ class Job:
         """The files that it writes; the first one names the job."""
         from deepnets.figures import EXPERIMENT_FIGURES  # only a plan needs it: its imports would cost each job 0.1 s
 
-        figures = EXPERIMENT_FIGURES if self.stage == "plot_experiment" else [self.wildcards.get("figure")]
-        every = [{**self.wildcards, "figure": figure} for figure in figures]
-        return [path.format(**each) for each in every for path in paths.OUTPUTS[self.stage]]
+        patterns = paths.OUTPUTS[self.stage]
+        if self.stage == "plot_experiment":
+            patterns = [path for figure in EXPERIMENT_FIGURES.values() for path in figure.files]
+        return [path.format(**self.wildcards) for path in patterns]
 
     def required_outputs(self, root: Path) -> list[str]:
         """Those of its files that must be there: all, but no audit of arrays that were deleted.

@@ -111,10 +111,9 @@ class Jobs:
         """This file of each of a study's datasets."""
         return [pattern.format(dataset=name, suffix=suffix) for name in self._datasets(suffix)]
 
-    def experiment_figures(self, kind: str, suffix: str = "") -> list[str]:
-        """The figures of every experiment of a study, as files of a kind: "png" or "svg"."""
-        figures = [paths.EXPERIMENT_FIGURE.replace("{figure}", f"{name}.{kind}") for name in EXPERIMENT_FIGURES]
-        return self.study_files(*figures, suffix=suffix)
+    def experiment_figures(self, suffix: str = "") -> list[str]:
+        """The figures of every experiment of a study, as PNG."""
+        return self.study_files(*(figure.files[0] for figure in EXPERIMENT_FIGURES.values()), suffix=suffix)
 
     def optional_files(self, stages: Iterable[str] | None = None, suffix: str = "", **names: str) -> list[str]:
         """Return the files that optional stages write about a study's experiments, or about those on one dataset.

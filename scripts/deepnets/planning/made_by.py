@@ -44,21 +44,14 @@ def differing(job: Job, jobs: Jobs) -> list[str]:
 
     Nothing if the files are missing, or need not be there.
     """
-    output, phrases = job.outputs[_SPEC_IN.get(job.stage, 0)], list[str]()
+    output = job.outputs[_SPEC_IN.get(job.stage, 0)]
     if output not in job.required_outputs(jobs.root):
         return []
     file = jobs.root / output
-    keys = _HAS.get(job.stage, ("spec",))
-    found = read_head(file, *keys)
-    if keys[0] in found:
-        found = {key: value for key, value in PLAIN.items() if key in keys} | found
-        settings = jobs.settings(job.stage, job.wildcards)
-        if job.stage in ("summarize", "latency"):
-            settings["spec"] = as_in(found["spec"], settings["spec"])
-        expected = {**settings, "settings_sha256": settings_sha256(settings)}
-        phrases += differences(found, {key: expected[key] for key in found})
-    elif file.suffix != ".safetensors" and file.exists():  # all weights have it, unless they are damaged
-        phrases.append(UNKNOWN)
+    files = [file]
+    if job.stage == "plot_experiment":  # each picture says it, as a job may have ended before the last one
+        files = [jobs.root / path for path in job.outputs if path.endswith(".png")]
+    phrases = list(dict.fromkeys(phrase for each in files for phrase in _differing_settings(job, jobs, each)))
     if job.stage in _OF_IMAGES:
         dataset_info = paths.DATASET_INFO.format(**job.wildcards)
         compared: tuple[str, ...] = OF_ARRAYS
@@ -68,6 +61,20 @@ def differing(job: Job, jobs: Jobs) -> list[str]:
         if are_of_other_images(read_head(file, *compared), jobs.root / dataset_info):
             phrases.append(f"{dataset_info} is of other images")
     return phrases
+
+
+def _differing_settings(job: Job, jobs: Jobs, file: Path) -> list[str]:
+    keys = _HAS.get(job.stage, ("spec",))
+    found = read_head(file, *keys)
+    if keys[0] in found:
+        found = {key: value for key, value in PLAIN.items() if key in keys} | found
+        settings = jobs.settings(job.stage, job.wildcards)
+        if job.stage in ("summarize", "latency"):
+            settings["spec"] = as_in(found["spec"], settings["spec"])
+        expected = {**settings, "settings_sha256": settings_sha256(settings)}
+        return list(differences(found, {key: expected[key] for key in found}))
+    # All weights have it, unless they are damaged.
+    return [UNKNOWN] if file.suffix != ".safetensors" and file.exists() else []
 
 
 def are_of_other_images(made_from: Mapping[str, Any], dataset_info: Path) -> bool:

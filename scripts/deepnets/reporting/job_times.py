@@ -71,16 +71,16 @@ def job_times(
         figures: (dataset, name) of each figure that compares its experiments.
     """
     experiments = set(experiments)
-    theirs = {each[:length] for each in experiments for length in range(5)}
-    theirs |= {(dataset, f"comparison{suffix}") for dataset, *_ in experiments}
-    theirs |= {(dataset, f"comparison{suffix}", name) for dataset, name in figures}
+    of_study = {each[:length] for each in experiments for length in range(len(each) + 1)}
+    of_study |= {(dataset, f"comparison{suffix}") for dataset, *_ in experiments}
+    of_study |= {(dataset, f"comparison{suffix}", name) for dataset, name in figures}
     before = {*starts, *(start[:1] for start in starts)}  # with the datasets that were trained on
     jobs = []
     for path in sorted(Path(folder).rglob(f"*{BENCHMARK_SUFFIX}")):
         stage, names = path.name.removesuffix(BENCHMARK_SUFFIX), path.parent.relative_to(folder).parts
         if stage in ON_REQUEST or (stage in OPTIONAL and stage not in optional):
             continue
-        own = names in theirs
+        own = names in of_study
         if own or (stage in _OF_WEIGHTS and names in before):
             seconds = _seconds(path)
             if seconds is not None:

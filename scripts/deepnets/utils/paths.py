@@ -94,8 +94,8 @@ PAGE_TEMPLATES = [f"workflow/templates/report.{kind}" for kind in ("html.j2", "c
 SERVE_TEMPLATES = [f"workflow/templates/serve.{kind}" for kind in ("html.j2", "css", "js")]
 BUNDLE_EXAMPLE = "workflow/templates/bundle_predict.py"
 
-# What each stage writes; the stages in the order of the work. A job of plot_experiment writes every figure of its
-# experiment, another one a file of each of these. The first file names the job.
+# What a job of each stage writes; the stages in the order of the work. The first file names the job. Only a job of
+# plot_experiment writes these files for each figure of its experiment.
 OUTPUTS = {
     "download": [RAW_MANIFEST],
     "prepare": [DATASET_INFO, *ARRAYS["train"], *ARRAYS["test"]],
