@@ -51,6 +51,7 @@ def outputs(network: nn.Module, images: Tensor) -> Tensor:
     ],
 )
 def test_every_norm_after_a_convolution_is_folded_and_the_outputs_stay_the_same(architecture, norms, precision):
+    torch.manual_seed(0)
     network = with_trained_norms(models.build({"architecture": architecture}, 10, 1, (32, 32)))
     choose_device(network, "cpu", precision)
     images = torch.randn(6, 1, 32, 32, generator=torch.Generator().manual_seed(1))
@@ -59,7 +60,7 @@ def test_every_norm_after_a_convolution_is_folded_and_the_outputs_stay_the_same(
     assert fold_norms(network, images[:2]) == norms
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
         after = outputs(network, images).float()
-    rounding = 2e-2 if precision == "bf16" else 1e-5
+    rounding = 5e-2 if precision == "bf16" else 1e-5
     assert torch.allclose(after, before, rtol=0, atol=rounding * before.abs().max())
 
 
@@ -78,6 +79,12 @@ class ReadTwice(Block):
     def forward(self, images):
         maps = self.conv(images)
         return (self.norm(maps).relu() + maps).mean((2, 3))
+
+
+class ReadByName(Block):
+    def forward(self, images):
+        maps = self.conv(images)
+        return torch.add(self.norm(maps).relu(), other=maps).mean((2, 3))
 
 
 class ChangedFirst(Block):
@@ -127,7 +134,8 @@ def after_a_plain_pair(block: Block) -> nn.Module:
 @pytest.mark.parametrize(
     "block",
     [
-        *(kind() for kind in (ReadTwice, ChangedFirst, ConvolutionTwice, NormTwice, NormFirst, WithHook)),
+        *(kind() for kind in (ReadTwice, ReadByName, ChangedFirst)),
+        *(kind() for kind in (ConvolutionTwice, NormTwice, NormFirst, WithHook)),
         Block(norm=nn.BatchNorm2d(2, track_running_stats=False)),
         Block(norm=OwnNorm(2)),
         Block(norm=nn.InstanceNorm2d(2)),
@@ -222,6 +230,18 @@ def test_only_a_large_test_split_on_a_cpu_is_worth_it(images, device, norms):
     folded = fold_for_many(network, test, augmentation, Device(device, "fp32", 1, deterministic=True))
     assert folded == 1 - norms
     assert sum(isinstance(layer, nn.BatchNorm2d) for layer in network.modules()) == norms
+
+
+def test_the_outputs_are_compared_on_normalised_images_of_all_parts_of_the_split(monkeypatch):
+    tried = []
+    monkeypatch.setattr(folding, "fold_norms", lambda _network, images: tried.append(images) or 0)
+    pixels = np.arange(FEWEST_IMAGES) * 255 // FEWEST_IMAGES
+    test = Split.of_arrays(np.tile(pixels.astype(np.uint8)[:, None, None, None], (1, 8, 8, 1)), pixels)
+    augmentation = Augmentation(Recipe().augment, False, [0.5], [0.5], CPU)
+    fold_for_many(Block(), test, augmentation, Device(CPU, "fp32", 1, deterministic=True))
+    assert tried[0].shape == (8, 1, 8, 8)
+    assert -1 <= tried[0].min() < -0.5
+    assert 0.5 < tried[0].max() <= 1
 
 
 def norms_at_prediction(monkeypatch, stage) -> list[int]:
