@@ -31,7 +31,7 @@ from deepnets.utils.files import write_json, write_text
 
 BENCHMARKS = Path(__file__).resolve().parent
 ROOT = BENCHMARKS.parent
-SIZES = (10, 100, 1000, 1500)  # the last has 6,000 jobs
+SIZES = (10, 100, 1000, 1500)  # the last has 4,500 jobs
 TOTAL = re.compile(r"^total +(\d+)$", re.MULTILINE)
 
 STAND_IN = str(BENCHMARKS / "stand_in.py")

@@ -28,11 +28,11 @@ def test_study_has_as_many_jobs_as_the_documentation_says(root, tmp_path, experi
     shutil.copy(root / "config.yaml", tmp_path)
     scale_study.configure(tmp_path / "config.yaml", experiments)
     jobs = [*Jobs(load_config(tmp_path / "config.yaml"), root, tmp_path).of_study()]
-    assert len(jobs) + 1 == 4 * experiments + others  # and `all`
+    assert len(jobs) + 1 == 3 * experiments + others  # and `all`
     text = " ".join((root / "docs/scaling.md").read_text(encoding="utf-8").split())
-    assert "four jobs for each experiment, and 19 others" in text
+    assert "three jobs for each experiment, and 19 others" in text
     assert "and the figure of learning rates where there are several" in text
-    assert f"so {4 * 10 + 19} to {4 * 1500 + 20:,} jobs" in text
+    assert f"so {3 * 10 + 19} to {3 * 1500 + 20:,} jobs" in text
 
 
 @pytest.mark.parametrize("size", ["15", "0", "-10", "many"])
