@@ -25,6 +25,7 @@ from deepnets.planning.job import NAMES
 from deepnets.planning.job_files import job_file, write_job_file
 from deepnets.planning.jobs import Jobs
 from deepnets.reporting import environment, markdown
+from deepnets.reporting.tables import MISSING
 from deepnets.utils.command_line import run
 from deepnets.utils.errors import UserError
 from deepnets.utils.files import write_json, write_text
@@ -122,12 +123,13 @@ def table(measured: pd.DataFrame) -> str:
     jobs = measured.groupby("experiments")["jobs"].first()
     rows = []
     for what, of_command in measured.groupby("what", sort=False):
-        cpu = of_command.set_index("experiments")["cpu_seconds"]
+        # Not a number where a study has no such command: ten experiments have one learning rate, and no figure of it.
+        cpu = of_command.set_index("experiments")["cpu_seconds"].reindex(jobs.index)
         last = of_command.iloc[-1]
         rows.append(
             [
                 what,
-                *(f"{cpu[size]:.1f}" for size in jobs.index),
+                *(_one_decimal(cpu[size]) for size in jobs.index),
                 *(_per_job(cpu, jobs, low, high) for low, high in _steps(jobs)),
                 f"{last['wall_seconds']:.1f}",
                 f"{last['peak_memory_mb']:,}",
@@ -147,7 +149,11 @@ def _steps(jobs: pd.Series) -> list[tuple[int, int]]:
 
 
 def _per_job(cpu: pd.Series, jobs: pd.Series, low: int, high: int) -> str:
-    return f"{1000 * (cpu[high] - cpu[low]) / (jobs[high] - jobs[low]):.1f}"
+    return _one_decimal(1000 * (cpu[high] - cpu[low]) / (jobs[high] - jobs[low]))
+
+
+def _one_decimal(value: float) -> str:
+    return MISSING if pd.isna(value) else f"{value:.1f}"
 
 
 def tens(text: str) -> int:
