@@ -147,7 +147,7 @@ bench: $(BENCH_INSTALLED)  ## Measure speed and minutes to an accuracy next to t
 	PYTHONPATH=scripts .venv-bench/bin/python benchmarks/speed.py
 	PYTHONPATH=scripts .venv-bench/bin/python benchmarks/time_to_accuracy.py --study paper_jpeg --max-minutes 15
 
-bench-scale: setup  ## Measure what the workflow costs by itself, 10 to 1,500 experiments, and large data, 10 minutes
+bench-scale: setup  ## Measure what the workflow costs by itself, 10 to 1,500 experiments, and large data, 20 minutes
 	PYTHONPATH=scripts $(VENV)/python benchmarks/scale.py
 	PYTHONPATH=scripts $(VENV)/python benchmarks/prepare_speed.py
 	PYTHONPATH=scripts $(VENV)/python benchmarks/read_speed.py

@@ -282,3 +282,11 @@ def test_a_repeated_evaluation_with_a_folded_network_writes_the_same_bytes(data,
     once = [file.read_bytes() for file in files]
     evaluate(data, tmp_path)  # training's validation logits are gone with the checkpoints
     assert [file.read_bytes() for file in files] == once
+
+
+def test_mirrored_validation_images_are_predicted_as_in_training_too(data, copy, monkeypatch):
+    monkeypatch.setattr(folding, "FEWEST_IMAGES", 21)
+    of_evaluation = norms_at_prediction(monkeypatch, evaluation)
+    evaluate(data, copy, JOB | {"test_time_augmentation": "mirror"})
+    assert of_evaluation == [51, 51, 0, 0, 0]
+    assert read_json(copy / "metrics.json")["mirror_averaged"].keys() == {"validation", "test"}

@@ -79,19 +79,17 @@ def _evaluate(job: dict, data: str | Path, summary: str | Path, output: Path, th
     splits, trained, dataset_metadata = open_splits(data, recipe.validation_fraction, spec["seed"], spec["dataset"])
     check_trained_on(weights, metadata, dataset_metadata)
     network = _read_summary(Path(summary), spec, dataset_metadata)
-    of_validation = _validation_logits(model, splits["validation"], augmentation, device, output)
-    with models.own_errors():
-        norms_folded = fold_for_many(model, splits["test"], augmentation, device)
-        predicted = {split: predict(model, splits[split], augmentation, device) for split in ("train", "test")}
-    logits = {split: tensor.numpy() for split, tensor in {**predicted, "validation": of_validation}.items()}
+    chosen = {key: job.get(key, value) for key, value in PLAIN.items()}
+    logits, mirrored, norms_folded = _predictions(
+        model, splits, augmentation, device, handed_over_logits(output), mirror=chosen != PLAIN
+    )
     labels = {split: images.all_labels().numpy() for split, images in splits.items()}
     basic = {split: metrics.basic_metrics(logits[split], labels[split], split) for split in ("train", "validation")}
     basic["train"]["of"] = len(trained)
     if "validation_rows" in dataset_metadata:
         basic["validation"]["from_dataset"] = True
     test = metrics.detailed_metrics(logits["test"], labels["test"], metadata["classes"])
-    chosen = {key: job.get(key, value) for key, value in PLAIN.items()}
-    averaged = {} if chosen == PLAIN else _mirror_averaged(model, splits, augmentation, device, logits, labels)
+    averaged = _mirror_averaged(logits, mirrored, labels) if mirrored else {}
     not_finite = {split: int((~np.isfinite(metrics.losses(logits[split], labels[split]))).sum()) for split in splits}
     history = read_history(output / paths.HISTORY_FILE)
     warnings = advice.warnings(**basic, labels=labels | {"train": trained}, history=history, not_finite=not_finite)
@@ -131,34 +129,40 @@ def _log(name: str, test: dict, warnings: list[str]) -> None:
         LOG.warning("%s: %s", name, warning)
 
 
-def _validation_logits(
-    model: nn.Module, split: Split, augmentation: Augmentation, device: Device, folder: Path
-) -> torch.Tensor:
-    """The logits of the validation images, float32 (N, C), as training left them; else those of the network as it is.
-
-    Nothing is folded yet, so that both are the same.
-    """
-    handed_over = handed_over_logits(folder)
-    if handed_over is not None:
-        return handed_over
-    with models.own_errors():
-        return predict(model, split, augmentation, device)
-
-
-def _mirror_averaged(
+def _predictions(
     model: nn.Module,
     splits: dict[str, Split],
     augmentation: Augmentation,
     device: Device,
-    logits: dict[str, np.ndarray],
-    labels: dict[str, np.ndarray],
+    handed_over: torch.Tensor | None,
+    *,
+    mirror: bool,
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], int]:
+    """The logits of each split, float32 (N, C); of mirrored validation and test images, if asked for; norms folded.
+
+    Validation images come first, by the network as it was trained, as those that training handed over.
+    """
+
+    def logits(split: str, **mirrored: bool) -> np.ndarray:
+        return predict(model, splits[split], augmentation, device, **mirrored).numpy()
+
+    found, of_mirrored = dict[str, np.ndarray](), dict[str, np.ndarray]()
+    with models.own_errors():
+        found["validation"] = logits("validation") if handed_over is None else handed_over.numpy()
+        if mirror:
+            of_mirrored["validation"] = logits("validation", mirrored=True)
+        norms_folded = fold_for_many(model, splits["test"], augmentation, device)
+        found |= {split: logits(split) for split in ("train", "test")}
+        if mirror:
+            of_mirrored["test"] = logits("test", mirrored=True)
+    return found, of_mirrored, norms_folded
+
+
+def _mirror_averaged(
+    logits: dict[str, np.ndarray], mirrored: dict[str, np.ndarray], labels: dict[str, np.ndarray]
 ) -> dict[str, dict]:
     """The entry of metrics.json about the mean of the probabilities of each image and of its mirror image."""
-    averaged = {}
-    for split in ("validation", "test"):
-        with models.own_errors():
-            mirrored = predict(model, splits[split], augmentation, device, mirrored=True).numpy()
-        averaged[split] = metrics.average(logits[split], mirrored)
+    averaged = {split: metrics.average(logits[split], found) for split, found in mirrored.items()}
     return {
         "mirror_averaged": {
             "validation": metrics.basic_metrics(averaged["validation"], labels["validation"], "validation"),
