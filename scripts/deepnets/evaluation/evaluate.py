@@ -143,8 +143,8 @@ def _predictions(
     Validation images come first, by the network as it was trained, as those that training handed over.
     """
 
-    def logits(split: str, **mirrored: bool) -> np.ndarray:
-        return predict(model, splits[split], augmentation, device, **mirrored).numpy()
+    def logits(split: str, mirrored: bool = False) -> np.ndarray:
+        return predict(model, splits[split], augmentation, device, mirrored=mirrored).numpy()
 
     found, of_mirrored = dict[str, np.ndarray](), dict[str, np.ndarray]()
     with models.own_errors():
