@@ -99,7 +99,8 @@ def test_one_page_with_all_figures_is_written(study, snakemake):
     done = snakemake(study, "--report", "results/workflow.html", cores=None)
     assert done.returncode == 0, done.stdout
     page = (study / "results/workflow.html").read_text(encoding="utf-8")
-    assert "learning curves" in page
+    assert "Learning curves" in page
+    assert "Confusion matrix" in page
     assert "first" in page  # the study's name, in the methods paragraph
 
 

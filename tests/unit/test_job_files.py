@@ -108,9 +108,10 @@ def test_job_by_name_is_the_workflow_s_to_the_last_letter(root, monkeypatch):
     assert by_name == json.loads(planned)
 
 
-def test_line_of_a_planned_job_runs_by_hand_as_long_as_config_yaml_gives_the_same_job(root, monkeypatch):
+def test_line_of_a_planned_job_runs_by_hand_as_long_as_config_yaml_gives_the_same_job(root, tmp_path, monkeypatch):
     """A dry run prints the file's name and does not write it."""
-    monkeypatch.chdir(root)
+    shutil.copy(root / "config.yaml", tmp_path)  # in the repository, a run may have written the file
+    monkeypatch.chdir(tmp_path)
     name = "digits/resnet50/quick/seed0"
     by_name, _ = load_job("train", arguments("train", name))
     planned = job_file("train", canonical_json(by_name))
