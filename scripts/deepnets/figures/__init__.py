@@ -344,11 +344,8 @@ def comparison_figures(experiments: Sequence[Any], optional: Collection[str]) ->
 
 
 def captions() -> dict[str, str]:
-    """Return the caption of each figure by its name, with the sentences that it shares with others."""
-    of_experiments = {name: figure.caption for name, figure in EXPERIMENT_FIGURES.items()}
-    return of_experiments | {
-        name: " ".join([figure.caption, *figure.notes]) for name, figure in COMPARISON_FIGURES.items()
-    }
+    """Return the caption of each comparison figure by its name, with the sentences that it shares with others."""
+    return {name: " ".join([figure.caption, *figure.notes]) for name, figure in COMPARISON_FIGURES.items()}
 
 
 def load(name: str) -> ModuleType:
